@@ -1,0 +1,7 @@
+"""minidsk: DeepSeek's ideas rebuilt small, from an empty file to a tiny reasoner."""
+
+from minidsk.model.config import ModelConfig
+from minidsk.model.transformer import MiniDeepSeek
+
+__version__ = "0.1.0"
+__all__ = ["MiniDeepSeek", "ModelConfig"]

@@ -1,0 +1,176 @@
+"""The model's one configuration, with the field names of transformers' ``DeepseekV3Config``."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Every size of a `MiniDeepSeek`. The defaults are a toy; the names are DeepSeek-V3's (arXiv:2412.19437).
+
+    Raises `ValueError` with one line that names the field when the sizes do not fit together.
+    """
+
+    vocab_size: int = 128
+    hidden_size: int = 128
+    num_hidden_layers: int = 4
+    max_position_embeddings: int = 512
+    initializer_range: float = 0.02
+    rms_norm_eps: float = 1e-6
+    tie_word_embeddings: bool = False
+
+    # Multi-head latent attention: the cache holds kv_lora_rank + qk_rope_head_dim numbers a token.
+    num_attention_heads: int = 4
+    q_lora_rank: int | None = None  # None: queries are not compressed
+    kv_lora_rank: int = 64
+    qk_nope_head_dim: int = 32
+    qk_rope_head_dim: int = 16
+    v_head_dim: int = 32
+    attention_bias: bool = False
+    absorb: bool = False  # True: attend in the latent space even without a cache; the same numbers
+
+    # Rotary positions.
+    rope_theta: float = 10_000.0
+    rope_interleave: bool = True
+    rope_scaling: dict[str, Any] | None = None  # {"rope_type": "yarn", "factor": ..., ...}
+
+    # Mixture of experts; the first `first_k_dense_replace` layers stay dense.
+    intermediate_size: int = 384
+    first_k_dense_replace: int = 1
+    moe_intermediate_size: int = 96
+    n_routed_experts: int = 8
+    num_experts_per_tok: int = 2
+    n_shared_experts: int = 1
+    n_group: int = 1
+    topk_group: int = 1
+    norm_topk_prob: bool = True
+    routed_scaling_factor: float = 1.0
+
+    # Multi-token prediction: the number of further tokens, one module each.
+    num_nextn_predict_layers: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings", "kv_lora_rank",
+                     "num_attention_heads", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "intermediate_size"):
+            _require(_is_int(getattr(self, name)) and getattr(self, name) > 0, name, self, "a positive whole number")
+        for name in ("first_k_dense_replace", "num_nextn_predict_layers", "n_shared_experts", "n_routed_experts"):
+            _require(_is_int(getattr(self, name)) and getattr(self, name) >= 0, name, self, "0 or more")
+        _require(self.q_lora_rank is None or (_is_int(self.q_lora_rank) and self.q_lora_rank > 0),
+                 "q_lora_rank", self, "None or a positive whole number")
+        _require(self.qk_rope_head_dim % 2 == 0, "qk_rope_head_dim", self, "even: rotations turn pairs")
+        for name in ("initializer_range", "rms_norm_eps", "rope_theta", "routed_scaling_factor"):
+            value = getattr(self, name)
+            _require(isinstance(value, (int, float)) and math.isfinite(value) and value > 0, name, self, "positive")
+        if self.has_experts:
+            self._check_experts()
+        if self.rope_scaling is not None:
+            object.__setattr__(self, "rope_scaling", _checked_rope_scaling(self.rope_scaling))
+
+    def _check_experts(self) -> None:
+        for name in ("moe_intermediate_size", "num_experts_per_tok", "n_group", "topk_group"):
+            _require(_is_int(getattr(self, name)) and getattr(self, name) > 0, name, self, "a positive whole number")
+        _require(self.n_routed_experts % self.n_group == 0, "n_group", self,
+                 f"a divisor of n_routed_experts = {self.n_routed_experts}")
+        _require(self.topk_group <= self.n_group, "topk_group", self, f"at most n_group = {self.n_group}")
+        per_group = self.n_routed_experts // self.n_group
+        # A group's score is the sum of its best two experts, so a group needs two.
+        _require(self.n_group == 1 or per_group >= 2, "n_group", self, "small enough for two experts a group")
+        _require(self.num_experts_per_tok <= per_group * self.topk_group, "num_experts_per_tok", self,
+                 f"at most the {per_group * self.topk_group} experts that topk_group = {self.topk_group} leaves")
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether any layer, or any multi-token module, is a mixture of experts."""
+        return self.n_routed_experts > 0 and self.first_k_dense_replace < self.num_hidden_layers
+
+    @property
+    def qk_head_dim(self) -> int:
+        """Width of one head's query and key: the part without position and the rotated part."""
+        return self.qk_nope_head_dim + self.qk_rope_head_dim
+
+    def is_moe_layer(self, layer: int) -> bool:
+        """Whether block `layer` (counted from 0; MTP modules follow the last layer) routes to experts."""
+        return self.has_experts and layer >= self.first_k_dense_replace
+
+    @classmethod
+    def from_dict(cls, config: dict[str, Any]) -> ModelConfig:
+        """Read a transformers ``config.json``, in the spelling of version 5 (`rope_parameters`) or before.
+
+        Fields of transformers that change nothing here (dropout at 0, token ids, dtype and the like) are passed
+        over; a field that would change the numbers and is not supported raises `ValueError`.
+        """
+        values = dict(config)
+        model_type = values.pop("model_type", "deepseek_v3")
+        if model_type != "deepseek_v3":
+            raise ValueError(f"model_type: {model_type!r} is not deepseek_v3; minidsk reads DeepSeek-V3 configurations")
+        rope = values.pop("rope_parameters", None)
+        if rope is not None:
+            rope = dict(rope)
+            values.setdefault("rope_theta", rope.pop("rope_theta", cls.rope_theta))
+            values["rope_scaling"] = rope if rope.get("rope_type", "default") != "default" else None
+        for name, only in _FIXED.items():
+            if name in values and values.pop(name) not in only:
+                raise ValueError(f"{name}: {config[name]!r} is not supported; it must be {' or '.join(map(repr, only))}")
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known - _IGNORED)
+        if unknown:
+            raise ValueError(f"{unknown[0]}: no such field in ModelConfig; remove it or see ModelConfig's fields")
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The ``config.json`` that transformers reads, both spellings of the rotary settings in it."""
+        values = dataclasses.asdict(self)
+        absorb = values.pop("absorb")
+        rope = {"rope_type": "default", **(self.rope_scaling or {}), "rope_theta": self.rope_theta}
+        values |= {"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "hidden_act": "silu",
+                   "num_key_value_heads": self.num_attention_heads, "rope_parameters": rope}
+        return values | ({"absorb": True} if absorb else {})
+
+    def replace(self, **changes: Any) -> ModelConfig:
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+
+# Settings of transformers or of the original checkpoint that must have these values (or be absent) ...
+_FIXED: dict[str, tuple[Any, ...]] = {
+    "hidden_act": ("silu",), "attention_dropout": (0, 0.0), "scoring_func": ("sigmoid",),
+    "topk_method": ("noaux_tc",), "moe_layer_freq": (1,), "pretraining_tp": (1,), "ep_size": (1,),
+}  # fmt: skip
+# ... and those that change no number of the forward pass.
+_IGNORED = {
+    "architectures", "auto_map", "aux_loss_alpha", "seq_aux", "bos_token_id", "eos_token_id", "pad_token_id",
+    "dtype", "torch_dtype", "transformers_version", "use_cache", "num_key_value_heads", "head_dim", "qk_head_dim",
+    "quantization_config", "output_router_logits", "output_hidden_states", "output_attentions", "return_dict",
+    "_name_or_path", "chunk_size_feed_forward", "id2label", "label2id", "is_encoder_decoder", "problem_type",
+    "num_local_experts", "minidsk", "mlp_layer_types", "layer_types", "is_decoder", "add_cross_attention",
+    "cross_attention_hidden_size", "tokenizer_class", "prefix", "task_specific_params", "router_aux_loss_coef",
+}  # fmt: skip
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require(holds: bool, name: str, config: ModelConfig, must_be: str) -> None:
+    if not holds:
+        raise ValueError(f"{name}: {getattr(config, name)!r} does not fit; it must be {must_be}")
+
+
+def _checked_rope_scaling(scaling: dict[str, Any]) -> dict[str, Any] | None:
+    scaling = dict(scaling)
+    kind = scaling.pop("type", None)
+    kind = scaling.pop("rope_type", kind)
+    scaling.pop("rope_theta", None)
+    if kind in (None, "default"):
+        return None
+    if kind != "yarn":
+        raise ValueError(f"rope_scaling: type {kind!r} is not supported; it must be 'yarn' or 'default'")
+    if not scaling.get("factor", 0) >= 1:
+        raise ValueError(f"rope_scaling: factor {scaling.get('factor')!r} does not fit; it must be 1 or more")
+    if "original_max_position_embeddings" not in scaling:
+        raise ValueError("rope_scaling: original_max_position_embeddings is missing; yarn stretches from that length")
+    return {"rope_type": "yarn", **scaling}

@@ -1,0 +1,157 @@
+"""MiniDeepSeek: embedding, blocks, final norm, head, and the modules that look further ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from minidsk.model import decoding
+from minidsk.model.attention import LatentCache
+from minidsk.model.block import Block
+from minidsk.model.config import ModelConfig
+from minidsk.model.moe import Experts, Router, Routing
+from minidsk.model.mtp import MTPModule
+from minidsk.model.norm import RMSNorm
+from minidsk.model.rope import attention_factor, inverse_frequencies, rotation
+
+
+@dataclass
+class Output:
+    """What a forward pass returns.
+
+    `logits` ``[batch, time, vocab]``; `mtp_logits`: ``[batch, time - k, vocab]`` for each depth k; `hidden`: the
+    states after the final norm ``[batch, time, hidden]``; `routing`: one entry for each mixture layer, in order, the
+    MTP modules' last.
+    """
+
+    logits: Tensor
+    mtp_logits: list[Tensor] = field(default_factory=list)
+    hidden: Tensor | None = None
+    routing: list[Routing] = field(default_factory=list)
+
+
+class MiniDeepSeek(nn.Module):
+    """A decoder in the manner of DeepSeek-V3 (arXiv:2412.19437), at whatever size `config` says.
+
+    Weights are drawn from `generator`, so that a seed gives a model.
+    """
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.mtp = nn.ModuleList(MTPModule(config, k) for k in range(1, config.num_nextn_predict_layers + 1))
+        if config.tie_word_embeddings:
+            self.lm_head.weight = self.embed_tokens.weight
+        self.frequencies: Tensor
+        self.register_buffer("frequencies", inverse_frequencies(config), persistent=False)
+        self.reset_parameters(generator)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw every matrix from a normal distribution of `initializer_range`; norms become 1, biases 0."""
+        std = self.config.initializer_range
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding, Router)):
+                module.weight.normal_(0.0, std, generator=generator)
+                if getattr(module, "bias", None) is not None:
+                    module.bias.zero_()
+            elif isinstance(module, Experts):
+                module.gate_up_proj.normal_(0.0, std, generator=generator)
+                module.down_proj.normal_(0.0, std, generator=generator)
+            elif isinstance(module, RMSNorm):
+                module.weight.fill_(1.0)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embed_tokens.weight.device
+
+    def routers(self) -> list[Router]:
+        """The routers of all mixture layers, in the order of `Output.routing`."""
+        return [module for module in self.modules() if isinstance(module, Router)]
+
+    def forward(
+        self,
+        ids: Tensor,
+        *,
+        valid: Tensor | None = None,
+        cache: LatentCache | None = None,
+        mtp: bool = True,
+    ) -> Output:
+        """Predict the next token at each position of `ids`, int64 ``[batch, time]``.
+
+        `valid` ``[batch, time]``: False at padding, which may stand on the left; positions count valid tokens alone.
+        With a `cache`, `ids` continue what it holds (and the MTP modules are left out).
+        """
+        positions, mask = self._positions_and_mask(ids, valid, cache)
+        # The angles are computed in float32 at least: bf16 cannot tell position 300 from 301.
+        turn = rotation(positions, self.frequencies, attention_factor(self.config))
+        x = self.embed_tokens(ids)
+        routing = []
+        for layer, block in enumerate(self.layers):
+            x, decided = block(x, turn, mask, cache, layer)
+            if decided is not None:
+                routing.append(decided)
+        hidden = self.norm(x)
+        out = Output(self.lm_head(hidden), hidden=hidden, routing=routing)
+        if mtp and cache is None and valid is None:
+            self._look_ahead(ids, hidden, turn, out)
+        return out
+
+    def generate(
+        self,
+        ids: Tensor,
+        max_new_tokens: int,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+        *,
+        attention_mask: Tensor | None = None,
+        eos_token_id: int | None = None,
+        pad_token_id: int = 0,
+        use_cache: bool = True,
+    ) -> Tensor:
+        """Continue `ids` ``[batch, time]``; return prompts and answers, ``[batch, time + new]``.
+
+        Temperature 0 takes the likeliest token. `attention_mask` is 0 where a prompt is padded, on the left. Rows
+        that reached `eos_token_id` are filled with `pad_token_id`. `use_cache=False` computes all anew for each token.
+        """
+        return decoding.decode(
+            self, ids, max_new_tokens, temperature=temperature, generator=generator,
+            valid=None if attention_mask is None else attention_mask.bool(),
+            eos_token_id=eos_token_id, pad_token_id=pad_token_id, use_cache=use_cache,
+        ).ids  # fmt: skip
+
+    def new_cache(self, batch: int, capacity: int, static: bool = False) -> LatentCache:
+        """An empty cache for this model, in its dtype and on its device."""
+        return LatentCache(
+            self.config, batch, capacity, device=self.device, dtype=self.embed_tokens.weight.dtype, static=static
+        )
+
+    def _positions_and_mask(
+        self, ids: Tensor, valid: Tensor | None, cache: LatentCache | None
+    ) -> tuple[Tensor, Tensor | None]:
+        if cache is not None:
+            valid = torch.ones_like(ids, dtype=torch.bool) if valid is None else valid
+            mask = cache.open(valid)
+            positions = (cache.valid.cumsum(1) - 1).clamp(min=0).index_select(1, cache.slots)
+            return positions, mask
+        if valid is not None:
+            causal = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
+            # A padded query sees itself, so that its softmax is not empty; nobody looks at it.
+            mask = (causal & valid[:, None, :] | torch.eye(ids.shape[1], dtype=torch.bool, device=ids.device)).unsqueeze(1)
+            return (valid.cumsum(1) - 1).clamp(min=0), mask
+        return torch.arange(ids.shape[1], device=ids.device).unsqueeze(0), None
+
+    def _look_ahead(self, ids: Tensor, hidden: Tensor, turn: tuple[Tensor, Tensor], out: Output) -> None:
+        for k, module in enumerate(self.mtp, start=1):
+            shifted = (turn[0][:, k:], turn[1][:, k:])
+            hidden, decided = module(hidden[:, :-1], self.embed_tokens(ids[:, k:]), shifted)
+            out.mtp_logits.append(self.lm_head(hidden))
+            if decided is not None:
+                out.routing.append(decided)
