@@ -1,0 +1,187 @@
+"""Text to token ids and back. `CharTokenizer`: one token a character. `BPETokenizer`: bytes and learned merges.
+
+Both are saved as the `tokenizer.json` of Hugging Face's tokenizers library, which reads them with equal results.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+SPECIALS = ("<pad>", "<bos>", "<eos>", "<user>", "<assistant>", "<think>", "</think>", "<answer>", "</answer>", "<unk>")
+ASCII = "\n" + "".join(map(chr, range(32, 127)))
+CHINESE = (
+    "用得到从再试一次不对是算错好来看我们他你的题目数字答案加减乘除以等于个大小多少了吗先后最"
+    "两二三四五六七八九十零百千，。：；！？、（）“”"
+)
+
+
+class Tokenizer:
+    """What the tokenizers share: special tokens found in text, a file, a fingerprint.
+
+    A subclass fills `_tokens` (the text or bytes of each id, specials first), and defines how plain text is encoded.
+    """
+
+    specials: tuple[str, ...]
+
+    def __init__(self, specials: Sequence[str]):
+        self.specials = tuple(specials)
+        if len(set(self.specials)) != len(self.specials) or not all(self.specials):
+            raise ValueError("specials: give each special token once, none empty")
+        self._special_ids = {token: i for i, token in enumerate(self.specials)}
+        longest_first = sorted(self.specials, key=len, reverse=True)
+        self._split_specials = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")").split
+
+    def encode(self, text: str, allow_special: bool = True) -> list[int]:
+        """The ids of a text. With `allow_special=False` (for text from strangers) `<eos>` in it is five characters."""
+        if not allow_special or not self.specials:
+            return self._encode_plain(text)
+        ids: list[int] = []
+        for i, piece in enumerate(self._split_specials(text)):  # every second piece is a special token
+            if i % 2:
+                ids.append(self._special_ids[piece])
+            elif piece:
+                ids += self._encode_plain(piece)
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids (a list, or a tensor or array of one dimension). Raises ValueError at an unknown id."""
+        raise NotImplementedError
+
+    def _encode_plain(self, text: str) -> list[int]:
+        raise NotImplementedError
+
+    def _checked(self, ids: Iterable[int]) -> list[int]:
+        """The ids as a list of int, each in range."""
+        listed: list[int] = ids.tolist() if hasattr(ids, "tolist") else list(ids)
+        if listed and (min(listed) < 0 or max(listed) >= self.vocab_size):
+            wrong = next(i for i in listed if not 0 <= i < self.vocab_size)
+            raise ValueError(f"token id {wrong} is outside this tokenizer's vocabulary of {self.vocab_size}")
+        return listed
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids there are: 0 to vocab_size - 1."""
+        raise NotImplementedError
+
+    def special_id(self, token: str) -> int:
+        """The id of a special token, such as "<think>"; ValueError where this tokenizer has none of that name."""
+        if token not in self._special_ids:
+            raise ValueError(f"this tokenizer has no special token {token}: make it with specials=SPECIALS")
+        return self._special_ids[token]
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills up a batch of unequal lengths."""
+        return self.special_id("<pad>")
+
+    @property
+    def bos_id(self) -> int:
+        """The id that begins a document."""
+        return self.special_id("<bos>")
+
+    @property
+    def eos_id(self) -> int:
+        """The id that ends a document or a reply."""
+        return self.special_id("<eos>")
+
+    def _model(self) -> dict[str, Any]:
+        """The parts of tokenizer.json that differ: model, pre_tokenizer, decoder."""
+        raise NotImplementedError
+
+    def to_json(self) -> str:
+        """The tokenizer as the JSON text that `save` writes."""
+        flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+        added = [{"id": i, "content": token, **flags} for i, token in enumerate(self.specials)]
+        parts = dict.fromkeys(("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"))
+        return json.dumps({"version": "1.0", **parts, "added_tokens": added, **self._model()}, ensure_ascii=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that two tokenizers share only if they give the same ids: kept with each checkpoint."""
+        return hashlib.blake2b(self.to_json().encode(), digest_size=8).hexdigest()
+
+    def save(self, folder: str | Path) -> None:
+        """Write `tokenizer.json` into the folder, making the folder where it is missing; never half a file."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".tokenizer.json.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(self.to_json())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, folder / "tokenizer.json")
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+
+def _read(folder: str | Path) -> dict[str, Any]:
+    """The content of the folder's tokenizer.json, with one line of ValueError or FileNotFoundError where it is bad."""
+    path = Path(folder) / "tokenizer.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: give a folder that a run or tokenizer.save wrote")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        specials = [token["content"] for token in content["added_tokens"]]
+        model = content["model"]
+        if model["type"] != "BPE":
+            raise ValueError(model["type"])
+        return {"byte_level": content["pre_tokenizer"] is not None, "specials": specials, **model}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged or was not written by minidsk: make it again ({error!r})") from None
+
+
+class CharTokenizer(Tokenizer):
+    """One token for each character of an alphabet, and one for each special token; others become `<unk>`.
+
+    Ids: the special tokens in their order, then the alphabet in its order.
+    """
+
+    def __init__(self, alphabet: str = ASCII + CHINESE, specials: Sequence[str] = SPECIALS):
+        super().__init__(specials)
+        self.alphabet = "".join(dict.fromkeys(alphabet))
+        self._tokens = [*self.specials, *self.alphabet]
+        self._unk = self.special_id("<unk>")
+        self._ids = {token: i for i, token in enumerate(self._tokens) if len(token) == 1}
+
+    @classmethod
+    def for_text(cls, text: str, specials: Sequence[str] = SPECIALS) -> "CharTokenizer":
+        """A tokenizer whose alphabet is the characters of the text, sorted."""
+        return cls("".join(sorted(set(text))), specials)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "CharTokenizer":
+        """Read what `save` wrote. FileNotFoundError or ValueError where there is nothing, or something else."""
+        content = _read(folder)
+        if content["byte_level"]:
+            raise ValueError(f"{folder} holds a BPETokenizer: load it with BPETokenizer.load")
+        characters = [token for token in content["vocab"] if token not in content["specials"]]
+        return cls("".join(sorted(characters, key=content["vocab"].get)), content["specials"])
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids there are: 0 to vocab_size - 1."""
+        return len(self._tokens)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids (a list, or a tensor or array of one dimension). Raises ValueError at an unknown id."""
+        tokens = self._tokens
+        return "".join([tokens[i] for i in self._checked(ids)])
+
+    def _encode_plain(self, text: str) -> list[int]:
+        ids = self._ids
+        try:
+            return [ids[character] for character in text]
+        except KeyError:
+            return [ids.get(character, self._unk) for character in text]
+
+    def _model(self) -> dict[str, Any]:
+        # A byte-pair encoding that never merges, without a pre-tokenizer, is a character tokenizer.
+        vocab = {token: i for i, token in enumerate(self._tokens)}
+        model = {"type": "BPE", "unk_token": "<unk>", "fuse_unk": False, "vocab": vocab, "merges": []}
+        return {"model": model, "decoder": {"type": "Fuse"}}

@@ -1,0 +1,76 @@
+"""The contract of a task: numbered problems, each with a prompt and a verifier.
+
+A reply is a thought and an answer, marked by four tags that the tokenizers know as single tokens:
+
+    <think>3+7=10, 10*2=20: yes.</think><answer>(3+7)*2</answer>
+"""
+
+import hashlib
+import random
+import re
+from dataclasses import dataclass
+
+SPLITS = ("train", "valid", "test")
+
+_NO_TAG = r"(?:(?!</?(?:think|answer)>).)*"  # any text in which none of the four tags begins
+_REPLY = re.compile(rf"\s*(?:<think>)?{_NO_TAG}</think>\s*<answer>{_NO_TAG}</answer>\s*(?:<eos>)?\s*", re.DOTALL)
+_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem. A task subclasses it, adds what its verifier needs, and defines `score`.
+
+    prompt: what the model reads, up to and including its last newline.
+    """
+
+    prompt: str
+
+    def score(self, text: str) -> float:
+        """The reward of a reply, in [0, 1]. Any string gets one; what is not a string raises TypeError."""
+        raise NotImplementedError
+
+    def well_formed(self, text: str) -> bool:
+        """Whether the reply has the right form, be it right or wrong: one thought, then one answer, nothing else.
+
+        The opening `<think>` may be missing (a template may already end with it), and one `<eos>` may follow.
+        """
+        return _REPLY.fullmatch(text) is not None
+
+
+class Task:
+    """Problems without end: `task[i]`, for any i >= 0, is a pure function of the task's settings, split, seed and i.
+
+    A task has no length; draw as many problems as needed with `[task[i] for i in range(n)]`.
+    """
+
+    split: str
+    seed: int
+
+    def __getitem__(self, i: int) -> Problem:
+        """Problem number i. A negative i raises IndexError."""
+        raise NotImplementedError
+
+
+def stream(*key: object) -> random.Random:
+    """A generator seeded by a hash of the key, the same in every process and on every machine.
+
+    Hashing keeps streams apart that arithmetic would join: with `seed + i`, seed 43 is seed 42 shifted by one.
+    """
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return random.Random(int.from_bytes(digest, "big"))
+
+
+def read_answer(text: str) -> str | None:
+    """The text between `<answer>` and `</answer>`, or None unless there is exactly one such block.
+
+    Exactly one, because a verifier that picked the first or the last of several would reward guessing. The block must
+    also stand outside the thought: after the last `</think>`, with no `<think>` left open. Text around it is ignored.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"a reply to score is a str, not {type(text).__name__}: decode the tokens first")
+    spoken = text.rpartition("</think>")[2]
+    block = _ANSWER.search(spoken)
+    if block is None or "<think>" in spoken or text.count("<answer>") != 1 or text.count("</answer>") != 1:
+        return None
+    return block[1]

@@ -1,0 +1,236 @@
+"""Countdown: reach a target from given numbers, each used exactly once, with + - * /.
+
+The problems of TinyZero (Pan et al., 2025). They are made backwards, by combining numbers at random until one is
+left: so each can be solved. The verifier has a small parser of its own and computes with exact fractions.
+"""
+
+import hashlib
+import operator
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from minidsk.tasks.base import SPLITS, Problem, Task, read_answer, stream
+
+OPS = "+-*/"
+PROMPTS = {"en": "Make {target} from {numbers}.\n", "zh": "用 {numbers} 得到 {target}。\n"}
+
+MAX_LENGTH = 200  # characters of an answer
+MAX_DEPTH = 50  # parentheses inside one another
+MAX_ATTEMPTS = 100_000  # random combinations before a setting counts as impossible
+
+_TOKEN = re.compile(r"[ \t\r\n]*([0-9]+|[-+*/()])[ \t\r\n]*")
+_PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2}
+_APPLY = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
+
+
+# ---- the verifier
+
+
+def evaluate(expression: str) -> tuple[Fraction, list[str], set[str]]:
+    """The exact value of an expression, the numbers as they are written in it, and the operators that it uses.
+
+    Grammar: sum = product (("+" | "-") product)*, product = atom (("*" | "/") atom)*, atom = digits | "(" sum ")".
+    There is no unary minus, power, decimal point or name; digits are 0 to 9; spaces are free between tokens.
+    Raises ValueError where the text is not an expression, is longer than 200 characters, nests deeper than 50
+    parentheses, or divides by zero.
+    """
+    if len(expression) > MAX_LENGTH:
+        raise ValueError(f"an expression has at most {MAX_LENGTH} characters")
+    tokens, end = [], 0
+    while end < len(expression):
+        match = _TOKEN.match(expression, end)
+        if match is None:
+            raise ValueError(f"unexpected character {expression[end]!r}")
+        tokens.append(match[1])
+        end = match.end()
+    tokens.append("")  # the end
+    at = 0
+
+    def fold(precedence: int, depth: int) -> Fraction:
+        """A sum (precedence 1) or a product (2) that begins at `at`, folded from the left."""
+        nonlocal at
+        value = fold(2, depth) if precedence == 1 else atom(depth)
+        while _PRECEDENCE.get(tokens[at]) == precedence:
+            op = tokens[at]
+            at += 1
+            other = fold(2, depth) if precedence == 1 else atom(depth)
+            if op == "/" and other == 0:
+                raise ValueError("division by zero")
+            value = _APPLY[op](value, other)
+        return value
+
+    def atom(depth: int) -> Fraction:
+        nonlocal at
+        token = tokens[at]
+        at += 1
+        if token.isdigit():
+            return Fraction(int(token))
+        if token != "(":
+            raise ValueError(f"expected a number, found {token or 'the end'}")
+        if depth == MAX_DEPTH:
+            raise ValueError(f"more than {MAX_DEPTH} parentheses inside one another")
+        value = fold(1, depth + 1)
+        if tokens[at] != ")":
+            raise ValueError(f"expected ), found {tokens[at] or 'the end'}")
+        at += 1
+        return value
+
+    value = fold(1, 0)
+    if tokens[at]:
+        raise ValueError(f"expected an operator, found {tokens[at]}")
+    return value, [token for token in tokens if token.isdigit()], set(tokens) & set(OPS)
+
+
+@dataclass(frozen=True)
+class CountdownProblem(Problem):
+    """One problem: the prompt, the numbers in the order shown, the target, and one expression known to be right."""
+
+    numbers: tuple[int, ...]
+    target: int
+    solution: str
+    ops: str = OPS
+
+    def score(self, text: str) -> float:
+        """1.0 where the reply's one `<answer>` block holds an expression that solves the problem, else 0.0.
+
+        The expression (see `evaluate`) uses each number exactly once, only this problem's operators, and equals the
+        target exactly; values on the way may be negative or fractions. Nothing but the expression belongs in the
+        block: `(3+7)*2 = 20` scores 0. See `read_answer` for what counts as the one block.
+        """
+        answer = read_answer(text)
+        if answer is None:
+            return 0.0
+        try:
+            value, literals, used = evaluate(answer)
+        except ValueError:
+            return 0.0
+        # Compared as text, so that 07 is no 7.
+        same_numbers = sorted(literals) == sorted(map(str, self.numbers))
+        return float(same_numbers and used <= set(self.ops) and value == self.target)
+
+
+# ---- the problems
+
+
+def split_of(numbers: Sequence[int], target: int) -> str:
+    """The split, "train" (80 %), "valid" or "test" (10 % each), that owns a problem, whatever the order of its numbers.
+
+    It depends on nothing but the sorted numbers and the target, so the splits of all seeds and settings are disjoint,
+    and whoever writes training text can ask whether a problem is held out.
+    """
+    content = f"{','.join(map(str, sorted(numbers)))}={target}"
+    bucket = int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "big") % 100
+    return "train" if bucket < 80 else "valid" if bucket < 90 else "test"
+
+
+def _write(numbers: Sequence[int], steps: Sequence[tuple[int, int, str]]) -> str:
+    """The expression that the steps make of the numbers: each takes out part i, then part j, and appends i op j."""
+    parts = [(str(n), 3) for n in numbers]  # each with the precedence of its outermost operator
+    for i, j, op in steps:
+        (left, left_rank), (right, right_rank), rank = parts.pop(i), parts.pop(j), _PRECEDENCE[op]
+        if left_rank < rank:
+            left = f"({left})"
+        if right_rank < rank or (right_rank == rank and op in "-/"):
+            right = f"({right})"
+        parts.append((left + op + right, rank))
+    return parts[0][0]
+
+
+def draw_problem(
+    rng: random.Random, numbers: Sequence[int] = (3, 4), high: int = 99, target_high: int | None = None, ops: str = OPS
+) -> tuple[tuple[int, ...], int, str]:
+    """Numbers, target and a right expression, drawn from `rng`; of any split.
+
+    A count is drawn from `numbers`, that many numbers from 1..high, and two of them at a time are combined by an
+    operator drawn from `ops` until one value is left. Every value on the way is a positive integer, as on a
+    worksheet; draws in which one is not, or whose end is not in 1..target_high (None: high), are thrown away.
+    Raises ValueError where 100,000 draws gave nothing.
+    """
+    random01 = rng.random  # the one method whose sequence Python promises to keep between versions
+    target_high = high if target_high is None else target_high
+    for _ in range(MAX_ATTEMPTS):
+        drawn = [1 + int(random01() * high) for _ in range(numbers[int(random01() * len(numbers))])]
+        values, steps = drawn.copy(), []
+        while len(values) > 1:
+            i, j = int(random01() * len(values)), int(random01() * (len(values) - 1))
+            a, b = values.pop(i), values.pop(j)
+            op = ops[int(random01() * len(ops))]
+            if a < b and (op == "-" or op == "/"):
+                i, j, a, b = j + (j >= i), i - (i > j), b, a  # the larger first
+            if op == "+":
+                values.append(a + b)
+            elif op == "*":
+                values.append(a * b)
+            elif op == "-" and a > b:
+                values.append(a - b)
+            elif op == "/" and a % b == 0:
+                values.append(a // b)
+            else:
+                break
+            steps.append((i, j, op))
+        else:
+            if values[0] <= target_high:
+                return tuple(drawn), values[0], _write(drawn, steps)
+    raise ValueError(
+        f"no problem found with {numbers} numbers up to {high}, targets up to {target_high} and {ops}: "
+        "raise high or target_high, or allow more ops"
+    )
+
+
+class Countdown(Task):
+    """Countdown problems; `task[i]` is a pure function of the settings, split, seed and i (but not of the language).
+
+    numbers: how many numbers a problem has, one count or several to draw from, each in 2..10.
+    high: the numbers are in 1..high. target_high: targets are in 1..target_high; None means high.
+    ops: the operators, of + - * /. split: "train", "valid" or "test" (see `split_of`). language: "en" or "zh".
+    Raises ValueError where a setting is unknown or impossible, or no problem of the split can be found.
+    """
+
+    def __init__(
+        self,
+        numbers: int | Sequence[int] = (3, 4),
+        high: int = 99,
+        split: str = "train",
+        seed: int = 0,
+        ops: str = OPS,
+        target_high: int | None = None,
+        language: str = "en",
+    ):
+        counts = (numbers,) if isinstance(numbers, int) else tuple(numbers)
+        if not counts or not all(isinstance(n, int) and 2 <= n <= 10 for n in counts):
+            raise ValueError(f"numbers is {numbers!r}: give one count or several, each from 2 to 10")
+        if not isinstance(high, int) or not 1 <= high <= 10**6:
+            raise ValueError(f"high is {high!r}: give the largest number, from 1 to 1000000")
+        if target_high is not None and (not isinstance(target_high, int) or target_high < 1):
+            raise ValueError(f"target_high is {target_high!r}: give the largest target, 1 or more, or None for high")
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}: give one of {', '.join(SPLITS)}")
+        if not isinstance(seed, int):
+            raise ValueError(f"seed is {seed!r}: give an integer")
+        if not isinstance(ops, str) or not ops or not set(ops) <= set(OPS) or len(set(ops)) != len(ops):
+            raise ValueError(f"ops is {ops!r}: give some of {OPS} as one string, each once")
+        if language not in PROMPTS:
+            raise ValueError(f"language is {language!r}: give one of {', '.join(PROMPTS)}")
+        self.numbers, self.high, self.split, self.seed, self.ops, self.language = (
+            counts, high, split, seed, ops, language,
+        )  # fmt: skip
+        self.target_high = high if target_high is None else target_high
+        self[0]  # an impossible setting says so now, not in the middle of a run
+
+    def __getitem__(self, i: int) -> CountdownProblem:
+        """Problem number i >= 0 of this split and seed; a negative i raises IndexError."""
+        i = operator.index(i)
+        if i < 0:
+            raise IndexError(f"problem {i}: problems are numbered from 0")
+        settings = (self.numbers, self.high, self.target_high, self.ops)
+        rng = stream("countdown", self.split, self.seed, i, settings)
+        for _ in range(MAX_ATTEMPTS):
+            numbers, target, solution = draw_problem(rng, *settings)
+            if split_of(numbers, target) == self.split:
+                shown = " ".join(map(str, numbers))
+                prompt = PROMPTS[self.language].format(numbers=shown, target=target)
+                return CountdownProblem(prompt, numbers, target, solution, self.ops)
+        raise ValueError(f"no problem of the {self.split} split with these settings: raise high or target_high")
