@@ -1,0 +1,71 @@
+# Everything runs in .venv; `make env` makes it, and runs again only when the requirements change.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+WORKERS ?= 2
+ARGS ?=
+
+# One thread a worker: printed digits then do not depend on the number of cores.
+TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=agg
+
+.PHONY: env reason test lint unit nbval check pages package book lab bench notebooks clean help
+
+help:
+	@echo "make reason      train a tiny reasoner from random weights (ARGS=... goes to minidsk reason)"
+	@echo "make test        everything that CI runs"
+	@echo "make env         the environment alone, in .venv"
+	@echo "make book        the book, in _build/html"
+	@echo "make lab         JupyterLab on the notebooks"
+	@echo "make bench       speed of this machine, side by side"
+	@echo "make notebooks   execute notebooks (NAMES='01_text_and_tokens ...', all by default)"
+	@echo "make lint | unit | nbval | check | pages | package    the parts of make test"
+	@echo "make clean       what can be built again; .venv and runs/ stay"
+
+env: $(STAMP)
+
+$(STAMP): requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.txt -e .
+	touch $@
+
+reason: env
+	$(BIN)/minidsk reason $(ARGS)
+
+test: lint unit nbval check pages package
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+unit: env
+	$(TEST_ENV) $(BIN)/pytest -n $(WORKERS) -m "not slow" tests --ignore=tests/book
+
+nbval: env
+	$(TEST_ENV) $(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with=tests/nbval.cfg \
+		--nbval-cell-timeout=120 -n $(WORKERS) --dist loadfile notebooks
+
+check: env
+	$(BIN)/python tools/notebooks.py check
+
+pages: book
+	$(TEST_ENV) $(BIN)/pytest tests/book
+
+package: env
+	$(TEST_ENV) $(BIN)/pytest -m slow tests/test_packaging.py
+
+book: env
+	$(BIN)/python tools/book.py
+
+lab: env
+	cd notebooks && ../$(BIN)/jupyter lab
+
+bench: env
+	$(BIN)/python tools/bench_model.py $(ARGS)
+
+notebooks: env
+	$(BIN)/python tools/notebooks.py execute $(NAMES)
+
+clean:
+	rm -rf _build dist build book/_static/mathjax .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
