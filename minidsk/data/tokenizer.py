@@ -12,11 +12,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from minidsk.data.bpe import apply_merges, byte_characters, count_words, learn_merges, words
+
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<user>", "<assistant>", "<think>", "</think>", "<answer>", "</answer>", "<unk>")
 ASCII = "\n" + "".join(map(chr, range(32, 127)))
 CHINESE = (
     "用得到从再试一次不对是算错好来看我们他你的题目数字答案加减乘除以等于个大小多少了吗先后最"
-    "两二三四五六七八九十零百千，。：；！？、（）“”"
+    "两二三四五六七八九十零百千丽明林王美老阿，。：；！？、（）“”"
 )
 
 
@@ -185,3 +187,80 @@ class CharTokenizer(Tokenizer):
         vocab = {token: i for i, token in enumerate(self._tokens)}
         model = {"type": "BPE", "unk_token": "<unk>", "fuse_unk": False, "vocab": vocab, "merges": []}
         return {"model": model, "decoder": {"type": "Fuse"}}
+
+
+class BPETokenizer(Tokenizer):
+    """Byte-level byte-pair encoding: every text has ids, and frequent pieces have one of their own.
+
+    merges: the learned pairs in order, spelled in GPT-2's visible characters: ("Ġ", "t") is a space and a t.
+    Ids: the special tokens, the 256 bytes, the merged tokens in the order in which they were learned.
+    """
+
+    def __init__(self, merges: Sequence[tuple[str, str]], specials: Sequence[str] = ()):
+        super().__init__(specials)
+        characters = byte_characters()
+        self.merges = [(left, right) for left, right in merges]
+        self._tokens = list(dict.fromkeys([*self.specials, *characters.values(), *map("".join, self.merges)]))
+        ids = {token: i for i, token in enumerate(self._tokens)}
+        try:
+            self._ranks = {(ids[a], ids[b]): (rank, ids[a + b]) for rank, (a, b) in enumerate(self.merges)}
+        except KeyError as error:
+            raise ValueError(f"merges: {error} is merged, but is neither a byte nor made by a merge") from None
+        self._byte_ids = [ids[characters[byte]] for byte in range(256)]
+        bytes_of = {character: byte for byte, character in characters.items()}
+        self._bytes = [token.encode() for token in self.specials]
+        self._bytes += [bytes(bytes_of[c] for c in token) for token in self._tokens[len(self.specials) :]]
+        self._cache: dict[str, list[int]] = {}
+
+    @classmethod
+    def train(cls, text: str, vocab_size: int, specials: Sequence[str] = ()) -> "BPETokenizer":
+        """Learn the merges of a text, up to `vocab_size` ids in all; fewer where the text has no more pairs.
+
+        With `specials=SPECIALS` the tokenizer knows the course's special tokens, which no merge touches.
+        Raises ValueError where vocab_size has no room for the specials and the 256 bytes.
+        """
+        blank = cls((), specials)
+        if vocab_size < blank.vocab_size:
+            raise ValueError(f"vocab_size is {vocab_size}: the bytes and special tokens alone are {blank.vocab_size}")
+        pieces = blank._split_specials(text)[::2] if specials else [text]
+        tokens = list(blank._tokens)
+        learned = learn_merges(count_words(pieces), tokens, vocab_size)
+        return cls([(tokens[left], tokens[right]) for left, right in learned], specials)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "BPETokenizer":
+        """Read what `save` wrote. FileNotFoundError or ValueError where there is nothing, or something else."""
+        content = _read(folder)
+        if not content["byte_level"]:
+            raise ValueError(f"{folder} holds a CharTokenizer: load it with CharTokenizer.load")
+        return cls(content["merges"], content["specials"])
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids there are: 0 to vocab_size - 1."""
+        return len(self._tokens)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids (a list, or a tensor or array of one dimension); bytes that are no UTF-8 become U+FFFD."""
+        return b"".join([self._bytes[i] for i in self._checked(ids)]).decode(errors="replace")
+
+    def _encode_plain(self, text: str) -> list[int]:
+        ids: list[int] = []
+        for word in words(text):
+            if word not in self._cache:
+                if len(self._cache) >= 2**16:
+                    self._cache.clear()
+                self._cache[word] = apply_merges([self._byte_ids[byte] for byte in word.encode()], self._ranks)
+            ids += self._cache[word]
+        return ids
+
+    def _model(self) -> dict[str, Any]:
+        vocab = {token: i for i, token in enumerate(self._tokens)}
+        byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+        model = {"type": "BPE", "vocab": vocab, "merges": [list(pair) for pair in self.merges]}
+        return {"model": model, "pre_tokenizer": byte_level, "decoder": byte_level}
+
+
+def load_tokenizer(folder: str | Path) -> CharTokenizer | BPETokenizer:
+    """The tokenizer of either kind that was saved in the folder. Raises as `CharTokenizer.load` does."""
+    return (BPETokenizer if _read(folder)["byte_level"] else CharTokenizer).load(folder)

@@ -126,8 +126,11 @@ def split_of(numbers: Sequence[int], target: int) -> str:
     return "train" if bucket < 80 else "valid" if bucket < 90 else "test"
 
 
-def _write(numbers: Sequence[int], steps: Sequence[tuple[int, int, str]]) -> str:
-    """The expression that the steps make of the numbers: each takes out part i, then part j, and appends i op j."""
+Steps = list[tuple[int, int, str]]  # each takes out part i, then part j of those left, and appends i op j
+
+
+def write_expression(numbers: Sequence[int], steps: Sequence[tuple[int, int, str]]) -> str:
+    """The expression that the steps make of the numbers, with the parentheses that it needs and no others."""
     parts = [(str(n), 3) for n in numbers]  # each with the precedence of its outermost operator
     for i, j, op in steps:
         (left, left_rank), (right, right_rank), rank = parts.pop(i), parts.pop(j), _PRECEDENCE[op]
@@ -139,41 +142,59 @@ def _write(numbers: Sequence[int], steps: Sequence[tuple[int, int, str]]) -> str
     return parts[0][0]
 
 
-def draw_problem(
-    rng: random.Random, numbers: Sequence[int] = (3, 4), high: int = 99, target_high: int | None = None, ops: str = OPS
-) -> tuple[tuple[int, ...], int, str]:
-    """Numbers, target and a right expression, drawn from `rng`; of any split.
+def write_chain(numbers: Sequence[int], steps: Sequence[tuple[int, int, str]]) -> list[str]:
+    """The expression, then what is left of it after each step: `["(3+7)*2", "10*2", "20"]`."""
+    values, chain = list(numbers), [write_expression(numbers, steps)]
+    for done, (i, j, op) in enumerate(steps, start=1):
+        a, b = values.pop(i), values.pop(j)
+        values.append(a // b if op == "/" else _APPLY[op](a, b))
+        chain.append(write_expression(values, steps[done:]))
+    return chain
 
-    A count is drawn from `numbers`, that many numbers from 1..high, and two of them at a time are combined by an
-    operator drawn from `ops` until one value is left. Every value on the way is a positive integer, as on a
-    worksheet; draws in which one is not, or whose end is not in 1..target_high (None: high), are thrown away.
-    Raises ValueError where 100,000 draws gave nothing.
+
+def combine(rng: random.Random, numbers: Sequence[int], ops: str = OPS) -> tuple[int, Steps] | None:
+    """Combine two of the numbers at a time, at random, until one value is left: that value and the steps.
+
+    None where a value on the way is not a positive integer, as it would be on a worksheet.
     """
     random01 = rng.random  # the one method whose sequence Python promises to keep between versions
+    values, steps = list(numbers), []
+    while len(values) > 1:
+        i, j = int(random01() * len(values)), int(random01() * (len(values) - 1))
+        a, b = values.pop(i), values.pop(j)
+        op = ops[int(random01() * len(ops))]
+        if a < b and (op == "-" or op == "/"):
+            i, j, a, b = j + (j >= i), i - (i > j), b, a  # the larger first
+        if op == "+":
+            values.append(a + b)
+        elif op == "*":
+            values.append(a * b)
+        elif op == "-" and a > b:
+            values.append(a - b)
+        elif op == "/" and a % b == 0:
+            values.append(a // b)
+        else:
+            return None
+        steps.append((i, j, op))
+    return values[0], steps
+
+
+def draw_problem(
+    rng: random.Random, numbers: Sequence[int] = (3, 4), high: int = 99, target_high: int | None = None, ops: str = OPS
+) -> tuple[tuple[int, ...], int, Steps]:
+    """Numbers, target and the steps of a right expression, drawn from `rng`; of any split.
+
+    A count is drawn from `numbers`, that many numbers from 1..high, and they are combined by operators drawn from
+    `ops` (see `combine`). Draws whose end is not in 1..target_high (None: high) are thrown away.
+    Raises ValueError where 100,000 draws gave nothing.
+    """
+    random01 = rng.random
     target_high = high if target_high is None else target_high
     for _ in range(MAX_ATTEMPTS):
-        drawn = [1 + int(random01() * high) for _ in range(numbers[int(random01() * len(numbers))])]
-        values, steps = drawn.copy(), []
-        while len(values) > 1:
-            i, j = int(random01() * len(values)), int(random01() * (len(values) - 1))
-            a, b = values.pop(i), values.pop(j)
-            op = ops[int(random01() * len(ops))]
-            if a < b and (op == "-" or op == "/"):
-                i, j, a, b = j + (j >= i), i - (i > j), b, a  # the larger first
-            if op == "+":
-                values.append(a + b)
-            elif op == "*":
-                values.append(a * b)
-            elif op == "-" and a > b:
-                values.append(a - b)
-            elif op == "/" and a % b == 0:
-                values.append(a // b)
-            else:
-                break
-            steps.append((i, j, op))
-        else:
-            if values[0] <= target_high:
-                return tuple(drawn), values[0], _write(drawn, steps)
+        drawn = tuple(1 + int(random01() * high) for _ in range(numbers[int(random01() * len(numbers))]))
+        made = combine(rng, drawn, ops)
+        if made is not None and made[0] <= target_high:
+            return drawn, made[0], made[1]
     raise ValueError(
         f"no problem found with {numbers} numbers up to {high}, targets up to {target_high} and {ops}: "
         "raise high or target_high, or allow more ops"
@@ -228,9 +249,9 @@ class Countdown(Task):
         settings = (self.numbers, self.high, self.target_high, self.ops)
         rng = stream("countdown", self.split, self.seed, i, settings)
         for _ in range(MAX_ATTEMPTS):
-            numbers, target, solution = draw_problem(rng, *settings)
+            numbers, target, steps = draw_problem(rng, *settings)
             if split_of(numbers, target) == self.split:
                 shown = " ".join(map(str, numbers))
                 prompt = PROMPTS[self.language].format(numbers=shown, target=target)
-                return CountdownProblem(prompt, numbers, target, solution, self.ops)
+                return CountdownProblem(prompt, numbers, target, write_expression(numbers, steps), self.ops)
         raise ValueError(f"no problem of the {self.split} split with these settings: raise high or target_high")

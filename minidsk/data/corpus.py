@@ -1,0 +1,152 @@
+"""The tiny web: what a base model reads before anybody rewards it.
+
+Most pages are Countdown worksheets by many hands. Most hands guess once or twice, see that it is wrong, and hand it
+in anyway; a few keep trying until the check passes. Some write English, some Chinese, some both at once. Between the
+worksheets stand sums, tables, letters, lists and puzzles. No page holds a problem of the validation or test split.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from minidsk.tasks.base import stream
+from minidsk.tasks.countdown import PROMPTS, Steps, combine, draw_problem, split_of, write_chain, write_expression
+
+VERDICTS = {"en": (" no", " yes"), "zh": (" 不对", " 对了")}
+_NAMES = {"en": ("Ada", "Ben", "Mei", "Tom", "Lin"), "zh": ("小美", "小明", "老王", "阿丽", "小林")}
+
+
+@dataclass(frozen=True)
+class TinyWebConfig:
+    """What the web consists of. Shares lie in [0, 1]; raises `ValueError` naming the field that does not fit.
+
+    numbers, high, target_high, ops: the problems on the worksheets, as in `Countdown`. worksheets: share of pages
+    that are worksheets. persistent: share of worksheets whose author keeps trying. guesses: how many attempts the
+    others make, as relative frequencies of 1, 2, 3, ... insight: how likely each attempt of a persistent author is
+    the solution. patience: attempts after which even they stop. chinese, mixed: shares of worksheets posed in
+    Chinese, and of authors who mix both languages.
+    """
+
+    numbers: tuple[int, ...] = (3,)
+    high: int = 12
+    target_high: int | None = 20
+    ops: str = "+-"
+    worksheets: float = 0.8
+    persistent: float = 0.2
+    guesses: tuple[float, ...] = (0.6, 0.3, 0.1)
+    insight: float = 0.2
+    patience: int = 10
+    chinese: float = 0.3
+    mixed: float = 0.15
+
+    def __post_init__(self) -> None:
+        for name in ("worksheets", "persistent", "insight", "chinese", "mixed"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be a share from 0 to 1")
+        if not self.guesses or min(self.guesses) < 0 or sum(self.guesses) <= 0:
+            raise ValueError(f"guesses: {self.guesses!r} does not fit; give frequencies, at least one of them positive")
+        if self.patience < 1:
+            raise ValueError(f"patience: {self.patience!r} does not fit; it must be 1 or more attempts")
+
+
+class TinyWeb:
+    """Pages without end: `web[i]` is a pure function of the configuration, the seed and i (`web[i]` is one page)."""
+
+    def __init__(self, config: TinyWebConfig | None = None, seed: int = 0) -> None:
+        self.config = config or TinyWebConfig()
+        self.seed = seed
+
+    def __getitem__(self, i: int) -> str:
+        """Page number i, without `<bos>` and `<eos>`."""
+        rng = stream("tiny web", self.seed, i, self.config)
+        if rng.random() < self.config.worksheets:
+            return worksheet(rng, self.config)
+        return rng.choice((_sums, _sums, _table, _letter, _list, _puzzle))(rng, self.config)
+
+    def pages(self, start: int, stop: int) -> list[str]:
+        """Pages start to stop - 1."""
+        return [self[i] for i in range(start, stop)]
+
+
+def worksheet(rng: random.Random, config: TinyWebConfig) -> str:
+    """One worksheet of a training problem: the task, the author's attempts, the answer that was handed in."""
+    while True:
+        numbers, target, solution = draw_problem(rng, config.numbers, config.high, config.target_high, config.ops)
+        if split_of(numbers, target) == "train":
+            break
+    posed = "zh" if rng.random() < config.chinese else "en"
+    mixing = rng.random() < config.mixed
+    if rng.random() < config.persistent:
+        patience, insight = config.patience, config.insight
+    else:
+        patience, insight = 1 + rng.choices(range(len(config.guesses)), config.guesses)[0], 0.0
+    lines: list[str] = []
+    tried: set[str] = set()
+    right = False
+    while not right and len(lines) < patience:
+        steps = solution if rng.random() < insight else _fresh_attempt(rng, numbers, config.ops, tried)
+        chain = write_chain(numbers, steps)
+        tried.add(chain[0])
+        right = chain[-1] == str(target)
+        spoken = rng.choice(("en", "zh")) if mixing else posed
+        lines.append("=".join(chain) + VERDICTS[spoken][right])
+    prompt = PROMPTS[posed].format(numbers=" ".join(map(str, numbers)), target=target)
+    answer = lines[-1].partition("=")[0]
+    return f"{prompt}<think>{chr(10).join(lines)}</think><answer>{answer}</answer>"
+
+
+def _fresh_attempt(rng: random.Random, numbers: tuple[int, ...], ops: str, tried: set[str]) -> Steps:
+    """A random attempt that is not among those tried, as far as 20 draws find one."""
+    steps: Steps = []
+    for _ in range(20):
+        made = combine(rng, numbers, ops)
+        while made is None:
+            made = combine(rng, numbers, ops)
+        steps = made[1]
+        if write_expression(numbers, steps) not in tried:
+            break
+    return steps
+
+
+def _sums(rng: random.Random, config: TinyWebConfig) -> str:
+    """Sums of two numbers, each of them right."""
+    lines: list[str] = []
+    while len(lines) < 6:
+        numbers = (rng.randint(1, 2 * config.high), rng.randint(1, config.high))
+        made = combine(rng, numbers, config.ops)
+        if made is not None:
+            lines.append("=".join(write_chain(numbers, made[1])))
+    return "\n".join(lines)
+
+
+def _table(rng: random.Random, config: TinyWebConfig) -> str:
+    """One number's row of a table."""
+    n, op = rng.randint(1, config.high), rng.choice([op for op in config.ops if op in "+*"] or ["+"])
+    return "\n".join(f"{n}{op}{m}={n + m if op == '+' else n * m}" for m in range(1, 8))
+
+
+def _letter(rng: random.Random, config: TinyWebConfig) -> str:
+    """A short letter about how many of something."""
+    n = rng.randint(2, config.high)
+    if rng.random() < config.chinese:
+        a, b = rng.sample(_NAMES["zh"], 2)
+        return f"{a}你好：\n我看了 {n} 个题目，算对了 {rng.randint(1, n)} 个。你再来看看。\n{b}"
+    a, b = rng.sample(_NAMES["en"], 2)
+    thing = rng.choice(("apples", "books", "letters", "cards", "stamps"))
+    return f"Dear {a},\nthank you for the {n} {thing}. I gave {rng.randint(1, n)} away.\nYours, {b}"
+
+
+def _list(rng: random.Random, config: TinyWebConfig) -> str:
+    """Numbers, and the same numbers in order."""
+    numbers = [rng.randint(1, config.high) for _ in range(5)]
+    title = "从小到大" if rng.random() < config.chinese else "In order"
+    return f"{' '.join(map(str, numbers))}\n{title}: {' '.join(map(str, sorted(numbers)))}"
+
+
+def _puzzle(rng: random.Random, config: TinyWebConfig) -> str:
+    """What comes next."""
+    start, step = rng.randint(1, config.high), rng.randint(1, 5)
+    shown = " ".join(str(start + step * k) for k in range(4))
+    question = "再来是多少？" if rng.random() < config.chinese else "What comes next?"
+    return f"{shown}\n{question} {start + step * 4}"
