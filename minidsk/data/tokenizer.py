@@ -250,7 +250,9 @@ class BPETokenizer(Tokenizer):
             if word not in self._cache:
                 if len(self._cache) >= 2**16:
                     self._cache.clear()
-                self._cache[word] = apply_merges([self._byte_ids[byte] for byte in word.encode()], self._ranks)
+                self._cache[word] = apply_merges(
+                    [self._byte_ids[byte] for byte in word.encode(errors="replace")], self._ranks
+                )
             ids += self._cache[word]
         return ids
 

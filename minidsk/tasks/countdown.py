@@ -19,7 +19,7 @@ PROMPTS = {"en": "Make {target} from {numbers}.\n", "zh": "用 {numbers} 得到 
 
 MAX_LENGTH = 200  # characters of an answer
 MAX_DEPTH = 50  # parentheses inside one another
-MAX_ATTEMPTS = 100_000  # random combinations before a setting counts as impossible
+MAX_ATTEMPTS = 100_000  # draws before a setting counts as impossible
 
 _TOKEN = re.compile(r"[ \t\r\n]*([0-9]+|[-+*/()])[ \t\r\n]*")
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2}
@@ -196,7 +196,7 @@ def draw_problem(
         if made is not None and made[0] <= target_high:
             return drawn, made[0], made[1]
     raise ValueError(
-        f"no problem found with {numbers} numbers up to {high}, targets up to {target_high} and {ops}: "
+        f"no problem found with {many} numbers up to {high}, targets up to {target_high} and {ops}: "
         "raise high or target_high, or allow more ops"
     )
 
@@ -239,7 +239,9 @@ class Countdown(Task):
             counts, high, split, seed, ops, language,
         )  # fmt: skip
         self.target_high = high if target_high is None else target_high
-        self[0]  # an impossible setting says so now, not in the middle of a run
+        for count in counts:  # an impossible setting says so now, not in the middle of a run
+            draw_problem(random.Random(0), (count,), high, target_high, ops)
+        self[0]
 
     def __getitem__(self, i: int) -> CountdownProblem:
         """Problem number i >= 0 of this split and seed; a negative i raises IndexError."""
