@@ -1,0 +1,250 @@
+"""To and from transformers: a folder with `config.json` and safetensors, laid out as DeepSeek-V3's own checkpoint.
+
+On disk an expert has three matrices of its own, and the module of depth k is layer L + k - 1 (DeepSeek-V3's README
+on its weights). In memory the experts are stacked. `_by_key` gives every tensor of a model its name on disk, experts
+as views into the stack: saving reads through these views and loading writes through them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from minidsk.model.config import ModelConfig
+from minidsk.model.transformer import MiniDeepSeek
+
+WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
+_STAGING = ".saving"
+_FLOATS = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+
+
+class CheckpointError(ValueError):
+    """A folder that cannot be read or written: one line with the file or the tensor, and what to do."""
+
+
+def save_pretrained(
+    model: MiniDeepSeek,
+    folder: str | Path,
+    tokenizer: Any = None,
+    *,
+    extra: dict[str, Any] | None = None,
+    max_shard_bytes: int | None = None,
+) -> None:
+    """Write `model` to `folder` as transformers' ``DeepseekV3ForCausalLM`` reads it, MTP modules included.
+
+    `tokenizer` (anything with ``save(folder)``) is written beside it; `extra` goes into `config.json` under
+    "minidsk". Over `max_shard_bytes` (5 GB) the weights are split into files with an index. All is first written to
+    a folder within `folder` and then moved, weights before configuration: whatever happens, no file is half written.
+    Raises `CheckpointError` when the disk is full or not writable; what was there before is then untouched.
+    """
+    folder = Path(folder)
+    staging = folder / _STAGING
+    config = model.config.to_dict() | ({} if extra is None else {"minidsk": extra})
+    config["dtype"] = str(model.embed_tokens.weight.dtype).removeprefix("torch.")
+    if not model.config.has_experts:  # transformers knows a dense model by this alone
+        config["first_k_dense_replace"] = model.config.num_hidden_layers
+    try:
+        shutil.rmtree(staging, ignore_errors=True)  # of a save that was killed
+        staging.mkdir(parents=True)
+        weights = _write_weights(_to_write(model), staging, max_shard_bytes or 5 * 10**9)
+        if tokenizer is not None:
+            tokenizer.save(staging)
+        others = sorted(path.name for path in staging.iterdir() if path.name not in weights)
+        (staging / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        for name in (*weights, *others, CONFIG):
+            os.replace(staging / name, folder / name)
+        for old in (folder / WEIGHTS, folder / INDEX, *folder.glob("model-*-of-*.safetensors")):
+            if old.name not in weights:
+                old.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CheckpointError(f"{folder}: the model was not saved ({reason}); free some space or choose another folder"
+                              ) from error  # fmt: skip
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def load_pretrained(
+    folder: str | Path,
+    mtp: bool = True,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+) -> MiniDeepSeek:
+    """Read a DeepSeek-V3 model in transformers' layout: old or new spelling of the configuration, one file or several.
+
+    `dtype`: None keeps that of the stored embedding; the routers' balancing bias is float32 always. With `mtp`, the
+    MTP modules are read where the folder has them. transformers drops them when it saves, and still announces them
+    in `config.json`: a folder without a tensor of theirs gives a model with ``num_nextn_predict_layers = 0``.
+    Raises `CheckpointError`, one line, when a file or tensor is missing, damaged, superfluous or of another shape.
+    """
+    folder = Path(folder)
+    values = _read_json(folder / CONFIG)
+    try:
+        config = ModelConfig.from_dict(values)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{folder / CONFIG}: {error}") from error
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise CheckpointError(f"device {device}: torch sees no GPU here; use device='cpu'")
+
+    stored = _stored_tensors(folder)
+    ahead = {key for key in stored if _is_mtp(key, config)}
+    if not mtp or not ahead:
+        stored = {key: entry for key, entry in stored.items() if key not in ahead}
+        config = config.replace(num_nextn_predict_layers=0)
+
+    # A generator of its own: loading leaves torch's global one as it was.
+    model = MiniDeepSeek(config, torch.Generator().manual_seed(0))
+    wanted = _by_key(model)
+    copies = {key for key in stored if _is_shared_copy(key, config)}
+    _check(folder, stored, wanted, copies)
+    model.to(dtype or _FLOATS[stored["model.embed_tokens.weight"][2]])
+    _read(stored, _by_key(model))
+    return model.to(device)
+
+
+def _by_key(model: MiniDeepSeek) -> dict[str, Tensor]:
+    """Every tensor of the model under its name on disk, sharing the model's memory."""
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        key = _key(name, model.config)
+        if name == "lm_head.weight" and model.config.tie_word_embeddings:
+            continue
+        if name.endswith(".experts.gate_up_proj"):
+            for expert, matrix in enumerate(tensor):
+                gate, up = matrix.chunk(2)
+                tensors[key.replace("gate_up_proj", f"{expert}.gate_proj.weight")] = gate
+                tensors[key.replace("gate_up_proj", f"{expert}.up_proj.weight")] = up
+        elif name.endswith(".experts.down_proj"):
+            for expert, matrix in enumerate(tensor):
+                tensors[key.replace("down_proj", f"{expert}.down_proj.weight")] = matrix
+        else:
+            tensors[key] = tensor
+    return tensors
+
+
+def _key(name: str, config: ModelConfig) -> str:
+    if name.startswith("lm_head."):
+        return name
+    if not name.startswith("mtp."):
+        return f"model.{name}"
+    _, depth, rest = name.split(".", 2)
+    rest = rest.removeprefix("block.")
+    rest = f"shared_head.{rest}" if rest.startswith("norm.") else rest
+    return f"model.layers.{config.num_hidden_layers + int(depth)}.{rest}"
+
+
+def _is_mtp(key: str, config: ModelConfig) -> bool:
+    parts = key.split(".")
+    return parts[:2] == ["model", "layers"] and parts[2].isdigit() and int(parts[2]) >= config.num_hidden_layers
+
+
+def _is_shared_copy(key: str, config: ModelConfig) -> bool:
+    """Whether this is a copy of the embedding or the head, which a module shares or which are tied."""
+    if key == "lm_head.weight":
+        return config.tie_word_embeddings
+    return _is_mtp(key, config) and key.endswith((".embed_tokens.weight", ".shared_head.head.weight"))
+
+
+def _to_write(model: MiniDeepSeek) -> dict[str, Tensor]:
+    """What goes on disk: on the CPU, each tensor with memory of its own."""
+    tensors = _by_key(model)
+    for depth in range(model.config.num_nextn_predict_layers):
+        layer = f"model.layers.{model.config.num_hidden_layers + depth}"
+        tensors[f"{layer}.embed_tokens.weight"] = model.embed_tokens.weight.detach().clone()
+        tensors[f"{layer}.shared_head.head.weight"] = model.lm_head.weight.detach().clone()
+    return {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
+
+
+def _write_weights(tensors: dict[str, Tensor], folder: Path, limit: int) -> list[str]:
+    """Write the tensors to one file, or to several with an index; return the files' names."""
+    shards: list[dict[str, Tensor]] = [{}]
+    filled = 0
+    for key, tensor in tensors.items():
+        if shards[-1] and filled + tensor.nbytes > limit:
+            shards.append({})
+            filled = 0
+        shards[-1][key] = tensor
+        filled += tensor.nbytes
+    if len(shards) == 1:
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        return [WEIGHTS]
+    names = [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
+    for name, shard in zip(names, shards, strict=True):
+        save_file(shard, folder / name, metadata={"format": "pt"})
+    index = {
+        "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())},
+        "weight_map": {key: name for name, shard in zip(names, shards, strict=True) for key in shard},
+    }
+    (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return [*names, INDEX]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing; give a folder that save_pretrained or transformers wrote") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); save or download it again") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds no settings; save or download it again")
+    return content
+
+
+def _stored_tensors(folder: Path) -> dict[str, tuple[Path, list[int], str]]:
+    """File, shape and dtype of every tensor in the folder."""
+    names = [WEIGHTS]
+    if not (folder / WEIGHTS).exists() and (folder / INDEX).exists():
+        shards = _read_json(folder / INDEX).get("weight_map")
+        if not isinstance(shards, dict) or any(name != Path(str(name)).name for name in shards.values()):
+            raise CheckpointError(f"{folder / INDEX} maps no tensors to files beside it; save or download it again")
+        names = sorted(set(shards.values()))
+    stored: dict[str, tuple[Path, list[int], str]] = {}
+    for name in names:
+        path = folder / name
+        if not path.exists():
+            raise CheckpointError(f"{path} is missing; save or download the model again")
+        try:
+            with safe_open(path, framework="pt") as file:
+                for key in file.keys():  # noqa: SIM118 (no mapping)
+                    part = file.get_slice(key)
+                    stored[key] = (path, part.get_shape(), part.get_dtype())
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path} is damaged ({error}); save or download it again") from error
+    return stored
+
+
+def _check(
+    folder: Path, stored: dict[str, tuple[Path, list[int], str]], wanted: dict[str, Tensor], copies: set[str]
+) -> None:
+    for key, (path, _, dtype) in stored.items():
+        if key.endswith("weight_scale_inv") or dtype not in _FLOATS:
+            raise CheckpointError(f"{path}: {key} is of an FP8 or quantised checkpoint, which is not supported; "
+                                  "convert it to bfloat16 first")  # fmt: skip
+    for key, tensor in wanted.items():
+        if key not in stored:
+            raise CheckpointError(f"{folder}: tensor {key} is missing; config.json and weights must be of one model")
+        path, shape, _ = stored[key]
+        if shape != list(tensor.shape):
+            raise CheckpointError(f"{path}: tensor {key} has shape {shape} where config.json says "
+                                  f"{list(tensor.shape)}; config.json and weights must be of one model")  # fmt: skip
+    for key in stored:
+        if key not in wanted and key not in copies:
+            raise CheckpointError(f"{stored[key][0]}: tensor {key} has no place in this model; "
+                                  "config.json and weights must be of one model")  # fmt: skip
+
+
+def _read(stored: dict[str, tuple[Path, list[int], str]], targets: dict[str, Tensor]) -> None:
+    for path in {stored[key][0] for key in targets}:
+        with safe_open(path, framework="pt") as file:
+            for key, target in targets.items():
+                if stored[key][0] == path:
+                    target.copy_(file.get_tensor(key))
