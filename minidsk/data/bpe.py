@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 
 Pair = tuple[int, int]
 
@@ -46,7 +47,7 @@ def byte_characters() -> dict[int, str]:
 
 
 def merge(ids: list[int], pair: Pair, new: int) -> list[int]:
-    """The ids with each neighbouring pair, from the left, replaced by the new id: ([1, 2, 2, 1], (2, 2), 9) -> [1, 9, 1]."""
+    """The ids with each neighbouring pair, from the left, replaced: ([1, 2, 2, 1], (2, 2), new=9) -> [1, 9, 1]."""
     merged, i = [], 0
     while i < len(ids):
         if ids[i] == pair[0] and i + 1 < len(ids) and ids[i + 1] == pair[1]:
@@ -75,7 +76,7 @@ def learn_merges(word_counts: Mapping[str, int], tokens: list[str], vocab_size: 
     counts: Counter[Pair] = Counter()
     holders: defaultdict[Pair, set[int]] = defaultdict(set)  # the words in which a pair occurs, or once did
     for w, ids in enumerate(spelled):
-        for pair in zip(ids, ids[1:], strict=False):
+        for pair in pairwise(ids):
             counts[pair] += frequencies[w]
             holders[pair].add(w)
     heap = [(-count, pair) for pair, count in counts.items()]
@@ -95,9 +96,9 @@ def learn_merges(word_counts: Mapping[str, int], tokens: list[str], vocab_size: 
         for w in holders.pop(pair):
             before, after = spelled[w], merge(spelled[w], pair, new)
             spelled[w] = after
-            for old in zip(before, before[1:], strict=False):
+            for old in pairwise(before):
                 change[old] -= frequencies[w]
-            for fresh in zip(after, after[1:], strict=False):
+            for fresh in pairwise(after):
                 change[fresh] += frequencies[w]
                 holders[fresh].add(w)
         for changed, difference in change.items():
@@ -110,7 +111,7 @@ def learn_merges(word_counts: Mapping[str, int], tokens: list[str], vocab_size: 
 def apply_merges(ids: list[int], ranks: Mapping[Pair, tuple[int, int]]) -> list[int]:
     """Merge a word's ids, the earliest learned pair first, from the left. ranks: pair -> (rank, id of the merged)."""
     while len(ids) > 1:
-        found = [(ranks[pair][0], pair) for pair in zip(ids, ids[1:], strict=False) if pair in ranks]
+        found = [(ranks[pair][0], pair) for pair in pairwise(ids) if pair in ranks]
         if not found:
             break
         pair = min(found)[1]

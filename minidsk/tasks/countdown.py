@@ -185,13 +185,14 @@ def draw_problem(
     """Numbers, target and the steps of a right expression, drawn from `rng`; of any split.
 
     A count is drawn from `numbers`, that many numbers from 1..high, and they are combined by operators drawn from
-    `ops` (see `combine`). Draws whose end is not in 1..target_high (None: high) are thrown away.
+    `ops` (see `combine`). Where the end is not in 1..target_high (None: high), as many numbers are drawn anew.
     Raises ValueError where 100,000 draws gave nothing.
     """
     random01 = rng.random
     target_high = high if target_high is None else target_high
+    many = numbers[int(random01() * len(numbers))]
     for _ in range(MAX_ATTEMPTS):
-        drawn = tuple(1 + int(random01() * high) for _ in range(numbers[int(random01() * len(numbers))]))
+        drawn = tuple([1 + int(random01() * high) for _ in range(many)])
         made = combine(rng, drawn, ops)
         if made is not None and made[0] <= target_high:
             return drawn, made[0], made[1]
