@@ -1,0 +1,26 @@
+"""Homework that answers at once: exercises, a bug zoo, scored predictions, and a chapter's receipt.
+
+`check(name, function)` tries a reader's function; `zoo(name, tests)` tries a reader's tests; `predict` takes a guess
+before the run and scores it after; `receipt` says what a chapter cost.
+"""
+
+from minidsk.homework.check import Result, check
+from minidsk.homework.exercise import Exercise, Mistake
+from minidsk.homework.predict import Prediction, predict
+from minidsk.homework.receipt import receipt
+from minidsk.homework.registry import EXERCISES, describe
+from minidsk.homework.zoo import ZooResult, zoo
+
+__all__ = [
+    "EXERCISES",
+    "Exercise",
+    "Mistake",
+    "Prediction",
+    "Result",
+    "ZooResult",
+    "check",
+    "describe",
+    "predict",
+    "receipt",
+    "zoo",
+]

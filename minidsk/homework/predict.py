@@ -1,0 +1,135 @@
+"""Scored predictions: a guess before the run, points after it, and a tally that stays on the reader's machine."""
+
+import json
+import math
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+FULL = 10
+
+
+@dataclass(frozen=True, repr=False)
+class Prediction:
+    """A guess that waits for the truth; `reveal` scores it.
+
+    name: "chapter.what". question: what is guessed. guess: the number. own: whether the reader typed it (only then
+    does it count). unit: printed after numbers. scale, tolerance: see `predict`.
+    """
+
+    name: str
+    question: str
+    guess: float
+    own: bool
+    unit: str
+    scale: str
+    tolerance: float
+
+    def __repr__(self) -> str:
+        whose = "Your guess" if self.own else "Nobody guessed yet (type a number as guess=...); for example"
+        return f"{self.question}\n{whose}: {self._number(self.guess)}"
+
+    def points(self, truth: float) -> int:
+        """0 to 10: all for the truth, none from `tolerance` away on. Raises ValueError where `truth` cannot be one."""
+        truth = float(truth)
+        if not math.isfinite(truth):
+            raise ValueError(f"{self.name}: the truth must be a finite number, not {truth}")
+        if self.scale == "ratio":
+            if truth <= 0:
+                raise ValueError(f"{self.name}: a ratio needs a truth above 0, not {truth:g}; use scale='difference'")
+            away = abs(math.log(self.guess / truth)) / math.log(self.tolerance) if self.guess > 0 else 1.0
+        else:
+            away = abs(self.guess - truth) / self.tolerance
+        return round(FULL * max(0.0, 1.0 - away))
+
+    def reveal(self, truth: float) -> None:
+        """Print the truth beside the guess, with the points; a reader's own guess enters the tally."""
+        truth = float(truth)
+        points = self.points(truth)
+        print(self.question)
+        print(f"  guess {self._number(self.guess)}, measured {self._number(truth)}: {self._apart(truth)}")
+        if self.own:
+            total, count = _record(self.name, self.guess, truth, points)
+            print(f"  {points} of {FULL} points; your tally: {total} of {FULL * count} over {count} predictions")
+        else:
+            print(f"  that guess would have earned {points} of {FULL} points")
+
+    def _apart(self, truth: float) -> str:
+        if self.scale == "ratio" and self.guess > 0:
+            ratio = self.guess / truth
+            if ratio == 1:
+                return "exact"
+            return f"{ratio:.3g} times too high" if ratio > 1 else f"{1 / ratio:.3g} times too low"
+        apart = self.guess - truth
+        return f"{self._number(abs(apart))} too {'high' if apart > 0 else 'low'}" if apart else "exact"
+
+    def _number(self, x: float) -> str:
+        text = f"{int(x):,}" if x == int(x) and abs(x) < 1e15 else f"{x:.4g}"
+        return f"{text} {self.unit}" if self.unit else text
+
+
+def predict(
+    name: str,
+    question: str,
+    guess: float | None = None,
+    *,
+    example: float,
+    unit: str = "",
+    scale: str = "ratio",
+    tolerance: float = 10.0,
+) -> Prediction:
+    """Take a guess before the run; `.reveal(truth)` scores it after.
+
+    name: "chapter.what"; a second guess under the same name replaces the first in the tally.
+    guess: the reader's number. While it is None (as in the committed notebooks) `example` stands in for it: it is
+        scored for show and never recorded, so that the output does not depend on the machine's tally.
+    scale: "ratio" (for what is guessed by its size; `tolerance` is the factor from which on there are no points) or
+        "difference" (for shares and small numbers; `tolerance` is the distance from which on there are no points).
+    Raises ValueError where a value makes no sense.
+    """
+    if guess is not None and not (isinstance(guess, (int, float)) and math.isfinite(guess)):
+        raise ValueError(f"{name}: guess must be a number, not {guess!r}")
+    if scale not in ("ratio", "difference"):
+        raise ValueError(f"{name}: scale must be 'ratio' or 'difference', not {scale!r}")
+    if not tolerance > (1.0 if scale == "ratio" else 0.0):
+        raise ValueError(f"{name}: tolerance {tolerance:g} is too small for scale {scale!r}")
+    number = float(example if guess is None else guess)
+    return Prediction(name, question, number, guess is not None, unit, scale, tolerance)
+
+
+def tally_path() -> Path:
+    """Where the tally lives: $MINIDSK_HOME/predictions.json, or the platform's folder for a user's data."""
+    if home := os.environ.get("MINIDSK_HOME"):
+        return Path(home) / "predictions.json"
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "minidsk" / "predictions.json"
+
+
+def _record(name: str, guess: float, truth: float, points: int) -> tuple[int, int]:
+    """Enter one prediction; the points of all and their number. Raises ValueError on a tally that cannot be read."""
+    path = tally_path()
+    entries: dict[str, dict[str, float]] = {}
+    if path.exists():
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            sum(int(entry["points"]) for entry in entries.values())
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{path} is no tally of predictions; delete it to begin again") from error
+    entries[name] = {"guess": guess, "truth": truth, "points": points}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".predictions-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(entries, file, indent=1, sort_keys=True)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return sum(int(entry["points"]) for entry in entries.values()), len(entries)

@@ -1,0 +1,47 @@
+"""Every exercise by name."""
+
+import difflib
+import inspect
+
+from minidsk.homework import attention, grpo, moe, mtp, pretraining, text
+from minidsk.homework.exercise import Exercise
+
+CHAPTERS = {
+    "text": text.EXERCISES,
+    "attention": attention.EXERCISES,
+    "moe": moe.EXERCISES,
+    "mtp": mtp.EXERCISES,
+    "pretraining": pretraining.EXERCISES,
+    "grpo": grpo.EXERCISES,
+}
+"""The exercises of each chapter; the first one is the chapter's bug zoo."""
+
+EXERCISES = {exercise.name: exercise for exercises in CHAPTERS.values() for exercise in exercises}
+"""Every exercise, by its name "chapter.function"."""
+
+
+def find(name: str) -> Exercise:
+    """The exercise called `name`. Raises KeyError with the names that come close."""
+    if name in EXERCISES:
+        return EXERCISES[name]
+    raise KeyError(f"no exercise is called {name!r}; {_nearest(str(name))}")
+
+
+def find_zoo(name: str) -> Exercise:
+    """The exercise called `name`, or, for a chapter's name, the one whose bugs live in that chapter's zoo."""
+    return CHAPTERS[name][0] if name in CHAPTERS else find(name)
+
+
+def describe(name: str) -> str:
+    """The task: how the function is called, and what it should return. Raises KeyError on an unknown name."""
+    exercise = find(name)
+    function = exercise.reference
+    return f"{function.__name__}{inspect.signature(function)}\n\n{inspect.getdoc(function)}"
+
+
+def _nearest(name: str) -> str:
+    short = {n.split(".")[1]: n for n in EXERCISES}
+    near = difflib.get_close_matches(name, EXERCISES, n=3, cutoff=0.5)
+    near += [short[s] for s in difflib.get_close_matches(name.split(".")[-1], short, n=3, cutoff=0.6)]
+    chapter = [n for n in EXERCISES if n.startswith(name.split(".")[0] + ".")]
+    return "there are " + ", ".join(dict.fromkeys(near or chapter or EXERCISES))
