@@ -1,7 +1,8 @@
 """minidsk: DeepSeek's ideas rebuilt small, from an empty file to a tiny reasoner."""
 
+from minidsk.hub.zoo import load
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
 
 __version__ = "0.1.0"
-__all__ = ["MiniDeepSeek", "ModelConfig"]
+__all__ = ["MiniDeepSeek", "ModelConfig", "load"]
