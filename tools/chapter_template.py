@@ -37,10 +37,12 @@ from minidsk.homework import check, predict, receipt, zoo
 # A run, or a small example carried by hand, that shows why the idea is wanted. Keep the numbers: the whole chapter
 # carries them along.
 #
-# Before you run the next cell, guess. The tally stays on your machine.
+# Before you run on, guess: replace `None` by a number. The tally stays on your machine.
 
 # %% tags=["prediction"]
-guess = predict("NN_name.first", "How many bytes does one token cost?", guess=1000)
+guess = None
+largest = predict("NN_name.largest", "How large is the largest weight of the row?", guess, example=0.5)
+print(largest)
 
 # %% [markdown]
 # ## The idea, small and slow
@@ -76,6 +78,7 @@ _ = ax.bar(range(7), x.softmax(-1)[0])
 _ = ax.set(xlabel="column", ylabel="weight", title="One row of weights")
 plt.show()
 print("weights", [round(v, 3) for v in x.softmax(-1)[0].tolist()])
+largest.reveal(x.softmax(-1)[0].max())
 
 # %% [markdown]
 # ## A figure that moves
@@ -182,7 +185,7 @@ def rows_sum_to_one(softmax) -> None:
 # What this run cost, the spread over seeds, and how far we are from the reference.
 
 # %% tags=["receipt"]
-receipt(difference=difference)
+receipt(differences={"naive and package": difference})
 
 # %% [markdown]
 # ## Summary

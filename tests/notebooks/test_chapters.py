@@ -1,0 +1,162 @@
+"""Every chapter has the parts that CONTRIBUTING.md lists, in order; so does the template that chapters start from."""
+
+import re
+from pathlib import Path
+from statistics import median
+
+import jupytext
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = ROOT / "tools" / "chapter_template.py"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+# `tag` of a code cell, or the start of a heading.
+PARTS = [
+    "prediction",
+    "naive",
+    "agree",
+    "figure",
+    "## What DeepSeek did",
+    "## What went wrong",
+    "## Exercises",
+    "## Bug zoo",
+    "zoo",
+    "receipt",
+    "## Summary",
+    "## Read on",
+]
+CAPSTONE_PARTS = ["figure", "## What went wrong", "receipt", "## Summary", "## Read on"]
+
+
+def read(path):
+    return nbformat.read(path, as_version=4) if path.suffix == ".ipynb" else jupytext.read(path, fmt="py:percent")
+
+
+def code(cells):
+    return [cell for cell in cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def where(cells, part):
+    """The index of the first cell that is the part, or None."""
+    for index, cell in enumerate(cells):
+        if part.startswith("#"):
+            if cell.cell_type == "markdown" and re.search(rf"^{re.escape(part)}", cell.source, re.MULTILINE):
+                return index
+        elif part in cell.metadata.get("tags", []):
+            return index
+    return None
+
+
+def install_line():
+    return code(read(TEMPLATE).cells)[0].source
+
+
+def missing_parts(name, cells):
+    """What a chapter lacks or has in the wrong place, one line each."""
+    capstone = "capstone" in name
+    opening, found = cells[0].source, []
+    for wanted in ("# ", "colab.research.google.com", "**You will build**", "**You need**", "**It takes**", "CPU", "GPU"):
+        if wanted not in opening:
+            found.append(f"the first cell does not hold {wanted!r}")
+    if code(cells)[0].source != install_line():
+        found.append("the first code cell is not the install line of tools/chapter_template.py")
+    parts = CAPSTONE_PARTS if capstone else PARTS
+    places = {part: where(cells, part) for part in parts}
+    found += [f"no part {part!r}" for part, place in places.items() if place is None]
+    order = [part for part in parts if places[part] is not None]
+    found += [f"{b!r} stands before {a!r}" for a, b in zip(order, order[1:], strict=False) if places[a] > places[b]]
+    if places.get("receipt") is not None and "receipt" not in code(cells)[-1].metadata.get("tags", []):
+        found.append("the receipt is not the last code cell")
+    if "I can now" not in cells[places["## Summary"] or 0].source:
+        found.append("the summary does not say 'I can now ...'")
+    return found if capstone else found + missing_in_a_full_chapter(cells, places)
+
+
+def missing_in_a_full_chapter(cells, places):
+    found, widget = [], where(cells, "widget")
+    if widget is None or not (places["naive"] or 0) < widget < (places["## What DeepSeek did"] or 0):
+        found.append("no cell tagged 'widget' between the naive version and 'What DeepSeek did'")
+    if "largest difference" not in cells[places["agree"] or 0].source:
+        found.append("the cell tagged 'agree' does not print the largest difference")
+    deepseek = "\n".join(c.source for c in cells[places["## What DeepSeek did"] or 0 : places["## What went wrong"] or 0])
+    if "$$" not in deepseek or "{cite}" not in deepseek:
+        found.append("'What DeepSeek did' needs its equation ($$) and its citation ({cite})")
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    exercises = re.findall(r"^`{3,}\{exercise\}.*?\n:label: (\S+)\n(.*?)^`{3,}$", text, re.MULTILINE | re.DOTALL)
+    solutions = re.findall(r"^`{3,}\{solution(?:-start)?\} (\S+)\n:class: dropdown", text, re.MULTILINE)
+    if not 3 <= len(exercises) <= 5:
+        found.append(f"{len(exercises)} exercises; three to five are wanted")
+    for label, body in exercises:
+        if label not in solutions:
+            found.append(f"exercise {label} has no hidden solution")
+        if "minutes" not in body or "hint" not in body.lower():
+            found.append(f"exercise {label} needs its price in minutes and a hint")
+    return found
+
+
+def lines_of(cell):
+    return len([line for line in cell.source.splitlines() if line.strip()])
+
+
+def test_the_template_has_every_part():
+    assert missing_parts("NN_name", read(TEMPLATE).cells) == []
+
+
+@pytest.mark.parametrize("part", [*PARTS, "widget"])
+def test_a_lost_part_is_noticed(part):
+    cells = read(TEMPLATE).cells
+    del cells[where(cells, part)]
+    assert missing_parts("NN_name", cells)
+
+
+def test_parts_in_the_wrong_order_are_noticed():
+    cells = read(TEMPLATE).cells
+    a, b = where(cells, "## What DeepSeek did"), where(cells, "## What went wrong")
+    cells[a], cells[b] = cells[b], cells[a]
+    assert any("stands before" in line for line in missing_parts("NN_name", cells))
+
+
+def test_the_install_line_is_silent_where_the_package_is_installed(capsys):
+    asked = []
+    shell = type("Shell", (), {"run_line_magic": lambda self, *a: asked.append(a)})()
+    exec(compile(install_line(), "install", "exec"), {"get_ipython": lambda: shell})
+    assert asked == []
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_install_line_installs_where_the_package_is_missing_and_names_no_torch(monkeypatch):
+    asked = []
+    shell = type("Shell", (), {"run_line_magic": lambda self, *a: asked.append(a)})()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    exec(compile(install_line(), "install", "exec"), {"get_ipython": lambda: shell})
+    [(magic, line)] = asked
+    assert magic == "pip"
+    assert "minidsk[notebooks] @ git+https://github.com/minidsk/minidsk" in line
+    assert "torch" not in line
+    assert "upgrade" not in line
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_chapter_has_its_parts_in_order(path):
+    assert missing_parts(path.stem, read(path).cells) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_agreement_was_printed(path):
+    for cell in read(path).cells:
+        if "agree" in cell.metadata.get("tags", []):
+            assert "largest difference" in "".join(output.get("text", "") for output in cell.outputs)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_cells_are_short(path):
+    lengths = [lines_of(cell) for cell in code(read(path).cells)]
+    assert max(lengths) <= 30
+    assert median(lengths) <= 8
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_chapter_is_in_the_book_and_on_the_map(path):
+    assert f"notebooks/{path.stem}" in (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    assert path.stem in (ROOT / "README.md").read_text(encoding="utf-8")
