@@ -15,7 +15,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minidsk.model.config import ModelConfig
-from minidsk.model.norm import RMSNorm, at_least_float32
+from minidsk.model.norm import RMSNorm
+from minidsk.model.precision import at_least_float32
 from minidsk.model.rope import rotate, softmax_scale
 
 
@@ -58,14 +59,15 @@ class LatentCache:
         return self.entries.shape[0] * self.entries.shape[3] * self.entries.element_size()
 
     def open(self, valid: Tensor) -> Tensor:
-        """Make room for the next tokens, `valid` ``[batch, new]``; return who sees whom, bool ``[batch, 1, new, seen]``.
+        """Make room for the tokens `valid` ``[batch, new]``; return who sees whom, bool ``[batch, 1, new, seen]``.
 
         Raises `ValueError` when the capacity is used up.
         """
         new = valid.shape[1]
         if not self.static:
             if self.length + new > self.capacity:
-                raise ValueError(f"cache: {self.length + new} tokens do not fit its {self.capacity} slots; make it larger")
+                needed = self.length + new
+                raise ValueError(f"cache: {needed} tokens do not fit its {self.capacity} slots; make it larger")
             self.slots = torch.arange(self.length, self.length + new, device=self.valid.device)
             self.length += new
         self.valid.index_copy_(1, self.slots, valid)
@@ -105,7 +107,8 @@ class MultiHeadLatentAttention(nn.Module):
             self.q_b_proj = nn.Linear(config.q_lora_rank, heads * config.qk_head_dim, bias=False)
         self.kv_a_proj_with_mqa = nn.Linear(hidden, config.kv_lora_rank + config.qk_rope_head_dim, bias=bias)
         self.kv_a_layernorm = RMSNorm(config.kv_lora_rank)
-        self.kv_b_proj = nn.Linear(config.kv_lora_rank, heads * (config.qk_nope_head_dim + config.v_head_dim), bias=False)
+        unfolded = heads * (config.qk_nope_head_dim + config.v_head_dim)
+        self.kv_b_proj = nn.Linear(config.kv_lora_rank, unfolded, bias=False)
         self.o_proj = nn.Linear(heads * config.v_head_dim, hidden, bias=bias)
 
     def forward(

@@ -103,18 +103,20 @@ class ModelConfig:
         Fields of transformers that change nothing here (dropout at 0, token ids, dtype and the like) are passed
         over; a field that would change the numbers and is not supported raises `ValueError`.
         """
-        values = dict(config)
+        # In a file of transformers ("model_type" says so) a missing field has the default of transformers.
+        values = {**(_TRANSFORMERS_DEFAULTS if "model_type" in config else {}), **config}
         model_type = values.pop("model_type", "deepseek_v3")
         if model_type != "deepseek_v3":
             raise ValueError(f"model_type: {model_type!r} is not deepseek_v3; minidsk reads DeepSeek-V3 configurations")
         rope = values.pop("rope_parameters", None)
         if rope is not None:
             rope = dict(rope)
-            values.setdefault("rope_theta", rope.pop("rope_theta", cls.rope_theta))
-            values["rope_scaling"] = rope if rope.get("rope_type", "default") != "default" else None
+            values["rope_theta"] = rope.pop("rope_theta", values.get("rope_theta", cls.rope_theta))
+            values["rope_scaling"] = rope
         for name, only in _FIXED.items():
             if name in values and values.pop(name) not in only:
-                raise ValueError(f"{name}: {config[name]!r} is not supported; it must be {' or '.join(map(repr, only))}")
+                must_be = " or ".join(map(repr, only))
+                raise ValueError(f"{name}: {config[name]!r} is not supported; it must be {must_be}")
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known - _IGNORED)
         if unknown:
@@ -135,6 +137,14 @@ class ModelConfig:
         return dataclasses.replace(self, **changes)
 
 
+# Where transformers' DeepseekV3Config differs from the defaults here.
+_TRANSFORMERS_DEFAULTS: dict[str, Any] = {
+    "vocab_size": 129280, "hidden_size": 7168, "num_hidden_layers": 61, "max_position_embeddings": 4096,
+    "num_attention_heads": 128, "q_lora_rank": 1536, "kv_lora_rank": 512, "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64, "v_head_dim": 128, "intermediate_size": 18432, "first_k_dense_replace": 3,
+    "moe_intermediate_size": 2048, "n_routed_experts": 256, "num_experts_per_tok": 8, "n_group": 8, "topk_group": 4,
+    "routed_scaling_factor": 2.5, "num_nextn_predict_layers": 1,
+}  # fmt: skip
 # Settings of transformers or of the original checkpoint that must have these values (or be absent) ...
 _FIXED: dict[str, tuple[Any, ...]] = {
     "hidden_act": ("silu",), "attention_dropout": (0, 0.0), "scoring_func": ("sigmoid",),

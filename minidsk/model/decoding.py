@@ -1,4 +1,4 @@
-"""The loop that turns next-token probabilities into text: prefill the cache, sample, feed back, until all have ended."""
+"""The loop that turns next-token probabilities into text: fill the cache, sample, feed back, until all have ended."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def decode(
         raise ValueError(f"max_new_tokens: {max_new_tokens} does not fit; it must be 1 or more")
     if temperature < 0:
         raise ValueError(f"temperature: {temperature} does not fit; it must be 0 (greedy) or more")
-    batch, time = ids.shape
+    batch = len(ids)
     valid = torch.ones_like(ids, dtype=torch.bool) if valid is None else valid
     tokens = ids.new_full((batch, max_new_tokens), pad_token_id)
     logprobs = torch.zeros(batch, max_new_tokens, device=ids.device)

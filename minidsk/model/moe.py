@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from minidsk.model.config import ModelConfig
 from minidsk.model.dispatch import Dispatch, grouped_matmul
-from minidsk.model.norm import at_least_float32
+from minidsk.model.precision import WideBuffers, at_least_float32
 
 
 class Routing(NamedTuple):
@@ -39,11 +39,11 @@ class MLP(nn.Module):
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
-class Router(nn.Module):
+class Router(WideBuffers):
     """Which experts a token goes to, and with what weights (DeepSeek-V3, equations 12 to 16).
 
     The bias steers the choice alone: it is added to the scores that are compared, never to the weights. It is a
-    buffer, moved by `update_bias` and not by the gradient.
+    buffer, moved by `update_bias` and not by the gradient, and float32 whatever the model's dtype.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -79,7 +79,7 @@ class Router(nn.Module):
 
 
 class Experts(nn.Module):
-    """All routed experts in two tensors: `gate_up_proj` ``[E, 2 I, H]`` (gate rows first), `down_proj` ``[E, H, I]``."""
+    """All routed experts in two tensors: `gate_up_proj` ``[E, 2I, H]`` (gate rows first), `down_proj` ``[E, H, I]``."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """`x` itself in float32 or float64, else a float32 copy: what norms, routers and softmaxes compute in."""
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+from minidsk.model.precision import at_least_float32
 
 
 class RMSNorm(nn.Module):

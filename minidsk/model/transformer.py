@@ -14,6 +14,7 @@ from minidsk.model.config import ModelConfig
 from minidsk.model.moe import Experts, Router, Routing
 from minidsk.model.mtp import MTPModule
 from minidsk.model.norm import RMSNorm
+from minidsk.model.precision import WideBuffers
 from minidsk.model.rope import attention_factor, inverse_frequencies, rotation
 
 
@@ -32,7 +33,7 @@ class Output:
     routing: list[Routing] = field(default_factory=list)
 
 
-class MiniDeepSeek(nn.Module):
+class MiniDeepSeek(WideBuffers):
     """A decoder in the manner of DeepSeek-V3 (arXiv:2412.19437), at whatever size `config` says.
 
     Weights are drawn from `generator`, so that a seed gives a model.
@@ -59,7 +60,7 @@ class MiniDeepSeek(nn.Module):
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding, Router)):
                 module.weight.normal_(0.0, std, generator=generator)
-                if getattr(module, "bias", None) is not None:
+                if isinstance(module, nn.Linear) and module.bias is not None:
                     module.bias.zero_()
             elif isinstance(module, Experts):
                 module.gate_up_proj.normal_(0.0, std, generator=generator)
@@ -142,10 +143,10 @@ class MiniDeepSeek(nn.Module):
             positions = (cache.valid.cumsum(1) - 1).clamp(min=0).index_select(1, cache.slots)
             return positions, mask
         if valid is not None:
-            causal = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device).tril()
+            square = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device)
             # A padded query sees itself, so that its softmax is not empty; nobody looks at it.
-            mask = (causal & valid[:, None, :] | torch.eye(ids.shape[1], dtype=torch.bool, device=ids.device)).unsqueeze(1)
-            return (valid.cumsum(1) - 1).clamp(min=0), mask
+            mask = square.tril() & valid[:, None, :] | square.tril().triu()
+            return (valid.cumsum(1) - 1).clamp(min=0), mask.unsqueeze(1)
         return torch.arange(ids.shape[1], device=ids.device).unsqueeze(0), None
 
     def _look_ahead(self, ids: Tensor, hidden: Tensor, turn: tuple[Tensor, Tensor], out: Output) -> None:
