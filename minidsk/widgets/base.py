@@ -51,12 +51,13 @@ class Figure(anywidget.AnyWidget):
     """
 
     js: str
+    module: str
     data = traitlets.Dict().tag(sync=True)
     title = traitlets.Unicode("").tag(sync=True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "js" in vars(cls):  # not where anywidget derives a class of its own from this one
-            cls._esm = _KIT + (_HERE / cls.js).read_text(encoding="utf-8")
+            cls.module = cls._esm = _KIT + (_HERE / cls.js).read_text(encoding="utf-8")
         super().__init_subclass__(**kwargs)
 
     def describe(self) -> str:
@@ -70,7 +71,7 @@ class Figure(anywidget.AnyWidget):
 
     def html(self) -> str:
         """The figure as a self-contained piece of a page: the state, the module, and words for where no script runs."""
-        module = str(type(self)._esm).replace("export default", "const figure =", 1)
+        module = self.module.replace("export default", "const figure =", 1)
         state = json.dumps(self.state(), ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
         state = state.replace("<", "\\u003c")
         label = hashlib.sha256((module + state).encode()).hexdigest()[:12]
