@@ -29,7 +29,7 @@ def find(name_or_folder: str | Path) -> Path:
     """
     if str(name_or_folder) in names():
         return next(shelf / name_or_folder for shelf in _shelves() if (shelf / name_or_folder / CONFIG).is_file())
-    if Path(name_or_folder).is_dir():
+    if str(name_or_folder) and Path(name_or_folder).is_dir():
         return Path(name_or_folder)
     known = ", ".join(names()) or "none in this installation"
     raise CheckpointError(f"{name_or_folder}: no such checkpoint or folder; known names: {known}")
