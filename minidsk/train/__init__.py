@@ -1,0 +1,1 @@
+"""Learning from text: pretraining, supervised fine-tuning, optimizers, run folders."""

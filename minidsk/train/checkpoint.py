@@ -1,0 +1,165 @@
+"""A run is a folder: `config.json`, `metrics.jsonl`, `state/` to resume from, `model.safetensors` when it is done.
+
+The folder of a finished run is also a checkpoint in transformers' layout: `minidsk.load(folder)` reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pickle
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minidsk.data.tokenizer import Tokenizer
+from minidsk.hub.hf import save_pretrained
+from minidsk.model.transformer import MiniDeepSeek
+
+
+class RunError(ValueError):
+    """A run folder that cannot be used as asked; the message says why and what to do."""
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; it becomes `path` when all went well and vanishes when not.
+
+    A full disk, or any other failure of the system, is raised as a `RunError` of one line.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunError(f"{path}: not written ({error.strerror or error}); free some space and run again") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def as_plain(config: Any) -> Any:
+    """A (nested) dataclass as JSON would return it: dictionaries and lists."""
+    return json.loads(json.dumps(dataclasses.asdict(config) if dataclasses.is_dataclass(config) else config))  # type: ignore[arg-type]
+
+
+class Run:
+    """One stage's folder.
+
+    `stage` and `settings` (a dataclass or dictionary) say what the run is. A folder that holds a run of other
+    settings is left alone: `RunError`.
+    """
+
+    def __init__(self, folder: str | Path, stage: str, settings: Any) -> None:
+        self.folder = Path(folder)
+        self.identity = {"stage": stage, "settings": as_plain(settings)}
+        self._started = time.perf_counter()
+        self._earlier_seconds = 0.0
+        path = self.folder / "config.json"
+        if path.exists():
+            found = _read_json(path).get("minidsk", {})
+            differing = _first_difference(found, self.identity)
+            if differing:
+                raise RunError(f"{self.folder}: holds another run ({differing}); name another folder or delete this one")
+        else:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RunError(f"{self.folder}: cannot be made ({error.strerror}); name another folder") from error
+            with atomic(path) as temporary:
+                temporary.write_text(json.dumps({"minidsk": self.identity}, indent=2) + "\n")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the weights are there."""
+        return (self.folder / "model.safetensors").exists()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds this run has taken, earlier parts of a resumed run included."""
+        return self._earlier_seconds + time.perf_counter() - self._started
+
+    def log(self, **metrics: float | int | str) -> None:
+        """Append one line to `metrics.jsonl`."""
+        try:
+            with (self.folder / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(metrics) + "\n")
+        except OSError as error:
+            raise RunError(f"{self.folder}: metrics.jsonl not written ({error.strerror}); free some space") from error
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All lines logged so far."""
+        path = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def save_state(self, step: int, **parts: Any) -> None:
+        """Keep what is needed to go on after `step` steps: each part has a `state_dict`, or is plain data or a list."""
+        folder = self.folder / "state"
+        folder.mkdir(exist_ok=True)
+        state = {"step": step, "seconds": self.seconds, **{name: _state_of(part) for name, part in parts.items()}}
+        with atomic(folder / "latest.pt") as temporary:
+            torch.save(state, temporary)
+
+    def load_state(self, **parts: Any) -> int:
+        """Load the parts from the last saved state, and forget metrics logged after it; the step to go on from, or 0."""
+        path = self.folder / "state" / "latest.pt"
+        if not path.exists():
+            self._keep_metrics(0)
+            return 0
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise RunError(f"{path}: damaged; delete it to start this stage again") from error
+        for name, part in parts.items():
+            for target, values in zip(_listed(part), _listed(state[name]), strict=True):
+                target.load_state_dict(values)
+        self._earlier_seconds, self._started = state["seconds"], time.perf_counter()
+        self._keep_metrics(state["step"])
+        return int(state["step"])
+
+    def finish(self, model: MiniDeepSeek, tokenizer: Tokenizer, **summary: Any) -> None:
+        """Write the weights, and drop the state for resuming. `summary` is kept in `config.json`."""
+        identity = {**self.identity, "summary": {"seconds": round(self.seconds, 2), **summary}}
+        save_pretrained(model, self.folder, tokenizer, extra=identity)
+        shutil.rmtree(self.folder / "state", ignore_errors=True)
+
+    def summary(self) -> dict[str, Any]:
+        """What `finish` noted."""
+        return dict(_read_json(self.folder / "config.json")["minidsk"]["summary"])
+
+    def _keep_metrics(self, step: int) -> None:
+        kept = [line for line in self.metrics() if line.get("step", 0) <= step]
+        if (self.folder / "metrics.jsonl").exists():
+            with atomic(self.folder / "metrics.jsonl") as temporary:
+                temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+
+def _state_of(part: Any) -> Any:
+    return [item.state_dict() for item in part] if isinstance(part, list) else part.state_dict()
+
+
+def _listed(part: Any) -> list[Any]:
+    return part if isinstance(part, list) else [part]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: not readable as JSON; name another folder or delete this one") from error
+
+
+def _first_difference(found: Any, wanted: Any, name: str = "") -> str:
+    """Where two nested settings differ, as words; empty where all of `wanted` is found."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for key in wanted:
+            difference = _first_difference(found.get(key), wanted[key], f"{name}.{key}" if name else key)
+            if difference:
+                return difference
+        return ""
+    return "" if found == wanted else f"{name} is {found!r}, not {wanted!r}"

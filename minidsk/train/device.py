@@ -1,0 +1,27 @@
+"""Where to compute, and in what precision."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """`auto` is the GPU where there is one. Raises `ValueError` where a GPU is asked for and there is none."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device: {name!r} is not known; give auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device: no GPU was found; give --device cpu, or install a torch built for your GPU")
+    return device
+
+
+def precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """bf16 for the large products on a GPU that has it; elsewhere nothing changes."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.autocast("cuda", torch.bfloat16)
+    return contextlib.nullcontext()

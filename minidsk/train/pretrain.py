@@ -1,0 +1,166 @@
+"""Pretraining: next-token prediction on the tiny web, with balance by bias and multi-token prediction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from minidsk.data.corpus import TinyWeb, TinyWebConfig
+from minidsk.data.tokenizer import CharTokenizer, Tokenizer
+from minidsk.model.config import ModelConfig
+from minidsk.model.moe import Routing, max_violation, sequence_balance_loss, update_bias
+from minidsk.model.mtp import mtp_loss
+from minidsk.model.transformer import MiniDeepSeek
+from minidsk.scale.cost import training_flops
+from minidsk.train.checkpoint import Run
+from minidsk.train.device import pick_device, precision
+from minidsk.train.optim import learning_rate, make_optimizers, set_rate
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """One pretraining run. `steps` batches of `batch` rows of `context` tokens; rates and weights as named.
+
+    bias_speed: how far each expert's bias moves in a step (V3: 0.001). balance: weight of the sequence balance loss
+    (V3: 0.0001). mtp_weight: lambda of the MTP loss (V3: 0.3, later 0.1). compile: torch.compile each block, worth
+    its waiting time on a GPU. save_every: steps between states to resume from.
+    """
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    web: TinyWebConfig = field(default_factory=TinyWebConfig)
+    steps: int = 400
+    batch: int = 32
+    context: int = 192
+    lr: float = 3e-3
+    warmup: int = 20
+    decay: float = 0.5
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    muon: bool = False
+    bias_speed: float = 0.001
+    balance: float = 0.0001
+    mtp_weight: float = 0.3
+    compile: bool = False
+    save_every: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "context", "lr", "save_every"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
+
+
+class PackedPages(Dataset[Tensor]):
+    """Batches of pages packed end to end: item i is int64 ``[batch, context + 1]``, a pure function of i.
+
+    A page is `<bos>` text `<eos>`; a row starts with a fresh page and its last page is cut off. As in DeepSeek-V3,
+    attention may look across pages (section 4.1).
+    """
+
+    PAGES_PER_ROW = 64
+
+    def __init__(self, web: TinyWeb, tokenizer: Tokenizer, batch: int, context: int) -> None:
+        self.web, self.tokenizer, self.batch, self.context = web, tokenizer, batch, context
+
+    def __getitem__(self, i: int) -> Tensor:
+        """Batch number i."""
+        return torch.tensor([self._row(i * self.batch + row) for row in range(self.batch)])
+
+    def _row(self, row: int) -> list[int]:
+        ids: list[int] = []
+        page = row * self.PAGES_PER_ROW
+        while len(ids) <= self.context:
+            ids += [self.tokenizer.bos_id, *self.tokenizer.encode(self.web[page]), self.tokenizer.eos_id]
+            page += 1
+        return ids[: self.context + 1]
+
+
+def pretrain(
+    config: PretrainConfig,
+    folder: str | Path,
+    *,
+    tokenizer: Tokenizer | None = None,
+    data: Dataset[Tensor] | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> MiniDeepSeek:
+    """Train from random weights and leave a run folder; a run that was interrupted goes on where it stopped.
+
+    `data[i]` gives batch i, int64 ``[batch, context + 1]``; the default is the tiny web of `config.web`.
+    """
+    tokenizer = tokenizer or CharTokenizer()
+    where = pick_device(device)
+    run = Run(folder, "pretrain", config)
+    model = MiniDeepSeek(config.model, torch.Generator().manual_seed(config.seed)).to(where)
+    optimizers = make_optimizers(model, config.lr, config.weight_decay, config.muon)
+    start = run.load_state(model=model, optimizers=optimizers)
+    if config.compile:
+        for block in model.layers:
+            block.compile()
+    if data is None:
+        data = PackedPages(TinyWeb(config.web, config.seed), tokenizer, config.batch, config.context)
+    batches = _load(data, range(start, config.steps), where)
+    bar = tqdm(total=config.steps, initial=start, desc="pretrain", unit="step", disable=not progress)
+    for step in range(start, config.steps):
+        rate = learning_rate(step, config.steps, config.lr, config.warmup, config.decay)
+        set_rate(optimizers, rate)
+        losses, routing = train_step(model, optimizers, next(batches), config)
+        done = step + 1
+        if done % 10 == 0 or done == config.steps:
+            loads = [decided.load() for decided in routing]
+            worst = max((float(max_violation(load)) for load in loads), default=0.0)
+            seconds, tokens = run.seconds, done * config.batch * config.context
+            run.log(step=done, tokens=tokens, seconds=round(seconds, 2), lr=rate, max_violation=worst,
+                    **{name: float(value) for name, value in losses.items()})  # fmt: skip
+            bar.set_postfix(loss=f"{float(losses['loss']):.3f}", tok_s=f"{tokens / seconds:,.0f}")
+        if done % config.save_every == 0 and done < config.steps:
+            run.save_state(done, model=model, optimizers=optimizers)
+        bar.update()
+    bar.close()
+    tokens = config.steps * config.batch * config.context
+    run.finish(model, tokenizer, tokens=tokens, flops=tokens * training_flops(config.model, config.context / 2))
+    return model
+
+
+def train_step(
+    model: MiniDeepSeek, optimizers: list[torch.optim.Optimizer], ids: Tensor, config: PretrainConfig
+) -> tuple[dict[str, Tensor], list[Routing]]:
+    """One update on `ids` ``[batch, context + 1]``: the losses by name, and the routing that the bias learnt from."""
+    inputs, targets = ids[:, :-1], ids[:, 1:]
+    with precision(model.device):
+        out = model(inputs, mtp=config.mtp_weight > 0)
+        loss = F.cross_entropy(out.logits.flatten(0, 1).float(), targets.flatten())
+        parts = {"loss": loss}
+        if out.mtp_logits:
+            parts["mtp_loss"] = mtp_loss(out.mtp_logits, targets, config.mtp_weight)
+        if out.routing and config.balance > 0:
+            balances = [sequence_balance_loss(r.scores, r.indices, config.balance) for r in out.routing]
+            parts["balance_loss"] = torch.stack(balances).sum()
+        total = torch.stack(list(parts.values())).sum()
+    total.backward()
+    parts["grad_norm"] = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    if config.bias_speed > 0:
+        for router, decided in zip(model.routers(), out.routing, strict=False):
+            bias = router.e_score_correction_bias
+            bias.copy_(update_bias(bias, decided.load(), config.bias_speed))
+    return {name: value.detach() for name, value in parts.items()}, out.routing
+
+
+def _load(data: Dataset[Tensor], numbers: range, device: torch.device) -> Iterator[Tensor]:
+    """Batches in order, made by other processes where a GPU would wait for them."""
+    workers = min((os.cpu_count() or 2) - 1, 12) if device.type == "cuda" else 0
+    loader = DataLoader(data, batch_size=None, sampler=numbers, num_workers=workers,
+                        pin_memory=device.type == "cuda", prefetch_factor=8 if workers else None)  # fmt: skip
+    for ids in loader:
+        yield ids.to(device, non_blocking=True)
