@@ -1,0 +1,161 @@
+"""Every page of the built book, in a real browser: wide and narrow, light and dark."""
+
+import functools
+import http.server
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+HTML = ROOT / "_build" / "html"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-sync",
+    "--no-first-run",
+]
+PROBE = """() => ({
+    overflow: document.documentElement.scrollWidth - window.innerWidth,
+    math: document.querySelectorAll('span.math, div.math').length,
+    rendered: document.querySelectorAll('mjx-container').length,
+    broken: document.querySelectorAll('mjx-merror').length,
+    raw: (document.querySelector('article')?.innerText.match(/:::\\{|```\\{|\\$\\$|\\{cite\\}/g) || []).length,
+    images: [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src),
+    unnamed: [...document.querySelectorAll('article img')].filter(i => !i.alt).length,
+    theme: document.documentElement.dataset.theme,
+    title: document.title,
+})"""
+
+
+@pytest.fixture(scope="session")
+def site():
+    """The address of the built book, served on this machine; built first where it is missing."""
+    if not (HTML / "index.html").exists():
+        command = [sys.executable, "-m", "jupyter_book.cli.main", "build", ".", "-W", "-n", "--keep-going"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    handler = functools.partial(Quiet, directory=str(HTML))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.handle_error = lambda *arguments: None  # a page that is closed early resets its connections
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    assert path, "no browser: install Debian's chromium, or Google Chrome"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def pages():
+    """The pages that readers see."""
+    found = [path.relative_to(HTML).as_posix() for folder in ("book", "notebooks") for path in (HTML / folder).glob("*.html")]
+    return [*sorted(found), "search.html"]
+
+
+def visit(context, site, name):
+    """Open a page; returns what the probe saw in the light and in the dark, and what went wrong on the way."""
+    page = context.new_page()
+    errors, outside, failed = [], [], []
+    page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.on("request", lambda r: None if r.url.startswith((site, "data:", "blob:")) else outside.append(r.url))
+    page.on("response", lambda r: failed.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+    page.goto(f"{site}/{name}", wait_until="load")
+    page.wait_for_function("!document.querySelector('.math') || window.MathJax?.startup?.promise !== undefined")
+    page.evaluate("() => window.MathJax?.startup?.promise")
+    page.wait_for_load_state("networkidle")
+    seen = {}
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(100)  # the page follows in an event
+        seen[scheme] = page.evaluate(PROBE)
+    page.close()
+    return seen, errors, outside, failed
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page(site, browser, width):
+    assert len(pages()) >= 4
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    problems = []
+    for name in pages():
+        seen, errors, outside, failed = visit(context, site, name)
+        found = {"console errors": errors, "requests to other hosts": outside, "failed requests": failed}
+        for scheme, view in seen.items():
+            found |= {
+                f"pixels wider than the window ({scheme})": max(view["overflow"], 0),
+                f"formulas left raw ({scheme})": max(view["math"] - view["rendered"], 0) + view["broken"],
+                f"directives left raw ({scheme})": view["raw"],
+                f"images that did not load ({scheme})": view["images"],
+                f"images without a text alternative ({scheme})": view["unnamed"],
+                f"colours of the other theme ({scheme})": view["theme"] != scheme,
+            }
+        problems += [f"{name}: {what}: {value}" for what, value in found.items() if value]
+    context.close()
+    assert problems == []
+
+
+def test_the_probe_notices_what_it_is_for(site, browser):
+    """A spoilt page must show up in every reading of the probe."""
+    spoilt = HTML / "spoilt.html"
+    spoilt.write_text(
+        "<html data-theme='light'><body><article><div style='width:3000px'>$$x$$</div><span class='math'>x</span>"
+        "<img src='missing.png'><img src='http://127.0.0.1:9/x.png'></article>"
+        "<script>window.MathJax = {startup: {promise: Promise.resolve()}}; console.error('no')</script></body></html>"
+    )
+    try:
+        context = browser.new_context(viewport={"width": 390, "height": 900})
+        seen, errors, outside, failed = visit(context, site, "spoilt.html")
+    finally:
+        spoilt.unlink()
+    seen = seen["dark"]
+    assert "no" in errors
+    assert seen["theme"] != "dark"
+    assert outside == ["http://127.0.0.1:9/x.png"]
+    assert any("missing.png" in line for line in failed)
+    assert seen["overflow"] > 0
+    assert seen["math"] > seen["rendered"]
+    assert seen["raw"] > 0
+    assert len(seen["images"]) == 2
+    assert seen["unnamed"] == 2
+
+
+def test_search_finds_a_page(site, browser):
+    page = browser.new_page()
+    page.goto(f"{site}/search.html?q=countdown")
+    page.wait_for_selector("#search-results li")
+    page.close()
+
+
+def test_the_logo_and_the_way_to_colab_are_ours(site, browser):
+    page = browser.new_page()
+    page.goto(f"{site}/book/intro.html")
+    assert page.locator("img[src*='logo']").first.get_attribute("alt")
+    for chapter in (HTML / "notebooks").glob("[0-9][0-9]_*.html"):
+        page.goto(f"{site}/notebooks/{chapter.name}")
+        wanted = f"https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/{chapter.stem}.ipynb"
+        assert page.locator(f"article a[href='{wanted}'] img").count() == 1
+        assert page.locator(f".bd-header-article a[href='{wanted}'], .dropdown-menu a[href='{wanted}']").count() >= 1
+    page.close()
