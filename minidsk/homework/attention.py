@@ -178,7 +178,7 @@ EXERCISES = (
             Mistake("the rotated key forgotten", "What cannot be rebuilt from the latent?",
                     lambda kind, la, h, d, g, r, dr, b: cache_bytes(kind, la, h, d, g, r, 0, b)),
             Mistake("one layer only", "Each layer keeps its own.", lambda kind, la, *a: cache_bytes(kind, 1, *a)),
-            Mistake("numbers, not bytes", "How many bytes is one number?", lambda *a: cache_bytes(*a[:-1], 1)),
+            Mistake("numbers, not bytes", "How many bytes is one number?", lambda *a: cache_bytes(*(*a[:-1], 1))),
         ),
         "List what one layer keeps for one token, number by number.",
     ),

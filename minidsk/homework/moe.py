@@ -1,5 +1,6 @@
 """Exercises of the chapter on experts: routing and balancing (DeepSeek-V3, sections 2.1.2 and 2.1.3)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -47,6 +48,10 @@ def _route(
     if norm:
         weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
     return (weights * scale).float(), indices
+
+
+def _with(place: int, value: Any) -> Callable[..., Any]:
+    return lambda *a: router(*(*a[:place], value, *a[place + 1 :]))
 
 
 def _by_expert(output: Any) -> Any:
@@ -195,11 +200,11 @@ EXERCISES = (
             Mistake("dropped groups set to 0", "Is 0 less than every biased score?",
                     lambda *a: _route(*a, dropped=0.0)),
             Mistake("weights never normalised", "When norm_topk_prob is on, what do a token's weights sum to?",
-                    lambda *a: _route(*a[:6], False, a[7])),
+                    _with(6, False)),
             Mistake("weights always normalised", "What does norm_topk_prob=False ask for?",
-                    lambda *a: _route(*a[:6], True, a[7])),
+                    _with(6, True)),
             Mistake("the scale left out", "Compare a run at scale 1 with one at 2.5.",
-                    lambda *a: _route(*a[:7], 1.0)),
+                    _with(7, 1.0)),
         ),
         "Print one token's scores, biased scores, group scores, choice and weights, in this order.",
         canonical=_by_expert,

@@ -211,7 +211,8 @@ EXERCISES = (
         (
             Mistake("nats left as nats", "How many nats is one bit?", lambda loss, n, t: loss * n / len(t.encode())),
             Mistake(
-                "bits per token", "Does the figure change with the vocabulary?", lambda loss, n, t: loss / math.log(2)
+                "bits per token", "Does the figure change with the vocabulary?",
+                    lambda loss, n, t: loss / math.log(2)
             ),
             Mistake("bits per character", "How many bytes is 深?", lambda loss, n, t: loss * n / math.log(2) / len(t)),
         ),

@@ -3,14 +3,15 @@ const seen = piece => piece === null ? "nothing" : piece.replaceAll(" ", "·").r
 
 export default {
   render({model, el}) {
-    const {tokens, guesses} = model.get("data"), {stage, knobs, say} = frame(model, el);
+    const {tokens, guesses} = model.get("data"), {stage, knobs, say, start} = frame(model, el);
     const head = k => k === 0 ? "main head (next token)" : `depth ${k} (${k + 1} tokens ahead)`;
     const draw = () => {
       const k = model.get("depth"), at = model.get("position"), made = tokens.map((_, i) => i > k ? guesses[k][i - k - 1] : null);
       const flow = h("div", {class: "flow"}, ...tokens.map((token, i) => {
         const tone = made[i] === null ? "var(--soft)" : made[i] === token ? "var(--good)" : "var(--bad)";
+        const slip = made[i] !== null && made[i] !== token ? ";text-decoration:underline wavy var(--bad)" : "";  // not by colour alone
         const ring = i === at ? ";outline:2px solid var(--ink)" : i > at && i <= at + guesses.length ? ";outline:1px dashed var(--soft)" : "";
-        return h("span", {class: "tok", style: `--tone:${tone}${ring}`}, token.replaceAll(" ", "·").replaceAll("\n", "⏎\n"));
+        return h("span", {class: "tok", style: `--tone:${tone}${ring}${slip}`}, token.replaceAll(" ", "·").replaceAll("\n", "⏎\n"));
       }));
       stage.replaceChildren(flow, key([["var(--good)", "guessed right"], ["var(--bad)", "guessed wrong"],
         ["var(--soft)", "no guess"]]));
@@ -25,6 +26,6 @@ export default {
     };
     choice(model, knobs, "depth", {label: "Head", options: guesses.map((_, k) => head(k))}, draw);
     slider(model, knobs, "position", {label: "Position", max: tokens.length - 1}, draw);
-    draw();
+    start(draw);
   },
 };

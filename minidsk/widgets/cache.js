@@ -1,7 +1,7 @@
 // What the KV cache of four kinds of attention costs.
 const SIZES = [
   ["layers", "Layers", 1, 128, 1], ["heads", "Heads", 1, 256, 1], ["head_dim", "Numbers in a head", 8, 256, 8],
-  ["groups", "Groups that share keys and values (GQA)", 1, 128, 1], ["rank", "Latent (MLA)", 16, 2048, 16],
+  ["groups", "Groups (GQA)", 1, 128, 1], ["rank", "Latent (MLA)", 16, 2048, 16],
   ["rope_dim", "Rotated key (MLA)", 2, 256, 2], ["context", "Context, tokens", 256, 131072, 256],
 ];
 function size(bytes) {
@@ -13,7 +13,7 @@ function size(bytes) {
 
 export default {
   render({model, el}) {
-    const {stage, knobs, say} = frame(model, el), get = name => Number(model.get(name));
+    const {stage, knobs, say, start} = frame(model, el), get = name => Number(model.get(name));
     const draw = () => {
       const head = 2 * get("head_dim") * get("layers"), groups = Math.min(get("groups"), get("heads"));
       const rows = [["MHA", get("heads") * head], ["GQA", groups * head], ["MQA", head],
@@ -35,9 +35,9 @@ export default {
       const as = 2 * get("head_dim") * get("layers");
       say(`MLA keeps ${fmt(mla)} numbers a token (${size(mla * bytes)}): ${(100 * mla / mha).toPrecision(3)} % of MHA's `
         + `${fmt(mha)}, as much as GQA would with ${Number((mla / as).toPrecision(3))} groups. GQA keeps ${fmt(gqa)}, `
-        + `MQA ${fmt(mqa)}.`);
+        + `MQA ${fmt(mqa)}. At ${fmt(context)} tokens MLA holds ${size(mla * bytes * context)}, MHA ${size(mha * bytes * context)}.`);
     };
     for (const [name, label, min, max, step] of SIZES) slider(model, knobs, name, {label, min, max, step}, draw);
-    draw();
+    start(draw);
   },
 };

@@ -1,7 +1,7 @@
 // Curves of several runs, read with a slider.
 export default {
   render({model, el}) {
-    const {runs, xlabel, ylabel, xlog, ylog} = model.get("data"), {stage, knobs, say} = frame(model, el);
+    const {runs, xlabel, ylabel, xlog, ylog} = model.get("data"), {stage, knobs, say, start} = frame(model, el);
     const xs = [...new Set(runs.flatMap(r => r.x))].sort((a, b) => a - b);
     const ys = runs.flatMap(r => [...r.y, ...(r.low || []), ...(r.high || [])]);
     const nearest = (run, x) => run.x.reduce((best, v, i) => Math.abs(v - x) < Math.abs(run.x[best] - x) ? i : best, 0);
@@ -34,6 +34,6 @@ export default {
     };
     if (runs.length > 1) choice(model, knobs, "chosen", {label: "Bring forward", options: ["all", ...runs.map(r => r.name)]}, draw);
     slider(model, knobs, "at", {label: `Read at ${xlabel}`, max: xs.length - 1, show: i => fmt(xs[i])}, draw);
-    draw();
+    start(draw);
   },
 };

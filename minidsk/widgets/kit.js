@@ -10,10 +10,12 @@ DARK { --ink: #e3e7ec; --soft: #a3adb8; --line: #3b444e; --paper: #1b2027; --acc
   --good: #6cc894; --bad: #f08a96; --mark: #10141a;
   --c0: #7db4f0; --c1: #f0a070; --c2: #6cc894; --c3: #c5a0ea; --c4: #dcc060; --c5: #f08ab8; color-scheme: dark; }
 .mdsk * { box-sizing: border-box; }
+.mdsk .knobs [hidden] { display: none; }
 .mdsk .head { font-weight: 600; margin: 0 0 .5em; }
 .mdsk .knobs { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15em), 1fr)); gap: .35em 1.4em;
   margin: 0 0 .7em; }
-.mdsk label { display: grid; grid-template-columns: auto 1fr; column-gap: .6em; align-items: center; font-size: .9em; margin: 0; }
+.mdsk label { display: grid; grid-template-columns: auto 1fr; column-gap: .6em; align-items: center; align-content: end;
+  font-size: .9em; margin: 0; }
 .mdsk label output { justify-self: end; font-variant-numeric: tabular-nums; color: var(--accent); font-weight: 600; }
 .mdsk label input[type=range] { grid-column: 1 / -1; width: 100%; margin: 0; accent-color: var(--accent); min-height: 1.4em; }
 .mdsk select { font: inherit; color: var(--ink); background: var(--paper); border: 1px solid var(--line); border-radius: 4px;
@@ -57,7 +59,8 @@ function fmt(x) {
   return String(Number(x.toPrecision(4)));
 }
 
-/** The frame of a figure: title, knobs, stage, and a line that says what is to be seen. */
+/** The frame of a figure: title, knobs, stage, and a line that says what is to be seen. `start` draws, now and at each
+ * new width. */
 function frame(model, el) {
   const stage = h("div", {role: "img"}), knobs = h("div", {class: "knobs"});
   const said = h("p", {class: "say", role: "status", "aria-live": "polite"});
@@ -65,10 +68,16 @@ function frame(model, el) {
   if (model.get("title")) parts.push(h("p", {class: "head"}, model.get("title")));
   el.append(h("div", {class: "mdsk", role: "group", "aria-label": model.get("title") || "figure"},
     ...parts, knobs, stage, said));
-  return {stage, knobs, say(text) { said.textContent = text; stage.setAttribute("aria-label", text); }};
+  return {stage, knobs,
+    say(text) { said.textContent = text; stage.setAttribute("aria-label", text); },
+    start(draw) {
+      let width = stage.clientWidth;
+      new ResizeObserver(() => { if (stage.clientWidth !== width) { width = stage.clientWidth; draw(); } }).observe(stage);
+      draw();
+    }};
 }
 
-/** A labelled slider bound to one trait; `show` gives the words beside it. */
+/** A labelled slider bound to one trait; `show` gives the words beside it. Returns the label that holds it. */
 function slider(model, knobs, name, {label, min = 0, max, step = 1, show = fmt}, draw) {
   const input = h("input", {type: "range", min, max, step}), out = h("output");
   const read = () => { input.value = model.get(name); out.textContent = show(Number(model.get(name)));
@@ -77,6 +86,7 @@ function slider(model, knobs, name, {label, min = 0, max, step = 1, show = fmt},
   model.on("change:" + name, () => { if (Number(input.value) !== model.get(name)) { read(); draw(); } });
   knobs.append(h("label", {}, label, out, input));
   read();
+  return knobs.lastChild;
 }
 
 /** A labelled choice bound to one trait that holds the number of the option. */
@@ -130,6 +140,6 @@ function axes({x: [x0, x1], y: [y0, y1], xlog, ylog, xlabel = "", ylabel = "", w
   return {svg, X, Y, left, right: left + w, top, bottom: top + v};
 }
 
-/** The width in which to draw: narrow pages get a narrow drawing, so that its letters stay readable. */
-function roomy(el) { return (el.clientWidth || 640) < 480 ? 360 : 640; }
+/** The width in which to draw, in pixels, so that letters keep their size on narrow and wide pages. */
+function roomy(el) { return Math.min(860, Math.max(280, el.clientWidth || 640)); }
 

@@ -1,7 +1,7 @@
 // A time-lapse of one prompt's answers while a policy learns.
 export default {
   render({model, el}) {
-    const {prompt, steps, frames, shade_label} = model.get("data"), {stage, knobs, say} = frame(model, el);
+    const {prompt, steps, frames, shade_label} = model.get("data"), {stage, knobs, say, start} = frame(model, el);
     const shades = frames.flat().flatMap(sample => sample.shade || []), most = Math.max(...shades.map(Math.abs), 1e-9);
     const mean = group => group.reduce((sum, sample) => sum + sample.reward, 0) / group.length;
     const tint = (tone, part) => `color-mix(in srgb, ${tone} ${Math.round(part)}%, transparent)`;
@@ -29,6 +29,6 @@ export default {
     };
     slider(model, knobs, "frame", {label: "Training step", max: steps.length - 1, show: i => fmt(steps[i])}, draw);
     if (shades.length) choice(model, knobs, "shading", {label: "Tokens", options: ["plain", shade_label]}, draw);
-    draw();
+    start(draw);
   },
 };

@@ -1,7 +1,7 @@
 // Which experts the tokens go to, over a training run.
 export default {
   render({model, el}) {
-    const {names, loads, steps} = model.get("data"), {stage, knobs, say} = frame(model, el);
+    const {names, loads, steps} = model.get("data"), {stage, knobs, say, start} = frame(model, el);
     const experts = loads[0][0].length, most = Math.max(2, ...loads.flat(2));
     const maxvio = row => Math.max(...row) - 1;
     const draw = () => {
@@ -34,6 +34,6 @@ export default {
     };
     choice(model, knobs, "method", {label: "Balancing", options: names}, draw);
     slider(model, knobs, "step", {label: "Training step", max: steps.length - 1, show: i => fmt(steps[i])}, draw);
-    draw();
+    start(draw);
   },
 };

@@ -11,8 +11,10 @@ function rate(step, {steps, warmup, decay, peak, floor, shape}) {
 
 export default {
   render({model, el}) {
-    const {steps, shapes, highest} = model.get("data"), {stage, knobs, say} = frame(model, el);
+    const {steps, shapes, highest} = model.get("data"), {stage, knobs, say, start} = frame(model, el);
+    let fall;
     const draw = () => {
+      if (fall) fall.hidden = Number(model.get("shape")) !== 2;
       const now = {steps};
       for (const name of ["warmup", "decay", "peak", "floor", "shape"]) now[name] = Number(model.get(name));
       const at = model.get("step"), width = roomy(stage);
@@ -32,7 +34,7 @@ export default {
     slider(model, knobs, "peak", {label: "Peak", min: highest / 10, max: 2 * highest, step: highest / 10}, draw);
     slider(model, knobs, "warmup", {label: "Warm-up, % of the run", max: 50}, draw);
     slider(model, knobs, "floor", {label: "At the end, % of the peak", max: 100}, draw);
-    slider(model, knobs, "decay", {label: "WSD: fall, % of the run", max: 90}, draw);
-    draw();
+    fall = slider(model, knobs, "decay", {label: "WSD: fall, % of the run", max: 90}, draw);
+    start(draw);
   },
 };

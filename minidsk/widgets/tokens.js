@@ -3,7 +3,7 @@ const shown = piece => piece.replaceAll(" ", "·").replaceAll("\n", "⏎\n");
 
 export default {
   render({model, el}) {
-    const {steps, merges} = model.get("data"), {stage, knobs, say} = frame(model, el);
+    const {steps, merges} = model.get("data"), {stage, knobs, say, start} = frame(model, el);
     stage.className = "flow";
     const tones = new Map();
     const tone = piece => {  // a piece keeps its colour through all steps
@@ -21,10 +21,10 @@ export default {
       }));
       const what = pair ? `, the last one “${shown(pair[0])}” + “${shown(pair[1])}”` : "";
       const kinds = new Set(pieces).size, less = (steps[0].length / pieces.length).toFixed(2);
-      say(`After ${at} of ${steps.length - 1} merges${what}: ${pieces.length} tokens of ${kinds} kinds, `
-        + `${less} pieces of the beginning in each.`);
+      say(`After ${at} of ${steps.length - 1} merges${what}: ${pieces.length} tokens of ${kinds} kinds; `
+        + `a token stands for ${less} of the first pieces.`);
     };
     slider(model, knobs, "merge", {label: "Merges", max: steps.length - 1}, draw);
-    draw();
+    start(draw);
   },
 };

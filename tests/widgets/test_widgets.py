@@ -1,0 +1,135 @@
+"""Figures: the same bytes every time, one sentence on bad input, nothing loaded before the first figure."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minidsk import widgets
+from minidsk.widgets import Acceptance, Cache, Curve, Figure, Rollouts, Routing, Schedule, Tokens
+
+ROOT = Path(__file__).parents[2]
+
+
+def figures() -> dict[str, Figure]:
+    """One of each figure; the state holds what would break a page that is put together carelessly."""
+    g = np.random.default_rng(0)
+    x = np.arange(1, 9) * 100
+    y = 5 * x**-0.2
+    loads = {"none": g.random((10, 6)) ** 3, "bias": g.random((10, 6)) + 4}
+    frames = [
+        [{"text": ["3 ", "+ ", "4"], "reward": float(r), "shade": [0.1, -0.2, 0.3]} for r in (0, k / 2)]
+        for k in (0, 1, 2)
+    ]
+    return {
+        "Tokens": Tokens.from_merges("the cat </script> 你好".encode(), [(b"t", b"h"), (b"th", b"e")]),
+        "Cache": Cache(),
+        "Routing": Routing(loads),
+        "Acceptance": Acceptance(list("abcabc"), [[*list("bcabc"), None], [*list("cxbc"), None, None]]),
+        "Schedule": Schedule(shape=2),
+        "Curve": Curve(
+            {"a": {"x": x, "y": y, "low": y - 0.1, "high": y + 0.1}, "b": {"x": x, "y": y * 2}}, ylabel="loss"
+        ),
+        "Rollouts": Rollouts("Reach 7.", [0, 10, 20], frames),
+    }
+
+
+def test_every_figure_is_made_here() -> None:
+    assert set(figures()) == set(widgets.__all__) - {"Figure"}
+
+
+def test_the_bytes_are_the_same_in_every_process() -> None:
+    code = "import test_widgets; print(''.join(f.html() for f in test_widgets.figures().values()))"
+    pages = set()
+    for seed in ("1", "2"):
+        path = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}
+        run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+        pages.add(run.stdout)
+    assert len(pages) == 1
+
+
+@pytest.mark.parametrize("name", figures())
+def test_the_page_is_self_contained(name: str) -> None:
+    figure = figures()[name]
+    page = figure.html()
+    assert not re.search(r"(src|href)=|@import|url\(|fetch\(", page)
+    assert set(re.findall(r"https?://[^\"'\s]+", page)) <= {"http://www.w3.org/2000/svg"}  # a name, not a request
+    state = re.search(r'<script type="application/json">(.*?)</script>', page, re.S)
+    assert state
+    assert json.loads(state[1]) == json.loads(json.dumps(figure.state()))
+    assert page.count("</script>") == 2  # none that came with the data
+    bundle, _ = figure._repr_mimebundle_()
+    assert bundle["text/html"] == page
+    assert figure.describe() in bundle["text/plain"]
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_v3_keeps_35136_numbers() -> None:
+    kept = Cache().elements()
+    assert kept["MLA"] == 35_136
+    assert kept == {"MHA": 61 * 2 * 128 * 128, "GQA": 61 * 2 * 8 * 128, "MQA": 61 * 2 * 128, "MLA": 61 * 576}
+
+
+def test_tokens_follow_the_merges() -> None:
+    figure = Tokens.from_merges("aaab", [("a", "a"), ("aa", "a")])
+    assert figure.data["steps"] == [["a", "a", "a", "b"], ["aa", "a", "b"], ["aaa", "b"]]
+
+
+def test_acceptance_counts() -> None:
+    assert figures()["Acceptance"].rates() == [1.0, 0.75]  # type: ignore[attr-defined]
+
+
+def test_routing_shows_multiples_of_the_mean() -> None:
+    figure = Routing({"none": [[6, 2, 4], [1, 1, 1]]}, steps=[0, 50])
+    assert figure.data["loads"] == [[[1.5, 0.5, 1], [1, 1, 1]]]
+
+
+BAD = {
+    "steps must hold": lambda: Tokens([]),
+    "merges must be one fewer": lambda: Tokens([["a"], ["b"]], []),
+    "Cache knows no size 'ranks'": lambda: Cache(ranks=3),
+    "rank must be a whole number above 0": lambda: Cache(rank=0),
+    "must be an array": lambda: Routing({"none": [1, 2]}),
+    "needs loads of at least 0": lambda: Routing({"none": [[-1, 2]]}),
+    "the others": lambda: Routing({"a": [[1, 2]], "b": [[1, 2, 3]]}),
+    "steps has 1 entries for 2": lambda: Routing({"a": [[1], [1]]}, steps=[0]),
+    "of equal length": lambda: Acceptance(["a", "b"], [["b"]]),
+    "peak must be above 0": lambda: Schedule(peak=-1),
+    "is a percentage": lambda: Schedule(warmup=101),
+    "lacks y": lambda: Curve({"a": {"x": [1]}}),
+    "x must increase": lambda: Curve({"a": {"x": [2, 1], "y": [1, 1]}}),
+    "not a finite number": lambda: Curve({"a": {"x": [1, 2], "y": [1, float("nan")]}}),
+    "above 0 only": lambda: Curve({"a": {"x": [0, 1], "y": [1, 1]}}, xlog=True),
+    "low and high together": lambda: Curve({"a": {"x": [1], "y": [1], "low": [0]}}),
+    "lacks text or reward": lambda: Rollouts("p", [0], [[{"text": "a"}]]),
+    r"rewards lie in \[0, 1\]": lambda: Rollouts("p", [0], [[{"text": "a", "reward": 2}]]),
+    "3 shades": lambda: Rollouts("p", [0], [[{"text": ["a"], "reward": 1, "shade": [1, 2, 3]}]]),
+}
+
+
+@pytest.mark.parametrize("says", BAD)
+def test_bad_input_gets_a_sentence(says: str) -> None:
+    with pytest.raises(ValueError, match=says) as error:
+        BAD[says]()
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_figure_lists_the_known() -> None:
+    with pytest.raises(AttributeError, match="no figure 'Curves'; there are Acceptance"):
+        widgets.Curves  # noqa: B018
+
+
+def test_anywidget_comes_with_the_first_figure_only() -> None:
+    code = (
+        "import sys; sys.modules['anywidget'] = None\nimport minidsk, minidsk.widgets\n"
+        "try: minidsk.widgets.Cache\nexcept ImportError as e: print(e)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "minidsk.widgets needs anywidget: pip install anywidget"

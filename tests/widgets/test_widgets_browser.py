@@ -1,0 +1,113 @@
+"""Figures in a real browser: they draw, answer the keyboard, follow the theme, and fit a narrow page."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+spec = spec_from_file_location("figures_to_show", Path(__file__).with_name("test_widgets.py"))
+assert spec
+assert spec.loader
+shown = module_from_spec(spec)
+spec.loader.exec_module(shown)
+FIGURES = shown.figures()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    own = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=own, args=arguments)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 800, "height": 900})
+    troubles: list[str] = []
+    page.on("console", lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("request", lambda request: troubles.append(f"request for {request.url}"))
+    yield page
+    page.close()
+    assert not troubles
+
+
+def show(page: Page, *figures: Any, attributes: str = "") -> None:
+    body = "".join(figure.html() for figure in figures)
+    page.set_content(f"<!doctype html><html {attributes}><meta charset=utf-8><body>{body}</body></html>")
+    page.wait_for_selector(".mdsk .say:not(:empty)")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_input_answers_the_keyboard(page: Page, name: str) -> None:
+    show(page, FIGURES[name])
+    stage, say, knobs = page.locator("[role=img]"), page.locator(".say"), page.locator(".mdsk input, .mdsk select")
+    for i in range(knobs.count()):
+        show(page, FIGURES[name])
+        knob = knobs.nth(i)
+        before, drawn = say.inner_text(), stage.inner_html()
+        knob.focus()
+        for press in ("Home", "End", "ArrowLeft", "ArrowUp"):
+            page.keyboard.press(press)
+            if stage.inner_html() != drawn:
+                break
+        assert stage.inner_html() != drawn
+        assert stage.get_attribute("aria-label") == say.inner_text()
+        if name != "Schedule" and knob.evaluate("k => k.tagName") == "INPUT":  # there one step's reading may stay
+            assert say.inner_text() != before
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_narrow_page_is_not_pushed_apart(page: Page, name: str) -> None:
+    page.set_viewport_size({"width": 340, "height": 700})
+    show(page, FIGURES[name])
+    assert page.evaluate("document.documentElement.scrollWidth") <= 340
+    drawn = page.locator("[role=img]").inner_html()
+    page.set_viewport_size({"width": 700, "height": 700})
+    page.wait_for_function("w => document.querySelector('[role=img]').clientWidth > w", arg=400)
+    if "<svg" in drawn:
+        page.wait_for_function("d => document.querySelector('[role=img]').innerHTML !== d", arg=drawn)
+
+
+def luminance(page: Page, what: str) -> float:
+    colour = page.evaluate(f"getComputedStyle(document.querySelector('.mdsk')).{what}")
+    channels = [int(c) / 255 for c in re.findall(r"\d+", colour)[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("system", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("attributes", "theme"),
+    [("data-theme=light", "light"), ("data-theme=dark", "dark"), ("", None)],
+    ids=["light", "dark", "system"],
+)
+def test_the_theme_is_followed(page: Page, system: Any, attributes: str, theme: str | None) -> None:
+    page.emulate_media(color_scheme=system)
+    show(page, FIGURES["Curve"], attributes=attributes)
+    ink, paper = luminance(page, "color"), luminance(page, "backgroundColor")
+    assert (ink > paper) == ((theme or system) == "dark")
+    light, dark = max(ink, paper), min(ink, paper)
+    assert (light + 0.05) / (dark + 0.05) > 7  # WCAG 2, contrast of level AAA
+
+
+def test_twice_on_one_page(page: Page) -> None:
+    show(page, FIGURES["Tokens"], FIGURES["Tokens"], FIGURES["Cache"])
+    assert page.locator(".mdsk").count() == 3
+
+
+def test_words_remain_where_no_script_runs(browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.set_content(FIGURES["Cache"].html())
+    assert "35,136" in page.inner_text("body")
+    context.close()
