@@ -25,7 +25,7 @@ class Decoded:
     mask: Tensor
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def decode(
     model: MiniDeepSeek,
     ids: Tensor,

@@ -1,0 +1,1 @@
+"""Using a model: texts in, texts out, and how good they are."""

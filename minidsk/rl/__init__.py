@@ -1,0 +1,1 @@
+"""Learning from reward: rollouts, rewards, GRPO, and the recipe from random weights to a reasoner."""

@@ -1,0 +1,98 @@
+"""Group relative policy optimisation (DeepSeekMath, arXiv:2402.03300) and its relatives, as TRL defines them.
+
+Several answers to one question are each other's baseline: the advantage of an answer is its reward minus the mean of
+its group, and no critic is needed.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo")
+
+
+def group_advantages(rewards: Tensor, scale: str = "group", eps: float = 1e-4) -> Tensor:
+    """How much better than its group each answer did: `rewards` ``[P, G]`` to advantages ``[P, G]``.
+
+    scale: what the difference from the group's mean is divided by: "group", the group's standard deviation (ddof = 1)
+    plus `eps`, as in DeepSeekMath; "batch", that of all rewards together; "none", nothing, as in Dr. GRPO
+    (arXiv:2503.20783). A group whose rewards are all equal has advantage 0. Raises `ValueError` for rewards that are
+    not finite, and for groups of one.
+    """
+    if rewards.ndim != 2 or rewards.shape[1] < 2:
+        raise ValueError(f"rewards: shape {tuple(rewards.shape)} does not fit; give [problems, group], groups of 2 or more")
+    if not torch.isfinite(rewards).all():
+        raise ValueError("rewards: not all finite; a verifier must return a number for every answer")
+    advantages = rewards - rewards.mean(dim=1, keepdim=True)
+    if scale == "group":
+        return advantages / (rewards.std(dim=1, keepdim=True) + eps)
+    if scale == "batch":
+        return advantages / (rewards.std() + eps)
+    if scale == "none":
+        return advantages
+    raise ValueError(f"scale: {scale!r} is not known; give group, batch or none")
+
+
+def policy_loss(
+    logp: Tensor,
+    old_logp: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    ref_logp: Tensor | None = None,
+    kl_coef: float = 0.0,
+    loss_type: str = "grpo",
+    max_length: int | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The clipped surrogate of PPO (arXiv:1707.06347, equation 7) with one advantage an answer, and what to watch.
+
+    `logp` and `old_logp` ``[N, T]``: log-probabilities of the sampled tokens now, and when they were sampled;
+    `advantages` ``[N]``; `mask` ``[N, T]``: 1 on answers' tokens, up to and including the end. With `kl_coef`, the
+    penalty ``exp(ref - logp) - (ref - logp) - 1`` against `ref_logp` is added to each token (DeepSeekMath, equation 4).
+
+    loss_type, how tokens are averaged: "grpo", within each answer, then over answers; "bnpo", over all tokens;
+    "dr_grpo", sum over all tokens divided by ``N * max_length``; "dapo" (arXiv:2503.14476), over all tokens of the
+    whole batch, which for one batch is "bnpo". Returns the loss and detached scalars: `ratio`, `clipped_low`,
+    `clipped_high`, `kl`.
+    """
+    if loss_type not in LOSS_TYPES:
+        raise ValueError(f"loss_type: {loss_type!r} is not known; give {', '.join(LOSS_TYPES)}")
+    mask = mask.to(logp.dtype)
+    per_answer = advantages.unsqueeze(1)
+    ratio = (logp - old_logp).exp()
+    clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
+    losses = -torch.minimum(ratio * per_answer, clipped * per_answer)
+    kl = torch.zeros_like(logp)
+    if kl_coef:
+        if ref_logp is None:
+            raise ValueError("ref_logp: missing; kl_coef needs the reference model's log-probabilities")
+        gap = ref_logp - logp
+        kl = gap.exp() - gap - 1
+        losses = losses + kl_coef * kl
+    masked = losses * mask
+    tokens = mask.sum().clamp(min=1)
+    if loss_type == "grpo":
+        loss = (masked.sum(1) / mask.sum(1).clamp(min=1)).mean()
+    elif loss_type == "dr_grpo":
+        loss = masked.sum() / (len(logp) * (max_length or logp.shape[1]))
+    else:
+        loss = masked.sum() / tokens
+    with torch.no_grad():
+        low = ((ratio < 1 - clip_low) & (per_answer < 0)) * mask
+        high = ((ratio > 1 + clip_high) & (per_answer > 0)) * mask
+        stats = {"ratio": (ratio * mask).sum() / tokens, "clipped_low": low.sum() / tokens,
+                 "clipped_high": high.sum() / tokens, "kl": (kl * mask).sum() / tokens}  # fmt: skip
+    return loss, stats
+
+
+def token_logprobs(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probability of each token, and the entropy of each prediction in nats (without gradient), float32.
+
+    `logits` ``[N, T, vocab]`` predict `tokens` ``[N, T]``; both results are ``[N, T]``.
+    """
+    everything = logits.float().log_softmax(-1)
+    with torch.no_grad():
+        entropy = -(everything.exp() * everything).sum(-1)
+    return everything.gather(-1, tokens.unsqueeze(-1)).squeeze(-1), entropy
