@@ -1,0 +1,86 @@
+"""The wheel and the sdist: built, and the tests run against the installed wheel, away from the checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+ROOT = Path(__file__).resolve().parents[1]
+# What the rest of the suite has of the checkout, not of the package.
+ELSEWHERE = ("book", "notebooks", "test_house.py", "test_packaging.py")
+
+
+def run(command, cwd, **environment):
+    """Run to the end; a failure shows the last lines."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST", "COV"))} | environment
+    done = subprocess.run([str(part) for part in command], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with the sdist, and the wheel that was built from that sdist."""
+    folder = tmp_path_factory.mktemp("dist")
+    run([sys.executable, "-m", "build", "--no-isolation", "--outdir", folder], ROOT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clean(built, tmp_path_factory):
+    """The Python of a fresh environment that holds the wheel, and of the other packages what this one has."""
+    folder = tmp_path_factory.mktemp("clean") / "env"
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    site = Path(run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], folder).strip())
+    [wheel] = built.glob("*.whl")
+    run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel], folder)
+    # addsitedir would also follow the .pth of an editable install; a plain path does not.
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(built):
+    [wheel] = built.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"minidsk", "minidsk-0.1.0.dist-info"}
+    assert "minidsk/py.typed" in names
+    assert "minidsk/checkpoints/README.md" in names
+    assert any(name.startswith("minidsk/widgets/") and name.endswith(".js") for name in names)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    tracked = {f"minidsk/{p.relative_to(ROOT / 'minidsk').as_posix()}" for p in (ROOT / "minidsk").rglob("*.py")}
+    assert tracked <= set(names)
+
+
+def test_the_sdist_holds_what_its_tests_need(built):
+    [sdist] = built.glob("*.tar.gz")
+    names = {name.split("/", 1)[1] for name in tarfile.open(sdist).getnames() if "/" in name}
+    for wanted in ("pyproject.toml", "requirements.txt", "tests/nbval.cfg", "tools/notebooks.py", "LICENSE", "_toc.yml"):
+        assert wanted in names
+    assert not any(name.startswith((".venv", "runs", "_build", "book/_static/mathjax")) for name in names)
+
+
+def test_the_package_comes_from_the_wheel(clean, tmp_path):
+    where = run([clean, "-c", "import minidsk; print(minidsk.__file__)"], tmp_path).strip()
+    assert Path(where).is_relative_to(clean.parent.parent)
+    assert "usage" in run([clean.parent / "minidsk", "--help"], tmp_path).lower()
+
+
+def test_the_suite_passes_against_the_wheel(clean, tmp_path):
+    shutil.copytree(ROOT / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__", *ELSEWHERE))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "conftest.py").write_text(
+        "from pathlib import Path\nimport minidsk\n"
+        f"assert Path(minidsk.__file__).is_relative_to({str(clean.parent.parent)!r}), minidsk.__file__\n"
+    )
+    command = [clean, "-m", "pytest", "-q", "-m", "not slow", "-n", "2", "-p", "no:cacheprovider", "tests"]
+    assert " passed" in run(command, tmp_path, OMP_NUM_THREADS="1")
