@@ -171,6 +171,8 @@ def _require(holds: bool, name: str, config: ModelConfig, must_be: str) -> None:
 
 
 def _checked_rope_scaling(scaling: dict[str, Any]) -> dict[str, Any] | None:
+    if not isinstance(scaling, dict):
+        raise ValueError(f"rope_scaling: {scaling!r} does not fit; it must be None or settings by name")
     scaling = dict(scaling)
     kind = scaling.pop("type", None)
     kind = scaling.pop("rope_type", kind)
@@ -179,8 +181,8 @@ def _checked_rope_scaling(scaling: dict[str, Any]) -> dict[str, Any] | None:
         return None
     if kind != "yarn":
         raise ValueError(f"rope_scaling: type {kind!r} is not supported; it must be 'yarn' or 'default'")
-    if not scaling.get("factor", 0) >= 1:
-        raise ValueError(f"rope_scaling: factor {scaling.get('factor')!r} does not fit; it must be 1 or more")
-    if "original_max_position_embeddings" not in scaling:
-        raise ValueError("rope_scaling: original_max_position_embeddings is missing; yarn stretches from that length")
+    for name in ("factor", "original_max_position_embeddings"):
+        value = scaling.get(name)
+        if not (isinstance(value, (int, float)) and value >= 1):
+            raise ValueError(f"rope_scaling: {name} {value!r} does not fit; yarn needs it, 1 or more")
     return {"rope_type": "yarn", **scaling}

@@ -1,0 +1,85 @@
+import pytest
+import torch
+
+from minidsk.model.dispatch import Dispatch, _padded, grouped_matmul, has_grouped_kernel
+
+ROUTES = {
+    "random": torch.stack([torch.randperm(6, generator=torch.Generator().manual_seed(i))[:3] for i in range(17)]),
+    "empty experts": torch.tensor([[1, 4], [4, 1], [1, 4]]),
+    "one expert takes all": torch.full((9, 1), 5),
+    "one token": torch.tensor([[3, 0]]),
+    "all experts": torch.arange(6).expand(4, 6),
+}
+
+
+@pytest.fixture(params=ROUTES.values(), ids=ROUTES.keys())
+def route(request):
+    """Indices ``[N, K]`` of 6 experts, x ``[N, 5]``, weights ``[N, K]``, matrices ``[6, 4, 5]``; float64."""
+    generator = torch.Generator().manual_seed(1)
+    indices = request.param
+    x, w, m = (torch.randn(*shape, dtype=torch.float64, generator=generator, requires_grad=True)
+               for shape in ((len(indices), 5), indices.shape, (6, 4, 5)))  # fmt: skip
+    return indices, x, w, m
+
+
+def by_experts(indices, x, w, m):
+    """The dense loop: each expert sees every token, and most of what it says is multiplied by zero."""
+    out = torch.zeros(len(x), 4, dtype=torch.float64)
+    for expert, matrix in enumerate(m):
+        out = out + (w * (indices == expert)).sum(1, keepdim=True) * (x @ matrix.T)
+    return out
+
+
+@pytest.mark.parametrize("multiply", [grouped_matmul, _padded])
+def test_sorted_is_the_dense_loop_with_gradients(route, multiply):
+    indices, x, w, m = route
+    dispatch = Dispatch(indices, 6)
+    out = dispatch.combine(multiply(dispatch.gather(x), m, dispatch), w)
+    expected = by_experts(indices, x, w, m)
+    torch.testing.assert_close(out, expected)
+    direction = torch.randn(out.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    actual = torch.autograd.grad((out * direction).sum(), (x, w, m))
+    for a, b in zip(actual, torch.autograd.grad((expected * direction).sum(), (x, w, m)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_the_plan(route):
+    indices, x, _, _ = route
+    dispatch = Dispatch(indices, 6)
+    ordered = indices.flatten()[dispatch.order]
+    assert (ordered.diff() >= 0).all()
+    assert torch.equal(ordered[dispatch.inverse], indices.flatten())
+    assert dispatch.counts.tolist() == [(indices == e).sum().item() for e in range(6)]
+    assert dispatch.counts.dtype == dispatch.ends.dtype == torch.int32
+    assert dispatch.ends.tolist() == dispatch.counts.cumsum(0).tolist()
+    tokens = torch.arange(len(x))[:, None].expand_as(indices).flatten()
+    assert torch.equal(dispatch.gather(x), x[tokens[dispatch.order]])
+
+
+def test_weights_are_applied_in_their_own_precision(route):
+    indices, x, w, _ = route
+    dispatch = Dispatch(indices, 6)
+    y = (dispatch.gather(x).bfloat16() @ torch.ones(5, 4).bfloat16()).detach()
+    out = dispatch.combine(y, w.float())
+    assert out.dtype == torch.bfloat16
+    expected = (y[dispatch.inverse].view(*indices.shape, 4).float() * w.float()[..., None]).sum(1)
+    assert torch.equal(out, expected.bfloat16())
+
+
+def test_the_grouped_kernel_of_torch_multiplies_the_same():
+    generator = torch.Generator().manual_seed(0)
+    indices = torch.randint(4, (24, 2), generator=generator)
+    dispatch = Dispatch(indices, 4)
+    x, m = (torch.randn(*shape, generator=generator).bfloat16() for shape in ((48, 16), (4, 8, 16)))
+    expected = grouped_matmul(x, m, dispatch)
+    assert not has_grouped_kernel(x)
+    torch.testing.assert_close(_padded(x, m, dispatch), expected)
+    if hasattr(torch, "_grouped_mm"):  # what the GPU path calls; torch has it for the CPU since 2.9 or so
+        torch.testing.assert_close(torch._grouped_mm(x, m.transpose(1, 2), offs=dispatch.ends), expected)
+
+
+def test_autocast_multiplies_in_bfloat16(route):
+    indices, x, _, m = route
+    dispatch = Dispatch(indices, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert grouped_matmul(dispatch.gather(x.float()), m.float(), dispatch).dtype == torch.bfloat16
