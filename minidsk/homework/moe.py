@@ -63,7 +63,7 @@ def _by_expert(output: Any) -> Any:
 def update_bias(bias: Tensor, load: Tensor, speed: float) -> Tensor:
     """The routing bias after one step of balancing without an auxiliary loss (DeepSeek-V3, section 2.1.2).
 
-    bias [E], float; load [E], integer: how many tokens each expert got. An expert that got fewer than the mean goes up
+    bias [E] and load [E], float: how many tokens each expert got. An expert that got fewer than the mean goes up
     by `speed`, one that got more goes down by `speed`, one at the mean stays. Returns a new tensor [E].
     """
     load = load.double()
@@ -87,7 +87,7 @@ def sequence_balance_loss(scores: Tensor, indices: Tensor, alpha: float) -> Tens
 def max_violation(load: Tensor) -> Tensor:
     """MaxVio (Wang et al., 2024): how far the fullest expert lies above the mean load, as a share of the mean.
 
-    load [E], integer, with a sum above 0. Returns a scalar; 0 is perfect balance.
+    load [E], float: tokens per expert, with a sum above 0. Returns a scalar; 0 is perfect balance.
     """
     load = load.double()
     return load.max() / load.mean() - 1
@@ -127,18 +127,18 @@ def _routings() -> list[tuple[str, tuple[Any, ...]]]:
 
 def _loads() -> list[tuple[str, tuple[Any, ...]]]:
     return [
-        ("an even load", (torch.tensor([5, 5, 5, 5]),)),
-        ("one full expert", (torch.tensor([14, 2, 2, 2]),)),
-        ("one idle expert, the rest even", (torch.tensor([8, 8, 8, 0]),)),
+        ("an even load", (torch.tensor([5.0, 5, 5, 5]),)),
+        ("one full expert", (torch.tensor([14.0, 2, 2, 2]),)),
+        ("one idle expert, the rest even", (torch.tensor([8.0, 8, 8, 0]),)),
     ]
 
 
 def _biases() -> list[tuple[str, tuple[Any, ...]]]:
     return [
-        ("two below the mean, two above", (torch.tensor([0.1, 0.0, -0.2, 0.0]), torch.tensor([1, 9, 3, 7]), 0.01)),
-        ("one expert at the mean", (torch.zeros(3), torch.tensor([2, 4, 6]), 0.001)),
-        ("one far above all others", (torch.zeros(4), torch.tensor([100, 1, 1, 2]), 0.1)),
-        ("a load that is even", (torch.tensor([0.5, -0.5]), torch.tensor([4, 4]), 0.01)),
+        ("two below the mean, two above", (torch.tensor([0.1, 0.0, -0.2, 0.0]), torch.tensor([1.0, 9, 3, 7]), 0.01)),
+        ("one expert at the mean", (torch.zeros(3), torch.tensor([2.0, 4, 6]), 0.001)),
+        ("one far above all others", (torch.zeros(4), torch.tensor([100.0, 1, 1, 2]), 0.1)),
+        ("a load that is even", (torch.tensor([0.5, -0.5]), torch.tensor([4.0, 4]), 0.01)),
     ]
 
 

@@ -11,27 +11,24 @@ from minidsk.homework.exercise import Exercise, Mistake
 IGNORE = -100
 
 
-def loss(logits: list[Tensor], ids: Tensor, weight: float) -> Tensor:
+def loss(logits: list[Tensor], targets: Tensor, weight: float) -> Tensor:
     """The loss of all MTP heads (DeepSeek-V3, eq. 24 and 25).
 
-    ids [B, T], integer. logits[k - 1] [B, T - k, V] is the head of depth k: at position i it predicts the token at
-    i + 1 + k, where there is one. A depth's loss is the sum of its cross-entropies (nats) over the positions that have
-    a target, divided by the number of the main model's targets, B * (T - 1), for every depth the same. Returns a
-    scalar: `weight` times the mean of the depths' losses.
+    targets [B, T], integer: at position i the main model's target, token i + 1. logits[k - 1] [B, T - k, V] is the head
+    of depth k: at position i it predicts the main model's target of position i + k. A depth's loss is the sum of its
+    cross-entropies (nats), divided by the number of the main model's targets, B * T, for every depth the same.
+    Returns a scalar: `weight` times the mean of the depths' losses.
     """
-    return _loss(logits, ids, weight)
+    return _loss(logits, targets, weight)
 
 
-def _loss(logits: list[Tensor], ids: Tensor, weight: float, *, shift: int = 1, own: bool = False,
+def _loss(logits: list[Tensor], targets: Tensor, weight: float, *, near: int = 0, own: bool = False,
           mean: bool = True) -> Tensor:  # fmt: skip
     losses = []
     for depth, of_depth in enumerate(logits, 1):
-        target = ids[:, depth + shift :]
-        if not target.numel():
-            continue
-        guess = of_depth[:, : target.shape[1]].double()
-        nats = F.cross_entropy(guess.flatten(0, 1), target.flatten(), reduction="sum")
-        losses.append(nats / (target.numel() if own else ids.shape[0] * (ids.shape[1] - 1)))
+        target = targets[:, depth - near : targets.shape[1] - near]
+        nats = F.cross_entropy(of_depth.double().flatten(0, 1), target.flatten(), reduction="sum")
+        losses.append(nats / (target.numel() if own else targets.numel()))
     return weight * torch.stack(losses).sum() / (len(logits) if mean else 1)
 
 
@@ -106,12 +103,12 @@ EXERCISES = (
             Mistake("each depth divided by its own targets", "Equation 24 divides every depth by the same number.",
                     lambda *a: _loss(*a, own=True)),
             Mistake("targets one place too near", "At depth 1 the head skips the next token: which one is left to it?",
-                    lambda *a: _loss(*a, shift=0)),
+                    lambda *a: _loss(*a, near=1)),
             Mistake("depths summed, not averaged", "What happens to the loss when D doubles?",
                     lambda *a: _loss(*a, mean=False)),
-            Mistake("the weight left out", "Try weight = 0.", lambda logits, ids, w: _loss(logits, ids, 1.0)),
+            Mistake("the weight left out", "Try weight = 0.", lambda logits, targets, w: _loss(logits, targets, 1.0)),
         ),
-        "Take one text of four tokens and depth 1: which positions have a target, and what is it?",
+        "Take one text of four targets and depth 1: which of them does the head answer for?",
     ),
     Exercise(
         "mtp.targets",

@@ -1,0 +1,66 @@
+"""The package's own functions are right answers to the exercises."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from minidsk.data import bpe
+from minidsk.homework import check
+from minidsk.model import moe, mtp, rope
+from minidsk.model.config import ModelConfig
+from minidsk.model.dispatch import Dispatch
+
+
+def router(
+    x: Tensor, weight: Tensor, bias: Tensor, top_k: int, n_group: int, topk_group: int, norm: bool, scale: float
+) -> tuple[Tensor, Tensor]:
+    config = ModelConfig(
+        hidden_size=x.shape[1], n_routed_experts=len(weight), num_experts_per_tok=top_k, n_group=n_group,
+        topk_group=topk_group, norm_topk_prob=norm, routed_scaling_factor=scale,
+    )  # fmt: skip
+    module = moe.Router(config)
+    module.load_state_dict({"weight": weight, "e_score_correction_bias": bias})
+    return module(x)
+
+
+def rotate(x: Tensor, positions: Tensor, theta: float) -> Tensor:
+    frequencies = rope.inverse_frequencies(ModelConfig(qk_rope_head_dim=x.shape[-1], rope_theta=theta))
+    return rope.rotate(x, *rope.rotation(positions, frequencies))
+
+
+def yarn_inv_freq(dim: int, theta: float, factor: float, original: int, fast: float, slow: float) -> Tensor:
+    scaling = {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original, "beta_fast": fast,
+               "beta_slow": slow}  # fmt: skip
+    return rope.inverse_frequencies(ModelConfig(qk_rope_head_dim=dim, rope_theta=theta, rope_scaling=scaling))
+
+
+def dispatch(indices: Tensor, n_experts: int) -> tuple[Tensor, Tensor]:
+    plan = Dispatch(indices, n_experts)
+    return plan.order, plan.counts
+
+
+def bpe_encode(data: bytes, merges: list[tuple[int, int]]) -> list[int]:
+    return bpe.apply_merges(list(data), {pair: (i, 256 + i) for i, pair in enumerate(merges)})
+
+
+OURS: dict[str, Callable[..., Any]] = {
+    "text.merge": bpe.merge,
+    "text.bpe_encode": bpe_encode,
+    "attention.rotate": rotate,
+    "attention.yarn_inv_freq": yarn_inv_freq,
+    "moe.router": router,
+    "moe.update_bias": moe.update_bias,
+    "moe.sequence_balance_loss": moe.sequence_balance_loss,
+    "moe.max_violation": moe.max_violation,
+    "moe.dispatch": dispatch,
+    "mtp.loss": mtp.mtp_loss,
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_ours_is_right(name: str) -> None:
+    with torch.no_grad():
+        check(name, OURS[name], raises=True)
