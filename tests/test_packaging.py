@@ -21,7 +21,8 @@ ELSEWHERE = ("book", "notebooks", "test_house.py", "test_packaging.py")
 def run(command, cwd, **environment):
     """Run to the end; a failure shows the last lines."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST", "COV"))} | environment
-    done = subprocess.run([str(part) for part in command], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
     return done.stdout
 
@@ -63,9 +64,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
 
 def test_the_sdist_holds_what_its_tests_need(built):
     [sdist] = built.glob("*.tar.gz")
-    names = {name.split("/", 1)[1] for name in tarfile.open(sdist).getnames() if "/" in name}
-    for wanted in ("pyproject.toml", "requirements.txt", "tests/nbval.cfg", "tools/notebooks.py", "LICENSE", "_toc.yml"):
-        assert wanted in names
+    with tarfile.open(sdist) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    wanted = {"pyproject.toml", "requirements.txt", "tests/nbval.cfg", "tools/notebooks.py", "LICENSE", "_toc.yml"}
+    assert wanted <= names
     assert not any(name.startswith((".venv", "runs", "_build", "book/_static/mathjax")) for name in names)
 
 

@@ -41,7 +41,8 @@ def record(name: str, command: list[str], seeds: list[int], results: Path = RESU
     }
     start = time.perf_counter()
     try:
-        code = subprocess.run(command, cwd=ROOT, env={**os.environ, "MINIDSK_RESULT": str(folder)}, check=False).returncode
+        environment = {**os.environ, "MINIDSK_RESULT": str(folder)}
+        code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
     except FileNotFoundError:
         raise SystemExit(f"record: no such command: {command[0]}") from None
     facts.update(seconds=round(time.perf_counter() - start, 1), exit_code=code)

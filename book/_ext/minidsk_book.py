@@ -50,8 +50,13 @@ def copy_mathjax(app: Sphinx) -> None:
 def drop_thebe(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """Take sphinx-thebe's scripts and styles off the page."""
     for kind in ("script_files", "css_files"):
-        context[kind] = [file for file in context.get(kind, []) if "thebe" not in str(getattr(file, "filename", file))]
-        context[kind] = [file for file in context[kind] if "THEBE" not in getattr(file, "attributes", {}).get("body", "")]
+        context[kind] = [file for file in context.get(kind, []) if not of_thebe(file)]
+
+
+def of_thebe(file: Any) -> bool:
+    """Whether a script or a style is sphinx-thebe's: by its name, or, of an inline script, by its text."""
+    inline = getattr(file, "attributes", {}).get("body") or ""
+    return "thebe" in str(getattr(file, "filename", file)) or "THEBE" in inline
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

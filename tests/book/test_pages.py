@@ -70,8 +70,8 @@ def browser():
 
 def pages():
     """The pages that readers see."""
-    found = [path.relative_to(HTML).as_posix() for folder in ("book", "notebooks") for path in (HTML / folder).glob("*.html")]
-    return [*sorted(found), "search.html"]
+    found = [path for folder in ("book", "notebooks") for path in (HTML / folder).glob("*.html")]
+    return [*sorted(path.relative_to(HTML).as_posix() for path in found), "search.html"]
 
 
 def visit(context, site, name):

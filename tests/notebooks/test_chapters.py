@@ -1,6 +1,7 @@
 """Every chapter has the parts that CONTRIBUTING.md lists, in order; so does the template that chapters start from."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -56,7 +57,7 @@ def missing_parts(name, cells):
     """What a chapter lacks or has in the wrong place, one line each."""
     capstone = "capstone" in name
     opening, found = cells[0].source, []
-    for wanted in ("# ", "colab.research.google.com", "**You will build**", "**You need**", "**It takes**", "CPU", "GPU"):
+    for wanted in ("# ", "colab.research.google", "**You will build**", "**You need**", "**It takes**", "CPU", "GPU"):
         if wanted not in opening:
             found.append(f"the first cell does not hold {wanted!r}")
     if code(cells)[0].source != install_line():
@@ -65,7 +66,7 @@ def missing_parts(name, cells):
     places = {part: where(cells, part) for part in parts}
     found += [f"no part {part!r}" for part, place in places.items() if place is None]
     order = [part for part in parts if places[part] is not None]
-    found += [f"{b!r} stands before {a!r}" for a, b in zip(order, order[1:], strict=False) if places[a] > places[b]]
+    found += [f"{b!r} stands before {a!r}" for a, b in pairwise(order) if places[a] > places[b]]
     if places.get("receipt") is not None and "receipt" not in code(cells)[-1].metadata.get("tags", []):
         found.append("the receipt is not the last code cell")
     if "I can now" not in cells[places["## Summary"] or 0].source:
@@ -79,7 +80,8 @@ def missing_in_a_full_chapter(cells, places):
         found.append("no cell tagged 'widget' between the naive version and 'What DeepSeek did'")
     if "largest difference" not in cells[places["agree"] or 0].source:
         found.append("the cell tagged 'agree' does not print the largest difference")
-    deepseek = "\n".join(c.source for c in cells[places["## What DeepSeek did"] or 0 : places["## What went wrong"] or 0])
+    section = slice(places["## What DeepSeek did"] or 0, places["## What went wrong"] or 0)
+    deepseek = "\n".join(cell.source for cell in cells[section])
     if "$$" not in deepseek or "{cite}" not in deepseek:
         found.append("'What DeepSeek did' needs its equation ($$) and its citation ({cite})")
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
