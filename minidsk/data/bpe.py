@@ -87,10 +87,9 @@ def learn_merges(word_counts: Mapping[str, int], tokens: list[str], vocab_size: 
         count, pair = heapq.heappop(heap)
         if counts[pair] != -count or count == 0:
             continue  # an old entry
-        text = tokens[pair[0]] + tokens[pair[1]]
-        new = id_of.setdefault(text, len(tokens))  # ab + c may spell a token that a + bc made before
-        if new == len(tokens):
-            tokens.append(text)
+        # Never a text that is a token already: equal pieces of text were merged equally, so all are that token by now.
+        new = len(tokens)
+        tokens.append(tokens[pair[0]] + tokens[pair[1]])
         learned.append(pair)
         change: Counter[Pair] = Counter()
         for w in holders.pop(pair):

@@ -4,6 +4,7 @@ import ast
 import itertools
 import os
 import random
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -177,18 +178,22 @@ def test_steps_write_the_value_that_they_make(seed, numbers):
 
 
 def test_parentheses_stand_only_where_they_are_needed():
-    """Taking away any one matching pair of parentheses changes the value."""
+    """Taking away any matching pair changes the value, whatever the numbers (here: large primes) are."""
+    primes = (10007, 20011, 30011, 40009)
+    needed = 0
     for i in range(200):
-        solution = Countdown(numbers=4, high=20)[i].solution
+        stand_ins = iter(primes)
+        solution = re.sub("[0-9]+", lambda _: str(next(stand_ins)), Countdown(numbers=4, high=20)[i].solution)  # noqa: B023
         opened = []
-        for at, c in enumerate(solution):
-            if c == "(":
+        for at, character in enumerate(solution):
+            if character == "(":
                 opened.append(at)
-            elif c == ")":
+            elif character == ")":
                 start = opened.pop()
                 bare = solution[:start] + solution[start + 1 : at] + solution[at + 1 :]
-                ours, without = ast.dump(ast.parse(solution)), ast.dump(ast.parse(bare))
-                assert ours != without
+                assert python_value(bare) != python_value(solution)
+                needed += 1
+    assert needed > 50
 
 
 @pytest.mark.parametrize(
@@ -263,6 +268,8 @@ def test_right_answers(text):
         "<answer>(3+7)*2</answer><answer>(3+7)*2</answer>",
         "<answer><answer>(3+7)*2</answer></answer>",
         "<answer>(3+7)*2</answer></answer>",
+        "<answer>(3+7)*2</answer><answer>",
+        "<think><answer>7-3*2</think><answer>(3+7)*2</answer>",
         "<think><answer>(3+7)*2</answer></think>",
         "<think><answer>(3+7)*2</answer>",
         "<think>a</think><think><answer>(3+7)*2</answer>",
