@@ -27,7 +27,7 @@ def figures() -> dict[str, Figure]:
         for k in (0, 1, 2)
     ]
     return {
-        "Tokens": Tokens.from_merges("the cat </script> 你好".encode(), [(b"t", b"h"), (b"th", b"e")]),
+        "Tokens": Tokens.from_merges("the cat 你好".encode(), [(b"t", b"h"), (b"th", b"e")]),
         "Cache": Cache(),
         "Routing": Routing(loads),
         "Acceptance": Acceptance(list("abcabc"), [[*list("bcabc"), None], [*list("cxbc"), None, None]]),
@@ -35,7 +35,7 @@ def figures() -> dict[str, Figure]:
         "Curve": Curve(
             {"a": {"x": x, "y": y, "low": y - 0.1, "high": y + 0.1}, "b": {"x": x, "y": y * 2}}, ylabel="loss"
         ),
-        "Rollouts": Rollouts("Reach 7.", [0, 10, 20], frames),
+        "Rollouts": Rollouts("Reach <b>7</b>.</script>", [0, 10, 20], frames),
     }
 
 
