@@ -44,7 +44,10 @@ def decode(
     if temperature < 0:
         raise ValueError(f"temperature: {temperature} does not fit; it must be 0 (greedy) or more")
     batch = len(ids)
-    valid = torch.ones_like(ids, dtype=torch.bool) if valid is None else valid
+    if valid is None:
+        valid = torch.ones_like(ids, dtype=torch.bool)
+    elif not valid[:, -1].all():
+        raise ValueError("attention_mask: a prompt ends in padding; pad prompts on the left")
     tokens = ids.new_full((batch, max_new_tokens), pad_token_id)
     logprobs = torch.zeros(batch, max_new_tokens, device=ids.device)
     mask = torch.zeros(batch, max_new_tokens, dtype=torch.bool, device=ids.device)

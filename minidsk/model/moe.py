@@ -116,7 +116,7 @@ class MoE(nn.Module):
         y = self.experts(flat, weights, indices).view_as(x)
         if self.shared_experts is not None:
             y = y + self.shared_experts(x)
-        return y, Routing(scores.view(batch, time, -1), indices.view(batch, time, -1))
+        return y, Routing(scores.unflatten(0, (batch, time)), indices.unflatten(0, (batch, time)))
 
 
 @torch.no_grad()
