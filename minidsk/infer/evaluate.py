@@ -68,9 +68,7 @@ def evaluate(
     replies: list[str] = []
     for start in range(0, problems, batch):
         prompts = [problem.prompt for problem in posed[start : start + batch]]
-        replies += complete(
-            model, tokenizer, prompts, max_new_tokens, temperature=temperature, generator=generator
-        )
+        replies += complete(model, tokenizer, prompts, max_new_tokens, temperature=temperature, generator=generator)
     accuracy = sum(problem.score(reply) for problem, reply in zip(posed, replies, strict=True)) / problems
     well_formed = sum(problem.well_formed(reply) for problem, reply in zip(posed, replies, strict=True)) / problems
     thought = sum(len(thought_of(reply)) for reply in replies) / problems

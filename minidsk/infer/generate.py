@@ -11,7 +11,9 @@ from torch import Tensor
 from minidsk.data.tokenizer import Tokenizer
 
 
-def left_padded(prompts: Sequence[str], tokenizer: Tokenizer, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+def left_padded(
+    prompts: Sequence[str], tokenizer: Tokenizer, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
     """Prompts as ids with `<bos>` before each, padded on the left: ids and mask, int64 and bool ``[batch, time]``."""
     rows = [[tokenizer.bos_id, *tokenizer.encode(prompt)] for prompt in prompts]
     longest = max(map(len, rows))

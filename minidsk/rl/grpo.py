@@ -21,7 +21,9 @@ def group_advantages(rewards: Tensor, scale: str = "group", eps: float = 1e-4) -
     not finite, and for groups of one.
     """
     if rewards.ndim != 2 or rewards.shape[1] < 2:
-        raise ValueError(f"rewards: shape {tuple(rewards.shape)} does not fit; give [problems, group], groups of 2 or more")
+        raise ValueError(
+            f"rewards: shape {tuple(rewards.shape)} does not fit; give [problems, group], groups of 2 or more"
+        )
     if not torch.isfinite(rewards).all():
         raise ValueError("rewards: not all finite; a verifier must return a number for every answer")
     advantages = rewards - rewards.mean(dim=1, keepdim=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -94,7 +93,9 @@ def reinforce(
         run.log(step=step + 1, seconds=round(run.seconds, 2), flops=spent, **_describe(sampled, tokenizer), **stats)
         if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
             run.save_state(step + 1, model=model, optimizers=optimizers)
-        bar.set_postfix(reward=f"{float(sampled.rewards.mean()):.2f}", length=f"{float(sampled.lengths.float().mean()):.0f}")
+        bar.set_postfix(
+            reward=f"{float(sampled.rewards.mean()):.2f}", length=f"{float(sampled.lengths.float().mean()):.0f}"
+        )
         bar.update()
     bar.close()
     run.finish(model, tokenizer, flops=flops)
@@ -120,11 +121,11 @@ def update(
     if len(chosen) == 0:
         return {"grad_norm": 0.0}
     chosen = chosen[sampled.lengths[chosen].argsort()]
-    tokens = sampled.mask.sum()
+    tokens, compared = sampled.mask.sum(), sampled.mask[chosen].sum()
     sums: dict[str, Tensor] = {}
     for rows in chosen.split(config.rows):
-        share = sampled.mask[rows].sum() / tokens
-        weight = share if config.loss_type in ("bnpo", "dapo") else len(rows) / len(advantages)
+        here = sampled.mask[rows].sum()
+        weight = here / tokens if config.loss_type in ("bnpo", "dapo") else len(rows) / len(advantages)
         with precision(model.device):
             logp, entropy = answer_logprobs(model, sampled, rows)
             with torch.no_grad():
@@ -139,7 +140,9 @@ def update(
         stats["entropy"] = (entropy * mask).sum() / mask.sum()
         stats["loss"] = loss.detach()
         for name, value in stats.items():
-            sums[name] = sums.get(name, torch.zeros_like(value)) + value * (weight if name == "loss" else share)
+            sums[name] = sums.get(name, torch.zeros_like(value)) + value * (
+                weight if name == "loss" else here / compared
+            )
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
     # A step from a gradient that is not finite would spoil the weights for good.
     if bool(torch.isfinite(norm)):

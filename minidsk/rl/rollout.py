@@ -62,7 +62,7 @@ def rollout(
     prompts = [problem.prompt for problem in problems for _ in range(group)]
     ids, valid = left_padded(prompts, tokenizer, model.device)
     width = ids.shape[1]
-    options = {"temperature": temperature, "generator": generator, "eos_token_id": tokenizer.eos_id,
+    options: dict[str, Any] = {"temperature": temperature, "generator": generator, "eos_token_id": tokenizer.eos_id,
                "pad_token_id": tokenizer.pad_id}  # fmt: skip
     if isinstance(model, MiniDeepSeek):
         done = decode(model, ids, max_new_tokens, valid=valid, **options)

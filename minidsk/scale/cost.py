@@ -26,7 +26,7 @@ def forward_flops(config: ModelConfig, context: float) -> float:
 
 
 def training_flops(config: ModelConfig, context: float, mtp: bool = True) -> float:
-    """Operations to train on one token: forward, and twice as much backward; MTP modules run a block and a head each."""
+    """Operations to train on one token: forward, and twice that backward; an MTP module is a block and a head."""
     total = forward_flops(config, context)
     if mtp:
         block = _block(config, config.num_hidden_layers, active=True) + 2 * config.hidden_size**2

@@ -65,7 +65,9 @@ class Run:
             found = _read_json(path).get("minidsk", {})
             differing = _first_difference(found, self.identity)
             if differing:
-                raise RunError(f"{self.folder}: holds another run ({differing}); name another folder or delete this one")
+                raise RunError(
+                    f"{self.folder}: holds another run ({differing}); name another folder or delete this one"
+                )
         else:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +108,7 @@ class Run:
             torch.save(state, temporary)
 
     def load_state(self, **parts: Any) -> int:
-        """Load the parts from the last saved state, and forget metrics logged after it; the step to go on from, or 0."""
+        """Load the parts from the last saved state, forget metrics logged after it; the step to go on from."""
         path = self.folder / "state" / "latest.pt"
         if not path.exists():
             self._keep_metrics(0)

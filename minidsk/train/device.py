@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 
 import torch
+from torch import nn
+
+from minidsk.model.transformer import MiniDeepSeek
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -25,3 +29,15 @@ def precision(device: torch.device) -> contextlib.AbstractContextManager[object]
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.autocast("cuda", torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def compiled(model: MiniDeepSeek) -> MiniDeepSeek:
+    """A view of `model` with the same weights whose blocks run through torch.compile.
+
+    One block is compiled and serves all layers of its kind; the model itself stays as it was, for decoding, whose
+    shapes change from step to step.
+    """
+    view = copy.copy(model)
+    view._modules = dict(model._modules)
+    view.layers = nn.ModuleList(torch.compile(block) for block in model.layers)  # type: ignore[misc]
+    return view

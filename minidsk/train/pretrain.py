@@ -21,7 +21,7 @@ from minidsk.model.mtp import mtp_loss
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
 from minidsk.train.checkpoint import Run
-from minidsk.train.device import pick_device, precision
+from minidsk.train.device import compiled, pick_device, precision
 from minidsk.train.optim import learning_rate, make_optimizers, set_rate
 
 
@@ -102,9 +102,7 @@ def pretrain(
     model = MiniDeepSeek(config.model, torch.Generator().manual_seed(config.seed)).to(where)
     optimizers = make_optimizers(model, config.lr, config.weight_decay, config.muon)
     start = run.load_state(model=model, optimizers=optimizers)
-    if config.compile:
-        for block in model.layers:
-            block.compile()
+    trainee = compiled(model) if config.compile else model
     if data is None:
         data = PackedPages(TinyWeb(config.web, config.seed), tokenizer, config.batch, config.context)
     batches = _load(data, range(start, config.steps), where)
@@ -112,7 +110,7 @@ def pretrain(
     for step in range(start, config.steps):
         rate = learning_rate(step, config.steps, config.lr, config.warmup, config.decay)
         set_rate(optimizers, rate)
-        losses, routing = train_step(model, optimizers, next(batches), config)
+        losses, routing = train_step(trainee, optimizers, next(batches), config)
         done = step + 1
         if done % 10 == 0 or done == config.steps:
             loads = [decided.load() for decided in routing]
@@ -159,7 +157,7 @@ def train_step(
 
 def _load(data: Dataset[Tensor], numbers: range, device: torch.device) -> Iterator[Tensor]:
     """Batches in order, made by other processes where a GPU would wait for them."""
-    workers = min((os.cpu_count() or 2) - 1, 12) if device.type == "cuda" else 0
+    workers = min((os.cpu_count() or 2) - 1, 6) if device.type == "cuda" else 0
     loader = DataLoader(data, batch_size=None, sampler=numbers, num_workers=workers,
                         pin_memory=device.type == "cuda", prefetch_factor=8 if workers else None)  # fmt: skip
     for ids in loader:

@@ -50,7 +50,9 @@ def read_examples(path: str | Path) -> list[Example]:
             entry = json.loads(line)
             examples.append((str(entry["prompt"]), str(entry["completion"])))
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}, line {number}: not an object with prompt and completion; mend the line") from error
+            raise ValueError(
+                f"{path}, line {number}: not an object with prompt and completion; mend the line"
+            ) from error
     if not examples:
         raise ValueError(f"{path}: holds no examples; give one JSON object a line with prompt and completion")
     return examples

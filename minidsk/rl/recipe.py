@@ -1,0 +1,229 @@
+"""From random weights to a reasoner: pretrain, R1-Zero, cold start, R1 (DeepSeek-R1, arXiv:2501.12948, in small).
+
+Each stage is a run folder; a stage that is finished is not done again, one that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minidsk.data.corpus import TinyWebConfig
+from minidsk.data.tokenizer import CharTokenizer, Tokenizer
+from minidsk.hub.hf import load_pretrained
+from minidsk.infer.evaluate import evaluate
+from minidsk.infer.generate import complete
+from minidsk.model.config import ModelConfig
+from minidsk.model.transformer import MiniDeepSeek
+from minidsk.rl.loop import RLConfig, reinforce
+from minidsk.rl.rewards import language
+from minidsk.tasks.countdown import Countdown
+from minidsk.train.checkpoint import Run, RunError, atomic
+from minidsk.train.device import pick_device
+from minidsk.train.pretrain import PretrainConfig, pretrain
+from minidsk.train.sft import Example, SFTConfig, fine_tune
+
+STAGES = ("base", "zero", "cold", "r1")
+TITLES = {"base": "base", "zero": "R1-Zero", "cold": "cold start", "r1": "R1"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All stages of one run; `seed` replaces the seeds of the stages.
+
+    The task's problems are those of the worksheets on the web (`pretrain.web`). cold_examples: how many of R1-Zero's
+    own thoughts the cold start learns from. problems, max_new_tokens: the evaluation after each stage.
+    """
+
+    name: str
+    pretrain: PretrainConfig
+    zero: RLConfig
+    cold: SFTConfig
+    r1: RLConfig
+    cold_examples: int = 512
+    problems: int = 512
+    max_new_tokens: int = 160
+    seed: int = 0
+
+    def seeded(self, seed: int) -> Recipe:
+        """The same recipe with this seed in every stage."""
+        stages = {
+            name: dataclasses.replace(getattr(self, name), seed=seed) for name in ("pretrain", "zero", "cold", "r1")
+        }
+        return dataclasses.replace(self, seed=seed, **stages)
+
+    def task(self, split: str) -> Countdown:
+        """The problems of this recipe, of one split."""
+        web = self.pretrain.web
+        return Countdown(web.numbers, web.high, split, self.seed, web.ops, web.target_high)
+
+
+def reason(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    device: str = "auto",
+    progress: bool = True,
+    announce: Callable[[str], None] = lambda line: None,
+) -> list[dict[str, Any]]:
+    """Run every stage of `recipe` in ``folder/<stage>`` and evaluate after each; one row of figures a stage."""
+    folder, where = Path(folder), pick_device(device)
+    rows = []
+    for number, stage in enumerate(STAGES, start=1):
+        announce(f"[{number}/{len(STAGES)}] {TITLES[stage]}")
+        model, tokenizer = run_stage(stage, recipe, folder, where, progress)
+        rows.append(evaluate_stage(stage, recipe, folder, model, tokenizer))
+        announce("      accuracy {accuracy:.1%}, thoughts of {thought:.0f} characters".format(**rows[-1]))
+    return rows
+
+
+def run_stage(
+    stage: str, recipe: Recipe, folder: Path, device: torch.device, progress: bool = True
+) -> tuple[MiniDeepSeek, Tokenizer]:
+    """Do one stage, or what is left of it; the ones before it must be finished."""
+    if stage == "base":
+        return _pretrained(recipe, folder / "base", device, progress), CharTokenizer()
+    settings = {"recipe": recipe.name, "seed": recipe.seed, "config": dataclasses.asdict(getattr(recipe, stage))}
+    run = Run(folder / stage, stage, settings)
+    if run.finished:
+        return load_stage(folder / stage, device)
+    # Zero and the cold start both begin at the base, as DeepSeek's did; R1 goes on from the cold start.
+    model, tokenizer = load_stage(folder / ("cold" if stage == "r1" else "base"), device)
+    if stage == "cold":
+        examples = _cold_start(recipe, folder, device)
+        return fine_tune(
+            model, tokenizer, examples, recipe.cold, run, description="cold start", progress=progress
+        ), tokenizer
+    config = getattr(recipe, stage)
+    title = TITLES[stage]
+    return reinforce(
+        model, tokenizer, recipe.task("train"), config, run, description=title, progress=progress
+    ), tokenizer
+
+
+def load_stage(folder: Path, device: torch.device) -> tuple[MiniDeepSeek, Tokenizer]:
+    """The weights that a finished stage left, and its tokenizer."""
+    if not (folder / "model.safetensors").exists():
+        raise RunError(f"{folder}: no finished run there; run that stage first")
+    return load_pretrained(folder).to(device), CharTokenizer.load(folder)
+
+
+def evaluate_stage(
+    stage: str, recipe: Recipe, folder: Path, model: MiniDeepSeek, tokenizer: Tokenizer
+) -> dict[str, Any]:
+    """Greedy answers to the held-out problems: the row of figures, and `evaluation.json` with the replies."""
+    path = folder / stage / "evaluation.json"
+    if path.exists():
+        return dict(json.loads(path.read_text())["row"])
+    task = recipe.task("test")
+    result = evaluate(model, tokenizer, task, recipe.problems, recipe.max_new_tokens)
+    posed = [task[i] for i in range(recipe.problems)]
+    pure = sum(language(problem, reply) == 1 for problem, reply in zip(posed, result.replies, strict=True))
+    summary = json.loads((folder / stage / "config.json").read_text())["minidsk"]["summary"]
+    row = {"stage": stage, **result.row(), "one_language": pure / recipe.problems, **summary}
+    replies = [
+        {"prompt": p.prompt, "reply": r, "score": p.score(r)} for p, r in zip(posed, result.replies, strict=True)
+    ]
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps({"row": row, "replies": replies}, ensure_ascii=False, indent=1) + "\n")
+    return row
+
+
+def _pretrained(recipe: Recipe, folder: Path, device: torch.device, progress: bool) -> MiniDeepSeek:
+    run = Run(folder, "pretrain", recipe.pretrain)
+    if run.finished:
+        return load_stage(folder, device)[0]
+    return pretrain(recipe.pretrain, folder, device=str(device), progress=progress)
+
+
+def _cold_start(recipe: Recipe, folder: Path, device: torch.device) -> list[Example]:
+    """R1-Zero's own answers, the right and readable ones; kept in `examples.jsonl`."""
+    path = folder / "cold" / "examples.jsonl"
+    if not path.exists():
+        model, tokenizer = load_stage(folder / "zero", device)
+        examples = harvest(
+            model, tokenizer, recipe.task("train"), recipe.cold_examples, recipe.max_new_tokens, recipe.seed
+        )
+        with atomic(path) as temporary:
+            lines = [json.dumps({"prompt": p, "completion": c}, ensure_ascii=False) + "\n" for p, c in examples]
+            temporary.write_text("".join(lines))
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    return [(entry["prompt"], entry["completion"]) for entry in entries]
+
+
+def harvest(
+    model: MiniDeepSeek, tokenizer: Tokenizer, task: Countdown, wanted: int, max_new_tokens: int, seed: int
+) -> list[Example]:
+    """Sampled answers that are right, well formed, in the language of the prompt, and try nothing twice.
+
+    DeepSeek-R1 (section 2.3.1) gathered such thoughts from R1-Zero and had people make them readable; here a filter
+    does. Stops after 20 samples for each example wanted; raises `RunError` when nothing was found.
+    """
+    examples: list[Example] = []
+    generator = torch.Generator(model.device).manual_seed(seed)
+    start = 10**9  # far from the problems that reinforcement learning saw
+    for chunk in range(20):
+        posed = [task[start + chunk * wanted + i] for i in range(wanted)]
+        prompts = [problem.prompt for problem in posed]
+        replies = complete(model, tokenizer, prompts, max_new_tokens, temperature=1.0, generator=generator)
+        for problem, reply in zip(posed, replies, strict=True):
+            attempts = [line.partition("=")[0] for line in reply.partition("</think>")[0].splitlines()]
+            readable = (
+                problem.well_formed(reply) and language(problem, reply) == 1 and len(set(attempts)) == len(attempts)
+            )
+            if readable and problem.score(reply) == 1:
+                examples.append((problem.prompt, reply))
+        if len(examples) >= wanted:
+            break
+    if not examples:
+        raise RunError("cold start: R1-Zero gave no right and readable answer; train R1-Zero for longer")
+    return examples[:wanted]
+
+
+def nano() -> Recipe:
+    """Three numbers up to 12, + and -, for two CPU cores."""
+    model = ModelConfig(
+        vocab_size=CharTokenizer().vocab_size, hidden_size=96, num_hidden_layers=3, num_attention_heads=4,
+        kv_lora_rank=32, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=24, intermediate_size=256,
+        moe_intermediate_size=64, n_routed_experts=4, num_experts_per_tok=2, initializer_range=0.05,
+    )  # fmt: skip
+    web = TinyWebConfig(numbers=(3,), high=12, target_high=20, ops="+-")
+    rl = RLConfig(prompts=16, group=16, max_new_tokens=160)
+    return Recipe(
+        "nano",
+        PretrainConfig(model, web, steps=1000, batch=16, context=160, lr=4e-3, warmup=40),
+        zero=dataclasses.replace(rl, steps=60),
+        cold=SFTConfig(steps=40),
+        r1=dataclasses.replace(rl, steps=20, rewards={"accuracy": 1.0, "language": 0.2}),
+    )
+
+
+def small() -> Recipe:
+    """Three numbers up to 20, + - * /, for one GPU."""
+    model = ModelConfig(
+        vocab_size=CharTokenizer().vocab_size, hidden_size=256, num_hidden_layers=6, num_attention_heads=4,
+        kv_lora_rank=64, qk_nope_head_dim=48, qk_rope_head_dim=16, v_head_dim=64, intermediate_size=768,
+        moe_intermediate_size=192, n_routed_experts=8, num_experts_per_tok=2, initializer_range=0.03,
+        num_nextn_predict_layers=1,
+    )  # fmt: skip
+    web = TinyWebConfig(numbers=(3,), high=20, target_high=20, ops="+-*/", patience=20, insight=0.12)
+    rl = RLConfig(prompts=64, group=16, max_new_tokens=384, rows=1024, lr=3e-4)
+    return Recipe(
+        "small",
+        PretrainConfig(model, web, steps=2500, batch=128, context=384, lr=2e-3, warmup=100, compile=True),
+        zero=dataclasses.replace(rl, steps=40),
+        cold=SFTConfig(steps=60, batch=256, lr=3e-4),
+        r1=dataclasses.replace(rl, steps=20, rewards={"accuracy": 1.0, "language": 0.2}),
+        cold_examples=2048,
+        problems=1024,
+        max_new_tokens=384,
+    )
+
+
+PRESETS: dict[str, Callable[[], Recipe]] = {"nano": nano, "small": small}
