@@ -10,7 +10,7 @@ EXTRAS ?=
 ARGS ?=
 
 # One thread a worker: printed digits then do not depend on the number of cores.
-TEST_ENV := OMP_NUM_THREADS=1 MPLBACKEND=agg
+TEST_ENV := OMP_NUM_THREADS=1
 
 .PHONY: env reason test lint unit nbval check pages package book lab bench notebooks clean help
 

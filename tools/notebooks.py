@@ -59,6 +59,7 @@ def execute(name: str, folder: Path = NOTEBOOKS) -> str:
     notebook = read_twin(folder / f"{name}.py")
     # The same settings as `make nbval`, because the number of threads moves the last digits.
     os.environ.update(OMP_NUM_THREADS="1", PYTHONHASHSEED="0")
+    os.environ.pop("MPLBACKEND", None)  # notebooks draw inline
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     client = NotebookClient(
         notebook,
