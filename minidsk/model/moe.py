@@ -22,7 +22,9 @@ class Routing(NamedTuple):
 
     def load(self) -> Tensor:
         """How many tokens each expert was given, float32 ``[experts]``."""
-        return torch.bincount(self.indices.flatten(), minlength=self.scores.shape[-1]).float()
+        chosen = self.indices.flatten()
+        zeros = self.scores.new_zeros(self.scores.shape[-1], dtype=torch.float32)
+        return zeros.index_add(0, chosen, torch.ones_like(chosen, dtype=torch.float32))  # bincount would wait for a GPU
 
 
 class MLP(nn.Module):
