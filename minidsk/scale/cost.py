@@ -30,7 +30,8 @@ def training_flops(config: ModelConfig, context: float, mtp: bool = True) -> flo
     total = forward_flops(config, context)
     if mtp:
         block = _block(config, config.num_hidden_layers, active=True) + 2 * config.hidden_size**2
-        per_depth = 2.0 * (block + config.vocab_size * config.hidden_size)
+        attention = config.num_attention_heads * (config.qk_head_dim + config.v_head_dim) * context
+        per_depth = 2.0 * (block + config.vocab_size * config.hidden_size + attention)
         total += config.num_nextn_predict_layers * per_depth
     return 3.0 * total
 
