@@ -72,7 +72,7 @@ def page_ids(seed: int, start: int, stop: int) -> list[int]:
 def rows_of(pool: ProcessPoolExecutor, seed: int, rows: int, width: int) -> Tensor:
     """The first `rows` rows of `width` tokens of the web's endless stream, uint8."""
     chunk, stream = 500, []
-    pages = rows * width // 60 // chunk + 1
+    pages = rows * width // 50 // chunk + 1  # a page has about 60 tokens
     starts = [k * chunk for k in range(pages)]
     for part in pool.map(page_ids, [seed] * pages, starts, [start + chunk for start in starts]):
         stream.append(torch.tensor(part, dtype=torch.uint8))
