@@ -1,6 +1,6 @@
 """Does predicting further ahead make a better model? None, D = 1 and D = 2, at equal tokens and at equal compute.
 
-    python tools/experiments/ch04_mtp.py --seeds 0 1 2 --out results/04_mtp
+    python tools/experiments/ch04_mtp.py --seeds 0 1 2 --out results/ch04_mtp
 
 Every arm of a seed starts from the same main weights and reads the same pages in the same order. Writes `metrics.json`
 (one entry a run; `speed`: milliseconds a step, measured before the runs, alone on the device). The runs themselves
@@ -269,7 +269,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", default=os.environ.get("MINIDSK_RESULT", "results/04_mtp"))
+    parser.add_argument("--out", default=os.environ.get("MINIDSK_RESULT", "results/ch04_mtp"))
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--context", type=int, default=256)
