@@ -1,17 +1,19 @@
 """The tiny web: what a base model reads before anybody rewards it.
 
 Most pages are Countdown worksheets by many hands. Most hands guess once or twice, see that it is wrong, and hand it
-in anyway; a few keep trying until the check passes. Some write English, some Chinese, some both at once. Between the
-worksheets stand sums, tables, letters, lists and puzzles. No page holds a problem of the validation or test split.
+in anyway; a few go through everything in turn until the check passes. Some write English, some Chinese, some both.
+Between the worksheets stand sums, tables, letters, lists and puzzles. No page holds a problem of the validation or test split.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from minidsk.tasks.base import stream
-from minidsk.tasks.countdown import PROMPTS, Steps, combine, draw_problem, split_of, write_chain, write_expression
+from minidsk.tasks.countdown import PROMPTS, Steps, combine, draw_problem, split_of, whole, write_chain
 
 VERDICTS = {"en": (" no", " yes"), "zh": (" 不对", " 对了")}
 _NAMES = {"en": ("Ada", "Ben", "Mei", "Tom", "Lin"), "zh": ("小美", "小明", "老王", "阿丽", "小林")}
@@ -23,9 +25,8 @@ class TinyWebConfig:
 
     numbers, high, target_high, ops: the problems on the worksheets, as in `Countdown`. worksheets: share of pages
     that are worksheets. persistent: share of worksheets whose author keeps trying. guesses: how many attempts the
-    others make, as relative frequencies of 1, 2, 3, ... insight: how likely each attempt of a persistent author is
-    the solution. patience: attempts after which even they stop. chinese, mixed: shares of worksheets posed in
-    Chinese, and of authors who mix both languages.
+    others make, as relative frequencies of 1, 2, 3, ... patience: attempts after which even the persistent stop.
+    chinese, mixed: shares of worksheets posed in Chinese, and of authors who mix both languages.
     """
 
     numbers: tuple[int, ...] = (3,)
@@ -34,14 +35,13 @@ class TinyWebConfig:
     ops: str = "+-"
     worksheets: float = 0.8
     persistent: float = 0.2
-    guesses: tuple[float, ...] = (0.6, 0.3, 0.1)
-    insight: float = 0.2
-    patience: int = 10
+    guesses: tuple[float, ...] = (0.8, 0.2)
+    patience: int = 12
     chinese: float = 0.3
     mixed: float = 0.15
 
     def __post_init__(self) -> None:
-        for name in ("worksheets", "persistent", "insight", "chinese", "mixed"):
+        for name in ("worksheets", "persistent", "chinese", "mixed"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be a share from 0 to 1")
         if not self.guesses or min(self.guesses) < 0 or sum(self.guesses) <= 0:
@@ -72,41 +72,53 @@ class TinyWeb:
 def worksheet(rng: random.Random, config: TinyWebConfig) -> str:
     """One worksheet of a training problem: the task, the author's attempts, the answer that was handed in."""
     while True:
-        numbers, target, solution = draw_problem(rng, config.numbers, config.high, config.target_high, config.ops)
+        numbers, target, _ = draw_problem(rng, config.numbers, config.high, config.target_high, config.ops)
         if split_of(numbers, target) == "train":
             break
     posed = "zh" if rng.random() < config.chinese else "en"
     mixing = rng.random() < config.mixed
-    if rng.random() < config.persistent:
-        patience, insight = config.patience, config.insight
-    else:
-        patience, insight = 1 + rng.choices(range(len(config.guesses)), config.guesses)[0], 0.0
-    lines: list[str] = []
-    tried: set[str] = set()
     right = False
-    while not right and len(lines) < patience:
-        steps = solution if rng.random() < insight else _fresh_attempt(rng, numbers, config.ops, tried)
+    lines: list[str] = []
+    for steps in attempts(rng, numbers, config):
         chain = write_chain(numbers, steps)
-        tried.add(chain[0])
         right = chain[-1] == str(target)
         spoken = rng.choice(("en", "zh")) if mixing else posed
         lines.append("=".join(chain) + VERDICTS[spoken][right])
+        if right:
+            break
     prompt = PROMPTS[posed].format(numbers=" ".join(map(str, numbers)), target=target)
     answer = lines[-1].partition("=")[0]
     return f"{prompt}<think>{chr(10).join(lines)}</think><answer>{answer}</answer>"
 
 
-def _fresh_attempt(rng: random.Random, numbers: tuple[int, ...], ops: str, tried: set[str]) -> Steps:
-    """A random attempt that is not among those tried, as far as 20 draws find one."""
-    steps: Steps = []
-    for _ in range(20):
-        made = combine(rng, numbers, ops)
-        while made is None:
-            made = combine(rng, numbers, ops)
-        steps = made[1]
-        if write_expression(numbers, steps) not in tried:
-            break
-    return steps
+def attempts(rng: random.Random, numbers: tuple[int, ...], config: TinyWebConfig) -> Iterator[Steps]:
+    """What one author tries, in order: a few guesses at random, or everything in turn from a random beginning."""
+    ways = list(all_ways(numbers, config.ops))
+    if rng.random() < config.persistent:
+        begin = rng.randrange(len(ways))
+        yield from (ways + ways)[begin : begin + min(len(ways), config.patience)]
+    else:
+        guesses = 1 + rng.choices(range(len(config.guesses)), config.guesses)[0]
+        yield from rng.sample(ways, min(guesses, len(ways)))
+
+
+def all_ways(numbers: tuple[int, ...], ops: str, fresh: bool = True) -> Iterator[Steps]:
+    """Every way to combine the numbers through positive integers: pair by pair as they stand, operator by operator.
+
+    The larger of two numbers is subtracted from or divided; what was just combined is written first.
+    """
+    if len(numbers) == 1:
+        yield []
+        return
+    for left, right in itertools.combinations(range(len(numbers)), 2):
+        a, b = (left, right) if fresh or right < len(numbers) - 1 else (right, left)
+        for op in ops:
+            i, j = (a, b) if op in "+*" or numbers[a] >= numbers[b] else (b, a)
+            value = whole(numbers[i], numbers[j], op)
+            if value is not None:
+                rest = tuple(n for k, n in enumerate(numbers) if k not in (i, j))
+                for later in all_ways((*rest, value), ops, fresh=False):
+                    yield [(i, j - (j > i), op), *later]
 
 
 def _sums(rng: random.Random, config: TinyWebConfig) -> str:

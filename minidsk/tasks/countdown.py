@@ -152,10 +152,18 @@ def write_chain(numbers: Sequence[int], steps: Sequence[tuple[int, int, str]]) -
     return chain
 
 
+def whole(a: int, b: int, op: str) -> int | None:
+    """`a op b` where it is a positive integer, as on a worksheet; else None."""
+    if op == "/":
+        return a // b if a % b == 0 else None
+    value: int = _APPLY[op](a, b)
+    return value if value > 0 else None
+
+
 def combine(rng: random.Random, numbers: Sequence[int], ops: str = OPS) -> tuple[int, Steps] | None:
     """Combine two of the numbers at a time, at random, until one value is left: that value and the steps.
 
-    None where a value on the way is not a positive integer, as it would be on a worksheet.
+    None where a value on the way is not a positive integer.
     """
     random01 = rng.random  # the one method whose sequence Python promises to keep between versions
     values, steps = list(numbers), []
@@ -165,16 +173,10 @@ def combine(rng: random.Random, numbers: Sequence[int], ops: str = OPS) -> tuple
         op = ops[int(random01() * len(ops))]
         if a < b and (op == "-" or op == "/"):
             i, j, a, b = j + (j >= i), i - (i > j), b, a  # the larger first
-        if op == "+":
-            values.append(a + b)
-        elif op == "*":
-            values.append(a * b)
-        elif op == "-" and a > b:
-            values.append(a - b)
-        elif op == "/" and a % b == 0:
-            values.append(a // b)
-        else:
+        value = whole(a, b, op)
+        if value is None:
             return None
+        values.append(value)
         steps.append((i, j, op))
     return values[0], steps
 
