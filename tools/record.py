@@ -27,14 +27,19 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 
 
-def record(name: str, command: list[str], seeds: list[int], results: Path = RESULTS) -> int:
-    """Run `command` in the repository's root and write `results/NAME/run.json`; returns the command's exit code."""
+def record(
+    name: str, command: list[str], seeds: list[int], results: Path = RESULTS, copied_from: str | None = None
+) -> int:
+    """Run `command` in the repository's root and write `results/NAME/run.json`; returns the command's exit code.
+
+    `copied_from` is the commit that the tree is a copy of, where it came without its git.
+    """
     folder = results / name
     folder.mkdir(parents=True, exist_ok=True)
     facts = {
         "command": shlex.join(command),
         "seeds": seeds,
-        **commit(),
+        **(commit() if copied_from is None else {"commit": copied_from, "dirty": False}),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "machine": machine(),
         "versions": versions(),
@@ -104,6 +109,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run a command and record it under results/NAME/.")
     parser.add_argument("name", help="a folder under results/")
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="the seeds that the command uses")
+    parser.add_argument("--commit", help="the commit that this tree is a copy of, where it came without its git")
     head, dashes, command = sys.argv[1:], "--", []
     if dashes in head:
         at = head.index(dashes)
@@ -113,7 +119,7 @@ def main() -> int:
         parser.error("the command to run comes after --")
     if Path(arguments.name).is_absolute() or ".." in Path(arguments.name).parts:
         parser.error(f"{arguments.name}: name a folder under results/")
-    return record(arguments.name, command, arguments.seeds)
+    return record(arguments.name, command, arguments.seeds, copied_from=arguments.commit)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Most pages are Countdown worksheets by many hands. Most hands guess once or twice, see that it is wrong, and hand it
 in anyway; a few go through everything in turn until the check passes. Some write English, some Chinese, some both.
-Between the worksheets stand sums, tables, letters, lists and puzzles. No page holds a problem of the validation or test split.
+Between the worksheets stand sums, tables, letters, lists and puzzles. No page holds a problem that is held out.
 """
 
 from __future__ import annotations
