@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,8 +38,13 @@ def decode(
     eos_token_id: int | None = None,
     pad_token_id: int = 0,
     use_cache: bool = True,
+    watch: Callable[[Tensor], None] | None = None,
 ) -> Decoded:
-    """Continue each row of `ids` ``[batch, time]`` by at most `max_new_tokens` tokens; see `MiniDeepSeek.generate`."""
+    """Continue each row of `ids` ``[batch, time]`` by at most `max_new_tokens` tokens; see `MiniDeepSeek.generate`.
+
+    `watch` is given the tokens ``[batch]`` of each step as soon as they are drawn; what it sees of a row after that
+    row's end token means nothing.
+    """
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens: {max_new_tokens} does not fit; it must be 1 or more")
     if temperature < 0:
@@ -57,6 +63,8 @@ def decode(
     for position in range(max_new_tokens):
         drawn, logprob = _sample(step.logits, temperature, generator)
         tokens[rows, position], logprobs[rows, position], mask[rows, position] = drawn, logprob, True
+        if watch is not None:
+            watch(tokens[:, position])
         if eos_token_id is not None and position % step.look_every == step.look_every - 1:
             going = ~(tokens[rows] == eos_token_id).any(1)
             if not going.all():  # on a GPU this waits for it, so it is asked now and then

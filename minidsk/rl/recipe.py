@@ -16,7 +16,6 @@ import torch
 
 from minidsk.data.corpus import TinyWebConfig
 from minidsk.data.tokenizer import CharTokenizer, Tokenizer
-from minidsk.hub.hf import load_pretrained
 from minidsk.infer.evaluate import evaluate
 from minidsk.infer.generate import complete
 from minidsk.model.config import ModelConfig
@@ -24,13 +23,14 @@ from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.loop import RLConfig, reinforce
 from minidsk.rl.rewards import language
 from minidsk.tasks.countdown import Countdown
-from minidsk.train.checkpoint import Run, RunError, atomic
+from minidsk.train.checkpoint import Run, RunError, as_plain, atomic, load_checkpoint, read_json
 from minidsk.train.device import pick_device
 from minidsk.train.pretrain import PretrainConfig, pretrain
-from minidsk.train.sft import Example, SFTConfig, fine_tune
+from minidsk.train.sft import Example, SFTConfig, fine_tune, read_examples
 
 STAGES = ("base", "zero", "cold", "r1")
 TITLES = {"base": "base", "zero": "R1-Zero", "cold": "cold start", "r1": "R1"}
+FIELDS = {"base": "pretrain", "zero": "zero", "cold": "cold", "r1": "r1"}  # where a stage's settings are in a `Recipe`
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,18 @@ class Recipe:
 
     def seeded(self, seed: int) -> Recipe:
         """The same recipe with this seed in every stage."""
-        stages = {
-            name: dataclasses.replace(getattr(self, name), seed=seed) for name in ("pretrain", "zero", "cold", "r1")
-        }
+        stages = {name: dataclasses.replace(getattr(self, name), seed=seed) for name in FIELDS.values()}
         return dataclasses.replace(self, seed=seed, **stages)
 
     def task(self, split: str) -> Countdown:
         """The problems of this recipe, of one split."""
+        return Countdown(split=split, seed=self.seed, **self.problem)
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """What the problems are like: the settings of `Countdown` that the web's worksheets share."""
         web = self.pretrain.web
-        return Countdown(web.numbers, web.high, split, self.seed, web.ops, web.target_high)
+        return {"numbers": web.numbers, "high": web.high, "ops": web.ops, "target_high": web.target_high}
 
 
 def reason(
@@ -74,13 +77,22 @@ def reason(
 ) -> list[dict[str, Any]]:
     """Run every stage of `recipe` in ``folder/<stage>`` and evaluate after each; one row of figures a stage."""
     folder, where = Path(folder), pick_device(device)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, stage in enumerate(STAGES, start=1):
-        announce(f"[{number}/{len(STAGES)}] {TITLES[stage]}")
-        model, tokenizer = run_stage(stage, recipe, folder, where, progress)
-        rows.append(evaluate_stage(stage, recipe, folder, model, tokenizer))
+        announce(f"[{number}/{len(STAGES)}] {TITLES[stage]}, {getattr(recipe, FIELDS[stage]).steps} steps")
+        rows.append(finish_stage(stage, recipe, folder, where, progress))
         announce("      accuracy {accuracy:.1%}, thoughts of {thought:.0f} characters".format(**rows[-1]))
+        if stage == "zero":  # the stages that are left take no longer a step than this one
+            pace = rows[-1]["seconds"] / recipe.zero.steps
+            announce(f"      about {pace * (recipe.r1.steps + recipe.cold.steps / 4):.0f} s to go at this pace")
     return rows
+
+
+def finish_stage(
+    stage: str, recipe: Recipe, folder: Path, device: torch.device, progress: bool = True
+) -> dict[str, Any]:
+    """Do what is left of one stage and evaluate it: its row of figures."""
+    return evaluate_stage(stage, recipe, folder, *run_stage(stage, recipe, folder, device, progress))
 
 
 def run_stage(
@@ -88,30 +100,24 @@ def run_stage(
 ) -> tuple[MiniDeepSeek, Tokenizer]:
     """Do one stage, or what is left of it; the ones before it must be finished."""
     if stage == "base":
-        return _pretrained(recipe, folder / "base", device, progress), CharTokenizer()
-    settings = {"recipe": recipe.name, "seed": recipe.seed, "config": dataclasses.asdict(getattr(recipe, stage))}
-    run = Run(folder / stage, stage, settings)
-    if run.finished:
-        return load_stage(folder / stage, device)
+        pretrain(recipe.pretrain, folder / "base", device=str(device), progress=progress)
+        return load_checkpoint(folder / "base", device)
     # Zero and the cold start both begin at the base, as DeepSeek's did; R1 goes on from the cold start.
-    model, tokenizer = load_stage(folder / ("cold" if stage == "r1" else "base"), device)
-    if stage == "cold":
-        examples = _cold_start(recipe, folder, device)
-        return fine_tune(
-            model, tokenizer, examples, recipe.cold, run, description="cold start", progress=progress
-        ), tokenizer
+    origin = folder / ("cold" if stage == "r1" else "base")
+    if not (folder / stage / "config.json").exists():
+        load_checkpoint(origin)  # before a folder is made: without an origin there is nothing to do
     config = getattr(recipe, stage)
-    title = TITLES[stage]
-    return reinforce(
-        model, tokenizer, recipe.task("train"), config, run, description=title, progress=progress
-    ), tokenizer
-
-
-def load_stage(folder: Path, device: torch.device) -> tuple[MiniDeepSeek, Tokenizer]:
-    """The weights that a finished stage left, and its tokenizer."""
-    if not (folder / "model.safetensors").exists():
-        raise RunError(f"{folder}: no finished run there; run that stage first")
-    return load_pretrained(folder).to(device), CharTokenizer.load(folder)
+    settings = {"recipe": recipe.name, "seed": recipe.seed, "task": recipe.problem}
+    run = Run(folder / stage, stage, {**settings, "config": dataclasses.asdict(config)})
+    if run.finished:
+        return load_checkpoint(folder / stage, device)
+    model, tokenizer = load_checkpoint(origin, device)
+    bar: dict[str, Any] = {"description": TITLES[stage], "progress": progress}
+    if stage == "cold":
+        fine_tune(model, tokenizer, _cold_start(recipe, folder, device), config, run, **bar)
+    else:
+        reinforce(model, tokenizer, recipe.task("train"), config, run, **bar)
+    return model, tokenizer
 
 
 def evaluate_stage(
@@ -119,42 +125,38 @@ def evaluate_stage(
 ) -> dict[str, Any]:
     """Greedy answers to the held-out problems: the row of figures, and `evaluation.json` with the replies."""
     path = folder / stage / "evaluation.json"
-    if path.exists():
-        return dict(json.loads(path.read_text())["row"])
+    asked = as_plain({"task": recipe.problem, "seed": recipe.seed, "problems": recipe.problems,
+                      "max_new_tokens": recipe.max_new_tokens})  # fmt: skip
+    earlier = read_json(path) if path.exists() else {}
+    if earlier.get("asked") == asked:
+        return dict(earlier["row"])
     task = recipe.task("test")
     result = evaluate(model, tokenizer, task, recipe.problems, recipe.max_new_tokens)
     posed = [task[i] for i in range(recipe.problems)]
     pure = sum(language(problem, reply) == 1 for problem, reply in zip(posed, result.replies, strict=True))
-    summary = json.loads((folder / stage / "config.json").read_text())["minidsk"]["summary"]
+    summary = read_json(folder / stage / "config.json")["minidsk"]["summary"]
     row = {"stage": stage, **result.row(), "one_language": pure / recipe.problems, **summary}
     replies = [
         {"prompt": p.prompt, "reply": r, "score": p.score(r)} for p, r in zip(posed, result.replies, strict=True)
     ]
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps({"row": row, "replies": replies}, ensure_ascii=False, indent=1) + "\n")
+        content = {"asked": asked, "row": row, "replies": replies}
+        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return row
-
-
-def _pretrained(recipe: Recipe, folder: Path, device: torch.device, progress: bool) -> MiniDeepSeek:
-    run = Run(folder, "pretrain", recipe.pretrain)
-    if run.finished:
-        return load_stage(folder, device)[0]
-    return pretrain(recipe.pretrain, folder, device=str(device), progress=progress)
 
 
 def _cold_start(recipe: Recipe, folder: Path, device: torch.device) -> list[Example]:
     """R1-Zero's own answers, the right and readable ones; kept in `examples.jsonl`."""
     path = folder / "cold" / "examples.jsonl"
     if not path.exists():
-        model, tokenizer = load_stage(folder / "zero", device)
+        model, tokenizer = load_checkpoint(folder / "zero", device)
         examples = harvest(
             model, tokenizer, recipe.task("train"), recipe.cold_examples, recipe.max_new_tokens, recipe.seed
         )
         with atomic(path) as temporary:
             lines = [json.dumps({"prompt": p, "completion": c}, ensure_ascii=False) + "\n" for p, c in examples]
-            temporary.write_text("".join(lines))
-    entries = [json.loads(line) for line in path.read_text().splitlines()]
-    return [(entry["prompt"], entry["completion"]) for entry in entries]
+            temporary.write_text("".join(lines), encoding="utf-8")
+    return read_examples(path)
 
 
 def harvest(
@@ -212,7 +214,7 @@ def small() -> Recipe:
         moe_intermediate_size=192, n_routed_experts=8, num_experts_per_tok=2, initializer_range=0.03,
         num_nextn_predict_layers=1,
     )  # fmt: skip
-    web = TinyWebConfig(numbers=(3,), high=20, target_high=20, ops="+-*/", patience=20, insight=0.12)
+    web = TinyWebConfig(numbers=(3,), high=20, target_high=20, ops="+-*/", patience=24)
     rl = RLConfig(prompts=64, group=16, max_new_tokens=384, rows=1024, lr=3e-4)
     return Recipe(
         "small",

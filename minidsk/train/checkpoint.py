@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from minidsk.data.tokenizer import Tokenizer
-from minidsk.hub.hf import save_pretrained
+from minidsk.data.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, load_tokenizer
+from minidsk.hub.hf import load_pretrained, save_pretrained
 from minidsk.model.transformer import MiniDeepSeek
 
 
@@ -37,8 +37,9 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
-    except OSError as error:
-        raise RunError(f"{path}: not written ({error.strerror or error}); free some space and run again") from error
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk by a RuntimeError
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise RunError(f"{path}: not written ({reason}); free some space and run again") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -62,7 +63,7 @@ class Run:
         self._earlier_seconds = 0.0
         path = self.folder / "config.json"
         if path.exists():
-            found = _read_json(path).get("minidsk", {})
+            found = read_json(path).get("minidsk", {})
             differing = _first_difference(found, self.identity)
             if differing:
                 raise RunError(
@@ -78,8 +79,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the weights are there."""
-        return (self.folder / "model.safetensors").exists()
+        """Whether `finish` came to its end: it writes the weights first, and last the summary."""
+        return "summary" in read_json(self.folder / "config.json").get("minidsk", {})
 
     @property
     def seconds(self) -> float:
@@ -96,15 +97,14 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines logged so far."""
-        path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return read_metrics(self.folder)
 
     def save_state(self, step: int, **parts: Any) -> None:
         """Keep what is needed to go on after `step` steps: each part has a `state_dict`, or is plain data or a list."""
         folder = self.folder / "state"
-        folder.mkdir(exist_ok=True)
         state = {"step": step, "seconds": self.seconds, **{name: _state_of(part) for name, part in parts.items()}}
         with atomic(folder / "latest.pt") as temporary:
+            folder.mkdir(exist_ok=True)
             torch.save(state, temporary)
 
     def load_state(self, **parts: Any) -> int:
@@ -115,24 +115,22 @@ class Run:
             return 0
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            for name, part in parts.items():
+                for target, values in zip(_listed(part), _listed(state[name]), strict=True):
+                    target.load_state_dict(values)
+            step, self._earlier_seconds = int(state["step"]), float(state["seconds"])
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, LookupError, ValueError, TypeError) as error:
             raise RunError(f"{path}: damaged; delete it to start this stage again") from error
-        for name, part in parts.items():
-            for target, values in zip(_listed(part), _listed(state[name]), strict=True):
-                target.load_state_dict(values)
-        self._earlier_seconds, self._started = state["seconds"], time.perf_counter()
-        self._keep_metrics(state["step"])
-        return int(state["step"])
+        self._started = time.perf_counter()
+        self._keep_metrics(step)
+        return step
 
     def finish(self, model: MiniDeepSeek, tokenizer: Tokenizer, **summary: Any) -> None:
         """Write the weights, and drop the state for resuming. `summary` is kept in `config.json`."""
-        identity = {**self.identity, "summary": {"seconds": round(self.seconds, 2), **summary}}
-        save_pretrained(model, self.folder, tokenizer, extra=identity)
+        summary = {"seconds": round(self.seconds, 2), **summary}
+        extra = {**self.identity, "tokenizer": tokenizer.fingerprint, "summary": summary}
+        save_pretrained(model, self.folder, tokenizer, extra=extra)
         shutil.rmtree(self.folder / "state", ignore_errors=True)
-
-    def summary(self) -> dict[str, Any]:
-        """What `finish` noted."""
-        return dict(_read_json(self.folder / "config.json")["minidsk"]["summary"])
 
     def _keep_metrics(self, step: int) -> None:
         kept = [line for line in self.metrics() if line.get("step", 0) <= step]
@@ -149,11 +147,43 @@ def _listed(part: Any) -> list[Any]:
     return part if isinstance(part, list) else [part]
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """An object of a run folder; raises `RunError` where the file is damaged."""
     try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise RunError(f"{path}: not readable as JSON; name another folder or delete this one") from error
+
+
+def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
+    """What a run in `folder` logged, one dictionary a line. A line that a crash cut short ends the list."""
+    path, metrics = Path(folder) / "metrics.jsonl", []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            metrics.append(dict(json.loads(line)))
+        except (ValueError, TypeError):
+            break
+    return metrics
+
+
+def load_checkpoint(
+    folder: str | Path, device: torch.device | str = "cpu"
+) -> tuple[MiniDeepSeek, CharTokenizer | BPETokenizer]:
+    """The weights in `folder`, and the tokenizer that they were trained with.
+
+    Raises `RunError` where a run is not finished or the tokenizer beside the weights is another one, and
+    `CheckpointError` or `FileNotFoundError` where files are missing or damaged.
+    """
+    folder = Path(folder)
+    path = folder / "config.json"
+    about = read_json(path).get("minidsk") if path.exists() else None
+    if not path.exists() or (about is not None and "summary" not in about):
+        raise RunError(f"{folder}: no finished run there; run that stage to its end first")
+    model, tokenizer = load_pretrained(folder), load_tokenizer(folder)
+    written_for = (about or {}).get("tokenizer", tokenizer.fingerprint)
+    if tokenizer.fingerprint != written_for or tokenizer.vocab_size > model.config.vocab_size:
+        raise RunError(f"{folder}: tokenizer.json is not the one of these weights; put back the one saved with them")
+    return model.to(device), tokenizer
 
 
 def _first_difference(found: Any, wanted: Any, name: str = "") -> str:

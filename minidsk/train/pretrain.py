@@ -20,7 +20,7 @@ from minidsk.model.moe import Routing, max_violation, sequence_balance_loss, upd
 from minidsk.model.mtp import mtp_loss
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
-from minidsk.train.checkpoint import Run
+from minidsk.train.checkpoint import Run, RunError, load_checkpoint, read_json
 from minidsk.train.device import compiled, pick_device, precision
 from minidsk.train.optim import learning_rate, make_optimizers, set_rate
 
@@ -56,6 +56,21 @@ class PretrainConfig:
         for name in ("steps", "batch", "context", "lr", "save_every"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
+
+
+def read_config(folder: str | Path) -> PretrainConfig:
+    """The settings of the pretraining run in `folder`. Raises `RunError` where there is none, or one of fields that are
+    not known."""
+    path = Path(folder) / "config.json"
+    if not path.exists():
+        raise RunError(f"{folder}: no base model there; train one first, by minidsk pretrain --out {folder}")
+    settings = read_json(path).get("minidsk", {}).get("settings", {})
+    try:
+        web = {name: tuple(v) if isinstance(v, list) else v for name, v in settings["web"].items()}
+        made = {"model": ModelConfig(**settings["model"]), "web": TinyWebConfig(**web)}
+        return PretrainConfig(**{**settings, **made})
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise RunError(f"{path}: not the settings of a pretraining run ({error}); name another folder") from error
 
 
 class PackedPages(Dataset[Tensor]):
@@ -94,11 +109,18 @@ def pretrain(
 ) -> MiniDeepSeek:
     """Train from random weights and leave a run folder; a run that was interrupted goes on where it stopped.
 
+    Where the folder holds this run already, finished, its weights are loaded.
+
     `data[i]` gives batch i, int64 ``[batch, context + 1]``; the default is the tiny web of `config.web`.
     """
     tokenizer = tokenizer or CharTokenizer()
+    if tokenizer.vocab_size > config.model.vocab_size:
+        had, needed = config.model.vocab_size, tokenizer.vocab_size
+        raise ValueError(f"vocab_size: {had!r} does not fit; it must be {needed} or more for this tokenizer")
     where = pick_device(device)
     run = Run(folder, "pretrain", config)
+    if run.finished:
+        return load_checkpoint(folder, where)[0]
     model = MiniDeepSeek(config.model, torch.Generator().manual_seed(config.seed)).to(where)
     optimizers = make_optimizers(model, config.lr, config.weight_decay, config.muon)
     start = run.load_state(model=model, optimizers=optimizers)

@@ -45,7 +45,7 @@ class SFTConfig:
 def read_examples(path: str | Path) -> list[Example]:
     """Examples from a file of JSON lines, each with "prompt" and "completion"."""
     examples = []
-    for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
         try:
             entry = json.loads(line)
             examples.append((str(entry["prompt"]), str(entry["completion"])))

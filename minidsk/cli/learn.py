@@ -1,0 +1,150 @@
+"""The commands that train: the whole recipe, and its stages one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from minidsk.cli.use import task_of, trained
+from minidsk.report import read_stages, showcase, table, write_report
+from minidsk.rl.recipe import FIELDS, PRESETS, STAGES, Recipe, evaluate_stage, finish_stage, reason
+from minidsk.train.checkpoint import Run, load_checkpoint
+from minidsk.train.device import pick_device
+from minidsk.train.pretrain import PretrainConfig, pretrain, read_config
+from minidsk.train.sft import SFTConfig, fine_tune, read_examples
+
+Preset = Literal["auto", "nano", "small"]
+Flat = tyro.conf.arg(name="")
+Settings = tyro.conf.AvoidSubcommands
+
+
+@dataclass(frozen=True)
+class Reason:
+    """From random weights to a reasoner: pretraining, R1-Zero, cold start, R1; a table, thoughts and a report."""
+
+    recipe: Annotated[Recipe, Flat, Settings]
+    preset: Preset = "auto"  # auto is small with a GPU and nano without
+    out: Path | None = None  # the run's folder; runs/PRESET-SEED where none is given
+    device: str = "auto"  # auto, cpu or cuda
+
+    def __call__(self) -> None:
+        """Do every stage that is not done yet."""
+        recipe, where = one_seed(self.recipe), pick_device(self.device)
+        folder = self.out or Path("runs") / f"{recipe.name}-{recipe.seed}"
+        print(f"{folder}: the {recipe.name} recipe with seed {recipe.seed}, on {where}")
+        rows = reason(recipe, folder, device=str(where), announce=print)
+        print("", table(rows), "", showcase(read_stages(folder)), sep="\n")
+        print(f"report: {write_report(folder)}\ntalk to it: minidsk chat {folder}")
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """The base model: next-token prediction on the tiny web, from random weights."""
+
+    pretrain: Annotated[PretrainConfig, Settings]
+    out: Path  # the folder of this stage, such as runs/mine/base
+    preset: Preset = "auto"  # auto is small with a GPU and nano without
+    device: str = "auto"  # auto, cpu or cuda
+
+    def __call__(self) -> None:
+        """Train, or go on."""
+        pretrain(self.pretrain, self.out, device=self.device)
+        print(f"{self.out}: done; next: minidsk zero --run {self.out.parent}")
+
+
+@dataclass(frozen=True)
+class SFT:
+    """Fine-tune a checkpoint on examples: lines of JSON with "prompt" and "completion"."""
+
+    base: str  # a folder, a run or the name of a checkpoint
+    data: Path  # the file of examples
+    out: Path  # the folder of this stage
+    sft: SFTConfig = dataclasses.field(default_factory=SFTConfig)
+    device: str = "auto"  # auto, cpu or cuda
+
+    def __call__(self) -> None:
+        """Train, or go on."""
+        origin, examples, where = trained(self.base), read_examples(self.data), pick_device(self.device)
+        model, tokenizer = load_checkpoint(origin, where)
+        weights = [path.read_bytes() for path in sorted(origin.glob("*.safetensors"))]
+        settings = {"base": digest(*weights), "data": digest(self.data.read_bytes()), "task": task_of(origin)}
+        run = Run(self.out, "sft", {**settings, "config": dataclasses.asdict(self.sft)})
+        if not run.finished:
+            fine_tune(model, tokenizer, examples, self.sft, run)
+        print(f"{self.out}: done")
+
+
+@dataclass(frozen=True)
+class Zero:
+    """R1-Zero: reward alone, from the base model in the run's folder."""
+
+    recipe: Annotated[Recipe, Flat, Settings]
+    run: Path  # the run's folder, with a finished base in it
+    preset: Preset = "auto"  # auto is the one whose model the base has
+    device: str = "auto"  # auto, cpu or cuda
+
+    def __call__(self) -> None:
+        """Train, or go on."""
+        do_stages(one_seed(self.recipe), self.run, ("zero",), self.device)
+
+
+@dataclass(frozen=True)
+class R1:
+    """R1: a cold start from R1-Zero's readable thoughts, then reward for right answers in one language."""
+
+    recipe: Annotated[Recipe, Flat, Settings]
+    run: Path  # the run's folder, with a finished base and a finished zero in it
+    preset: Preset = "auto"  # auto is the one whose model the base has
+    device: str = "auto"  # auto, cpu or cuda
+
+    def __call__(self) -> None:
+        """Train, or go on."""
+        do_stages(one_seed(self.recipe), self.run, ("cold", "r1"), self.device)
+
+
+def default_recipe(preset: str = "auto", device: str = "auto", run: str | None = None) -> Recipe:
+    """The settings that a command starts from: those of a preset, or what fits the base model in `run`.
+
+    Raises `ValueError` where the preset is not known, or no preset fits the base.
+    """
+    if preset != "auto" and preset not in PRESETS:
+        raise ValueError(f"preset: {preset!r} is not known; give auto, {', '.join(PRESETS)}")
+    if run is None:
+        name = "small" if pick_device(device).type == "cuda" else "nano"
+        return PRESETS[name if preset == "auto" else preset]()
+    base = read_config(Path(run) / "base")
+    fitting = [name for name, make in PRESETS.items() if preset == name or make().pretrain.model == base.model]
+    if not fitting:
+        raise ValueError(f"{run}: its base is of no preset's size; give --preset nano or --preset small")
+    recipe = PRESETS[preset if preset != "auto" else fitting[0]]()
+    return dataclasses.replace(recipe, pretrain=base).seeded(base.seed)
+
+
+def one_seed(recipe: Recipe) -> Recipe:
+    """The recipe with its seed in every stage; `ValueError` where a stage was given another one."""
+    seeds = {getattr(recipe, name).seed for name in FIELDS.values()}
+    if len(seeds) > 1:
+        raise ValueError("seed: one seed serves all stages; give --seed, not that of one stage")
+    return recipe.seeded(recipe.seed)
+
+
+def do_stages(recipe: Recipe, folder: Path, own: tuple[str, ...], device: str) -> None:
+    """Do the stages `own` of a run whose earlier stages are there, evaluate, and print the table."""
+    where = pick_device(device)
+    rows = []
+    for stage in STAGES[: STAGES.index(own[-1]) + 1]:
+        if stage in own:
+            rows.append(finish_stage(stage, recipe, folder, where))
+        elif stage == "base" or (folder / stage).exists():
+            rows.append(evaluate_stage(stage, recipe, folder, *load_checkpoint(folder / stage, where)))
+    print("", table(rows), "", f"the whole report: minidsk report {folder}", sep="\n")
+
+
+def digest(*contents: bytes) -> str:
+    """16 hexadecimal digits by which a run knows the files that it began with."""
+    return hashlib.blake2b(b"".join(contents), digest_size=8).hexdigest()

@@ -1,0 +1,154 @@
+"""The commands that use what was trained: evaluate, sample, talk, report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+
+from minidsk.hub.zoo import find
+from minidsk.infer.chat import converse, read_problem, stream
+from minidsk.infer.evaluate import evaluate
+from minidsk.report import read_stages, showcase, table, write_report
+from minidsk.tasks.countdown import Countdown
+from minidsk.train.checkpoint import RunError, load_checkpoint, read_json
+from minidsk.train.device import pick_device
+
+Where = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER_OR_NAME")]
+
+
+@dataclass(frozen=True)
+class Eval:
+    """How many problems a checkpoint solves; the problems are like those that it was trained on, if not told else."""
+
+    where: Where = ""  # a folder, a run or a name; the newest reasoner in runs/ where none is given
+    problems: int = 512
+    numbers: tuple[int, ...] | None = None  # how many numbers a problem has
+    high: int | None = None  # the largest number
+    target_high: int | None = None  # the largest target
+    ops: str | None = None  # some of + - * / as one word
+    split: Literal["train", "valid", "test"] = "test"
+    temperature: float = 0.0  # 0 is greedy
+    max_new_tokens: int = 384
+    seed: int = 0  # of the problems, and of sampling
+    device: str = "auto"  # auto, cpu or cuda
+
+    def __call__(self) -> None:
+        """Evaluate, and print the figures."""
+        folder, where = trained(self.where), pick_device(self.device)
+        asked = {name: getattr(self, name) for name in ("numbers", "high", "target_high", "ops")}
+        task = Countdown(split=self.split, seed=self.seed,
+                         **task_of(folder) | {name: value for name, value in asked.items() if value is not None})
+        model, tokenizer = load_checkpoint(folder, where)
+        generator = torch.Generator(where).manual_seed(self.seed)
+        result = evaluate(model, tokenizer, task, self.problems, self.max_new_tokens,
+                          temperature=self.temperature, generator=generator)  # fmt: skip
+        print(f"{folder}: {result.accuracy:.1%} right ({result.low:.1%} to {result.high:.1%}, 95 % interval) "
+              f"on {result.problems} problems; {result.well_formed:.1%} well formed, "
+              f"thoughts of {result.thought:.0f} characters")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Continue a text."""
+
+    where: Where = ""  # a folder, a run or a name; the newest reasoner in runs/ where none is given
+    prompt: str = ""  # nothing begins a new page; `3 7 2 = 12` poses a problem
+    count: int = 1  # how many continuations
+    temperature: float = 1.0  # 0 is greedy
+    max_new_tokens: int = 384
+    seed: int = 0
+    device: str = "auto"  # auto, cpu or cuda
+
+    def __call__(self) -> None:
+        """Write as the tokens come."""
+        where = pick_device(self.device)
+        model, tokenizer = load_checkpoint(trained(self.where), where)
+        problem = read_problem(self.prompt)
+        prompt = problem.prompt if problem else self.prompt
+        generator = torch.Generator(where).manual_seed(self.seed)
+        for _ in range(self.count):
+            emit(prompt)
+            stream(model, tokenizer, prompt, self.max_new_tokens, emit, temperature=self.temperature,
+                   generator=generator)  # fmt: skip
+            emit("\n")
+
+
+@dataclass(frozen=True)
+class Chat:
+    """Pose problems and watch a model think; `3 7 2 = 12` asks for 12 from 3, 7 and 2."""
+
+    where: Where = ""  # a folder, a run or a name; the newest reasoner in runs/ where none is given
+    temperature: float = 0.0  # 0 is greedy
+    max_new_tokens: int = 384
+    seed: int = 0
+    device: str = "auto"  # auto, cpu or cuda
+
+    def __call__(self) -> None:
+        """Talk until the end of input, or `quit`."""
+        folder, where = trained(self.where), pick_device(self.device)
+        model, tokenizer = load_checkpoint(folder, where)
+        generator = torch.Generator(where).manual_seed(self.seed)
+        print(f"{folder}: pose a problem like 3 7 2 = 12; quit or Ctrl-D ends")
+        converse(model, tokenizer, typed(), emit, self.max_new_tokens, temperature=self.temperature,
+                 generator=generator)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write report.html into a run's folder: the table, the curves and the thoughts."""
+
+    run: Annotated[Path, tyro.conf.Positional]  # the run's folder, such as runs/nano-0
+
+    def __call__(self) -> None:
+        """Write it and say where."""
+        found = read_stages(self.run)
+        print(table([stage.row for stage in found]), "", showcase(found), sep="\n")
+        print(f"report: {write_report(self.run)}")
+
+
+def trained(where: str) -> Path:
+    """The folder with the weights that are meant: a checkpoint by name or folder, or the last stage of a run.
+
+    Nothing means the newest run in `runs/` that has learnt to reason. Raises `RunError` or `CheckpointError`.
+    """
+    if where:
+        stages = [Path(where) / stage for stage in ("r1", "zero", "base")]
+        return next((folder for folder in stages if finished(folder)), None) or find(where)
+    found = [folder for stage in ("r1", "zero") for folder in Path("runs").glob(f"*/{stage}") if finished(folder)]
+    if not found:
+        raise RunError("runs: no trained reasoner there; train one by minidsk reason, or name a checkpoint")
+    return max(found, key=lambda folder: ((folder / "model.safetensors").stat().st_mtime, str(folder)))
+
+
+def finished(folder: Path) -> bool:
+    """Whether a stage's folder holds weights that were saved to the end."""
+    path = folder / "config.json"
+    return path.exists() and "summary" in read_json(path).get("minidsk", {})
+
+
+def task_of(folder: Path) -> dict[str, Any]:
+    """The problems that a checkpoint was trained on, as settings of `Countdown`; empty where it does not say."""
+    path = folder / "config.json"
+    settings = (read_json(path).get("minidsk", {}) if path.exists() else {}).get("settings", {})
+    task = settings.get("task") or settings.get("web") or {}
+    return {name: task[name] for name in ("numbers", "high", "target_high", "ops") if name in task}
+
+
+def emit(text: str) -> None:
+    """Print a piece of text at once."""
+    print(text, end="", flush=True)
+
+
+def typed() -> Iterator[str]:
+    """Lines from the terminal, behind a prompt, or from a pipe."""
+    while True:
+        try:
+            yield input("> " if sys.stdin.isatty() else "")
+        except EOFError:
+            return
