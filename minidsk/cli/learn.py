@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 import tyro
 
 from minidsk.cli.use import task_of, trained
-from minidsk.report import read_stages, showcase, table, write_report
+from minidsk.report.page import write_report
+from minidsk.report.stages import read_stages, showcase, table
 from minidsk.rl.recipe import FIELDS, PRESETS, STAGES, Recipe, evaluate_stage, finish_stage, reason
 from minidsk.train.checkpoint import Run, load_checkpoint
 from minidsk.train.device import pick_device

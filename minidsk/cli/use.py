@@ -14,7 +14,8 @@ import tyro
 from minidsk.hub.zoo import find
 from minidsk.infer.chat import converse, read_problem, stream
 from minidsk.infer.evaluate import evaluate
-from minidsk.report import read_stages, showcase, table, write_report
+from minidsk.report.page import write_report
+from minidsk.report.stages import read_stages, showcase, table
 from minidsk.tasks.countdown import Countdown
 from minidsk.train.checkpoint import RunError, load_checkpoint, read_json
 from minidsk.train.device import pick_device

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +67,7 @@ def read_config(folder: str | Path) -> PretrainConfig:
         raise RunError(f"{folder}: no base model there; train one first, by minidsk pretrain --out {folder}")
     settings = read_json(path).get("minidsk", {}).get("settings", {})
     try:
-        web = {name: tuple(v) if isinstance(v, list) else v for name, v in settings["web"].items()}
+        web: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings["web"].items()}
         made = {"model": ModelConfig(**settings["model"]), "web": TinyWebConfig(**web)}
         return PretrainConfig(**{**settings, **made})
     except (LookupError, TypeError, AttributeError, ValueError) as error:

@@ -101,12 +101,13 @@ def fine_tune(
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        value = float(loss.detach())
         seen = int((ids != tokenizer.pad_id).sum())
         tokens += seen
-        run.log(step=step + 1, seconds=round(run.seconds, 2), loss=float(loss), lr=rate, tokens=seen)
+        run.log(step=step + 1, seconds=round(run.seconds, 2), loss=value, lr=rate, tokens=seen)
         if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
             run.save_state(step + 1, model=model, optimizers=optimizers)
-        bar.set_postfix(loss=f"{float(loss):.3f}")
+        bar.set_postfix(loss=f"{value:.3f}")
         bar.update()
     bar.close()
     run.finish(model, tokenizer, tokens=tokens, flops=tokens * training_flops(model.config, 100, mtp=False))

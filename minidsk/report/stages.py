@@ -1,4 +1,4 @@
-"""What a run achieved: a table for the terminal, and `report.html`, one page that needs nothing beside it."""
+"""What the stages of a run achieved, read from its folder: figures as text, and the thoughts worth showing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minidsk.train.checkpoint import RunError, atomic, read_json, read_metrics
+from minidsk.train.checkpoint import RunError, read_json, read_metrics
 
 STAGES = {"base": "base", "zero": "R1-Zero", "cold": "cold start", "r1": "R1"}
 
@@ -65,34 +65,52 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def telling(stages: list[Stage], count: int = 1, right: bool = True) -> list[int]:
-    """Problems worth showing, by number: those that the base got wrong and reward alone got right (or wrong too).
+    """Problems worth showing, by number: the base got them wrong, and R1-Zero right (or wrong too, as `right` says).
 
-    The one with the longest thought after R1-Zero comes first. Falls back to problem 0 where there is none.
+    The longest thought of R1-Zero comes first, and no problem comes twice. Where there is none, problem 0 stands in
+    for the right ones.
     """
-    by_name = {stage.name: stage.replies for stage in stages}
-    before, after = stages[0].replies, by_name.get("zero", stages[-1].replies)
+    before = stages[0].replies
+    after = next((stage.replies for stage in stages if stage.name == "zero"), stages[-1].replies)
     wanted = [
         i for i, (b, a) in enumerate(zip(before, after, strict=False)) if b["score"] < 1 and (a["score"] == 1) == right
     ]
     wanted.sort(key=lambda i: (-len(after[i]["reply"]), i))
-    return wanted[:count] or ([0] if right else [])
+    first_of = {before[i]["prompt"]: i for i in reversed(wanted)}
+    chosen = [i for i in wanted if first_of[before[i]["prompt"]] == i]
+    return chosen[:count] or ([0] if right else [])
+
+
+def thoughts(stages: list[Stage], number: int) -> list[tuple[str, bool, str]]:
+    """Before and after: title, whether right, and reply of base, R1-Zero and R1 to one problem."""
+    shown = [stage for stage in stages if stage.name != "cold"]
+    return [(s.title, s.replies[number]["score"] == 1, s.replies[number]["reply"]) for s in shown]
 
 
 def showcase(stages: list[Stage]) -> str:
-    """One problem before and after: what each stage wrote, base, R1-Zero and R1."""
+    """One telling problem and what was thought of it before and after, as plain text."""
     number = telling(stages)[0]
-    parts = [stages[0].replies[number]["prompt"].strip()]
-    for stage in stages:
-        if stage.name != "cold":
-            entry = stage.replies[number]
-            mark = "right" if entry["score"] == 1 else "wrong"
-            parts.append(f"--- {stage.title} ({mark})\n{entry['reply']}")
-    return "\n".join(parts)
+    lines = [stages[0].replies[number]["prompt"].strip()]
+    for title, right, reply in thoughts(stages, number):
+        lines += [f"--- {title} ({'right' if right else 'wrong'})", reply]
+    return "\n".join(lines)
 
 
-def write_report(folder: str | Path) -> Path:
-    """Write `report.html`, whole or not at all; its path. Raises `RunError` where matplotlib is missing."""
-    path = Path(folder) / "report.html"
-    with atomic(path) as temporary:
-        temporary.write_text("", encoding="utf-8")
-    return path
+def headline(stages: list[Stage]) -> str:
+    """What happened, in a sentence or two."""
+    rows = {stage.name: stage.row for stage in stages}
+
+    def share(row: dict[str, Any]) -> str:
+        return f"{row['accuracy']:.1%} ({row['low']:.1%} to {row['high']:.1%})"
+
+    first = stages[0].row
+    words = f"The {stages[0].title} solves {share(first)} of {first['problems']} held-out problems."
+    if "base" in rows and "zero" in rows:
+        base, zero = rows["base"], rows["zero"]
+        words = (
+            f"Reward alone took the base model from {share(base)} to {share(zero)} of {base['problems']} held-out "
+            f"problems, while its thoughts went from {base['thought']:.0f} to {zero['thought']:.0f} characters."
+        )
+    if "r1" in rows:
+        words += f" After the cold start, R1 reached {share(rows['r1'])}."
+    return words

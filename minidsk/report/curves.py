@@ -1,0 +1,93 @@
+"""Learning curves as SVG that takes its colours from the page around it, be it light or dark."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from minidsk.report.stages import Stage
+from minidsk.train.checkpoint import RunError
+
+# Drawn in these colours, which become the page's: `currentColor` for text and lines, `var(--name)` for curves.
+_INK = "#010203"
+_COLOURS = {"base": "#010204", "zero": "#010205", "r1": "#010206"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One figure: a metric over steps, for each stage that logged it."""
+
+    title: str
+    metric: str
+    unit: str
+    stages: tuple[str, ...] = ("zero", "r1")
+
+
+CURVES = (
+    Curve("Pretraining loss", "loss", "nats a token", ("base",)),
+    Curve("Right answers among those sampled", "accuracy", "share"),
+    Curve("Length of answers", "length", "tokens"),
+    Curve("Entropy of the next token", "entropy", "nats"),
+    Curve("Groups with both right and wrong answers", "groups_with_signal", "share"),
+)
+
+
+def points(stage: Stage, metric: str) -> tuple[list[float], list[float]]:
+    """Steps and values of a metric, where it was logged."""
+    logged = [line for line in stage.metrics if metric in line]
+    return [line["step"] for line in logged], [line[metric] for line in logged]
+
+
+def draw(curve: Curve, stages: Sequence[Stage]) -> str:
+    """The curve as an SVG element, with what it shows in words; empty where nothing was logged.
+
+    Raises `RunError` where matplotlib is missing.
+    """
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise RunError("report: matplotlib is missing; pip install matplotlib, then minidsk report FOLDER") from error
+    lines = {s.name: (s.title, *points(s, curve.metric)) for s in stages if s.name in curve.stages}
+    lines = {name: line for name, line in lines.items() if line[1]}
+    if not lines:
+        return ""
+    style: Any = {
+        "svg.fonttype": "none", "svg.hashsalt": curve.metric, "font.size": 11, "font.family": "sans-serif",
+        "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": _INK, "xtick.color": _INK,
+        "ytick.color": _INK, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+    }  # fmt: skip
+    with rc_context(style):
+        figure = Figure(figsize=(5, 3), layout="constrained")
+        axes = figure.add_subplot()
+        for name, (title, x, y) in lines.items():
+            axes.plot(x, y, color=_COLOURS[name], label=title, linewidth=1.8, marker="o" if len(x) == 1 else None)
+        axes.set_xlabel("step")
+        axes.set_ylabel(curve.unit)
+        if curve.unit == "share":
+            axes.set_ylim(0, 1.02)
+        else:
+            axes.set_ylim(bottom=0)
+        if len(lines) > 1:
+            axes.legend()
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    said = "; ".join(f"{title}: {y[0]:.3g} to {y[-1]:.3g} in {x[-1]} steps" for title, x, y in lines.values())
+    return _inline(file.getvalue(), curve, f"{curve.title} ({curve.unit}). {said}.")
+
+
+def _inline(svg: str, curve: Curve, words: str) -> str:
+    """The `<svg>` element alone, its ids its own on the page, its colours the page's, its size free."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{curve.metric}-", svg)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    for name, colour in _COLOURS.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    svg = svg.replace(_INK, "currentColor")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(words)}"', 1)
