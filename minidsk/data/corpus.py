@@ -34,8 +34,8 @@ class TinyWebConfig:
     target_high: int | None = 20
     ops: str = "+-"
     worksheets: float = 0.8
-    persistent: float = 0.2
-    guesses: tuple[float, ...] = (0.8, 0.2)
+    persistent: float = 0.3
+    guesses: tuple[float, ...] = (0.9, 0.1)
     patience: int = 12
     chinese: float = 0.3
     mixed: float = 0.15

@@ -40,4 +40,5 @@ def compiled(model: MiniDeepSeek) -> MiniDeepSeek:
     view = copy.copy(model)
     view._modules = dict(model._modules)
     view.layers = nn.ModuleList(torch.compile(block) for block in model.layers)  # type: ignore[misc]
+    view.mtp = nn.ModuleList(torch.compile(module) for module in model.mtp)  # type: ignore[misc]
     return view
