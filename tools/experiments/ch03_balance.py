@@ -73,10 +73,18 @@ def dense(moe: ModelConfig, context: int, equal: str) -> ModelConfig:
                key=lambda config: abs(cost(config) - cost(moe)))  # fmt: skip
 
 
+def reshaped(moe: ModelConfig, width: int, top_k: int, shared: int) -> ModelConfig:
+    """Experts of another width, as many as hold the same weights, the shared ones counted."""
+    total = moe.moe_intermediate_size * (moe.n_routed_experts + moe.n_shared_experts)
+    return moe.replace(moe_intermediate_size=width, n_routed_experts=total // width - shared,
+                       num_experts_per_tok=top_k, n_shared_experts=shared)  # fmt: skip
+
+
 def methods(moe: ModelConfig, context: int) -> dict[str, Method]:
     """The most telling first: what does not fit into the time is cut from the end."""
     bias = partial(Method, speed=0.001)
-    half, double = moe.n_routed_experts // 2, 2 * moe.moe_intermediate_size
+    k = moe.num_experts_per_tok
+    width = moe.moe_intermediate_size * (k + moe.n_shared_experts) // 3 - 7
     return {
         "none": Method(moe),
         "auxiliary 0.01": Method(moe, alpha=0.01),
@@ -88,10 +96,10 @@ def methods(moe: ModelConfig, context: int) -> dict[str, Method]:
         "auxiliary 0.001": Method(moe, alpha=0.001),
         "bias 0.01": Method(moe, speed=0.01),
         "bias 0.1": Method(moe, speed=0.1),
-        "groups 2 of 8": bias(moe.replace(n_group=8, topk_group=2)),
-        "coarse": bias(moe.replace(n_routed_experts=half, moe_intermediate_size=double, num_experts_per_tok=2,
-                                   n_shared_experts=1), note="half the experts, twice as wide, top 2; shared too"),
-        "no shared": bias(moe.replace(num_experts_per_tok=moe.num_experts_per_tok + 1, n_shared_experts=0)),
+        "groups 2 of 8": Method(moe.replace(n_group=8, topk_group=2), speed=0.01),
+        "no shared": Method(reshaped(moe, moe.moe_intermediate_size, k + 1, shared=0), speed=0.01),
+        "coarse": Method(reshaped(moe, -(-width // 8) * 8, 2, shared=1), speed=0.01,
+                         note="wider and fewer experts, top 2, for as many active and as many stored weights"),
     }  # fmt: skip
 
 
@@ -127,6 +135,8 @@ def evaluate(model: MiniDeepSeek, ids: Tensor, batch: int) -> tuple[float, Tenso
         loads.append(torch.stack([r.load() for r in out.routing]) if out.routing else torch.zeros(0, 1))
         for r in out.routing:
             experts = r.scores.shape[-1]
+            if experts % 8:
+                continue
             marks = F.one_hot(r.indices // (experts // 8), 8).amax(-2)
             touched.append(marks.sum(-1).float().mean())
     loss = float(total) / ids[:, 1:].numel()
