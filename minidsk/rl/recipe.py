@@ -215,16 +215,16 @@ def small() -> Recipe:
         num_nextn_predict_layers=1,
     )  # fmt: skip
     web = TinyWebConfig(numbers=(3,), high=20, target_high=20, ops="+-*/", patience=24)
-    rl = RLConfig(prompts=64, group=16, max_new_tokens=384, rows=1024, lr=3e-4)
+    rl = RLConfig(prompts=64, group=16, max_new_tokens=448, rows=1024, lr=3e-4)
     return Recipe(
         "small",
-        PretrainConfig(model, web, steps=2500, batch=128, context=384, lr=2e-3, warmup=100, compile=True),
-        zero=dataclasses.replace(rl, steps=40),
+        PretrainConfig(model, web, steps=2500, batch=112, context=448, lr=2e-3, warmup=100, compile=True),
+        zero=dataclasses.replace(rl, steps=30),
         cold=SFTConfig(steps=60, batch=256, lr=3e-4),
         r1=dataclasses.replace(rl, steps=20, rewards={"accuracy": 1.0, "language": 0.2}),
         cold_examples=2048,
         problems=1024,
-        max_new_tokens=384,
+        max_new_tokens=448,
     )
 
 
