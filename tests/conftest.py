@@ -1,0 +1,65 @@
+import json
+
+import pytest
+import torch
+
+from minidsk.cli import parse
+from minidsk.rl.recipe import reason
+
+# A recipe so small that all its stages take seconds: two numbers to add, and next to no model.
+MICRO = [
+    "--preset", "nano", "--device", "cpu", "--problems", "16", "--max-new-tokens", "24", "--cold-examples", "4",
+    *"--pretrain.model.hidden-size 24 --pretrain.model.num-hidden-layers 2 --pretrain.model.num-attention-heads 2"
+    " --pretrain.model.intermediate-size 32 --pretrain.model.moe-intermediate-size 16".split(),
+    *"--pretrain.model.n-routed-experts 2 --pretrain.model.num-experts-per-tok 1".split(),
+    *"--pretrain.web.numbers 2 --pretrain.web.high 4 --pretrain.web.target-high 8 --pretrain.web.ops +".split(),
+    *"--pretrain.web.worksheets 1 --pretrain.web.chinese 0 --pretrain.web.mixed 0 --pretrain.web.guesses 1".split(),
+    *"--pretrain.steps 70 --pretrain.batch 8 --pretrain.context 80 --pretrain.lr 0.02 --pretrain.warmup 5".split(),
+    *"--pretrain.muon --pretrain.save-every 20 --cold.steps 6 --cold.batch 4 --cold.save-every 2".split(),
+    *[word for stage in ("zero", "r1") for word in (
+        f"--{stage}.steps 6 --{stage}.prompts 4 --{stage}.group 4 --{stage}.max-new-tokens 24 --{stage}.save-every 2"
+    ).split()],
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def micro_flags():
+    """The options of `minidsk reason` that make the micro recipe."""
+    return list(MICRO)
+
+
+@pytest.fixture(scope="session")
+def micro():
+    """The micro recipe."""
+    return parse(["reason", *MICRO]).recipe
+
+
+@pytest.fixture(scope="session")
+def micro_run(micro, tmp_path_factory):
+    """A folder with the finished run of the micro recipe, without interruption; to be read only."""
+    folder = tmp_path_factory.mktemp("micro") / "run"
+    reason(micro, folder, device="cpu", progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def figures():
+    """Reads what must be equal between equal runs: metrics without times, replies, figures, weights."""
+
+    def read(folder):
+        found = {}
+        for stage in sorted(path.parent for path in folder.glob("*/metrics.jsonl")):
+            lines = [json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines()]
+            evaluation = json.loads((stage / "evaluation.json").read_text())
+            for entry in (*lines, evaluation["row"]):
+                entry.pop("seconds")
+            found[stage.name] = (lines, evaluation, (stage / "model.safetensors").read_bytes())
+        return found
+
+    return read
+
+
+@pytest.fixture
+def generator():
+    """Seeded anew for each test."""
+    return torch.Generator().manual_seed(0)

@@ -1,0 +1,129 @@
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from minidsk.rl.recipe import PRESETS, STAGES, harvest, reason, run_stage
+from minidsk.train.checkpoint import RunError, load_checkpoint
+
+# Each of its children does what the command line does, until it is killed after a given step of a given stage.
+KILLED = """
+import json, os, signal, sys
+from minidsk.cli import run
+from minidsk.train.checkpoint import Run
+
+log = Run.log
+for stage, last in json.loads(sys.argv[1]):
+    child = os.fork()
+    if child == 0:
+        def deadly(self, **metrics):
+            log(self, **metrics)
+            if self.folder.name == stage and metrics["step"] >= last:
+                os.kill(os.getpid(), signal.SIGKILL)
+        Run.log = deadly
+        os._exit(run(sys.argv[2:]))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def test_the_stages_leave_folders_figures_and_replies(micro, micro_run):
+    assert sorted(path.name for path in micro_run.iterdir()) == sorted(STAGES)
+    for stage in STAGES:
+        names = {path.name for path in (micro_run / stage).iterdir()}
+        assert names - {"examples.jsonl"} == {
+            "config.json", "metrics.jsonl", "model.safetensors", "tokenizer.json", "evaluation.json",
+        }  # fmt: skip
+        evaluation = json.loads((micro_run / stage / "evaluation.json").read_text())
+        assert len(evaluation["replies"]) == evaluation["row"]["problems"] == 16
+        assert evaluation["row"]["flops"] > 0
+        task = micro.task("test")
+        assert [entry["prompt"] for entry in evaluation["replies"]] == [task[i].prompt for i in range(16)]
+        scores = [task[i].score(entry["reply"]) for i, entry in enumerate(evaluation["replies"])]
+        assert scores == [entry["score"] for entry in evaluation["replies"]]
+        assert evaluation["row"]["accuracy"] == pytest.approx(sum(scores) / 16)
+
+
+def test_a_second_call_does_nothing(micro, micro_run, figures, monkeypatch):
+    before = figures(micro_run)
+    times = {path: path.stat().st_mtime_ns for path in micro_run.rglob("*") if path.is_file()}
+    said = []
+    rows = reason(micro, micro_run, device="cpu", progress=False, announce=said.append)
+    assert {path: path.stat().st_mtime_ns for path in micro_run.rglob("*") if path.is_file()} == times
+    assert figures(micro_run) == before
+    assert [row["stage"] for row in rows] == list(STAGES)
+    assert [line[:5] for line in said if line.startswith("[")] == [f"[{i}/4]" for i in range(1, 5)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kill -9 is for systems that have it")
+def test_killed_in_every_stage_and_started_again_it_gives_the_same(micro_flags, micro_run, figures, tmp_path):
+    deaths = [["base", 30], ["base", 40], ["zero", 3], ["cold", 5], ["r1", 1], ["none", 0]]
+    command = [sys.executable, "-c", KILLED, json.dumps(deaths), "reason", *micro_flags, "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    codes = [int(line) for line in done.stdout.splitlines() if line.lstrip("-").isdigit()]
+    assert codes == [-signal.SIGKILL] * 5 + [0], done.stderr[-2000:]
+    assert figures(tmp_path / "run") == figures(micro_run)
+
+
+def test_a_folder_of_another_recipe_is_left_alone(micro, micro_run, figures):
+    before = figures(micro_run)
+    other = dataclasses.replace(micro, zero=dataclasses.replace(micro.zero, lr=0.5))
+    with pytest.raises(RunError, match=r"zero: holds another run \(settings.config.lr is"):
+        reason(other, micro_run, device="cpu", progress=False)
+    with pytest.raises(RunError, match=r"base: holds another run \(settings.seed is 0, not 7"):
+        reason(micro.seeded(7), micro_run, device="cpu", progress=False)
+    assert figures(micro_run) == before
+
+
+def test_a_stage_without_the_one_before_it_makes_no_folder(micro, tmp_path):
+    for stage in ("zero", "cold", "r1"):
+        with pytest.raises(RunError, match="no finished run there"):
+            run_stage(stage, micro, tmp_path, torch.device("cpu"), progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_evaluation_is_made_anew(micro, micro_run, tmp_path):
+    shutil.copytree(micro_run, tmp_path / "run")
+    rows = reason(dataclasses.replace(micro, problems=5), tmp_path / "run", device="cpu", progress=False)
+    assert {row["problems"] for row in rows} == {5}
+
+
+def test_the_cold_start_learns_from_right_and_readable_thoughts(micro, micro_run):
+    model, tokenizer = load_checkpoint(micro_run / "zero")
+    task = micro.task("train")
+    examples = harvest(model, tokenizer, task, 3, 24, seed=0)
+    assert 1 <= len(examples) <= 3
+    posed = {task[i].prompt: task[i] for i in range(300)}
+    for prompt, reply in examples:
+        assert posed[prompt].score(reply) == 1
+        assert posed[prompt].well_formed(reply)
+        attempts = [line.split("=")[0] for line in reply.split("</think>")[0].splitlines()]
+        assert len(set(attempts)) == len(attempts)
+    assert examples == harvest(model, tokenizer, task, 3, 24, seed=0)
+
+
+def test_nothing_to_harvest_is_said(micro, micro_run):
+    model, tokenizer = load_checkpoint(micro_run / "base")
+    with pytest.raises(RunError, match="train R1-Zero for longer"):
+        harvest(model, tokenizer, micro.task("train"), 2, 1, seed=0)
+
+
+def test_a_seed_reaches_every_stage(micro):
+    seeded = micro.seeded(5)
+    assert {seeded.seed, seeded.pretrain.seed, seeded.zero.seed, seeded.cold.seed, seeded.r1.seed} == {5}
+    assert seeded.task("test").seed == 5
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_presets_hang_together(name):
+    recipe = PRESETS[name]()
+    assert recipe.name == name
+    assert recipe.problems >= 512
+    assert recipe.pretrain.mtp_weight > 0 or not recipe.pretrain.model.num_nextn_predict_layers
+    assert recipe.zero.rewards == {"accuracy": 1.0}
+    assert recipe.task("train").split == "train"
