@@ -15,6 +15,7 @@ from minidsk.train.checkpoint import RunError, load_checkpoint
 # Each of its children does what the command line does, until it is killed after a given step of a given stage.
 KILLED = """
 import json, os, signal, sys
+import torch._dynamo  # what every optimizer imports, once for all children
 from minidsk.cli import run
 from minidsk.train.checkpoint import Run
 

@@ -1,0 +1,98 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from minidsk.data.tokenizer import CharTokenizer
+from minidsk.infer.generate import complete
+from minidsk.model.config import ModelConfig
+from minidsk.model.transformer import MiniDeepSeek
+from minidsk.train.checkpoint import Run
+from minidsk.train.sft import SFTConfig, collate, fine_tune, read_examples
+
+TOKENIZER = CharTokenizer("abcd")
+TINY = ModelConfig(vocab_size=TOKENIZER.vocab_size, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+                   kv_lora_rank=8, qk_nope_head_dim=4, qk_rope_head_dim=4, v_head_dim=4, intermediate_size=24,
+                   n_routed_experts=0, initializer_range=0.2)  # fmt: skip
+EXAMPLES = [("a", "cb"), ("ab", "c"), ("c", "dd")]
+
+
+def tiny():
+    return MiniDeepSeek(TINY, torch.Generator().manual_seed(0))
+
+
+def test_only_answers_are_learnt():
+    ids, learnt = collate([("ab", "c"), ("a", "bcd")], TOKENIZER)
+    a, b, c, d = TOKENIZER.encode("abcd")
+    bos, eos, pad = TOKENIZER.bos_id, TOKENIZER.eos_id, TOKENIZER.pad_id
+    assert ids.tolist() == [[bos, a, b, c, eos, pad], [bos, a, b, c, d, eos]]
+    assert learnt.tolist() == [[False, False, False, True, True, False], [False, False, True, True, True, True]]
+
+
+def test_the_loss_is_the_mean_over_the_answers_tokens(tmp_path):
+    model = tiny()
+    with torch.no_grad():
+        rows = [[TOKENIZER.bos_id, *TOKENIZER.encode(p + c), TOKENIZER.eos_id] for p, c in EXAMPLES[:2]]
+        losses = []
+        for (prompt, _), row in zip(EXAMPLES, rows, strict=False):
+            logp = model(torch.tensor([row])).logits[0].log_softmax(-1)
+            losses.append([-float(logp[t - 1, row[t]]) for t in range(1 + len(prompt), len(row))])
+    config = SFTConfig(steps=1, batch=1, seed=0, lr=1e-9)
+    fine_tune(model, TOKENIZER, EXAMPLES[:2], config, Run(tmp_path, "sft", config), progress=False)
+    loss = json.loads((tmp_path / "metrics.jsonl").read_text())["loss"]
+    assert any(loss == pytest.approx(sum(each) / len(each), rel=1e-4) for each in losses)
+
+
+def test_it_learns_the_examples(tmp_path):
+    config = SFTConfig(steps=100, batch=8, lr=0.01)
+    model = fine_tune(tiny(), TOKENIZER, EXAMPLES, config, Run(tmp_path, "sft", config), progress=False)
+    assert complete(model, TOKENIZER, [p for p, _ in EXAMPLES], 5) == [c for _, c in EXAMPLES]
+
+
+def test_resumed_equals_uninterrupted(tmp_path, monkeypatch):
+    config = SFTConfig(steps=9, batch=4, lr=0.02, save_every=2)
+    fine_tune(tiny(), TOKENIZER, EXAMPLES, config, Run(tmp_path / "whole", "sft", config), progress=False)
+    log = Run.log
+
+    def deadly(self, **metrics):
+        log(self, **metrics)
+        if metrics["step"] == 5:
+            raise KeyError("stopped")
+
+    monkeypatch.setattr(Run, "log", deadly)
+    with pytest.raises(KeyError):
+        fine_tune(tiny(), TOKENIZER, EXAMPLES, config, Run(tmp_path / "parts", "sft", config), progress=False)
+    monkeypatch.undo()
+    run = Run(tmp_path / "parts", "sft", config)
+    fine_tune(tiny(), TOKENIZER, EXAMPLES, config, run, progress=False)
+    lines = [Run(tmp_path / name, "sft", config).metrics() for name in ("whole", "parts")]
+    for line in (*lines[0], *lines[1]):
+        line.pop("seconds")
+    assert lines[0] == lines[1]
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts")]
+    assert weights[0] == weights[1]
+    summaries = [json.loads((tmp_path / n / "config.json").read_text())["minidsk"]["summary"] for n in ("whole", "parts")]
+    assert summaries[0]["flops"] == summaries[1]["flops"]
+
+
+def test_examples_from_a_file(tmp_path):
+    path = tmp_path / "examples.jsonl"
+    path.write_text('{"prompt": "问", "completion": "答"}\n{"prompt": "a", "completion": "b", "note": 1}\n', "utf-8")
+    assert read_examples(path) == [("问", "答"), ("a", "b")]
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("", "holds no examples"), ("{}", "line 1"), ('{"prompt": "a", "completion": "b"}\nx', "line 2"), ("[1]", "line 1"),
+])  # fmt: skip
+def test_bad_files_say_which_line(tmp_path, text, says):
+    path = tmp_path / "examples.jsonl"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=says):
+        read_examples(path)
+
+
+def test_impossible_settings_are_named():
+    for name in ("steps", "batch", "lr", "save_every"):
+        with pytest.raises(ValueError, match=f"^{name}: -1 does not fit"):
+            dataclasses.replace(SFTConfig(), **{name: -1})
