@@ -286,11 +286,12 @@ def main() -> None:
     parser.add_argument("--timed", type=int, default=15, help="steps timed for the ledger")
     parser.add_argument("--workers", type=int, default=8, help="runs at the same time (their seconds then say little)")
     parser.add_argument("--limit", type=float, default=85.0, help="seconds after which no run is begun")
+    parser.add_argument("--parts", nargs="+", default=["scaling", "optimizer", "precision"], help="these parts alone")
     parser.add_argument("--toy", action="store_true", help="two sizes small enough for a CPU")
     a = parser.parse_args()
     began, runs = time.time(), []
     a.out.mkdir(parents=True, exist_ok=True)
-    jobs = jobs_of(a)
+    jobs = [job for job in jobs_of(a) if job["part"] in a.parts]
     settings = {**{key: value for key, value in vars(a).items() if key != "out"}, "web": vars(WEB),
                 "warmup": WARMUP, "decay": DECAY, "valid_tokens": a.valid_rows * a.context}  # fmt: skip
     with tempfile.TemporaryDirectory() as data:
