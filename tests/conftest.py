@@ -7,19 +7,18 @@ from minidsk.cli import parse
 from minidsk.rl.recipe import reason
 
 # A recipe so small that all its stages take seconds: two numbers to add, and next to no model.
-MICRO = [
-    "--preset", "nano", "--device", "cpu", "--problems", "16", "--max-new-tokens", "24", "--cold-examples", "4",
-    *"--pretrain.model.hidden-size 24 --pretrain.model.num-hidden-layers 2 --pretrain.model.num-attention-heads 2"
-    " --pretrain.model.intermediate-size 32 --pretrain.model.moe-intermediate-size 16".split(),
-    *"--pretrain.model.n-routed-experts 2 --pretrain.model.num-experts-per-tok 1".split(),
-    *"--pretrain.web.numbers 2 --pretrain.web.high 4 --pretrain.web.target-high 8 --pretrain.web.ops +".split(),
-    *"--pretrain.web.worksheets 1 --pretrain.web.chinese 0 --pretrain.web.mixed 0 --pretrain.web.guesses 1".split(),
-    *"--pretrain.steps 70 --pretrain.batch 8 --pretrain.context 80 --pretrain.lr 0.02 --pretrain.warmup 5".split(),
-    *"--pretrain.muon --pretrain.save-every 20 --cold.steps 6 --cold.batch 4 --cold.save-every 2".split(),
-    *[word for stage in ("zero", "r1") for word in (
-        f"--{stage}.steps 6 --{stage}.prompts 4 --{stage}.group 4 --{stage}.max-new-tokens 24 --{stage}.save-every 2"
-    ).split()],
-]  # fmt: skip
+RL = "--STAGE.steps 6 --STAGE.prompts 4 --STAGE.group 4 --STAGE.max-new-tokens 24 --STAGE.save-every 2"
+MICRO = f"""
+--preset nano --device cpu --problems 16 --max-new-tokens 24 --cold-examples 4
+--pretrain.model.hidden-size 24 --pretrain.model.num-hidden-layers 2 --pretrain.model.num-attention-heads 2
+--pretrain.model.intermediate-size 32 --pretrain.model.moe-intermediate-size 16 --pretrain.model.n-routed-experts 2
+--pretrain.model.num-experts-per-tok 1 --pretrain.web.numbers 2 --pretrain.web.high 4 --pretrain.web.target-high 8
+--pretrain.web.ops + --pretrain.web.worksheets 1 --pretrain.web.chinese 0 --pretrain.web.mixed 0
+--pretrain.web.guesses 1 --pretrain.steps 70 --pretrain.batch 8 --pretrain.context 80 --pretrain.lr 0.02
+--pretrain.warmup 5 --pretrain.muon --pretrain.save-every 20
+--cold.steps 6 --cold.batch 4 --cold.save-every 2
+{RL.replace("STAGE", "zero")} {RL.replace("STAGE", "r1")}
+""".split()
 
 
 @pytest.fixture(scope="session")

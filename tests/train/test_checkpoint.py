@@ -15,7 +15,8 @@ from minidsk.model.transformer import MiniDeepSeek
 from minidsk.train.checkpoint import Run, RunError, atomic, load_checkpoint, read_metrics
 
 TINY = ModelConfig(vocab_size=16, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, kv_lora_rank=4,
-                   qk_nope_head_dim=4, qk_rope_head_dim=2, v_head_dim=4, intermediate_size=8, n_routed_experts=0)  # fmt: skip
+                   qk_nope_head_dim=4, qk_rope_head_dim=2, v_head_dim=4, intermediate_size=8,
+                   n_routed_experts=0)  # fmt: skip
 TOKENIZER = CharTokenizer("abcdef")
 
 
@@ -33,12 +34,17 @@ def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def write_half(path, error):
+    with atomic(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
 def test_atomic_writes_all_or_nothing(tmp_path):
     path = tmp_path / "file"
     path.write_text("before")
-    with pytest.raises(KeyError), atomic(path) as temporary:
-        temporary.write_text("half")
-        raise KeyError
+    with pytest.raises(KeyError):
+        write_half(path, KeyError())
     assert contents(tmp_path) == {"file": b"before"}
     with atomic(path) as temporary:
         temporary.write_text("after")
@@ -50,9 +56,8 @@ def test_atomic_writes_all_or_nothing(tmp_path):
 def test_a_write_that_fails_is_one_line_and_leaves_what_was_there(tmp_path, error):
     path = tmp_path / "file"
     path.write_text("before")
-    with pytest.raises(RunError, match="file: not written .*; free some space") as caught, atomic(path) as temporary:
-        temporary.write_text("half")
-        raise error
+    with pytest.raises(RunError, match="file: not written .*; free some space") as caught:
+        write_half(path, error)
     assert "\n" not in str(caught.value)
     assert contents(tmp_path) == {"file": b"before"}
 

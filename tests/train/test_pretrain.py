@@ -18,7 +18,8 @@ TINY = ModelConfig(vocab_size=TOKENIZER.vocab_size, hidden_size=16, num_hidden_l
                    kv_lora_rank=8, qk_nope_head_dim=4, qk_rope_head_dim=4, v_head_dim=4, intermediate_size=24,
                    moe_intermediate_size=8, n_routed_experts=4, num_experts_per_tok=2, num_nextn_predict_layers=1,
                    initializer_range=0.1)  # fmt: skip
-CONFIG = PretrainConfig(TINY, TinyWebConfig(), steps=20, batch=4, context=32, lr=0.02, warmup=3, muon=True, save_every=6)
+CONFIG = PretrainConfig(TINY, TinyWebConfig(), steps=20, batch=4, context=32, lr=0.02, warmup=3, muon=True,
+                        save_every=6)  # fmt: skip
 
 
 class Stopped(Exception):

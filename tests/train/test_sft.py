@@ -72,8 +72,8 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch):
     assert lines[0] == lines[1]
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts")]
     assert weights[0] == weights[1]
-    summaries = [json.loads((tmp_path / n / "config.json").read_text())["minidsk"]["summary"] for n in ("whole", "parts")]
-    assert summaries[0]["flops"] == summaries[1]["flops"]
+    about = [json.loads((tmp_path / name / "config.json").read_text())["minidsk"] for name in ("whole", "parts")]
+    assert about[0]["summary"]["flops"] == about[1]["summary"]["flops"]
 
 
 def test_examples_from_a_file(tmp_path):
