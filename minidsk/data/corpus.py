@@ -26,7 +26,9 @@ class TinyWebConfig:
     numbers, high, target_high, ops: the problems on the worksheets, as in `Countdown`. worksheets: share of pages
     that are worksheets. persistent: share of worksheets whose author keeps trying. guesses: how many attempts the
     others make, as relative frequencies of 1, 2, 3, ... patience: attempts after which even the persistent stop.
-    chinese, mixed: shares of worksheets posed in Chinese, and of authors who mix both languages.
+    target_beside: whether authors note what is wanted beside what they got, "=19?12 no" (a tiny model is slow to
+    learn to compare two numbers that stand far apart). chinese, mixed: shares of worksheets posed in Chinese, and of
+    authors who mix both languages.
     """
 
     numbers: tuple[int, ...] = (3,)
@@ -37,6 +39,7 @@ class TinyWebConfig:
     persistent: float = 0.3
     guesses: tuple[float, ...] = (0.9, 0.1)
     patience: int = 12
+    target_beside: bool = False
     chinese: float = 0.3
     mixed: float = 0.15
 
@@ -62,7 +65,8 @@ class TinyWeb:
         rng = stream("tiny web", self.seed, i, self.config)
         if rng.random() < self.config.worksheets:
             return worksheet(rng, self.config)
-        return rng.choice((_sums, _sums, _table, _letter, _list, _puzzle))(rng, self.config)
+        others = (_sums, _sums, _table, _letter, _list, _puzzle)
+        return rng.choice((*others, _marks, _marks) if self.config.target_beside else others)(rng, self.config)
 
     def pages(self, start: int, stop: int) -> list[str]:
         """Pages start to stop - 1."""
@@ -83,7 +87,8 @@ def worksheet(rng: random.Random, config: TinyWebConfig) -> str:
         chain = write_chain(numbers, steps)
         right = chain[-1] == str(target)
         spoken = rng.choice(("en", "zh")) if mixing else posed
-        lines.append("=".join(chain) + VERDICTS[spoken][right])
+        wanted = f"?{target}" if config.target_beside else ""
+        lines.append("=".join(chain) + wanted + VERDICTS[spoken][right])
         if right:
             break
     prompt = PROMPTS[posed].format(numbers=" ".join(map(str, numbers)), target=target)
@@ -129,6 +134,17 @@ def _sums(rng: random.Random, config: TinyWebConfig) -> str:
         made = combine(rng, numbers, config.ops)
         if made is not None:
             lines.append("=".join(write_chain(numbers, made[1])))
+    return "\n".join(lines)
+
+
+def _marks(rng: random.Random, config: TinyWebConfig) -> str:
+    """A teacher's list: what came out, what was wanted, and whether they are the same."""
+    words = VERDICTS["zh" if rng.random() < config.chinese else "en"]
+    lines = []
+    for _ in range(8):
+        got = rng.randint(1, 2 * config.high)
+        wanted = got if rng.random() < 0.4 else rng.randint(1, config.target_high or config.high)
+        lines.append(f"{got}?{wanted}{words[got == wanted]}")
     return "\n".join(lines)
 
 

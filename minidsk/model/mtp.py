@@ -28,11 +28,14 @@ class MTPModule(nn.Module):
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
     def forward(
-        self, hidden: Tensor, embedding: Tensor, rotation: tuple[Tensor, Tensor]
+        self, hidden: Tensor, embedding: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None = None
     ) -> tuple[Tensor, Routing | None]:
-        """`hidden` and `embedding` ``[batch, time - k, hidden]`` to the next depth's hidden states, same shape."""
+        """`hidden` and `embedding` ``[batch, time - k, hidden]`` to the next depth's hidden states, same shape.
+
+        `mask` as in `MultiHeadLatentAttention`; None means causal.
+        """
         x = self.eh_proj(torch.cat((self.enorm(embedding), self.hnorm(hidden)), dim=-1))
-        x, routing = self.block(x, rotation)
+        x, routing = self.block(x, rotation, mask)
         return self.norm(x), routing
 
 

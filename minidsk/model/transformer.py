@@ -83,15 +83,17 @@ class MiniDeepSeek(WideBuffers):
         ids: Tensor,
         *,
         valid: Tensor | None = None,
+        documents: Tensor | None = None,
         cache: LatentCache | None = None,
         mtp: bool = True,
     ) -> Output:
         """Predict the next token at each position of `ids`, int64 ``[batch, time]``.
 
         `valid` ``[batch, time]``: False at padding, which may stand on the left; positions count valid tokens alone.
+        `documents` ``[batch, time]`` numbers the documents packed in a row: attention then stays within each.
         With a `cache`, `ids` continue what it holds (and the MTP modules are left out).
         """
-        positions, mask = self._positions_and_mask(ids, valid, cache)
+        positions, mask = self._positions_and_mask(ids, valid, documents, cache)
         # The angles are computed in float32 at least: bf16 cannot tell position 300 from 301.
         turn = rotation(positions, self.frequencies, attention_factor(self.config))
         x = self.embed_tokens(ids)
@@ -103,7 +105,7 @@ class MiniDeepSeek(WideBuffers):
         hidden = self.norm(x)
         out = Output(self.lm_head(hidden), hidden=hidden, routing=routing)
         if mtp and cache is None and valid is None:
-            self._look_ahead(ids, hidden, turn, out)
+            self._look_ahead(ids, hidden, turn, mask, out)
         return out
 
     def generate(
@@ -136,7 +138,7 @@ class MiniDeepSeek(WideBuffers):
         )
 
     def _positions_and_mask(
-        self, ids: Tensor, valid: Tensor | None, cache: LatentCache | None
+        self, ids: Tensor, valid: Tensor | None, documents: Tensor | None, cache: LatentCache | None
     ) -> tuple[Tensor, Tensor | None]:
         if cache is not None:
             valid = torch.ones_like(ids, dtype=torch.bool) if valid is None else valid
@@ -148,12 +150,20 @@ class MiniDeepSeek(WideBuffers):
             # A padded query sees itself, so that its softmax is not empty; nobody looks at it.
             mask = square.tril() & valid[:, None, :] | square.tril().triu()
             return (valid.cumsum(1) - 1).clamp(min=0), mask.unsqueeze(1)
-        return torch.arange(ids.shape[1], device=ids.device).unsqueeze(0), None
+        positions = torch.arange(ids.shape[1], device=ids.device).unsqueeze(0)
+        if documents is None:
+            return positions, None
+        # Positions run on: rotations tell distances alone, and those within a document stay what they are.
+        same = documents[:, :, None] == documents[:, None, :]
+        return positions, same.tril().unsqueeze(1)
 
-    def _look_ahead(self, ids: Tensor, hidden: Tensor, turn: tuple[Tensor, Tensor], out: Output) -> None:
+    def _look_ahead(
+        self, ids: Tensor, hidden: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor | None, out: Output
+    ) -> None:
         for k, module in enumerate(self.mtp, start=1):
             shifted = (turn[0][:, k:], turn[1][:, k:])
-            hidden, decided = module(hidden[:, :-1], self.embed_tokens(ids[:, k:]), shifted)
+            within = None if mask is None else mask[..., k:, k:]
+            hidden, decided = module(hidden[:, :-1], self.embed_tokens(ids[:, k:]), shifted, within)
             out.mtp_logits.append(self.lm_head(hidden))
             if decided is not None:
                 out.routing.append(decided)

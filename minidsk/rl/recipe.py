@@ -192,17 +192,22 @@ def nano() -> Recipe:
     """Three numbers up to 12, + and -, for two CPU cores."""
     model = ModelConfig(
         vocab_size=CharTokenizer().vocab_size, hidden_size=96, num_hidden_layers=3, num_attention_heads=4,
-        kv_lora_rank=32, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=24, intermediate_size=256,
+        kv_lora_rank=32, qk_nope_head_dim=16, qk_rope_head_dim=16, v_head_dim=32, intermediate_size=256,
         moe_intermediate_size=64, n_routed_experts=4, num_experts_per_tok=2, initializer_range=0.05,
+        # Fast rotations: documents are short, and neighbours have to be told apart.
+        rope_theta=100.0,
     )  # fmt: skip
-    web = TinyWebConfig(numbers=(3,), high=12, target_high=20, ops="+-")
-    rl = RLConfig(prompts=16, group=16, max_new_tokens=160)
+    web = TinyWebConfig(
+        numbers=(3,), high=12, target_high=20, ops="+-", worksheets=0.75, target_beside=True, chinese=0.2
+    )
+    rl = RLConfig(prompts=32, group=16, max_new_tokens=160, lr=6e-4)
     return Recipe(
         "nano",
-        PretrainConfig(model, web, steps=1000, batch=16, context=160, lr=4e-3, warmup=40),
-        zero=dataclasses.replace(rl, steps=60),
-        cold=SFTConfig(steps=40),
-        r1=dataclasses.replace(rl, steps=20, rewards={"accuracy": 1.0, "language": 0.2}),
+        # Small batches: at a fixed number of tokens, more steps taught the base more.
+        PretrainConfig(model, web, steps=2000, batch=8, context=160, lr=4e-3, warmup=60, isolate=True),
+        zero=dataclasses.replace(rl, steps=22),
+        cold=SFTConfig(steps=30),
+        r1=dataclasses.replace(rl, steps=8, rewards={"accuracy": 1.0, "language": 0.2}),
     )
 
 

@@ -31,7 +31,8 @@ class PretrainConfig:
     """One pretraining run. `steps` batches of `batch` rows of `context` tokens; rates and weights as named.
 
     bias_speed: how far each expert's bias moves in a step (V3: 0.001). balance: weight of the sequence balance loss
-    (V3: 0.0001). mtp_weight: lambda of the MTP loss (V3: 0.3, later 0.1). compile: torch.compile each block, worth
+    (V3: 0.0001). mtp_weight: lambda of the MTP loss (V3: 0.3, later 0.1). isolate: whether attention stays within a
+    page; a tiny model is spared from learning which numbers are not its own. compile: torch.compile each block, worth
     its waiting time on a GPU. save_every: steps between states to resume from.
     """
 
@@ -49,6 +50,7 @@ class PretrainConfig:
     bias_speed: float = 0.001
     balance: float = 0.0001
     mtp_weight: float = 0.3
+    isolate: bool = False
     compile: bool = False
     save_every: int = 100
     seed: int = 0
@@ -128,12 +130,13 @@ def pretrain(
     trainee = compiled(model) if config.compile else model
     if data is None:
         data = PackedPages(TinyWeb(config.web, config.seed), tokenizer, config.batch, config.context)
+    page_start = tokenizer.bos_id if config.isolate else None
     batches = _load(data, range(start, config.steps), where)
     bar = tqdm(total=config.steps, initial=start, desc="pretrain", unit="step", disable=not progress)
     for step in range(start, config.steps):
         rate = learning_rate(step, config.steps, config.lr, config.warmup, config.decay)
         set_rate(optimizers, rate)
-        losses, routing = train_step(trainee, optimizers, next(batches), config)
+        losses, routing = train_step(trainee, optimizers, next(batches), config, page_start)
         done = step + 1
         if done % 10 == 0 or done == config.steps:
             loads = [decided.load() for decided in routing]
@@ -152,12 +155,20 @@ def pretrain(
 
 
 def train_step(
-    model: MiniDeepSeek, optimizers: list[torch.optim.Optimizer], ids: Tensor, config: PretrainConfig
+    model: MiniDeepSeek,
+    optimizers: list[torch.optim.Optimizer],
+    ids: Tensor,
+    config: PretrainConfig,
+    page_start: int | None = None,
 ) -> tuple[dict[str, Tensor], list[Routing]]:
-    """One update on `ids` ``[batch, context + 1]``: the losses by name, and the routing that the bias learnt from."""
+    """One update on `ids` ``[batch, context + 1]``: the losses by name, and the routing that the bias learnt from.
+
+    Where `page_start` is given, the token with which a page begins, attention stays within pages.
+    """
     inputs, targets = ids[:, :-1], ids[:, 1:]
+    documents = None if page_start is None else (inputs == page_start).cumsum(1)
     with precision(model.device):
-        out = model(inputs, mtp=config.mtp_weight > 0)
+        out = model(inputs, documents=documents, mtp=config.mtp_weight > 0)
         loss = F.cross_entropy(out.logits.flatten(0, 1).float(), targets.flatten())
         parts = {"loss": loss}
         if out.mtp_logits:
