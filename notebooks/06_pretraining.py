@@ -745,7 +745,7 @@ if large:
     print("law in compute", [round(v, 3) for v in line_gpu], " law in weights and tokens", [round(v, 3) for v in two_gpu])
 
 # %% [markdown]
-# The pattern of the small run returns. The line in compute promises too much, worst for the run that cost most or was split worst. The law in weights and tokens comes within about a tenth everywhere, and nearly hits the dearest run, which we put down to luck as much as to insight: its other misses are ten times as large.
+# The pattern of the small run returns. The line in compute promises too much, worst for the run that cost most or was split worst. The law in weights and tokens comes within about a tenth everywhere, and nearly hits the dearest run, which we put down to luck as much as to insight: its other misses are near a tenth.
 #
 # The ledger, measured alone on that GPU:
 
@@ -754,7 +754,7 @@ for m in large["ledger"] if large else ():
     print(f"width {m['hidden']:3} {m['dtype']:8} predicted {m['predicted'] / 1e6:6.2f} MFLOP a token, counted {m['counted'] / 1e6:6.2f}; {m['ms_per_step']:.1f} ms, {m['flops_per_second'] / 1e12:.2f} TFLOP/s, {m['peak_mib']} MiB")
 
 # %% [markdown]
-# Predicted and counted disagree in both directions, and each time the counter is the one to distrust. In bf16 the experts' grouped kernel is unknown to it, and a third of the work vanishes. In float32 there is no such kernel, the groups are padded to the longest, and the counter sees more than twice the work that was wanted: it counts zeros. The last column is the sobering one. An H200 is sold with 989 TFLOP/s in bf16; our largest model uses about 2 % of that. bf16 saves memory everywhere, and time only at width 384: below, a step is spent on starting kernels.
+# Predicted and counted disagree in both directions, and each time the counter is the one to distrust. In bf16 the experts' grouped kernel is unknown to it, and a third of the work vanishes. In float32 there is no such kernel, the groups are padded to the longest, and the counter sees up to twice the work that was wanted: it counts zeros. The last column is the sobering one. An H200 is sold with 989 TFLOP/s in bf16; our largest model uses about 2 % of that. bf16 saves memory everywhere, and time only at width 384: below, a step is spent on starting kernels.
 
 # %%
 optimizers_gpu = recorded("ch06_optimizers")
@@ -778,7 +778,7 @@ if large:
     print(f"blind author:     pass@1 {fmean(luck_gpu):.3f}                 pass@16 {fmean(1 - (1 - p) ** 16 for p in luck_gpu):.3f}")
 
 # %% [markdown]
-# At width 64 nothing; from 128 on something, and then a jump that some seeds have made and others not. The loss hides this: two seeds of nearly the same loss differ threefold in pass@1. The best are as good as the blind author and no better. They have learned to copy the numbers; they have not learned to look for the answer. That is the base that part III starts from.
+# At width 64 nothing; from 128 on something, and then a jump that some seeds have made and others not. The loss hides this: two runs whose losses differ by less than 0.02 nats differ threefold in pass@1. The best are as good as the blind author and no better. They have learned to copy the numbers; they have not learned to look for the answer. That is the base that part III starts from.
 #
 # ## What DeepSeek did
 #
@@ -799,11 +799,11 @@ print(f"{parameters(v3) / 1e9:.0f} B weights, {parameters(v3, active=True) / 1e9
 print(f"over 2.664 M hours of a GPU with 989 TFLOP/s in bf16: {100 * share:.0f} % of it used")
 
 # %% [markdown]
-# The sizes come out as the paper states them, 671 and 37 billion. The share used is what a good run in bf16 would reach; much of V3's work was in FP8, whose peak is twice as high. Theirs is some twenty times ours: the price of width 384.
+# The paper states 671 and 37 billion; we count the table of embeddings among the latter. Our bill includes the module that looks one token ahead. The share is that of the peak in bf16; much of V3's work was in FP8, whose peak is twice as high. Theirs is some twenty times ours: the price of width 384.
 #
 # ## What went wrong, or did not help
 #
-# - **Our law failed at its one purpose.** A straight line through the frontier was off by a fifth, on both machines, and its residuals had warned us. A law in two variables did better. We kept the first in the chapter because it is what most people try first.
+# - **Our law failed at its one purpose.** A straight line through the frontier was off by a fifth here and by a quarter to a half on the GPU, and its residuals had warned us. A law in two variables did better. We kept the first in the chapter because it is what most people try first.
 # - **The shortest runs spoil the fit.** At 20 steps a model has hardly left the warm-up. Leaving them out would have bent the line our way; we did not, for we thought of it after seeing the result.
 # - **A claim that we could not repeat:** that points of unfinished runs foretell worse. Here they were no worse.
 # - **Rates were scaled with width by a rule, not tuned.** A part of what looks like a law of size may be a law of badly chosen rates.
@@ -948,7 +948,7 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# Can the loss of a larger run be told before it is made? Not well by the line that everybody draws first: it was off by about a fifth, a factor of three beyond its data, in a direction that its own residuals had shown. By a law that keeps weights and tokens apart, within about a seventh here and a tenth on the GPU. DeepSeek's predictions are of another quality, and so is the number of its small runs.
+# Can the loss of a larger run be told before it is made? Not well by the line that everybody draws first: it was off by about a fifth here and by a quarter or more on the GPU, in a direction that its own residuals had shown. By a law that keeps weights and tokens apart, within about a seventh here and a tenth on the GPU. DeepSeek's predictions are of another quality, and so is the number of its small runs.
 #
 # - I can now write a training run whose every batch, rate and interruption is known, and prove that it resumes to the bit.
 # - I can now compare two optimizers without comparing two learning rates.
