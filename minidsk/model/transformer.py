@@ -162,7 +162,7 @@ class MiniDeepSeek(WideBuffers):
     ) -> None:
         for k, module in enumerate(self.mtp, start=1):
             shifted = (turn[0][:, k:], turn[1][:, k:])
-            within = None if mask is None else mask[..., k:, k:]
+            within = None if mask is None else mask[..., :-k, :-k]
             hidden, decided = module(hidden[:, :-1], self.embed_tokens(ids[:, k:]), shifted, within)
             out.mtp_logits.append(self.lm_head(hidden))
             if decided is not None:

@@ -47,6 +47,18 @@ def test_cached_is_uncached(make, ids, changes):
         torch.testing.assert_close(torch.cat(parts, 1), expected, atol=1e-10, rtol=0)
 
 
+def test_documents_in_one_row_are_as_if_alone(make, ids):
+    """Rotations tell distances alone, so a document deep in a row gives what it gives at the start, MTP too."""
+    model = make(num_nextn_predict_layers=1)
+    first, second = ids[:1, :5], ids[1:2, :7]
+    documents = torch.tensor([[1] * first.shape[1] + [2] * second.shape[1]])
+    packed = model(torch.cat((first, second), 1), documents=documents)
+    assert torch.allclose(packed.logits[:, :5], model(first).logits, atol=1e-10)
+    assert torch.allclose(packed.logits[:, 5:], model(second).logits, atol=1e-10)
+    assert torch.allclose(packed.mtp_logits[0][:, 5:], model(second).mtp_logits[0], atol=1e-10)
+    assert not torch.allclose(model(torch.cat((first, second), 1)).logits[:, 5:], packed.logits[:, 5:], atol=1e-3)
+
+
 def test_a_seed_gives_a_model_and_leaves_the_global_generator_alone(small):
     before = torch.get_rng_state()
     first, again, other = (MiniDeepSeek(small, seeded(seed)).state_dict() for seed in (3, 3, 4))
