@@ -32,6 +32,7 @@ import math
 import random
 import tempfile
 import time
+from functools import partial
 from itertools import islice, permutations, product
 from pathlib import Path
 from statistics import fmean, stdev
@@ -52,7 +53,7 @@ from minidsk.model.moe import sequence_balance_loss, update_bias
 from minidsk.model.mtp import mtp_loss
 from minidsk.scale.cost import parameters, training_flops
 from minidsk.tasks.countdown import Countdown
-from minidsk.train.optim import Muon, learning_rate, make_optimizers, newton_schulz, set_rate
+from minidsk.train.optim import learning_rate, make_optimizers, newton_schulz, set_rate
 from minidsk.train.pretrain import PackedPages, PretrainConfig, pretrain, train_step
 from minidsk.widgets import Curve, Schedule
 
@@ -184,7 +185,7 @@ print([round(rate, 4) for rate in rates])
 # %% [markdown]
 # Turn the schedule by hand: choose a shape, a warm-up, a floor, and read the rate at any step. Look at where the area under the curve lies. A cosine begins to fall at once and must know the length of the run from its first step. A constant rate with a fall at the end (WSD, for warm-up, stable, decay) need not: the decision to stop can be taken late.
 
-# %% tags=["widget"]
+# %%
 Schedule(steps=1000, peak=3e-3, warmup=5, decay=20, floor=10, shape=2)
 
 # %% [markdown]
@@ -450,13 +451,10 @@ def seconds(work, times):
 square = torch.randn(512, 512)
 top = 2 * 512**3 / seconds(lambda: square @ square, 10) / 1e9
 print(f"large product: {top:.0f} GFLOP/s")
-achieved = {}
 for hidden in (16, 32, 64, 96):
-    config, model = settings(hidden), MiniDeepSeek(size(hidden), torch.Generator().manual_seed(0))
-    optimizers = make_optimizers(model, 1e-3)
-    took = seconds(lambda: train_step(model, optimizers, batches[0][0], config), 4)
-    achieved[hidden] = flops(hidden, 1) / took / 1e9
-    print(f"width {hidden:3}: {1000 * took:.0f} ms a step, {achieved[hidden]:.1f} GFLOP/s")
+    model = MiniDeepSeek(size(hidden), torch.Generator().manual_seed(0))
+    took = seconds(partial(train_step, model, make_optimizers(model, 1e-3), batches[0][0], settings(hidden)), 3)
+    print(f"width {hidden:3}: {1000 * took:.0f} ms a step, {flops(hidden, 1) / took / 1e9:.1f} GFLOP/s")
 
 # %% [markdown]
 # The narrow models leave most of the machine idle: their time goes into starting operations, not into doing them. So a law in FLOPs and a law in seconds are different laws at this size. We draw ours in FLOPs, as the field does, and keep in mind that a step of width 96 costs far less than twenty steps of width 16 in time.
@@ -562,7 +560,7 @@ _ = ax.plot(line, [a * c**-b for c in line], "k--", lw=1, label="law")
 _ = ax.set(xscale="log", yscale="log", xlabel="compute, FLOPs", ylabel="loss on fresh pages, nats")
 _ = ax.legend(fontsize=8)
 plt.show()
-print("frontier", [(f"{c:.1e}", round(l, 3)) for c, l in best_runs], "law", round(a, 1), round(b, 3))
+print("frontier", [(f"{c:.1e}", round(loss, 3)) for c, loss in best_runs], "law", round(a, 1), round(b, 3))
 
 # %% [markdown]
 # The line promised too much, as its residuals had said.
@@ -641,7 +639,9 @@ def expected(estimator, p=0.1, n=8, k=4):
     """The estimator's mean over all outcomes c = 0 to n, each with its probability."""
     return sum(math.comb(n, c) * p**c * (1 - p) ** (n - c) * estimator(n, c, k) for c in range(n + 1))
 
-plugged = lambda n, c, k: 1 - (1 - c / n) ** k
+def plugged(n, c, k):
+    return 1 - (1 - c / n) ** k
+
 print(f"truth {1 - 0.9**4:.4f}   combinations {expected(pass_at_k):.4f}   plugged in {expected(plugged):.4f}")
 
 # %% [markdown]
@@ -687,7 +687,7 @@ print(f"of {len(read)} worksheets {100 * handed_in:.0f} % [{100 * low:.0f}, {100
 # %% [markdown]
 # Move the slider along $k$ and compare the two curves. Most replies have the right form, and half of the authors it read were right; yet the base stays far below somebody who writes the given numbers blindly. Its replies show why: it does not yet copy the three numbers of its prompt. pass@16 says how much a reward would find to reinforce, here next to nothing, and **not** that a model can reason: drawing at random has a pass@k too, and a high one.
 
-# %%
+# %% tags=["widget"]
 Curve({"base": {"x": KS, "y": [fmean(reach[k]) for k in KS], "low": [interval(reach[k])[0] for k in KS], "high": [interval(reach[k])[1] for k in KS]},
        "blind author": {"x": KS, "y": [fmean(by_luck[k]) for k in KS]}}, xlabel="samples, k", ylabel="pass@k on Countdown", xlog=True)
 
