@@ -72,7 +72,10 @@ print("".join("abcdefghijklmnopABCDEFGHIJKLMNOP"[i] for i in pairs(1, seed=1)[0]
 
 # %% tags=["prediction"]
 guess = None
-on_answers = predict("mtp.parallel", "Which share of the answers does a second head on the same state get right?", guess, example=0.5, scale="difference", tolerance=0.5)
+on_answers = predict(
+    "mtp.parallel", "Which share of the answers does a second head on the same state get right?",
+    guess, example=0.5, scale="difference", tolerance=0.5,
+)
 print(on_answers)
 
 # %% tags=["naive"]
@@ -262,7 +265,8 @@ ahead = MiniDeepSeek(tiny.replace(num_nextn_predict_layers=1), torch.Generator()
 curve_chained = fit(ahead, chained)
 first, further = right(ahead(fresh[:, :-1]).mtp_logits[0].argmax(-1), fresh)
 print(f"depth 1, right: answers {first:.2f}, questions {further:.2f}")
-print(f"loss at the end: side by side {fmean(curve_parallel[-10:]):.2f}, chained {fmean(curve_chained[-10:]):.2f}, floor {floor:.2f} nats")
+side, chain = fmean(curve_parallel[-10:]), fmean(curve_chained[-10:])
+print(f"loss at the end: side by side {side:.2f}, chained {chain:.2f}, floor {floor:.2f} nats")
 assert first == 1.0
 assert further < 0.12
 
@@ -333,7 +337,7 @@ def right_sums(model):
 sums = ModelConfig(vocab_size=len(ALPHABET), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, kv_lora_rank=16,
                    qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16, intermediate_size=96, n_routed_experts=0)
 held_out = lines(99, 64)
-STEPS, BATCH, EVERY = 140, 16, 10
+STEPS, BATCH, EVERY = 120, 16, 10
 
 @torch.no_grad()
 def look(model):
@@ -358,18 +362,33 @@ def study(depth, seed):
 
 # %% tags=["prediction"]
 guess = None
-gain = predict("mtp.gain", "How many more of 100 sums does D = 1 get right, at equal tokens?", guess, example=5, scale="difference", tolerance=30)
+gain = predict(
+    "mtp.gain", "How many more of 100 sums does D = 1 get right, at equal tokens?",
+    guess, example=5, scale="difference", tolerance=30,
+)
 print(gain)
 
 # %%
 runs, took = {}, {}
-for depth in range(3):
+
+def three_seeds(depth):
     began = time.perf_counter()
     runs[depth] = [study(depth, seed) for seed in range(3)]
     took[depth] = (time.perf_counter() - began) / 3 / STEPS
+
+three_seeds(0)
+
+# %%
+three_seeds(1)
+
+# %%
+three_seeds(2)
+
+# %%
 price = {depth: training_flops(sums.replace(num_nextn_predict_layers=depth), 16) for depth in runs}
 for depth in runs:
-    print(f"D = {depth}: {price[depth] / 1e3:.0f} kFLOP a token ({price[depth] / price[0]:.2f} of none), {1000 * took[depth]:.0f} ms a step")
+    share_of_none = price[depth] / price[0]
+    print(f"D = {depth}: {share_of_none:.2f} of the FLOPs of none, {1000 * took[depth]:.0f} ms a step")
 
 # %% [markdown]
 # Two comparisons, because "better" has two meanings. At **equal tokens** each model has read the same lines. At **equal compute** the models that look ahead stop earlier, when they have spent the FLOPs that the plain model spends in all.
@@ -434,20 +453,24 @@ if found is None:
 else:
     record = json.loads((found / "run.json").read_text())
     print(record["command"], f"\ncommit {record['commit'][:12]}, seeds {record['seeds']}")
-    print("machine:", *record["machine"]["gpus"], f"and {record['machine']['cores']} processor cores; {record['seconds']:.0f} s for all fifteen runs")
+    print("machine:", *record["machine"]["gpus"], f"and {record['machine']['cores']} cores")
+    print(f"all fifteen runs: {record['seconds']:.0f} s")
 
 # %%
-MEASURES = {"loss": lambda r: r["loss"][0], "next token": lambda r: 100 * r["next"][0], "sums": lambda r: 100 * r["sums"],
-            "Countdown": lambda r: 100 * r["countdown"]["accuracy"]}
+MEASURES = {"loss": lambda r: r["loss"][0], "next token": lambda r: 100 * r["next"][0],
+            "sums": lambda r: 100 * r["sums"], "Countdown": lambda r: 100 * r["countdown"]["accuracy"]}
 
 def arm(depth, equal, measure):
     """One value a seed; D = 0 is its own measure at equal compute."""
-    chosen = [r for r in large["runs"] if r["depth"] == depth and r["equal"] == (equal if depth else "tokens")]
+    equal = equal if depth else "tokens"
+    chosen = [r for r in large["runs"] if (r["depth"], r["equal"]) == (depth, equal)]
     return [MEASURES[measure](r) for r in sorted(chosen, key=lambda r: r["seed"])]
 
-for equal, depth in (("tokens", 0), ("tokens", 1), ("tokens", 2), ("compute", 1), ("compute", 2)) if large else ():
-    cells = [f"{name} {fmean(v):6.4g} ± {half_width(v):.2g}" for name in MEASURES for v in [arm(depth, equal, name)]]
-    print(f"D = {depth}, equal {equal:8}", "   ".join(cells))
+if large:
+    print("equal    D  " + "".join(f"{name:>15}" for name in MEASURES))
+    for equal, depth in (("tokens", 0), ("tokens", 1), ("tokens", 2), ("compute", 1), ("compute", 2)):
+        arms = [arm(depth, equal, name) for name in MEASURES]
+        print(f"{equal:8} {depth}  " + "".join(f"{fmean(v):7.3g} ± {half_width(v):5.2g}" for v in arms))
 
 # %%
 def apart(depth, equal, measure):
@@ -460,28 +483,32 @@ for measure in MEASURES if large else ():
     for equal in ("tokens", "compute"):
         for depth in (1, 2):
             mean, width = apart(depth, equal, measure)
-            print(f"   D = {depth}, equal {equal:8} {mean:+7.3f} ± {width:.3f}   {'clear' if abs(mean) > width else 'not clear'}")
+            said = "clear" if abs(mean) > width else "not clear"
+            print(f"   D = {depth}, equal {equal:8} {mean:+8.3f} ± {width:7.3f}   {said}")
 
 # %% tags=["figure"]
 if large:
     fig, axes = plt.subplots(1, 3, figsize=(8, 2.7), sharey=True, layout="constrained")
     for seed, ax in enumerate(axes):
         for depth in range(3):
-            curve = next(r["curve"] for r in large["runs"] if (r["depth"], r["seed"], r["equal"]) == (depth, seed, "tokens"))
+            [run] = [r for r in large["runs"] if (r["depth"], r["seed"], r["equal"]) == (depth, seed, "tokens")]
+            curve = run["curve"]
             _ = ax.plot(*zip(*curve, strict=True), label=f"D = {depth}")
         _ = ax.set(title=f"seed {seed}", xlabel="step", ylim=(0.5, 0.95))
     _ = axes[0].set_ylabel("loss on fresh pages, nats")
     _ = axes[0].legend()
     plt.show()
-    print("sums right, of 100, by seed:", "; ".join(f"D = {d} {[round(v) for v in arm(d, 'tokens', 'sums')]}" for d in range(3)))
+    for d in range(3):
+        print(f"D = {d}: sums right, of 100, by seed: {[round(v) for v in arm(d, 'tokens', 'sums')]}")
 
 # %% [markdown]
-# The curves say why the intervals are so wide: a model learns to add all at once, late, and at a step that differs from seed to seed. The runs end in the middle of it. Next, the price:
+# The curves say why the intervals are so wide: their order changes from seed to seed, and all still fall when the runs end. Adding is learned last, and in some runs it has barely begun. Next, the price:
 
 # %%
 for s in large["speed"] if large else ():
-    share, slower = s["flops_per_token"] / large["speed"][0]["flops_per_token"], s["ms_per_step"] / large["speed"][0]["ms_per_step"]
-    print(f"D = {s['depth']}: {s['parameters'] / 1e6:.1f} M weights, {share:.2f} of the FLOPs, {slower:.2f} of the time, {s['peak_mib']} MiB")
+    flops, step_time = (s[what] / large["speed"][0][what] for what in ("flops_per_token", "ms_per_step"))
+    print(f"D = {s['depth']}: {s['parameters'] / 1e6:.1f} M weights, {flops:.2f} of the FLOPs, "
+          f"{step_time:.2f} of the time, {s['peak_mib']} MiB")
 
 # %% [markdown]
 # What we may say, and what not:
@@ -503,7 +530,10 @@ for s in large["speed"] if large else ():
 
 # %% tags=["prediction"]
 guess = None
-pace = predict("mtp.pace", "Tokens for each pass of the main model, on questions and answers?", guess, example=1.5, scale="difference", tolerance=1)
+pace = predict(
+    "mtp.pace", "Tokens for each pass of the main model, on questions and answers?",
+    guess, example=1.5, scale="difference", tolerance=1,
+)
 print(pace)
 
 # %%
@@ -537,7 +567,8 @@ sheets = torch.tensor(stream[: 160 * 12 * 65]).view(-1, 65)
 print(pages[3])
 
 # %% tags=["nbval-ignore-output"]
-writer_config = PretrainConfig(model=sums.replace(vocab_size=tokenizer.vocab_size, hidden_size=48, intermediate_size=128, num_nextn_predict_layers=2))
+writer_config = PretrainConfig(model=sums.replace(
+    vocab_size=tokenizer.vocab_size, hidden_size=48, intermediate_size=128, num_nextn_predict_layers=2))
 writer = MiniDeepSeek(writer_config.model, torch.Generator().manual_seed(0))
 optimizers = make_optimizers(writer, 8e-3)
 for step, batch in enumerate(sheets.split(12)):
@@ -545,14 +576,16 @@ for step, batch in enumerate(sheets.split(12)):
     losses, _ = train_step(writer, optimizers, batch, writer_config)
 task = Countdown(2, high=9, target_high=18, ops="+-", split="valid")
 solved = evaluate(writer, tokenizer, task, 96, 64, temperature=1.0, generator=torch.Generator().manual_seed(0))
-print(f"loss {losses['loss']:.2f} nats; of 100 replies {100 * solved.well_formed:.0f} are well formed and {100 * solved.accuracy:.0f} right")
+print(f"loss {losses['loss']:.2f} nats; of 100 replies "
+      f"{100 * solved.well_formed:.0f} are well formed and {100 * solved.accuracy:.0f} right")
 print(task[0].prompt + solved.replies[0])
 
 # %% [markdown]
 # It is no mathematician yet, and it need not be: a guess is accepted where it is what the main head then wrote, right or wrong. We go over the model's own replies (drawn at temperature 1: greedily so small a model writes nearly the same reply to everybody), and ask of each token what kind it is. Depth 2 is asked only where depth 1 was accepted, for otherwise its guess is worthless.
 
 # %%
-KIND = re.compile(r"(?P<tags></?\w+>)|(?<==)(?P<results>\d+)|(?P<verdicts> no| yes)|(?P<digits>\d)|(?P<signs>[-+=])|(?P<words>.)", re.DOTALL)
+KIND = re.compile(r"(?P<tags></?\w+>)|(?<==)(?P<results>\d+)|(?P<verdicts> no| yes)"
+                  r"|(?P<digits>\d)|(?P<signs>[-+=])|(?P<words>.)", re.DOTALL)
 
 def kinds(ids):
     """What each token belongs to: one of the names in KIND."""
@@ -599,19 +632,21 @@ print(f"tokens a pass: {small_pace[0]:.2f} with depth 1, {small_pace[1]:.2f} wit
 # On the larger models, three seeds, each on its own 512 greedy replies:
 
 # %%
-def per_pass(depth):
-    """Tokens a pass on the model's own replies, one value a seed, with the first depth alone and with all."""
-    return [r["replies"]["per_pass"] for r in large["runs"] if r["depth"] == depth and r["equal"] == "tokens"]
+def replies_of(depth):
+    """What was measured on the replies of the three seeds, at equal tokens."""
+    return [r["replies"] for r in large["runs"] if (r["depth"], r["equal"]) == (depth, "tokens")]
 
 def share(depth, kind, k=0):
-    counts = [r["replies"]["by_kind"][k].get(kind, [0, 0]) for r in large["runs"] if r["depth"] == depth and r["equal"] == "tokens"]
+    """The share of guesses of depth k + 1 that were accepted, the three seeds together."""
+    counts = [replies["by_kind"][k].get(kind, [0, 0]) for replies in replies_of(depth)]
     return sum(hit for hit, _ in counts) / max(sum(n for _, n in counts), 1)
 
 for kind in ("tags", "verdicts", "signs", "digits", "results") if large else ():
     print(f"{kind:10} D = 1: {share(1, kind):.2f}    D = 2: {share(2, kind):.2f}, then {share(2, kind, 1):.2f}")
 if large:
-    paces = [p[0] for p in per_pass(1)], [p[1] for p in per_pass(2)]
-    print("tokens a pass:", "; ".join(f"D = {d} {fmean(p):.3f} ± {half_width(p):.3f}" for d, p in zip((1, 2), paces, strict=True)))
+    paces = [[replies["per_pass"][-1] for replies in replies_of(depth)] for depth in (1, 2)]
+    for depth, values in zip((1, 2), paces, strict=True):
+        print(f"D = {depth}: tokens a pass {fmean(values):.3f} ± {half_width(values):.3f}")
 
 # %% [markdown]
 # Here the digits are copied from the problem and the result is what is hard: depth 1 would have to add, in a single block, what the main model adds in four.
@@ -622,7 +657,7 @@ if large:
 
 # %% tags=["nbval-ignore-output"]
 def ceiling(pace, depth, config):
-    """Tokens a pass over its cost in operations, one pass of the plain model being 1; a third of training is forward."""
+    """Tokens a pass over its cost in operations, one pass of the plain model being 1."""
     looked = config.replace(num_nextn_predict_layers=depth)
     return pace / price_of(looked)
 
@@ -630,13 +665,15 @@ def price_of(config):
     return training_flops(config, 64) / training_flops(config, 64, mtp=False)
 
 for depth, tokens_a_pass in enumerate(small_pace, start=1):
-    print(f"small model, D = {depth}: at most {ceiling(tokens_a_pass, depth, writer_config.model):.2f} times the speed")
+    most = ceiling(tokens_a_pass, depth, writer_config.model)
+    print(f"small model, D = {depth}: at most {most:.2f} times the speed")
 if large:
     model = ModelConfig.from_dict(large["settings"]["model"])
     for depth, values in zip((1, 2), paces, strict=True):
         print(f"larger model, D = {depth}: at most {ceiling(fmean(values), depth, model):.2f} times the speed")
 v3 = ModelConfig.from_dict({"model_type": "deepseek_v3"})
-print(f"DeepSeek-V3, D = 1: a token costs {price_of(v3):.3f} of the plain model; at most {ceiling(1.85, 1, v3):.2f} times the speed")
+print(f"DeepSeek-V3, D = 1: at most {ceiling(1.85, 1, v3):.2f} times the speed")
+print(f"   there, a token with its guess costs {price_of(v3):.3f} of a token without")
 
 # %% [markdown]
 # The deeper the model, the cheaper the look ahead. A module is one block and a head: half the work of our model of two layers, more than a quarter of the one with four, and a few hundredths of V3, where comparing at equal compute is nearly the same as comparing at equal tokens. For V3 our ceiling lies close to the 1.8 that the paper reports. It leaves out what a real decoder adds: bookkeeping, and experts that two tokens do not share.
@@ -656,11 +693,15 @@ Acceptance(spelled[0], spelled[1:], title="A reply, and what each depth guessed"
 #
 # DeepSeek-V3 has one module, D = 1 {cite}`deepseekv3`. With $h_i^{0}$ the main model's state, depth $k$ computes (equations 21 to 23)
 #
-# $$ h_i'^{k} = M_k \left[ \mathrm{RMSNorm}(h_i^{k-1}) ; \mathrm{RMSNorm}(\mathrm{Emb}(t_{i+k})) \right], \qquad h_{1:T-k}^{k} = \mathrm{TRM}_k(h_{1:T-k}'^{k}), \qquad P_{i+k+1}^{k} = \mathrm{OutHead}(h_i^{k}), $$
+# $$ h_i'^{k} = M_k \left[ \mathrm{RMSNorm}(h_i^{k-1}) ; \mathrm{RMSNorm}(\mathrm{Emb}(t_{i+k})) \right] $$
+#
+# $$ h_{1:T-k}^{k} = \mathrm{TRM}_k(h_{1:T-k}'^{k}), \qquad P_{i+k+1}^{k} = \mathrm{OutHead}(h_i^{k}) $$
 #
 # and the loss is (equations 24 and 25)
 #
-# $$ \mathcal{L}^{k}_{\mathrm{MTP}} = -\frac{1}{T} \sum_{i=2+k}^{T+1} \log P_i^{k}[t_i], \qquad \mathcal{L}_{\mathrm{MTP}} = \frac{\lambda}{D} \sum_{k=1}^{D} \mathcal{L}^{k}_{\mathrm{MTP}}. $$
+# $$ \mathcal{L}^{k}_{\mathrm{MTP}} = -\frac{1}{T} \sum_{i=2+k}^{T+1} \log P_i^{k}[t_i] $$
+#
+# $$ \mathcal{L}_{\mathrm{MTP}} = \frac{\lambda}{D} \sum_{k=1}^{D} \mathcal{L}^{k}_{\mathrm{MTP}}. $$
 #
 # The weight $\lambda$ was 0.3 for the first 10 trillion tokens and 0.1 for the other 4.8. In the paper's order the state comes first; in the weights that DeepSeek published, and in ours, the embedding does.
 #
@@ -672,7 +713,7 @@ Acceptance(spelled[0], spelled[1:], title="A reply, and what each depth guessed"
 # ## What went wrong, or did not help
 #
 # - **The gain in accuracy did not show.** Neither the small run nor the larger one can tell D = 1 from none at equal tokens. Gloeckle and others report that the gain grows with the model and that small models lose {cite}`gloeckle2024mtp`; ours have a few million weights. We cannot tell "no effect" from "an effect smaller than the seeds' spread", and say so.
-# - **We stopped the larger runs at a bad moment.** While a skill is being learned all at once, its accuracy measures *when* a seed got there. Ten seeds, or runs three times as long, would be a better use of the same GPU.
+# - **We stopped the larger runs at a bad moment.** While a skill is still being learned, its accuracy measures *when* a seed gets there. Ten seeds, or runs several times as long, would tell more.
 # - **A mean over positions misleads.** On questions and answers it promises half a token more for each pass, and the walk finds nearly a whole one.
 # - **In the smallest model depth 2 does not pay.** One more block on top of two costs about what its accepted guesses bring; the ceiling says so before anybody builds it.
 
@@ -778,7 +819,7 @@ check("mtp.accept_length", accept_length)
 # %% [markdown]
 # ## Bug zoo
 #
-# Three plausible wrong versions of the loss live in the package. Write tests that accept the right one and catch all three. The coins of `7+5=12` are a start, and the reader who has carried them along can do it without a computer. Here are two tests of ours; they are enough if you change nothing, so take them out first.
+# Three plausible wrong versions of the loss live in the package. Write tests that accept the right one and catch all three. The coins of `7+5=12` are a start, and the reader who has carried them along can do it without a computer. Two tests of ours stand below, and together they catch all three. Take them out and write your own first.
 
 # %% tags=["zoo"]
 def coins_by_hand(loss):
@@ -798,17 +839,19 @@ zoo("mtp.loss", [coins_by_hand, certain_of_the_right_tokens])
 # %%
 if large:
     for measure in ("loss", "next token", "Countdown"):
-        print(f"{measure:10}  D = 1 less none:  equal tokens {{:+.3f}} ± {{:.3f}}   equal compute {{:+.3f}} ± {{:.3f}}".format(*apart(1, "tokens", measure), *apart(1, "compute", measure)))
+        mean, width = apart(1, "tokens", measure)
+        print(f"D = 1 less none, equal tokens, {measure:10} {mean:+.3f} ± {width:.3f}")
     print(f"tokens a pass, if the second answer is kept: {fmean(paces[0]):.2f} ± {half_width(paces[0]):.2f}")
     unclear = [abs(mean) < width for mean, width in (apart(1, "tokens", measure) for measure in MEASURES)]
     assert all(unclear), "the summary below says that no difference is clear at equal tokens"
 else:
-    print(f"right sums of 100, D = 1 less none, equal tokens: {against_none(1, 'tokens', 0)[0]:+.0f} ± {against_none(1, 'tokens', 0)[1]:.0f}")
+    mean, width = against_none(1, "tokens", 0)
+    print(f"D = 1 less none, equal tokens, right sums of 100: {mean:+.0f} ± {width:.0f}")
     print(f"tokens a pass, if the second answer is kept: {small_pace[0]:.2f}")
 
 # %% tags=["receipt", "nbval-ignore-output"]
 receipt(
-    spread={"right sums of 100, none": at(0, "tokens", 0), "right sums of 100, D = 1": at(1, "tokens", 0), "right sums of 100, D = 2": at(2, "tokens", 0)},
+    spread={f"right sums of 100, D = {depth}": at(depth, "tokens", 0) for depth in range(3)},
     differences={"by hand and MTPModule": difference, "loss by hand and mtp_loss": loss_difference},
 )
 
