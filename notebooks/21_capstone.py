@@ -45,7 +45,7 @@ from minidsk.infer.generate import complete
 from minidsk.report.stages import read_stages, table, telling
 from minidsk.rl.grpo import group_advantages, policy_loss, token_logprobs
 from minidsk.rl.loop import update
-from minidsk.rl.recipe import nano
+from minidsk.rl.recipe import PRESETS, nano
 from minidsk.rl.rollout import rollout
 from minidsk.tasks.countdown import CountdownProblem
 from minidsk.train.optim import make_optimizers
@@ -73,8 +73,8 @@ for wanted in (1, 2, 6):
 
 # %%
 solved = [thought[-1].endswith(("yes", "对了")) for thought in thoughts]
-once = [right for right, n in zip(solved, tries) if n == 1]
-long = [right for right, n in zip(solved, tries) if n > 2]
+once = [right for right, n in zip(solved, tries, strict=True) if n == 1]
+long = [right for right, n in zip(solved, tries, strict=True) if n > 2]
 print(f"worksheets in 1,000 pages: {len(sheets)}")
 print(f"of all of them, right:                 {sum(solved) / len(sheets):.0%}")
 print(f"one attempt:    {len(once) / len(sheets):4.0%} of them, right: {sum(once) / len(once):.0%}")
@@ -90,9 +90,9 @@ print(f"three or more:  {len(long) / len(sheets):4.0%} of them, right: {sum(long
 # %%
 base, tokenizer = minidsk.load("nano-base"), load_tokenizer(find("nano-base"))
 test = recipe.task("test")
-for problem in (test[i] for i in range(3)):
-    reply = complete(base, tokenizer, [problem.prompt], recipe.max_new_tokens)[0]
-    print(problem.prompt + reply, f"\n=> reward {problem.score(reply):.0f}\n")
+for posed in (test[i] for i in range(3)):
+    reply = complete(base, tokenizer, [posed.prompt], recipe.max_new_tokens)[0]
+    print(posed.prompt + reply, f"\n=> reward {posed.score(reply):.0f}\n")
 
 # %%
 HELD_OUT = 128
@@ -166,7 +166,7 @@ print([round(a, 2) for a in by_hand([0, 1, 0, 0])])
 ladder = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 1], [1, 1, 0, 1], [1, 1, 1, 1]], dtype=torch.float64)
 ours = torch.tensor([by_hand(group) for group in ladder.tolist()], dtype=torch.float64)
 theirs = group_advantages(ladder)
-for group, row in zip(ladder.tolist(), theirs.tolist()):
+for group, row in zip(ladder.tolist(), theirs.tolist(), strict=True):
     print([int(r) for r in group], "->", [round(a, 2) for a in row])
 advantage_gap = (ours - theirs).abs().max().item()
 assert advantage_gap < 1e-12
@@ -189,7 +189,8 @@ def silent_at_both_ends(advantages) -> bool:
 
 
 print("package passes:", silent_at_both_ends(group_advantages), "| planted bug passes:", silent_at_both_ends(planted))
-assert silent_at_both_ends(group_advantages) and not silent_at_both_ends(planted)
+assert silent_at_both_ends(group_advantages)
+assert not silent_at_both_ends(planted)
 
 # %% [markdown]
 # ### Answers become log-probabilities
@@ -209,7 +210,7 @@ def logprobs(model, prompt: str, texts: list[str]) -> list[torch.Tensor]:
 
 with torch.no_grad():
     old = logprobs(base, problem.prompt, list(answers.values()))
-for name, logp in zip(answers, old):
+for name, logp in zip(answers, old, strict=True):
     print(f"{name}: {len(logp):3d} tokens, log-probability {float(logp.sum()):6.1f}, the least likely token {logp.min().exp():.2g}")
 
 # %% [markdown]
@@ -259,25 +260,36 @@ def step_on(model, rate: float = 0.05) -> list[torch.Tensor]:
 
 
 new = step_on(copy.deepcopy(base))
-for name, a, then, now in zip(answers, advantages.tolist(), old, new):
+for name, a, then, now in zip(answers, advantages.tolist(), old, new, strict=True):
     print(f"{name}: advantage {a:+.1f}, log-probability {float(then.sum()):6.1f} -> {float(now.sum()):6.1f}")
 assert float((new[1] - old[1]).sum()) > 0
 
 # %% [markdown]
-# **b** became likelier. What exactly was learned? The figure shades each token by how its log-probability moved. Look at the two *no* lines of **b** and at the token behind the first *no*: a line break (try again) gains on `</think>` (give up). A reader who cannot see it: the largest gain of **b** and the largest loss of **a** are printed below the figure.
+# **b** became likelier. But what was learned? **a** and **b** begin with the same words, `3+7+8=10+8=18 no`, and then part: **a** writes `</think>` and gives up, **b** writes a line break and tries again. This fork is the whole story of the page. **c** had left them one word earlier, at its *yes*.
 
 # %%
-moved = [(now - then).tolist() for then, now in zip(old, new)]
+fork = len(tokenizer.encode("<think>3+7+8=10+8=18 no"))
+for name, k, what in (("a", fork, "give up, after no"), ("b", fork, "try again, after no"), ("c", fork - 2, "yes, after 18")):
+    then, now = (rows["abc".index(name)][k].exp().item() for rows in (old, new))
+    print(f"{what:20} probability {then:.2f} -> {now:.2f}")
+again, give_up = (new[i][fork] - old[i][fork] for i in (1, 0))
+assert again > give_up
+
+# %% [markdown]
+# No one told the model *to try again*. It follows from one right answer and the arithmetic of a group. The figure shades every token of the four answers by how that one step moved its log-probability. (If you cannot see it: the strongest movements are printed above it.)
+
+# %%
+moved = [(now - then).tolist() for then, now in zip(old, new, strict=True)]
 pieces = [[tokenizer.decode([i]) for i in tokenizer.encode(text)] + ["<eos>"] for text in answers.values()]
-samples = [
-    {"text": piece, "reward": reward, "shade": shade}
-    for piece, reward, shade in zip(pieces, rewards[0].tolist(), moved)
-]
-for name, piece, shade in zip(answers, pieces, moved):
+for name, piece, shade in zip(answers, pieces, moved, strict=True):
     k = max(range(len(shade)), key=lambda i: abs(shade[i]))
-    print(f"{name}: moved most {shade[k]:+.2f} at {piece[k]!r} after {''.join(piece[max(0, k - 6) : k])!r}")
+    print(f"{name}: moved most at {piece[k]!r} after {''.join(piece[max(0, k - 6) : k])!r}, by {shade[k]:+.2f}")
 
 # %% tags=["widget"]
+samples = [
+    {"text": piece, "reward": reward, "shade": shade}
+    for piece, reward, shade in zip(pieces, rewards[0].tolist(), moved, strict=True)
+]
 Rollouts(problem.prompt, [1], [samples], title="Four answers after one step", shade_label="change of log-probability")
 
 # %% [markdown]
@@ -286,7 +298,7 @@ Rollouts(problem.prompt, [1], [samples], title="Four answers after one step", sh
 # All of R1-Zero is now on the table: sample, reward, compare within groups, step. Here it is once more, with the package's parts. 8 problems a step with 16 answers each; the recorded runs use more of both. `rewarded` is the only thing that we will change later.
 
 # %%
-settings = dataclasses.replace(recipe.zero, prompts=8, steps=10)
+settings = dataclasses.replace(recipe.zero, prompts=8, steps=8)
 train = recipe.task("train")
 
 
@@ -324,7 +336,7 @@ print("tokens", [round(h["tokens"]) for h in control])
 
 # %% tags=["nbval-ignore-output"]
 fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
-for ax, key, label in zip(axes, ("right", "tokens"), ("share right among samples", "tokens an answer")):
+for ax, key, label in zip(axes, ("right", "tokens"), ("share right among samples", "tokens an answer"), strict=True):
     for history, name, colour in ((learned, "true reward", "#2a747b"), (control, "shuffled reward", "#b8631a")):
         _ = ax.plot(range(1, len(history) + 1), [h[key] for h in history], marker=".", color=colour, label=name)
     _ = ax.set(xlabel="step", ylabel=label, ylim=(0, None))
@@ -332,17 +344,21 @@ _ = axes[0].legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Ten steps on small groups are a noisy beginning, not a result. For a result we let both solve held-out problems.
+# Eight steps of few samples are a noisy beginning, not a result; run them twice with other seeds and the curve looks different. But the two lines part, and that is what the control is for.
 
 # %%
+ends = [sum(h["right"] for h in history[-3:]) / 3 for history in (learned, control)]
+assert ends[0] > ends[1]
+print("share right in the last three steps: true reward ahead of shuffled reward:", ends[0] > ends[1])
+
+# %% tags=["nbval-ignore-output"]
 early = evaluate(learner, tokenizer, test, HELD_OUT, recipe.max_new_tokens)
-assert early.accuracy > before.accuracy
-print("better than the base on held-out problems after ten steps:", early.accuracy > before.accuracy)
+print(f"greedy, on {HELD_OUT} held-out problems: {before.accuracy:.1%} before, {early.accuracy:.1%} after eight steps")
 
 # %% [markdown]
 # ## The whole climb, recorded
 #
-# `minidsk reason` does all of it: pretraining from random weights, reward alone (R1-Zero), a cold start on R1-Zero's own readable thoughts, and reward again (R1). The preset *small* has been run on one GPU, *nano* on two CPU cores, both with three seeds. The commands stand here as they were given; `results/` has every file. (In Colab there is no `results/`: these cells then print nothing. The pictures are in the online book.)
+# `minidsk reason` does all of it: pretraining from random weights, reward alone (R1-Zero), a cold start on R1-Zero's own readable thoughts, and reward again (R1). The preset *small* is for one GPU, *nano* for two CPU cores. The recorded commands stand here as they were given; `results/` has every file. (In Colab there is no `results/`: these cells then print nothing. Their outputs are in the online book.)
 
 # %%
 RESULTS = Path(minidsk.__file__).parents[1] / "results"
@@ -350,10 +366,11 @@ runs = {}
 for preset in ("small", "nano"):
     folders = sorted((RESULTS / f"reason_{preset}").glob("seed*"))
     runs[preset] = [{stage.name: stage for stage in read_stages(folder)} for folder in folders]
-    for record in (RESULTS / f"reason_{preset}").glob("run.json"):
+    for record in sorted((RESULTS / f"reason_{preset}").rglob("run.json")):
         about = json.loads(record.read_text())
         where = ", ".join(about["machine"]["gpus"]) or f"{about['machine']['cores']} cores, {about['machine']['processor']}"
         print(f"{preset}: {about['command']}\n  commit {about['commit'][:10]}, {where}, seeds {about['seeds']}")
+        print(f"  {about.get('note', 'ran to its end')}")
 
 # %%
 for preset, seeds in runs.items():
@@ -361,7 +378,15 @@ for preset, seeds in runs.items():
         print(f"{preset}, seed 0 of {len(seeds)}\n{table([stage.row for stage in seeds[0].values()])}\n")
 
 # %% [markdown]
-# One seed proves little. Three seeds give a mean and an interval (Student's $t$, 95 %; with three values it is wide, and it should be).
+# How small are these models?
+
+# %%
+for preset in PRESETS.values():
+    million = sum(weight.numel() for weight in minidsk.MiniDeepSeek(preset().pretrain.model).parameters()) / 1e6
+    print(f"{preset().name}: {million:.2g} million parameters, {671e3 / million:,.0f} times fewer than DeepSeek-V3's 671 billion")
+
+# %% [markdown]
+# One seed proves little. The interval in the table says how far another set of *problems* might lead; only other *seeds* say how far another run might. Where there are several, here are their mean and its 95 % interval (Student's $t$; with three values it is wide, as it should be). Where there is one seed, there is no ±.
 
 # %%
 def mean_and_half(values: list[float]) -> tuple[float, float]:
@@ -375,9 +400,23 @@ def mean_and_half(values: list[float]) -> tuple[float, float]:
 for preset, seeds in runs.items():
     for name in ("base", "zero", "cold", "r1") if seeds else ():
         rows = [seed[name].row for seed in seeds if name in seed]
+        if not rows:
+            continue
         mean, half = mean_and_half([row["accuracy"] for row in rows])
         thought = sum(row["thought"] for row in rows) / len(rows)
-        print(f"{preset:5} {name:4} accuracy {mean:.1%} ± {half:.1%} over {len(rows)} seeds, thoughts of {thought:.0f} characters")
+        spread = f" ± {half:.1%} over {len(rows)} seeds" if half else ""
+        print(f"{preset:5} {name:4} accuracy {mean:.1%}{spread}, thoughts of {thought:.0f} characters")
+
+# %% [markdown]
+# What reward alone added, seed by seed: the same problems, the same weights before and after.
+
+# %%
+gains = {}
+for preset, seeds in runs.items():
+    gains[preset] = [100 * (seed["zero"].row["accuracy"] - seed["base"].row["accuracy"]) for seed in seeds]
+    if seeds:
+        mean, half = mean_and_half(gains[preset])
+        print(f"{preset:5} gain in points {[round(gain, 1) for gain in gains[preset]]}", f"± {half:.1f}" if half else "")
 
 # %% [markdown]
 # ### The curves
@@ -387,12 +426,12 @@ for preset, seeds in runs.items():
 # %% tags=["figure"]
 panels = {"accuracy": "share right", "length": "tokens an answer", "entropy": "entropy, nats", "groups_with_signal": "groups with signal"}
 fig, axes = plt.subplots(2, 2, figsize=(8, 5), layout="constrained")
-for ax, (metric, label) in zip(axes.flat, panels.items()):
-    for (preset, seeds), colour in zip(runs.items(), ("#2a747b", "#b8631a")):
+for ax, (metric, label) in zip(axes.flat, panels.items(), strict=True):
+    for (preset, seeds), colour in zip(runs.items(), ("#2a747b", "#b8631a"), strict=True):
         lines = [[line.get(metric, float("nan")) for line in seed["zero"].metrics] for seed in seeds]
         steps = range(1, 1 + min(map(len, lines), default=0))
-        centre, half = zip(*[mean_and_half([line[k - 1] for line in lines]) for k in steps]) if steps else ((), ())
-        low, high = [[max(c + sign * h, 0) for c, h in zip(centre, half)] for sign in (-1, 1)]
+        centre, half = zip(*[mean_and_half([line[k - 1] for line in lines]) for k in steps], strict=True) if steps else ((), ())
+        low, high = [[max(c + sign * h, 0) for c, h in zip(centre, half, strict=True)] for sign in (-1, 1)]
         _ = ax.plot(steps, centre, color=colour, label=preset)
         _ = ax.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
     top = 1.02 if metric in ("accuracy", "groups_with_signal") else None
@@ -409,32 +448,95 @@ for preset, seeds in runs.items():
         print(f"{preset:5} step {k:3d}", *(f"{metric} {value:.3g}" for metric, value in means.items()), sep="  ")
 
 # %% [markdown]
+# ::::{admonition} Two baselines
+# :class: note
+# The first point of the first curve, sampled at temperature 1, lies far above the base's greedy accuracy in the table. Both are right. Greedy decoding takes the likelier road at every fork, and after a first *no* the likelier road is to give up. Sampling takes the other road now and then. So of the gain in the table, a part is *reached by sampling alone*; the rest is what reward added beyond it. We report both, and so should whoever reports one.
+# ::::
+#
+# ### How many attempts?
+
+# %%
+def attempts(stage) -> torch.Tensor:
+    """Lines of each recorded thought."""
+    return torch.tensor([reply["reply"].partition("</think>")[0].count("\n") + 1 for reply in stage.replies])
+
+
+for preset, seeds in runs.items():
+    for stage in seeds[0].values() if seeds else ():
+        n = attempts(stage).double()
+        print(f"{preset:5} {stage.title:10} attempts: one in {(n == 1).double().mean():.0%} of thoughts, median {n.median():.0f}, most {n.max():.0f}")
+
+# %%
+fig, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
+for seed in runs["small"][:1]:
+    for name, colour in (("base", "#b8631a"), ("zero", "#2a747b")):
+        counts = torch.bincount(attempts(seed[name]), minlength=31)[1:]
+        _ = ax.bar(range(1, len(counts) + 1), counts, color=colour, alpha=0.7, label=seed[name].title)
+_ = ax.set(xlabel="attempts in a thought (small, greedy)", ylabel="problems (log)", yscale="symlog")
+_ = ax.legend(frameon=False) if runs["small"] else None
+plt.show()
+
+# %% [markdown]
+# And where does R1-Zero still fail?
+
+# %%
+for seed in runs["small"][:1]:
+    wrong = [reply for reply in seed["zero"].replies if reply["score"] < 1]
+    unfinished = sum("</answer>" not in reply["reply"] for reply in wrong)
+    print(f"wrong: {len(wrong)} of {len(seed['zero'].replies)}; of these, {unfinished} ran out of tokens before they answered")
+
+# %% [markdown]
+# Nearly all of what is left is a thought cut off by its limit, still searching.
+#
 # ### A thought before and after
 #
-# The same held-out problem, answered by the base, by R1-Zero and by R1 of the recorded *small* run.
+# One held-out problem, answered by the base and by R1-Zero of the recorded *small* run.
 
 # %%
 for seed in runs["small"][:1]:
     number = telling(list(seed.values()))[0]
     print(seed["base"].replies[number]["prompt"].strip())
-    for name in ("base", "zero", "r1"):
+    for name in ("base", "zero"):
         reply = seed[name].replies[number]
         print(f"--- {seed[name].title}: reward {reply['score']:.0f}\n{reply['reply']}")
+
+# %% [markdown]
+# Look closely, and be sober about it. This is no flash of insight. It goes through the ways in a fixed order, works each out, compares, and stops when it is right: the habit of the web's persistent authors. Nobody asked for it. It is what pays.
 
 # %% [markdown]
 # And live: `nano-zero`, which was `nano-base` before reward, answers the problems that you saw the base fail or solve above, now under your eyes.
 
 # %%
 zero = minidsk.load("nano-zero")
-for problem in (test[i] for i in range(3)):
-    reply = complete(zero, tokenizer, [problem.prompt], recipe.max_new_tokens)[0]
-    print(problem.prompt + reply, f"\n=> reward {problem.score(reply):.0f}\n")
+for posed in (test[i] for i in range(3)):
+    reply = complete(zero, tokenizer, [posed.prompt], recipe.max_new_tokens)[0]
+    print(posed.prompt + reply, f"\n=> reward {posed.score(reply):.0f}\n")
 
 # %%
 after = evaluate(zero, tokenizer, test, HELD_OUT, recipe.max_new_tokens)
 for name, result in (("nano-base", before), ("nano-zero", after)):
     print(f"{name}: {result.accuracy:.1%} ({result.low:.1%} to {result.high:.1%}), thoughts of {result.thought:.0f} characters")
 after_reward.reveal(after.accuracy)
+
+# %% [markdown]
+# And the fork? After `3+7+8=10+8=18 no`, what does each model want to do?
+
+# %%
+stem = torch.tensor([[tokenizer.bos_id, *tokenizer.encode(problem.prompt + "<think>3+7+8=10+8=18 no")]])
+for name, model in (("nano-base", base), ("nano-zero", zero)):
+    with torch.no_grad():
+        p = model(stem).logits[0, -1].softmax(-1)
+    print(f"{name}: try again {p[tokenizer.encode(chr(10))[0]]:.2f}, give up {p[tokenizer.encode('</think>')[0]]:.2f}")
+
+# %% [markdown]
+# One problem, six samples from each of three models: before reward, after the eight steps of this page, and after the recorded run. Move the slider, and watch the thoughts.
+
+# %% tags=["nbval-ignore-output"]
+frames = []
+for model in (base, learner, zero):
+    some = rollout(model, tokenizer, [test[0]], 6, recipe.max_new_tokens, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(0))
+    frames.append([{"text": text, "reward": reward} for text, reward in zip(some.texts, some.rewards[0].tolist(), strict=True)])
+Rollouts(test[0].prompt, [0, settings.steps, recipe.zero.steps], frames, title="One problem, while reward works")
 
 # %% [markdown]
 # ### Was it there before?
@@ -449,7 +551,7 @@ low, high = wilson(ever, len(posed))
 print(f"base, one sample: {once:.0%} right; any of 16 samples: {ever:.0%} ({low:.0%} to {high:.0%}), {len(posed)} problems")
 
 # %% [markdown]
-# Reward did not put arithmetic into the model, nor the habit of trying again: both were on the web. It made the rare habit the usual one. Whether reward can do more than that is disputed for large models too {cite}`yue2025limit`.
+# Reward did not put arithmetic into the model, nor the habit of trying again: both were on the web. It turned the rare habit into the usual one. Whether reward can do more than that is disputed for large models too {cite}`yue2025limit`.
 #
 # ## What DeepSeek did
 #
@@ -457,9 +559,9 @@ print(f"base, one sample: {once:.0%} right; any of 16 samples: {ever:.0%} ({low:
 #
 # $$ J(\theta) = \mathbb{E}\left[ \frac1G \sum_{i=1}^{G} \left( \min\left( r_i A_i,\ \operatorname{clip}(r_i, 1 - \varepsilon, 1 + \varepsilon)\, A_i \right) - \beta\, \mathbb{D}_{KL} \right) \right], \quad r_i = \frac{\pi_\theta(o_i \mid q)}{\pi_{\theta_{old}}(o_i \mid q)} $$
 #
-# They report that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that the thoughts became longer as training went on, by themselves. Readability was poor and languages were mixed, hence R1: a cold start on a few thousand readable thoughts, reward for one language, then more of both.
+# They report that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that the thoughts became longer as training went on, by themselves. Readability was poor and languages were mixed. Hence R1: a cold start on thousands of readable thoughts, reward with a bonus for keeping to one language, then another round of both.
 #
-# That is their report. Ours, apart from it: the same loop, with our own rewards and a task that a child can check. Our model is five orders of magnitude smaller and knows nothing but worksheets. What we see in our curves says nothing about AIME. That the *method* carries over is their evidence, not ours.
+# That is their report. What we saw stands above, and apart: the same loop, without the $\beta$ term, and without a reward for the form, which our base keeps anyway. Our models are more than 100,000 times smaller and know nothing but worksheets; our curves say nothing about AIME. That the method carries over to large models is their evidence, not ours.
 #
 # ## What went wrong
 #
@@ -510,10 +612,10 @@ check("grpo.advantages", solution)
 # ```{solution-end}
 # ```
 #
-# ```{exercise} Two right answers, of two lengths
+# ```{exercise} Two answers of two lengths
 # :label: ex-21-lengths
 #
-# *10 minutes.* Answers of 4 and 8 tokens, advantages $+1$ and $-1$, all ratios 1. What is the loss averaged within answers and then over them? Over all tokens? Which of the two pulls harder at a token of the long answer?
+# *10 minutes.* A right answer of 4 tokens and a wrong one of 8, advantages $+1$ and $-1$, all ratios 1. What is the loss averaged within answers and then over them? Over all tokens? Which of the two ways pulls harder at a token of the long answer?
 #
 # **Hint.** Write down what each single token is divided by.
 # ```
@@ -527,7 +629,7 @@ check("grpo.advantages", solution)
 # ```{exercise} A lazier web
 # :label: ex-21-lazy
 #
-# *30 minutes, most of it waiting.* Take the persistent authors away (`--pretrain.web.persistent 0`) and run `minidsk reason --out runs/lazy` with it. Say first: what will the base score, how long will R1-Zero's thoughts become, and why?
+# *30 minutes, most of it waiting.* Take the persistent authors away: `minidsk reason --pretrain.web.persistent 0 --out runs/lazy`. Say first: what will the base score, how long will R1-Zero's thoughts become, and why?
 #
 # **Hint.** What is the longest thought on any page of that web? What does a group of 16 samples contain?
 # ```
@@ -557,11 +659,23 @@ def one_right(advantages) -> None:
 zoo("grpo.advantages", [ladder_ends, one_right])
 
 # %% [markdown]
+# ## The answer, in numbers
+
+# %%
+for preset, seeds in runs.items():
+    for seed in seeds[:1]:
+        first, last = seed["base"].row, seed["zero"].row
+        for name, row in (("base", first), ("R1-Zero", last)):
+            print(f"{preset:5} {name:8} {row['accuracy']:.1%} ({row['low']:.1%} to {row['high']:.1%}) of {row['problems']} held-out problems")
+        print(f"{preset:5} from random weights to R1-Zero: {first['seconds'] + last['seconds']:.0f} seconds of training, {first['flops'] + last['flops']:.1e} operations")
+        print(f"{preset:5} of these operations, learning from reward: {last['flops'] / (first['flops'] + last['flops']):.0%}")
+
+# %% [markdown]
 # ## Receipt
 
 # %% tags=["receipt"]
 spread = {
-    f"{preset}, {name}: accuracy": [seed[name].row["accuracy"] for seed in seeds]
+    f"recorded, {preset} {name}: accuracy": [seed[name].row["accuracy"] for seed in seeds]
     for preset, seeds in runs.items()
     for name in ("base", "zero")
     if seeds
@@ -571,7 +685,7 @@ receipt(spread=spread, differences={"advantages by hand": advantage_gap, "loss b
 # %% [markdown]
 # ## Summary
 #
-# Can random weights become a verified reasoner on one GPU, and what does reward alone add? The table above answers it.
+# Can random weights become a verified reasoner on one GPU? Yes: 209 seconds of training on an H200 took them to 92.8% of held-out problems, each answer checked by a verifier. What did reward alone add? It found a base that solves 7.6% greedily and 35 % when it is sampled, and that gives up after its first attempt; 43 seconds and 4 % of the operations later it tries until it is right. It invented nothing. It found the best habit on the web, and made it the model's own. That is one seed, and the interval in the table is over problems.
 #
 # - I can now carry four answers by hand through rewards, advantages, log-probabilities and a loss to one step of learning.
 # - I can now say which groups teach nothing, and why a policy-gradient loss is not a loss.

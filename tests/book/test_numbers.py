@@ -1,0 +1,90 @@
+"""Numbers about the recorded runs on the first pages are those in results/; so is the picture."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "results"
+
+spec = importlib.util.spec_from_file_location("reason_summary", ROOT / "tools" / "experiments" / "reason_summary.py")
+summary = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(summary)
+
+
+def stage(folder, name, accuracy, steps=0):
+    """An evaluated stage in a run folder."""
+    folder = folder / name
+    folder.mkdir(parents=True)
+    row = {"stage": name, "problems": 512, "accuracy": accuracy, "low": accuracy - 0.03, "high": accuracy + 0.03,
+           "well_formed": 1.0, "thought": 40.0, "one_language": 1.0, "seconds": 50.0, "flops": 1e12}  # fmt: skip
+    (folder / "evaluation.json").write_text(json.dumps({"row": row, "replies": []}))
+    (folder / "config.json").write_text(json.dumps({"minidsk": {"settings": {}}}))
+    lines = [{"step": k + 1, "accuracy": accuracy * (k + 1) / steps, "length": 30 + k} for k in range(steps)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """Two seeds of one preset, with accuracies that are easy to check by hand."""
+    for seed, (base, zero) in enumerate([(0.20, 0.80), (0.22, 0.90)]):
+        stage(tmp_path / "reason_nano" / f"seed{seed}", "base", base)
+        stage(tmp_path / "reason_nano" / f"seed{seed}", "zero", zero, steps=5)
+    (tmp_path / "reason_nano" / "run.json").write_text(json.dumps({"machine": {"cores": 2, "gpus": []}}))
+    return tmp_path
+
+
+def test_the_sentence_says_what_was_measured(recorded):
+    said = summary.sentence(summary.read(recorded), recorded, "nano")
+    # Means 0.21 and 0.85; Student's t for two values is 12.706, so 0.21 ± 12.706 * 0.01.
+    assert "On 2 CPU cores" in said
+    assert "from 21.0% (8.3% to 33.7%) to 85.0% (21.5% to 100.0%) of 512 held-out problems" in said
+    assert "a gain of 64 points, 100 s after random weights" in said
+    assert "the base solves 17%" in said  # what R1-Zero's first step samples: the mean of 0.80 / 5 and 0.90 / 5
+
+
+def test_one_seed_has_the_interval_of_its_problems(recorded):
+    [seed] = summary.read(recorded)["nano"][:1]
+    assert summary.accuracy([seed["zero"]]) == "80.0% (77.0% to 83.0%)"
+
+
+def test_the_same_results_give_the_same_bytes_and_others_do_not(recorded):
+    runs = summary.read(recorded)
+    picture, text = summary.draw(runs), summary.block(runs, recorded, "x.svg")
+    assert summary.draw(summary.read(recorded)) == picture
+    path = recorded / "reason_nano" / "seed1" / "zero" / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"length": 30', '"length": 31'))
+    assert summary.draw(summary.read(recorded)) != picture
+    path = recorded / "reason_nano" / "seed1" / "zero" / "evaluation.json"
+    path.write_text(path.read_text().replace("0.9,", "0.89,"))
+    assert summary.block(summary.read(recorded), recorded, "x.svg") != text
+
+
+def test_a_page_without_its_marks_is_refused():
+    with pytest.raises(ValueError, match="one"):
+        summary.replace("a page", "numbers")
+
+
+@pytest.mark.parametrize("path", summary.PAGES, ids=str)
+def test_the_page_quotes_the_results(path):
+    page = (ROOT / path).read_text(encoding="utf-8")
+    assert page == summary.replace(page, summary.block(summary.read(RESULTS), RESULTS, summary.PAGES[path]))
+    assert (ROOT / path.parent / summary.PAGES[path]).exists()
+
+
+def test_the_picture_was_drawn_from_the_results():
+    picture = (ROOT / summary.PICTURE).read_text(encoding="utf-8")
+    assert summary.digest(summary.read(RESULTS)) in picture
+
+
+def test_the_summary_of_the_capstone_quotes_the_results():
+    text = (ROOT / "notebooks" / "21_capstone.py").read_text(encoding="utf-8").partition("# ## Summary")[2]
+    seeds = summary.read(RESULTS)["small"]
+    base, zero = summary.of(seeds, "base"), summary.of(seeds, "zero")
+    for stages in (base, zero):
+        assert summary.accuracy(stages).split()[0] in text
+    assert f"{summary.seconds(seeds, ('base', 'zero')):.0f} seconds" in text
+    assert f"{100 * base[0].row['accuracy']:.1f}%" in text
+    assert f"{100 * zero[0].metrics[0]['accuracy']:.0f} % when it is sampled" in text

@@ -1,0 +1,189 @@
+"""The recorded runs of `minidsk reason` in one picture and one table.
+
+    python tools/experiments/reason_summary.py
+
+Reads results/reason_*/seed*/, draws book/_static/learning_curve.svg, and writes picture, table and a sentence between
+the two marks in README.md and book/intro.md; prints them too. The same results give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import re
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from minidsk.report.stages import Stage, read_stages
+
+ROOT = Path(__file__).resolve().parents[2]
+PICTURE = Path("book/_static/learning_curve.svg")
+PAGES = {Path("README.md"): "book/_static/learning_curve.svg", Path("book/intro.md"): "_static/learning_curve.svg"}
+BEGIN, END = "<!-- written by tools/experiments/reason_summary.py -->", "<!-- until here -->"
+COLOURS = {"small": "#2f9099", "nano": "#cf7a2c"}
+INK = "#858b8c"  # legible on white and on black
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t, two-sided, by the number of seeds
+
+Seeds = list[dict[str, Stage]]
+
+
+def read(results: Path) -> dict[str, Seeds]:
+    """The stages of every seed, by preset; the presets in the order of `COLOURS`."""
+    runs = {}
+    for preset in COLOURS:
+        folders = sorted((results / f"reason_{preset}").glob("seed*"))
+        runs[preset] = [{stage.name: stage for stage in read_stages(folder)} for folder in folders]
+    return {preset: seeds for preset, seeds in runs.items() if seeds}
+
+
+def machine(results: Path, preset: str) -> str:
+    """What the run was recorded on, in a few words."""
+    record = min((results / f"reason_{preset}").rglob("run.json"))
+    facts = json.loads(record.read_text(encoding="utf-8"))["machine"]
+    gpus = facts.get("gpus") or []
+    return f"one {gpus[0]}" if gpus else f"{facts['cores']} CPU cores"
+
+
+def spread(values: list[float]) -> tuple[float, float, float]:
+    """Mean, and the ends of its 95 % interval (Student's t), kept within 0 and 1."""
+    mean = statistics.fmean(values)
+    half = T_95[len(values)] * statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return mean, max(mean - half, 0.0), min(mean + half, 1.0)
+
+
+def accuracy(stages: list[Stage]) -> str:
+    """Accuracy with its interval: over seeds, or over problems (Wilson) where there is one seed."""
+    mean, low, high = spread([stage.row["accuracy"] for stage in stages])
+    if len(stages) == 1:
+        low, high = stages[0].row["low"], stages[0].row["high"]
+    return f"{mean:.1%} ({low:.1%} to {high:.1%})"
+
+
+def of(seeds: Seeds, name: str) -> list[Stage]:
+    """One stage of all seeds that have it."""
+    return [seed[name] for seed in seeds if name in seed]
+
+
+def average(stages: list[Stage], figure: str) -> float:
+    """The mean of one figure over seeds."""
+    return statistics.fmean(stage.row[figure] for stage in stages)
+
+
+def seconds(seeds: Seeds, names: tuple[str, ...]) -> float:
+    """What these stages take together, on average."""
+    return sum(average(of(seeds, name), "seconds") for name in names)
+
+
+def table(runs: dict[str, Seeds], results: Path) -> str:
+    """One row a preset, as Markdown."""
+    lines = [
+        "| preset | machine | base | reward alone (R1-Zero) | R1 | thought, base and R1-Zero | training |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for preset, seeds in runs.items():
+        base, zero, r1 = (of(seeds, name) for name in ("base", "zero", "r1"))
+        cells = [
+            preset, machine(results, preset), accuracy(base), accuracy(zero), accuracy(r1) if r1 else "not evaluated",
+            f"{average(base, 'thought'):.0f} and {average(zero, 'thought'):.0f} characters",
+            f"{seconds(seeds, ('base', 'zero', 'cold', 'r1') if r1 else ('base', 'zero')):.0f} s",
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def sentence(runs: dict[str, Seeds], results: Path, preset: str) -> str:
+    """What happened, in a sentence, and the other baseline."""
+    seeds = runs[preset]
+    base, zero = of(seeds, "base"), of(seeds, "zero")
+    gain = [after.row["accuracy"] - before.row["accuracy"] for before, after in zip(base, zero, strict=True)]
+    return (
+        f"On {machine(results, preset)}, reward alone took the base model from {accuracy(base)} to {accuracy(zero)} of "
+        f"{base[0].row['problems']} held-out problems, a gain of {100 * statistics.fmean(gain):.0f} points, "
+        f"{seconds(seeds, ('base', 'zero')):.0f} s after random weights. Sampled instead of greedy, the base solves "
+        f"{statistics.fmean(stage.metrics[0]['accuracy'] for stage in zero):.0%}."
+    )
+
+
+def digest(runs: dict[str, Seeds]) -> str:
+    """Which numbers a picture shows: it stands in the picture, whose bytes also depend on matplotlib's version."""
+    shown = {
+        preset: [[[line["accuracy"], line["length"]] for line in stage.metrics] for stage in of(seeds, "zero")]
+        for preset, seeds in runs.items()
+    }
+    return "drawn from " + hashlib.blake2b(json.dumps(shown).encode(), digest_size=8).hexdigest()
+
+
+def draw(runs: dict[str, Seeds]) -> str:
+    """Right answers and length of answers over the steps of R1-Zero: thin lines are seeds, thick ones their mean."""
+    style: Any = {
+        "svg.fonttype": "none", "svg.hashsalt": "learning curve", "font.family": "sans-serif", "font.size": 11,
+        "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
+        "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+    }  # fmt: skip
+    with rc_context(style):
+        figure = Figure(figsize=(8, 3), layout="constrained")
+        panels = figure.subplots(1, 2)
+        labels = (("accuracy", "share of right answers"), ("length", "tokens an answer"))
+        for axes, (metric, label) in zip(panels, labels, strict=True):
+            for preset, seeds in runs.items():
+                lines = [[line[metric] for line in stage.metrics] for stage in of(seeds, "zero")]
+                for line in lines:
+                    axes.plot(range(1, len(line) + 1), line, color=COLOURS[preset], linewidth=0.7, alpha=0.5)
+                mean = [statistics.fmean(values) for values in zip(*lines, strict=False)]
+                axes.plot(range(1, len(mean) + 1), mean, color=COLOURS[preset], linewidth=2.2, label=preset)
+            axes.set(xlabel="step of reward alone", ylabel=label, ylim=(0, 1.02 if metric == "accuracy" else None))
+        panels[0].legend(loc="lower right")
+        file = io.StringIO()
+        about = {"Date": None, "Creator": None, "Description": digest(runs)}
+        figure.savefig(file, format="svg", transparent=True, metadata=about)
+    return re.sub(r"[ \t]+$", "", file.getvalue(), flags=re.MULTILINE)
+
+
+def block(runs: dict[str, Seeds], results: Path, picture: str) -> str:
+    """What stands between the marks on a page."""
+    ends = []
+    for preset, seeds in runs.items():
+        lines = [stage.metrics for stage in of(seeds, "zero")]
+        first, last = (statistics.fmean(line[k]["accuracy"] for line in lines) for k in (0, -1))
+        ends.append(f"{preset} {first:.0%} to {last:.0%}")
+    counts = ", ".join(f"{preset} {len(seeds)}" for preset, seeds in runs.items())
+    alternative = f"Right answers and length of answers over the steps of reward alone: {'; '.join(ends)} right."
+    note = (
+        f"The table: greedy answers to held-out problems. Seeds: {counts}. The 95 % intervals are over seeds "
+        "(Student's t), or over problems (Wilson) where there is one seed. The picture: answers sampled while learning."
+    )
+    said = "\n".join(sentence(runs, results, preset) for preset in runs)
+    return f"![{alternative}]({picture})\n\n{said}\n\n{table(runs, results)}\n\n{note}"
+
+
+def replace(page: str, text: str) -> str:
+    """The page with `text` between its marks. Raises `ValueError` where it has not exactly one pair of them."""
+    if page.count(BEGIN) != 1 or page.count(END) != 1:
+        raise ValueError(f"the page needs one {BEGIN} and one {END}")
+    head, _, rest = page.partition(BEGIN)
+    return f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}"
+
+
+def main() -> int:
+    results = ROOT / "results"
+    runs = read(results)
+    if not runs:
+        print("no recorded run under results/reason_*; record one with tools/record.py first", file=sys.stderr)
+        return 2
+    (ROOT / PICTURE).write_text(draw(runs), encoding="utf-8")
+    for path, picture in PAGES.items():
+        page = ROOT / path
+        page.write_text(replace(page.read_text(encoding="utf-8"), block(runs, results, picture)), encoding="utf-8")
+    print(block(runs, results, str(PICTURE)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
