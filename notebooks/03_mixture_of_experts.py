@@ -476,7 +476,7 @@ for name, of in runs.items():
     print(f"{name:16} MaxVio in each quarter of the run:", [round(v, 1) for v in over_time])
 
 # %% [markdown]
-# Read the last column twice. Both remedies mend the load completely, and the intervals of the loss hold zero: **in this
+# Read the last column twice. Both remedies put every expert to work, and the intervals of the loss hold zero: **in this
 # run we cannot show that idle experts cost any loss at all.** The model is so small and so briefly trained that a few
 # experts are enough for what it learns.
 #
@@ -573,8 +573,9 @@ middle, half = interval([a["loss"] - b["loss"] for a, b in zip(runs["dense"], ru
 print(f"dense {mean(run['loss'] for run in runs['dense']):.3f}; dense minus mixture with bias: {middle:+.3f} ± {half:.3f}")
 
 # %% [markdown]
-# Twice the weights, the same price, and no gain that we could show. In this short run the extra weights have hardly been
-# visited: each expert sees an eighth of the tokens. Whether a longer run changes that is a question for a GPU, below.
+# Twice the weights, the same price, and no gain: if anything the dense model is the better one here, and the interval only
+# just holds zero. In this short run the extra weights have hardly been visited: each expert sees an eighth of the tokens.
+# Whether a longer run changes that is a question for a GPU, below.
 #
 # ## Finer and shared, trained
 #
@@ -791,7 +792,7 @@ print(f"{v3.num_hidden_layers - v3.first_k_dense_replace} mixture layers, {v3.n_
 # ## What went wrong, or did not help
 #
 # **V3's own speed failed here.** A bias that moves by 0.001 a step can reach 0.3 in 300 steps, and that is not enough to turn
-# a collapsed router round; *both*, with V3's two constants, hardly did better. V3 had hundreds of thousands of steps.
+# a collapsed router round; *both*, with V3's two constants, did only a little better. V3 had hundreds of thousands of steps.
 # Constants travel badly: what matters is speed times steps. And 0.1 overshoots, step after step. The failed runs:
 
 # %%
@@ -813,7 +814,7 @@ if record:
 # - Balancing, if all you want is the loss. It pays as soon as experts live on several devices.
 # - The mixture itself. At equal FLOPs we could not show a lower loss, on a CPU or on a GPU, and it runs slower.
 # - More weights as such. The *dense* model with as many weights as the mixture costs five times the FLOPs and was not
-#   better after 300 steps either. This web is small and the runs are short; there is little that more weights could hold.
+#   better after 300 steps either. The web is small and the runs are short: little that more weights could hold.
 # - Finer experts and a shared one: no difference that three seeds could show.
 # - Group limits: on one device they only take choices away. We did not train with them on the GPU.
 #
