@@ -67,7 +67,7 @@ for wanted in (1, 2, 6):
     print(sheets[tries.index(wanted)], end="\n\n")
 
 # %% [markdown]
-# Each line of a thought is one attempt, worked out step by step, with a verdict. The tags `<think>` and `<answer>` are single tokens; the rest is read character by character. Most authors stop at the first or second attempt, whatever its verdict. A few go on until they read *yes*.
+# Each line of a thought is one attempt, worked out step by step; behind the question mark stands what was wanted, then a verdict. The tags `<think>` and `<answer>` are single tokens; the rest is read character by character. Most authors stop at the first or second attempt, whatever its verdict. A few go on until they read *yes*.
 #
 # How good would a model be that imitated these authors perfectly?
 
@@ -103,7 +103,7 @@ print(f"one thought and one answer: {before.well_formed:.0%}; a thought has {bef
 # %% [markdown]
 # The form is perfect, the sums mostly right, the answer mostly wrong. The model does not look for an answer. It writes what a typical page would hold.
 #
-# Before you run on, guess. We now train it by reward alone: no worked example, 60 steps. What share of the same problems will it solve? Replace `None` by a number between 0 and 1; the tally stays on your machine.
+# Before you run on, guess. We now train it by reward alone: no worked example, a few dozen steps. What share of the same problems will it solve? Replace `None` by a number between 0 and 1; the tally stays on your machine.
 
 # %% tags=["prediction"]
 guess = None
@@ -125,10 +125,10 @@ after_reward
 # %%
 problem = CountdownProblem("Make 4 from 3 7 8.\n", (3, 7, 8), 4, "8-(7-3)", "+-")
 answers = {
-    "a": "<think>3+7+8=10+8=18 no</think><answer>3+7+8</answer>",
-    "b": "<think>3+7+8=10+8=18 no\n3+7-8=10-8=2 no\n8-(7-3)=8-4=4 yes</think><answer>8-(7-3)</answer>",
-    "c": "<think>3+7+8=10+8=18 yes</think><answer>3+7+8</answer>",
-    "d": "<think>8-(7-3)=8-4=4 yes</think><answer>8-(7-3)=4</answer>",
+    "a": "<think>3+7+8=10+8=18?4 no</think><answer>3+7+8</answer>",
+    "b": "<think>3+7+8=10+8=18?4 no\n3+7-8=10-8=2?4 no\n8-(7-3)=8-4=4?4 yes</think><answer>8-(7-3)</answer>",
+    "c": "<think>3+7+8=10+8=18?4 yes</think><answer>3+7+8</answer>",
+    "d": "<think>8-(7-3)=8-4=4?4 yes</think><answer>8-(7-3)=4</answer>",
 }
 rewards = torch.tensor([[problem.score(text) for text in answers.values()]], dtype=torch.float64)
 print("rewards", rewards.tolist()[0])
@@ -265,11 +265,11 @@ for name, a, then, now in zip(answers, advantages.tolist(), old, new, strict=Tru
 assert float((new[1] - old[1]).sum()) > 0
 
 # %% [markdown]
-# **b** became likelier. But what was learned? **a** and **b** begin with the same words, `3+7+8=10+8=18 no`, and then part: **a** writes `</think>` and gives up, **b** writes a line break and tries again. This fork is the whole story of the page. **c** had left them one word earlier, at its *yes*.
+# **b** became likelier. But what was learned? **a** and **b** begin with the same words, `3+7+8=10+8=18?4 no`, and then part: **a** writes `</think>` and gives up, **b** writes a line break and tries again. This fork is the whole story of the page. **c** had left them one word earlier, at its *yes*.
 
 # %%
-fork = len(tokenizer.encode("<think>3+7+8=10+8=18 no"))
-for name, k, what in (("a", fork, "give up, after no"), ("b", fork, "try again, after no"), ("c", fork - 2, "yes, after 18")):
+fork = len(tokenizer.encode("<think>3+7+8=10+8=18?4 no"))
+for name, k, what in (("a", fork, "give up, after no"), ("b", fork, "try again, after no"), ("c", fork - 2, "yes, after 18?4")):
     then, now = (rows["abc".index(name)][k].exp().item() for rows in (old, new))
     print(f"{what:20} probability {then:.2f} -> {now:.2f}")
 again, give_up = (new[i][fork] - old[i][fork] for i in (1, 0))
@@ -519,10 +519,10 @@ for name, result in (("nano-base", before), ("nano-zero", after)):
 after_reward.reveal(after.accuracy)
 
 # %% [markdown]
-# And the fork? After `3+7+8=10+8=18 no`, what does each model want to do?
+# And the fork? After `3+7+8=10+8=18?4 no`, what does each model want to do?
 
 # %%
-stem = torch.tensor([[tokenizer.bos_id, *tokenizer.encode(problem.prompt + "<think>3+7+8=10+8=18 no")]])
+stem = torch.tensor([[tokenizer.bos_id, *tokenizer.encode(problem.prompt + "<think>3+7+8=10+8=18?4 no")]])
 for name, model in (("nano-base", base), ("nano-zero", zero)):
     with torch.no_grad():
         p = model(stem).logits[0, -1].softmax(-1)
