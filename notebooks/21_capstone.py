@@ -561,7 +561,7 @@ print(f"base, one sample: {once:.0%} right; any of 16 samples: {ever:.0%} ({low:
 #
 # They report that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that the thoughts became longer as training went on, by themselves. Readability was poor and languages were mixed. Hence R1: a cold start on thousands of readable thoughts, reward with a bonus for keeping to one language, then another round of both.
 #
-# That is their report. What we saw stands above, and apart: the same loop, without the $\beta$ term, and without a reward for the form, which our base keeps anyway. Our models are more than 100,000 times smaller and know nothing but worksheets; our curves say nothing about AIME. That the method carries over to large models is their evidence, not ours.
+# That is their report. What we saw stands above, and apart: the same loop, without the $\beta$ term, and without a reward for the form, which our base keeps anyway. Our models are tens of thousands of times smaller, or more, and know nothing but worksheets; our curves say nothing about AIME. That the method carries over to large models is their evidence, not ours.
 #
 # ## What went wrong
 #
@@ -685,7 +685,7 @@ receipt(spread=spread, differences={"advantages by hand": advantage_gap, "loss b
 # %% [markdown]
 # ## Summary
 #
-# Can random weights become a verified reasoner on one GPU? Yes: 209 seconds of training on an H200 took them to 92.8% of held-out problems, each answer checked by a verifier. What did reward alone add? It found a base that solves 7.6% greedily and 35 % when it is sampled, and that gives up after its first attempt; 43 seconds and 4 % of the operations later it tries until it is right. It invented nothing. It found the best habit on the web, and made it the model's own. That is one seed, and the interval in the table is over problems.
+# Can random weights become a verified reasoner on one GPU? Yes: 209 seconds of training on an H200 took them to 92.8% of held-out problems, each answer checked by a verifier. What did reward alone add? It found a base that solves 7.6% greedily and 35 % when it is sampled, and that gives up after its first attempt; 43 seconds and 4 % of the operations later it tries until it is right. It invented nothing. It found the best habit on the web, and made it the model's own. On `nano-base` one can read it off a single token: after a first *no*, the chance to try again went from 0.36 to 1.00. That is one seed, and the interval in the table is over problems.
 #
 # - I can now carry four answers by hand through rewards, advantages, log-probabilities and a loss to one step of learning.
 # - I can now say which groups teach nothing, and why a policy-gradient loss is not a loss.

@@ -35,9 +35,11 @@ Seeds = list[dict[str, Stage]]
 
 
 def read(results: Path) -> dict[str, Seeds]:
-    """The stages of every seed, by preset; the presets in the order of `COLOURS`."""
+    """The stages of every seed, by preset, in the order of `COLOURS`; those whose run.json says how they were made."""
     runs = {}
     for preset in COLOURS:
+        if not any((results / f"reason_{preset}").rglob("run.json")):
+            continue
         folders = sorted((results / f"reason_{preset}").glob("seed*"))
         runs[preset] = [{stage.name: stage for stage in read_stages(folder)} for folder in folders]
     return {preset: seeds for preset, seeds in runs.items() if seeds}
