@@ -200,14 +200,15 @@ def nano() -> Recipe:
     web = TinyWebConfig(
         numbers=(3,), high=12, target_high=20, ops="+-", worksheets=0.75, target_beside=True, chinese=0.2
     )
-    rl = RLConfig(prompts=32, group=16, max_new_tokens=160, lr=6e-4)
+    rl = RLConfig(prompts=32, group=16, max_new_tokens=160, lr=6e-4, rows=64)
     return Recipe(
         "nano",
         # Small batches: at a fixed number of tokens, more steps taught the base more.
         PretrainConfig(model, web, steps=2000, batch=8, context=160, lr=4e-3, warmup=60, isolate=True),
         zero=dataclasses.replace(rl, steps=22),
-        cold=SFTConfig(steps=30),
-        r1=dataclasses.replace(rl, steps=8, rewards={"accuracy": 1.0, "language": 0.2}),
+        cold=SFTConfig(steps=20),
+        r1=dataclasses.replace(rl, steps=5, rewards={"accuracy": 1.0, "language": 0.2}),
+        cold_examples=256,
     )
 
 
