@@ -10,6 +10,8 @@ from minidsk.data.tokenizer import CharTokenizer
 from minidsk.tasks.countdown import OPS, evaluate, split_of, write_chain
 
 HARD = TinyWebConfig(numbers=(2, 3), high=20, target_high=None, ops=OPS, chinese=0.4, mixed=0.5)
+BESIDE = TinyWebConfig(target_beside=True)
+CONFIGS = pytest.mark.parametrize("config", [TinyWebConfig(), HARD, BESIDE], ids=["default", "hard", "beside"])
 SHEET = re.compile(
     r"(?:Make (?P<t_en>\d+) from (?P<en>[\d ]+)\.|用 (?P<zh>[\d ]+) 得到 (?P<t_zh>\d+)。)\n"
     r"<think>(?P<thought>.*)</think><answer>(?P<answer>[^<]*)</answer>",
@@ -31,7 +33,9 @@ def read(page):
     lines = []
     for line in match["thought"].split("\n"):
         [said] = [said for said in VERDICTS if line.endswith(said)]
-        lines.append((line.removesuffix(said).split("="), *VERDICTS[said]))
+        work, beside, wanted = line.removesuffix(said).partition("?")
+        assert not beside or wanted == match[f"t_{language}"]
+        lines.append((work.split("="), *VERDICTS[said]))
     numbers = tuple(int(n) for n in match[language].split())
     return language, numbers, int(match[f"t_{language}"]), lines, match["answer"]
 
@@ -41,7 +45,7 @@ def close(count, total, share):
     return abs(count - total * share) <= 5 * math.sqrt(total * share * (1 - share)) + 1
 
 
-@pytest.mark.parametrize("config", [TinyWebConfig(), HARD], ids=["default", "hard"])
+@CONFIGS
 def test_a_page_is_a_pure_function_of_its_number(config):
     web = TinyWeb(config, seed=3)
     first = web.pages(0, 50)
@@ -51,7 +55,7 @@ def test_a_page_is_a_pure_function_of_its_number(config):
     assert first[1:] != TinyWeb(dataclasses.replace(config, mixed=0.01), seed=3).pages(0, 50)[1:]
 
 
-@pytest.mark.parametrize("config", [TinyWebConfig(), HARD], ids=["default", "hard"])
+@CONFIGS
 def test_no_page_holds_a_problem_of_another_split(config):
     sheets = [sheet for sheet in map(read, pages(config, 1500)) if sheet]
     assert close(len(sheets), 1500, config.worksheets)
@@ -61,7 +65,7 @@ def test_no_page_holds_a_problem_of_another_split(config):
     assert not any("think>" in page or "Make" in page or "得到" in page for page in others)
 
 
-@pytest.mark.parametrize("config", [TinyWebConfig(), HARD], ids=["default", "hard"])
+@CONFIGS
 def test_authors_compute_well_and_check_honestly(config):
     for _, numbers, target, lines, answer in filter(None, map(read, pages(config))):
         for chain, _, right in lines:
@@ -102,7 +106,7 @@ def test_the_shares_are_as_configured():
     assert {(language, said) for language, _, _, lines, _ in pure for _, said, _ in lines} == {("zh", "zh")}
 
 
-@pytest.mark.parametrize("config", [TinyWebConfig(), HARD], ids=["default", "hard"])
+@CONFIGS
 def test_the_tokenizer_knows_every_character(config):
     tokenizer = CharTokenizer()
     unknown = tokenizer.special_id("<unk>")
@@ -117,6 +121,17 @@ def test_sums_and_tables_are_right():
         for line in page.splitlines():
             if re.fullmatch(r"[\d+\-*/=]+", line):
                 assert len({evaluate(side)[0] for side in line.split("=")}) == 1
+
+
+def test_marks_are_honest_and_stand_with_the_habit_that_they_teach():
+    every = dataclasses.replace(BESIDE, worksheets=0.0)
+    lists = [page for page in pages(every) if re.match(r"\d+\?\d+ ", page)]
+    assert close(len(lists), 800, 0.25)
+    for line in "\n".join(lists).splitlines():
+        got, wanted, said = re.fullmatch(r"(\d+)\?(\d+)(.*)", line).groups()
+        assert VERDICTS[said][1] == (got == wanted)
+    assert not any("?" in page and "think" in page for page in pages(TinyWebConfig()))
+    assert all("?" in page for page in pages(BESIDE) if "think" in page)
 
 
 @pytest.mark.parametrize("ops", ["+-", OPS])
