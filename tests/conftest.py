@@ -14,7 +14,8 @@ MICRO = f"""
 --pretrain.model.intermediate-size 32 --pretrain.model.moe-intermediate-size 16 --pretrain.model.n-routed-experts 2
 --pretrain.model.num-experts-per-tok 1 --pretrain.web.numbers 2 --pretrain.web.high 4 --pretrain.web.target-high 8
 --pretrain.web.ops + --pretrain.web.worksheets 1 --pretrain.web.chinese 0 --pretrain.web.mixed 0
---pretrain.web.guesses 1 --pretrain.steps 70 --pretrain.batch 8 --pretrain.context 80 --pretrain.lr 0.02
+--pretrain.web.guesses 1 --pretrain.web.no-target-beside
+--pretrain.steps 70 --pretrain.batch 8 --pretrain.context 80 --pretrain.lr 0.02
 --pretrain.warmup 5 --pretrain.muon --pretrain.save-every 20
 --cold.steps 6 --cold.batch 4 --cold.save-every 2
 {RL.replace("STAGE", "zero")} {RL.replace("STAGE", "r1")}

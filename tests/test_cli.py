@@ -169,7 +169,7 @@ def test_another_config_damage_and_other_tokenizers_are_refused(refused, micro_f
     assert figures(run_copy) == before
     config = run_copy / "base" / "config.json"
     content = config.read_text()
-    config.write_text(content.replace('"vocab_size": 181', '"vocab_size": 181, "frobnication": 3', 1))
+    config.write_text(content.replace('"hidden_act"', '"frobnication": 3, "hidden_act"'))
     assert "frobnication" in refused("sample", run_copy / "base")
     config.write_text(content)
     tokenizer = run_copy / "base" / "tokenizer.json"

@@ -74,30 +74,29 @@ def reinforce(
     # Sampling in bf16 halves what a step reads; the learner keeps its float32 weights.
     actor = copy.deepcopy(model).to(torch.bfloat16) if model.device.type == "cuda" else model
     flops = sum(line["flops"] for line in run.metrics())
-    bar = tqdm(total=config.steps, initial=start, desc=description, unit="step", disable=not progress)
-    for step in range(start, config.steps):
-        set_rate(optimizers, learning_rate(step, config.steps, config.lr, config.warmup, config.decay))
-        if actor is not model:
-            actor.load_state_dict(model.state_dict())
-        # Seeded by the step, so that a run that was interrupted draws the same answers.
-        generator = torch.Generator(model.device).manual_seed(config.seed * 1_000_003 + step)
-        problems = [task[step * config.prompts + i] for i in range(config.prompts)]
-        sampled = rollout(actor, tokenizer, problems, config.group, config.max_new_tokens, config.rewards,
-                          temperature=config.temperature, generator=generator)  # fmt: skip
-        advantages = group_advantages(sampled.rewards, config.scale).flatten()
-        stats: dict[str, float] = {}
-        for _ in range(config.updates):
-            stats = update(model, optimizers, sampled, advantages, config, reference)
-        spent = _flops(model, sampled, config)
-        flops += spent
-        run.log(step=step + 1, seconds=round(run.seconds, 2), flops=spent, **_describe(sampled, tokenizer), **stats)
-        if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
-            run.save_state(step + 1, model=model, optimizers=optimizers)
-        bar.set_postfix(
-            reward=f"{float(sampled.rewards.mean()):.2f}", length=f"{float(sampled.lengths.float().mean()):.0f}"
-        )
-        bar.update()
-    bar.close()
+    with tqdm(total=config.steps, initial=start, desc=description, unit="step", disable=not progress) as bar:
+        for step in range(start, config.steps):
+            set_rate(optimizers, learning_rate(step, config.steps, config.lr, config.warmup, config.decay))
+            if actor is not model:
+                actor.load_state_dict(model.state_dict())
+            # Seeded by the step, so that a run that was interrupted draws the same answers.
+            generator = torch.Generator(model.device).manual_seed(config.seed * 1_000_003 + step)
+            problems = [task[step * config.prompts + i] for i in range(config.prompts)]
+            sampled = rollout(actor, tokenizer, problems, config.group, config.max_new_tokens, config.rewards,
+                              temperature=config.temperature, generator=generator)  # fmt: skip
+            advantages = group_advantages(sampled.rewards, config.scale).flatten()
+            stats: dict[str, float] = {}
+            for _ in range(config.updates):
+                stats = update(model, optimizers, sampled, advantages, config, reference)
+            spent = _flops(model, sampled, config)
+            flops += spent
+            run.log(step=step + 1, seconds=round(run.seconds, 2), flops=spent, **_describe(sampled, tokenizer), **stats)
+            if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
+                run.save_state(step + 1, model=model, optimizers=optimizers)
+            bar.set_postfix(
+                reward=f"{float(sampled.rewards.mean()):.2f}", length=f"{float(sampled.lengths.float().mean()):.0f}"
+            )
+            bar.update()
     run.finish(model, tokenizer, flops=flops)
     return model
 

@@ -132,23 +132,22 @@ def pretrain(
         data = PackedPages(TinyWeb(config.web, config.seed), tokenizer, config.batch, config.context)
     page_start = tokenizer.bos_id if config.isolate else None
     batches = _load(data, range(start, config.steps), where)
-    bar = tqdm(total=config.steps, initial=start, desc="pretrain", unit="step", disable=not progress)
-    for step in range(start, config.steps):
-        rate = learning_rate(step, config.steps, config.lr, config.warmup, config.decay)
-        set_rate(optimizers, rate)
-        losses, routing = train_step(trainee, optimizers, next(batches), config, page_start)
-        done = step + 1
-        if done % 10 == 0 or done == config.steps:
-            loads = [decided.load() for decided in routing]
-            worst = max((float(max_violation(load)) for load in loads), default=0.0)
-            seconds, tokens = run.seconds, done * config.batch * config.context
-            run.log(step=done, tokens=tokens, seconds=round(seconds, 2), lr=rate, max_violation=worst,
-                    **{name: float(value) for name, value in losses.items()})  # fmt: skip
-            bar.set_postfix(loss=f"{float(losses['loss']):.3f}", tok_s=f"{tokens / seconds:,.0f}")
-        if done % config.save_every == 0 and done < config.steps:
-            run.save_state(done, model=model, optimizers=optimizers)
-        bar.update()
-    bar.close()
+    with tqdm(total=config.steps, initial=start, desc="pretrain", unit="step", disable=not progress) as bar:
+        for step in range(start, config.steps):
+            rate = learning_rate(step, config.steps, config.lr, config.warmup, config.decay)
+            set_rate(optimizers, rate)
+            losses, routing = train_step(trainee, optimizers, next(batches), config, page_start)
+            done = step + 1
+            if done % 10 == 0 or done == config.steps:
+                loads = [decided.load() for decided in routing]
+                worst = max((float(max_violation(load)) for load in loads), default=0.0)
+                seconds, tokens = run.seconds, done * config.batch * config.context
+                run.log(step=done, tokens=tokens, seconds=round(seconds, 2), lr=rate, max_violation=worst,
+                        **{name: float(value) for name, value in losses.items()})  # fmt: skip
+                bar.set_postfix(loss=f"{float(losses['loss']):.3f}", tok_s=f"{tokens / seconds:,.0f}")
+            if done % config.save_every == 0 and done < config.steps:
+                run.save_state(done, model=model, optimizers=optimizers)
+            bar.update()
     tokens = config.steps * config.batch * config.context
     run.finish(model, tokenizer, tokens=tokens, flops=tokens * training_flops(config.model, config.context / 2))
     return model

@@ -85,30 +85,29 @@ def fine_tune(
     optimizers = make_optimizers(model, config.lr, config.weight_decay)
     start = run.load_state(model=model, optimizers=optimizers)
     tokens = sum(line["tokens"] for line in run.metrics())
-    bar = tqdm(total=config.steps, initial=start, desc=description, unit="step", disable=not progress)
-    for step in range(start, config.steps):
-        rate = learning_rate(step, config.steps, config.lr, config.warmup, config.decay)
-        set_rate(optimizers, rate)
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        drawn = torch.randint(len(examples), (config.batch,), generator=generator).tolist()
-        ids, learnt = (t.to(model.device) for t in collate([examples[i] for i in drawn], tokenizer))
-        with precision(model.device):
-            logits = model(ids[:, :-1], mtp=False).logits
-        losses = F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
-        loss = losses[learnt[:, 1:].flatten()].mean()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        value = float(loss.detach())
-        seen = int((ids != tokenizer.pad_id).sum())
-        tokens += seen
-        run.log(step=step + 1, seconds=round(run.seconds, 2), loss=value, lr=rate, tokens=seen)
-        if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
-            run.save_state(step + 1, model=model, optimizers=optimizers)
-        bar.set_postfix(loss=f"{value:.3f}")
-        bar.update()
-    bar.close()
+    with tqdm(total=config.steps, initial=start, desc=description, unit="step", disable=not progress) as bar:
+        for step in range(start, config.steps):
+            rate = learning_rate(step, config.steps, config.lr, config.warmup, config.decay)
+            set_rate(optimizers, rate)
+            generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+            drawn = torch.randint(len(examples), (config.batch,), generator=generator).tolist()
+            ids, learnt = (t.to(model.device) for t in collate([examples[i] for i in drawn], tokenizer))
+            with precision(model.device):
+                logits = model(ids[:, :-1], mtp=False).logits
+            losses = F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
+            loss = losses[learnt[:, 1:].flatten()].mean()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+            value = float(loss.detach())
+            seen = int((ids != tokenizer.pad_id).sum())
+            tokens += seen
+            run.log(step=step + 1, seconds=round(run.seconds, 2), loss=value, lr=rate, tokens=seen)
+            if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
+                run.save_state(step + 1, model=model, optimizers=optimizers)
+            bar.set_postfix(loss=f"{value:.3f}")
+            bar.update()
     run.finish(model, tokenizer, tokens=tokens, flops=tokens * training_flops(model.config, 100, mtp=False))
     return model
