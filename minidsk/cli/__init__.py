@@ -18,6 +18,7 @@ import tyro
 
 from minidsk.cli.learn import R1, SFT, Pretrain, Reason, Zero, default_recipe
 from minidsk.cli.use import Chat, Eval, Report, Sample
+from minidsk.train.device import keep_memory
 
 COMMANDS: dict[str, Any] = {
     "reason": Reason, "pretrain": Pretrain, "sft": SFT, "zero": Zero, "r1": R1, "eval": Eval, "sample": Sample,
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Any] = {
 
 def main() -> None:
     """Run what the command line asks for, and exit."""
+    keep_memory()
     sys.exit(run(sys.argv[1:]))
 
 

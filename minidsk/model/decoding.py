@@ -60,17 +60,18 @@ def decode(
     step = (_Cached if use_cache else _Uncached)(model, ids, valid, max_new_tokens)
 
     rows = torch.arange(batch, device=ids.device)  # the sequences that have not ended
+    going = torch.ones(batch, dtype=torch.bool, device=ids.device)
     for position in range(max_new_tokens):
         drawn, logprob = _sample(step.logits, temperature, generator)
         tokens[rows, position], logprobs[rows, position], mask[rows, position] = drawn, logprob, True
-        if watch is not None:
-            watch(tokens[:, position])
-        if eos_token_id is not None and position % step.look_every == step.look_every - 1:
-            going = ~(tokens[rows] == eos_token_id).any(1)
-            if not going.all():  # on a GPU this waits for it, so it is asked now and then
-                if not going.any():
+        if eos_token_id is not None:
+            going &= drawn != eos_token_id
+            if position % step.look_every == step.look_every - 1:  # on a GPU this waits for it: only now and then
+                left = int(going.sum())
+                if left == 0:
                     break
-                rows, drawn = step.keep(rows, drawn, going)
+                if left < 0.8 * len(rows):  # moving the cache costs too, so a few ended rows are carried along
+                    rows, drawn, going = step.keep(rows, drawn, going)
         if position + 1 < max_new_tokens:
             step.advance(drawn)
     if eos_token_id is not None:
@@ -109,11 +110,11 @@ class _Cached:
         self.logits = model(ids, valid=valid, cache=self.cache).logits[:, -1]
         self.graph = _Graph(model, self.cache, self.logits) if graph else None
 
-    def keep(self, rows: Tensor, drawn: Tensor, going: Tensor) -> tuple[Tensor, Tensor]:
+    def keep(self, rows: Tensor, drawn: Tensor, going: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.graph is not None:
-            return rows, drawn
+            return rows, drawn, going
         self.cache.keep(going)
-        return rows[going], drawn[going]
+        return rows[going], drawn[going], going[going]
 
     def advance(self, drawn: Tensor) -> None:
         if self.graph is not None:
@@ -129,9 +130,9 @@ class _Uncached:
         self.model, self.ids, self.valid, self.look_every = model, ids, valid, 1
         self.logits = model(ids, valid=valid, mtp=False).logits[:, -1]
 
-    def keep(self, rows: Tensor, drawn: Tensor, going: Tensor) -> tuple[Tensor, Tensor]:
+    def keep(self, rows: Tensor, drawn: Tensor, going: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         self.ids, self.valid = self.ids[going], self.valid[going]
-        return rows[going], drawn[going]
+        return rows[going], drawn[going], going[going]
 
     def advance(self, drawn: Tensor) -> None:
         self.ids = torch.cat((self.ids, drawn[:, None]), 1)

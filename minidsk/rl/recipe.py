@@ -205,9 +205,9 @@ def nano() -> Recipe:
         "nano",
         # Small batches: at a fixed number of tokens, more steps taught the base more.
         PretrainConfig(model, web, steps=2000, batch=8, context=160, lr=4e-3, warmup=60, isolate=True),
-        zero=dataclasses.replace(rl, steps=22),
+        zero=dataclasses.replace(rl, steps=32),
         cold=SFTConfig(steps=20),
-        r1=dataclasses.replace(rl, steps=5, rewards={"accuracy": 1.0, "language": 0.2}),
+        r1=dataclasses.replace(rl, steps=8, rewards={"accuracy": 1.0, "language": 0.2}),
         cold_examples=256,
     )
 

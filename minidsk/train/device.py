@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ctypes
+import sys
 
 import torch
 from torch import nn
@@ -22,6 +24,20 @@ def pick_device(name: str = "auto") -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: no GPU was found; give --device cpu, or install a torch built for your GPU")
     return device
+
+
+def keep_memory() -> None:
+    """Ask glibc to keep freed blocks instead of handing them back to the system after every operation.
+
+    A training step on a CPU frees and takes the same blocks again and again; without this, a fifth of its time goes
+    into the system's giving them out anew. Does nothing where the C library is another.
+    """
+    if sys.platform == "linux":
+        trim_threshold, mmap_threshold = -1, -3  # of malloc.h
+        with contextlib.suppress(OSError, AttributeError):
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(mmap_threshold, 1 << 30)
+            libc.mallopt(trim_threshold, (1 << 31) - 1)
 
 
 def precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
