@@ -138,7 +138,7 @@ def naive_experts(x, weights, chosen, gate_up, down):
     """x [N, H], weights and chosen [N, k], gate_up [E, 2 I, H], down [E, H, I] -> [N, H]."""
     out = torch.zeros_like(x)
     for n in range(len(x)):
-        for w, e in zip(weights[n], chosen[n]):
+        for w, e in zip(weights[n], chosen[n], strict=True):
             out[n] += w * expert(x[n], gate_up[e], down[e])
     return out
 
@@ -297,7 +297,7 @@ def judge(model, loads=None):
 
 # %%
 runs = {"none": [judge(*fit(config, seed)) for seed in SEEDS]}
-for seed, run in zip(SEEDS, runs["none"]):
+for seed, run in zip(SEEDS, runs["none"], strict=True):
     print(f"seed {seed}: loss {run['loss']:.3f}, MaxVio {run['maxvio']:.2f}, idle {run['idle']} of 16")
 
 # %%
@@ -316,7 +316,7 @@ def heat(ax, load, title):
 
 
 fig, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
-for seed, ax in zip(SEEDS, axes):
+for seed, ax in zip(SEEDS, axes, strict=True):
     picture = heat(ax, runs["none"][seed]["loads"], f"seed {seed}")
 _ = fig.colorbar(picture, label="load / fair share")
 plt.show()
@@ -387,7 +387,7 @@ print("mean gradient of each logit:", [round(v, 3) for v in leaf.grad.mean(0).to
 
 # %%
 runs["auxiliary loss"] = [judge(*fit(config, seed, balance=0.1)) for seed in SEEDS]
-for seed, run in zip(SEEDS, runs["auxiliary loss"]):
+for seed, run in zip(SEEDS, runs["auxiliary loss"], strict=True):
     print(f"seed {seed}: loss {run['loss']:.3f}, MaxVio {run['maxvio']:.2f}, idle {run['idle']} of 16")
 
 # %% [markdown]
@@ -410,10 +410,10 @@ print("load", load4.tolist())
 print("bias", [round(b, 1) for b in bias.tolist()])
 
 # %% [markdown]
-# The next time our four tokens come by, with that bias, and after two further steps:
+# The next time our four tokens come by with that bias, and three more times after that:
 
 # %%
-for step in range(4):
+for _ in range(4):
     load = torch.bincount(route(four, W, bias, 2)[1].flatten(), minlength=6).float()
     print(f"bias {[round(b, 1) for b in bias.tolist()]} gives load {load.int().tolist()}, MaxVio {max_violation(load):.2f}")
     bias = nudge(bias, load, speed=0.1)
@@ -428,7 +428,7 @@ from minidsk.model.moe import update_bias
 bias_difference = (update_bias(bias, load, 0.1) - nudge(bias, load, 0.1)).abs().max().item()
 assert bias_difference == 0
 runs["bias"] = [judge(*fit(config, seed, speed=0.01)) for seed in SEEDS]
-for seed, run in zip(SEEDS, runs["bias"]):
+for seed, run in zip(SEEDS, runs["bias"], strict=True):
     print(f"seed {seed}: loss {run['loss']:.3f}, MaxVio {run['maxvio']:.2f}, idle {run['idle']} of 16")
 
 # %% [markdown]
@@ -457,9 +457,9 @@ def interval(values):
 
 
 def compare(name, control="none"):
-    middle, half = interval([a["loss"] - b["loss"] for a, b in zip(runs[name], runs[control])])
+    middle, half = interval([a["loss"] - b["loss"] for a, b in zip(runs[name], runs[control], strict=True)])
     loss, maxvio, idle = (mean(run[key] for run in runs[name]) for key in ("loss", "maxvio", "idle"))
-    print(f"{name:16} MaxVio {maxvio:5.2f}   idle {idle:4.1f}   loss {loss:.3f}   minus {control}: {middle:+.3f} ± {half:.3f}")
+    print(f"{name:14} MaxVio {maxvio:4.2f}  idle {idle:3.1f}  loss {loss:.3f}  minus {control}: {middle:+.3f} ± {half:.3f}")
 
 
 for name in runs:
@@ -467,7 +467,7 @@ for name in runs:
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
-for (name, of), ax in zip(runs.items(), axes):
+for (name, of), ax in zip(runs.items(), axes, strict=True):
     picture = heat(ax, of[0]["loads"], f"{name}, seed 0")
 _ = fig.colorbar(picture, label="load / fair share")
 plt.show()
@@ -506,7 +506,7 @@ def leaky(x, weight, bias, k):
 small = torch.tensor([-0.1, 0, 0, 0, 0, 0])
 for router in (route, leaky):
     w, e = router(x, W, small, 2)
-    print(f"{router.__name__:6}", {int(i): round(float(v), 3) for i, v in zip(e[0], w[0])})
+    print(f"{router.__name__:6}", {int(i): round(float(v), 3) for i, v in zip(e[0], w[0], strict=True)})
 
 # %% [markdown]
 # Same experts, other weights: 0.519 for expert 0 became less than half. A steering wheel that should only say *where*
@@ -569,7 +569,7 @@ print(f"dense   {cost(dense) / 1e6:.4f} MFLOP a token, {parameters(dense):,} wei
 # %%
 assert abs(cost(dense) / cost(config) - 1) < 0.01
 runs["dense"] = [judge(fit(dense, seed)[0]) for seed in SEEDS]
-middle, half = interval([a["loss"] - b["loss"] for a, b in zip(runs["dense"], runs["bias"])])
+middle, half = interval([a["loss"] - b["loss"] for a, b in zip(runs["dense"], runs["bias"], strict=True)])
 print(f"dense {mean(run['loss'] for run in runs['dense']):.3f}; dense minus mixture with bias: {middle:+.3f} ± {half:.3f}")
 
 # %% [markdown]
@@ -588,7 +588,8 @@ shapes = {
     "no shared": config.replace(n_routed_experts=17, num_experts_per_tok=3, n_shared_experts=0),
 }
 for name, shape in shapes.items():
-    assert abs(cost(shape) / cost(config) - 1) < 0.02 and abs(parameters(shape) / parameters(config) - 1) < 0.02
+    assert abs(cost(shape) / cost(config) - 1) < 0.02
+    assert abs(parameters(shape) / parameters(config) - 1) < 0.02
     runs[name] = [judge(*fit(shape, seed, speed=0.01)) for seed in SEEDS]
     compare(name, control="bias")
 
@@ -708,7 +709,7 @@ def rows(metrics, control):
     for run in metrics["runs"]:
         by.setdefault(run["method"], []).append(run)
     for name, of in by.items():
-        yield name, of, interval([a["loss"] - b["loss"] for a, b in zip(of, by[control])])
+        yield name, of, interval([a["loss"] - b["loss"] for a, b in zip(of, by[control], strict=True)])
 
 
 def show(metrics, control):
@@ -729,7 +730,7 @@ if record:
 if record:
     drawn = [row for row in rows(metrics, "none") if row[0] != "none"]
     fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    for y, (name, of, (middle, half)) in enumerate(drawn):
+    for y, (name, _, (middle, half)) in enumerate(drawn):
         _ = ax.errorbar(middle, y, xerr=half, fmt="o", color="C1" if "dense" in name else "C0", capsize=3)
     _ = ax.set_yticks(range(len(drawn)), [name for name, *_ in drawn])
     ax.invert_yaxis()
@@ -741,10 +742,10 @@ if record:
 # %% [markdown]
 # Read it with the intervals in view.
 #
-# - **Collapse grows with size.** Without balancing more than half of the 64 experts end up idle, and the fullest does over
+# - **Collapse is deeper here.** Without balancing more than half of the 64 experts end up idle, and the fullest does over
 #   ten times its share. An auxiliary loss of 0.01 and a bias of speed 0.01 mend it.
 # - **Idleness still costs no loss that we can show.** The unbalanced model even has the lowest mean; that, too, is noise.
-# - **One setting is certainly worse:** a bias that moves by 0.1 a step. Scores lie between 0 and 1, so it reshuffles
+# - **One setting is worse:** a bias that moves by 0.1 a step. Scores lie between 0 and 1, so it reshuffles
 #   the experts faster than they can learn.
 # - **Dense or mixture: not decided.** The dense model of equal FLOPs comes out higher, and its interval holds zero with
 #   room to spare.
@@ -755,7 +756,7 @@ if record:
 if record:
     by = {name: of for name, of, _ in rows(metrics, "none")}
     a, b = by["dense, equal FLOPs"], by["bias 0.01"]
-    spread = stdev([x["loss"] - y["loss"] for x, y in zip(a, b)])
+    spread = stdev([x["loss"] - y["loss"] for x, y in zip(a, b, strict=True)])
     print(f"spread of the paired difference dense minus bias 0.01: {spread:.3f} nats")
     print(f"seeds needed to see a difference of 0.02: about {(2 * spread / 0.02) ** 2:.0f}")
     slower = mean(x["seconds"] for x in b) / mean(x["seconds"] for x in a)
@@ -799,7 +800,7 @@ print(f"{v3.num_hidden_layers - v3.first_k_dense_replace} mixture layers, {v3.n_
 if record:
     heats = {run["method"]: run["load"]["percent_of_mean"] for run in metrics["runs"] if "load" in run}
     fig, axes = plt.subplots(1, 4, figsize=(9, 2.8), layout="constrained", sharey=True)
-    for ax, name in zip(axes, ("none", "bias 0.001", "bias 0.01", "bias 0.1")):
+    for ax, name in zip(axes, ("none", "bias 0.001", "bias 0.01", "bias 0.1"), strict=True):
         picture = heat(ax, torch.tensor(heats[name]) / 100, name)
         _ = ax.set(ylabel="")
     _ = axes[0].set(ylabel="step / 6")
@@ -998,10 +999,11 @@ caught
 # Before the receipt, the two numbers, once more from the runs:
 
 # %%
-middle, half = interval([a["loss"] - b["loss"] for a, b in zip(runs["none"], runs["bias"])])
+middle, half = interval([a["loss"] - b["loss"] for a, b in zip(runs["none"], runs["bias"], strict=True)])
 print(f"idle without balancing: {idle:.1f} of 16; with the bias: {mean(run['idle'] for run in runs['bias']):.1f}")
 print(f"what the idle ones cost: {middle:+.3f} ± {half:.3f} nats a token")
-assert 1 <= idle <= 6 and abs(middle) < half
+assert 1 <= idle <= 6
+assert abs(middle) < half
 
 # %% [markdown]
 # ## Receipt
