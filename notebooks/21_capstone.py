@@ -565,12 +565,14 @@ print(f"base, one sample: {once:.0%} right; any of 16 samples: {ever:.0%} ({low:
 #
 # ## What went wrong
 #
-# The runs above are not our first. What failed, in order:
+# The runs above are not our first. What failed, in order (the printed tables of these runs are kept in `results/lab_nano`):
 #
 # 1. **A base that cannot add.** Batches of 6,144 tokens, 400 steps: the loss ended at 0.48, and most lines held a wrong sum. Reward then destroyed the model (AdamW at 1e-3): from 11 % to 0 % within 5 steps. A thought that cannot be trusted is no use, and the samples that happened to be right taught luck.
 # 2. **The same tokens in smaller batches.** Batches of 2,560 tokens, 1,000 steps: loss 0.39, 96 % of the sums right. For so small a model the number of steps mattered more than the size of a batch.
 # 3. **It fooled itself.** Where the base still gets sums wrong, *yes* is the word that every rewarded answer contains. So the model learned to write it: `11+8=20 yes`, and stopped early. Accuracy stayed at that of one guess, and thoughts became shorter. (Did you guess this cheat? The verifier was never fooled; the model was.) With 99 % of the sums right, the same algorithm climbed from 28 % to 89 % in 12 steps of the *small* preset.
 # 4. **Good when sampled, stuck when greedy.** At first the persistent authors of our web tried things at random. Their pupil reached 89 % sampled at temperature 1, but 39 % greedily: its most likely next attempt was the one it had just made, for ever. Since then, our persistent authors go through everything in turn.
+#
+# 5. **A base that cannot compare.** With 99 % of the sums right, *nano* still did not climb as *small* had. We counted its verdicts: of the lines that missed the target 32 % said *yes*, of those that hit it 56 % said *no*. It had learned to add, and how often people say yes, but not to hold its result against a target dozens of characters back. Trying again does not pay for somebody who does not recognise success. Two changes mended it: authors note the target beside their result (`=18?4 no`), and attention stays within a page, so that nobody else's target is in sight. The same count then: 3 % and 2 %.
 #
 # What we take from it: the base decides. Reward amplifies what the base does sometimes; what it never does is not found, and what it does wrong is amplified as well. Chapter 13 asks how strong a base has to be, with more controls than the one above (a reward for the form alone, for instance).
 #
@@ -685,7 +687,7 @@ receipt(spread=spread, differences={"advantages by hand": advantage_gap, "loss b
 # %% [markdown]
 # ## Summary
 #
-# Can random weights become a verified reasoner on one GPU? Yes: 209 seconds of training on an H200 took them to 92.8% of held-out problems, each answer checked by a verifier. What did reward alone add? It found a base that solves 7.6% greedily and 35 % when it is sampled, and that gives up after its first attempt; 43 seconds and 4 % of the operations later it tries until it is right. It invented nothing. It found the best habit on the web, and made it the model's own. On `nano-base` one can read it off a single token: after a first *no*, the chance to try again went from 0.36 to 1.00. That is one seed, and the interval in the table is over problems.
+# Can random weights become a verified reasoner on one GPU? Yes: 209 seconds of training on an H200 took them to 92.8% of held-out problems, each answer checked by a verifier. What did reward alone add? It found a base that solves 7.6% greedily and 35 % when it is sampled, and that gives up after its first attempt; 43 seconds and 4 % of the operations later it tries until it is right. It invented nothing. It found the best habit on the web, and made it the model's own. On `nano-base` one can read it off a single token: after a first *no*, the chance to try again went from 0.36 to 1.00. The *small* run is one seed, and its interval is over problems; *nano* was run with three, which gained 47 to 62 points: how far reward gets depends on how well the base had learned to add and to compare.
 #
 # - I can now carry four answers by hand through rewards, advantages, log-probabilities and a loss to one step of learning.
 # - I can now say which groups teach nothing, and why a policy-gradient loss is not a loss.
