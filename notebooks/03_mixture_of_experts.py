@@ -573,8 +573,7 @@ middle, half = interval([a["loss"] - b["loss"] for a, b in zip(runs["dense"], ru
 print(f"dense {mean(run['loss'] for run in runs['dense']):.3f}; dense minus mixture with bias: {middle:+.3f} ± {half:.3f}")
 
 # %% [markdown]
-# Twice the weights, the same price, and no gain: if anything the dense model is the better one here, and the interval only
-# just holds zero. In this short run the extra weights have hardly been visited: each expert sees an eighth of the tokens.
+# Twice the weights, the same price, and no gain: the dense model comes out ahead. In this short run the extra weights have hardly been visited: each expert sees an eighth of the tokens.
 # Whether a longer run changes that is a question for a GPU, below.
 #
 # ## Finer and shared, trained
@@ -594,7 +593,7 @@ for name, shape in shapes.items():
     compare(name, control="bias")
 
 # %% [markdown]
-# Neither interval excludes zero. DeepSeekMoE's gains from both are real at 2 billion weights {cite}`deepseekmoe`; a
+# Both intervals hold zero. DeepSeekMoE's gains from both are real at 2 billion weights {cite}`deepseekmoe`; a
 # model of a hundred thousand weights is the wrong place to look for them.
 #
 # ## Groups: how many machines does a token visit?
@@ -813,7 +812,8 @@ if record:
 # **What does not pay at this size**, plainly:
 #
 # - Balancing, if all you want is the loss. It pays as soon as experts live on several devices.
-# - The mixture itself. At equal FLOPs we could not show a lower loss, on a CPU or on a GPU, and it runs slower.
+# - The mixture itself. At equal FLOPs the dense model was ahead on the CPU, nothing was decided on the GPU, and the mixture
+#   runs slower.
 # - More weights as such. The *dense* model with as many weights as the mixture costs five times the FLOPs and was not
 #   better after 300 steps either. The web is small and the runs are short: little that more weights could hold.
 # - Finer experts and a shared one: no difference that three seeds could show.
