@@ -64,6 +64,8 @@ def decode(
     for position in range(max_new_tokens):
         drawn, logprob = _sample(step.logits, temperature, generator)
         tokens[rows, position], logprobs[rows, position], mask[rows, position] = drawn, logprob, True
+        if watch is not None:
+            watch(tokens[:, position])
         if eos_token_id is not None:
             going &= drawn != eos_token_id
             if position % step.look_every == step.look_every - 1:  # on a GPU this waits for it: only now and then
