@@ -44,7 +44,7 @@ from minidsk.homework import check, describe, predict, receipt, zoo
 # %% [markdown]
 # ## A model reads numbers
 #
-# A language model takes whole numbers and gives, for each place, a probability for each number that may come next. Somebody has to turn text into numbers. Here is the text that we carry through the chapter: two languages, as on every page that this course will train on.
+# A language model takes whole numbers and gives, for each place, a probability for each number that may come next. Somebody has to turn text into numbers. Here is the text that we carry through the chapter: two languages, as on the pages that this course will train on.
 
 # %%
 hand = "no, no, not now: 不对 不对"
@@ -451,11 +451,33 @@ gain
 # %%
 SEEDS = (0, 1, 2)
 results = {}
-for name, tokenizer in tokenizers.items():
-    trained = [train(tokenizer, seed) for seed in SEEDS]
-    results[name] = torch.tensor([evaluate(model, tokenizer) for model, _ in trained])
-    nats, bits = results[name].mean(0).tolist()
-    print(f"{name:11} {trained[0][1]:4} steps  {nats:.2f} nats a token  {bits:.2f} ± {results[name][:, 1].std():.2f} bits a byte")
+
+
+def run(name: str) -> None:
+    """Train with every seed, keep (nats a token, bits a byte), print the means and the standard deviation."""
+    trained = [train(tokenizers[name], seed) for seed in SEEDS]
+    results[name] = torch.tensor([evaluate(model, tokenizers[name]) for model, _ in trained])
+    (nats, bits), spread = results[name].mean(0).tolist(), results[name][:, 1].std()
+    print(f"{name:11} {trained[0][1]:4} steps  {nats:.2f} nats a token  {bits:.2f} ± {spread:.2f} bits a byte")
+
+
+# %% [markdown]
+# First the two that need no merges, the controls:
+
+# %%
+run("characters")
+
+# %%
+run("BPE 266")
+
+# %% [markdown]
+# Then some hundred merges, and a lot of them:
+
+# %%
+run("BPE 512")
+
+# %%
+run("BPE 2048")
 
 # %% tags=["figure"]
 means = {name: r[:, 1].mean().item() for name, r in results.items()}
@@ -487,7 +509,7 @@ print(gap("characters", "BPE 512"), gap("BPE 2048", "BPE 512"), gap("BPE 266", "
 # %% [markdown]
 # The two panels tell opposite stories, and the left one is the trap: by loss per token the small vocabularies look far better. They only answer easier questions, more of them. In bits a byte they are the worst.
 #
-# The answer to our puzzle is a modest number: a few hundred merges beat characters, by the factor printed above. A vocabulary of 2,048 spends most of the model on its two tables and gains nothing more: its interval against 512 holds zero.
+# The answer to our puzzle is a modest number: a few hundred merges beat characters, by the factor printed above. A vocabulary of 2,048 spends most of the model on its two tables and is no better than 512 for it, if anything a little worse.
 #
 # Then why will the rest of the course spell with characters? One alphabet for all chapters lets every model and every checkpoint be compared, a reader can count the tokens of a thought, and a number is made of digits that recur in all numbers. It costs what the figure says. You can change it: every stage takes a `tokenizer`.
 
@@ -522,7 +544,7 @@ base_config = ModelConfig(
     vocab_size=characters.vocab_size, hidden_size=96, num_hidden_layers=2, num_attention_heads=4,
     kv_lora_rank=32, qk_nope_head_dim=16, qk_rope_head_dim=16, intermediate_size=288, n_routed_experts=0,
 )  # fmt: skip
-settings = PretrainConfig(base_config, steps=220, batch=8, context=128, lr=5e-3)
+settings = PretrainConfig(base_config, steps=320, batch=8, context=128, lr=5e-3)
 with tempfile.TemporaryDirectory() as folder:
     base = pretrain(settings, folder, tokenizer=characters, device="cpu", progress=False)
     losses = [json.loads(line)["loss"] for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
@@ -547,16 +569,16 @@ show("What is 3+4?", "What is 3+4?", "Can you help me?", "Dear Mei,\n", "Make 10
 #
 # The model has one skill: *which document is this the beginning of, and how does it go on?*
 #
-# Count it. The same 60 sums, once as a question and once as the beginning of a page of sums; we look whether a number comes at once, and whether it is the right one.
+# Count it. The same 60 sums, once as a question and once as the beginning of a page of sums; we look whether the first line of the reply is a number and nothing else, and whether it is the right one.
 
 # %% tags=["nbval-ignore-output"]
 sums = [(a, b) for a in range(2, 12) for b in range(3, 9)]
 for form in ("What is {}+{}?", "{}+{}="):
-    replies = complete(base, characters, [form.format(a, b) for a, b in sums], 4)
+    replies = complete(base, characters, [form.format(a, b) for a, b in sums], 24)
     number = [reply.split("\n")[0] for reply in replies]
     at_once = sum(text.isdigit() for text in number)
     right = sum(text == str(a + b) for text, (a, b) in zip(number, sums, strict=True))
-    print(f"{form:15} a bare number at once: {at_once:2} of {len(sums)}, the right one: {right:2}")
+    print(f"{form:15} a bare number: {at_once:2} of {len(sums)}, the right one: {right:2}")
 
 # %% [markdown]
 # So a base model can be *used* only by somebody who writes the beginning of a document whose end is the answer. The whole third part of this course is about the other way: to make it want to answer. The form comes at once, the sums themselves do not: a quarter of a minute of training taught it that a number follows `=`, and not yet which.
@@ -581,11 +603,12 @@ print(f"V3's vocabulary in our model: {2 * V * 64 / ours_with_V:.1%} of {ours_wi
 # %% [markdown]
 # A share of a few parts in a thousand there, nearly everything here. A vocabulary is sized to its model.
 #
-# V3 also changed GPT-2's rule for words: some pieces join punctuation with the line break that follows. A prompt that ends just before the break is then cut in a place where training text never was, which misleads the model; so a share of these pieces is split at random in training {cite}`deepseekv3`. The same can be seen at our size. A prompt that stops in the middle of `不对` shares hardly a piece with the pages that the model knows:
+# V3 also changed V2's rule for words: some pieces now join punctuation with the line break that follows. A prompt that ends just before the break is then cut in a place where training text never was, which misleads the model; so a share of these pieces is split at random in training {cite}`deepseekv3`. The same can be seen at our size. A prompt that stops in the middle of `不对` shares hardly a piece with the pages that the model knows:
 
 # %%
 print([id_of[piece] for piece in encode(" 不对")], "against", [id_of[piece] for piece in encode(" 不")])
-#
+
+# %% [markdown]
 # ## What went wrong, or did not help
 #
 # - **A tie.** Our first merges differed from the library's after a few dozen rounds, because equal counts are settled by ids, and the ids of bytes were in another order. The paper does not say how to settle ties, and no loss curve would have shown it.
