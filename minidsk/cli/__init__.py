@@ -18,6 +18,7 @@ import tyro
 
 from minidsk.cli.learn import R1, SFT, Pretrain, Reason, Zero, default_recipe
 from minidsk.cli.use import Chat, Eval, Report, Sample
+from minidsk.rl.recipe import FIELDS
 from minidsk.train.device import keep_memory
 
 COMMANDS: dict[str, Any] = {
@@ -34,12 +35,14 @@ def main() -> None:
 
 def run(args: Sequence[str]) -> int:
     """Run one command; the exit code."""
+    command = None
     try:
-        parse(args)()
+        command = parse(args)
+        command()
     except KeyboardInterrupt:
-        trains = args[0] in ("reason", "pretrain", "sft", "zero", "r1")
-        resumes = "; the same command goes on from the last saved state, --help says how often one is saved"
-        return fail("stopped" + (resumes if trains else ""), 130)
+        lost = steps_between_states(command)
+        remedy = f"; the same command goes on, and does at most {lost} steps again" if lost else ""
+        return fail("stopped" + remedy, 130)
     except BrokenPipeError:  # whoever read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -52,6 +55,13 @@ def run(args: Sequence[str]) -> int:
     except ValueError as error:
         return fail(str(error))
     return 0
+
+
+def steps_between_states(command: object) -> int:
+    """How many steps a training command may lose when it is stopped; 0 for the others."""
+    recipe = getattr(command, "recipe", command)
+    stages = [getattr(recipe, name, None) for name in (*FIELDS.values(), "sft")]
+    return max((stage.save_every for stage in stages if stage is not None), default=0)
 
 
 def fail(words: str, code: int = 2) -> int:

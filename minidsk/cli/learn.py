@@ -14,7 +14,7 @@ from minidsk.cli.use import task_of, trained
 from minidsk.report.page import write_report
 from minidsk.report.stages import read_stages, showcase, table
 from minidsk.rl.recipe import FIELDS, PRESETS, STAGES, Recipe, evaluate_stage, finish_stage, reason
-from minidsk.train.checkpoint import Run, load_checkpoint
+from minidsk.train.checkpoint import Run, RunError, load_checkpoint
 from minidsk.train.device import pick_device
 from minidsk.train.pretrain import PretrainConfig, pretrain, read_config
 from minidsk.train.sft import SFTConfig, fine_tune, read_examples
@@ -40,7 +40,11 @@ class Reason:
         print(f"{folder}: the {recipe.name} recipe with seed {recipe.seed}, on {where}")
         rows = reason(recipe, folder, device=str(where), announce=print)
         print("", table(rows), "", showcase(read_stages(folder)), sep="\n")
-        print(f"report: {write_report(folder)}\ntalk to it: minidsk chat {folder}")
+        try:
+            print(f"report: {write_report(folder)}")
+        except RunError as error:  # the training is done, whatever keeps the page from being written
+            print(f"no report yet: {error}")
+        print(f"talk to it: minidsk chat {folder}")
 
 
 @dataclass(frozen=True)

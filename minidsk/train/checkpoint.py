@@ -37,8 +37,8 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk by a RuntimeError
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk by a RuntimeError of its own words
+        reason = getattr(error, "strerror", None) or "the disk is full, or not writable"
         raise RunError(f"{path}: not written ({reason}); free some space and run again") from error
     finally:
         temporary.unlink(missing_ok=True)
