@@ -1,5 +1,6 @@
 """Every page of the built book, in a real browser: wide and narrow, light and dark."""
 
+import contextlib
 import functools
 import http.server
 import shutil
@@ -9,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import TimeoutError, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
@@ -89,7 +90,8 @@ def visit(context, site, name):
     seen = {}
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        page.wait_for_timeout(100)  # the page follows in an event
+        with contextlib.suppress(TimeoutError):  # the page follows in an event; a page that does not is reported
+            page.wait_for_function("s => document.documentElement.dataset.theme === s", arg=scheme, timeout=10_000)
         seen[scheme] = page.evaluate(PROBE)
     page.close()
     return seen, errors, outside, failed
