@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/01_text_and_tokens.ipynb)
 #
-# DeepSeek-V3 cuts text into pieces, and knows 129,280 of them {cite}`deepseekv3`. The model of this course will be some thousand times smaller. How many pieces should *it* know: 200, 500, 2,000? A large vocabulary makes texts short and the model fat; a small one does the reverse. With the same compute for each, which one is best, and by how much? We will have a number at the end, and a model that has read a small web and does not answer a single question.
+# DeepSeek-V3 cuts text into pieces, and knows 129,280 of them {cite}`deepseekv3`. The models of this course are about a hundred thousand times smaller. How many pieces should *it* know: 200, 500, 2,000? A large vocabulary makes texts short and the model fat; a small one does the reverse. With the same compute for each, which one is best, and by how much? We will have a number at the end, and a model that has read a small web and does not answer a single question.
 #
 # - **You will build** byte-pair encoding from an empty cell, equal to the `tokenizers` library merge for merge, and your first base model.
 # - **You need** PyTorch. Nothing of the course comes before this.
