@@ -16,7 +16,7 @@ import torch
 
 from minidsk.data.corpus import TinyWebConfig
 from minidsk.data.tokenizer import CharTokenizer, Tokenizer
-from minidsk.infer.evaluate import evaluate
+from minidsk.infer.evaluate import evaluate, thought_of
 from minidsk.infer.generate import complete
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
@@ -175,7 +175,7 @@ def harvest(
         prompts = [problem.prompt for problem in posed]
         replies = complete(model, tokenizer, prompts, max_new_tokens, temperature=1.0, generator=generator)
         for problem, reply in zip(posed, replies, strict=True):
-            attempts = [line.partition("=")[0] for line in reply.partition("</think>")[0].splitlines()]
+            attempts = [line.partition("=")[0] for line in thought_of(reply).splitlines()]
             readable = (
                 problem.well_formed(reply) and language(problem, reply) == 1 and len(set(attempts)) == len(attempts)
             )

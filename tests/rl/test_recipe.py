@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from minidsk.data.tokenizer import CharTokenizer
 from minidsk.rl.recipe import PRESETS, STAGES, harvest, reason, run_stage
 from minidsk.train.checkpoint import RunError, load_checkpoint
 
@@ -94,18 +95,31 @@ def test_another_evaluation_is_made_anew(micro, micro_run, tmp_path):
     assert {row["problems"] for row in rows} == {5}
 
 
-def test_the_cold_start_learns_from_right_and_readable_thoughts(micro, micro_run):
-    model, tokenizer = load_checkpoint(micro_run / "zero")
-    task = micro.task("train")
-    examples = harvest(model, tokenizer, task, 3, 24, seed=0)
-    assert 1 <= len(examples) <= 3
-    posed = {task[i].prompt: task[i] for i in range(300)}
+def test_the_cold_start_learns_from_right_and_readable_thoughts(micro):
+    """A model that says one thing after another; only some of it is right, in one language, and tries nothing twice."""
+    tokenizer, task = CharTokenizer(), micro.task("train")
+    forms = ["<think>{a} yes</think>{b}", "<think>{a} yes</think><answer>1+1+1</answer>",
+             "<think>{a}=1 no\n{a}=2 yes</think>{b}", "<think>{a} 对了</think>{b}", "<think>{a} yes</think>so {b}",
+             "<think>1+1 no\n{a} yes</think>{b}"]  # fmt: skip
+
+    class Script:
+        device = torch.device("cpu")
+
+        def generate(self, ids, **options):
+            rows = []
+            for i, row in enumerate(ids.tolist()):
+                x, y = tokenizer.decode(row).split("from ")[1].strip(".\n").split()
+                text = forms[i % len(forms)].format(a=f"{x}+{y}", b=f"<answer>{x}+{y}</answer>")
+                new = [*tokenizer.encode(text), tokenizer.eos_id]
+                rows.append(row + new + [tokenizer.pad_id] * (100 - len(new)))
+            return torch.tensor(rows)
+
+    examples = harvest(Script(), tokenizer, task, 12, 100, seed=0)
+    assert len(examples) == 12
+    assert {"no" in reply for _, reply in examples} == {True, False}
     for prompt, reply in examples:
-        assert posed[prompt].score(reply) == 1
-        assert posed[prompt].well_formed(reply)
-        attempts = [line.split("=")[0] for line in reply.split("</think>")[0].splitlines()]
-        assert len(set(attempts)) == len(attempts)
-    assert examples == harvest(model, tokenizer, task, 3, 24, seed=0)
+        x, y = prompt.split("from ")[1].strip(".\n").split()
+        assert reply in {forms[i].format(a=f"{x}+{y}", b=f"<answer>{x}+{y}</answer>") for i in (0, 5)}
 
 
 def test_nothing_to_harvest_is_said(micro, micro_run):
