@@ -224,9 +224,9 @@ def small() -> Recipe:
     rl = RLConfig(prompts=64, group=16, max_new_tokens=448, rows=1024, lr=3e-4)
     return Recipe(
         "small",
-        PretrainConfig(model, web, steps=2500, batch=112, context=448, lr=2e-3, warmup=100, compile=True),
+        PretrainConfig(model, web, steps=2200, batch=112, context=448, lr=2e-3, warmup=100, compile=True),
         zero=dataclasses.replace(rl, steps=30),
-        cold=SFTConfig(steps=60, batch=256, lr=3e-4),
+        cold=SFTConfig(steps=30, batch=256, lr=3e-4),
         r1=dataclasses.replace(rl, steps=20, rewards={"accuracy": 1.0, "language": 0.2}),
         cold_examples=2048,
         problems=1024,
