@@ -8,8 +8,8 @@ from typing import Any
 from minidsk.homework.card import Card
 from minidsk.homework.compare import changed, difference, fresh, show
 from minidsk.homework.exercise import Exercise, Mistake
-from minidsk.homework.limit import OutOfTime, run_limited
 from minidsk.homework.registry import find
+from minidsk.tasks.limit import OutOfTime, run_limited
 
 
 @dataclass(frozen=True, repr=False)

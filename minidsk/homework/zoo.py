@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from minidsk.homework.card import Card
-from minidsk.homework.limit import OutOfTime, run_limited
 from minidsk.homework.registry import find_zoo
+from minidsk.tasks.limit import OutOfTime, run_limited
 
 BUGS = 3
 

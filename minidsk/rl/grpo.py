@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from minidsk.rl.kl import kl_estimate
+
 LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo")
 
 
@@ -47,12 +49,14 @@ def policy_loss(
     kl_coef: float = 0.0,
     loss_type: str = "grpo",
     max_length: int | None = None,
+    kl_estimator: str = "k3",
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The clipped surrogate of PPO (arXiv:1707.06347, equation 7) with one advantage an answer, and what to watch.
 
     `logp` and `old_logp` ``[N, T]``: log-probabilities of the sampled tokens now, and when they were sampled;
-    `advantages` ``[N]``; `mask` ``[N, T]``: 1 on answers' tokens, up to and including the end. With `kl_coef`, the
-    penalty ``exp(ref - logp) - (ref - logp) - 1`` against `ref_logp` is added to each token (DeepSeekMath, equation 4).
+    `advantages` ``[N]``, or ``[N, T]`` where a critic tells tokens apart; `mask` ``[N, T]``: 1 on answers' tokens, up
+    to and including the end. With `kl_coef`, that times `kl.kl_estimate` against `ref_logp` is added to each token
+    (DeepSeekMath, equation 3). Infinite bounds leave the ratio as it is.
 
     loss_type, how tokens are averaged: "grpo", within each answer, then over answers; "bnpo", over all tokens;
     "dr_grpo", sum over all tokens divided by ``N * max_length``; "dapo" (arXiv:2503.14476), over all tokens of the
@@ -62,16 +66,15 @@ def policy_loss(
     if loss_type not in LOSS_TYPES:
         raise ValueError(f"loss_type: {loss_type!r} is not known; give {', '.join(LOSS_TYPES)}")
     mask = mask.to(logp.dtype)
-    per_answer = advantages.unsqueeze(1)
+    advantage = advantages.unsqueeze(1) if advantages.ndim == 1 else advantages
     ratio = (logp - old_logp).exp()
     clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
-    losses = -torch.minimum(ratio * per_answer, clipped * per_answer)
+    losses = -torch.minimum(ratio * advantage, clipped * advantage)
     kl = torch.zeros_like(logp)
     if kl_coef:
         if ref_logp is None:
             raise ValueError("ref_logp: missing; kl_coef needs the reference model's log-probabilities")
-        gap = ref_logp - logp
-        kl = gap.exp() - gap - 1
+        kl = kl_estimate(logp, ref_logp, kl_estimator)
         losses = losses + kl_coef * kl
     masked = losses * mask
     tokens = mask.sum().clamp(min=1)
@@ -82,8 +85,8 @@ def policy_loss(
     else:
         loss = masked.sum() / tokens
     with torch.no_grad():
-        low = ((ratio < 1 - clip_low) & (per_answer < 0)) * mask
-        high = ((ratio > 1 + clip_high) & (per_answer > 0)) * mask
+        low = ((ratio < 1 - clip_low) & (advantage < 0)) * mask
+        high = ((ratio > 1 + clip_high) & (advantage > 0)) * mask
         stats = {"ratio": (ratio * mask).sum() / tokens, "clipped_low": low.sum() / tokens,
                  "clipped_high": high.sum() / tokens, "kl": (kl * mask).sum() / tokens}  # fmt: skip
     return loss, stats

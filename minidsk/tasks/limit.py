@@ -9,7 +9,7 @@ from typing import Any
 
 
 class OutOfTime(BaseException):
-    """The time limit was reached. No Exception, so that the reader's own `except Exception` does not swallow it."""
+    """The time limit was reached. No Exception, so that the function's own `except Exception` does not swallow it."""
 
 
 def run_limited(function: Callable[..., Any], arguments: tuple[Any, ...], seconds: float) -> Any:
