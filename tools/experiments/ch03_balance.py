@@ -82,24 +82,24 @@ def reshaped(moe: ModelConfig, width: int, top_k: int, shared: int) -> ModelConf
 
 def methods(moe: ModelConfig, context: int) -> dict[str, Method]:
     """The most telling first: what does not fit into the time is cut from the end."""
-    bias = partial(Method, speed=0.001)
+    bias = partial(Method, speed=0.01)
     k = moe.num_experts_per_tok
     width = moe.moe_intermediate_size * (k + moe.n_shared_experts) // 3 - 7
     return {
         "none": Method(moe),
         "auxiliary 0.01": Method(moe, alpha=0.01),
-        "bias 0.001": bias(moe),
-        "both": bias(moe, alpha=0.0001, note="alpha 0.0001 and speed 0.001, as in V3"),
+        "bias 0.01": bias(moe),
         "dense, equal FLOPs": Method(dense(moe, context, "flops")),
+        "bias 0.001": Method(moe, speed=0.001),
+        "both": Method(moe, alpha=0.0001, speed=0.001, note="alpha 0.0001 and speed 0.001, as in V3"),
         "dense, equal parameters": Method(dense(moe, context, "parameters")),
-        "auxiliary 0.1": Method(moe, alpha=0.1),
+        "coarse": bias(reshaped(moe, -(-width // 8) * 8, 2, shared=1),
+                       note="wider and fewer experts, top 2, for as many active and as many stored weights"),
+        "no shared": bias(reshaped(moe, moe.moe_intermediate_size, k + 1, shared=0)),
+        "groups 2 of 8": bias(moe.replace(n_group=8, topk_group=2)),
         "auxiliary 0.001": Method(moe, alpha=0.001),
-        "bias 0.01": Method(moe, speed=0.01),
         "bias 0.1": Method(moe, speed=0.1),
-        "groups 2 of 8": Method(moe.replace(n_group=8, topk_group=2), speed=0.01),
-        "no shared": Method(reshaped(moe, moe.moe_intermediate_size, k + 1, shared=0), speed=0.01),
-        "coarse": Method(reshaped(moe, -(-width // 8) * 8, 2, shared=1), speed=0.01,
-                         note="wider and fewer experts, top 2, for as many active and as many stored weights"),
+        "auxiliary 0.1": Method(moe, alpha=0.1),
     }  # fmt: skip
 
 

@@ -130,8 +130,12 @@ def speed(depth: int, args: argparse.Namespace, rows: Tensor) -> dict[str, float
             "peak_mib": round(torch.cuda.max_memory_allocated() / 2**20) if gpu else 0}  # fmt: skip
 
 
-def run(name: str, depth: int, equal: str, seed: int, args: argparse.Namespace, folder: str) -> dict[str, Any]:
-    """Train one arm and measure it."""
+def run(
+    name: str, depth: int, equal: str, seed: int, args: argparse.Namespace, folder: str, deadline: float
+) -> dict[str, Any] | None:
+    """Train one arm and measure it; None when it is too late to begin."""
+    if time.time() > deadline:
+        return None
     torch.set_num_threads(1)
     device = pick_device(args.device)
     train, valid = (torch.load(Path(folder) / f"{which}.pt", weights_only=True).to(device) for which in (seed, "valid"))
@@ -275,6 +279,7 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--problems", type=int, default=512)
     parser.add_argument("--workers", type=int, default=5, help="runs at a time")
+    parser.add_argument("--limit", type=float, default=1e9, help="seconds after which no run is begun")
     parser.add_argument("--toy", action="store_true", help="a model of 32 dimensions, to try the script")
     args = parser.parse_args()
     begun, results = time.perf_counter(), []
@@ -289,10 +294,13 @@ def main() -> None:
         steps = [measured["ms_per_step"] for measured in speeds]
         print(f"speed measured after {time.perf_counter() - begun:.0f} s: {steps} ms a step", flush=True)
         with ProcessPoolExecutor(args.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            jobs = [(*arm, seed) for arm in sorted(ARMS, key=lambda arm: -arm[1]) for seed in args.seeds]
-            for job in as_completed([pool.submit(run, *job, args, folder) for job in jobs]):
-                results.append(job.result())
-                done = results[-1]
+            deadline = time.time() + args.limit - (time.perf_counter() - begun)
+            jobs = [(*arm, seed) for arm in ARMS for seed in args.seeds]
+            for job in as_completed([pool.submit(run, *job, args, folder, deadline) for job in jobs]):
+                done = job.result()
+                if done is None:
+                    continue
+                results.append(done)
                 after = f"{time.perf_counter() - begun:.0f} s"
                 print(f"{after}: {done['name']} at equal {done['equal']}, seed {done['seed']}", flush=True)
     results.sort(key=lambda r: (r["equal"] != "tokens", r["depth"], r["seed"]))
@@ -309,7 +317,8 @@ def main() -> None:
         pace = r["replies"]["per_pass"] if r["depth"] else ""
         print(f"{r['name']:5} {r['equal']:8} {r['seed']:4} {r['tokens']:9,} {r['loss'][0]:.4f} {r['next'][0]:.4f} "
               f"{r['sums']:.3f} {r['chains']['right']:.3f} {r['countdown']['accuracy']:.3f}  {pace}")  # fmt: skip
-    print(f"{time.perf_counter() - begun:.0f} s in all")
+    left = len(jobs) - len(results)
+    print(f"{len(results)} runs, {left} left out for time, {time.perf_counter() - begun:.0f} s in all")
 
 
 if __name__ == "__main__":
