@@ -1,4 +1,7 @@
-"""The exercise that groups bring: advantages without a critic (DeepSeekMath, section 4.1; R1, eq. 3)."""
+"""Exercises of the chapter on GRPO: advantages without a critic, the clip, averages, KL, empty groups.
+
+Sources: DeepSeekMath (arXiv:2402.03300, equations 3 and 4), Dr. GRPO (arXiv:2503.20783), DAPO (arXiv:2503.14476).
+"""
 
 from typing import Any
 
@@ -6,6 +9,17 @@ import torch
 from torch import Tensor
 
 from minidsk.homework.exercise import Exercise, Mistake
+
+
+def clipped_loss(logp: Tensor, old_logp: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
+    """The clipped surrogate of every token, as a loss (PPO, eq. 7; two bounds as in DAPO, eq. 8).
+
+    logp and old_logp [N, T], float: log-probabilities of the sampled tokens now, and when they were sampled;
+    advantages [N], one an answer. Returns [N, T]: minus the smaller of ratio * advantage and clipped ratio *
+    advantage, with the ratio clipped to [1 - clip_low, 1 + clip_high]. A small loss is a good one.
+    """
+    ratio, a = (logp - old_logp).double().exp(), advantages.double().unsqueeze(1)
+    return -torch.minimum(ratio * a, ratio.clamp(1 - clip_low, 1 + clip_high) * a).to(logp.dtype)
 
 
 def advantages(rewards: Tensor, eps: float) -> Tensor:
@@ -17,10 +31,79 @@ def advantages(rewards: Tensor, eps: float) -> Tensor:
     return _advantages(rewards, eps)
 
 
+def average(losses: Tensor, mask: Tensor, how: str, max_length: int) -> Tensor:
+    """One loss from the losses of all tokens.
+
+    losses [N, T], float, and mask [N, T], 1 on an answer's tokens and 0 on padding. how: "grpo", the mean over each
+    answer's own tokens, then over answers; "dapo", the mean over all tokens of all answers; "dr_grpo", the sum over
+    all tokens, divided by N * max_length. Returns a scalar.
+    """
+    masked, mask = losses.double() * mask, mask.double()
+    if how == "grpo":
+        return (masked.sum(1) / mask.sum(1)).mean().to(losses.dtype)
+    below = mask.sum() if how == "dapo" else len(losses) * max_length
+    return (masked.sum() / below).to(losses.dtype)
+
+
+def kl_estimators(logp: Tensor, ref_logp: Tensor) -> dict[str, Tensor]:
+    """Three estimates of KL(policy, reference) at each sampled token (Schulman, 2020; k3 is DeepSeekMath's eq. 4).
+
+    logp and ref_logp [...], float: log-probabilities of tokens that the policy sampled. With d = ref_logp - logp,
+    returns {"k1": -d, "k2": half the square of d, "k3": exp(d) - d - 1}.
+    """
+    d = ref_logp.double() - logp.double()
+    return {name: k.to(logp.dtype) for name, k in (("k1", -d), ("k2", d.square() / 2), ("k3", d.exp() - d - 1))}
+
+
+def with_signal(rewards: Tensor, wanted: int) -> Tensor:
+    """The groups that dynamic sampling keeps (DAPO, section 3.2).
+
+    rewards [P, G], float: the groups in the order in which they were sampled. Returns the numbers of the first
+    `wanted` groups whose rewards are not all equal, in order (integer; fewer where there are not that many).
+    """
+    return (rewards != rewards[:, :1]).any(1).nonzero().flatten()[:wanted]
+
+
 def _advantages(rewards: Tensor, eps: float, *, ddof: int = 1, dims: tuple[int, ...] = (1,), power: int = 1) -> Tensor:
     r = rewards.double()
     deviation = r.std(dims, correction=ddof, keepdim=True) ** power
     return ((r - r.mean(dims, keepdim=True)) / (deviation + eps)).to(rewards.dtype)
+
+
+def _parts(logp: Tensor, old: Tensor, a: Tensor, low: float, high: float) -> tuple[Tensor, Tensor, Tensor]:
+    ratio = (logp - old).exp()
+    return ratio, ratio.clamp(1 - low, 1 + high), a.unsqueeze(1)
+
+
+def _larger(*arguments: Any) -> Tensor:
+    ratio, clipped, a = _parts(*arguments)
+    return -torch.maximum(ratio * a, clipped * a)
+
+
+def _smaller_ratio(*arguments: Any) -> Tensor:
+    ratio, clipped, a = _parts(*arguments)
+    return -torch.minimum(ratio, clipped) * a
+
+
+def _always_clipped(*arguments: Any) -> Tensor:
+    _, clipped, a = _parts(*arguments)
+    return -clipped * a
+
+
+def _answers(losses: Tensor, mask: Tensor, how: str, max_length: int) -> Tensor:
+    return average(losses, torch.ones_like(mask), how, max_length)
+
+
+def _longest(losses: Tensor, mask: Tensor, how: str, max_length: int) -> Tensor:
+    return average(losses, mask, how, losses.shape[1])
+
+
+def _tokens_there(losses: Tensor, mask: Tensor, how: str, max_length: int) -> Tensor:
+    return average(losses, mask, "dapo" if how == "dr_grpo" else how, max_length)
+
+
+def _no_inner_mean(losses: Tensor, mask: Tensor, how: str, max_length: int) -> Tensor:
+    return (losses * mask).sum(1).mean() if how == "grpo" else average(losses, mask, how, max_length)
 
 
 def _rewards() -> list[tuple[str, tuple[Any, ...]]]:
@@ -33,7 +116,68 @@ def _rewards() -> list[tuple[str, tuple[Any, ...]]]:
     ]
 
 
+def _ratios() -> list[tuple[str, tuple[Any, ...]]]:
+    def now(*rows: list[float]) -> tuple[Tensor, Tensor]:
+        old = torch.tensor([[-1.5, -0.7, -3.0][: len(rows[0])]] * len(rows))
+        return old + torch.tensor(rows).log(), old
+
+    good, bad = torch.tensor([1.0]), torch.tensor([-1.0])
+    return [
+        ("nothing has moved yet", (*now([1.0, 1.0]), good, 0.2, 0.2)),
+        ("a bad answer, 20 times likelier than before", (*now([20.0]), bad, 0.2, 0.2)),
+        ("a bad answer, half as likely as before", (*now([0.5]), bad, 0.2, 0.2)),
+        ("a good answer, likelier and less likely", (*now([3.0, 0.5]), good, 0.2, 0.2)),
+        ("a good answer between the two bounds", (*now([1.25, 1.1]), good, 0.2, 0.28)),
+        ("one good and one bad answer", (*now([0.9, 1.5, 0.4], [1.05, 0.6, 2.0]), torch.tensor([1.5, -0.5]), 0.1, 0.3)),
+    ]
+
+
+def _token_losses() -> list[tuple[str, tuple[Any, ...]]]:
+    losses = torch.tensor([[-1.0, -1, 7, 7, 7], [0.5, 0.5, 0.5, 0.5, 7], [2.0, 7, 7, 7, 7]])
+    mask = torch.tensor([[1.0, 1, 0, 0, 0], [1, 1, 1, 1, 0], [1, 0, 0, 0, 0]])
+    return [(f"answers of 2, 4 and 1 tokens, {how}", (losses, mask, how, 8)) for how in ("grpo", "dapo", "dr_grpo")]
+
+
+def _log_probabilities() -> list[tuple[str, tuple[Any, ...]]]:
+    p, q = torch.tensor([[0.5, 0.25], [0.1, 0.8]]), torch.tensor([[0.25, 0.5], [0.1, 0.4]])
+    return [
+        ("half as likely in the reference", (torch.tensor([0.5]).log(), torch.tensor([0.25]).log())),
+        ("both agree", (q.log(), q.log())),
+        ("two answers of two tokens", (p.log(), q.log())),
+    ]
+
+
+def _groups() -> list[tuple[str, tuple[Any, ...]]]:
+    rewards = torch.tensor([[0.0, 0, 0], [1, 1, 1], [0, 1, 0], [0.5, 0.5, 0.5], [1, 1, 0], [0.1, 0, 0], [0, 1, 1]])
+    return [
+        ("seven groups, all that say something", (rewards, 7)),
+        ("seven groups, the first two", (rewards, 2)),
+        ("none that says something", (torch.tensor([[1.0, 1], [0, 0]]), 1)),
+    ]
+
+
 EXERCISES = (
+    Exercise(
+        "grpo.clipped_loss",
+        clipped_loss,
+        _ratios,
+        (
+            Mistake("the larger of the two, not the smaller", "A = -1 and ratio 20: is the loss 20 or 1.2?", _larger),
+            Mistake("the smaller ratio, whatever the sign", "The smaller of two products: which is it where A = -1?",
+                    _smaller_ratio),
+            Mistake("the lower bound's width above, too", "clip_high is the bound above; try a ratio of 1.25.",
+                    lambda n, o, a, low, high: clipped_loss(n, o, a, low, low)),
+            Mistake("clipped always", "A bad answer that became 20 times likelier: who brings it down again?",
+                    _always_clipped),
+            Mistake("never clipped", "A good answer that is three times likelier already: how much further?",
+                    lambda n, o, a, low, high: -(n - o).exp() * a.unsqueeze(1)),
+            Mistake("the sign of a reward, not of a loss", "Optimizers go down: should a good answer's loss be high?",
+                    lambda *a: -clipped_loss(*a)),
+            Mistake("the ratio upside down", "Now divided by then, or then by now?",
+                    lambda n, o, *a: clipped_loss(o, n, *a)),
+        ),
+        "Write the two products of one token side by side, for A = 1 and for A = -1.",
+    ),
     Exercise(
         "grpo.advantages",
         advantages,
@@ -50,6 +194,55 @@ EXERCISES = (
                     lambda r, e: r - r.mean(1, keepdim=True)),
         ),
         "Take the rewards 0, 0, 0, 1: what are the mean, the deviation and the four advantages?",
+    ),
+    Exercise(
+        "grpo.average",
+        average,
+        _token_losses,
+        (
+            Mistake("padding counted", "What stands behind an answer's end is nobody's token.", _answers),
+            Mistake("one mean for all three", "Which of the three gives every answer the same weight?",
+                    lambda x, m, how, n: average(x, m, "dapo", n)),
+            Mistake("divided by the longest answer here", "dr_grpo divides by a constant that no batch changes.",
+                    _longest),
+            Mistake("divided by the tokens that there are", "dr_grpo divides by a constant that no batch changes.",
+                    _tokens_there),
+            Mistake("no mean within the answer", "grpo: how much does an answer weigh that is twice as long?",
+                    _no_inner_mean),
+        ),
+        "Take answers of 2 and 4 tokens: by what is a single token's loss divided, in each of the three?",
+    ),
+    Exercise(
+        "grpo.kl_estimators",
+        kl_estimators,
+        _log_probabilities,
+        (
+            Mistake("policy and reference swapped", "k1 averages log(policy / reference) over the policy's tokens.",
+                    lambda p, q: kl_estimators(q, p)),
+            Mistake("k2 without its half", "Near d = 0 all three should grow alike: expand exp(d).",
+                    lambda p, q: kl_estimators(p, q) | {"k2": (q - p).square()}),
+            Mistake("k3 that is not 0 where both agree", "What is exp(0) - 0?",
+                    lambda p, q: kl_estimators(p, q) | {"k3": (q - p).exp() - (q - p)}),
+            Mistake("k3 of the ratio turned round", "In k3 the reference stands above the policy.",
+                    lambda p, q: kl_estimators(p, q) | {"k3": (p - q).exp() - (p - q) - 1}),
+        ),
+        "Policy 1/2, reference 1/4: d is -0.69. Compute the three by hand.",
+    ),
+    Exercise(
+        "grpo.with_signal",
+        with_signal,
+        _groups,
+        (
+            Mistake("groups that are all right kept", "What are the advantages where all four are right?",
+                    lambda r, n: (r > 0).any(1).nonzero().flatten()[:n]),
+            Mistake("told by the mean", "Three rewards of 0.5: is there anything to prefer?",
+                    lambda r, n: ((r.mean(1) > 0) & (r.mean(1) < 1)).nonzero().flatten()[:n]),
+            Mistake("only rewards of 1 count", "Rewards 0.1, 0, 0: one is better than the others.",
+                    lambda r, n: ((r == 1).any(1) & (r != r[:, :1]).any(1)).nonzero().flatten()[:n]),
+            Mistake("all of them, however many are wanted", "A batch has room for `wanted` groups.",
+                    lambda r, n: with_signal(r, len(r))),
+        ),
+        "Go through the groups one by one: are its rewards all equal?",
     ),
 )  # fmt: skip
 """The chapter's exercises; the first is its bug zoo."""
