@@ -12,6 +12,7 @@ from minidsk.homework import check
 from minidsk.model import moe, mtp, rope
 from minidsk.model.config import ModelConfig
 from minidsk.model.dispatch import Dispatch
+from minidsk.rl.grpo import group_advantages, policy_loss
 
 
 def router(
@@ -46,6 +47,23 @@ def bpe_encode(data: bytes, merges: list[tuple[int, int]]) -> list[int]:
     return bpe.apply_merges(list(data), {pair: (i, 256 + i) for i, pair in enumerate(merges)})
 
 
+def clipped_loss(logp: Tensor, old_logp: Tensor, advantages: Tensor, low: float, high: float) -> Tensor:
+    """The package averages at once, so each token goes through it alone."""
+    one, losses = torch.ones(1, 1), torch.empty_like(logp)
+    for n, t in torch.cartesian_prod(torch.arange(logp.shape[0]), torch.arange(logp.shape[1])).tolist():
+        at = (slice(n, n + 1), slice(t, t + 1))
+        losses[n, t] = policy_loss(logp[at], old_logp[at], advantages[n : n + 1], one, low, high)[0]
+    return losses
+
+
+def average(losses: Tensor, mask: Tensor, how: str, max_length: int) -> Tensor:
+    """A loss that is its own ratio: advantage -1, never clipped."""
+    logp, minus = losses.clamp(min=1e-9).log(), -torch.ones(len(losses))
+    sizes = [policy_loss(x, torch.zeros_like(x), minus, mask, 1.0, 1e9, loss_type=how, max_length=max_length)[0]
+             for x in (logp, (-losses).clamp(min=1e-9).log())]  # fmt: skip
+    return sizes[0] - sizes[1]
+
+
 OURS: dict[str, Callable[..., Any]] = {
     "text.merge": bpe.merge,
     "text.bpe_encode": bpe_encode,
@@ -57,6 +75,9 @@ OURS: dict[str, Callable[..., Any]] = {
     "moe.max_violation": moe.max_violation,
     "moe.dispatch": dispatch,
     "mtp.loss": mtp.mtp_loss,
+    "grpo.clipped_loss": clipped_loss,
+    "grpo.advantages": lambda rewards, eps: group_advantages(rewards, eps=eps),
+    "grpo.average": average,
 }
 
 
