@@ -3,8 +3,8 @@
     python tools/experiments/ch04_mtp.py --seeds 0 1 2 --out results/ch04_mtp
 
 Every arm of a seed starts from the same main weights and reads the same pages in the same order. Writes `metrics.json`
-(one entry a run; `speed`: milliseconds a step, measured before the runs, alone on the device). The runs themselves
-share the device, `--workers` at a time, so their own seconds say nothing about the arms.
+after every run (one entry a run; `speed`: milliseconds a step, the depths taking turns, measured before the runs). The
+runs themselves share the device, `--workers` at a time, so their own seconds say nothing about the arms.
 """
 
 from __future__ import annotations
@@ -108,26 +108,44 @@ def steps_of(depth: int, equal: str, args: argparse.Namespace) -> int:
     return round(args.steps * share)
 
 
-def speed(depth: int, args: argparse.Namespace, rows: Tensor) -> dict[str, float]:
-    """Milliseconds a training step, and the peak of the memory, alone on the device."""
-    device = pick_device(args.device)
-    config = config_of(depth, args, 1, 0)
-    model = MiniDeepSeek(config.model, torch.Generator().manual_seed(0)).to(device)
-    optimizers, batch = make_optimizers(model, LR), rows[: args.batch].to(device).long()
-    gpu = device.type == "cuda"
-    for step in range(40):
-        if step == 10:
-            if gpu:
-                torch.cuda.synchronize()
-                torch.cuda.reset_peak_memory_stats()
-            start = time.perf_counter()
-        train_step(model, optimizers, batch, config)
-    if gpu:
-        torch.cuda.synchronize()
-    took = (time.perf_counter() - start) / 30
-    return {"depth": depth, "ms_per_step": round(1000 * took, 2), "flops_per_token": flops_per_token(depth, args),
-            "parameters": sum(p.numel() for p in model.parameters()), "main_parameters": parameters(config.model),
-            "peak_mib": round(torch.cuda.max_memory_allocated() / 2**20) if gpu else 0}  # fmt: skip
+class Timed:
+    """A model of some depth that trains on one batch over and over, to see what a step costs."""
+
+    def __init__(self, depth: int, args: argparse.Namespace, batch: Tensor) -> None:
+        self.depth, self.batch, self.seconds = depth, batch, 0.0
+        self.config = config_of(depth, args, 1, 0)
+        before = torch.cuda.memory_allocated() if batch.is_cuda else 0
+        self.model = MiniDeepSeek(self.config.model, torch.Generator().manual_seed(0)).to(batch.device)
+        self.optimizers = make_optimizers(self.model, LR)
+        if batch.is_cuda:
+            torch.cuda.reset_peak_memory_stats()
+        self.steps(10)
+        self.peak = torch.cuda.max_memory_allocated() - before if batch.is_cuda else 0
+
+    def steps(self, count: int) -> float:
+        """Make some, and say how many seconds they took."""
+        start = time.perf_counter()
+        for _ in range(count):
+            train_step(self.model, self.optimizers, self.batch, self.config)
+        if self.batch.is_cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+
+def speeds_of(args: argparse.Namespace, rows: Tensor, rounds: int = 6) -> list[dict[str, float]]:
+    """Milliseconds a training step, and the peak of the memory, for each depth.
+
+    The depths take turns, so that whatever else the device does slows them alike: read these as ratios.
+    """
+    batch = rows[: args.batch].to(pick_device(args.device)).long()
+    timed = [Timed(depth, args, batch) for depth in range(3)]
+    for _ in range(rounds):
+        for each in timed:
+            each.seconds += each.steps(8)
+    return [{"depth": t.depth, "ms_per_step": round(1000 * t.seconds / (8 * rounds), 2),
+             "flops_per_token": flops_per_token(t.depth, args), "peak_mib": round(t.peak / 2**20),
+             "parameters": sum(p.numel() for p in t.model.parameters()),
+             "main_parameters": parameters(t.config.model)} for t in timed]  # fmt: skip
 
 
 def run(
@@ -269,6 +287,13 @@ def walk(right: list[list[bool]], at: int, last: int) -> int:
 # ---- the whole experiment
 
 
+def write(path: Path, value: Any) -> None:
+    """JSON, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--device", default="auto")
@@ -282,7 +307,11 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=1e9, help="seconds after which no run is begun")
     parser.add_argument("--toy", action="store_true", help="a model of 32 dimensions, to try the script")
     args = parser.parse_args()
-    begun, results = time.perf_counter(), []
+    begun, results, out = time.perf_counter(), [], Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    settings = {"steps": args.steps, "batch": args.batch, "context": args.context, "problems": args.problems,
+                "valid_tokens": 4 * args.batch * args.context, "lr": LR, "mtp_weight": WEIGHT, "web": vars(WEB),
+                "model": (TOY if args.toy else MODEL).to_dict()}  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         with ProcessPoolExecutor(min(10, os.cpu_count() or 1)) as pool:
             for seed in args.seeds:
@@ -290,7 +319,7 @@ def main() -> None:
                 torch.save(rows, Path(folder) / f"{seed}.pt")
             torch.save(rows_of(pool, VALID_SEED, 4 * args.batch, args.context + 1), Path(folder) / "valid.pt")
         print(f"pages written after {time.perf_counter() - begun:.0f} s", flush=True)
-        speeds = [speed(depth, args, rows) for depth in range(3)]
+        speeds = speeds_of(args, rows)
         steps = [measured["ms_per_step"] for measured in speeds]
         print(f"speed measured after {time.perf_counter() - begun:.0f} s: {steps} ms a step", flush=True)
         with ProcessPoolExecutor(args.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -301,17 +330,10 @@ def main() -> None:
                 if done is None:
                     continue
                 results.append(done)
+                results.sort(key=lambda r: (r["equal"] != "tokens", r["depth"], r["seed"]))
+                write(out / "metrics.json", {"settings": settings, "speed": speeds, "runs": results})
                 after = f"{time.perf_counter() - begun:.0f} s"
                 print(f"{after}: {done['name']} at equal {done['equal']}, seed {done['seed']}", flush=True)
-    results.sort(key=lambda r: (r["equal"] != "tokens", r["depth"], r["seed"]))
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    settings = {"steps": args.steps, "batch": args.batch, "context": args.context, "problems": args.problems,
-                "valid_tokens": 4 * args.batch * args.context, "lr": LR, "mtp_weight": WEIGHT, "web": vars(WEB),
-                "model": (TOY if args.toy else MODEL).to_dict()}  # fmt: skip
-    temporary = out / ".metrics.json"
-    temporary.write_text(json.dumps({"settings": settings, "speed": speeds, "runs": results}) + "\n")
-    os.replace(temporary, out / "metrics.json")
     print("arm   equal    seed   tokens    loss   next  sums  chains countdown  per pass")
     for r in results:
         pace = r["replies"]["per_pass"] if r["depth"] else ""
