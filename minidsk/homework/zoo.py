@@ -1,5 +1,7 @@
 """The bug zoo: wrong versions of a function that a reader's own tests must catch."""
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,10 +63,23 @@ def zoo(name: str, tests: Sequence[Callable[[Callable[..., Any]], None]], *, lim
     caught = 0
     bugs = exercise.mistakes[:BUGS]
     for number, bug in enumerate(bugs, 1):
-        found = _first_complaint(tests, bug.function, limit)
+        found = _first_complaint(tests, called_like(exercise.reference, bug.function), limit)
         caught += found is not None
         rows.append((f"bug {number}", "escaped" if found is None else f"caught by {found} ({bug.name})"))
     return ZooResult(exercise.name, complaint is None, caught, len(bugs), tuple(rows))
+
+
+def called_like(reference: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, called as `reference` is: a wrong version must not give itself away by its arguments' names."""
+    signature = inspect.signature(reference)
+
+    @functools.wraps(reference)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        return function(*given.args, **given.kwargs)
+
+    return call
 
 
 def _first_complaint(tests: Sequence[Callable[..., Any]], function: Callable[..., Any], limit: float) -> str | None:

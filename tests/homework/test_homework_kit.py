@@ -1,5 +1,6 @@
 """The bug zoo, predictions and the receipt."""
 
+import inspect
 import json
 import re
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from minidsk.homework import predict, receipt, zoo
+from minidsk.homework import EXERCISES, Exercise, predict, receipt, zoo
 from minidsk.homework.predict import tally_path
 from minidsk.homework.receipt import bound
 from minidsk.homework.registry import CHAPTERS
@@ -44,6 +45,21 @@ def test_an_escaped_bug_keeps_its_name() -> None:
     assert not result
     assert "escaped" in str(result)
     assert "leaks" not in str(result) + result._repr_html_()
+
+
+@pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda e: e.name)
+def test_bugs_answer_to_the_names_of_the_task(exercise: Exercise) -> None:
+    names = list(inspect.signature(exercise.reference).parameters)
+    _, arguments = exercise.cases()[0]
+
+    def by_name(function: Callable[..., Any]) -> None:
+        function(**dict(zip(names, arguments, strict=False)))
+
+    def a_name_of_mine(function: Callable[..., Any]) -> None:
+        function(nobody_calls_it_so=arguments[0])
+
+    assert zoo(exercise.name, [by_name]).caught == 0  # called by name, a wrong version is not caught by that
+    assert not zoo(exercise.name, [a_name_of_mine]).accepted
 
 
 def test_a_test_that_rejects_everything_is_no_test() -> None:
