@@ -11,6 +11,7 @@ from torch import Tensor
 
 from minidsk.rl.kl import kl_estimate
 
+SCALES = ("group", "batch", "none")
 LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo")
 
 
@@ -29,13 +30,15 @@ def group_advantages(rewards: Tensor, scale: str = "group", eps: float = 1e-4) -
     if not torch.isfinite(rewards).all():
         raise ValueError("rewards: not all finite; a verifier must return a number for every answer")
     advantages = rewards - rewards.mean(dim=1, keepdim=True)
+    # The mean of equal numbers may be off by a rounding error; nothing shall be learned from that.
+    advantages = advantages.masked_fill(rewards.amax(1, keepdim=True) == rewards.amin(1, keepdim=True), 0.0)
     if scale == "group":
         return advantages / (rewards.std(dim=1, keepdim=True) + eps)
     if scale == "batch":
         return advantages / (rewards.std() + eps)
     if scale == "none":
         return advantages
-    raise ValueError(f"scale: {scale!r} is not known; give group, batch or none")
+    raise ValueError(f"scale: {scale!r} is not known; give {', '.join(SCALES)}")
 
 
 def policy_loss(
@@ -71,10 +74,11 @@ def policy_loss(
     clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
     losses = -torch.minimum(ratio * advantage, clipped * advantage)
     kl = torch.zeros_like(logp)
-    if kl_coef:
-        if ref_logp is None:
-            raise ValueError("ref_logp: missing; kl_coef needs the reference model's log-probabilities")
+    if ref_logp is not None:
         kl = kl_estimate(logp, ref_logp, kl_estimator)
+    elif kl_coef:
+        raise ValueError("ref_logp: missing; kl_coef needs the reference model's log-probabilities")
+    if kl_coef:
         losses = losses + kl_coef * kl
     masked = losses * mask
     tokens = mask.sum().clamp(min=1)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
 from torch import Tensor
 
 from minidsk.data.tokenizer import Tokenizer
 from minidsk.infer.generate import left_padded, until_end
 from minidsk.model.decoding import decode
 from minidsk.model.transformer import MiniDeepSeek
-from minidsk.rl.rewards import REWARDS
+from minidsk.rl.rewards import RewardFunction, score
 from minidsk.tasks.base import Problem
 
 
@@ -23,7 +25,8 @@ class Rollouts:
 
     ids ``[N, prompt + T]`` with prompts padded on the left; valid, the same shape, False at padding; tokens, old_logp,
     mask ``[N, T]`` of the answers (mask True up to and including the end); texts; rewards ``[P, G]``, the weighted
-    sum; parts: each reward by itself ``[P, G]``.
+    sum; parts: each reward by itself ``[P, G]``; faults: why the reward of an answer could not be computed, by the
+    answer's number. Such an answer has the mean reward of its group (0 where none has one): it then says nothing.
     """
 
     ids: Tensor
@@ -34,11 +37,48 @@ class Rollouts:
     texts: list[str]
     rewards: Tensor
     parts: dict[str, Tensor]
+    faults: dict[int, str] = field(default_factory=dict)
 
     @property
     def lengths(self) -> Tensor:
         """Tokens of each answer ``[N]``."""
         return self.mask.sum(1)
+
+    def groups(self, chosen: Tensor) -> Rollouts:
+        """The answers to some of the problems: `chosen` ``[P']``, their numbers."""
+        group = self.rewards.shape[1]
+        rows = (rearrange(chosen, "p -> p 1") * group + torch.arange(group, device=chosen.device)).flatten()
+        at = rows.tolist()
+        return Rollouts(
+            self.ids[rows], self.valid[rows], self.tokens[rows], self.old_logp[rows], self.mask[rows],
+            [self.texts[i] for i in at], self.rewards[chosen], {name: v[chosen] for name, v in self.parts.items()},
+            {new: self.faults[old] for new, old in enumerate(at) if old in self.faults},
+        )  # fmt: skip
+
+
+def join(parts: Sequence[Rollouts], pad_id: int) -> Rollouts:
+    """Rollouts of the same group size, one after the other; prompts are padded on the left, answers on the right."""
+    if len(parts) == 1:
+        return parts[0]
+    prompt = max(part.ids.shape[1] - part.tokens.shape[1] for part in parts)
+    answer = max(part.tokens.shape[1] for part in parts)
+    columns: dict[str, list[Tensor]] = {name: [] for name in ("ids", "valid", "tokens", "old_logp", "mask")}
+    texts: list[str] = []
+    faults: dict[int, str] = {}
+    for part in parts:
+        right = answer - part.tokens.shape[1]
+        left = prompt - (part.ids.shape[1] - part.tokens.shape[1])
+        columns["ids"].append(F.pad(part.ids, (left, right), value=pad_id))
+        columns["valid"].append(F.pad(part.valid, (left, right), value=False))
+        columns["tokens"].append(F.pad(part.tokens, (0, right), value=pad_id))
+        columns["old_logp"].append(F.pad(part.old_logp, (0, right)))
+        columns["mask"].append(F.pad(part.mask, (0, right), value=False))
+        faults.update({len(texts) + i: reason for i, reason in part.faults.items()})
+        texts += part.texts
+    rewards = torch.cat([part.rewards for part in parts])
+    each = {name: torch.cat([part.parts[name] for part in parts]) for name in parts[0].parts}
+    return Rollouts(**{name: torch.cat(v) for name, v in columns.items()}, texts=texts, rewards=rewards, parts=each,
+                    faults=faults)  # fmt: skip
 
 
 def rollout(
@@ -51,14 +91,15 @@ def rollout(
     *,
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
+    reward: RewardFunction | None = None,
 ) -> Rollouts:
-    """Sample `group` answers to each problem and reward them; `weights` names rewards of `rewards.REWARDS`.
+    """Sample `group` answers to each problem and reward them.
+
+    `weights` names rewards of `rewards.REWARDS`, which are summed; where `reward` is given, it alone counts, and they
+    are computed to be looked at. A verifier that fails ends nothing (see `rewards.score` and `Rollouts.faults`).
 
     A model that is not ours needs `.generate` and `.logits` alone: its log-probabilities are computed afterwards.
     """
-    unknown = sorted(set(weights) - set(REWARDS))
-    if unknown:
-        raise ValueError(f"rewards: {unknown[0]!r} is not known; give some of {', '.join(REWARDS)}")
     prompts = [problem.prompt for problem in problems for _ in range(group)]
     ids, valid = left_padded(prompts, tokenizer, model.device)
     width = ids.shape[1]
@@ -72,13 +113,17 @@ def rollout(
     tokens = ids[:, width:]
     texts = [until_end(row, tokenizer) for row in tokens.tolist()]
     posed = [problem for problem in problems for _ in range(group)]
-    parts = {
-        name: torch.tensor([REWARDS[name](problem, text) for problem, text in zip(posed, texts, strict=True)])
-        .view(-1, group).to(ids.device)
-        for name in weights
-    }  # fmt: skip
-    rewards = torch.stack([weight * parts[name] for name, weight in weights.items()]).sum(0)
-    return Rollouts(ids, torch.cat((valid, mask), 1), tokens, old_logp, mask, texts, rewards, parts)
+    scores = score(posed, texts, weights, reward)
+    rewards = _by_group(scores.total, group).to(ids.device)
+    parts = {name: _by_group(values, group).to(ids.device) for name, values in scores.parts.items()}
+    return Rollouts(ids, torch.cat((valid, mask), 1), tokens, old_logp, mask, texts, rewards, parts, scores.faults)
+
+
+def _by_group(values: Tensor, group: int) -> Tensor:
+    """``[N]`` as ``[P, G]``, with the mean of the others of its group in place of what is NaN."""
+    table = rearrange(values, "(p g) -> p g", g=group)
+    mean = repeat(table.nanmean(1).nan_to_num(0.0), "p -> p g", g=group)
+    return torch.where(table.isnan(), mean, table)
 
 
 @torch.no_grad()

@@ -44,7 +44,7 @@ def test_rewards_that_cannot_be_compared(rewards):
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match="scale: 'rank' is not known; give group, batch or none"):
+    with pytest.raises(ValueError, match="scale: 'rank' is not known; give group, batch, none"):
         group_advantages(torch.zeros(2, 2), "rank")
     with pytest.raises(ValueError, match="loss_type: 'ppo' is not known"):
         policy_loss(torch.zeros(1, 1), torch.zeros(1, 1), torch.zeros(1), torch.ones(1, 1), loss_type="ppo")
