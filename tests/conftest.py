@@ -1,7 +1,11 @@
 import json
+import os
 
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before anything imports triton: kernels run in its interpreter
 
 from minidsk.cli import parse
 from minidsk.rl.recipe import reason

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import tyro
 
+from minidsk.cli.bench import Bench
 from minidsk.cli.learn import R1, SFT, Pretrain, Reason, Zero, default_recipe
 from minidsk.cli.use import Chat, Eval, Report, Sample
 from minidsk.rl.recipe import FIELDS
@@ -23,7 +24,7 @@ from minidsk.train.device import keep_memory
 
 COMMANDS: dict[str, Any] = {
     "reason": Reason, "pretrain": Pretrain, "sft": SFT, "zero": Zero, "r1": R1, "eval": Eval, "sample": Sample,
-    "chat": Chat, "report": Report,
+    "chat": Chat, "report": Report, "bench": Bench,
 }  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Triton kernels, each beside its PyTorch reference; where Triton cannot run, the reference does the work."""

@@ -1,0 +1,85 @@
+"""Where a kernel can run: on a GPU, in Triton's interpreter on a CPU, or not at all.
+
+Triton is no dependency of the package (it does not exist for every system), so kernel files import it from here, and
+import without it. The interpreter is for learning and testing: it runs a kernel's source in Python, one program after
+the other, where the environment variable `TRITON_INTERPRET` is 1 when triton is imported.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+triton: Any
+tl: Any
+try:
+    triton, tl = importlib.import_module("triton"), importlib.import_module("triton.language")
+except ImportError:
+    triton = tl = None
+
+INTERPRETED = triton is not None and not isinstance(tl.sum, triton.JITFunction)
+"""Whether kernels run in the interpreter. Read off triton's own functions: the variable may have changed since."""
+
+_FORMATS = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def jit(kernel: Callable[..., Any]) -> Any:
+    """`triton.jit`; without triton the function as it is, which nobody calls."""
+    return kernel if triton is None else triton.jit(kernel)
+
+
+def autotune(configs: Sequence[tuple[dict[str, int], int, int]], small: dict[str, int], key: Sequence[str]) -> Any:
+    """`triton.autotune` over (block sizes, warps, stages); in the interpreter, which cannot choose, the `small` blocks.
+
+    `key` names the arguments whose change means choosing anew.
+    """
+    if triton is None:
+        return lambda kernel: kernel
+    if INTERPRETED:
+        configs = [(small, 1, 1)]
+    choices = [triton.Config(blocks, num_warps=warps, num_stages=stages) for blocks, warps, stages in configs]
+    return triton.autotune(choices, key=list(key))
+
+
+def why_not(x: Tensor) -> str | None:
+    """Why no kernel can take `x`, in a few words; None where one can."""
+    if triton is None:
+        return "triton is not installed"
+    if x.dtype not in _FORMATS:
+        return f"kernels are for float32, float16 and bfloat16, not {str(x.dtype).removeprefix('torch.')}"
+    if x.is_cuda:
+        return None if INTERPRETED else _gpu_lacks(x.device.index or 0, x.dtype)
+    if x.device.type != "cpu":
+        return f"no kernel runs on {x.device.type}"
+    return None if INTERPRETED else "no GPU here, and TRITON_INTERPRET was not 1 when triton was imported"
+
+
+def can_run(*tensors: Tensor) -> bool:
+    """Whether kernels can take all of these."""
+    return all(why_not(x) is None for x in tensors)
+
+
+@functools.lru_cache
+def _gpu_lacks(index: int, dtype: torch.dtype) -> str | None:
+    capability = torch.cuda.get_device_capability(index)
+    name = f"{torch.cuda.get_device_name(index)} (compute capability {capability[0]}.{capability[1]})"
+    if capability < (7, 0):
+        return f"{name} is older than Triton supports"
+    if dtype == torch.bfloat16 and capability < (8, 0):
+        return f"{name} has no bfloat16; use float16"
+    return None
+
+
+def has_fp8(device: torch.device | str | int = 0) -> bool:
+    """Whether this GPU multiplies 8-bit floats: compute capability 8.9 (Ada) or more."""
+    return torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= (8, 9)
+
+
+def processors(x: Tensor) -> int:
+    """How many multiprocessors the GPU of `x` has; 4 in the interpreter, so that loops over rows are exercised."""
+    return torch.cuda.get_device_properties(x.device).multi_processor_count if x.is_cuda else 4

@@ -1,0 +1,51 @@
+"""On a machine without a GPU the kernels run in Triton's interpreter; see tests/conftest.py."""
+
+import pytest
+import torch
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+BOUNDS = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
+
+
+@pytest.fixture
+def device():
+    """The GPU where there is one."""
+    return DEVICE
+
+
+@pytest.fixture(autouse=True)
+def poison(monkeypatch):
+    """Memory that torch hands out holds nan: an element that a kernel forgets to write shows."""
+    for name in ("empty", "empty_like"):
+        make = getattr(torch, name)
+
+        def poisoned(*args, make=make, **kwargs):
+            new = make(*args, **kwargs)
+            return new.fill_(float("nan")) if new.is_floating_point() else new
+
+        monkeypatch.setattr(torch, name, poisoned)
+
+
+@pytest.fixture
+def normal(device):
+    """Draws fresh normal numbers of a shape and dtype, another set at each call and in each run of the tests."""
+    generator = torch.Generator(device)
+    print("seed", generator.seed())
+
+    def draw(*shape, dtype=torch.float32, scale=1.0, grad=False):
+        x = (torch.randn(*shape, generator=generator, device=device) * scale).to(dtype)
+        return x.requires_grad_(grad)
+
+    return draw
+
+
+@pytest.fixture
+def close():
+    """Asserts a relative error that rounding explains, against a float64 result; nan never passes."""
+
+    def compare(ours, exact, dtype=None, times=1.0):
+        dtype = dtype or ours.dtype
+        error = (ours.double() - exact.double()).norm() / exact.double().norm().clamp(min=1e-30)
+        assert error <= times * BOUNDS[dtype], f"relative error {error:.2e}, dtype {dtype}"
+
+    return compare
