@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from minidsk import widgets
-from minidsk.widgets import Acceptance, Cache, Curve, Figure, Rollouts, Routing, Schedule, Tokens
+from minidsk.rl.grpo import group_advantages, policy_loss
+from minidsk.widgets import Acceptance, Cache, Curve, Figure, Group, Rollouts, Routing, Schedule, Tokens
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +37,7 @@ def figures() -> dict[str, Figure]:
         "Curve": Curve(
             {"a": {"x": x, "y": y, "low": y - 0.1, "high": y + 0.1}, "b": {"x": x, "y": y * 2}}, ylabel="loss"
         ),
+        "Group": Group([["2", "."], ["</script>", "."], ["2", "2", "."], ["1", "2", "1"]], [1, 0, 0, 0]),
         "Rollouts": Rollouts("Reach <b>7</b>.</script>", [0, 10, 20], frames),
     }
 
@@ -90,7 +93,27 @@ def test_routing_shows_multiples_of_the_mean() -> None:
     assert figure.data["loads"] == [[[1.5, 0.5, 1], [1, 1, 1]]]
 
 
+@pytest.mark.parametrize("scale", [0, 1])
+@pytest.mark.parametrize("right", [[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 1], [1, 1, 1, 1]])
+def test_a_group_pulls_as_grpo_does(scale: int, right: list[int]) -> None:
+    group = figures()["Group"]
+    assert isinstance(group, Group)
+    group.right, group.scale = right, scale
+    rewards = torch.tensor([right], dtype=torch.float64)
+    advantages = group_advantages(rewards, ("group", "none")[scale])[0]
+    assert group.advantages() == pytest.approx(advantages.tolist())
+    mask = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 1, 1], [1, 1, 1]], dtype=torch.float64)
+    for group.average, loss_type in enumerate(("grpo", "dapo", "dr_grpo")):
+        logp = torch.zeros(4, 3, dtype=torch.float64, requires_grad=True)
+        policy_loss(logp, logp.detach(), advantages, mask, loss_type=loss_type, max_length=3)[0].backward()
+        assert group.pulls() == pytest.approx((-logp.grad[:, 0]).tolist())  # type: ignore[index]
+
+
 BAD = {
+    "answers must be at least 2": lambda: Group([["a"]], [1]),
+    "at least one token": lambda: Group([["a"], []], [1, 0]),
+    "right has 1 verdicts for 2": lambda: Group([["a"], ["b"]], [1]),
+    "longest is 1, and one answer has 2": lambda: Group([["a", "b"], ["b"]], [1, 0], longest=1),
     "steps must hold": lambda: Tokens([]),
     "merges must be one fewer": lambda: Tokens([["a"], ["b"]], []),
     "Cache knows no size 'ranks'": lambda: Cache(ranks=3),

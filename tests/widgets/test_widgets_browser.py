@@ -100,6 +100,18 @@ def test_the_theme_is_followed(page: Page, system: Any, attributes: str, theme: 
     assert (light + 0.05) / (dark + 0.05) > 7  # WCAG 2, contrast of level AAA
 
 
+def test_a_verdict_is_turned_by_a_click_and_by_the_keyboard(page: Page) -> None:
+    show(page, FIGURES["Group"])
+    first, say = page.locator(".mdsk button").first, page.locator(".say")
+    assert first.get_attribute("aria-pressed") == "true"
+    assert "1 of 4 right" in say.inner_text()
+    first.click()
+    assert first.get_attribute("aria-pressed") == "false"
+    assert say.inner_text() == "All 4 are wrong: no advantage, no gradient, whatever the scale."
+    page.keyboard.press("Space")
+    assert "Advantages: a +1.5, b −0.5" in say.inner_text()
+
+
 def test_twice_on_one_page(page: Page) -> None:
     show(page, FIGURES["Tokens"], FIGURES["Tokens"], FIGURES["Cache"])
     assert page.locator(".mdsk").count() == 3
