@@ -22,7 +22,7 @@ from minidsk.rl.sampler import Sampler
 from minidsk.scale.cost import forward_flops, training_flops
 from minidsk.tasks.base import Task
 from minidsk.train.checkpoint import Run
-from minidsk.train.device import precision
+from minidsk.train.device import precision, suited_threads
 from minidsk.train.optim import learning_rate, make_optimizers, set_rate
 
 Loss = Callable[[Tensor], "tuple[Tensor, Tensor | float, dict[str, Tensor]]"]
@@ -52,7 +52,8 @@ def reinforce(
     start, health = run.load_state(model=model, optimizers=optimizers), Health(run)
     sampler = Sampler(model, tokenizer, task, config, config.resample, reward)
     flops = sum(line["flops"] for line in run.metrics())
-    with tqdm(total=config.steps, initial=start, desc=description, unit="step", disable=not progress) as bar:
+    bar = tqdm(total=config.steps, initial=start, desc=description, unit="step", disable=not progress)
+    with suited_threads(model), bar:
         for step in range(start, config.steps):
             set_rate(optimizers, learning_rate(step, config.steps, config.lr, config.warmup, config.decay))
             drawn = sampler(step)
@@ -65,7 +66,8 @@ def reinforce(
             spent = _flops(model, sampled, drawn.tokens, config)
             flops += spent
             run.log(step=step + 1, seconds=round(run.seconds, 2), flops=spent, **describe(sampled, tokenizer),
-                    tries=drawn.tries, **stats)  # fmt: skip
+                    tries=drawn.tries, advantage_std=float(group_advantages(sampled.rewards, "none").std()),
+                    **stats)  # fmt: skip
             health.look_at_gradient(step + 1, stats["grad_norm"])
             if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
                 health.save(step + 1, model=model, optimizers=optimizers)
