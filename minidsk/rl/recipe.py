@@ -24,7 +24,7 @@ from minidsk.rl.loop import RLConfig, reinforce
 from minidsk.rl.rewards import language
 from minidsk.tasks.countdown import Countdown
 from minidsk.train.checkpoint import Run, RunError, as_plain, atomic, load_checkpoint, read_json
-from minidsk.train.device import pick_device
+from minidsk.train.device import pick_device, suited_threads
 from minidsk.train.pretrain import PretrainConfig, pretrain
 from minidsk.train.sft import Example, SFTConfig, fine_tune, read_examples
 
@@ -131,7 +131,8 @@ def evaluate_stage(
     if earlier.get("asked") == asked:
         return dict(earlier["row"])
     task = recipe.task("test")
-    result = evaluate(model, tokenizer, task, recipe.problems, recipe.max_new_tokens)
+    with suited_threads(model):
+        result = evaluate(model, tokenizer, task, recipe.problems, recipe.max_new_tokens)
     posed = [task[i] for i in range(recipe.problems)]
     pure = sum(language(problem, reply) == 1 for problem, reply in zip(posed, result.replies, strict=True))
     summary = read_json(folder / stage / "config.json")["minidsk"]["summary"]
@@ -150,9 +151,9 @@ def _cold_start(recipe: Recipe, folder: Path, device: torch.device) -> list[Exam
     path = folder / "cold" / "examples.jsonl"
     if not path.exists():
         model, tokenizer = load_checkpoint(folder / "zero", device)
-        examples = harvest(
-            model, tokenizer, recipe.task("train"), recipe.cold_examples, recipe.max_new_tokens, recipe.seed
-        )
+        task, wanted = recipe.task("train"), recipe.cold_examples
+        with suited_threads(model):
+            examples = harvest(model, tokenizer, task, wanted, recipe.max_new_tokens, recipe.seed)
         with atomic(path) as temporary:
             lines = [json.dumps({"prompt": p, "completion": c}, ensure_ascii=False) + "\n" for p, c in examples]
             temporary.write_text("".join(lines), encoding="utf-8")
@@ -200,14 +201,14 @@ def nano() -> Recipe:
     web = TinyWebConfig(
         numbers=(3,), high=12, target_high=20, ops="+-", worksheets=0.75, target_beside=True, chinese=0.2
     )
-    rl = RLConfig(prompts=32, group=16, max_new_tokens=160, lr=6e-4, rows=64)
+    rl = RLConfig(prompts=16, group=16, max_new_tokens=160, lr=6e-4, rows=64)
     return Recipe(
         "nano",
         # Small batches: at a fixed number of tokens, more steps taught the base more.
-        PretrainConfig(model, web, steps=2000, batch=8, context=160, lr=4e-3, warmup=60, isolate=True),
-        zero=dataclasses.replace(rl, steps=32),
+        PretrainConfig(model, web, steps=3000, batch=8, context=160, lr=4e-3, warmup=60, isolate=True),
+        zero=dataclasses.replace(rl, steps=64),
         cold=SFTConfig(steps=20),
-        r1=dataclasses.replace(rl, steps=8, rewards={"accuracy": 1.0, "language": 0.2}),
+        r1=dataclasses.replace(rl, steps=12, rewards={"accuracy": 1.0, "language": 0.2}),
         cold_examples=256,
     )
 

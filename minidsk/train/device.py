@@ -6,6 +6,7 @@ import contextlib
 import copy
 import ctypes
 import sys
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -38,6 +39,22 @@ def keep_memory() -> None:
             libc = ctypes.CDLL("libc.so.6")
             libc.mallopt(mmap_threshold, 1 << 30)
             libc.mallopt(trim_threshold, (1 << 31) - 1)
+
+
+@contextlib.contextmanager
+def suited_threads(model: MiniDeepSeek) -> Iterator[None]:
+    """Within, torch computes a tiny model on a CPU with one thread; larger models, and GPUs, find what is set.
+
+    A product of such a model is done before a second thread has woken. One thread also adds in the same order on every
+    machine, so that a seed gives the same numbers however many cores there are.
+    """
+    before = torch.get_num_threads()
+    tiny = model.device.type == "cpu" and model.config.hidden_size < 128
+    torch.set_num_threads(1 if tiny else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def precision(device: torch.device) -> contextlib.AbstractContextManager[object]:

@@ -22,7 +22,7 @@ from minidsk.model.mtp import mtp_loss
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
 from minidsk.train.checkpoint import Run, RunError, load_checkpoint, read_json
-from minidsk.train.device import compiled, pick_device, precision
+from minidsk.train.device import compiled, pick_device, precision, suited_threads
 from minidsk.train.optim import learning_rate, make_optimizers, set_rate
 
 
@@ -132,7 +132,8 @@ def pretrain(
         data = PackedPages(TinyWeb(config.web, config.seed), tokenizer, config.batch, config.context)
     page_start = tokenizer.bos_id if config.isolate else None
     batches = _load(data, range(start, config.steps), where)
-    with tqdm(total=config.steps, initial=start, desc="pretrain", unit="step", disable=not progress) as bar:
+    bar = tqdm(total=config.steps, initial=start, desc="pretrain", unit="step", disable=not progress)
+    with suited_threads(model), bar:
         for step in range(start, config.steps):
             rate = learning_rate(step, config.steps, config.lr, config.warmup, config.decay)
             set_rate(optimizers, rate)

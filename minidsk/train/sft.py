@@ -16,7 +16,7 @@ from minidsk.data.tokenizer import Tokenizer
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
 from minidsk.train.checkpoint import Run
-from minidsk.train.device import precision
+from minidsk.train.device import precision, suited_threads
 from minidsk.train.optim import learning_rate, make_optimizers, set_rate
 
 Example = tuple[str, str]
@@ -85,7 +85,8 @@ def fine_tune(
     optimizers = make_optimizers(model, config.lr, config.weight_decay)
     start = run.load_state(model=model, optimizers=optimizers)
     tokens = sum(line["tokens"] for line in run.metrics())
-    with tqdm(total=config.steps, initial=start, desc=description, unit="step", disable=not progress) as bar:
+    bar = tqdm(total=config.steps, initial=start, desc=description, unit="step", disable=not progress)
+    with suited_threads(model), bar:
         for step in range(start, config.steps):
             rate = learning_rate(step, config.steps, config.lr, config.warmup, config.decay)
             set_rate(optimizers, rate)
