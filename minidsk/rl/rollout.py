@@ -114,13 +114,13 @@ def rollout(
     texts = [until_end(row, tokenizer) for row in tokens.tolist()]
     posed = [problem for problem in problems for _ in range(group)]
     scores = score(posed, texts, weights, reward)
-    rewards = _by_group(scores.total, group).to(ids.device)
-    parts = {name: _by_group(values, group).to(ids.device) for name, values in scores.parts.items()}
+    rewards = by_group(scores.total, group).to(ids.device)
+    parts = {name: by_group(values, group).to(ids.device) for name, values in scores.parts.items()}
     return Rollouts(ids, torch.cat((valid, mask), 1), tokens, old_logp, mask, texts, rewards, parts, scores.faults)
 
 
-def _by_group(values: Tensor, group: int) -> Tensor:
-    """``[N]`` as ``[P, G]``, with the mean of the others of its group in place of what is NaN."""
+def by_group(values: Tensor, group: int) -> Tensor:
+    """``[N]`` as ``[P, G]``, and where a value is NaN the mean of the others of its group, or 0 if there are none."""
     table = rearrange(values, "(p g) -> p g", g=group)
     mean = repeat(table.nanmean(1).nan_to_num(0.0), "p -> p g", g=group)
     return torch.where(table.isnan(), mean, table)
