@@ -33,16 +33,23 @@ def jit(kernel: Callable[..., Any]) -> Any:
     return kernel if triton is None else triton.jit(kernel)
 
 
-def autotune(configs: Sequence[tuple[dict[str, int], int, int]], small: dict[str, int], key: Sequence[str]) -> Any:
+def autotune(
+    configs: Sequence[tuple[dict[str, int], int, int]],
+    small: dict[str, int],
+    key: Sequence[str],
+    hook: Callable[[dict[str, Any]], None] | None = None,
+) -> Any:
     """`triton.autotune` over (block sizes, warps, stages); in the interpreter, which cannot choose, the `small` blocks.
 
-    `key` names the arguments whose change means choosing anew.
+    `key` names the arguments whose change means choosing anew. `hook` is given all arguments before each launch, to
+    set what follows from the blocks, such as those of a descriptor.
     """
     if triton is None:
         return lambda kernel: kernel
     if INTERPRETED:
         configs = [(small, 1, 1)]
-    choices = [triton.Config(blocks, num_warps=warps, num_stages=stages) for blocks, warps, stages in configs]
+    choices = [triton.Config(blocks, num_warps=warps, num_stages=stages, pre_hook=hook)
+               for blocks, warps, stages in configs]  # fmt: skip
     return triton.autotune(choices, key=list(key))
 
 

@@ -55,7 +55,7 @@ class _RMSNorm(torch.autograd.Function):
         parts = torch.empty(programs, rows.shape[1], dtype=torch.float32, device=rows.device)
         _backward[(programs,)](
             rows, rows.stride(0), weight, inverse, slope, slope.stride(0), dx, parts, *rows.shape,
-            HEIGHT=height, WIDTH=width, num_warps=warps,
+            HEIGHT=height, WIDTH=width, STAGES=1, num_warps=warps,
         )  # fmt: skip
         return dx.view(slopes[0].shape), parts.sum(0).to(weight.dtype), None
 
@@ -75,13 +75,14 @@ def _forward(x, x_row, weight, y, inverse, rows, columns, eps, HEIGHT: tl.conste
 
 @jit
 def _backward(
-    x, x_row, weight, inverse, dy, dy_row, dx, parts, rows, columns, HEIGHT: tl.constexpr, WIDTH: tl.constexpr
+    x, x_row, weight, inverse, dy, dy_row, dx, parts, rows, columns,
+    HEIGHT: tl.constexpr, WIDTH: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     column = tl.arange(0, WIDTH)[None, :]
     within = column < columns
     scale = tl.load(weight + column, mask=within, other=0.0).to(tl.float32)
     sums = tl.zeros([HEIGHT, WIDTH], tl.float32)
-    for start in range(tl.program_id(0) * HEIGHT, rows, tl.num_programs(0) * HEIGHT):
+    for start in tl.range(tl.program_id(0) * HEIGHT, rows, tl.num_programs(0) * HEIGHT, num_stages=STAGES):
         row = (start + tl.arange(0, HEIGHT)).to(tl.int64)[:, None]
         inside = (row < rows) & within
         value = tl.load(x + row * x_row + column, mask=inside, other=0.0).to(tl.float32)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from minidsk.kernels.bench import losses, rowwise
+from minidsk.kernels.bench import attention, losses, rowwise
 from minidsk.kernels.bench.case import Case
 
 BENCHES: dict[str, Callable[[torch.device, bool], Iterator[Case]]] = {
     "softmax": rowwise.softmax_cases,
     "rmsnorm": rowwise.rms_norm_cases,
     "cross_entropy": losses.cross_entropy_cases,
+    "attention": attention.attention_cases,
 }

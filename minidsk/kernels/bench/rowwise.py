@@ -91,7 +91,8 @@ def rows_of(rows: int, columns: int, device: torch.device, seed: int = 0) -> Ten
 
 
 def compiled(device: torch.device, reference: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
-    """The reference through torch.compile, on a GPU."""
+    """The reference through torch.compile, on a GPU; its backward pass may be called again and again."""
+    importlib.import_module("torch._functorch.config").donated_buffer = False  # type: ignore[attr-defined]
     return {"torch.compile": torch.compile(reference, dynamic=False)} if device.type == "cuda" else {}
 
 
