@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/04_multi_token_prediction.ipynb)
 #
-# At every token of its training, DeepSeek-V3 answered two questions: what comes next, and what comes after that. The second answer is not needed to run the model, and it costs a layer and a softmax. Of this kind of training the story says that it "is cheaper and turns out to boost accuracy". How much better does the first answer become, and is the second one good for anything?
+# At every token of its training, DeepSeek-V3 answered two questions: what comes next, and what comes after that. The second answer is not needed to run the model, and it costs a layer and a softmax. Training like this, one often hears, is cheaper and boosts accuracy as well. How much better does the first answer become, at what price, and is the second one good for anything?
 #
 # - **You will build** a head that looks one token further, see it fail at something a child can do, mend it, and measure what it buys and what it costs.
 # - **You need** PyTorch, and a rough idea of a transformer's block (chapters 02 and 03).
@@ -30,6 +30,7 @@ import json
 import math
 import re
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -395,8 +396,8 @@ for depth in runs:
 
 # %% tags=["nbval-ignore-output"]
 def half_width(values):
-    """Of the 95 % interval of a mean of three: Student's t with 2 degrees of freedom."""
-    return 4.303 * stdev(values) / math.sqrt(3)
+    """Of the 95 % interval of a mean of three: Student's t with 2 degrees of freedom. Without bounds for fewer."""
+    return 4.303 * stdev(values) / math.sqrt(3) if len(values) == 3 else math.inf
 
 def at(depth, equal, which):
     """The three seeds' values (0 right sums, 1 loss) at equal tokens, or where the compute of D = 0 is spent."""
@@ -442,19 +443,22 @@ plt.show()
 #
 # ### The same at a larger size
 #
-# So the question went to a GPU: a mixture of experts of DeepSeek's shape (width 256, four layers), on pages of the tiny web with numbers up to 99, three seeds an arm, by `tools/experiments/ch04_mtp.py`. *Sums*: 512 prompts such as `57+38=`. *Countdown*: 512 held-out problems. Both are answered greedily.
+# So the question went to a GPU: a mixture of experts of DeepSeek's shape (width 256, four layers), on pages of the tiny web with numbers up to 99, 1,200 steps of 8,192 tokens, by `tools/experiments/ch04_mtp.py`. *Sums*: 512 prompts such as `57+38=`. *Countdown*: 512 held-out problems. Both are answered greedily.
 
 # %% tags=["nbval-ignore-output"]
-folders = [parent / "results" / "ch04_mtp" for parent in (Path.cwd(), *Path.cwd().parents)]
-found = next((f for f in folders if (f / "metrics.json").exists()), None)
-large = json.loads((found / "metrics.json").read_text()) if found else None
-if found is None:
-    print("The recorded run lies in the repository and was not found from here; the small run above stands alone.")
-else:
-    record = json.loads((found / "run.json").read_text())
-    print(record["command"], f"\ncommit {record['commit'][:12]}, seeds {record['seeds']}")
-    print("machine:", *record["machine"]["gpus"], f"and {record['machine']['cores']} cores")
-    print(f"all fifteen runs: {record['seconds']:.0f} s")
+def recorded(name):
+    """What a recorded run measured, and its command in print; None where the repository is not around."""
+    folders = [parent / "results" / name for parent in (Path.cwd(), *Path.cwd().parents)]
+    found = next((f for f in folders if (f / "metrics.json").exists()), None)
+    if found is None:
+        print(f"results/{name} lies in the repository and was not found from here; the small run above stands alone.")
+        return None
+    run, metrics = (json.loads((found / part).read_text()) for part in ("run.json", "metrics.json"))
+    print(run["command"], f"\ncommit {run['commit'][:12]}, seeds {run['seeds']}, {run['machine']['gpus'][0]}")
+    print(f"{len(metrics['runs'])} runs, side by side: {run['seconds']:.0f} s")
+    return metrics
+
+large = recorded("ch04_mtp")
 
 # %%
 MEASURES = {"loss": lambda r: r["loss"][0], "next token": lambda r: 100 * r["next"][0],
@@ -467,15 +471,15 @@ def arm(depth, equal, measure):
     return [MEASURES[measure](r) for r in sorted(chosen, key=lambda r: r["seed"])]
 
 if large:
-    print("equal    D  " + "".join(f"{name:>15}" for name in MEASURES))
+    print("equal    D  seeds" + "".join(f"{name:>16}" for name in MEASURES))
     for equal, depth in (("tokens", 0), ("tokens", 1), ("tokens", 2), ("compute", 1), ("compute", 2)):
         arms = [arm(depth, equal, name) for name in MEASURES]
-        print(f"{equal:8} {depth}  " + "".join(f"{fmean(v):7.3g} ± {half_width(v):5.2g}" for v in arms))
+        print(f"{equal:8} {depth}  {len(arms[0]):5}" + "".join(f"{fmean(v):8.3g} ± {half_width(v):5.2g}" for v in arms))
 
 # %%
 def apart(depth, equal, measure):
     """Difference to D = 0, seed by seed: mean and half width of the 95 % interval."""
-    values = [a - b for a, b in zip(arm(depth, equal, measure), arm(0, equal, measure), strict=True)]
+    values = [a - b for a, b in zip(arm(depth, equal, measure), arm(0, equal, measure), strict=False)]
     return fmean(values), half_width(values)
 
 for measure in MEASURES if large else ():
@@ -502,7 +506,28 @@ if large:
         print(f"D = {d}: sums right, of 100, by seed: {[round(v) for v in arm(d, 'tokens', 'sums')]}")
 
 # %% [markdown]
-# The curves say why the intervals are so wide: their order changes from seed to seed, and all still fall when the runs end. Adding is learned last, and in some runs it has barely begun. Next, the price:
+# On every seed the two models that look ahead fall first, and the plain one catches up. The fall is the moment at which a model learns to add. So the question has a third form: how many steps does it take to get down to 0.6 nats? (A level chosen after seeing the curves, in the middle of the fall.) A step of D = 1 costs more, so we count in compute too.
+
+# %%
+def steps_to(curve, level):
+    """Where a curve first falls below the level, on the line between two of its points."""
+    for (a, high), (b, low) in pairwise(curve):
+        if low < level:
+            return a + (b - a) * (high - level) / (high - low)
+
+def arrivals(depth):
+    found = [r for r in large["runs"] if (r["depth"], r["equal"]) == (depth, "tokens")]
+    return [steps_to(r["curve"], 0.6) for r in sorted(found, key=lambda r: r["seed"])]
+
+for depth in range(3) if large else ():
+    dear = large["speed"][depth]["flops_per_token"] / large["speed"][0]["flops_per_token"]
+    came = arrivals(depth)
+    print(f"D = {depth}: steps {[round(x) for x in came]}, at the price of {[round(dear * x) for x in came]} plain ones")
+    early = [x - y for x, y in zip(came, arrivals(0), strict=True)]
+    print(f"       less D = 0, seed by seed: {fmean(early):+.0f} ± {half_width(early):.0f} steps")
+
+# %% [markdown]
+# Then the price itself. (The three were timed in turns, on a GPU that was doing other things too: read the times as ratios.)
 
 # %%
 for s in large["speed"] if large else ():
@@ -513,9 +538,9 @@ for s in large["speed"] if large else ():
 # %% [markdown]
 # What we may say, and what not:
 #
-# - **At equal tokens we see no difference that holds.** Loss and next-token accuracy are within the spread of the seeds, sums far within it. One of the eight intervals at equal tokens does not hold 0, D = 2 on Countdown. Of sixteen intervals at 95 %, about one is expected to miss by chance, so we do not celebrate it.
-# - **At equal compute looking ahead loses**, on average in every measure, and for D = 2 clearly in loss and next-token accuracy. The steps that it had to give up were worth more than the second question.
-# - **Cheaper it is not.** Every token costs more FLOPs, time and memory. "Cheaper" could only mean that fewer tokens reach the same accuracy, and that we did not find.
+# - **At equal tokens looking ahead is ahead, a little.** All six models learn to add sooner than the plain model of their seed. At the end D = 1 gets more sums right on each seed, with an interval well clear of 0; D = 2 names the next token right a little more often. The losses differ by less than we can tell, and Countdown does not move: being able to add is not yet looking for the answer. Two of eight intervals miss 0, both in favour; chance alone would give fewer than one in two tables like this.
+# - **At equal compute nothing is left.** Counted in plain steps, D = 1 arrives when D = 0 does. No measure differs clearly at the end, and the loss leans the other way. (One run of D = 2 had no time left; two seeds say next to nothing.)
+# - **Cheaper it is not, here.** A token costs more FLOPs, time and memory, and saves about as much as it costs.
 #
 # ```{admonition} A number that misleads
 # :class: warning
@@ -649,7 +674,7 @@ if large:
         print(f"D = {depth}: tokens a pass {fmean(values):.3f} ± {half_width(values):.3f}")
 
 # %% [markdown]
-# Here the digits are copied from the problem and the result is what is hard: depth 1 would have to add, in a single block, what the main model adds in four.
+# Greedy replies begin with the numbers as the problem gives them, so their digits are copied. The results are not: depth 1 adds, in a single block, nearly as reliably as the main model does in four. It had to learn it; what it knew earlier is printed below, among the things that went wrong.
 #
 # ### What speed that would buy at most
 #
@@ -712,10 +737,22 @@ Acceptance(spelled[0], spelled[1:], title="A reply, and what each depth guessed"
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# - **The gain in accuracy did not show.** Neither the small run nor the larger one can tell D = 1 from none at equal tokens. Gloeckle and others report that the gain grows with the model and that small models lose {cite}`gloeckle2024mtp`; ours have a few million weights. We cannot tell "no effect" from "an effect smaller than the seeds' spread", and say so.
-# - **We stopped the larger runs at a bad moment.** While a skill is still being learned, its accuracy measures *when* a seed gets there. Ten seeds, or runs several times as long, would tell more.
+# - **A gain in accuracy, and no better answers.** More sums are right with D = 1, and not one Countdown problem more that we could tell. Gloeckle and others report that the gain grows with the model and that small models lose {cite}`gloeckle2024mtp`; ours have a few million weights.
 # - **A mean over positions misleads.** On questions and answers it promises half a token more for each pass, and the walk finds nearly a whole one.
 # - **In the smallest model depth 2 does not pay.** One more block on top of two costs about what its accepted guesses bring; the ceiling says so before anybody builds it.
+# - **The first recording stopped too soon.** It had 500 steps, and we nearly wrote this chapter on it:
+
+# %%
+short = recorded("ch04_mtp_500")
+for depth in range(3) if short else ():
+    at_500 = [r for r in short["runs"] if (r["depth"], r["equal"]) == (depth, "tokens")]
+    print(f"D = {depth}: right sums of 100, by seed: {[round(100 * r['sums']) for r in at_500]}", end="")
+    counts = [r["replies"]["by_kind"][0]["results"] for r in at_500 if depth]
+    known = sum(hit for hit, _ in counts) / max(sum(n for _, n in counts), 1)
+    print(f"; results that depth 1 guessed: {known:.2f}" if depth else "")
+
+# %% [markdown]
+# While a skill is being learned, a score measures *when* a seed gets there, and the seeds lie far apart: from these numbers nobody can say anything. With more than twice the steps, of half the size, all have arrived, and the intervals of the losses are ten times narrower. The small run of this chapter has the same fault. It is left in, so that you can see what too short looks like.
 
 # %% [markdown]
 # ## Exercises
@@ -838,12 +875,15 @@ zoo("mtp.loss", [coins_by_hand, certain_of_the_right_tokens])
 
 # %%
 if large:
-    for measure in ("loss", "next token", "Countdown"):
-        mean, width = apart(1, "tokens", measure)
-        print(f"D = 1 less none, equal tokens, {measure:10} {mean:+.3f} ± {width:.3f}")
+    for equal in ("tokens", "compute"):
+        for measure in ("loss", "sums"):
+            mean, width = apart(1, equal, measure)
+            print(f"D = 1 less none, equal {equal:8} {measure:5} {mean:+.3f} ± {width:.3f}")
     print(f"tokens a pass, if the second answer is kept: {fmean(paces[0]):.2f} ± {half_width(paces[0]):.2f}")
-    unclear = [abs(mean) < width for mean, width in (apart(1, "tokens", measure) for measure in MEASURES)]
-    assert all(unclear), "the summary below says that no difference is clear at equal tokens"
+    mean, width = apart(1, "tokens", "sums")
+    assert mean > width, "the summary below says that D = 1 adds better at equal tokens"
+    unclear = [abs(mean) < width for mean, width in (apart(1, "compute", measure) for measure in MEASURES)]
+    assert all(unclear), "and that nothing is clear at equal compute"
 else:
     mean, width = against_none(1, "tokens", 0)
     print(f"D = 1 less none, equal tokens, right sums of 100: {mean:+.0f} ± {width:.0f}")
@@ -858,7 +898,7 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# How much better does the first answer become? Here, by nothing that we can tell from chance at equal tokens; and at equal compute it becomes worse. The story's "cheaper" fails for a model of four layers, where a module is more than a quarter more work; for one of sixty-one layers the price is small. Its "boosts accuracy" is neither confirmed nor refuted at our size. Is the second answer good for anything? Yes: kept, it yields nearly two tokens for each pass of the main model.
+# How much better does the first answer become? At equal tokens, a little: D = 1 learns to add sooner and ends with some four sums in a hundred more. At what price? About what it gains: at equal compute we cannot tell it from a plain model. So "boosts accuracy" holds here, token for token, and "cheaper" does not, for a model of four layers, where a module is more than a quarter more work; for one of sixty-one layers the price is small. Is the second answer good for anything? Yes: kept, it yields nearly two tokens for each pass of the main model.
 #
 # - I can now build a head that looks ahead along a chain, and say why heads side by side cannot do its work.
 # - I can now prove which tokens a head sees, and recognise a loss that is too good.
@@ -868,7 +908,7 @@ receipt(
 # %% [markdown]
 # ## Read on
 #
-# - {cite}`gloeckle2024mtp`, section 2 and the results by model size: heads side by side, and how the gain depends on scale.
-# - {cite}`deepseekv3`, section 2.2 for the module and 4.5.1 for its ablation.
-# - {cite}`leviathan2022speculative` for why checking guesses changes nothing in what is written. Chapter 17 builds it with the head that you have just trained.
+# - Gloeckle and others {cite}`gloeckle2024mtp`, section 2 and the results by model size: heads side by side, and how the gain depends on scale.
+# - The report on V3 {cite}`deepseekv3`, section 2.2 for the module and 4.5.1 for its ablation.
+# - Leviathan and others {cite}`leviathan2022speculative`, for why checking guesses changes nothing in what is written. Chapter 17 builds it with the head that you have just trained.
 # - Chapter 05 asks where good text comes from; chapter 06 puts the whole model together.
