@@ -1,0 +1,123 @@
+"""The bench: contestants take turns, failures are recorded, and the command writes what it prints."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from minidsk.cli.bench import Bench, rows, run_benches
+from minidsk.kernels.bench import BENCHES
+from minidsk.kernels.bench.case import Case, measure, relative_error, time_once
+
+CPU = torch.device("cpu")
+
+
+def made(**other):
+    return Case(**{"name": "n", "setting": "s", "ours": lambda: None, "rivals": {}, "bytes": 1e3, "flops": 2e6,
+                   "rounds": 4, **other})  # fmt: skip
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that only `wait` moves."""
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    return lambda seconds: now.__setitem__(0, now[0] + seconds)
+
+
+def test_medians_rates_and_the_best_rival(clock):
+    calls = []
+
+    def contestant(name, *seconds):
+        def call():
+            calls.append(name)
+            clock(seconds[calls.count(name) % len(seconds)])
+
+        return call
+
+    found = measure(made(ours=contestant("ours", 2.0), rivals={"slow": contestant("slow", 5.0),
+                         "quick": contestant("quick", 3.0, 3.0, 90.0)}), CPU)  # fmt: skip
+    of = found["contestants"]
+    assert (of["ours"]["median"], of["slow"]["median"], of["quick"]["median"]) == (2, 5, 3)
+    assert (found["best_rival"], found["ratio"]) == ("quick", 1.5)
+    assert of["ours"]["gb_s"] == 1e3 / 2 / 1e9
+    assert of["ours"]["tflop_s"] == 2e6 / 2 / 1e12
+    turns = calls[-12:]
+    assert turns == ["ours", "slow", "quick"] * 4
+
+
+def test_a_rival_that_fails_is_recorded_with_its_reason():
+    def broken():
+        raise RuntimeError("no kernel\nand a long story")
+
+    found = measure(made(rivals={"broken": broken, "fine": lambda: sum(range(1000))}), CPU)
+    assert found["contestants"]["broken"] == {"failed": "RuntimeError: no kernel"}
+    assert found["best_rival"] == "fine"
+    assert measure(made(rivals={"broken": broken}), CPU)["ratio"] is None
+
+
+def test_ours_must_not_fail():
+    def broken():
+        raise RuntimeError("ours")
+
+    with pytest.raises(RuntimeError, match="ours"):
+        measure(made(ours=broken), CPU)
+
+
+def test_the_table_says_what_was_missed():
+    entry = measure(made(rivals={"x": lambda: None}, target=1e9, against_copy=0.5, error=lambda: 1e-3), CPU)
+    text = "\n".join(rows(entry, {"copy_gb_s": 1e-9, "matmul_tflop_s": 1.0}))
+    assert "target 1000000000.00 MISSED" in text
+    assert "target 0.50 reached" in text
+    assert "relative error 1.0e-03" in text
+
+
+def test_relative_error_sees_nan():
+    x = torch.ones(3)
+    assert relative_error(x * 1.01, x) == pytest.approx(0.01, rel=1e-3)
+    assert not relative_error(x * float("nan"), x) < 1
+
+
+@pytest.mark.parametrize("name", BENCHES)
+def test_every_bench_runs_small_from_end_to_end(name):
+    """Every contestant does its work, or is not installed; ours is right."""
+    for case in BENCHES[name](CPU, True):
+        case.ours()
+        for call in case.rivals.values():
+            with contextlib.suppress(ImportError):
+                call()
+        assert case.error is None or case.error() < 0.1
+        assert min(case.bytes, case.flops) > 0
+
+
+def test_unknown_names_and_time_that_is_up():
+    with pytest.raises(ValueError, match="only: 'sofmax' is not known; give some of softmax"):
+        list(run_benches(CPU, ("sofmax",), True, 10))
+    *_, last = run_benches(CPU, ("softmax",), True, -1)
+    assert last["left_out"] == ["softmax"]
+    assert last["cases"] == []
+
+
+def test_the_command_writes_what_it_measured(tmp_path, capsys):
+    Bench(out=tmp_path / "bench", only=("softmax",), device="cpu")()
+    found = json.loads((tmp_path / "bench" / "metrics.json").read_text())
+    said = capsys.readouterr().out
+    assert found["small"] is True
+    assert [entry["case"] for entry in found["cases"]] == ["softmax, forward"] * 2
+    assert "softmax, forward (bf16 48x320)" in said
+    assert found["ceilings"]["copy_gb_s"] > 0
+
+
+def test_it_is_a_command():
+    run = subprocess.run([sys.executable, "-c", "from minidsk.cli import main; main()", "bench", "--help"],
+                         capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})  # fmt: skip
+    assert run.returncode == 0
+    assert "--only" in run.stdout
+
+
+def test_a_call_on_a_cpu_is_timed_by_the_clock(clock):
+    assert time_once(lambda: clock(0.25), CPU) == 0.25
