@@ -28,7 +28,7 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float)
         ahead = torch.where(here[:, t], surprise + gamma * lam * ahead, ahead)
         next_value = torch.where(here[:, t], values[:, t], next_value)
         advantages[:, t] = ahead
-    return advantages * here, (advantages + values) * here
+    return advantages.masked_fill(~here, 0.0), (advantages + values).masked_fill(~here, 0.0)
 
 
 def whiten(values: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:

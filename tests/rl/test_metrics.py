@@ -1,0 +1,48 @@
+import pytest
+import torch
+
+from minidsk.rl.metrics import describe, distinct_attempts, with_signal
+from minidsk.rl.rollout import Rollouts
+
+
+def rollouts(tokenizer, texts, rewards, longest, faults=None, **parts):
+    """Rollouts that say `texts`; one that is as long as `longest` has no end."""
+    rows = [tokenizer.encode(text) + [tokenizer.eos_id] * (len(text) < longest) for text in texts]
+    mask = torch.tensor([[i < len(row) for i in range(longest)] for row in rows])
+    tokens = torch.tensor([row + [tokenizer.pad_id] * (longest - len(row)) for row in rows])
+    return Rollouts(tokens, mask, tokens, torch.zeros(mask.shape), mask, texts, rewards, parts, faults or {})
+
+
+def test_every_figure_by_hand(tokenizer):
+    texts = ["a=b\na=c\nb=c", "ab", "", "aaaaaaaaaaaa"]
+    accuracy = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    sampled = rollouts(tokenizer, texts, accuracy + 0.5, 12, accuracy=accuracy, short=accuracy / 2)
+    found = describe(sampled, tokenizer)
+    assert found == {
+        "reward": 0.75, "accuracy": 0.25, "short": 0.125, "length": (12 + 3 + 1 + 12) / 4, "length_right": 12.0,
+        "length_wrong": pytest.approx(16 / 3), "cut_off": 0.25, "groups_with_signal": 0.5,
+        "distinct_attempts": pytest.approx(4 / 5), "unjudged": 0.0,
+    }  # fmt: skip
+
+
+def test_nothing_right_and_nothing_judged(tokenizer):
+    accuracy = torch.zeros(1, 2)
+    sampled = rollouts(tokenizer, ["a", ""], accuracy + 0.2, 3, {1: "accuracy raised KeyError: 'x'"}, accuracy=accuracy)
+    found = describe(sampled, tokenizer)
+    assert (found["length_right"], found["length_wrong"]) == (0.0, 1.5)
+    assert (found["unjudged"], found["fault"]) == (0.5, "accuracy raised KeyError: 'x'")
+    alone = describe(rollouts(tokenizer, ["a", ""], torch.tensor([[3.0, 1.0]]), 3), tokenizer)
+    assert (alone["length_right"], alone["length_wrong"]) == (2.0, 1.0)  # without accuracy: the larger rewards
+
+
+def test_distinct_attempts():
+    thought = "<think>1+2=3 no\n1+2=3 no\n2+1=3 yes</think><answer>2+1</answer>"
+    assert distinct_attempts([thought]) == pytest.approx(2 / 3)
+    assert distinct_attempts(["", "<think></think>"]) == 1.0
+    assert distinct_attempts(["<think>1=1</think>", "<think>1=1</think>"]) == 1.0  # each thought by itself
+
+
+def test_groups_of_equals_have_no_signal():
+    """Not even where the deviation of equal numbers is not exactly 0 in floating point."""
+    rewards = torch.full((1, 7), 0.1)
+    assert with_signal(torch.cat((rewards, rewards + torch.arange(7)))).tolist() == [False, True]

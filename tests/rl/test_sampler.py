@@ -1,0 +1,102 @@
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from minidsk.rl.config import RLConfig
+from minidsk.rl.metrics import with_signal
+from minidsk.rl.rollout import join, rollout
+from minidsk.rl.sampler import Sampler
+from minidsk.tasks.base import Problem, Task
+
+
+@dataclass(frozen=True)
+class Numbered(Problem):
+    """Every third problem tells answers apart; the others have 1 for everything."""
+
+    number: int = 0
+
+    def score(self, text):
+        return text.count("a") / max(len(text), 1) if self.number % 3 == 0 else 1.0
+
+
+class Sometimes(Task):
+    """Problem i has a prompt of its own length."""
+
+    def __getitem__(self, i):
+        return Numbered("abcd"[: 1 + i % 4], i)
+
+
+def sampler_of(model, tokenizer, **changes):
+    config = RLConfig(prompts=6, group=4, max_new_tokens=7, **changes)
+    return Sampler(model, tokenizer, Sometimes(), config, config.resample)
+
+
+def test_groups_without_signal_are_replaced(make_model, tokenizer):
+    """Two of six have a signal in each try: the third try fills the batch."""
+    drawn = sampler_of(make_model(), tokenizer, resample=5)(2)
+    assert drawn.tries == 3
+    assert with_signal(drawn.sampled.rewards).tolist() == [True] * 6
+    first = 2 * 6 * 6  # problems of step 2, which belong to no other step
+    prompts = [Sometimes()[first + i].prompt for i in range(18) if (first + i) % 3 == 0]
+    width = drawn.sampled.ids.shape[1] - drawn.sampled.tokens.shape[1]
+    for row in range(24):
+        ids = drawn.sampled.ids[row, :width][drawn.sampled.valid[row, :width]]
+        assert tokenizer.decode(ids) == "<bos>" + prompts[row // 4]
+    assert drawn.tokens > int(drawn.sampled.valid.sum())
+
+
+def test_the_bound_holds_and_the_rest_has_no_signal(make_model, tokenizer):
+    drawn = sampler_of(make_model(), tokenizer, resample=1)(0)
+    assert drawn.tries == 2
+    assert with_signal(drawn.sampled.rewards).tolist() == [True] * 4 + [False] * 2
+    assert drawn.sampled.rewards.shape == (6, 4)
+
+
+def test_a_step_decides_what_it_draws(make_model, tokenizer):
+    model = make_model()
+    for resample in (0, 2):
+        one, other, next_one = (sampler_of(model, tokenizer, resample=resample)(step).sampled for step in (3, 3, 4))
+        assert one.texts == other.texts != next_one.texts
+        assert torch.equal(one.ids, other.ids)
+
+
+def test_without_resampling_everything_is_kept(make_model, tokenizer):
+    drawn = sampler_of(make_model(), tokenizer)(1)
+    assert drawn.tries == 1
+    assert drawn.tokens == int(drawn.sampled.valid.sum())
+    assert with_signal(drawn.sampled.rewards).sum() == 2
+
+
+def test_joined_rollouts_are_the_rollouts(make_model, tokenizer, generator):
+    """Of different widths; each row keeps its prompt, answer and figures."""
+    model, task = make_model(), Sometimes()
+    parts = [rollout(model, tokenizer, [task[i] for i in numbers], 3, length, {"accuracy": 1.0}, generator=generator)
+             for numbers, length in (([0, 4], 5), ([3, 6, 2], 9))]  # fmt: skip
+    parts[1].faults[2] = "why"
+    both = join(parts, tokenizer.pad_id)
+    assert both.faults == {8: "why"}
+    assert both.texts == parts[0].texts + parts[1].texts
+    width = both.ids.shape[1] - both.tokens.shape[1]
+    assert torch.equal(both.ids[:, width:], both.tokens)
+    assert torch.equal(both.valid[:, width:], both.mask)
+    assert both.parts["accuracy"].tolist() == [row for part in parts for row in part.parts["accuracy"].tolist()]
+    rows = [(part, i) for part in parts for i in range(len(part.texts))]
+    for row, (part, i) in enumerate(rows):
+        assert both.ids[row][both.valid[row]].tolist() == part.ids[i][part.valid[i]].tolist()
+        assert both.tokens[row][both.mask[row]].tolist() == part.tokens[i][part.mask[i]].tolist()
+        assert both.old_logp[row][both.mask[row]].tolist() == part.old_logp[i][part.mask[i]].tolist()
+        assert not both.old_logp[row][~both.mask[row]].any()
+    some = both.groups(torch.tensor([2, 0]))
+    assert some.texts == both.texts[6:9] + both.texts[:3]
+    assert some.faults == {2: "why"}
+    assert torch.equal(some.rewards, both.rewards[[2, 0]])
+    assert torch.equal(some.ids[:3], both.ids[6:9])
+
+
+@pytest.mark.parametrize("changes", [{"resample": -1}, {"scale": "rank"}, {"loss_type": "ppo"}, {"kl_estimator": "k"},
+                                     {"clip_low": -0.1}, {"kl_coef": -1.0}, {"temperature": -1.0}])  # fmt: skip
+def test_impossible_settings_are_named(changes):
+    [name] = changes
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        RLConfig(**changes)
