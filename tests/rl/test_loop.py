@@ -67,9 +67,10 @@ def test_a_penalty_holds_the_policy_back(make_model, tokenizer, tmp_path):
     assert Run(tmp_path / "5.0", "rl", held).metrics()[-1]["kl"] > 0
 
 
-@pytest.mark.parametrize("kl_coef", [0.0, 0.1])
-def test_resumed_equals_uninterrupted(make_model, tokenizer, tmp_path, monkeypatch, kl_coef):
-    config = dataclasses.replace(CONFIG, steps=8, max_new_tokens=4, updates=2, kl_coef=kl_coef, save_every=3)
+@pytest.mark.parametrize(("kl_coef", "resample"), [(0.0, 0), (0.1, 0), (0.0, 2)])
+def test_resumed_equals_uninterrupted(make_model, tokenizer, tmp_path, monkeypatch, kl_coef, resample):
+    config = dataclasses.replace(CONFIG, steps=8, max_new_tokens=4, updates=2, kl_coef=kl_coef, resample=resample,
+                                 save_every=3)  # fmt: skip
     reinforce(make_model(), tokenizer, Bandit(), config, Run(tmp_path / "whole", "rl", config), progress=False)
     log = Run.log
 
@@ -91,11 +92,34 @@ def test_resumed_equals_uninterrupted(make_model, tokenizer, tmp_path, monkeypat
     assert weights[0] == weights[1]
 
 
+def test_a_reward_function_decides_and_the_verifier_is_logged(make_model, tokenizer, tmp_path):
+    """A function that likes "a" best, though the verifier likes "b" better."""
+    model = make_model()
+    run = Run(tmp_path, "rl", CONFIG)
+    reinforce(model, tokenizer, Bandit(), CONFIG, run, progress=False, reference=make_model(),
+              reward=lambda problems, texts: torch.tensor([float(text == "a") for text in texts]))  # fmt: skip
+    assert chance(model, tokenizer, "a") > 0.95
+    lines = run.metrics()
+    assert lines[-1]["reward"] > 0.9
+    assert lines[-1]["accuracy"] == pytest.approx(0.5, abs=0.05)
+    assert lines[-1].get("kl", 1) > lines[0]["kl"] == pytest.approx(0, abs=1e-5)  # watched, though it costs nothing
+
+
+def test_ratios_move_only_after_the_first_update(make_model, tokenizer, tmp_path):
+    config = dataclasses.replace(CONFIG, steps=3, lr=0.1, clip_low=0.1, clip_high=0.1)
+    for updates in (1, 4):
+        run = Run(tmp_path / str(updates), "rl", dataclasses.replace(config, updates=updates))
+        reinforce(make_model(), tokenizer, Bandit(), dataclasses.replace(config, updates=updates), run, progress=False)
+        [clipped] = [line["clipped_low"] + line["clipped_high"] for line in run.metrics()[1:2]]
+        assert (clipped > 0) == (updates > 1)
+
+
 @pytest.mark.parametrize("loss_type", LOSS_TYPES)
-@pytest.mark.parametrize("kl_coef", [0.0, 0.3])
-def test_slices_make_one_step(make_model, tokenizer, generator, loss_type, kl_coef):
+@pytest.mark.parametrize(("kl_coef", "estimator"), [(0.0, "k3"), (0.3, "k3"), (0.3, "k1")])
+def test_slices_make_one_step(make_model, tokenizer, generator, loss_type, kl_coef, estimator):
     """An update in slices of 3 rows, silent answers left out, moves as the whole batch's gradient does."""
-    config = dataclasses.replace(CONFIG, max_new_tokens=9, rows=3, loss_type=loss_type, kl_coef=kl_coef, clip=1e9)
+    config = dataclasses.replace(CONFIG, max_new_tokens=9, rows=3, loss_type=loss_type, kl_coef=kl_coef,
+                                 kl_estimator=estimator, clip=1e9)  # fmt: skip
     model, reference = make_model(), make_model(1)
     sampled = rollout(model, tokenizer, [Arm("c"), Arm("ab ab"), Arm("d")], 5, 9, {"accuracy": 1.0},
                       generator=generator)  # fmt: skip
@@ -106,7 +130,9 @@ def test_slices_make_one_step(make_model, tokenizer, generator, loss_type, kl_co
     logp, _ = answer_logprobs(model, sampled, rows)
     with torch.no_grad():
         ref, _ = answer_logprobs(reference, sampled, rows)
-    loss, _ = policy_loss(logp, sampled.old_logp, advantages, sampled.mask, 0.2, 0.28, ref, kl_coef, loss_type, 9)
+    loss, _ = policy_loss(
+        logp, sampled.old_logp, advantages, sampled.mask, 0.2, 0.28, ref, kl_coef, loss_type, 9, estimator
+    )
     loss.backward()
     expected = {name: p.detach() - 0.1 * p.grad for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
@@ -114,7 +140,7 @@ def test_slices_make_one_step(make_model, tokenizer, generator, loss_type, kl_co
                    reference if kl_coef else None)  # fmt: skip
     for name, value in expected.items():
         torch.testing.assert_close(model.get_parameter(name).detach(), value, rtol=1e-4, atol=1e-6)
-    assert stats["loss"] == pytest.approx(float(loss), rel=1e-4, abs=1e-6)
+    assert stats["loss"] == pytest.approx(loss.item(), rel=1e-4, abs=1e-6)
     assert stats["entropy"] > 0
 
 
