@@ -40,7 +40,7 @@ export default {
       });
       const head = ["", "advantage", "tokens", "pull on each"].map((text, i) =>
         h("span", {style: "font-size:.8em;color:var(--soft)" + (i % 2 ? ";text-align:right" : "")}, text));
-      stage.replaceChildren(h("div", {style: "display:grid;grid-template-columns:auto auto minmax(0,1fr) auto;gap:.35em .8em;"
+      stage.replaceChildren(h("div", {style: "display:grid;grid-template-columns:auto auto minmax(0,max-content) auto;justify-content:start;gap:.35em 1em;"
         + "align-items:baseline;font-variant-numeric:tabular-nums"}, ...head, ...rows),
         key([["var(--c0)", "likelier"], ["var(--c1)", "less likely"]]));
       const count = right.reduce((a, b) => a + b, 0), deviated = model.get("scale") === 0 ? `, deviation ${deviation.toFixed(2)}` : "";
