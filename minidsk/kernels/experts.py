@@ -16,6 +16,7 @@ from torch import Tensor
 
 from minidsk.kernels.descriptors import descriptor, for_tma
 from minidsk.kernels.grouped_gemm import (
+    Blocks,
     grouped_matmul_reference,
     row_blocks_until,
     rows_of_block,
@@ -65,7 +66,7 @@ class _Experts(torch.autograd.Function):
 
 
 def gated(
-    x: Tensor, gate_up: Tensor, weights: Tensor, plan: Sorted, fetch: bool | None = None
+    x: Tensor, gate_up: Tensor, weights: Tensor, plan: Sorted, fetch: bool | None = None, blocks: Blocks | None = None
 ) -> tuple[Tensor, Tensor]:
     """Gate and up projection of each expert's tokens, and what goes into the down projection.
 
@@ -76,7 +77,7 @@ def gated(
     fetch = fetches(hidden) if fetch is None else fetch
     gates = torch.empty(len(plan.order), 2 * inner, dtype=x.dtype, device=x.device)
     out = torch.empty(len(plan.order), inner, dtype=x.dtype, device=x.device)
-    blocks = gated_blocks(inner, x.element_size())
+    blocks = dict(blocks or gated_blocks(inner, x.element_size()))
     matrices = for_tma(gate_up.unflatten(1, (2, inner)))
     rows = x.contiguous() if fetch else descriptor(for_tma(spread(x, plan.inverse)), [blocks["ROWS"], blocks["INNER"]])
     _gated[(blocks.pop("PER_SM") * processors(x),)](
@@ -106,23 +107,23 @@ def gated_backward(dinner: Tensor, gates: Tensor, weights: Tensor, order: Tensor
     return dgates, dweights
 
 
-def gated_blocks(inner: int, size: int) -> dict[str, int]:
+def gated_blocks(inner: int, size: int) -> Blocks:
     """Block sizes of `gated`: OUT columns of the gate and as many of the up projection at a time."""
     if INTERPRETED:
-        return {"ROWS": 16, "OUT": 16, "INNER": 16, "PER_SM": 1}
+        return {"ROWS": 16, "OUT": 16, "INNER": 16, "PER_SM": 1, "FLATTEN": True}
     if size == 4:
-        return {"ROWS": 64, "OUT": 32, "INNER": 32, "PER_SM": 2, "num_warps": 4, "num_stages": 2}
-    return {"ROWS": 128, "OUT": 128, "INNER": 64, "PER_SM": 1, "num_warps": 8, "num_stages": 3}
+        return {"ROWS": 64, "OUT": 32, "INNER": 32, "PER_SM": 2, "FLATTEN": True, "num_warps": 4, "num_stages": 2}
+    return {"ROWS": 128, "OUT": 128, "INNER": 64, "PER_SM": 1, "FLATTEN": True, "num_warps": 8, "num_stages": 3}
 
 
 @jit
 def _gated(
     x, gate_up, weights, order, ends, gates, inner, experts, width, hidden, k, FETCH: tl.constexpr,
-    ROWS: tl.constexpr, OUT: tl.constexpr, INNER: tl.constexpr, EXPERTS: tl.constexpr,
+    ROWS: tl.constexpr, OUT: tl.constexpr, INNER: tl.constexpr, EXPERTS: tl.constexpr, FLATTEN: tl.constexpr,
 ):  # fmt: skip
     blocks_until = row_blocks_until(ends, experts, ROWS, EXPERTS)
     across = tl.cdiv(width, OUT)
-    for tile in tl.range(tl.program_id(0), tl.max(blocks_until, 0) * across, tl.num_programs(0), flatten=True):
+    for tile in tl.range(tl.program_id(0), tl.max(blocks_until, 0) * across, tl.num_programs(0), flatten=FLATTEN):
         n = tile % across * OUT
         e, m, last = rows_of_block(tile // across, blocks_until, ends, ROWS, EXPERTS)
         rows, columns, depth = m + tl.arange(0, ROWS), n + tl.arange(0, OUT), tl.arange(0, INNER)

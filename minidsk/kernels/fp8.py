@@ -113,7 +113,9 @@ def scaled_matmul_reference(a: Quantized, b: Quantized, dtype: torch.dtype = tor
     return (dequantize(*a) @ dequantize(*b, (_height(b), BLOCK)).T).to(dtype)
 
 
-def scaled_matmul(a: Quantized, b: Quantized, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+def scaled_matmul(
+    a: Quantized, b: Quantized, dtype: torch.dtype = torch.bfloat16, blocks: dict[str, int] | None = None
+) -> Tensor:
     """``a @ b.T`` of quantised matrices ``[M, K]`` and ``[N, K]``, to ``[M, N]`` of `dtype`.
 
     `a` has blocks of 1 x 128; `b` has blocks of 128 x 128, or of 1 x 128 too, as in the gradient of a weight. Each 128
@@ -126,7 +128,7 @@ def scaled_matmul(a: Quantized, b: Quantized, dtype: torch.dtype = torch.bfloat1
         return scaled_matmul_reference(a, b, dtype)
     (m, k), n = codes.shape, len(b_codes)
     y = torch.empty(m, n, dtype=dtype, device=codes.device)
-    blocks = {"ROWS": 16, "COLUMNS": 16} if INTERPRETED else {"ROWS": 128, "COLUMNS": 128, **_SCALED}
+    blocks = {"ROWS": 16, "COLUMNS": 16} if INTERPRETED else blocks or BLOCKS
     tiles = triton.cdiv(m, blocks["ROWS"]) * triton.cdiv(n, blocks["COLUMNS"])
     _scaled_matmul[(tiles,)](
         descriptor(_for_tma(codes), [blocks["ROWS"], BLOCK]), descriptor(_for_tma(b_codes), [blocks["COLUMNS"], BLOCK]),
@@ -135,8 +137,8 @@ def scaled_matmul(a: Quantized, b: Quantized, dtype: torch.dtype = torch.bfloat1
     return y
 
 
-_SCALED = {"num_warps": 8, "num_stages": 3, "maxnreg": 128}  # two programs on each multiprocessor: one adds up
-# while the other multiplies
+# Two programs on each multiprocessor, so that one multiplies while the other scales and adds.
+BLOCKS = {"ROWS": 128, "COLUMNS": 128, "num_warps": 8, "num_stages": 3, "maxnreg": 128}
 
 
 def _height(b: Quantized) -> int:

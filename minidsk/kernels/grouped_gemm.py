@@ -50,11 +50,16 @@ class _GroupedMatmul(torch.autograd.Function):
         return dx, dweight, None
 
 
-def rows_times_matrices(x: Tensor, weight: Tensor, ends: Tensor, transposed: bool = False) -> Tensor:
+Blocks = dict[str, Any]
+
+
+def rows_times_matrices(
+    x: Tensor, weight: Tensor, ends: Tensor, transposed: bool = False, blocks: Blocks | None = None
+) -> Tensor:
     """``x @ weight[expert].T``, or with `transposed` ``x @ weight[expert]``, for each row's expert."""
     out = weight.shape[2] if transposed else weight.shape[1]
     y = torch.empty(len(x), out, dtype=x.dtype, device=x.device)
-    blocks = forward_blocks(len(x) // len(weight), out, x.element_size())
+    blocks = dict(blocks or forward_blocks(len(x) // len(weight), out, x.element_size()))
     rows, wide = for_tma(x), for_tma(weight)
     inner_first = [1, blocks["INNER"], blocks["OUT"]] if transposed else [1, blocks["OUT"], blocks["INNER"]]
     _rows_times_matrices[(blocks.pop("PER_SM") * processors(x),)](
@@ -65,11 +70,11 @@ def rows_times_matrices(x: Tensor, weight: Tensor, ends: Tensor, transposed: boo
     return y
 
 
-def rows_times_rows(dy: Tensor, x: Tensor, ends: Tensor) -> Tensor:
+def rows_times_rows(dy: Tensor, x: Tensor, ends: Tensor, blocks: Blocks | None = None) -> Tensor:
     """``dy[rows].T @ x[rows]`` of each expert's rows: ``[rows, out]`` and ``[rows, in]`` to ``[experts, out, in]``."""
     experts, out, width = len(ends), dy.shape[1], x.shape[1]
     dweight = torch.empty(experts, out, width, dtype=x.dtype, device=x.device)
-    blocks = gradient_blocks(out, width, x.element_size())
+    blocks = blocks or gradient_blocks(out, width, x.element_size())
     tiles = triton.cdiv(out, blocks["OUT"]) * triton.cdiv(width, blocks["IN"])
     # Programs start in order, so the longest sums come first: the last to end are then the short ones.
     order = torch.diff(ends, prepend=ends.new_zeros(1)).argsort(descending=True)
@@ -81,16 +86,16 @@ def rows_times_rows(dy: Tensor, x: Tensor, ends: Tensor) -> Tensor:
     return dweight
 
 
-def forward_blocks(rows_per_expert: int, out: int, size: int) -> dict[str, int]:
+def forward_blocks(rows_per_expert: int, out: int, size: int) -> Blocks:
     """Block sizes for the products with matrices, by the shape (results/bench_kernels says what was tried)."""
     if INTERPRETED:
-        return {"ROWS": 16, "OUT": 16, "INNER": 16, "PER_SM": 1}
+        return {"ROWS": 16, "OUT": 16, "INNER": 16, "PER_SM": 1, "FLATTEN": True}
     if size == 4:
-        return {"ROWS": 64, "OUT": 64, "INNER": 32, "PER_SM": 2, "num_warps": 4, "num_stages": 2}
-    return {"ROWS": 128, "OUT": 256, "INNER": 64, "PER_SM": 1, "num_warps": 8, "num_stages": 3}
+        return {"ROWS": 64, "OUT": 64, "INNER": 32, "PER_SM": 2, "FLATTEN": True, "num_warps": 4, "num_stages": 2}
+    return {"ROWS": 128, "OUT": 256, "INNER": 64, "PER_SM": 1, "FLATTEN": True, "num_warps": 8, "num_stages": 3}
 
 
-def gradient_blocks(out: int, width: int, size: int) -> dict[str, int]:
+def gradient_blocks(out: int, width: int, size: int) -> Blocks:
     """Block sizes for the gradient of the matrices."""
     if INTERPRETED:
         return {"ROWS": 16, "OUT": 16, "IN": 16}
@@ -120,12 +125,13 @@ def rows_of_block(block, blocks_until, ends, ROWS: tl.constexpr, EXPERTS: tl.con
 def _rows_times_matrices(
     x, weight, y, ends, experts, out, inner, y_stride,
     ROWS: tl.constexpr, OUT: tl.constexpr, INNER: tl.constexpr, EXPERTS: tl.constexpr, TRANSPOSED: tl.constexpr,
+    FLATTEN: tl.constexpr,
 ):  # fmt: skip
     # Tiles of ROWS rows of one expert by OUT columns, dealt out to as many programs as the GPU runs at a time. All
     # tiles cost the same, however the rows are spread over the experts: that is the balance.
     blocks_until = row_blocks_until(ends, experts, ROWS, EXPERTS)
     across = tl.cdiv(out, OUT)
-    for tile in tl.range(tl.program_id(0), tl.max(blocks_until, 0) * across, tl.num_programs(0), flatten=True):
+    for tile in tl.range(tl.program_id(0), tl.max(blocks_until, 0) * across, tl.num_programs(0), flatten=FLATTEN):
         n = tile % across * OUT
         e, m, last = rows_of_block(tile // across, blocks_until, ends, ROWS, EXPERTS)
         total = tl.zeros((ROWS, OUT), tl.float32)
