@@ -28,12 +28,31 @@ def test_forward_and_backward(shape, dtype, normal, close):
             close(a, b, dtype, times=3)
 
 
+def test_more_rows_than_programs(normal, close, device):
+    """Each program adds up several blocks of rows for the gradient of the weight."""
+    rows = 5001 if device == "cuda" else 41
+    x, weight, slope = normal(rows, 1000, grad=True), normal(1000, grad=True), normal(rows, 1000)
+    wide = [t.detach().double().requires_grad_() for t in (x, weight)]
+    exact = gradients(rms_norm_reference, *wide, slope)
+    for ours, expected in zip(gradients(rms_norm, x, weight, slope), exact, strict=True):
+        close(ours, expected, times=3)
+
+
 def test_it_is_the_model_s_norm(normal):
     """The same numbers as `minidsk.model.norm`, bit for bit but for the order of a sum."""
     norm = RMSNorm(48, eps=1e-5).to(normal(1).device)
     norm.weight.data = normal(48)
     x = normal(4, 7, 48, scale=3)
     torch.testing.assert_close(rms_norm(x, norm.weight, 1e-5), norm(x), rtol=1e-5, atol=1e-6)
+
+
+def test_it_is_cast_down_before_the_weight(normal):
+    """Two roundings, as the model has it: another order shows in the last bit of every few numbers."""
+    x, weight = normal(20, 300, dtype=torch.float16), normal(300, dtype=torch.float16)
+    y = rms_norm(x, weight)
+    wide = x.float() * torch.rsqrt(x.float().square().mean(-1, keepdim=True) + 1e-6)
+    assert (y == rms_norm_reference(x, weight)).float().mean() > 0.99
+    assert (y == (wide * weight.float()).half()).float().mean() < 0.9
 
 
 @pytest.mark.parametrize("narrow", [torch.float16, torch.bfloat16])

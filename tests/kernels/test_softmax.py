@@ -62,6 +62,13 @@ def test_strides(normal, close):
     close(dx, torch.autograd.grad(torch.softmax(wide, -1), wide, (slope + x).double())[0], times=3)
 
 
+def test_slopes_across_memory(normal, close):
+    x, slope = normal(6, 20, grad=True), normal(20, 6).T
+    wide = x.detach().double().requires_grad_()
+    (exact,) = torch.autograd.grad(torch.softmax(wide, -1), wide, slope.double())
+    close(torch.autograd.grad(softmax(x), x, slope)[0], exact, times=3)
+
+
 def test_a_row_that_is_not_ours_stays(normal):
     x = normal(5, 30)
     room = torch.full((7, 32), 7.0, device=x.device)
