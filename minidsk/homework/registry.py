@@ -3,7 +3,7 @@
 import difflib
 import inspect
 
-from minidsk.homework import attention, grpo, moe, mtp, pretraining, text
+from minidsk.homework import attention, grpo, kernels, moe, mtp, pretraining, text
 from minidsk.homework.exercise import Exercise
 
 CHAPTERS = {
@@ -12,6 +12,7 @@ CHAPTERS = {
     "moe": moe.EXERCISES,
     "mtp": mtp.EXERCISES,
     "pretraining": pretraining.EXERCISES,
+    "kernels": kernels.EXERCISES,
     "grpo": grpo.EXERCISES,
 }
 """The exercises of each chapter; the first one is the chapter's bug zoo."""

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from minidsk.data import bpe
 from minidsk.homework import check
+from minidsk.kernels.cross_entropy import cross_entropy
+from minidsk.kernels.rmsnorm import rms_norm
 from minidsk.model import moe, mtp, rope
 from minidsk.model.config import ModelConfig
 from minidsk.model.dispatch import Dispatch
@@ -64,6 +66,18 @@ def average(losses: Tensor, mask: Tensor, how: str, max_length: int) -> Tensor:
     return sizes[0] - sizes[1]
 
 
+def cross_entropy_gradient(logits: Tensor, targets: Tensor, ignore: int) -> Tensor:
+    leaf = logits.clone().requires_grad_()
+    with torch.enable_grad():
+        return torch.autograd.grad(cross_entropy(leaf, targets, ignore), leaf)[0]
+
+
+def rms_norm_backward(x: Tensor, weight: Tensor, dy: Tensor, eps: float) -> tuple[Tensor, ...]:
+    leaves = x.clone().requires_grad_(), weight.clone().requires_grad_()
+    with torch.enable_grad():
+        return torch.autograd.grad(rms_norm(*leaves, eps), leaves, dy)
+
+
 OURS: dict[str, Callable[..., Any]] = {
     "text.merge": bpe.merge,
     "text.bpe_encode": bpe_encode,
@@ -75,6 +89,8 @@ OURS: dict[str, Callable[..., Any]] = {
     "moe.max_violation": moe.max_violation,
     "moe.dispatch": dispatch,
     "mtp.loss": mtp.mtp_loss,
+    "kernels.cross_entropy_gradient": cross_entropy_gradient,
+    "kernels.rms_norm_backward": rms_norm_backward,
     "grpo.clipped_loss": clipped_loss,
     "grpo.advantages": lambda rewards, eps: group_advantages(rewards, eps=eps),
     "grpo.average": average,
