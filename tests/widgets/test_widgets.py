@@ -13,7 +13,19 @@ import torch
 
 from minidsk import widgets
 from minidsk.rl.grpo import group_advantages, policy_loss
-from minidsk.widgets import Acceptance, Cache, Curve, Figure, Group, Rollouts, Routing, Schedule, Tokens
+from minidsk.widgets import (
+    Acceptance,
+    Cache,
+    Curve,
+    Figure,
+    Group,
+    Preferences,
+    Rollouts,
+    Roofline,
+    Routing,
+    Schedule,
+    Tokens,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +49,17 @@ def figures() -> dict[str, Figure]:
         "Curve": Curve(
             {"a": {"x": x, "y": y, "low": y - 0.1, "high": y + 0.1}, "b": {"x": x, "y": y * 2}}, ylabel="loss"
         ),
+        "Roofline": Roofline(
+            {"first": (1000, 100), "second": (2000, 50)},
+            {"copy & <b>": {"bytes": 1e9, "flops": 1e9, "seconds": 2e-3}, "product": {"bytes": 1e6, "flops": 1e9}},
+        ),
         "Group": Group([["2", "."], ["</script>", "."], ["2", "2", "."], ["1", "2", "1"]], [1, 0, 0, 0]),
+        "Preferences": Preferences(
+            [
+                {"prompt": "<b>1</b>", "left": "a</script>", "right": "bb", "facts": {"for the longer": 2}},
+                {"prompt": "2", "left": "ccc", "right": "d", "facts": {"for the longer": 1, "right": 0}},
+            ]
+        ),
         "Rollouts": Rollouts("Reach <b>7</b>.</script>", [0, 10, 20], frames),
     }
 
@@ -109,7 +131,35 @@ def test_a_group_pulls_as_grpo_does(scale: int, right: list[int]) -> None:
         assert group.pulls() == pytest.approx((-logp.grad[:, 0]).tolist())  # type: ignore[index]
 
 
+def test_a_kernel_s_floor_is_the_longer_of_two_times() -> None:
+    figure = figures()["Roofline"]
+    assert isinstance(figure, Roofline)
+    assert figure.floor(0) == pytest.approx(1e-3)  # a gigabyte at 1,000 GB/s
+    assert figure.floor(1) == pytest.approx(1e-5)  # a gigaflop at 100 TFLOP/s
+    assert figure.floor(1, device=1) == pytest.approx(2e-5)
+    assert "reached: copy & <b> 50%" in figure.describe()
+    assert "ridge at 100 operations a byte; second" in figure.describe()
+
+
+def test_labels_come_back_as_pairs() -> None:
+    figure = figures()["Preferences"]
+    assert isinstance(figure, Preferences)
+    assert figure.chosen() == []
+    assert figure.agreement() == {"for the longer": (0, 0), "right": (0, 0)}
+    figure.labels = [2, 2]
+    assert figure.chosen() == [("<b>1</b>", "bb", "a</script>"), ("2", "d", "ccc")]
+    assert figure.agreement() == {"for the longer": (1, 2), "right": (0, 0)}
+    assert "2 done" in figure.describe()
+
+
 BAD = {
+    "pairs must hold": lambda: Preferences([]),
+    "pair 0 lacks left and right": lambda: Preferences([{"prompt": "p"}]),
+    "a fact speaks for": lambda: Preferences([{"prompt": "p", "left": "a", "right": "b", "facts": {"x": 3}}]),
+    "devices must hold": lambda: Roofline({}, {}),
+    "needs rates above 0": lambda: Roofline({"d": (1, 0)}, {}),
+    "lacks bytes": lambda: Roofline({"d": (1, 1)}, {"k": {"flops": 1}}),
+    "needs numbers above 0": lambda: Roofline({"d": (1, 1)}, {"k": {"flops": 1, "bytes": 0}}),
     "answers must be at least 2": lambda: Group([["a"]], [1]),
     "at least one token": lambda: Group([["a"], []], [1, 0]),
     "right has 1 verdicts for 2": lambda: Group([["a"], ["b"]], [1]),

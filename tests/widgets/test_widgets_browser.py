@@ -123,3 +123,20 @@ def test_words_remain_where_no_script_runs(browser: Browser) -> None:
     page.set_content(FIGURES["Cache"].html())
     assert "35,136" in page.inner_text("body")
     context.close()
+
+
+def test_pairs_are_labelled_by_mouse_and_by_keys(page: Page) -> None:
+    show(page, FIGURES["Preferences"])
+    say, left, right = page.locator(".say"), *(page.locator(".mdsk button").nth(i) for i in (0, 1))
+    assert "Pair 1 of 2: not labelled yet. 0 labelled." in say.inner_text()
+    assert left.get_attribute("aria-label") == "left is better: a</script>"
+    right.click()
+    assert "Pair 2 of 2: not labelled yet. 1 labelled; your choices were: 1 of 1 for the longer." in say.inner_text()
+    page.keyboard.press("ArrowRight")  # the button still has the focus
+    assert "you chose the right reply. 2 labelled; your choices were: 1 of 2 for the longer." in say.inner_text()
+    page.keyboard.press("ArrowLeft")  # thought better of it
+    assert "you chose the left reply. 2 labelled; your choices were: 2 of 2 for the longer." in say.inner_text()
+    assert left.get_attribute("aria-pressed") == "true"
+    page.locator(".mdsk input").focus()
+    page.keyboard.press("ArrowLeft")
+    assert "Pair 1 of 2: you chose the right reply." in say.inner_text()
