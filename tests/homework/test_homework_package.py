@@ -15,6 +15,8 @@ from minidsk.model import moe, mtp, rope
 from minidsk.model.config import ModelConfig
 from minidsk.model.dispatch import Dispatch
 from minidsk.rl.grpo import group_advantages, policy_loss
+from minidsk.rl.kl import ESTIMATORS, kl_estimate
+from minidsk.rl.metrics import with_signal
 
 
 def router(
@@ -94,6 +96,8 @@ OURS: dict[str, Callable[..., Any]] = {
     "grpo.clipped_loss": clipped_loss,
     "grpo.advantages": lambda rewards, eps: group_advantages(rewards, eps=eps),
     "grpo.average": average,
+    "grpo.kl_estimators": lambda logp, ref_logp: {name: kl_estimate(logp, ref_logp, name) for name in ESTIMATORS},
+    "grpo.with_signal": lambda rewards, wanted: with_signal(rewards).nonzero().flatten()[:wanted],
 }
 
 
