@@ -655,6 +655,17 @@ for who in ("nobody", "group of 2", "group of 4", "group of 16", "learned critic
     print(f"{who:15} right after 10 steps {middle[0]:.2f} ± {half[0]:.2f}, after 20 {middle[1]:.2f} ± {half[1]:.2f}")
 
 # %%
+fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
+for index, (who, of) in enumerate(runs.items()):
+    middle, half = zip(*(interval(list(at)) for at in zip(*(shares for shares, _ in of), strict=True)), strict=True)
+    _ = ax.plot(middle, color=f"C{index}", label=who)
+    _ = ax.fill_between(range(40), tensor(middle) - tensor(half), tensor(middle) + tensor(half), color=f"C{index}", alpha=0.12)
+_ = ax.set(xlabel="step", ylabel="chance to be right (95 %, 10 seeds)", ylim=(0, 1))
+_ = ax.legend(frameon=False, fontsize=8)
+plt.show()
+print("after 39 steps:", ", ".join(f"{who} {mean(shares[39] for shares, _ in of):.2f}" for who, of in runs.items()))
+
+# %%
 def apart(ours: list[float], others: list[float]) -> tuple[float, float]:
     """The mean difference, seed by seed, and half of its 95 % interval."""
     return interval([a - b for a, b in zip(ours, others, strict=True)])
@@ -667,9 +678,9 @@ for who in ("learned critic", "perfect critic", "group of 4", "group of 2"):
     print("{:14} minus group of 16, after 20 steps: {:+.3f} ± {:.3f}".format(who, *apart(at_20[who], at_20["group of 16"])))
 
 # %% [markdown]
-# Accurate enough? Here, yes: with the same answers and the same step a group of 16 comes out level with a critic that has as many
-# parameters as the policy, and near the perfect one. Groups of 2 and 4 fall behind, mostly because their steps are
-# shorter by $(G-1)/G$. And a humbling row: *nobody* is no worse in this world. With rewards of 0 and 1 and sixteen answers,
+# Accurate enough? Here, yes: with the same answers and the same rate we cannot tell a group of 16 from a critic that has
+# as many parameters as the policy (the interval holds zero); the perfect critic is ahead, by two or three points for a
+# while. Groups of 2 and 4 fall behind, mostly because their steps are shorter by $(G-1)/G$. And a humbling row: *nobody* is no worse in this world. With rewards of 0 and 1 and sixteen answers,
 # pushing up what was right is enough; the baseline's worth shows where rewards have an offset, as above, or where answers
 # are few. This critic is a table that meets the same four questions at every step, which is the easiest life a critic can
 # have. A critic of language models meets a question once.
@@ -1186,8 +1197,11 @@ if trl:
 # $$
 # \frac1G \sum_{i=1}^{G} \frac{1}{|o_i|} \sum_{t=1}^{|o_i|} \left\{ \min\left[ r_{i,t} \hat A_i,\
 # \operatorname{clip}(r_{i,t}, 1 - \varepsilon, 1 + \varepsilon)\, \hat A_i \right] - \beta\, \mathbb{D}_{KL} \right\},
-# \quad r_{i,t} = \frac{\pi_\theta(o_{i,t} \mid q, o_{i,<t})}{\pi_{\theta_{old}}(o_{i,t} \mid q, o_{i,<t})},
-# \quad \hat A_i = \frac{r_i - \operatorname{mean}(r)}{\operatorname{std}(r)},
+# $$
+#
+# $$
+# r_{i,t} = \frac{\pi_\theta(o_{i,t} \mid q, o_{i,<t})}{\pi_{\theta_{old}}(o_{i,t} \mid q, o_{i,<t})},
+# \qquad \hat A_i = \frac{r_i - \operatorname{mean}(r)}{\operatorname{std}(r)},
 # $$
 #
 # with $k_3$ for the divergence. There $G = 64$, $\beta = 0.04$, 1,024 answers of up to 1,024 tokens a batch, learning rate
@@ -1389,8 +1403,8 @@ check("grpo.with_signal", signal_solution)
 # %% [markdown]
 # ## Bug zoo
 #
-# Three wrong versions of the clipped loss live in the package; you met two of them. The test below accepts the right one
-# and catches one at best. Write the rest.
+# Three wrong versions of the clipped loss live in the package; you met two of them. The test below accepts the right one,
+# and lets one escape. Catch it.
 
 # %% tags=["zoo"]
 def a_bad_token_comes_down(clipped_loss) -> None:
@@ -1402,22 +1416,16 @@ def a_bad_token_comes_down(clipped_loss) -> None:
 zoo("grpo", [a_bad_token_comes_down])
 
 # %% [markdown]
-# Ours are behind the button. Look at them last.
+# Ours is behind the button. Look at it last.
 
 # %% tags=["hide-cell"]
-def a_bad_token_goes_no_further_down(clipped_loss) -> None:
-    """A = -1, ratio 0.5: -0.8, and no gradient."""
-    loss = clipped_loss(tensor([[math.log(0.5)]]), torch.zeros(1, 1), tensor([-1.0]), 0.2, 0.2)
-    assert abs(loss.item() - 0.8) < 1e-4
-
-
 def two_bounds_are_two(clipped_loss) -> None:
     """Ratio 1.25 lies beyond 0.2, and within 0.28."""
     loss = clipped_loss(tensor([[math.log(1.25)]]), torch.zeros(1, 1), tensor([1.0]), 0.2, 0.28)
     assert abs(loss.item() + 1.25) < 1e-4
 
 
-zoo("grpo", [a_bad_token_comes_down, a_bad_token_goes_no_further_down, two_bounds_are_two])
+zoo("grpo", [a_bad_token_comes_down, two_bounds_are_two])
 
 # %% [markdown]
 # ## The opening question
