@@ -15,7 +15,8 @@ def left_padded(
     prompts: Sequence[str], tokenizer: Tokenizer, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
     """Prompts as ids with `<bos>` before each, padded on the left: ids and mask, int64 and bool ``[batch, time]``."""
-    rows = [[tokenizer.bos_id, *tokenizer.encode(prompt)] for prompt in prompts]
+    ids_of = {prompt: [tokenizer.bos_id, *tokenizer.encode(prompt)] for prompt in dict.fromkeys(prompts)}
+    rows = [ids_of[prompt] for prompt in prompts]
     longest = max(map(len, rows))
     ids = torch.tensor([[tokenizer.pad_id] * (longest - len(row)) + row for row in rows], device=device)
     lengths = torch.tensor([len(row) for row in rows], device=device)

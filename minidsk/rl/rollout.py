@@ -14,6 +14,7 @@ from torch import Tensor
 from minidsk.data.tokenizer import Tokenizer
 from minidsk.infer.generate import left_padded, until_end
 from minidsk.model.decoding import decode
+from minidsk.model.recording import Recorder
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.rewards import RewardFunction, score
 from minidsk.tasks.base import Problem
@@ -92,8 +93,9 @@ def rollout(
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
     reward: RewardFunction | None = None,
+    recorder: Recorder | None = None,
 ) -> Rollouts:
-    """Sample `group` answers to each problem and reward them.
+    """Sample `group` answers to each problem and reward them; a `recorder` is for who does so often (see `decode`).
 
     `weights` names rewards of `rewards.REWARDS`, which are summed; where `reward` is given, it alone counts, and they
     are computed to be looked at. A verifier that fails ends nothing (see `rewards.score` and `Rollouts.faults`).
@@ -106,7 +108,7 @@ def rollout(
     options: dict[str, Any] = {"temperature": temperature, "generator": generator, "eos_token_id": tokenizer.eos_id,
                "pad_token_id": tokenizer.pad_id}  # fmt: skip
     if isinstance(model, MiniDeepSeek):
-        done = decode(model, ids, max_new_tokens, valid=valid, **options)
+        done = decode(model, ids, max_new_tokens, valid=valid, recorder=recorder, **options)
         ids, old_logp, mask = done.ids, done.logprobs, done.mask
     else:
         ids, old_logp, mask = _from_outside(model, ids, valid, max_new_tokens, options)

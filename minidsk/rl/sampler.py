@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from minidsk.data.tokenizer import Tokenizer
+from minidsk.model.recording import Recorder
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.config import PolicyConfig
 from minidsk.rl.metrics import with_signal
@@ -43,7 +44,7 @@ class Sampler:
         reward: RewardFunction | None = None,
     ) -> None:
         self.model, self.tokenizer, self.task, self.config = model, tokenizer, task, config
-        self.resample, self.reward = resample, reward
+        self.resample, self.reward, self.recorder = resample, reward, Recorder()
         # Sampling in bf16 halves what a step reads; the learner keeps its float32 weights.
         self.actor = copy.deepcopy(model).to(torch.bfloat16) if model.device.type == "cuda" else model
 
@@ -59,7 +60,8 @@ class Sampler:
             first = (step * (1 + self.resample) + tries) * c.prompts
             problems = [self.task[first + i] for i in range(c.prompts)]
             drawn = rollout(self.actor, self.tokenizer, problems, c.group, c.max_new_tokens, c.rewards,
-                            temperature=c.temperature, generator=generator, reward=self.reward)  # fmt: skip
+                            temperature=c.temperature, generator=generator, reward=self.reward,
+                            recorder=self.recorder)  # fmt: skip
             tries, tokens = tries + 1, tokens + int(drawn.valid.sum())
             if not self.resample:
                 return Drawn(drawn, tries, tokens)
