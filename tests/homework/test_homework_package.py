@@ -14,9 +14,12 @@ from minidsk.kernels.rmsnorm import rms_norm
 from minidsk.model import moe, mtp, rope
 from minidsk.model.config import ModelConfig
 from minidsk.model.dispatch import Dispatch
+from minidsk.rl.dpo import dpo_loss
 from minidsk.rl.grpo import group_advantages, policy_loss
 from minidsk.rl.kl import ESTIMATORS, kl_estimate
 from minidsk.rl.metrics import with_signal
+from minidsk.rl.ppo import gae, token_rewards
+from minidsk.rl.reward_model import pair_loss
 
 
 def router(
@@ -68,6 +71,15 @@ def average(losses: Tensor, mask: Tensor, how: str, max_length: int) -> Tensor:
     return sizes[0] - sizes[1]
 
 
+def one_answer(rewards: Tensor, values: Tensor, gamma: float, lam: float) -> Tensor:
+    return gae(rewards[None], values[None], torch.ones(1, len(rewards)), gamma, lam)[0][0]
+
+
+def priced(score: float, logp: Tensor, ref_logp: Tensor, beta: float) -> Tensor:
+    mask = torch.ones(1, len(logp))
+    return token_rewards(torch.tensor([score]), logp[None], mask, ref_logp[None], beta)[0]
+
+
 def cross_entropy_gradient(logits: Tensor, targets: Tensor, ignore: int) -> Tensor:
     leaf = logits.clone().requires_grad_()
     with torch.enable_grad():
@@ -93,6 +105,10 @@ OURS: dict[str, Callable[..., Any]] = {
     "mtp.loss": mtp.mtp_loss,
     "kernels.cross_entropy_gradient": cross_entropy_gradient,
     "kernels.rms_norm_backward": rms_norm_backward,
+    "feedback.gae": one_answer,
+    "feedback.pair_loss": pair_loss,
+    "feedback.token_rewards": priced,
+    "feedback.dpo_loss": lambda *arguments: dpo_loss(*arguments)[0],
     "grpo.clipped_loss": clipped_loss,
     "grpo.advantages": lambda rewards, eps: group_advantages(rewards, eps=eps),
     "grpo.average": average,
