@@ -116,7 +116,7 @@ def _keys(
         if SECOND > 0:
             q2 = q_second.load([batch, head, at, FIRST]).reshape(BLOCK_Q, SECOND)
             score = tl.dot(k2, q2.T, score, input_precision=PRECISION)
-        log_sum = tl.load(log_sums + row, mask=row < queries, other=float("inf"))  # shares of 0 beyond the end
+        log_sum = tl.load(log_sums + row, mask=row < queries, other=0.0)  # beyond the end q and do are 0: nothing adds
         share = tl.exp2(score * scale2 - log_sum[None, :])
         if CAUSAL:
             share = tl.where(key[:, None] <= row[None, :], share, 0.0)
@@ -157,7 +157,7 @@ def _queries(
     do = slope_map.load([batch, head, start, 0]).reshape(BLOCK_Q, VALUE)
     row = start + tl.arange(0, BLOCK_Q)
     base = tl.program_id(1).to(tl.int64) * queries
-    log_sum = tl.load(log_sums + base + row, mask=row < queries, other=float("inf"))
+    log_sum = tl.load(log_sums + base + row, mask=row < queries, other=0.0)
     shift = tl.load(delta + base + row, mask=row < queries, other=0.0)
     for at in tl.range(0, tl.minimum(start + BLOCK_Q, keys) if CAUSAL else keys, BLOCK_K):
         key = at + tl.arange(0, BLOCK_K)
