@@ -6,6 +6,7 @@ fixed place and a fixed shape, so that on a GPU one launch, of a CUDA graph, rep
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +17,7 @@ from minidsk.model.dispatch import has_grouped_kernel
 if TYPE_CHECKING:
     from minidsk.model.transformer import MiniDeepSeek
 
+_ONE_AT_A_TIME = threading.Lock()  # CUDA allows no two recordings at once
 ROUND = 32  # prompts of different lengths share a recording: slots are made for a multiple of so many
 
 
@@ -89,7 +91,7 @@ class RecordedStep:
         self.place.add_(1)
 
     def _record(self) -> torch.cuda.CUDAGraph:
-        side = torch.cuda.Stream()
+        side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(2):  # what the first passes allocate and choose must not be part of the recording
@@ -97,8 +99,8 @@ class RecordedStep:
                 self.slots.zero_()
                 self.place.zero_()
         torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Other threads may go on with work of their own meanwhile.
+        with _ONE_AT_A_TIME, torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
             self._step()
         return graph
 

@@ -5,7 +5,8 @@
 Both start from the same checkpoint, which transformers reads as `DeepseekV3ForCausalLM`, see the same problems in the
 same order, and have the same group, batch, loss, optimizer and schedule; on a GPU, float32 weights with bf16 products.
 TRL samples with transformers' `generate`. First each is timed with the machine to itself; then all seeds of both run
-side by side for their curves. No run is begun, and no step of TRL's, after `--limit` seconds.
+side by side for their curves (`--parts` makes one of the two alone). No run is begun, and no step of TRL's, after
+`--limit` seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any
 
 import torch
@@ -30,8 +31,10 @@ import torch
 from minidsk.data.tokenizer import Tokenizer, load_tokenizer
 from minidsk.infer.generate import until_end
 from minidsk.rl.config import RLConfig
-from minidsk.rl.loop import reinforce
+from minidsk.rl.grpo import group_advantages
+from minidsk.rl.loop import reinforce, update
 from minidsk.rl.recipe import nano
+from minidsk.rl.sampler import Sampler
 from minidsk.tasks.countdown import Countdown
 from minidsk.train.checkpoint import Run, load_checkpoint
 from minidsk.train.device import pick_device
@@ -116,6 +119,25 @@ def with_trl(a: argparse.Namespace, seed: int, updates: int, deadline: float) ->
     return rewards, ends
 
 
+def anatomy(a: argparse.Namespace, seed: int) -> dict[str, list[float]]:
+    """Where a step of minidsk's goes: seconds of sampling and judging, and of the update."""
+    model, tokenizer = load_checkpoint(a.base, pick_device(a.device))
+    config = config_of(a, seed, 8)
+    sampler = Sampler(model, tokenizer, task_of(seed), config)
+    optimizers = make_optimizers(model, config.lr, config.weight_decay, betas=(0.9, 0.99))
+    parts: dict[str, list[float]] = {"sampling": [], "update": []}
+    for step in range(config.steps):
+        start = time.perf_counter()
+        sampled = sampler(step).sampled
+        synchronize(a.device)
+        middle = time.perf_counter()
+        update(model, optimizers, sampled, group_advantages(sampled.rewards, config.scale).flatten(), config)
+        synchronize(a.device)
+        parts["sampling"].append(round(middle - start, 4))
+        parts["update"].append(round(time.perf_counter() - middle, 4))
+    return {name: seconds[WARM_UP:] for name, seconds in parts.items()}
+
+
 def as_transformers(folder: str, tokenizer: Tokenizer) -> Any:
     """The tokenizer in `folder` as transformers has it, with `<bos>` before a text and no other mark of its own."""
     from tokenizers.processors import TemplateProcessing
@@ -145,20 +167,26 @@ def measure(library: str, a: argparse.Namespace, seed: int, updates: int, deadli
     rewards, ends = {"minidsk": with_minidsk, "trl": with_trl}[library](a, seed, updates, deadline)
     steps = [after - before for before, after in itertools.pairwise(ends)][WARM_UP - 1 :]
     peak = torch.cuda.max_memory_allocated() / 2**20 if a.device == "cuda" else None
-    return {"library": library, "seed": seed, "updates": len(rewards), "seconds": round(time.perf_counter() - start, 2),
-            "step_seconds": [round(s, 4) for s in steps], "peak_mib": peak and round(peak, 1),
-            "reward": [round(r, 4) for r in rewards]}  # fmt: skip
+    more = {"parts": anatomy(a, seed)} if library == "minidsk" and updates == a.timed else {}
+    return {
+        "library": library, "seed": seed, **more, "updates": len(rewards),
+        "seconds": round(time.perf_counter() - start, 2), "step_seconds": [round(s, 4) for s in steps],
+        "peak_mib": peak and round(peak, 1), "reward": [round(r, 4) for r in rewards],
+    }  # fmt: skip
 
 
 def summary(timed: list[dict[str, Any]], curves: list[dict[str, Any]]) -> str:
     """The tables that the chapter reads again."""
-    lines = [f"{'alone on the machine':24s} seconds a step (sd)   peak MiB"]
+    lines = [f"{'alone on the machine':24s} seconds a step: median, mean (sd)   peak MiB"]
     for row in timed:
-        spread = stdev(row["step_seconds"]) if len(row["step_seconds"]) > 1 else 0.0
-        lines.append(f"{row['library']:24s} {mean(row['step_seconds']):10.4f} ({spread:.4f})   {row['peak_mib']}")
+        steps, peak = row["step_seconds"], row["peak_mib"]
+        spread = stdev(steps) if len(steps) > 1 else 0.0
+        lines.append(f"{row['library']:24s} {median(steps):10.4f}, {mean(steps):.4f} ({spread:.4f})   {peak}")
+        lines += [f"  of which {name:13s} {median(seconds):10.4f}" for name, seconds in row.get("parts", {}).items()]
     if len(timed) == len(LIBRARIES):
-        ours, theirs = (mean(row["step_seconds"]) for row in timed)
-        lines.append(f"TRL takes {theirs / ours:.1f} times as long")
+        for name, typical in (("medians", median), ("means", mean)):
+            ours, theirs = (typical(row["step_seconds"]) for row in timed)
+            lines.append(f"TRL takes {theirs / ours:.1f} times as long, by the {name}")
     by = {name: [row["reward"] for row in curves if row["library"] == name] for name in LIBRARIES}
     if all(by.values()):
         updates = min(len(curve) for rows in by.values() for curve in rows)
@@ -180,7 +208,9 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--updates", type=int, default=24)
+    parser.add_argument("--parts", nargs="+", default=["timed", "curves"], choices=("timed", "curves"))
     parser.add_argument("--timed", type=int, default=10, help="updates of the runs that are timed alone")
+    parser.add_argument("--timed-trl", type=int, default=10, help="the same, for TRL")
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--group", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=160)
@@ -190,7 +220,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("MINIDSK_RESULT", "results/ch12_trl")))
     a = parser.parse_args()
     os.environ.update(TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1")
-    deadline, timed, curves = time.time() + a.limit, [], []
+    deadline = time.time() + a.limit
+    timed: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
 
     def write() -> None:
         packages = ("torch", "transformers", "trl", "accelerate", "datasets")
@@ -201,20 +233,21 @@ def main() -> None:
         (a.out / "metrics.json").write_text(json.dumps(content) + "\n")
 
     context = multiprocessing.get_context("spawn")
-    for library in LIBRARIES:
+    for library in LIBRARIES if "timed" in a.parts else ():
+        updates = a.timed_trl if library == "trl" else a.timed
         with ProcessPoolExecutor(1, mp_context=context) as alone:
-            row = alone.submit(measure, library, a, a.seeds[0], a.timed, deadline).result()
+            row = alone.submit(measure, library, a, a.seeds[0], updates, deadline).result()
         timed += [row] if row else []
         write()
+    runs = [(library, seed) for library in reversed(LIBRARIES) for seed in a.seeds] if "curves" in a.parts else []
     with ProcessPoolExecutor(a.workers, mp_context=context) as pool:
-        runs = [(library, seed) for library in reversed(LIBRARIES) for seed in a.seeds]
         for run in [pool.submit(measure, library, a, seed, a.updates, deadline) for library, seed in runs]:
             row = run.result()
             curves += [row] if row else []
             write()
     print(summary(timed, curves))
     if len(timed) < len(LIBRARIES) or len(curves) < len(runs):
-        print("not begun, for want of time:", 2 + len(runs) - len(timed) - len(curves))
+        print("for want of time, not all runs were begun")
 
 
 if __name__ == "__main__":
