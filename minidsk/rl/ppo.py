@@ -71,6 +71,11 @@ def value_loss(values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
-    """How much of the returns' variance a critic explains: 1 all of it, 0 as good as a constant, below 0 worse."""
+    """How much of the returns' variance a critic explains: 1 all of it, 0 as good as a constant, below 0 worse.
+
+    0 where the returns do not vary: there is nothing to explain.
+    """
     here = mask.bool()
-    return 1 - (returns - values)[here].var() / returns[here].var().clamp(min=1e-8)
+    variance = returns[here].var(correction=0)
+    left = (returns - values)[here].var(correction=0)
+    return torch.where(variance > 1e-8, 1 - left / variance.clamp(min=1e-8), torch.zeros_like(left))

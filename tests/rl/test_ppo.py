@@ -120,6 +120,7 @@ def test_explained_variance():
     assert float(explained_variance(returns, returns, mask)) == 1
     assert float(explained_variance(torch.zeros_like(returns), returns, mask)) == pytest.approx(0)
     assert float(explained_variance(-returns, returns, mask)) == pytest.approx(-3)
+    assert float(explained_variance(returns, torch.ones_like(returns), mask)) == 0
 
 
 def test_the_surrogate_takes_an_advantage_for_each_token():

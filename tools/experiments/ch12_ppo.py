@@ -153,7 +153,8 @@ def summary(rows: list[dict[str, Any]]) -> str:
     lines += ["", "seconds a step     median, mean (sd)"]
     for r in of("speed"):
         steps = r["step_seconds"]
-        lines.append(f"{r['method']:18s} {median(steps):.4f}, {mean(steps):.4f} ({stdev(steps) if len(steps) > 1 else 0:.4f})")
+        spread = stdev(steps) if len(steps) > 1 else 0.0
+        lines.append(f"{r['method']:18s} {median(steps):.4f}, {mean(steps):.4f} ({spread:.4f})")
     lines += ["", "accuracy           each seed; mean (sd); deviation of the advantage; explained variance, last 5"]
     for method in METHODS:
         found = [row for row in of("accuracy") if row["method"] == method]
