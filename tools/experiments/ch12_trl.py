@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=24)
     parser.add_argument("--parts", nargs="+", default=["timed", "curves"], choices=("timed", "curves"))
     parser.add_argument("--timed", type=int, default=10, help="updates of the runs that are timed alone")
-    parser.add_argument("--timed-trl", type=int, default=10, help="the same, for TRL")
+    parser.add_argument("--timed-trl", type=int, default=10, help="the same, for TRL; 0: not at all")
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--group", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=160)
@@ -233,8 +233,10 @@ def main() -> None:
         (a.out / "metrics.json").write_text(json.dumps(content) + "\n")
 
     context = multiprocessing.get_context("spawn")
-    for library in LIBRARIES if "timed" in a.parts else ():
-        updates = a.timed_trl if library == "trl" else a.timed
+    updates_of = {"minidsk": a.timed, "trl": a.timed_trl}
+    for library, updates in updates_of.items() if "timed" in a.parts else ():
+        if not updates:
+            continue
         with ProcessPoolExecutor(1, mp_context=context) as alone:
             row = alone.submit(measure, library, a, a.seeds[0], updates, deadline).result()
         timed += [row] if row else []
