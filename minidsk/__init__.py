@@ -1,5 +1,8 @@
 """minidsk: DeepSeek's ideas rebuilt small, from an empty file to a tiny reasoner."""
 
+from minidsk import requirements as requirements  # first: an older torch fails here, with a sentence
+
+# isort: split
 from minidsk.hub.zoo import load
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek

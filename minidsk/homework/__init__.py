@@ -6,6 +6,7 @@ before the run and scores it after; `receipt` says what a chapter cost.
 
 from minidsk.homework.check import Result, check
 from minidsk.homework.exercise import Exercise, Mistake
+from minidsk.homework.order import explain_missing_names
 from minidsk.homework.predict import Prediction, predict
 from minidsk.homework.receipt import receipt
 from minidsk.homework.registry import EXERCISES, describe
@@ -24,3 +25,5 @@ __all__ = [
     "receipt",
     "zoo",
 ]
+
+explain_missing_names()
