@@ -83,7 +83,7 @@ def _go_on(
     """Tokens, their log-probabilities, and which of them were drawn, ``[batch, new]``; rows are dropped as they end."""
     batch = len(ids)
     tokens = ids.new_zeros((batch, new))
-    logprobs = torch.zeros(batch, new, device=ids.device)
+    logprobs = torch.zeros(batch, new, dtype=torch.float32, device=ids.device)
     mask = torch.zeros(batch, new, dtype=torch.bool, device=ids.device)
     rows = torch.arange(batch, device=ids.device)  # the sequences that have not ended
     going = torch.ones(batch, dtype=torch.bool, device=ids.device)
