@@ -45,8 +45,9 @@ def keep_memory() -> None:
 def suited_threads(model: MiniDeepSeek) -> Iterator[None]:
     """Within, torch computes a tiny model on a CPU with one thread; larger models, and GPUs, find what is set.
 
-    A product of such a model is done before a second thread has woken. One thread also adds in the same order on every
-    machine, so that a seed gives the same numbers however many cores there are.
+    Its products are so small that a second thread gains little on an idle machine, and costs much on a busy one, where
+    every product waits for it. One thread also adds in the same order everywhere, so that a seed gives the same numbers
+    however many cores there are.
     """
     before = torch.get_num_threads()
     tiny = model.device.type == "cpu" and model.config.hidden_size < 128
