@@ -35,7 +35,7 @@ import itertools
 import json
 import math
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 
 import matplotlib.pyplot as plt
 import torch
@@ -182,7 +182,7 @@ print(f"to train it: {16 * weights / 1e12:.1f} terabytes, {math.ceil(16 * weight
 
 # %% [markdown]
 # GRPO's answer {cite}`deepseekmath` is the third row above: the other answers of the group. Sixteen answers were drawn
-# anyway; their mean costs nothing.
+# anyway, and their mean costs nothing. (Not quite: with one answer each, they would have covered sixteen questions.)
 #
 # So how good is that mean? Before you run on, guess. A question is answered right half of the time. Your critic says 0.5,
 # plus or minus some error. How large may the error be, in percentage points, until fifteen other answers are the
@@ -440,8 +440,8 @@ print(f"right, by the deviation: {lengths_of[0]:.2f} in groups of 2, {lengths_of
 # ## How good must a critic be?
 #
 # Back to the question. Somebody says "I expected $b$" where the truth is $p$. Because the scores of all answers average to
-# zero, no $b$ bends the expected gradient; a wrong one only adds noise, in proportion to $(b - p)^2$. For the critic that
-# is its squared error. For the mean of the $G - 1$ other answers it is the variance of a mean, $p(1-p)/(G-1)$. So a critic
+# zero, no $b$ bends the expected gradient; a wrong one only adds noise, in proportion to $(b - p)^2$ where errors go both
+# ways. For the critic that is its squared error. For the mean of the $G - 1$ other answers it is the variance of a mean, $p(1-p)/(G-1)$. So a critic
 # is as good as the group if its error is
 #
 # $$ |b - p| = \sqrt{\frac{p\,(1-p)}{G-1}}. $$
@@ -981,9 +981,9 @@ assert ends["k1"][1] > 0.99
 # %% [markdown]
 # ## Group against critic, in a language model
 #
-# From here on we read experiments that were recorded on one GPU, all from `nano-base`, with three seeds. (In Colab there
-# is no `results/`; these cells then say so. Their outputs are in the online book.) First, the question of the chapter at full
-# size: the same base, 512 answers a step, 32 steps. GRPO: 32 problems with 16 answers each. PPO: 512 problems with one
+# From here on we read recorded experiments, all from `nano-base`, with three seeds. (In Colab there is no `results/`; these
+# cells then say so. Their outputs are in the online book.) First, the question of the chapter at full size: the same base,
+# the same steps of 512 answers. GRPO: 32 problems with 16 answers each. PPO: 512 problems with one
 # answer each, and a critic as large as the policy, which starts as its copy; with $\lambda = 0.95$, the usual choice, and
 # $\lambda = 1$. And PPO on GRPO's own groups. The critic has a rate of its own, four updates a step, and the first two steps
 # to itself.
@@ -1009,24 +1009,27 @@ def recorded(name: str):
     files = (RESULTS / name / file for file in ("run.json", "metrics.json"))
     facts, metrics = (json.loads(file.read_text(encoding="utf-8")) for file in files)
     print(facts["command"])
-    print(f"commit {facts['commit'][:10]}, {facts['machine']['gpus'][0]}, seeds {facts['seeds']}")
+    machine = ", ".join(facts["machine"]["gpus"]) or facts["machine"]["processor"]
+    print(f"commit {facts['commit'][:10]}, {machine}, seeds {facts['seeds']}")
     return metrics
 
 
 ppo = recorded("ch12_ppo")
 
 # %%
-def of_part(part: str, by: str = "method") -> dict[str, list]:
-    """The rows of one part of the record, by method."""
+def grouped(rows: list[dict], by: str, least: int = 1) -> dict[str, list]:
+    """Rows by what they have under `by`, where there are at least so many."""
     found: dict[str, list] = {}
-    for row in ppo["rows"]:
-        if row["part"] == part:
-            found.setdefault(row[by], []).append(row)
-    return found
+    for row in rows:
+        found.setdefault(row[by], []).append(row)
+    return {name: of for name, of in found.items() if len(of) >= least}
 
 
 if ppo:
-    races = of_part("accuracy")
+    parts = grouped(ppo["rows"], "part")
+    races = grouped(parts["accuracy"], "method", least=3)
+    steps = ppo["settings"]["steps"]
+    marks = [1, steps // 4, steps // 2, steps]
     accuracy = {name: [100 * row["accuracy"] for row in rows] for name, rows in races.items()}
     print(f"{'':12} accuracy of each seed, %    mean ± 95 %     minus GRPO, points")
     for name, each in accuracy.items():
@@ -1037,12 +1040,11 @@ if ppo:
 
 # %%
 if ppo:
-    print(f"{'':12} variance explained at steps 1, 4, 8, 16, 32     deviation of the advantage")
+    print(f"variance explained by the critic at steps {marks}, and the deviation of the advantage")
     for name, rows in list(races.items())[1:]:
         known = tensor([row["curves"]["explained_variance"] for row in rows]).mean(0)
         spread = tensor([row["curves"]["advantage_std"] for row in rows]).mean(0)
-        shown = "  ".join(f"{known[k]:+.2f}" for k in (0, 3, 7, 15, -1))
-        print(f"{name:12} {shown:48} {spread.mean():.2f}")
+        print(f"{name:12}", "  ".join(f"{known[k - 1]:+.2f}" for k in marks), f"  {spread.mean():.2f}")
 
 # %%
 if ppo:
@@ -1051,16 +1053,16 @@ if ppo:
         for ax, key in zip(axes, ("reward", "explained_variance"), strict=True):
             lines = tensor([row["curves"][key] for row in rows])
             if key == "reward" or name != "GRPO":
-                steps = range(1, lines.shape[1] + 1)
-                _ = ax.plot(steps, lines.mean(0), color=f"C{index}", label=name)
-                _ = ax.fill_between(steps, lines.min(0).values, lines.max(0).values, color=f"C{index}", alpha=0.15)
+                _ = ax.plot(range(1, steps + 1), lines.mean(0), color=f"C{index}", label=name)
+                low, high = lines.min(0).values, lines.max(0).values
+                _ = ax.fill_between(range(1, steps + 1), low, high, color=f"C{index}", alpha=0.15)
     _ = axes[0].set(xlabel="step", ylabel="share right among samples", ylim=(0, 1))
     _ = axes[1].set(xlabel="step", ylabel="variance explained by the critic", ylim=(-1, 1))
     _ = axes[0].legend(frameon=False, fontsize=8)
     plt.show()
     for name, rows in races.items():
         reward = tensor([row["curves"]["reward"] for row in rows]).mean(0)
-        print(f"{name:12} right at steps 1, 8, 16, 32:", [round(reward[k].item(), 2) for k in (0, 7, 15, -1)])
+        print(f"{name:12} right at steps {marks}:", [round(reward[k - 1].item(), 2) for k in marks])
 
 # %% [markdown]
 # And what it costs. Predicted: float32 weights and AdamW's two moments for what learns (12 bytes a parameter), a bf16
@@ -1068,43 +1070,39 @@ if ppo:
 
 # %%
 if ppo:
-    for rows in of_part("memory").values():
-        for row in rows:
-            total = row["parameters"] + row["critic_parameters"]
-            print(f"{row['method']:5} {row['size']:5} {total:10,} parameters; predicted {row['predicted_mib']:6.1f} MiB, "
-                  f"held {row['held_mib']} MiB, peak {row['peak_mib']} MiB")
-    for method, [row] in of_part("speed").items():
-        seconds = row["step_seconds"]
-        print(f"{method:5} {mean(seconds):.3f} s a step (deviation {stdev(seconds):.3f} s)")
-    for ours, theirs in zip(*of_part("memory").values(), strict=True):
+    kept = grouped(parts["memory"], "method")
+    for row in parts["memory"]:
+        total = row["parameters"] + row["critic_parameters"]
+        print(f"{row['method']:5} {row['size']:5} {total:10,} parameters; predicted {row['predicted_mib']:.1f} MiB, "
+              f"held {row['held_mib']:.1f} MiB, peak {row['peak_mib']:.1f} MiB")
+    for ours, theirs in zip(kept["GRPO"], kept["PPO"], strict=True):
         ratios = [theirs[key] / ours[key] for key in ("predicted_mib", "held_mib", "peak_mib")]
-        print("{}: memory of PPO over GRPO {:.2f} predicted, {:.2f} held, {:.2f} at the peak".format(ours["size"], *ratios))
+        print("{}: PPO over GRPO {:.2f} predicted, {:.2f} held, {:.2f} at the peak".format(ours["size"], *ratios))
+
+# %%
+if ppo:
+    typical = {row["method"]: median(row["step_seconds"]) for row in parts["speed"]}
+    for method, seconds in typical.items():
+        print(f"{method:5} {seconds:.3f} s a step (median)")
+    print(f"PPO takes {typical['PPO'] / typical['GRPO']:.1f} times as long")
 
 # %% [markdown]
 # ## Every switch, in a language model
 #
-# The same base, 32 steps of 512 answers, 1,024 held-out problems. *plain* is our recipe: token mean (`dapo`), divided by the
+# The same base and steps of 512 answers, 1,024 held-out problems. *plain* is our recipe: token mean (`dapo`), divided by the
 # deviation, one step on each batch, no KL. Every other row changes one thing.
 
 # %%
 ablations = recorded("ch12_ablations")
 
 # %%
-def variants(metrics: dict) -> dict[str, list]:
-    """The runs of each variant that has all three seeds."""
-    found: dict[str, list] = {}
-    for run in metrics["runs"]:
-        found.setdefault(run["variant"], []).append(run)
-    return {name: rows for name, rows in found.items() if len(rows) == 3}
-
-
 def late(run: dict, key: str) -> float:
     """The mean of a curve over the last five steps."""
     return mean(run["curves"][key][-5:])
 
 
 if ablations:
-    rows_of = variants(ablations)
+    rows_of = grouped(ablations["runs"], "variant", least=3)
     plain = [100 * run["accuracy"] for run in rows_of["plain"]]
     print(f"{'':20} accuracy  minus plain   entropy  KL a token  wrong ones' length  signal")
     for name, of in rows_of.items():
@@ -1143,19 +1141,19 @@ if ablations:
 # both for the curves.
 
 # %%
-trl = recorded("ch12_trl")
+trl, speed = recorded("ch12_trl"), recorded("ch12_trl_speed")
 
 # %%
-if trl:
-    print("trl", trl["versions"]["trl"], "transformers", trl["versions"]["transformers"])
-    times = {row["library"]: row["step_seconds"] for row in trl["timed"]}
+for record in (trl, speed):
+    times = {row["library"]: row["step_seconds"] for row in record["timed"]} if record else {}
     for library, seconds in times.items():
-        print(f"{library:8} {mean(seconds):.3f} s a step, from {min(seconds):.3f} s to {max(seconds):.3f} s")
-    print(f"TRL takes {mean(times['trl']) / mean(times['minidsk']):.1f} times as long")
+        print(f"{library:8} {median(seconds):.3f} s a step (median), {mean(seconds):.3f} s (mean)")
+    if len(times) == 2:
+        print(f"TRL takes {median(times['trl']) / median(times['minidsk']):.1f} times as long, by the medians\n")
 
 # %%
 if trl:
-    curves = {library: [row["reward"] for row in trl["curves"] if row["library"] == library] for library in times}
+    curves = {library: [row["reward"] for row in of] for library, of in grouped(trl["curves"], "library").items()}
     updates = min(len(curve) for of in curves.values() for curve in of)
     lines = {library: tensor([curve[:updates] for curve in of]) for library, of in curves.items()}
     lowest, highest = lines["trl"].min(0).values, lines["trl"].max(0).values
