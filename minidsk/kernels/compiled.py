@@ -62,7 +62,8 @@ def compile_kernel(
     """Compile a `@triton.jit` function for a GPU of this compute capability; none needs to be here.
 
     `types` gives each argument's, such as ``{"x": "*bf16", "size": "i32"}``, and `constants` the values of the
-    `tl.constexpr`. Raises `RuntimeError` without triton, or with the compiler's words where it refuses.
+    `tl.constexpr`. ``"i32:16"`` promises a multiple of 16, which Triton finds out by itself when a kernel is called.
+    Raises `RuntimeError` without triton, or with the compiler's words where it refuses.
     """
     if triton is None:
         raise RuntimeError("triton is not installed; pip install triton (Linux), or read the recorded PTX in results/")
@@ -95,9 +96,10 @@ def _compile(
     missing = [name for name in names if name not in types and name not in constants]
     if missing:
         raise ValueError(f"{missing[0]}: neither a type nor a constant was given for it")
-    signature = {name: types.get(name, "constexpr") for name in names}
-    # Pointers of torch are multiples of 16 bytes, which makes wide loads possible.
-    aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if signature[name].startswith("*")}
+    signature = {name: types.get(name, "constexpr").removesuffix(":16") for name in names}
+    # So are pointers of torch. It makes wide loads possible.
+    aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names)
+               if signature[name].startswith("*") or types.get(name, "").endswith(":16")}  # fmt: skip
     values = {(names.index(name),): value for name, value in constants.items()}
     made = triton.compile(
         ASTSource(fn=kernel, signature=signature, constexprs=values, attrs=aligned),

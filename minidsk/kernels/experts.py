@@ -33,6 +33,7 @@ def experts_reference(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor,
     return combine_reference(grouped_matmul_reference(F.silu(gate) * up, down, plan.ends), weights, plan)
 
 
+@torch.compiler.disable  # its kernels are compiled already
 def experts(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
     """``sum_k weights[k] down(silu(gate(x)) * up(x))`` over each token's K experts. Differentiable.
 

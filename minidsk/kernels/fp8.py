@@ -101,11 +101,12 @@ def _quantize(
 
 @jit
 def _round_to_e4m3(x):
-    # The interpreter's cast forgets to carry: 1.99 becomes 1. Rounded to 4 bits beforehand, its input needs no carry.
+    # The interpreter's cast forgets to carry (1.99 becomes 1) and knows no nan. So what it gets needs no carry, and 480
+    # has the bits that E4M3 calls nan.
     bits = x.to(tl.int32, bitcast=True)
     normal = ((bits + 0x7FFFF + ((bits >> 20) & 1)) & -0x100000).to(tl.float32, bitcast=True)
     small = (x + 24576.0) - 24576.0  # 1.5 * 2**14: leaves steps of 2**-9
-    return tl.where(tl.abs(x) < 0.015625, small, normal)
+    return tl.where(x != x, 480.0, tl.where(tl.abs(x) < 0.015625, small, normal))
 
 
 def scaled_matmul_reference(a: Quantized, b: Quantized, dtype: torch.dtype = torch.bfloat16) -> Tensor:
@@ -191,10 +192,10 @@ def matmul_unscaled(a: Tensor, b: Tensor, promote_every: int | None = None) -> T
         return a.float() @ b.float().T
     (m, k), n = a.shape, len(b)
     y = torch.empty(m, n, dtype=torch.float32, device=a.device)
-    rows, depth = (16, 32) if INTERPRETED else (64, 128)
+    rows, depth = (16, 128) if INTERPRETED else (64, 128)
     _matmul_unscaled[(triton.cdiv(m, rows), triton.cdiv(n, rows))](
         descriptor(_for_tma(a), [rows, depth]), descriptor(_for_tma(b), [rows, depth]), y, m, n, k,
-        PROMOTE_EVERY=promote_every or 2**30, ROWS=rows, DEPTH=depth,
+        PROMOTE_EVERY=promote_every, ROWS=rows, DEPTH=depth,
     )  # fmt: skip
     return y
 

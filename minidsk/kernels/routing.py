@@ -41,7 +41,7 @@ def sort_by_expert(indices: Tensor, experts: int) -> Sorted:
     pairs = indices.numel()
     if not pairs or not can_run(torch.empty(0, device=indices.device)):
         return sort_by_expert_reference(indices, experts)
-    flat = indices.reshape(-1)
+    flat = indices.contiguous().view(-1)
     width = triton.next_power_of_2(experts)
     chunk = max(16, min(128, 8192 // width))
     sizes = {"PAIRS": chunk if INTERPRETED else 1024, "CHUNK": chunk, "EXPERTS": width}

@@ -103,10 +103,10 @@ class MultiHeadLatentAttention(nn.Module):
             self.q_proj = nn.Linear(hidden, heads * config.qk_head_dim, bias=False)
         else:
             self.q_a_proj = nn.Linear(hidden, config.q_lora_rank, bias=bias)
-            self.q_a_layernorm = RMSNorm(config.q_lora_rank)
+            self.q_a_layernorm = RMSNorm(config.q_lora_rank, kernels=config.kernels)
             self.q_b_proj = nn.Linear(config.q_lora_rank, heads * config.qk_head_dim, bias=False)
         self.kv_a_proj_with_mqa = nn.Linear(hidden, config.kv_lora_rank + config.qk_rope_head_dim, bias=bias)
-        self.kv_a_layernorm = RMSNorm(config.kv_lora_rank)
+        self.kv_a_layernorm = RMSNorm(config.kv_lora_rank, kernels=config.kernels)
         unfolded = heads * (config.qk_nope_head_dim + config.v_head_dim)
         self.kv_b_proj = nn.Linear(config.kv_lora_rank, unfolded, bias=False)
         self.o_proj = nn.Linear(heads * config.v_head_dim, hidden, bias=bias)

@@ -53,6 +53,9 @@ class ModelConfig:
     # Multi-token prediction: the number of further tokens, one module each.
     num_nextn_predict_layers: int = 0
 
+    # Who computes experts and norms: torch, or minidsk.kernels (the same numbers up to rounding, faster on a GPU).
+    kernels: str = "torch"
+
     def __post_init__(self) -> None:
         for name in ("vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings", "kv_lora_rank",
                      "num_attention_heads", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "intermediate_size"):
@@ -65,6 +68,7 @@ class ModelConfig:
         for name in ("initializer_range", "rms_norm_eps", "rope_theta", "routed_scaling_factor"):
             value = getattr(self, name)
             _require(isinstance(value, (int, float)) and math.isfinite(value) and value > 0, name, self, "positive")
+        _require(self.kernels in ("torch", "triton"), "kernels", self, "'torch' or 'triton'")
         if self.has_experts:
             self._check_experts()
         if self.rope_scaling is not None:
@@ -126,11 +130,11 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """The ``config.json`` that transformers reads, both spellings of the rotary settings in it."""
         values = dataclasses.asdict(self)
-        absorb = values.pop("absorb")
+        own = {name: values.pop(name) for name in ("absorb", "kernels")}  # no fields of transformers
         rope = {"rope_type": "default", **(self.rope_scaling or {}), "rope_theta": self.rope_theta}
         values |= {"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "hidden_act": "silu",
                    "num_key_value_heads": self.num_attention_heads, "rope_parameters": rope}
-        return values | ({"absorb": True} if absorb else {})
+        return values | {name: value for name, value in own.items() if value != getattr(type(self), name)}
 
     def replace(self, **changes: Any) -> ModelConfig:
         """A copy with some fields changed, checked again."""

@@ -66,6 +66,16 @@ def grouped_matmul(x: Tensor, weight: Tensor, dispatch: Dispatch) -> Tensor:
     return torch.cat([part @ matrix.T for part, matrix in zip(parts, weight, strict=True)])
 
 
+def fused_experts(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
+    """All of the experts by `minidsk.kernels`: sorting, both products and the weighted sum; as `Experts.forward`."""
+    from minidsk.kernels.experts import experts
+
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, gate_up, down = x.to(dtype), gate_up.to(dtype), down.to(dtype)
+    return experts(x, gate_up, down, weights, indices)
+
+
 def has_grouped_kernel(x: Tensor) -> bool:
     """Whether torch has its grouped product for this tensor: bf16 on compute capability 9.0."""
     return (

@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minidsk.model.config import ModelConfig
-from minidsk.model.dispatch import Dispatch, grouped_matmul
+from minidsk.model.dispatch import Dispatch, fused_experts, grouped_matmul
 from minidsk.model.precision import WideBuffers, at_least_float32
 
 
@@ -88,9 +88,12 @@ class Experts(nn.Module):
         experts, hidden, inner = config.n_routed_experts, config.hidden_size, config.moe_intermediate_size
         self.gate_up_proj = nn.Parameter(torch.zeros(experts, 2 * inner, hidden))
         self.down_proj = nn.Parameter(torch.zeros(experts, hidden, inner))
+        self.kernels = config.kernels
 
     def forward(self, x: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
         """Send N tokens ``[N, H]`` to their experts, `weights` and `indices` ``[N, K]``; return the sum ``[N, H]``."""
+        if self.kernels == "triton":
+            return fused_experts(x, self.gate_up_proj, self.down_proj, weights, indices)
         dispatch = Dispatch(indices, self.gate_up_proj.shape[0])
         gate, up = grouped_matmul(dispatch.gather(x), self.gate_up_proj, dispatch).chunk(2, dim=-1)
         y = grouped_matmul(F.silu(gate) * up, self.down_proj, dispatch)

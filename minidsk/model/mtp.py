@@ -21,11 +21,11 @@ class MTPModule(nn.Module):
 
     def __init__(self, config: ModelConfig, depth: int) -> None:
         super().__init__()
-        self.enorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.hnorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.enorm = RMSNorm(config.hidden_size, config.rms_norm_eps, config.kernels)
+        self.hnorm = RMSNorm(config.hidden_size, config.rms_norm_eps, config.kernels)
         self.eh_proj = nn.Linear(2 * config.hidden_size, config.hidden_size, bias=False)
         self.block = Block(config, config.num_hidden_layers + depth - 1)
-        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps, config.kernels)
 
     def forward(
         self, hidden: Tensor, embedding: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None = None

@@ -45,7 +45,7 @@ class MiniDeepSeek(WideBuffers):
         with torch.random.fork_rng(devices=[]):  # torch's layers draw weights of their own, drawn anew below
             self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
             self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
-            self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+            self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps, config.kernels)
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
             self.mtp = nn.ModuleList(MTPModule(config, k) for k in range(1, config.num_nextn_predict_layers + 1))
         if config.tie_word_embeddings:

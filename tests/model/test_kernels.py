@@ -1,0 +1,73 @@
+"""The switch `kernels` of the configuration: the same model, computed by others."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from minidsk import MiniDeepSeek, ModelConfig
+from minidsk.train.optim import make_optimizers
+from minidsk.train.pretrain import PretrainConfig, train_step
+
+CONFIG = ModelConfig(vocab_size=40, hidden_size=24, num_hidden_layers=2, num_attention_heads=2, kv_lora_rank=12,
+                     qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=8, intermediate_size=32,
+                     moe_intermediate_size=12, n_routed_experts=5, num_experts_per_tok=2, q_lora_rank=10,
+                     num_nextn_predict_layers=1)  # fmt: skip
+
+
+def twins(dtype=torch.float32):
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    models = [MiniDeepSeek(CONFIG.replace(kernels=kernels), torch.Generator().manual_seed(0)).to(device, dtype)
+              for kernels in ("torch", "triton")]  # fmt: skip
+    return *models, torch.randint(40, (2, 9), generator=torch.Generator().manual_seed(1)).to(device)
+
+
+def test_the_same_numbers_and_gradients():
+    plain, fast, ids = twins()
+    outs = [model(ids) for model in (plain, fast)]
+    torch.testing.assert_close(outs[1].logits, outs[0].logits, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(outs[1].mtp_logits[0], outs[0].mtp_logits[0], rtol=1e-5, atol=1e-6)
+    assert not torch.equal(outs[1].logits, outs[0].logits), "nothing else was computed: did the switch do anything?"
+    for out in outs:
+        (out.logits.sin().sum() + out.mtp_logits[0].cos().sum()).backward()
+    for (name, a), b in zip(plain.named_parameters(), fast.parameters(), strict=True):
+        torch.testing.assert_close(b.grad, a.grad, rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_one_training_step_is_the_same_step():
+    plain, fast, ids = twins()
+    config = PretrainConfig(model=CONFIG, batch=2, context=8)
+    for model in (plain, fast):
+        train_step(model, make_optimizers(model, 1e-2, 0.0, muon=False), ids, config)
+    for a, b in zip(plain.state_dict().values(), fast.state_dict().values(), strict=True):
+        assert (a - b).abs().max() < 2e-3  # Adam's first step is 1e-2 wherever the gradient is not 0
+
+
+def test_float64_has_no_kernel_and_falls_back():
+    plain, fast, ids = twins(torch.float64)
+    torch.testing.assert_close(fast(ids).logits, plain(ids).logits, rtol=1e-12, atol=1e-12)
+
+
+def test_generation_is_the_same():
+    plain, fast, ids = twins()
+    a, b = (model.generate(ids, 8, temperature=0) for model in (plain, fast))
+    assert torch.equal(a, b)
+
+
+def test_files_for_transformers_do_not_speak_of_it():
+    assert "kernels" not in CONFIG.to_dict()
+    fast = CONFIG.replace(kernels="triton")
+    assert ModelConfig.from_dict(fast.to_dict()) == fast
+
+
+def test_only_two_kinds():
+    with pytest.raises(ValueError, match="kernels: 'cuda' .* 'torch' or 'triton'"):
+        CONFIG.replace(kernels="cuda")
+
+
+def test_off_means_off():
+    code = ("import sys, torch; from minidsk import MiniDeepSeek, ModelConfig; "
+            "MiniDeepSeek(ModelConfig())(torch.zeros(1, 3, dtype=torch.long)).logits.sum().backward(); "
+            "sys.exit(any(name.startswith('minidsk.kernels') for name in sys.modules))")  # fmt: skip
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
