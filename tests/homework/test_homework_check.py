@@ -129,7 +129,7 @@ def test_html_is_escaped_and_deterministic() -> None:
 
 
 def test_references_do_not_use_the_model() -> None:
-    from minidsk.homework import attention, feedback, grpo, moe, mtp, pretraining, text
+    from minidsk.homework import attention, feedback, games, grpo, moe, mtp, pretraining, text
 
-    for module in (attention, feedback, grpo, moe, mtp, pretraining, text):
+    for module in (attention, feedback, games, grpo, moe, mtp, pretraining, text):
         assert "minidsk.model" not in inspect.getsource(module)

@@ -14,6 +14,7 @@ from minidsk.kernels.rmsnorm import rms_norm
 from minidsk.model import moe, mtp, rope
 from minidsk.model.config import ModelConfig
 from minidsk.model.dispatch import Dispatch
+from minidsk.rl import selfplay
 from minidsk.rl.dpo import dpo_loss
 from minidsk.rl.grpo import group_advantages, policy_loss
 from minidsk.rl.kl import ESTIMATORS, kl_estimate
@@ -92,6 +93,23 @@ def rms_norm_backward(x: Tensor, weight: Tensor, dy: Tensor, eps: float) -> tupl
         return torch.autograd.grad(rms_norm(*leaves, eps), leaves, dy)
 
 
+def reinforce(logits: Tensor, legal: Tensor, moves: Tensor, scores: Tensor, baseline: Tensor) -> Tensor:
+    leaf = logits.clone().requires_grad_()
+    with torch.enable_grad():
+        logp = leaf.masked_fill(~legal, -torch.inf).log_softmax(1).gather(1, moves[:, None]).squeeze(1)
+        selfplay.policy_gradient(logp, scores - baseline).backward()
+    assert leaf.grad is not None
+    return leaf.grad
+
+
+def minimax(tree: Any) -> float:
+    return tree if not isinstance(tree, list) else max(1 - minimax(mirrored(branch)) for branch in tree)
+
+
+def mirrored(tree: Any) -> Any:
+    return 1.0 - tree if not isinstance(tree, list) else [mirrored(branch) for branch in tree]
+
+
 OURS: dict[str, Callable[..., Any]] = {
     "text.merge": bpe.merge,
     "text.bpe_encode": bpe_encode,
@@ -103,6 +121,8 @@ OURS: dict[str, Callable[..., Any]] = {
     "moe.max_violation": moe.max_violation,
     "moe.dispatch": dispatch,
     "mtp.loss": mtp.mtp_loss,
+    "games.reinforce": reinforce,
+    "games.minimax": minimax,  # the negamax of minidsk.tasks.board, on trees
     "kernels.cross_entropy_gradient": cross_entropy_gradient,
     "kernels.rms_norm_backward": rms_norm_backward,
     "feedback.gae": one_answer,
