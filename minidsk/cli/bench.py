@@ -51,10 +51,10 @@ def run_benches(device: torch.device, only: tuple[str, ...], small: bool, limit:
     metrics: dict[str, Any] = {"ceilings": measure_ceilings(device, small), "small": small, "cases": [], "left_out": []}
     print(ceilings_line(metrics["ceilings"]))
     for name in only or BENCHES:
-        if time.perf_counter() - start > limit:
-            metrics["left_out"].append(name)
-            continue
         for case in BENCHES[name](device, small):
+            if time.perf_counter() - start > limit:
+                metrics["left_out"].append(f"{case.name}, {case.setting}")
+                continue
             entry = {"bench": name, **measure(case, device)}
             metrics["cases"].append(entry)
             print("\n".join(rows(entry, metrics["ceilings"])), flush=True)
@@ -63,7 +63,7 @@ def run_benches(device: torch.device, only: tuple[str, ...], small: bool, limit:
             metrics["seconds"] = time.perf_counter() - start
             yield metrics
     if metrics["left_out"]:
-        print("left out, the time was up:", ", ".join(metrics["left_out"]))
+        print("left out, the time was up:", "; ".join(metrics["left_out"]))
     yield metrics
 
 
@@ -91,6 +91,9 @@ def rows(entry: dict[str, Any], ceilings: dict[str, Any]) -> list[str]:
         reached = "reached" if entry["ratio"] >= entry["target"] else "MISSED"
         lines.append(f"  best rival {entry['best_rival']}: its time / ours {entry['ratio']:.2f}, "
                      f"target {entry['target']:.2f} {reached}")  # fmt: skip
+    peaks = {name: found.get("peak_bytes") for name, found in entry["contestants"].items()}
+    if peaks.get("ours") and peaks.get("eager"):
+        lines.append(f"  memory: {peaks['ours'] / peaks['eager']:.3f} of eager's")
     if entry["against_copy"]:
         share = entry["contestants"]["ours"]["gb_s"] / ceilings["copy_gb_s"]
         reached = "reached" if share >= entry["against_copy"] else "MISSED"

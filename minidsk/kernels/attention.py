@@ -91,7 +91,7 @@ def _set_blocks(arguments: dict[str, Any]) -> None:
 
 
 @autotune(
-    [({"BLOCK_Q": 128, "BLOCK_K": 128}, 8, 2), ({"BLOCK_Q": 128, "BLOCK_K": 64}, 8, 3),
+    [({"BLOCK_Q": 128, "BLOCK_K": 64}, 8, 3), ({"BLOCK_Q": 128, "BLOCK_K": 128}, 8, 2),
      ({"BLOCK_Q": 64, "BLOCK_K": 32}, 4, 2)],
     small={"BLOCK_Q": 32, "BLOCK_K": 16}, key=["CAUSAL", "FIRST", "SECOND", "VALUE", "PRECISION"],
     hook=_set_blocks,

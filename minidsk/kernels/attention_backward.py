@@ -6,7 +6,8 @@ With the shares ``p = softmax(q k^T scale)`` and the slope ``do`` of the result 
 
 One kernel holds a block of keys and walks over the queries, for dk and dv; another holds queries and walks over the
 keys, for dq. That computes p twice, seven products instead of five, but no two programs add to the same number, and
-the result is the same each time.
+the result is the same each time. With `adding` the first kernel does it all, five products, and its programs add up dq
+in memory, in whatever order they come.
 """
 
 from __future__ import annotations
@@ -33,9 +34,13 @@ def split(q: Tensor, v: Tensor) -> dict[str, Any]:
 
 
 def backward(
-    q: Tensor, k: Tensor, v: Tensor, out: Tensor, log_sums: Tensor, slope: Tensor, causal: bool, scale: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """dq, dk and dv of `attention` from its inputs, its result, the rows' log-sums (base 2) and the result's slope."""
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, log_sums: Tensor, slope: Tensor, causal: bool, scale: float,
+    adding: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """dq, dk and dv of `attention` from its inputs, its result, the rows' log-sums (base 2) and the result's slope.
+
+    `adding` needs a GPU: the interpreter has no descriptors that add.
+    """
     batch, heads, queries, width = q.shape
     keys, value_width = v.shape[2:]
     delta = torch.empty_like(log_sums)
@@ -47,12 +52,19 @@ def backward(
     grads = [torch.empty(x.transpose(1, 2).shape, dtype=x.dtype, device=x.device).transpose(1, 2) for x in (q, k, v)]
     maps = [for_tma(x) for x in (q, q, k, k, v, slope)]
     one = [1, 1, 1, 8]  # the blocks are set when they are chosen
-    for kernel, rows, block, places in ((_keys, keys, "BLOCK_K", grads[1:]), (_queries, queries, "BLOCK_Q", grads[:1])):
-        kernel[lambda chosen, rows=rows, block=block: (triton.cdiv(rows, chosen[block]), batch * heads)](
-            *(descriptor(x, one) for x in maps), log_sums, delta,
-            *(part for x in places for part in (x, *x.stride()[:3])), heads, queries, keys, width, value_width,
-            scale / math.log(2), scale, CAUSAL=causal, **split(q, v),
-        )  # fmt: skip
+    sums = for_tma(torch.empty(q.shape, dtype=torch.float32, device=q.device) if adding else q)
+    maps = [descriptor(x, one) for x in (*maps, sums, sums)]
+    sizes = (heads, queries, keys, width, value_width, scale / math.log(2), scale)
+    dk, dv = ((x, *x.stride()[:3]) for x in grads[1:])
+    _keys[lambda chosen: (triton.cdiv(keys, chosen["BLOCK_K"]), batch * heads)](
+        *maps, log_sums, delta, *dk, *dv, *sizes, CAUSAL=causal, ADDING=adding, **split(q, v)
+    )
+    if adding:
+        grads[0].copy_(sums[..., :width])
+    else:
+        _queries[lambda chosen: (triton.cdiv(queries, chosen["BLOCK_Q"]), batch * heads)](
+            *maps[:6], log_sums, delta, grads[0], *grads[0].stride()[:3], *sizes, CAUSAL=causal, **split(q, v)
+        )
     return grads[0], grads[1], grads[2]
 
 
@@ -78,23 +90,28 @@ def _set_blocks(arguments: dict[str, Any]) -> None:
         arguments[f"{name}_second"].block_shape = [1, 1, rows, second]
     arguments["v_map"].block_shape = [1, 1, key, arguments["VALUE"]]
     arguments["slope_map"].block_shape = [1, 1, query, arguments["VALUE"]]
+    if arguments.get("ADDING"):
+        arguments["dq_first"].base.zero_()  # also between the trials of tuning
+    if "dq_first" in arguments:
+        arguments["dq_first"].block_shape = [1, 1, query, arguments["FIRST"]]
+        arguments["dq_second"].block_shape = [1, 1, query, second]
 
 
-_KEY = ["CAUSAL", "FIRST", "SECOND", "VALUE", "PRECISION"]
+_KEY = ["CAUSAL", "ADDING", "FIRST", "SECOND", "VALUE", "PRECISION"]
 _SMALL = {"BLOCK_Q": 16, "BLOCK_K": 32}
 
 
 @autotune(
-    [({"BLOCK_Q": 64, "BLOCK_K": 128}, 8, 2), ({"BLOCK_Q": 32, "BLOCK_K": 128}, 8, 2),
+    [({"BLOCK_Q": 64, "BLOCK_K": 128}, 8, 2), ({"BLOCK_Q": 32, "BLOCK_K": 64}, 4, 2),
      ({"BLOCK_Q": 32, "BLOCK_K": 32}, 4, 1)],
     small=_SMALL, key=_KEY, hook=_set_blocks,
 )  # fmt: skip
 @jit
 def _keys(
-    q_first, q_second, k_first, k_second, v_map, slope_map, log_sums, delta,
+    q_first, q_second, k_first, k_second, v_map, slope_map, dq_first, dq_second, log_sums, delta,
     dk, dk_batch, dk_head, dk_row, dv, dv_batch, dv_head, dv_row, heads, queries, keys, width, value_width,
-    scale2, scale, CAUSAL: tl.constexpr, FIRST: tl.constexpr, SECOND: tl.constexpr, VALUE: tl.constexpr,
-    PRECISION: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
+    scale2, scale, CAUSAL: tl.constexpr, ADDING: tl.constexpr, FIRST: tl.constexpr, SECOND: tl.constexpr,
+    VALUE: tl.constexpr, PRECISION: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     start = tl.program_id(0) * BLOCK_K  # the first keys are seen by most queries, and come first
     batch, head = tl.program_id(1) // heads, tl.program_id(1) % heads
@@ -127,6 +144,13 @@ def _keys(
         dk1 = tl.dot(ds, q1, dk1, input_precision=PRECISION)
         if SECOND > 0:
             dk2 = tl.dot(ds, q2, dk2, input_precision=PRECISION)
+        if ADDING:
+            # As k^T ds: there the larger of the two sides stands first, where the matrix units want 64 or more.
+            dq1 = tl.dot(k1.T, ds, input_precision=PRECISION).T * scale
+            dq_first.atomic_add([batch, head, at, 0], dq1.reshape(1, 1, BLOCK_Q, FIRST))
+            if SECOND > 0:
+                dq2 = tl.dot(k2.T, ds, input_precision=PRECISION).T * scale
+                dq_second.atomic_add([batch, head, at, FIRST], dq2.reshape(1, 1, BLOCK_Q, SECOND))
     place = dk + batch.to(tl.int64) * dk_batch + head * dk_head + key.to(tl.int64)[:, None] * dk_row
     _store(place, dk1 * scale, key < keys, 0, width, FIRST)
     if SECOND > 0:
@@ -136,7 +160,7 @@ def _keys(
 
 
 @autotune(
-    [({"BLOCK_Q": 128, "BLOCK_K": 64}, 8, 2), ({"BLOCK_Q": 64, "BLOCK_K": 64}, 4, 2),
+    [({"BLOCK_Q": 64, "BLOCK_K": 32}, 4, 3), ({"BLOCK_Q": 128, "BLOCK_K": 64}, 8, 2),
      ({"BLOCK_Q": 32, "BLOCK_K": 32}, 4, 1)],
     small=_SMALL, key=_KEY, hook=_set_blocks,
 )  # fmt: skip

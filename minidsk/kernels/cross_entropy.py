@@ -16,7 +16,7 @@ from torch import Tensor
 
 from minidsk.kernels.launch import INTERPRETED, can_run, jit, tl
 
-CHUNK_BYTES = 1 << 30
+CHUNK_BYTES = 1 << 31
 """About as many bytes of logits are held at a time."""
 BLOCK, WARPS = (256, 1) if INTERPRETED else (8192, 16)
 
@@ -99,7 +99,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         losses = torch.empty(len(x), dtype=torch.float32, device=x.device)
         dx = torch.empty_like(x) if wants_x else None
         # The sum over all tokens is kept in float32: a sum in bf16 would lose what the later chunks add.
-        dw = torch.zeros(weight.shape, dtype=torch.float32, device=x.device) if wants_weight else None
+        dw = torch.empty(weight.shape, dtype=torch.float32, device=x.device) if wants_weight else None
         room = x.new_empty(min(step, len(x)), len(matrix))
         for start in range(0, len(x), step):
             part = slice(start, min(start + step, len(x)))
@@ -108,7 +108,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if dx is not None:
                 torch.mm(logits, matrix, out=dx[part])
             if dw is not None:
-                add_product(dw, logits.T, x[part])
+                add_product(dw, logits.T, x[part], first=start == 0)
         ctx.save_for_backward(dx, dw)
         ctx.count = (targets != ignore).sum()
         ctx.dtype = weight.dtype
@@ -135,12 +135,18 @@ def launch(logits: Tensor, targets: Tensor, ignore: int, gradient: Tensor | None
     return losses
 
 
-def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """``total += left @ right`` in float32, by one call where the GPU's library adds 16-bit products to float32."""
+def add_product(total: Tensor, left: Tensor, right: Tensor, first: bool) -> None:
+    """``total += left @ right`` in float32, or ``total =`` where it is the `first`, which then need not be zero.
+
+    One call where the GPU's library adds 16-bit products to float32.
+    """
+    beta = 0 if first else 1  # with 0 the library does not read what was there, nan or not
     if left.dtype == total.dtype:
-        total.addmm_(left, right)
+        torch.addmm(total, left, right, beta=beta, out=total)
     elif left.is_cuda and hasattr(torch.ops.aten.addmm, "dtype_out") and torch.cuda.get_device_capability() >= (8, 0):
-        torch.addmm(total, left, right, out_dtype=torch.float32, out=total)
+        torch.addmm(total, left, right, out_dtype=torch.float32, beta=beta, out=total)
+    elif first:
+        total.copy_(left @ right)
     else:
         total += left @ right
 
@@ -178,6 +184,9 @@ def _loss_and_gradient(
         for back in range(0, columns, BLOCK):
             # Backwards, so that the second reading begins with what is still in the cache.
             column = (tl.cdiv(columns, BLOCK) - 1) * BLOCK - back + offsets
-            value = tl.load(logits + column, mask=column < columns, other=-float("inf")).to(tl.float32)
+            # What is done with may leave the cache first, and so may the result.
+            value = tl.load(logits + column, mask=column < columns, other=-float("inf"), eviction_policy="evict_first")
+            value = value.to(tl.float32)
             slope = tl.exp(value - top) / whole - tl.where(column == target, 1.0, 0.0)
-            tl.store(out + column, tl.where(counted, slope, 0.0).to(out.dtype.element_ty), mask=column < columns)
+            slope = tl.where(counted, slope, 0.0).to(out.dtype.element_ty)
+            tl.store(out + column, slope, mask=column < columns, eviction_policy="evict_first")

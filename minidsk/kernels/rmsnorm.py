@@ -50,7 +50,7 @@ class _RMSNorm(torch.autograd.Function):
         rows, weight, inverse = ctx.saved_tensors
         slope = as_rows(slopes[0])
         width, height, warps = row_blocks(rows.shape[1])
-        programs = min(triton.cdiv(len(rows), height), processors(rows) * max(1, 16 // warps))
+        programs = min(triton.cdiv(len(rows), height), processors(rows) * max(1, 12 // warps))
         dx = torch.empty(rows.shape, dtype=rows.dtype, device=rows.device)
         parts = torch.empty(programs, rows.shape[1], dtype=torch.float32, device=rows.device)
         _backward[(programs,)](

@@ -61,7 +61,7 @@ def launch(short: Any, long: Any, *arrays: Tensor) -> None:
     rows, columns = arrays[0].shape
     pointers = [part for x in arrays for part in (x, x.stride(0))]
     if columns > LONGEST_ROW:
-        long[(rows,)](*pointers, columns, BLOCK=8192, num_warps=16)
+        long[(rows,)](*pointers, columns, BLOCK=16384, num_warps=32)
         return
     width, height, warps = row_blocks(columns)
     short[(triton.cdiv(rows, height),)](*pointers, rows, columns, HEIGHT=height, WIDTH=width, num_warps=warps)

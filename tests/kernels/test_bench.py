@@ -54,7 +54,8 @@ def test_a_rival_that_fails_is_recorded_with_its_reason():
     def broken():
         raise RuntimeError("no kernel\nand a long story")
 
-    found = measure(made(rivals={"broken": broken, "fine": lambda: sum(range(1000))}), CPU)
+    others = {"broken": broken, "fine": lambda: sum(range(1000)), "ours, otherwise": lambda: None}
+    found = measure(made(rivals=others), CPU)
     assert found["contestants"]["broken"] == {"failed": "RuntimeError: no kernel"}
     assert found["best_rival"] == "fine"
     assert measure(made(rivals={"broken": broken}), CPU)["ratio"] is None
@@ -98,7 +99,7 @@ def test_unknown_names_and_time_that_is_up():
     with pytest.raises(ValueError, match="only: 'sofmax' is not known; give some of softmax"):
         list(run_benches(CPU, ("sofmax",), True, 10))
     *_, last = run_benches(CPU, ("softmax",), True, -1)
-    assert last["left_out"] == ["softmax"]
+    assert last["left_out"] == ["softmax, forward, bf16 48x320", "softmax, forward, bf16 3x9000"]
     assert last["cases"] == []
 
 

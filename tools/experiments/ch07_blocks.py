@@ -115,11 +115,13 @@ def attention_trials() -> Iterator[Trial]:
 
     def backward(kernel: Any, rows_q: int, rows_k: int, warps: int, stages: int) -> object:
         grads = (*strides(dk), *strides(dv)) if kernel is attention_backward._keys else strides(dq)
+        keys = kernel is attention_backward._keys
+        extra, adding = (maps(rows_q, rows_k)[:2], {"ADDING": False}) if keys else ([], {})
         blocks = triton.cdiv(time_, rows_k if kernel is attention_backward._keys else rows_q)
         return kernel.fn[(blocks, heads)](
-            *maps(rows_q, rows_k), descriptor(do, [1, 1, rows_q, wide]), sums, delta, *grads, heads, time_, time_,
-            key, value, scale / math.log(2), scale, CAUSAL=True, **sizes, BLOCK_Q=rows_q, BLOCK_K=rows_k,
-            num_warps=warps, num_stages=stages)  # fmt: skip
+            *maps(rows_q, rows_k), descriptor(do, [1, 1, rows_q, wide]), *extra, sums, delta, *grads, heads, time_,
+            time_, key, value, scale / math.log(2), scale, CAUSAL=True, **adding, **sizes, BLOCK_Q=rows_q,
+            BLOCK_K=rows_k, num_warps=warps, num_stages=stages)  # fmt: skip
 
     small = [(16, 16, 4, 1)]
     for c in small if INTERPRETED else [(128, 128, 8, 2), (128, 64, 8, 2), (128, 64, 8, 3), (128, 64, 8, 4),

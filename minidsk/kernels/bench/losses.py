@@ -40,7 +40,7 @@ def with_head(device: torch.device, tokens: int, hidden: int, words: int) -> Cas
     return Case(
         "linear cross-entropy, forward and backward", f"bf16 {tokens} tokens, {hidden} to {words}", calls.pop("ours"),
         calls, bytes=2 * x.element_size() * (x.numel() + weight.numel()), flops=6 * tokens * hidden * words,
-        error=lambda: loss_error(x, weight, targets), rounds=10,
+        error=lambda: loss_error(x, weight, targets), rounds=8,
     )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def without_head(device: torch.device, tokens: int, words: int) -> Case:
     logits = rows_of(tokens, words, device).requires_grad_()
     targets = torch.randint(words, (tokens,), device=device, generator=torch.Generator(device).manual_seed(2))
     makers: dict[str, Callable[..., Any]] = {
-        "ours": cross_entropy, "eager": cross_entropy_reference, **compiled(device, cross_entropy_reference),
+        "ours": cross_entropy, "eager": cross_entropy_reference,
         "liger": lambda x, targets: liger("liger_kernel.ops.cross_entropy", "LigerCrossEntropyFunction").apply(
             x.clone(), targets, None)[0],
     }  # fmt: skip
