@@ -6,7 +6,6 @@ fixed place and a fixed shape, so that on a GPU one launch, of a CUDA graph, rep
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +16,6 @@ from minidsk.model.dispatch import has_grouped_kernel
 if TYPE_CHECKING:
     from minidsk.model.transformer import MiniDeepSeek
 
-_ONE_AT_A_TIME = threading.Lock()  # CUDA allows no two recordings at once
 ROUND = 32  # prompts of different lengths share a recording: slots are made for a multiple of so many
 
 
@@ -99,8 +97,7 @@ class RecordedStep:
                 self.slots.zero_()
                 self.place.zero_()
         torch.cuda.current_stream().wait_stream(side)
-        # Other threads may go on with work of their own meanwhile.
-        with _ONE_AT_A_TIME, torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph):
             self._step()
         return graph
 

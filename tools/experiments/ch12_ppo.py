@@ -2,23 +2,25 @@
 
     python tools/experiments/ch12_ppo.py --device cuda --seeds 0 1 2 --out results/ch12_ppo
 
-Three parts: what each keeps in memory, predicted and measured, at two sizes; seconds a step with the machine to itself;
-and accuracy, three seeds of each side by side, as threads of one process (a GPU takes turns between processes). Writes
-metrics.json as it goes. No method is begun after `--limit` seconds.
+Three parts: seconds a step with the machine to itself; what each keeps in memory, predicted and measured, at two sizes;
+and accuracy. `--parts timed` is the first two, `--parts curves` the third: a process for each method, in which seeds
+are threads with a stream each, for a GPU takes turns between processes. Writes metrics.json as it goes, into what is
+there. Nothing is begun after `--limit` seconds.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import copy
 import gc
 import itertools
 import json
 import multiprocessing
 import os
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from statistics import mean, median, stdev
@@ -36,43 +38,50 @@ from minidsk.train.checkpoint import Run, load_checkpoint
 from minidsk.train.device import pick_device
 
 WARM_UP = 3  # steps that are not timed
-METHODS = ("GRPO", "PPO", "PPO, lam 1", "PPO, groups")
+METHODS = ("GRPO", "PPO", "PPO, lam 1")
 CURVES = ("reward", "advantage_std", "explained_variance", "value_loss", "entropy", "length", "grad_norm", "cut_off")
 
 
 class Clock(Run):
-    """A run that notes when each step ended, and what the GPU then held."""
+    """A run that notes when each step ended, and once what the GPU then holds."""
 
-    def __init__(self, folder: str, stage: str, settings: Any, device: str) -> None:
-        super().__init__(folder, stage, settings)
-        self.device, self.ends, self.held = device, list[float](), list[int]()
+    after_first: Callable[[], None] | None = None  # called after one step
+    weigh_after = 0  # the step whose memory is noted
+    held: int | None = None
+    lines: list[dict[str, Any]]
+
+    def __init__(self, folder: str, settings: Any, device: str) -> None:
+        super().__init__(folder, "rl", settings)
+        self.device, self.ends = device, list[float]()
 
     def log(self, **metrics: float | int | str) -> None:
         """The line, and the clock."""
-        if self.device == "cuda":
+        if self.device == "cuda" and self.after_first is None:  # alone
             torch.cuda.synchronize()
-            torch._C._cuda_clearCublasWorkspaces()  # tens of MiB that belong to the library
-            self.held.append(torch.cuda.memory_allocated())
         self.ends.append(time.perf_counter())
         super().log(**metrics)
+        if self.device == "cuda" and len(self.ends) == self.weigh_after:
+            torch._C._cuda_clearCublasWorkspaces()  # tens of MiB that belong to the library
+            self.held = torch.cuda.memory_allocated()
+        if len(self.ends) == 1 and self.after_first is not None:
+            self.after_first()
 
 
 def config_of(method: str, a: argparse.Namespace, steps: int, seed: int, rows: int = 1024) -> PolicyConfig:
-    """The same answers a step for all: `prompts` groups for GRPO, for PPO as many prompts as there are answers."""
+    """The same number of answers a step for all: `prompts` groups for GRPO, for PPO as many prompts as answers."""
     shared: dict[str, Any] = {"steps": steps, "max_new_tokens": a.tokens, "lr": a.lr, "rows": rows, "seed": seed,
                               "clip_high": 0.28, "save_every": 10**6}  # fmt: skip
     if method == "GRPO":
         return RLConfig(prompts=a.prompts, group=a.group, **shared)
-    prompts, group = (a.prompts, a.group) if method == "PPO, groups" else (a.prompts * a.group, 1)
-    return PPOConfig(prompts=prompts, group=group, lam=0.95 if method == "PPO" else 1.0, critic_lr=a.critic_lr,
-                     **shared)  # fmt: skip
+    return PPOConfig(prompts=a.prompts * a.group, lam=0.95 if method == "PPO" else 1.0, critic_lr=a.critic_lr, **shared)
 
 
-def learn(model: MiniDeepSeek, tokenizer: Any, config: PolicyConfig, a: argparse.Namespace) -> Clock:
-    """Train, and hand back what was noted."""
+def learn(model: MiniDeepSeek, tokenizer: Any, config: PolicyConfig, a: argparse.Namespace, **noted: Any) -> Clock:
+    """Train, and hand back what was noted; `noted` are attributes of `Clock`."""
     task = nano().seeded(config.seed).task("train")
     with tempfile.TemporaryDirectory() as folder:
-        run = Clock(folder, "rl", config, a.device)
+        run = Clock(folder, config, a.device)
+        vars(run).update(noted)
         if isinstance(config, RLConfig):
             reinforce(model, tokenizer, task, config, run, progress=False)
         else:
@@ -81,14 +90,17 @@ def learn(model: MiniDeepSeek, tokenizer: Any, config: PolicyConfig, a: argparse
     return run
 
 
-def alone(method: str, a: argparse.Namespace) -> list[dict[str, Any]]:
-    """What a method keeps in memory at two sizes, and how fast it is, with the machine to itself."""
+def alone(a: argparse.Namespace) -> list[dict[str, Any]]:
+    """How fast each method is, and what it keeps in memory at two sizes, with the machine to itself."""
     torch.set_num_threads(a.threads)
-    rows = [memory(method, "nano", a), memory(method, "small", a)]
-    model, tokenizer = load_checkpoint(a.base, pick_device(a.device))
-    run = learn(model, tokenizer, config_of(method, a, a.timed, a.seeds[0]), a)
-    steps = [after - before for before, after in itertools.pairwise(run.ends)][WARM_UP - 1 :]
-    return [*rows, {"part": "speed", "method": method, "step_seconds": [round(s, 4) for s in steps]}]
+    rows = []
+    for method in METHODS[:2]:
+        model, tokenizer = load_checkpoint(a.base, pick_device(a.device))
+        run = learn(model, tokenizer, config_of(method, a, a.timed, a.seeds[0]), a)
+        steps = [after - before for before, after in itertools.pairwise(run.ends)][WARM_UP - 1 :]
+        rows.append({"part": "speed", "method": method, "step_seconds": [round(s, 4) for s in steps]})
+    del model, run
+    return rows + [memory(method, size, a) for size in ("nano", "small") for method in METHODS[:2]]
 
 
 def memory(method: str, size: str, a: argparse.Namespace) -> dict[str, Any]:
@@ -106,21 +118,21 @@ def memory(method: str, size: str, a: argparse.Namespace) -> dict[str, Any]:
     critic = sum(p.numel() for p in critic_of(model).parameters()) if method != "GRPO" else 0
     # float32 weights and the two moments of AdamW for what learns (gradients come and go), bf16 for what samples.
     kept = 12 * (policy + critic) + (2 * policy if on_gpu else 0)
-    run = learn(model.to(pick_device(a.device)), tokenizer, config_of(method, a, 3, 0, rows=32), a)
+    run = learn(model.to(pick_device(a.device)), tokenizer, config_of(method, a, 2, 0, rows=32), a,
+                weigh_after=2)  # fmt: skip
     return {
         "part": "memory", "method": method, "size": size, "parameters": policy, "critic_parameters": critic,
         "predicted_mib": round(kept / 2**20, 2), "gradients_mib": round(4 * max(policy, critic) / 2**20, 2),
-        "held_mib": round((run.held[-1] - before) / 2**20, 2) if on_gpu else None,
+        "held_mib": None if run.held is None else round((run.held - before) / 2**20, 2),
         "peak_mib": round((torch.cuda.max_memory_allocated() - before) / 2**20, 1) if on_gpu else None,
     }  # fmt: skip
 
 
-def accuracy(method: str, seed: int, a: argparse.Namespace) -> dict[str, Any]:
+def accuracy(method: str, seed: int, a: argparse.Namespace, after_first: Callable[[], None]) -> dict[str, Any]:
     """One run and its test."""
     model, tokenizer = load_checkpoint(a.base, pick_device(a.device))
-    run = learn(model, tokenizer, config_of(method, a, a.steps, seed), a)
-    actor = copy.deepcopy(model).to(torch.bfloat16) if a.device == "cuda" else model  # as in training
-    result = evaluate(actor, tokenizer, nano().seeded(seed).task("test"), a.problems, a.tokens)
+    run = learn(model, tokenizer, config_of(method, a, a.steps, seed), a, after_first=after_first)
+    result = evaluate(model, tokenizer, nano().seeded(seed).task("test"), a.problems, a.tokens)
     curves = {n: [round(float(line.get(n, 0.0)), 4) for line in run.lines] for n in CURVES}
     return {"part": "accuracy", "method": method, "seed": seed, "accuracy": round(result.accuracy, 4),
             "low": round(result.low, 4), "high": round(result.high, 4), "thought": round(result.thought, 1),
@@ -132,13 +144,23 @@ def accuracies(method: str, a: argparse.Namespace, deadline: float) -> list[dict
     if time.time() > deadline:
         return []
     torch.set_num_threads(1)
+    pick_device(a.device)
+    # The first step of a run records a CUDA graph, while which nothing else may run: they take turns, then all go on.
+    turns = [threading.Event() for _ in range(len(a.seeds) + 1)]
+    together = threading.Barrier(len(a.seeds), timeout=60)
+    turns[0].set()
 
-    def on_its_own_stream(seed: int) -> dict[str, Any]:
+    def run(i: int) -> dict[str, Any]:
+        def after_first() -> None:
+            turns[i + 1].set()
+            together.wait()
+
+        turns[i].wait(timeout=60)
         with torch.cuda.stream(torch.cuda.Stream()) if a.device == "cuda" else contextlib.nullcontext():
-            return accuracy(method, seed, a)
+            return accuracy(method, a.seeds[i], a, after_first)
 
     with ThreadPoolExecutor(len(a.seeds)) as threads:
-        return list(threads.map(on_its_own_stream, a.seeds))
+        return list(threads.map(run, range(len(a.seeds))))
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
@@ -174,6 +196,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--parts", nargs="+", default=["timed", "curves"], choices=("timed", "curves"))
     parser.add_argument("--timed", type=int, default=10, help="steps of the runs that are timed alone")
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--group", type=int, default=16)
@@ -182,12 +205,16 @@ def main() -> None:
     parser.add_argument("--critic-lr", type=float, default=1e-3)
     parser.add_argument("--problems", type=int, default=1024, help="held-out problems that each run is tested on")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--limit", type=float, default=100, help="seconds after which no method is begun")
+    parser.add_argument("--limit", type=float, default=100, help="seconds after which nothing is begun")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("MINIDSK_RESULT", "results/ch12_ppo")))
     a = parser.parse_args()
     deadline, rows = time.time() + a.limit, list[dict[str, Any]]()
     settings = {name: value for name, value in vars(a).items() if name != "out"}
     a.out.mkdir(parents=True, exist_ok=True)
+    if (a.out / "metrics.json").exists():
+        begun = {"speed": "timed", "memory": "timed", "accuracy": "curves"}
+        earlier = json.loads((a.out / "metrics.json").read_text())["rows"]
+        rows += [row for row in earlier if begun[row["part"]] not in a.parts]
 
     def keep(row: dict[str, Any]) -> None:
         rows.append(row)
@@ -195,14 +222,15 @@ def main() -> None:
         (a.out / "metrics.json").write_text(json.dumps({"settings": settings, "rows": rows}) + "\n")
 
     context = multiprocessing.get_context("spawn")
-    for method in METHODS[:2]:
+    if "timed" in a.parts:
         with ProcessPoolExecutor(1, mp_context=context) as one:
-            for row in one.submit(alone, method, a).result():
+            for row in one.submit(alone, a).result():
                 keep(row)
-    with ProcessPoolExecutor(len(METHODS), mp_context=context) as pool:
-        for future in as_completed([pool.submit(accuracies, method, a, deadline) for method in METHODS]):
-            for row in future.result():
-                keep(row)
+    if "curves" in a.parts:
+        with ProcessPoolExecutor(len(METHODS), mp_context=context) as pool:
+            for future in as_completed([pool.submit(accuracies, method, a, deadline) for method in METHODS]):
+                for row in future.result():
+                    keep(row)
     print(summary(rows))
 
 

@@ -73,8 +73,10 @@ def with_minidsk(a: argparse.Namespace, seed: int, updates: int, deadline: float
         return [line["reward"] for line in run.metrics()], ends
 
 
-def with_trl(a: argparse.Namespace, seed: int, updates: int, deadline: float) -> tuple[list[float], list[float]]:
-    """The same by TRL."""
+def with_trl(
+    a: argparse.Namespace, seed: int, updates: int, deadline: float, go: Any = None
+) -> tuple[list[float], list[float]]:
+    """The same by TRL, which needs long to import: `go` is the event to wait for before the GPU is used."""
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
@@ -99,6 +101,8 @@ def with_trl(a: argparse.Namespace, seed: int, updates: int, deadline: float) ->
         assert tokenizer(row["prompt"])["input_ids"] == [ours.bos_id, *ours.encode(row["prompt"])]
     model = AutoModelForCausalLM.from_pretrained(a.base, dtype=torch.float32)
     model.generation_config.eos_token_id = ours.eos_id
+    if go is not None:
+        go.wait()
     model.to(pick_device(a.device))
     [optimizer] = make_optimizers(model, config.lr, config.weight_decay, betas=(0.9, 0.99))
     rate = torch.optim.lr_scheduler.LambdaLR(
@@ -157,14 +161,16 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def measure(library: str, a: argparse.Namespace, seed: int, updates: int, deadline: float) -> dict[str, Any] | None:
+def measure(
+    library: str, a: argparse.Namespace, seed: int, updates: int, deadline: float, *go: Any
+) -> dict[str, Any] | None:
     """One run in a process of its own; None when it is too late to begin."""
     if time.time() > deadline:
         return None
     torch.set_num_threads(a.threads)
     logging.disable(logging.WARNING)
     start = time.perf_counter()
-    rewards, ends = {"minidsk": with_minidsk, "trl": with_trl}[library](a, seed, updates, deadline)
+    rewards, ends = {"minidsk": with_minidsk, "trl": with_trl}[library](a, seed, updates, deadline, *go)
     steps = [after - before for before, after in itertools.pairwise(ends)][WARM_UP - 1 :]
     peak = torch.cuda.max_memory_allocated() / 2**20 if a.device == "cuda" else None
     more = {"parts": anatomy(a, seed)} if library == "minidsk" and updates == a.timed else {}
@@ -210,7 +216,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=24)
     parser.add_argument("--parts", nargs="+", default=["timed", "curves"], choices=("timed", "curves"))
     parser.add_argument("--timed", type=int, default=10, help="updates of the runs that are timed alone")
-    parser.add_argument("--timed-trl", type=int, default=10, help="the same, for TRL; 0: not at all")
+    parser.add_argument("--timed-trl", type=int, default=10, help="the same, for TRL")
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--group", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=160)
@@ -233,14 +239,18 @@ def main() -> None:
         (a.out / "metrics.json").write_text(json.dumps(content) + "\n")
 
     context = multiprocessing.get_context("spawn")
-    updates_of = {"minidsk": a.timed, "trl": a.timed_trl}
-    for library, updates in updates_of.items() if "timed" in a.parts else ():
-        if not updates:
-            continue
-        with ProcessPoolExecutor(1, mp_context=context) as alone:
-            row = alone.submit(measure, library, a, a.seeds[0], updates, deadline).result()
-        timed += [row] if row else []
-        write()
+    if "timed" in a.parts:
+        with multiprocessing.Manager() as manager, ProcessPoolExecutor(2, mp_context=context) as pool:
+            go = manager.Event()
+            ours = pool.submit(measure, "minidsk", a, a.seeds[0], a.timed, deadline)
+            theirs = pool.submit(measure, "trl", a, a.seeds[0], a.timed_trl, deadline, go)
+            for run in (ours, theirs):
+                try:
+                    row = run.result()
+                finally:
+                    go.set()
+                timed += [row] if row else []
+                write()
     runs = [(library, seed) for library in reversed(LIBRARIES) for seed in a.seeds] if "curves" in a.parts else []
     with ProcessPoolExecutor(a.workers, mp_context=context) as pool:
         for run in [pool.submit(measure, library, a, seed, a.updates, deadline) for library, seed in runs]:
