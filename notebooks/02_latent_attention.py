@@ -395,7 +395,7 @@ def fit(model: MiniDeepSeek, steps: int, peak: float, loss_of) -> None:
 def reversal(seed: int, turning: bool) -> tuple[float, MiniDeepSeek]:
     """The share of 8,000 letters that a model trained on the task gets right, and the model."""
     g = torch.Generator().manual_seed(seed)
-    model = MiniDeepSeek(reverse_config, g)
+    model = MiniDeepSeek(reverse_config, g).double()
     model.frequencies.mul_(float(turning))
 
     def loss_of(model):
@@ -613,7 +613,7 @@ def changed(model: MiniDeepSeek, how: str) -> MiniDeepSeek:
     scaling = {**yarn, "factor": 8, "original_max_position_embeddings": 32}
     if how == "YaRN, scores as before":
         scaling |= {"mscale_all_dim": 0, "attention_factor": 1.0}
-    copy = MiniDeepSeek(reader_config.replace(rope_scaling=scaling if "YaRN" in how else None))
+    copy = MiniDeepSeek(reader_config.replace(rope_scaling=scaling if "YaRN" in how else None)).double()
     _ = copy.load_state_dict(model.state_dict())
     copy.frequencies.div_(8 if how == "all slowed" else 1)
     return copy
@@ -640,7 +640,7 @@ beyond
 # DeepSeek-V3 was not only stretched: it was trained on for a while at the new length. So we look twice, at the model as it is and after 20 more steps on pieces of 256, at three ways: plain (the control), all hands slowed by 8, and YaRN. Three seeds each.
 
 # %%
-readers = [MiniDeepSeek(reader_config, torch.Generator().manual_seed(seed)) for seed in range(3)]
+readers = [MiniDeepSeek(reader_config, torch.Generator().manual_seed(seed)).double() for seed in range(3)]
 for seed, model in enumerate(readers):
     read(model, 32, 512, 200, 5e-3, seed)
 

@@ -51,6 +51,8 @@ from minidsk.tasks.countdown import Countdown
 from minidsk.train.optim import learning_rate, make_optimizers, set_rate
 from minidsk.train.pretrain import PretrainConfig, train_step
 
+_ = torch.set_default_dtype(torch.float64)  # 16 digits: your processor gives the same numbers as ours
+
 # %% [markdown]
 # ## The pain first
 #
@@ -394,7 +396,7 @@ for depth in runs:
 # %% [markdown]
 # Two comparisons, because "better" has two meanings. At **equal tokens** each model has read the same lines. At **equal compute** the models that look ahead stop earlier, when they have spent the FLOPs that the plain model spends in all.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 def half_width(values):
     """Of the 95 % interval of a mean of three: Student's t with 2 degrees of freedom. Without bounds for fewer."""
     return 4.303 * stdev(values) / math.sqrt(3) if len(values) == 3 else math.inf
@@ -410,7 +412,7 @@ for equal in ("tokens", "compute"):
         right_, loss = at(depth, equal, 0), at(depth, equal, 1)
         print(f"{equal:8} {depth}   {fmean(right_):5.1f}  {str(right_):13}   {fmean(loss):.3f} ± {half_width(loss):.3f}")
 
-# %% tags=["nbval-ignore-output"]
+# %%
 def against_none(depth, equal, which):
     """Mean difference to D = 0, seed by seed, and the half width of its 95 % interval."""
     apart = [a - b for a, b in zip(at(depth, equal, which), at(0, equal, which), strict=True)]
@@ -445,7 +447,7 @@ plt.show()
 #
 # So the question went to a GPU: a mixture of experts of DeepSeek's shape (width 256, four layers), on pages of the tiny web with numbers up to 99, 1,200 steps of 8,192 tokens, by `tools/experiments/ch04_mtp.py`. *Sums*: 512 prompts such as `57+38=`. *Countdown*: 512 held-out problems. Both are answered greedily.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 def recorded(name):
     """What a recorded run measured, and its command in print; None where the repository is not around."""
     folders = [parent / "results" / name for parent in (Path.cwd(), *Path.cwd().parents)]
@@ -591,7 +593,7 @@ stream = [i for page in pages.pages(0, 3600) for i in (tokenizer.bos_id, *tokeni
 sheets = torch.tensor(stream[: 160 * 12 * 65]).view(-1, 65)
 print(pages[3])
 
-# %% tags=["nbval-ignore-output"]
+# %%
 writer_config = PretrainConfig(model=sums.replace(
     vocab_size=tokenizer.vocab_size, hidden_size=48, intermediate_size=128, num_nextn_predict_layers=2))
 writer = MiniDeepSeek(writer_config.model, torch.Generator().manual_seed(0))
@@ -643,7 +645,7 @@ for i, reply in enumerate(solved.replies):
         passes[k - 1] += walk(columns[:k], len(prompt) - 1, len(ids) - 1)
     written += len(ids) - len(prompt)
 
-# %% tags=["nbval-ignore-output"]
+# %%
 print("accepted      depth 1          depth 2, after depth 1")
 for name in sorted(tally[0], key=lambda name: -fmean(tally[0][name])):
     row = [f"{fmean(t[name]):.2f} of {len(t[name]):4}" if name in t else "-" for t in tally]
@@ -680,7 +682,7 @@ if large:
 #
 # A pass that yields $n$ tokens is worth $n$ passes, less what the guessing costs. A GPU that writes for one reader spends its time on reading weights, for one token or for three alike, and the weights of the modules come on top. FLOPs for one token count the same weights, so we divide by their ratio. For DeepSeek-V3 itself we take the acceptance that the paper reports, 85 %.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 def ceiling(pace, depth, config):
     """Tokens a pass over its cost in operations, one pass of the plain model being 1."""
     looked = config.replace(num_nextn_predict_layers=depth)
@@ -705,7 +707,7 @@ print(f"   there, a token with its guess costs {price_of(v3):.3f} of a token wit
 #
 # Below, one reply of the small model. Choose a depth and walk along: what was guessed for each token, and where the guess was wrong. Without the figure: tags and the word `Make` are guessed by all depths, the digits that a problem leaves open by none.
 
-# %% tags=["widget", "nbval-ignore-output"]
+# %% tags=["widget"]
 from minidsk.widgets import Acceptance
 
 ids = [tokenizer.bos_id, *tokenizer.encode(task[0].prompt + solved.replies[0]), tokenizer.eos_id]
@@ -889,7 +891,7 @@ else:
     print(f"D = 1 less none, equal tokens, right sums of 100: {mean:+.0f} ± {width:.0f}")
     print(f"tokens a pass, if the second answer is kept: {small_pace[0]:.2f}")
 
-# %% tags=["receipt", "nbval-ignore-output"]
+# %% tags=["receipt"]
 receipt(
     spread={f"right sums of 100, D = {depth}": at(depth, "tokens", 0) for depth in range(3)},
     differences={"by hand and MTPModule": difference, "loss by hand and mtp_loss": loss_difference},
