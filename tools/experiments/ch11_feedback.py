@@ -1,6 +1,6 @@
 """Chapter 11: what a policy does to a reward model that learned from a biased judge.
 
-    python tools/experiments/ch11_feedback.py --device cuda --seeds 0 1 2 --out results/ch11_feedback
+    python tools/experiments/ch11_feedback.py --seeds 0 1 2 --out results/ch11_feedback
 
 For each seed: fine-tune the base on demonstrations, let a simulated annotator rank replies, fit a reward model to the
 rankings; then follow proxy, judge and truth while policies move away: by PPO at several prices of KL, by PPO on the
@@ -107,7 +107,7 @@ def prepare(seed: int, folder: str, a: argparse.Namespace) -> list[dict[str, Any
         reward_model = RewardModel(model, tokenizer).to(model.device)
         # Few labels are read more often: every reward model takes as many steps.
         epochs = max(max(a.rankings) // count, 1) if count < max(a.rankings) else 1
-        config = RewardModelConfig(epochs=min(epochs, a.most_epochs), batch=8, lr=a.rm_lr, seed=seed)
+        config = RewardModelConfig(epochs=min(epochs, a.most_epochs), batch=4, lr=a.rm_lr, seed=seed)
         losses = train_reward_model(reward_model, [r for _, r in ranked[:count]], config, progress=False)
         prompts = [r.prompt for _, r in ranked[:512] for _ in r.replies]
         reward_model.centre(prompts, [reply for _, r in ranked[:512] for reply in r.replies])
@@ -221,8 +221,8 @@ def by_ppo(seed: int, folder: str, kl_coef: float, verifier: bool, a: argparse.N
         return right if verifier else proxy
 
     config = PPOConfig(steps=a.steps, prompts=a.prompts, max_new_tokens=a.tokens, lr=a.lr, critic_lr=a.critic_lr,
-                       critic_updates=a.critic_updates, kl_coef=kl_coef, rows=1024, seed=seed, save_every=10**6,
-                       decay=0.01)  # fmt: skip
+                       critic_updates=a.critic_updates, critic_warmup=1, kl_coef=kl_coef, rows=a.rows, seed=seed,
+                       save_every=10**6, warmup=1, decay=0.01)  # fmt: skip
 
     class Shifted:
         """The training problems, from a place that no ranking used."""
@@ -247,6 +247,11 @@ def by_ppo(seed: int, folder: str, kl_coef: float, verifier: bool, a: argparse.N
     return [{"part": "ppo", "seed": seed, "reward": "verifier" if verifier else "reward model", "kl_coef": kl_coef,
              "curves": {name: [round(v, 4) for v in values] for name, values in curves.items()}, "end": end,
              "seconds": time.time() - began, "samples": samples}]  # fmt: skip
+
+
+def in_time(deadline: float, run: Any, *arguments: Any) -> list[dict[str, Any]]:
+    """What `run` returns, or nothing where it would begin too late."""
+    return run(*arguments) if time.time() < deadline else []
 
 
 def by_dpo(seed: int, folder: str, beta: float, a: argparse.Namespace) -> list[dict[str, Any]]:
@@ -298,34 +303,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--base", default="checkpoints/nano-base", help="the checkpoint that all start from")
-    add("--device", default="cuda", choices=("cuda", "cpu"))
+    add("--device", default="cpu", choices=("cuda", "cpu"))
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
     add("--right", type=float, default=2.0, help="what a right answer is worth to the judge")
     add("--claims", type=float, default=1.0, help="and a thought that ends in yes")
-    add("--length", type=float, default=1.0, help="and 40 characters of thought")
+    add("--length", type=float, default=0.5, help="and 40 characters of thought")
     add("--noise", type=float, default=0.5)
-    add("--demonstrations", type=int, default=256)
-    add("--sft-steps", type=int, default=12)
-    add("--sft-lr", type=float, default=1e-3)
-    add("--rankings", type=int, nargs="+", default=[200, 800, 3200])
-    add("--test-rankings", type=int, default=400)
+    add("--demonstrations", type=int, default=128)
+    add("--sft-steps", type=int, default=4)
+    add("--sft-lr", type=float, default=5e-4)
+    add("--rankings", type=int, nargs="+", default=[60, 240])
+    add("--test-rankings", type=int, default=200)
     add("--most-epochs", type=int, default=4)
     add("--rm-lr", type=float, default=2e-3)
-    add("--steps", type=int, default=60, help="of PPO")
-    add("--prompts", type=int, default=256)
+    add("--steps", type=int, default=20, help="of PPO")
+    add("--prompts", type=int, default=80)
     add("--tokens", type=int, default=160)
-    add("--lr", type=float, default=3e-4)
-    add("--critic-lr", type=float, default=1e-3)
-    add("--critic-updates", type=int, default=2)
-    add("--kl-coefs", type=float, nargs="+", default=[0.0, 0.03, 0.1])
-    add("--dpo-steps", type=int, default=120)
-    add("--dpo-looks", type=int, default=8)
-    add("--dpo-lr", type=float, default=2e-4)
-    add("--betas", type=float, nargs="+", default=[0.03, 0.3])
-    add("--most", type=int, default=64, help="replies for best of n")
-    add("--problems", type=int, default=512, help="held-out problems")
+    add("--lr", type=float, default=6e-4)
+    add("--critic-lr", type=float, default=2e-3)
+    add("--critic-updates", type=int, default=1)
+    add("--kl-coefs", type=float, nargs="+", default=[0.0, 0.1])
+    add("--dpo-steps", type=int, default=48)
+    add("--dpo-looks", type=int, default=4)
+    add("--dpo-lr", type=float, default=4e-4)
+    add("--betas", type=float, nargs="+", default=[0.1])
+    add("--most", type=int, default=32, help="replies for best of n")
+    add("--problems", type=int, default=200, help="held-out problems")
+    add("--rows", type=int, default=64, help="answers computed at a time")
     add("--threads", type=int, default=1)
-    add("--workers", type=int, default=14)
+    add("--workers", type=int, default=4)
     add("--limit", type=float, default=200, help="seconds after which no run is begun")
     add("--out", type=Path, default=Path(os.environ.get("MINIDSK_RESULT", "results/ch11_feedback")))
     a = parser.parse_args()
@@ -344,11 +350,12 @@ def main() -> None:
         jobs = [pool.submit(prepare, seed, folder, a) for seed in a.seeds]
         for job in as_completed(jobs):
             keep(job.result())
-        jobs = []
-        for seed in a.seeds if time.time() < deadline else []:
-            jobs += [pool.submit(by_ppo, seed, folder, kl_coef, False, a) for kl_coef in a.kl_coefs]
-            jobs += [pool.submit(by_ppo, seed, folder, 0.0, True, a)]
-            jobs += [pool.submit(by_dpo, seed, folder, beta, a) for beta in a.betas]
+        # The most telling first, for all seeds: what does not fit into the time is cut from the end.
+        asked: list[tuple[Any, ...]] = [(by_ppo, seed, folder, a.kl_coefs[0], False) for seed in a.seeds if a.kl_coefs]
+        asked += [(by_dpo, seed, folder, beta) for beta in a.betas for seed in a.seeds]
+        asked += [(by_ppo, seed, folder, price, False) for price in a.kl_coefs[1:] for seed in a.seeds]
+        asked += [(by_ppo, seed, folder, 0.0, True) for seed in a.seeds if a.kl_coefs]
+        jobs = [pool.submit(in_time, deadline, *job, a) for job in asked]
         for job in as_completed(jobs):
             keep(job.result())
     print(summary(rows))
