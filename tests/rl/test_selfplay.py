@@ -61,8 +61,8 @@ def test_the_expected_gradient_is_that_of_the_expected_score(baseline):
 def test_a_mask_leaves_out_and_one_advantage_serves_a_whole_row():
     logp = torch.tensor([[-1.0, -2.0, -7.0], [-3.0, -7.0, -7.0]])
     mask = torch.tensor([[True, True, False], [True, False, False]])
-    loss = policy_gradient(logp, torch.tensor([[1.0], [-1.0]]), mask)
-    assert float(loss) == pytest.approx((1 + 2 - 3) / 3)
+    loss = policy_gradient(logp, torch.tensor([[1.0], [-2.0]]), mask)
+    assert float(loss) == pytest.approx((1 + 2 - 2 * 3) / 3)
 
 
 @pytest.mark.parametrize("baseline", ["none", "mean", "value"])
