@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from minidsk.kernels.bench import attention, losses, rowwise
+from minidsk.kernels.bench import attention, grouped, losses, narrow, rowwise
 from minidsk.kernels.bench.case import Case
 
 BENCHES: dict[str, Callable[[torch.device, bool], Iterator[Case]]] = {
@@ -19,4 +19,8 @@ BENCHES: dict[str, Callable[[torch.device, bool], Iterator[Case]]] = {
     "rmsnorm": rowwise.rms_norm_cases,
     "cross_entropy": losses.cross_entropy_cases,
     "attention": attention.attention_cases,
+    "grouped_gemm": grouped.grouped_cases,
+    "moe": grouped.moe_cases,
+    "fp8": narrow.fp8_cases,
+    "ptx": narrow.ptx_cases,
 }
