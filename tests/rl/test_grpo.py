@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidsk.rl.grpo import LOSS_TYPES, group_advantages, policy_loss, token_logprobs
+from minidsk.rl.grpo import LOSS_TYPES, SCALES, group_advantages, policy_loss, token_logprobs
 
 ROWS = st.integers(1, 4).flatmap(
     lambda p: st.integers(2, 5).flatmap(
@@ -35,6 +35,15 @@ def test_a_group_of_equals_says_nothing_and_one_right_says_most():
     advantages = group_advantages(rewards)
     assert advantages[0].tolist() == advantages[2].tolist() == [0.0] * 4
     assert advantages[1].tolist() == pytest.approx([-0.25 / 0.5001] * 3 + [0.75 / 0.5001])
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_equal_rewards_say_nothing_in_float32_either(scale):
+    """The mean of seven times 0.1 is not 0.1 in float32; nothing shall be learned from that."""
+    rewards = torch.cat((torch.full((1, 7), 0.1), torch.arange(7.0)[None]))
+    assert rewards[:1].mean() != 0.1
+    assert not group_advantages(rewards[:1], scale).any()
+    assert group_advantages(rewards, scale)[1].any()
 
 
 @pytest.mark.parametrize("rewards", [torch.zeros(4), torch.zeros(4, 1), torch.tensor([[0.0, math.nan]])])

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from minidsk.rl.config import RLConfig
+from minidsk.rl.health import Health
 from minidsk.rl.loop import reinforce
 from minidsk.rl.rewards import REWARDS
 from minidsk.tasks.base import Problem, Task
@@ -93,6 +94,15 @@ def test_steps_without_a_finite_gradient_end_the_run(make_model, tokenizer, tmp_
     assert all(value.isfinite().all() for value in state["model"].values())
     assert all(p.isfinite().all() for p in model.parameters())
     assert not (tmp_path / "rl" / "model.safetensors").exists()
+
+
+def test_only_steps_in_a_row_count(tmp_path):
+    health = Health(Run(tmp_path, "rl", CONFIG))
+    for step, norm in enumerate([math.nan, math.inf, 1.0, math.nan, math.nan, 0.5, math.inf]):
+        health.look_at_gradient(step, norm)
+    health.look_at_gradient(8, math.nan)
+    with pytest.raises(RunError, match="step 9: gradients were not finite for 3 steps in a row"):
+        health.look_at_gradient(9, -math.inf)
 
 
 def test_one_such_step_is_passed_over(make_model, tokenizer, tmp_path, monkeypatch):

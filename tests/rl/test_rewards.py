@@ -60,6 +60,7 @@ def test_what_a_verifier_may_do_wrong_is_a_fault_of_one_reply(monkeypatch):
     assert found.faults[1] == "broken raised ZeroDivisionError: integer division or modulo by zero"
     assert found.faults[2] == "broken returned nan"
     assert found.parts["broken"][good].tolist() == [1.0, 0.5]
+    assert found.parts["broken"].isnan().sum() == found.total.isnan().sum() == 6  # an infinite one, too
     assert found.parts["short"].isfinite().all()
     assert found.total.isfinite().nonzero().flatten().tolist() == good
     assert found.total[0] == pytest.approx(2 + 100 / 103)

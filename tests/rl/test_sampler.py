@@ -21,9 +21,13 @@ class Numbered(Problem):
 
 
 class Sometimes(Task):
-    """Problem i has a prompt of its own length."""
+    """Problem i has a prompt of its own length; notes who was asked for."""
+
+    def __init__(self):
+        self.asked = []
 
     def __getitem__(self, i):
+        self.asked.append(i)
         return Numbered("abcd"[: 1 + i % 4], i)
 
 
@@ -59,6 +63,14 @@ def test_a_step_decides_what_it_draws(make_model, tokenizer):
         one, other, next_one = (sampler_of(model, tokenizer, resample=resample)(step).sampled for step in (3, 3, 4))
         assert one.texts == other.texts != next_one.texts
         assert torch.equal(one.ids, other.ids)
+
+
+@pytest.mark.parametrize("resample", [0, 2])
+def test_no_problem_is_posed_twice(make_model, tokenizer, resample):
+    sampler = sampler_of(make_model(), tokenizer, resample=resample)
+    for step in range(4):
+        sampler(step)
+    assert len(sampler.task.asked) == len(set(sampler.task.asked)) == 4 * 6 * (1 + resample)
 
 
 def test_without_resampling_everything_is_kept(make_model, tokenizer):
