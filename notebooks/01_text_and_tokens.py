@@ -41,6 +41,8 @@ import torch.nn.functional as F
 
 from minidsk.homework import check, describe, predict, receipt, zoo
 
+_ = torch.set_default_dtype(torch.float64)  # 16 digits: your processor gives the same numbers as ours
+
 # %% [markdown]
 # ## A model reads numbers
 #
@@ -514,7 +516,7 @@ print(gap("characters", "BPE 512"), gap("BPE 2048", "BPE 512"), gap("BPE 266", "
 # Then why will the rest of the course spell with characters? One alphabet for all chapters lets every model and every checkpoint be compared, a reader can count the tokens of a thought, and a number is made of digits that recur in all numbers. It costs what the figure says. You can change it: every stage takes a `tokenizer`.
 
 # %% [markdown]
-# Does this last when there is more compute? `tools/experiments/ch01_vocabulary.py` repeats the experiment with six vocabularies and up to a hundred times the budget, on one GPU.
+# Does this last when there is more compute? `tools/experiments/ch01_vocabulary.py` repeats the experiment at about this budget, at ten and at a hundred times of it, on one GPU, three seeds each. It has 1,024 pieces where we had 2,048.
 
 # %%
 folders = [parent / "results" / "ch01_vocabulary" for parent in (Path.cwd(), *Path.cwd().parents)]
@@ -528,11 +530,24 @@ else:
     print("machine:", *record["machine"]["gpus"], f"and {record['machine']['cores']} processor cores")
 
 # %%
+def recorded_bits(budget: float, name: str) -> list[float]:
+    """Bits a byte of the recorded runs, one a seed."""
+    return [run["bits_per_byte"] for run in runs if (run["budget"], run["vocabulary"]) == (budget, name)]
+
+
 for budget in sorted({run["budget"] for run in runs}):
-    print(f"{budget:.0e} operations, bits a byte:")
+    print(f"{budget:.0e} operations       bits a byte        characters less this, seed by seed")
+    plain = recorded_bits(budget, "characters")
     for name in dict.fromkeys(run["vocabulary"] for run in runs):
-        bits = [run["bits_per_byte"] for run in runs if (run["budget"], run["vocabulary"]) == (budget, name)]
-        print(f"  {name:11} {statistics.fmean(bits):.3f} ± {statistics.stdev(bits):.3f}")
+        bits = recorded_bits(budget, name)
+        behind = torch.tensor(plain) - torch.tensor(bits)
+        half = 4.30 * behind.std() / math.sqrt(len(bits))
+        print(f"  {name:11} {statistics.fmean(bits):17.3f} ± {statistics.stdev(bits):.3f} {behind.mean():+18.3f} ± {half:.3f}")
+
+# %% [markdown]
+# Ten times the compute closes most of the gap, though not all: 512 pieces are still ahead on every seed. Our explanation, untested: long pieces save steps early, when every model is still learning which characters stand together; later, each rare piece has a row of its own that few examples train.
+#
+# Then it does not go on like that. At a hundred times the gap is open again on average, and the interval is wider than the gap. What grew is the spread: by now the models have begun to learn sums, and a seed that begins early is far ahead of one that begins late. Three seeds cannot rank vocabularies through that noise.
 
 # %% [markdown]
 # ## A base model
@@ -553,7 +568,7 @@ print(f"loss after 10 steps {losses[0]:.1f}, at the end {sum(losses[-5:]) / 5:.1
 # %% [markdown]
 # Ask it something polite, and something that looks like its web.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 from minidsk.infer.generate import complete
 
 def show(*prompts: str) -> None:
@@ -571,7 +586,7 @@ show("What is 3+4?", "What is 3+4?", "Can you help me?", "Dear Mei,\n", "Make 10
 #
 # Count it. The same 60 sums, once as a question and once as the beginning of a page of sums; we look whether the first line of the reply is a number and nothing else, and whether it is the right one.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 sums = [(a, b) for a in range(2, 12) for b in range(3, 9)]
 for form in ("What is {}+{}?", "{}+{}="):
     replies = complete(base, characters, [form.format(a, b) for a, b in sums], 24)
@@ -581,7 +596,7 @@ for form in ("What is {}+{}?", "{}+{}="):
     print(f"{form:15} a bare number: {at_once:2} of {len(sums)}, the right one: {right:2}")
 
 # %% [markdown]
-# So a base model can be *used* only by somebody who writes the beginning of a document whose end is the answer. The whole third part of this course is about the other way: to make it want to answer. The form comes at once, the sums themselves do not: a quarter of a minute of training taught it that a number follows `=`, and not yet which.
+# So a base model can be *used* only by somebody who writes the beginning of a document whose end is the answer. The whole third part of this course is about the other way: to make it want to answer. The form comes at once, the sums themselves do not: so short a training taught it that a number follows `=`, and not yet which.
 #
 # ## What DeepSeek did
 #
@@ -615,7 +630,7 @@ print([id_of[piece] for piece in encode(" 不对")], "against", [id_of[piece] fo
 # - **A blind test.** Greedy encoding passed on every page of the web. Only a case made for it caught it.
 # - **The web runs out of words.** On the small web, merging stops by itself after a few hundred merges. Asking for 10,000 ids changes nothing. We needed a wider web to see a large vocabulary at all.
 # - **Bytes alone did not pay.** 266 ids were no better than characters: Chinese became three times as long, and nothing became shorter.
-# - **Very short training.** Each model took fewer than a hundred steps, and one learning rate served all. That says who is ahead early, at this size. Exercise 4 is about what comes later, and there the picture changes.
+# - **Very short training.** Each model took fewer than a hundred steps, and one learning rate served all. That says who is ahead early, at this size. At ten times the compute the lead is a third of what it was or less, and at a hundred times our three seeds do not suffice.
 
 # %% [markdown]
 # ## Exercises
@@ -721,18 +736,32 @@ print(check("text.bits_per_byte", bits_per_byte))
 # ```{solution-end}
 # ```
 #
-# ```{exercise} A longer budget
+# ```{exercise} How many seeds?
 # :label: ex-01-budget
 #
-# *20 minutes, most of them waiting.* Give each model ten times the compute (`FLOPS = 2.5e11`) and one seed. Say first whether the winner's lead over characters grows or shrinks.
+# *10 minutes.* At the largest recorded budget, 512 pieces lead characters on average, and the interval holds 0. Suppose that mean and that spread are the truth. About how many seeds would have shown the lead?
 #
-# **Hint.** Make the web longer too: `train` reads 1,500 pages, which is not enough for ten times the steps.
+# **Hint.** The half width of the interval falls with the square root of the seeds, and tends to 2 standard deviations over that root. It must become smaller than the mean.
 # ```
 #
-# ```{solution} ex-01-budget
+# ```{solution-start} ex-01-budget
 # :class: dropdown
+# ```
+
+# %%
+def seeds_needed(apart: list[float]) -> int:
+    return math.ceil((2 * statistics.stdev(apart) / statistics.fmean(apart)) ** 2)
+
+
+for budget in sorted({run["budget"] for run in runs}):
+    pairs_of_runs = zip(recorded_bits(budget, "characters"), recorded_bits(budget, "BPE 512"), strict=True)
+    apart = [plain - merged for plain, merged in pairs_of_runs]
+    print(f"{budget:.0e} operations: {[round(x, 2) for x in apart]}, about {seeds_needed(apart)} seeds")
+
+# %% [markdown]
+# One or two seeds (and some luck) suffice early, when the lead is many times the spread. The number that comes out for the last budget is a guess itself, since three seeds give the spread to a factor of two or so. Plan for twice as many, or measure something that the sums do not drown.
 #
-# It shrinks. When we tried it, with one seed, all models were far better, 512 pieces were still ahead of characters, but by a fraction of the former lead, and 2,048 pieces had fallen behind characters. Our explanation, untested: long pieces save steps early, when every model is still learning which characters stand together; later, each rare piece has a row of its own that few examples train.
+# ```{solution-end}
 # ```
 #
 # ```{exercise} Make it answer
@@ -747,7 +776,7 @@ print(check("text.bits_per_byte", bits_per_byte))
 # :class: dropdown
 # ```
 
-# %% tags=["nbval-ignore-output"]
+# %%
 show("2 4 6 8\nWhat comes next?", "3 6 9 12\nWhat comes next?")
 
 # %% [markdown]
@@ -784,7 +813,7 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# How many pieces should a small model know? At equal compute and a width of 64, 512 pieces did best among the four we tried: characters need a little over 1.1 times as many bits a byte. 2,048 pieces made the model more than twice as large and gained nothing, and with ten times the compute the lead over characters nearly closes (exercise 4). V3's 129,280 would have been more than 99 % of it.
+# How many pieces should a small model know? At equal compute and a width of 64, 512 pieces did best among the four we tried: characters need 1.1 times as many bits a byte. 2,048 pieces made the model more than twice as large and gained nothing. With ten times the compute the lead shrinks to a few parts in a hundred; with a hundred times we cannot rank them. V3's 129,280 would have been more than 99 % of it.
 #
 # - I can now train byte-pair encoding, and I know three places where two implementations part: the rule for words, ties, and the order in which merges are replayed.
 # - I can now compare models with different tokenizers, in bits a byte.
