@@ -8,6 +8,7 @@ from typing import Any
 
 _HOME = {
     "Acceptance": "acceptance",
+    "BoardGame": "board",
     "Cache": "cache",
     "Curve": "curve",
     "Figure": "base",
@@ -22,6 +23,7 @@ _HOME = {
 
 __all__ = [
     "Acceptance",
+    "BoardGame",
     "Cache",
     "Curve",
     "Figure",

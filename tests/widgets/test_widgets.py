@@ -13,8 +13,11 @@ import torch
 
 from minidsk import widgets
 from minidsk.rl.grpo import group_advantages, policy_loss
+from minidsk.rl.selfplay import at_random
+from minidsk.tasks.board import Board
 from minidsk.widgets import (
     Acceptance,
+    BoardGame,
     Cache,
     Curve,
     Figure,
@@ -28,6 +31,15 @@ from minidsk.widgets import (
 )
 
 ROOT = Path(__file__).parents[2]
+
+
+SOLUTION = Board().solve()
+
+
+def perfect(position: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A player that knows the solution of tic-tac-toe; what is best is equally likely."""
+    rows = SOLUTION.going.long().cumsum(0)[SOLUTION.of(position)] - 1
+    return (SOLUTION.by_move[rows] * 40.0).masked_fill(SOLUTION.by_move[rows] == -2, -torch.inf), torch.zeros(len(rows))
 
 
 def figures() -> dict[str, Figure]:
@@ -61,6 +73,7 @@ def figures() -> dict[str, Figure]:
             ]
         ),
         "Rollouts": Rollouts("Reach <b>7</b>.</script>", [0, 10, 20], frames),
+        "BoardGame": BoardGame.of(SOLUTION, {0: at_random(Board()), 100: perfect}),
     }
 
 
@@ -152,7 +165,30 @@ def test_labels_come_back_as_pairs() -> None:
     assert "2 done" in figure.describe()
 
 
+def test_a_board_game_knows_every_position_up_to_its_eight_views() -> None:
+    data = figures()["BoardGame"].data
+    codes = [data["positions"][i : i + 9] for i in range(0, len(data["positions"]), 9)]
+    assert len(codes) == 627  # positions with a move to make, one of each eight views
+    assert data["losing"][1] == 0
+    for letters in data["snapshots"]:
+        assert len(letters) == data["positions"].count(".")
+    at = data["positions"][: 9 * codes.index(".........")].count(".")
+    assert [data["shades"].index(c) for c in data["snapshots"][0][at : at + 9]] == [7] * 9  # 63 / 9
+    # Two in a row: both players' shares for "finish it" are those of the solution's winning moves.
+    row = next(i for i, code in enumerate(codes) if code.startswith("oo.") and code.count("x") == 2)
+    at = data["positions"][: 9 * row].count(".")
+    assert data["shades"].index(data["snapshots"][1][at]) > 0
+
+
+BOARDS = [[0] * 9, [1, -1, *[0] * 7]]
+SHARES = [[[1 / 9] * 9, [0, 0, *[1 / 7] * 7]]]
+
 BAD = {
+    r"positions must be an array \[positions, 9\]": lambda: BoardGame([[0] * 8], [0], [[[1 / 8] * 8]], [1]),
+    "positions hold -1, 0 and 1 alone": lambda: BoardGame([[2] + [0] * 8], [0], SHARES, [1]),
+    "steps has 2 entries, probabilities 1 and losing 1": lambda: BoardGame(BOARDS, [0, 1], SHARES, [1]),
+    r"at step 5 must be \[1, 9\]": lambda: BoardGame(BOARDS[:1], [5], SHARES, [1]),
+    r"at step 5 must lie in \[0, 1\]": lambda: BoardGame(BOARDS[:1], [5], [[[1.0] * 9]], [1]),
     "pairs must hold": lambda: Preferences([]),
     "pair 0 lacks left and right": lambda: Preferences([{"prompt": "p"}]),
     "a fact speaks for": lambda: Preferences([{"prompt": "p", "left": "a", "right": "b", "facts": {"x": 3}}]),

@@ -140,3 +140,27 @@ def test_pairs_are_labelled_by_mouse_and_by_keys(page: Page) -> None:
     page.locator(".mdsk input").focus()
     page.keyboard.press("ArrowLeft")
     assert "Pair 1 of 2: you chose the right reply." in say.inner_text()
+
+
+@pytest.mark.parametrize("begins", ["you", "it"])
+def test_a_game_on_the_page(page: Page, begins: str) -> None:
+    """The last snapshot is a perfect player: whatever is pressed, it does not lose, and every game comes to an end."""
+    show(page, FIGURES["BoardGame"])
+    for order in ([4, 0, 8, 2, 6, 1, 3, 5, 7], [1, 3, 0, 8, 4, 2, 6, 7, 5]):
+        page.get_by_role("button", name=f"New game, {begins} begin").click()
+        for cell in order:
+            button = page.get_by_role("group", name="the board").get_by_role("button").nth(cell)
+            button.focus()
+            page.keyboard.press("Enter")
+        assert re.search("It won|A draw", page.locator(".say").inner_text())
+    assert "won 0, drawn" in page.locator(".say").inner_text()
+
+
+def test_the_page_shows_what_the_policy_thinks_in_any_view(page: Page) -> None:
+    """A stone in any corner: the perfect player answers in the centre, at 100 %."""
+    for corner in (0, 2, 6, 8):
+        show(page, FIGURES["BoardGame"])
+        board = page.get_by_role("group", name="the board").get_by_role("button")
+        board.nth(corner).click()
+        assert "It moved centre, at 100%" in page.locator(".say").inner_text()
+        assert board.nth(4).inner_text() == "O"
