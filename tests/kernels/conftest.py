@@ -21,7 +21,7 @@ def poison(monkeypatch):
 
         def poisoned(*args, make=make, **kwargs):
             new = make(*args, **kwargs)
-            return new.fill_(float("nan")) if new.is_floating_point() else new
+            return new.fill_(float("nan")) if new.is_floating_point() and new.itemsize > 1 else new
 
         monkeypatch.setattr(torch, name, poisoned)
 
