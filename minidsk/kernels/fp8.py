@@ -139,7 +139,7 @@ def scaled_matmul(
 
 
 # Two programs on each multiprocessor, so that one multiplies while the other scales and adds.
-BLOCKS = {"ROWS": 128, "COLUMNS": 128, "num_warps": 8, "num_stages": 3, "maxnreg": 128}
+BLOCKS = {"ROWS": 64, "COLUMNS": 128, "num_warps": 4, "num_stages": 4}
 
 
 def _height(b: Quantized) -> int:
