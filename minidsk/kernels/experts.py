@@ -18,6 +18,7 @@ from minidsk.kernels.descriptors import descriptor, for_tma
 from minidsk.kernels.grouped_gemm import (
     Blocks,
     grouped_matmul_reference,
+    heaviest_first,
     row_blocks_until,
     rows_of_block,
     rows_times_matrices,
@@ -60,8 +61,9 @@ class _Experts(torch.autograd.Function):
         dy = spread(grads[0], inverse)
         dinner = rows_times_matrices(dy, down, ends, transposed=True)
         dgates, dweights = gated_backward(dinner, gates, weights, order)
-        ddown = rows_times_rows(dy, inner, ends)
-        dgate_up = rows_times_rows(dgates, spread(x, inverse), ends)
+        heaviest = heaviest_first(ends)
+        ddown = rows_times_rows(dy, inner, ends, heaviest)
+        dgate_up = rows_times_rows(dgates, spread(x, inverse), ends, heaviest)
         dx = collect(rows_times_matrices(dgates, gate_up, ends, transposed=True), inverse, len(x))
         return dx, dgate_up, ddown, dweights, None, None, None
 

@@ -129,7 +129,7 @@ def scaled_matmul(
         return scaled_matmul_reference(a, b, dtype)
     (m, k), n = codes.shape, len(b_codes)
     y = torch.empty(m, n, dtype=dtype, device=codes.device)
-    blocks = {"ROWS": 16, "COLUMNS": 16} if INTERPRETED else blocks or BLOCKS
+    blocks = {"ROWS": 16, "COLUMNS": 16, "APART": False} if INTERPRETED else blocks or BLOCKS
     tiles = triton.cdiv(m, blocks["ROWS"]) * triton.cdiv(n, blocks["COLUMNS"])
     _scaled_matmul[(tiles,)](
         descriptor(_for_tma(codes), [blocks["ROWS"], BLOCK]), descriptor(_for_tma(b_codes), [blocks["COLUMNS"], BLOCK]),
@@ -138,8 +138,9 @@ def scaled_matmul(
     return y
 
 
-# Two programs on each multiprocessor, so that one multiplies while the other scales and adds.
-BLOCKS = {"ROWS": 64, "COLUMNS": 128, "num_warps": 4, "num_stages": 4}
+BLOCKS = {"ROWS": 64, "COLUMNS": 128, "APART": False, "num_warps": 4, "num_stages": 4}
+"""Sizes of a tile. APART: warps that copy and two groups that multiply, each at its own pace, so that one multiplies
+while the other scales and adds (Triton's warp specialisation)."""
 
 
 def _height(b: Quantized) -> int:
@@ -157,7 +158,7 @@ def _for_tma(codes: Tensor) -> Tensor:
 @jit
 def _scaled_matmul(
     a, b, a_scales, b_scales, y, m, n, k, a_row, a_column, b_row, b_column,
-    HIGH: tl.constexpr, DEPTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    HIGH: tl.constexpr, DEPTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, APART: tl.constexpr,
 ):  # fmt: skip
     row_tile, column_tile = tile_of(tl.program_id(0), tl.cdiv(m, ROWS), tl.cdiv(n, COLUMNS))
     rows, columns = row_tile * ROWS + tl.arange(0, ROWS), column_tile * COLUMNS + tl.arange(0, COLUMNS)
@@ -167,7 +168,7 @@ def _scaled_matmul(
     else:
         b_scale = b_scales + column_tile * COLUMNS // HIGH * b_row
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
-    for i in tl.range(0, tl.cdiv(k, DEPTH)):
+    for i in tl.range(0, tl.cdiv(k, DEPTH), warp_specialize=APART):
         left = tl.load(a_scale + i * a_column, mask=rows < m, other=0.0)
         if HIGH == 1:
             right = tl.load(b_scale + i * b_column, mask=columns < n, other=0.0)

@@ -70,14 +70,24 @@ def rows_times_matrices(
     return y
 
 
-def rows_times_rows(dy: Tensor, x: Tensor, ends: Tensor, blocks: Blocks | None = None) -> Tensor:
-    """``dy[rows].T @ x[rows]`` of each expert's rows: ``[rows, out]`` and ``[rows, in]`` to ``[experts, out, in]``."""
+def heaviest_first(ends: Tensor) -> Tensor:
+    """The experts by their number of rows, the largest first, int64."""
+    return torch.diff(ends, prepend=ends.new_zeros(1)).argsort(descending=True)
+
+
+def rows_times_rows(
+    dy: Tensor, x: Tensor, ends: Tensor, order: Tensor | None = None, blocks: Blocks | None = None
+) -> Tensor:
+    """``dy[rows].T @ x[rows]`` of each expert's rows: ``[rows, out]`` and ``[rows, in]`` to ``[experts, out, in]``.
+
+    Programs start in order, so the longest sums should come first, and the last to end are then short ones: `order`
+    is that of the experts, `heaviest_first` where it is not given.
+    """
     experts, out, width = len(ends), dy.shape[1], x.shape[1]
     dweight = torch.empty(experts, out, width, dtype=x.dtype, device=x.device)
-    blocks = blocks or gradient_blocks(out, width, x.element_size())
+    blocks = blocks or gradient_blocks(experts, out, width, x.element_size())
     tiles = triton.cdiv(out, blocks["OUT"]) * triton.cdiv(width, blocks["IN"])
-    # Programs start in order, so the longest sums come first: the last to end are then the short ones.
-    order = torch.diff(ends, prepend=ends.new_zeros(1)).argsort(descending=True)
+    order = heaviest_first(ends) if order is None else order
     _rows_times_rows[(experts * tiles,)](
         descriptor(for_tma(dy), [blocks["ROWS"], blocks["OUT"]]),
         descriptor(for_tma(x), [blocks["ROWS"], blocks["IN"]]),
@@ -95,12 +105,14 @@ def forward_blocks(rows_per_expert: int, out: int, size: int) -> Blocks:
     return {"ROWS": 128, "OUT": 256, "INNER": 64, "PER_SM": 1, "FLATTEN": True, "num_warps": 8, "num_stages": 3}
 
 
-def gradient_blocks(out: int, width: int, size: int) -> Blocks:
-    """Block sizes for the gradient of the matrices."""
+def gradient_blocks(experts: int, out: int, width: int, size: int) -> Blocks:
+    """Block sizes for the gradient of the matrices: small ones where large ones would leave processors idle."""
     if INTERPRETED:
         return {"ROWS": 16, "OUT": 16, "IN": 16}
     if size == 4:
         return {"ROWS": 32, "OUT": 64, "IN": 64, "num_warps": 4, "num_stages": 2}
+    if experts * triton.cdiv(out, 128) * triton.cdiv(width, 256) < 256:
+        return {"ROWS": 128, "OUT": 64, "IN": 64, "num_warps": 4, "num_stages": 3}
     return {"ROWS": 64, "OUT": 128, "IN": 256, "num_warps": 8, "num_stages": 3}
 
 
