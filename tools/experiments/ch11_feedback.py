@@ -177,7 +177,7 @@ def best_of(
 ) -> list[dict[str, Any]]:
     """The reply that the reward model likes best among n, for n from 1 to `most`: the unbiased mean over all choices.
 
-    Its distance from the policy is log n - (n - 1) / n nats (Stiennon et al., 2020, appendix G.3).
+    Its distance from the policy is log n - (n - 1) / n nats (Stiennon et al., 2020).
     """
     problems = [nano().task("test")[i] for i in range(a.problems // 4)]
     generator = torch.Generator(model.device).manual_seed(seed)
@@ -351,10 +351,12 @@ def main() -> None:
         for job in as_completed(jobs):
             keep(job.result())
         # The most telling first, for all seeds: what does not fit into the time is cut from the end.
-        asked: list[tuple[Any, ...]] = [(by_ppo, seed, folder, a.kl_coefs[0], False) for seed in a.seeds if a.kl_coefs]
-        asked += [(by_dpo, seed, folder, beta) for beta in a.betas for seed in a.seeds]
-        asked += [(by_ppo, seed, folder, price, False) for price in a.kl_coefs[1:] for seed in a.seeds]
+        asked: list[tuple[Any, ...]] = [
+            (by_ppo, seed, folder, price, False) for price in a.kl_coefs if price == 0 for seed in a.seeds
+        ]
         asked += [(by_ppo, seed, folder, 0.0, True) for seed in a.seeds if a.kl_coefs]
+        asked += [(by_dpo, seed, folder, beta) for beta in a.betas for seed in a.seeds]
+        asked += [(by_ppo, seed, folder, price, False) for price in a.kl_coefs if price for seed in a.seeds]
         jobs = [pool.submit(in_time, deadline, *job, a) for job in asked]
         for job in as_completed(jobs):
             keep(job.result())
