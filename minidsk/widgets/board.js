@@ -96,6 +96,9 @@ export default {
         stroke: "var(--accent)", "stroke-width": 2}));
       losing.forEach((n, i) => svg.append(s("circle", {cx: X(i).toFixed(1), cy: Y(n).toFixed(1), r: i === now ? 6 : 3,
         fill: i === now ? "var(--c1)" : "var(--accent)"})));
+      const end = now > steps.length / 2 ? "end" : "start", high = Y(losing[now]) < 40;
+      svg.append(s("text", {x: X(now) + (end === "end" ? 6 : -6), y: Y(losing[now]) + (high ? 22 : -11), "text-anchor": end,
+        style: "fill:var(--ink);font-weight:600"}, fmt(losing[now])));
       svg.append(s("text", {x: left - 8, y: 162}, `step ${fmt(steps[0])}`),
         s("text", {x: left + w + 8, y: 162, "text-anchor": "end"}, fmt(steps.at(-1))));
       stage.replaceChildren(svg);
