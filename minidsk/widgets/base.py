@@ -37,6 +37,16 @@ if (host) {
 }
 """
 
+# In JupyterLab the arrow keys move from cell to cell, unless the element that has the focus says that it wants them.
+_LIVE = """
+export default {
+  render({model, el}) {
+    el.addEventListener("focusin", event => { event.target.dataset.lmSuppressShortcuts = "true"; });
+    figure.render({model, el});
+  },
+};
+"""
+
 
 class Figure(anywidget.AnyWidget):
     """A figure that moves.
@@ -57,7 +67,8 @@ class Figure(anywidget.AnyWidget):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "js" in vars(cls):  # not where anywidget derives a class of its own from this one
-            cls.module = cls._esm = _KIT + (_HERE / cls.js).read_text(encoding="utf-8")
+            cls.module = _KIT + (_HERE / cls.js).read_text(encoding="utf-8").replace("export default", "const figure =", 1)
+            cls._esm = cls.module + _LIVE
         super().__init_subclass__(**kwargs)
 
     def describe(self) -> str:
@@ -71,15 +82,14 @@ class Figure(anywidget.AnyWidget):
 
     def html(self) -> str:
         """The figure as a self-contained piece of a page: the state, the module, and words for where no script runs."""
-        module = self.module.replace("export default", "const figure =", 1)
         state = json.dumps(self.state(), ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
         state = state.replace("<", "\\u003c")
-        label = hashlib.sha256((module + state).encode()).hexdigest()[:12]
+        label = hashlib.sha256((self.module + state).encode()).hexdigest()[:12]
         words = html.escape(self.describe())
         return (
             f'<div data-minidsk="{label}"><script type="application/json">{state}</script>'
             f"<div><p><strong>{html.escape(self.title)}</strong></p><p>{words}</p></div>"
-            f'<script type="module">\n{module}{_SHIM.replace("ID", label)}</script></div>'
+            f'<script type="module">\n{self.module}{_SHIM.replace("ID", label)}</script></div>'
         )
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:

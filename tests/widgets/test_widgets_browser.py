@@ -35,7 +35,7 @@ def page(browser: Browser) -> Iterator[Page]:
     troubles: list[str] = []
     page.on("console", lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("request", lambda request: troubles.append(f"request for {request.url}"))
+    page.on("request", lambda r: None if r.url.startswith("blob:") else troubles.append(f"request for {r.url}"))
     yield page
     page.close()
     assert not troubles
@@ -164,3 +164,22 @@ def test_the_page_shows_what_the_policy_thinks_in_any_view(page: Page) -> None:
         board.nth(corner).click()
         assert "It moved centre, at 100%" in page.locator(".say").inner_text()
         assert board.nth(4).inner_text() == "O"
+
+
+def test_a_live_figure_keeps_its_keys_from_the_notebook(page: Page) -> None:
+    """As JupyterLab runs it: the element with the focus carries the attribute that Lab's shortcuts respect."""
+    figure = FIGURES["Cache"]
+    page.set_content("<!doctype html><meta charset=utf-8><div id=cell></div>")
+    page.evaluate(
+        """async ([code, state]) => {
+            const url = URL.createObjectURL(new Blob([code], {type: "text/javascript"}));
+            const model = {get: name => state[name], set(name, value) { state[name] = value; }, on() {}, off() {},
+                save_changes() {}};
+            (await import(url)).default.render({model, el: document.getElementById("cell")});
+        }""",
+        [figure._esm, figure.state()],
+    )
+    knob = page.locator("#cell .mdsk input").first
+    assert knob.get_attribute("data-lm-suppress-shortcuts") is None
+    knob.focus()
+    assert knob.get_attribute("data-lm-suppress-shortcuts") == "true"
