@@ -3,7 +3,7 @@
 import difflib
 import inspect
 
-from minidsk.homework import attention, feedback, games, grpo, kernels, moe, mtp, pretraining, text
+from minidsk.homework import attention, experts, feedback, games, grpo, kernels, lowprec, moe, mtp, pretraining, text
 from minidsk.homework.exercise import Exercise
 
 CHAPTERS = {
@@ -13,6 +13,8 @@ CHAPTERS = {
     "mtp": mtp.EXERCISES,
     "pretraining": pretraining.EXERCISES,
     "kernels": kernels.EXERCISES,
+    "experts": experts.EXERCISES,
+    "lowprec": lowprec.EXERCISES,
     "games": games.EXERCISES,
     "feedback": feedback.EXERCISES,
     "grpo": grpo.EXERCISES,

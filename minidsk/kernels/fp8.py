@@ -37,7 +37,8 @@ def quantize_reference(x: Tensor, block: tuple[int, int] = (1, BLOCK)) -> Quanti
 
 def scales_of(largest: Tensor) -> Tensor:
     """The scale of blocks whose largest magnitudes are given; 1 where all is 0."""
-    return torch.where(largest > 0, largest / LARGEST, 1.0)
+    # By a tensor: for a number torch multiplies by its reciprocal on a GPU, which is not the same to the last bit.
+    return torch.where(largest > 0, largest / largest.new_tensor(LARGEST), 1.0)
 
 
 def quantize(x: Tensor, block: tuple[int, int] = (1, BLOCK)) -> Quantized:
@@ -130,6 +131,8 @@ def scaled_matmul(
     (m, k), n = codes.shape, len(b_codes)
     y = torch.empty(m, n, dtype=dtype, device=codes.device)
     blocks = {"ROWS": 16, "COLUMNS": 16, "APART": False} if INTERPRETED else blocks or BLOCKS
+    if blocks["COLUMNS"] > BLOCK:
+        raise ValueError(f"blocks: COLUMNS {blocks['COLUMNS']} does not fit; a tile has one scale of the weight, so 128")
     tiles = triton.cdiv(m, blocks["ROWS"]) * triton.cdiv(n, blocks["COLUMNS"])
     _scaled_matmul[(tiles,)](
         descriptor(_for_tma(codes), [blocks["ROWS"], BLOCK]), descriptor(_for_tma(b_codes), [blocks["COLUMNS"], BLOCK]),

@@ -41,7 +41,7 @@ def test_codes_and_scales_by_the_definition(shape, block, dtype, normal):
             for j in range(scales.shape[1]):
                 part = slice(i * block[0], (i + 1) * block[0]), slice(j * block[1], (j + 1) * block[1])
                 largest = view[part].float().abs().max()
-                assert scales[i, j] == (largest / 448 if largest > 0 else 1)
+                assert scales[i, j] == (largest / largest.new_tensor(448.0) if largest > 0 else 1)
                 assert torch.equal(codes[part].float(), (view[part].float() / scales[i, j]).to(codes.dtype).float())
 
 
