@@ -67,7 +67,9 @@ class Figure(anywidget.AnyWidget):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "js" in vars(cls):  # not where anywidget derives a class of its own from this one
-            cls.module = _KIT + (_HERE / cls.js).read_text(encoding="utf-8").replace("export default", "const figure =", 1)
+            cls.module = _KIT + (_HERE / cls.js).read_text(encoding="utf-8").replace(
+                "export default", "const figure =", 1
+            )
             cls._esm = cls.module + _LIVE
         super().__init_subclass__(**kwargs)
 
