@@ -38,6 +38,7 @@ WEB = TinyWebConfig(numbers=(3, 4), high=99, target_high=None, ops="+-*/")
 MODEL = ModelConfig(vocab_size=CharTokenizer().vocab_size, hidden_size=256, num_hidden_layers=4, kv_lora_rank=128,
                     num_attention_heads=4, qk_nope_head_dim=48, qk_rope_head_dim=16, v_head_dim=64,
                     intermediate_size=768, n_routed_experts=0, max_position_embeddings=256)  # fmt: skip
+TINY = MODEL.replace(hidden_size=128, num_hidden_layers=2, kv_lora_rank=64, num_attention_heads=2, intermediate_size=256)
 PROMOTED = {"never": None, "every 128": 128, "every 64": 64, "every 32": 32}
 
 
@@ -83,9 +84,10 @@ def rows(first: int, count: int, context: int, seed: int = 0) -> np.ndarray:
 def train(kind: str, seed: int, data: Tensor, held_out: Tensor, a: argparse.Namespace) -> dict[str, Any]:
     """One run: losses every ten steps, and the loss on held-out rows at the end."""
     start = time.perf_counter()
-    model = MiniDeepSeek(MODEL, torch.Generator().manual_seed(seed)).to(data.device)
+    size = TINY if a.tiny else MODEL
+    model = MiniDeepSeek(size, torch.Generator().manual_seed(seed)).to(data.device)
     model = in_fp8(model) if kind == "fp8" else model
-    config = PretrainConfig(model=MODEL, steps=a.steps, batch=a.batch, context=a.context, lr=2e-3)
+    config = PretrainConfig(model=size, steps=a.steps, batch=a.batch, context=a.context, lr=2e-3)
     optimizers = make_optimizers(model, config.lr, config.weight_decay, muon=False)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed)).to(data.device)
     losses = []
@@ -107,6 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--tiny", action="store_true", help="a model for a CPU, where FP8 is emulated")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--context", type=int, default=192)
