@@ -64,11 +64,10 @@ class _Attention(torch.autograd.Function):
         # Time before heads, so that joining the heads afterwards moves nothing.
         out = torch.empty(batch, queries, heads, v.shape[3], dtype=q.dtype, device=q.device).transpose(1, 2)
         log_sums = torch.empty(batch, heads, queries, dtype=torch.float32, device=q.device)
-        one = [1, 1, 1, 8]  # the blocks are set when they are chosen
+        q_map, k_map, v_map = (for_tma(x) for x in (q, k, v))
+        maps = [descriptor(x, [1, 1, 1, 8]) for x in (q_map, q_map, k_map, k_map, v_map)]  # blocks are set when chosen
         _forward[lambda chosen: (triton.cdiv(queries, chosen["BLOCK_Q"]), batch * heads)](
-            descriptor(for_tma(q), one), descriptor(for_tma(q), one), descriptor(for_tma(k), one),
-            descriptor(for_tma(k), one), descriptor(for_tma(v), one),
-            out, *out.stride()[:3], log_sums, heads, queries, k.shape[2], v.shape[3], scale / math.log(2),
+            *maps, out, *out.stride()[:3], log_sums, heads, queries, k.shape[2], v.shape[3], scale / math.log(2),
             CAUSAL=causal, **split(q, v),
         )  # fmt: skip
         ctx.save_for_backward(q, k, v, out, log_sums)

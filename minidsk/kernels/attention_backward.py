@@ -50,20 +50,21 @@ def backward(
         ROWS=32, VALUE=max(triton.next_power_of_2(value_width), 16),
     )  # fmt: skip
     grads = [torch.empty(x.transpose(1, 2).shape, dtype=x.dtype, device=x.device).transpose(1, 2) for x in (q, k, v)]
-    maps = [for_tma(x) for x in (q, q, k, k, v, slope)]
+    parts = split(q, v)
+    q, k, v = (for_tma(x) for x in (q, k, v))
     one = [1, 1, 1, 8]  # the blocks are set when they are chosen
     sums = for_tma(torch.empty(q.shape, dtype=torch.float32, device=q.device) if adding else q)
-    maps = [descriptor(x, one) for x in (*maps, sums, sums)]
+    maps = [descriptor(x, one) for x in (q, q, k, k, v, slope, sums, sums)]
     sizes = (heads, queries, keys, width, value_width, scale / math.log(2), scale)
     dk, dv = ((x, *x.stride()[:3]) for x in grads[1:])
     _keys[lambda chosen: (triton.cdiv(keys, chosen["BLOCK_K"]), batch * heads)](
-        *maps, log_sums, delta, *dk, *dv, *sizes, CAUSAL=causal, ADDING=adding, **split(q, v)
+        *maps, log_sums, delta, *dk, *dv, *sizes, CAUSAL=causal, ADDING=adding, **parts
     )
     if adding:
         grads[0].copy_(sums[..., :width])
     else:
         _queries[lambda chosen: (triton.cdiv(queries, chosen["BLOCK_Q"]), batch * heads)](
-            *maps[:6], log_sums, delta, grads[0], *grads[0].stride()[:3], *sizes, CAUSAL=causal, **split(q, v)
+            *maps[:6], log_sums, delta, grads[0], *grads[0].stride()[:3], *sizes, CAUSAL=causal, **parts
         )
     return grads[0], grads[1], grads[2]
 

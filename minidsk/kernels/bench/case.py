@@ -99,9 +99,13 @@ def _scratch(device: torch.device) -> Tensor:
 
 
 def _flush(device: torch.device) -> None:
-    """Empty the L2 cache, and keep the GPU busy for a third of a millisecond, in which the call is put into its queue:
-    otherwise a short kernel's time would be Python's."""
-    _scratch(device).zero_()
+    """Empty the L2 cache, and keep the GPU busy for some three milliseconds, in which the call is put into its queue.
+
+    Otherwise the time of a short kernel would be that of the Python which launches it. results/bench_kernels was
+    recorded with a tenth of this, on a busy machine, and shows what then happens to its backward passes and attention.
+    """
+    for _ in range(9):
+        _scratch(device).zero_()
 
 
 def peak_bytes(call: Call, device: torch.device) -> int | None:
