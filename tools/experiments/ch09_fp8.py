@@ -38,7 +38,8 @@ WEB = TinyWebConfig(numbers=(3, 4), high=99, target_high=None, ops="+-*/")
 MODEL = ModelConfig(vocab_size=CharTokenizer().vocab_size, hidden_size=256, num_hidden_layers=4, kv_lora_rank=128,
                     num_attention_heads=4, qk_nope_head_dim=48, qk_rope_head_dim=16, v_head_dim=64,
                     intermediate_size=768, n_routed_experts=0, max_position_embeddings=256)  # fmt: skip
-TINY = MODEL.replace(hidden_size=128, num_hidden_layers=2, kv_lora_rank=64, num_attention_heads=2, intermediate_size=256)
+TINY = MODEL.replace(hidden_size=128, num_hidden_layers=2, kv_lora_rank=64, num_attention_heads=2,
+                     intermediate_size=256)  # fmt: skip
 PROMOTED = {"never": None, "every 128": 128, "every 64": 64, "every 32": 32}
 
 
