@@ -546,7 +546,7 @@ for s in large["speed"] if large else ():
 #
 # ```{admonition} A number that misleads
 # :class: warning
-# Do not compare training losses between D = 0 and D = 1. The second has a term more, and depth 1's own loss is higher than the main head's, for its question is harder. Only the main head's loss, on fresh text, is the same quantity in both.
+# Do not compare training losses between D = 0 and D = 1. The second has a term more, and depth 1's own loss answers another question. Only the main head's loss, on fresh text, is the same quantity in both.
 # ```
 #
 # ## The second answer, kept

@@ -816,7 +816,7 @@ step_flops = 64 * 256 * training_flops(racer, 128)
 print(f"Muon adds {100 * sum(orthogonal_flops(*shape) for shape in inner) / step_flops:.1f} % to the FLOPs of a step")
 
 # %% [markdown]
-# Muon wins clearly here: after 300 steps it is below where AdamW, at the rate of the rule, gets in 400, and its products cost next to nothing. (They are many and small, so on a GPU that waits for kernels to start the price in time is higher. The runs shared the GPU, and we quote no seconds.) Twice now the highest rate served Muon best, so we still do not know its best. At the lowest rate the order turns round.
+# Muon wins clearly here: after 300 steps it is at least as far as AdamW, at the rate of the rule, gets in 400, and its products cost next to nothing. (They are many and small, so on a GPU that waits for kernels to start the price in time is higher. The runs shared the GPU, and we quote no seconds.) Twice now the highest rate served Muon best, so we still do not know its best. At the lowest rate the order turns round.
 #
 # bf16 costs no loss that three seeds can show.
 #
