@@ -554,7 +554,7 @@ if record:
     for y, (case, floor) in enumerate(zip(mine, floors, strict=True)):
         for name, found in case["contestants"].items():
             if "median" in found:
-                ours = name == "ours"
+                ours = name.startswith("ours")
                 _ = ax.plot(100 * floor / found["median"], y, "D" if ours else "o", color="C1" if ours else "C0", ms=8 if ours else 5)
     _ = ax.set_yticks(range(len(mine)), [f"{c['case']}\n{c['setting']}" for c in mine], fontsize=7)
     _ = ax.invert_yaxis()
