@@ -85,14 +85,15 @@ def test_relative_error_sees_nan():
 
 @pytest.mark.parametrize("name", BENCHES)
 def test_every_bench_runs_small_from_end_to_end(name):
-    """Every contestant does its work, or is not installed; ours is right."""
+    """Ours does its work, and is right; a rival may refuse, as it does in the record."""
     for case in BENCHES[name](CPU, True):
         case.ours()
         for call in case.rivals.values():
-            with contextlib.suppress(ImportError):
+            with contextlib.suppress(ImportError, RuntimeError, ValueError, NotImplementedError):
                 call()
         assert case.error is None or case.error() < 0.1
-        assert min(case.bytes, case.flops) > 0
+        assert case.bytes > 0
+        assert case.flops >= 0
 
 
 def test_unknown_names_and_time_that_is_up():
