@@ -11,7 +11,6 @@ there. Nothing is begun after `--limit` seconds.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
 import itertools
 import json
@@ -144,6 +143,8 @@ def accuracies(method: str, a: argparse.Namespace, deadline: float) -> list[dict
     if time.time() > deadline:
         return []
     torch.set_num_threads(1)
+    if a.device == "cpu":
+        return [accuracy(method, seed, a) for seed in a.seeds]
     pick_device(a.device)
     # The first step of a run records a CUDA graph, while which nothing else may run: they take turns, then all go on.
     turns = [threading.Event() for _ in range(len(a.seeds) + 1)]
@@ -156,7 +157,7 @@ def accuracies(method: str, a: argparse.Namespace, deadline: float) -> list[dict
             together.wait()
 
         turns[i].wait(timeout=60)
-        with torch.cuda.stream(torch.cuda.Stream()) if a.device == "cuda" else contextlib.nullcontext():
+        with torch.cuda.stream(torch.cuda.Stream()):
             return accuracy(method, a.seeds[i], a, after_first)
 
     with ThreadPoolExecutor(len(a.seeds)) as threads:
@@ -195,6 +196,7 @@ def main() -> None:
     parser.add_argument("--base", default="checkpoints/nano-base", help="the checkpoint that all start from")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="NAME")
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--parts", nargs="+", default=["timed", "curves"], choices=("timed", "curves"))
     parser.add_argument("--timed", type=int, default=10, help="steps of the runs that are timed alone")
@@ -227,8 +229,8 @@ def main() -> None:
             for row in one.submit(alone, a).result():
                 keep(row)
     if "curves" in a.parts:
-        with ProcessPoolExecutor(len(METHODS), mp_context=context) as pool:
-            for future in as_completed([pool.submit(accuracies, method, a, deadline) for method in METHODS]):
+        with ProcessPoolExecutor(len(a.methods), mp_context=context) as pool:
+            for future in as_completed([pool.submit(accuracies, method, a, deadline) for method in a.methods]):
                 for row in future.result():
                     keep(row)
     print(summary(rows))
