@@ -144,7 +144,7 @@ def accuracies(method: str, a: argparse.Namespace, deadline: float) -> list[dict
         return []
     torch.set_num_threads(1)
     if a.device == "cpu":
-        return [accuracy(method, seed, a) for seed in a.seeds]
+        return [accuracy(method, seed, a, lambda: None) for seed in a.seeds]
     pick_device(a.device)
     # The first step of a run records a CUDA graph, while which nothing else may run: they take turns, then all go on.
     turns = [threading.Event() for _ in range(len(a.seeds) + 1)]
