@@ -274,7 +274,7 @@ for row in bins:
 print(f"expected calibration error {calibration_error:.3f}")
 
 # %% [markdown]
-# By all that is usually reported, this is a good reward model: nearly as accurate as can be, honest about its doubts, and nearly always for the right answer. InstructGPT's predicted labels of people whom it had not learned from in 69.6 % of cases {cite}`ouyang2022instructgpt`.
+# By all that is usually reported, this is a good reward model: nearly as accurate as can be, honest about its doubts, and mostly for the right answer. InstructGPT's reward models predicted the labels of people whom they had not learned from in 69.6 % of cases {cite}`ouyang2022instructgpt`.
 #
 # Does the measure bite? We plant a bug, the labels swapped, and look at both numbers:
 
@@ -500,9 +500,13 @@ for name, curves in runs.items():
         assert min(rose) > 0
         assert min(fell) > 0.2
         assert all(curve["proxy"][-1] > curve["proxy"][0] + 1 for curve in curves)
+if len(runs) == 2:
+    pleased, checked = ([smooth(curve["right"])[-1] for curve in curves] for curves in runs.values())
+    assert min(checked) > max(pleased)
+    print("at the end, the worst seed of the control is ahead of the best seed paid by the reward model: True")
 
 # %% [markdown]
-# On every seed the same: the score rises by more than a point and stays there; the share of right answers rises a little, turns, and falls far below where it began. The control tells what is to blame: the same algorithm, steps and replies, paid by the truth, does not turn.
+# Paid by the reward model, every seed does the same: the score rises by more than a point and stays there; the share of right answers rises a little, turns, and falls far below where it began. The control tells what is to blame. Paid by the truth, the same algorithm with as many steps and replies goes about as far from the start and does not collapse. It is no triumph either: with so few replies a step two seeds gain, and the third wobbles and ends where it began.
 #
 # ### Choosing instead of training
 #
@@ -524,7 +528,7 @@ for seed in sorted({row["seed"] for row in chosen}):
     print(f"seed {seed}: right {right[1]:.2f} with one reply, {right[4]:.2f} at best of 4, {right[max(right)]:.2f} at best of {max(right)}")
 
 # %% [markdown]
-# What we did not measure is the price: whether $\beta > 0$ buys more truth or only a later turn. It is exercise 5's second half, if you like.
+# What we did not measure is the price: whether $\beta > 0$ buys more truth or only a later turn. The last exercise ends with it.
 #
 # ## DPO: the same, without a reward model
 #
@@ -597,7 +601,7 @@ stages = {  # what learns, what only answers, what had to be labelled
 for name, (learning, answering, labels) in stages.items():
     models = len(learning) + len(answering)
     here = 16 * sum(size[m] for m in learning) + 4 * sum(size[m] for m in answering)
-    print(f"{name:22s} {models} model{'s' if models > 1 else ' '}, {here / 1e6:5.1f} million bytes here; weights at V3's size, in bf16: "
+    print(f"{name:22s} models: {models}, {here / 1e6:4.1f} million bytes here; weights at V3's size, in bf16: "
           f"{models * 2 * parameters(v3) / 1e12:.1f} trillion bytes; labels: {labels}")
 
 # %%
@@ -774,7 +778,7 @@ check("feedback.dpo_loss", dpo_solution)
 # ```{exercise} A judge who asks again
 # :label: ex-11-again
 #
-# *25 minutes.* Do one round more: let the judge rank replies of `pleaser`, train a new reward model on both sets of rankings, and run PPO again from `sft`. Say first: does the share of right answers still turn, and what will the policy find this time?
+# *25 minutes.* Do one round more: let the judge rank replies of `pleaser`, train a new reward model on both sets of rankings, and run PPO again from `sft`. Say first: does the share of right answers still turn, and what will the policy find this time? Then put the price back: the first run once more, with `kl_coef=0.1` in its settings.
 #
 # **Hint.** `posed_now` and `ranked_now` are there. What is a reply worth to the judge that is *long*, ends in *yes* and is wrong?
 # ```
@@ -782,7 +786,7 @@ check("feedback.dpo_loss", dpo_solution)
 # ```{solution} ex-11-again
 # :class: dropdown
 #
-# The new labels contain false claims beside true ones, so this hole closes, as far as a reward model of this size can check a sum. What remains is what the *judge* is paid for besides truth: half a point for 40 characters. A policy that cannot raise the first term raises the others. Each round ends at a better place and at another hole, and costs another set of labels; some of InstructGPT's comparisons, too, were about replies of its PPO policies. If your run shows something else, look at the replies: you have found something.
+# The new labels contain false claims beside true ones, so this hole closes, as far as a reward model of this size can check a sum. What remains is what the *judge* is paid for besides truth: half a point for 40 characters. A policy that cannot raise the first term raises the others. Each round ends at a better place and at another hole, and costs another set of labels; some of InstructGPT's comparisons, too, were about replies of its PPO policies. The price keeps the policy nearer to `sft` for as many steps; whether it also finds more truth at the same distance is Gao et al.'s question, and they found that it does not {cite}`gao2022overoptimization`. If your runs show something else, look at the replies: you have found something.
 # ```
 
 # %% [markdown]
@@ -822,7 +826,7 @@ caught
 print(f"the reward model's score: {first['score']:+.1f} in the first three steps, {last['score']:+.1f} in the last three")
 print(f"share right: {first['accuracy']:.2f} at first, {max(smooth([line['accuracy'] for line in diary])):.2f} at its best, {last['accuracy']:.2f} in the end")
 print(f"claims to be right: {diary[0]['claims']:.2f} at first, {diary[-1]['claims']:.2f} in the end")
-print("models in memory: 4")
+print("models in memory:", sum(map(len, stages["PPO on a reward model"][:2])))
 
 # %% [markdown]
 # ## Receipt
