@@ -125,7 +125,7 @@ EXERCISES = (
             Mistake("all that followed, whatever lam is", "With lam = 0 only one surprise may be left.",
                     lambda r, v, g, lam: _gae(r, v, g, g)),
             Mistake("the sum runs backwards", "Does a token answer for what came before it, or after?",
-                    lambda r, v, g, lam: _gae(*(x.flip(0) for x in _surprises(r, v, g)), 1.0, g * lam).flip(0)),
+                    _backwards),
         ),
         "Begin at the last token: its surprise is r - v. Then go back one token at a time.",
     ),
@@ -192,9 +192,9 @@ EXERCISES = (
 """The chapter's exercises; the first is its bug zoo."""
 
 
-def _surprises(r: Tensor, v: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-    """The surprises as rewards, beside a critic that expects nothing."""
-    return _gae(r, v, gamma, 0.0), torch.zeros_like(v)
+def _backwards(r: Tensor, v: Tensor, gamma: float, lam: float) -> Tensor:
+    surprises = _gae(r, v, gamma, 0.0).flip(0)
+    return _gae(surprises, torch.zeros_like(v), 1.0, gamma * lam).flip(0)
 
 
 def _k3(logp: Tensor, ref_logp: Tensor) -> Tensor:

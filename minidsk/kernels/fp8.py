@@ -132,7 +132,7 @@ def scaled_matmul(
     y = torch.empty(m, n, dtype=dtype, device=codes.device)
     blocks = {"ROWS": 16, "COLUMNS": 16, "APART": False} if INTERPRETED else blocks or BLOCKS
     if blocks["COLUMNS"] > BLOCK:
-        raise ValueError(f"blocks: COLUMNS {blocks['COLUMNS']} does not fit; a tile has one scale of the weight, so 128")
+        raise ValueError(f"blocks: COLUMNS {blocks['COLUMNS']} does not fit; a tile has one weight scale, so 128")
     tiles = triton.cdiv(m, blocks["ROWS"]) * triton.cdiv(n, blocks["COLUMNS"])
     _scaled_matmul[(tiles,)](
         descriptor(_for_tma(codes), [blocks["ROWS"], BLOCK]), descriptor(_for_tma(b_codes), [blocks["COLUMNS"], BLOCK]),
