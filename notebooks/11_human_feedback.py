@@ -484,11 +484,11 @@ if runs:
     keys = {"proxy": "the reward model's score", "worth": "worth to the judge", "right": "share right"}
     for ax, (key, label) in zip(axes, keys.items(), strict=True):
         for (name, curves), colour in zip(runs.items(), ("#2a747b", "#b8631a", "#6b5b95"), strict=False):
-            for curve in curves:
+            for curve in curves if key != "proxy" or "verifier" not in name else []:
                 away = [math.sqrt(max(x, 0)) for x in smooth(curve["kl"])]
                 _ = ax.plot(away, smooth(curve[key]), color=colour, lw=1.2, label=name if curve is curves[0] else None)
         _ = ax.set(xlabel="√KL from the start", title=label)
-    _ = fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    _ = fig.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     plt.show()
 
 # %%
@@ -506,7 +506,7 @@ if len(runs) == 2:
     print("at the end, the worst seed of the control is ahead of the best seed paid by the reward model: True")
 
 # %% [markdown]
-# Paid by the reward model, every seed does the same: the score rises by more than a point and stays there; the share of right answers rises a little, turns, and falls far below where it began. The control tells what is to blame. Paid by the truth, the same algorithm with as many steps and replies goes about as far from the start and does not collapse. It is no triumph either: with so few replies a step two seeds gain, and the third wobbles and ends where it began.
+# Paid by the reward model, every seed does the same: the score rises by more than a point and stays there; the share of right answers rises a little, turns, and falls far below where it began. The control tells what is to blame. Paid by the truth, the same algorithm with as many steps and replies goes about as far from the start and does not collapse. It is no triumph either: with so few replies a step two seeds gain, and the third wobbles and ends where it began. (Its runs had no reward model worth the name, so no score of theirs is drawn.)
 #
 # ### Choosing instead of training
 #
