@@ -32,6 +32,11 @@ def _gae(r: Tensor, v: Tensor, gamma: float, decay: float, *, after: Tensor | No
     return (weights @ surprise).to(r.dtype)
 
 
+def _backwards(r: Tensor, v: Tensor, gamma: float, lam: float) -> Tensor:
+    surprises = _gae(r, v, gamma, 0.0).flip(0)
+    return _gae(surprises, torch.zeros_like(v), 1.0, gamma * lam).flip(0)
+
+
 def pair_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
     """The loss of a reward model on pairs (InstructGPT, eq. 1, for pairs).
 
@@ -190,11 +195,6 @@ EXERCISES = (
     ),
 )  # fmt: skip
 """The chapter's exercises; the first is its bug zoo."""
-
-
-def _backwards(r: Tensor, v: Tensor, gamma: float, lam: float) -> Tensor:
-    surprises = _gae(r, v, gamma, 0.0).flip(0)
-    return _gae(surprises, torch.zeros_like(v), 1.0, gamma * lam).flip(0)
 
 
 def _k3(logp: Tensor, ref_logp: Tensor) -> Tensor:
