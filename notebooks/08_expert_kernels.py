@@ -41,13 +41,12 @@ import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import torch.nn.functional as F
 
 from minidsk.homework import check, describe, predict, receipt, zoo
 from minidsk.kernels.bench.grouped import loads
 from minidsk.kernels.experts import experts, experts_reference
 from minidsk.kernels.grouped_gemm import grouped_matmul
-from minidsk.kernels.routing import combine, gather, sort_by_expert
+from minidsk.kernels.routing import sort_by_expert
 from minidsk.model.moe import max_violation
 from minidsk.widgets import Curve
 
