@@ -100,7 +100,15 @@ def with_one_scale(x: torch.Tensor) -> torch.Tensor:
 print("one scale ", [round(v, 3) for v in with_one_scale(x)[0].tolist()])
 
 # %% [markdown]
-# The million fits, and 0.3, -0.7 and 0.2 are 0. The remedy is V3's: give each block its own scale, so that a loud number deafens its neighbours alone.
+# The million fits, and 0.3, -0.7 and 0.2 are 0. Before you run on, a larger example: 1,024 normal numbers a row, one of them made 10 million. What share of the *other* numbers' size is lost with one scale for the tensor?
+
+# %% tags=["prediction"]
+guess = None
+lost = predict("lowprec.lost", "With one scale, which percentage of the quiet numbers' norm is lost?", guess, example=10)
+lost
+
+# %% [markdown]
+# The remedy is V3's: give each block its own scale, so that a loud number deafens its neighbours alone.
 
 # %% tags=["naive"]
 def quantize_blocks(x: torch.Tensor, block: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,12 +141,7 @@ assert differences["scales"] < 1e-6
 print("codes equal; largest difference of the scales:", "below 1e-6")
 
 # %% [markdown]
-# Blocks cost little: one float32 for 128 codes is a quarter of a bit a number. Before you run on: 1,024 normal numbers a row, one of them made 10 million. What share of the *other* numbers' size is lost with one scale for the tensor?
-
-# %% tags=["prediction"]
-guess = None
-lost = predict("lowprec.lost", "With one scale, which percentage of the quiet numbers' norm is lost?", guess, example=10)
-lost
+# Blocks cost little: one float32 for 128 codes is a quarter of a bit a number. Now the larger example that you guessed at:
 
 # %%
 quiet = torch.randn(32, 1024, generator=generator)
