@@ -627,7 +627,8 @@ print("seconds on this machine:", ", ".join(f"{name} {spent:.1f} s" for name, sp
 # They did not give up reward models altogether. Where no rule exists, as for helpfulness, R1's last stage uses them, and only in the last 400 of its 1,700 steps; with more, they saw reward hacking, and their supplement shows a reward that rises while the result on Codeforces falls. DeepSeek-V3 {cite}`deepseekv3` too was tuned with rules where there are rules, and with a model elsewhere.
 #
 # So the claim "the road that was skipped" holds *for reasoning*, where a verifier exists. That is their evidence; ours, above, is a game, a judge whom we made, and models a million times smaller.
-#
+
+# %% [markdown]
 # ## What went wrong, or did not help
 #
 # **Labels on replies that are all alike.** Our first policy had twelve steps of SFT on twice the demonstrations, at twice the rate. Most of its replies ended in *yes*, so most pairs were decided by small differences and by chance, and the reward model learned little. These runs were recorded too:
