@@ -1029,7 +1029,7 @@ print(f"PPO keeps {counted['PPO'] / counted['GRPO']:.2f} times as much as GRPO")
 assert all(abs(counted[name] / predicted[name] - 1) < 0.01 for name in sizes)
 
 # %% [markdown]
-# Twice the memory, nearly to the byte, and several times the work of learning. (The sampling, which takes longer than either, is
+# Twice the memory, nearly to the byte, and several times the work of learning. (The sampling is not counted here: it is
 # the same for both.) That is *cheap*, the first half of the claim.
 #
 # **Accurate enough?** From here on we read recorded experiments, all from `nano-base`, with three seeds. (In Colab there is no
