@@ -632,14 +632,14 @@ for length in (2, 3, 5, 10, 20):
 #
 # $$ \nabla J = \mathbb{E}\left[ \frac{1}{G} \sum_{i=1}^{G} (R_i - b) \sum_t \nabla \log \pi_\theta(o_{i,t} \mid q, o_{i,<t}) \right], \qquad b = \frac{1}{G} \sum_{j=1}^{G} R_j, $$
 #
-# up to an average over tokens, a division by the group's standard deviation, a clip, and a penalty for leaving the base model: GRPO {cite}`deepseekmath`, chapter 12's subject. Our batch mean is that baseline, for one prompt at a time.
+# up to an average over tokens, a division by the group's standard deviation, a clip, and a penalty for leaving the base model: GRPO {cite}`deepseekmath`, chapter 12's subject. Our batch mean is the same baseline, taken over all prompts at once instead of over one.
 #
 # They also tried the other half of AlphaZero, Monte Carlo tree search with a value model, and report that it did not work out: the tree of texts is far too wide, and a value model for half-written thoughts was hard to train {cite}`deepseekr1`. We have not tested that here. Chapter 16 looks at search again.
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **No baseline: not the disaster that we expected.** We meant to show how the plain score ruins self-play. It does not. With scores from 0 to 1 it is noisier and slower, no more. The recorded runs on three seeds, each but the first with half the recipe's 800 steps:
+# **No baseline: not the disaster that we expected.** We meant to show how the plain score ruins self-play. It does not. With scores from 0 to 1 it is noisier and slower, no more. The recorded runs on three seeds, each but the first with half the recipe's 800 steps. *Loses*: in how many of the 3,888 positions; *worse*: in how many its move is not the best.
 
 # %%
 def mean_and_half(values):
@@ -651,7 +651,7 @@ for name in dict.fromkeys(run["method"] for run in tictactoe):
     of = [run for run in tictactoe if run["method"] == name]
     middle, half = mean_and_half([run["losing"] for run in of])
     losing, worse = (" ".join(f"{run[key]:4}" for run in of) for key in ("losing", "worse"))
-    print(f"{name:20}  loses {losing}, mean {middle:4.0f} ± {half:4.0f}   less than the best {worse}")
+    print(f"{name:20} loses {losing}, mean {middle:4.0f} ± {half:4.0f}  worse {worse}")
 
 # %% [markdown]
 # The baseline's place shows all the same, in the last column: with the value head a handful of moves are less than the best, with the batch mean twenty or more, with none thirty or more.
