@@ -3,8 +3,9 @@
     python tools/record.py NAME [--seeds 0 1 2] -- COMMAND ...
 
 Writes `results/NAME/run.json`: the exact command, the commit (and whether the tree differed from it), the seeds, the
-machine, the versions, the date, the seconds and the exit code. The command finds its folder in $MINIDSK_RESULT and may
-write its metrics there. The record is written whether or not the command succeeds; its exit code is passed on.
+machine, the versions, the date, the seconds and the exit code. The command finds its folder in $MINIDSK_RESULT, where
+it may write its metrics, and the commit in $MINIDSK_COMMIT. The record is written whether or not the command succeeds;
+its exit code is passed on.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def record(
     }
     start = time.perf_counter()
     try:
-        environment = {**os.environ, "MINIDSK_RESULT": str(folder)}
+        environment = {**os.environ, "MINIDSK_RESULT": str(folder), "MINIDSK_COMMIT": facts["commit"] or ""}
         code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
     except FileNotFoundError:
         raise SystemExit(f"record: no such command: {command[0]}") from None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +20,10 @@ from minidsk.train.device import pick_device
 
 @dataclass(frozen=True)
 class Bench:
-    """Measure the kernels beside their rivals; the results go to a folder, and onto the screen."""
+    """Measure the kernels beside their rivals; the results go to a folder, and onto the screen.
+
+    With `only`, what the folder holds of other benches stays there.
+    """
 
     what: Annotated[Literal["kernels"], tyro.conf.Positional] = "kernels"
     out: Path = Path("runs/bench_kernels")  # metrics.json goes there
@@ -30,16 +35,23 @@ class Bench:
     def __call__(self) -> None:
         """Measure, print and write."""
         device = pick_device(self.device)
-        metrics: dict[str, Any] = {}
+        target = self.out / "metrics.json"
+        earlier = json.loads(target.read_text(encoding="utf-8")) if self.only and target.exists() else None
         self.out.mkdir(parents=True, exist_ok=True)
-        for metrics in run_benches(device, self.only, self.small or device.type != "cuda", self.limit):
-            with atomic(self.out / "metrics.json") as path:
+        for metrics in run_benches(device, self.only, self.small or device.type != "cuda", self.limit, earlier):
+            with atomic(target) as path:
                 path.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-        print(f"written: {self.out / 'metrics.json'}")
+        print(f"written: {target}")
 
 
-def run_benches(device: torch.device, only: tuple[str, ...], small: bool, limit: float) -> Iterator[dict[str, Any]]:
-    """Everything measured so far, after each case, printed as it comes. Raises `ValueError` for an unknown name."""
+def run_benches(
+    device: torch.device, only: tuple[str, ...], small: bool, limit: float, earlier: dict[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Everything measured so far, after each case, printed as it comes.
+
+    `earlier`: what a run before left, whose cases of other benches are kept. Each case says in which of the `runs` it
+    was measured. Raises `ValueError` for an unknown name, and where `earlier` comes from another device.
+    """
     from minidsk.kernels.bench import BENCHES
     from minidsk.kernels.bench.case import measure, release
     from minidsk.kernels.bench.ceilings import measure_ceilings
@@ -48,23 +60,42 @@ def run_benches(device: torch.device, only: tuple[str, ...], small: bool, limit:
     if unknown:
         raise ValueError(f"only: {unknown[0]!r} is not known; give some of {', '.join(BENCHES)}")
     start = time.perf_counter()
-    metrics: dict[str, Any] = {"ceilings": measure_ceilings(device, small), "small": small, "cases": [], "left_out": []}
-    print(ceilings_line(metrics["ceilings"]))
+    ceilings = measure_ceilings(device, small)
+    metrics = begin(ceilings, small, only or tuple(BENCHES), earlier)
+    print(ceilings_line(ceilings))
+    run = metrics["runs"][-1]
     for name in only or BENCHES:
+        if time.perf_counter() - start > limit:
+            metrics["left_out"].append(name)
+            continue
         for case in BENCHES[name](device, small):
             if time.perf_counter() - start > limit:
-                metrics["left_out"].append(f"{case.name}, {case.setting}")
-                continue
-            entry = {"bench": name, **measure(case, device)}
+                metrics["left_out"].append(f"{name}, from {case.name}, {case.setting} on")
+                break
+            entry = {"bench": name, "run": len(metrics["runs"]) - 1, **measure(case, device)}
             metrics["cases"].append(entry)
-            print("\n".join(rows(entry, metrics["ceilings"])), flush=True)
+            print("\n".join(rows(entry, ceilings)), flush=True)
             del case
             release(device)
-            metrics["seconds"] = time.perf_counter() - start
+            run["seconds"] = metrics["seconds"] = time.perf_counter() - start
             yield metrics
     if metrics["left_out"]:
         print("left out, the time was up:", "; ".join(metrics["left_out"]))
     yield metrics
+
+
+def begin(
+    ceilings: dict[str, Any], small: bool, names: tuple[str, ...], earlier: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The metrics of a run before its first case, with what is kept of an earlier one."""
+    if earlier and (earlier["ceilings"]["device"], earlier["small"]) != (ceilings["device"], small):
+        raise ValueError(f"out: it holds measurements of {earlier['ceilings']['device']}"
+                         f"{', small' if earlier['small'] else ''}; name another folder")  # fmt: skip
+    run = {"date": f"{datetime.now(timezone.utc):%Y-%m-%d}", "commit": os.environ.get("MINIDSK_COMMIT"),
+           "benches": list(names), "ceilings": ceilings}  # fmt: skip
+    kept = [entry for entry in earlier["cases"] if entry["bench"] not in names] if earlier else []
+    return {"ceilings": ceilings, "small": small, "cases": kept, "left_out": [],
+            "runs": [*(earlier.get("runs", []) if earlier else []), run]}  # fmt: skip
 
 
 def ceilings_line(ceilings: dict[str, Any]) -> str:
@@ -86,6 +117,7 @@ def rows(entry: dict[str, Any], ceilings: dict[str, Any]) -> list[str]:
         lines.append(
             f"  {name:26}{found['median'] * 1e3:10.3f} ms{found['gb_s']:9.0f} GB/s{found['tflop_s']:9.1f} TFLOP/s"
             f"{floor / found['median']:8.1%} of the roofline" + (f"{peak / 2**20:10.0f} MiB" if peak else "")
+            + (f", launched in {found['host_seconds'] * 1e3:.2f} ms" if found["host_seconds"] else "")
         )
     if entry["ratio"]:
         reached = "reached" if entry["ratio"] >= entry["target"] else "MISSED"

@@ -14,6 +14,7 @@ from minidsk.kernels.bench import BENCHES
 from minidsk.kernels.bench.case import Case, measure, relative_error, time_once
 
 CPU = torch.device("cpu")
+CEILINGS = {"device": "cpu", "copy_gb_s": 1.0, "copy_of": "c", "matmul_tflop_s": 1.0, "matmul_of": "m"}
 
 
 def made(**other):
@@ -99,9 +100,37 @@ def test_every_bench_runs_small_from_end_to_end(name):
 def test_unknown_names_and_time_that_is_up():
     with pytest.raises(ValueError, match="only: 'sofmax' is not known; give some of softmax"):
         list(run_benches(CPU, ("sofmax",), True, 10))
-    *_, last = run_benches(CPU, ("softmax",), True, -1)
-    assert last["left_out"] == ["softmax, forward, bf16 48x320", "softmax, forward, bf16 3x9000"]
+    *_, last = run_benches(CPU, ("softmax", "rmsnorm"), True, -1)
+    assert last["left_out"] == ["softmax", "rmsnorm"]
     assert last["cases"] == []
+
+
+def test_the_time_is_looked_at_between_cases(clock, monkeypatch):
+    def cases(device, small):
+        for name in ("first", "second", "third"):
+            assert name != "third", "made, though the time is up"
+            yield made(name=name, ours=lambda: clock(1.0))
+
+    monkeypatch.setattr("minidsk.kernels.bench.ceilings.measure_ceilings", lambda device, small: CEILINGS)
+    monkeypatch.setattr("minidsk.kernels.bench.BENCHES", {"a": cases, "b": cases})
+    *_, last = run_benches(CPU, (), True, 5.0)
+    assert [entry["case"] for entry in last["cases"]] == ["first"]
+    assert last["left_out"] == ["a, from second, s on", "b"]
+    assert last["cases"][0]["seconds"] == last["seconds"]
+
+
+def test_a_run_of_some_benches_keeps_the_others(monkeypatch):
+    benches = {name: lambda device, small, name=name: iter([made(name=name)]) for name in "ab"}
+    monkeypatch.setattr("minidsk.kernels.bench.BENCHES", benches)
+    monkeypatch.setenv("MINIDSK_COMMIT", "first")
+    *_, last = run_benches(CPU, (), True, 60)
+    monkeypatch.setenv("MINIDSK_COMMIT", "second")
+    *_, last = run_benches(CPU, ("b",), True, 60, last)
+    assert [(entry["case"], last["runs"][entry["run"]]["commit"]) for entry in last["cases"]] == [
+        ("a", "first"), ("b", "second")]  # fmt: skip
+    last["ceilings"]["device"] = "another"
+    with pytest.raises(ValueError, match="out: it holds measurements of another, small; name another folder"):
+        list(run_benches(CPU, ("b",), True, 60, last))
 
 
 def test_the_command_writes_what_it_measured(tmp_path, capsys):

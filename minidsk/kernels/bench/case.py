@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -44,14 +45,16 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
     """Seconds and memory of every contestant, as one entry for `metrics.json`.
 
     Contestants take turns, so that a clock that drifts meets all of them alike. Medians and quartiles in seconds;
-    `peak_bytes`: the most memory that one call held beyond what was there before it.
+    `peak_bytes`: the most memory that one call held beyond what was there before it; `host_seconds`: how long Python
+    takes to launch a call's kernels, which is the time that a user waits where the kernels are shorter.
     """
+    start = time.perf_counter()
     contestants: dict[str, Call] = {"ours": case.ours, **case.rivals}
     found: dict[str, dict[str, Any]] = {}
     for name, call in contestants.items():
         try:
             call()  # compiles, and chooses among configurations
-            found[name] = {"peak_bytes": peak_bytes(call, device)}
+            found[name] = {"peak_bytes": peak_bytes(call, device), "host_seconds": host_seconds(call, device)}
         except (RuntimeError, ImportError, ValueError, NotImplementedError, AssertionError) as error:
             if name == "ours":
                 raise
@@ -61,7 +64,7 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
     times: dict[str, list[float]] = {name: [] for name in running}
     for number in range(case.rounds + 3):
         for name in running:
-            seconds = time_once(contestants[name], device)
+            seconds = time_once(contestants[name], device, found[name]["host_seconds"] or 0.0)
             if number >= 3:  # the first rounds warm up
                 times[name].append(seconds)
     for name, seconds_of in times.items():
@@ -75,16 +78,46 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
         "best_rival": best, "ratio": found[best]["median"] / found["ours"]["median"] if best else None,
         "target": case.target, "against_copy": case.against_copy, "rounds": case.rounds,
         "relative_error": case.error() if case.error else None, **case.notes,
+        "seconds": time.perf_counter() - start,
     }  # fmt: skip
 
 
-def time_once(call: Call, device: torch.device) -> float:
-    """Seconds of one call: between two events on a GPU, by the clock on a CPU."""
+def host_seconds(call: Call, device: torch.device) -> float | None:
+    """Seconds until a call returns to an idle GPU's host, the median of five; None on a CPU.
+
+    The kernels run on meanwhile, so this is the Python that launches them, unless the call itself waits for the GPU.
+    """
+    if device.type != "cuda":
+        return None
+    times = []
+    for _ in range(5):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    torch.cuda.synchronize()
+    return statistics.median(times)
+
+
+LEAD_IN = 3e-3, 60e-3
+"""Seconds for which the GPU is kept busy before a call, at least and at most."""
+
+
+def time_once(call: Call, device: torch.device, host: float = 0.0) -> float:
+    """Seconds of one call: between two events on a GPU, by the clock on a CPU.
+
+    The GPU first fills memory, for twice the `host` seconds that Python takes to launch the call: until it comes to
+    the first event, the whole call stands in its queue. So the time is the kernels' own, and that of launching them is
+    reported apart. (A call that waits for the GPU midway cannot be queued, and pays for it here as in use.) The
+    filling also empties the L2 cache, so that every input comes from memory.
+    """
     if device.type != "cuda":
         start = time.perf_counter()
         call()
         return time.perf_counter() - start
-    _flush(device)
+    lead_in = min(max(2 * host, LEAD_IN[0]), LEAD_IN[1])
+    for _ in range(math.ceil(lead_in / _fill_seconds(device))):
+        _scratch(device).zero_()
     before, after = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     before.record()
     call()
@@ -98,14 +131,16 @@ def _scratch(device: torch.device) -> Tensor:
     return torch.empty(1 << 30, dtype=torch.int8, device=device)
 
 
-def _flush(device: torch.device) -> None:
-    """Empty the L2 cache, and keep the GPU busy for some three milliseconds, in which the call is put into its queue.
-
-    Otherwise the time of a short kernel would be that of the Python which launches it. results/bench_kernels was
-    recorded with a tenth of this, on a busy machine, and shows what then happens to its backward passes and attention.
-    """
-    for _ in range(9):
+@functools.lru_cache
+def _fill_seconds(device: torch.device) -> float:
+    marks = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+    _scratch(device).zero_()
+    marks[0].record()
+    for _ in range(10):
         _scratch(device).zero_()
+    marks[1].record()
+    marks[1].synchronize()
+    return marks[0].elapsed_time(marks[1]) / 1e4
 
 
 def peak_bytes(call: Call, device: torch.device) -> int | None:

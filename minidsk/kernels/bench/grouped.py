@@ -94,7 +94,7 @@ def moe_case(device: torch.device, tokens: int, hidden: int, inner: int, count: 
               torch.rand(tokens, k, device=device, generator=generator)]  # fmt: skip
     leaves = [leaf.detach().requires_grad_() for leaf in leaves]
     slope = rows_of(tokens, hidden, device, seed=4)
-    ways: dict[str, Callable[..., Tensor]] = {"ours": experts, "minidsk by torch": by_torch}
+    ways: dict[str, Callable[..., Tensor]] = {"ours": experts, "ours, by torch": by_torch}
     for kind in ("grouped_mm", "batched_mm", "eager"):
         ways[f"transformers, {kind}"] = Transformers(kind, hidden, inner, count, k)
     calls = {name: lambda way=way: torch.autograd.grad(way(*leaves, indices), leaves, slope)
