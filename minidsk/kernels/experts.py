@@ -16,7 +16,6 @@ from torch import Tensor
 
 from minidsk.kernels.descriptors import descriptor, for_tma
 from minidsk.kernels.grouped_gemm import (
-    Blocks,
     grouped_matmul_reference,
     heaviest_first,
     row_blocks_until,
@@ -24,7 +23,7 @@ from minidsk.kernels.grouped_gemm import (
     rows_times_matrices,
     rows_times_rows,
 )
-from minidsk.kernels.launch import INTERPRETED, can_run, jit, processors, tl, triton
+from minidsk.kernels.launch import INTERPRETED, Blocks, can_run, jit, processors, tl, triton
 from minidsk.kernels.routing import Sorted, collect, combine_reference, gather_reference, sort_by_expert, spread
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from minidsk.kernels.descriptors import descriptor, for_tma
-from minidsk.kernels.launch import INTERPRETED, can_run, jit, processors, tl, triton
+from minidsk.kernels.launch import INTERPRETED, Blocks, can_run, jit, processors, tl, triton
 
 
 def grouped_matmul_reference(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
@@ -48,9 +48,6 @@ class _GroupedMatmul(torch.autograd.Function):
         dx = rows_times_matrices(grads[0], weight, ends, transposed=True) if ctx.needs_input_grad[0] else None
         dweight = rows_times_rows(grads[0], x, ends) if ctx.needs_input_grad[1] else None
         return dx, dweight, None
-
-
-Blocks = dict[str, Any]
 
 
 def rows_times_matrices(
@@ -137,13 +134,17 @@ def rows_of_block(block, blocks_until, ends, ROWS: tl.constexpr, EXPERTS: tl.con
 def _rows_times_matrices(
     x, weight, y, ends, experts, out, inner, y_stride,
     ROWS: tl.constexpr, OUT: tl.constexpr, INNER: tl.constexpr, EXPERTS: tl.constexpr, TRANSPOSED: tl.constexpr,
-    FLATTEN: tl.constexpr,
+    FLATTEN: tl.constexpr, MIXED: tl.constexpr = False,
 ):  # fmt: skip
     # Tiles of ROWS rows of one expert by OUT columns, dealt out to as many programs as the GPU runs at a time. All
     # tiles cost the same, however the rows are spread over the experts: that is the balance.
     blocks_until = row_blocks_until(ends, experts, ROWS, EXPERTS)
     across = tl.cdiv(out, OUT)
-    for tile in tl.range(tl.program_id(0), tl.max(blocks_until, 0) * across, tl.num_programs(0), flatten=FLATTEN):
+    tiles = tl.max(blocks_until, 0) * across
+    for number in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=FLATTEN):
+        tile = number
+        if MIXED:  # from both ends
+            tile = tl.where(number % 2 == 0, number // 2, tiles - 1 - number // 2)
         n = tile % across * OUT
         e, m, last = rows_of_block(tile // across, blocks_until, ends, ROWS, EXPERTS)
         total = tl.zeros((ROWS, OUT), tl.float32)

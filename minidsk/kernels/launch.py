@@ -25,6 +25,9 @@ except ImportError:
 INTERPRETED = triton is not None and not isinstance(tl.sum, triton.JITFunction)
 """Whether kernels run in the interpreter. Read off triton's own functions: the variable may have changed since."""
 
+Blocks = dict[str, Any]
+"""Block sizes of a kernel by name, with `num_warps` and `num_stages`."""
+
 _FORMATS = (torch.float32, torch.float16, torch.bfloat16)
 
 

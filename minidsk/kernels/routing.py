@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from minidsk.kernels.launch import INTERPRETED, can_run, jit, tl, triton
+from minidsk.kernels.launch import INTERPRETED, Blocks, can_run, jit, tl, triton
 
 
 class Sorted(NamedTuple):
@@ -36,22 +36,26 @@ def sort_by_expert_reference(indices: Tensor, experts: int) -> Sorted:
     return Sorted(order.int(), inverse.int(), ends.int())
 
 
-def sort_by_expert(indices: Tensor, experts: int) -> Sorted:
+def sort_by_expert(indices: Tensor, experts: int, blocks: Blocks | None = None) -> Sorted:
     """Sort the choices `indices` ``[N, K]``, whole numbers below `experts`; stable."""
     pairs = indices.numel()
     if not pairs or not can_run(torch.empty(0, device=indices.device)):
         return sort_by_expert_reference(indices, experts)
     flat = indices.contiguous().view(-1)
-    width = triton.next_power_of_2(experts)
-    chunk = max(16, min(128, 8192 // width))
-    sizes = {"PAIRS": chunk if INTERPRETED else 1024, "CHUNK": chunk, "EXPERTS": width}
-    blocks = triton.cdiv(pairs, sizes["PAIRS"])
+    sizes = {"EXPERTS": triton.next_power_of_2(experts), **(blocks or sorting_blocks(experts))}
+    count = triton.cdiv(pairs, sizes["PAIRS"])
     order, inverse = flat.new_empty(2, pairs, dtype=torch.int32)
-    counts = flat.new_empty(experts, blocks, dtype=torch.int32)
-    _count[(blocks,)](flat, counts, pairs, experts, blocks, **sizes)
-    ends = counts.flatten().cumsum(0, dtype=torch.int32).view(experts, blocks)  # expert by expert, block by block
-    _place[(blocks,)](flat, counts, ends, order, inverse, pairs, experts, blocks, **sizes)
+    counts = flat.new_empty(experts, count, dtype=torch.int32)
+    _count[(count,)](flat, counts, pairs, experts, count, **sizes)
+    ends = counts.flatten().cumsum(0, dtype=torch.int32).view(experts, count)  # expert by expert, block by block
+    _place[(count,)](flat, counts, ends, order, inverse, pairs, experts, count, **sizes)
     return Sorted(order, inverse, ends[:, -1].contiguous())
+
+
+def sorting_blocks(experts: int) -> Blocks:
+    """Pairs that a program sorts, and how many of them at a time."""
+    chunk = max(16, min(128, 8192 // triton.next_power_of_2(experts)))
+    return {"PAIRS": chunk if INTERPRETED else 1024, "CHUNK": chunk}
 
 
 @jit
