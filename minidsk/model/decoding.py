@@ -59,8 +59,8 @@ def decode(
         raise ValueError("attention_mask: a prompt ends in padding; pad prompts on the left")
     if use_cache and recordable(model):
         recorder = Recorder() if recorder is None else recorder
-        recorded = recorder.step(model, ids, max_new_tokens, temperature, eos_token_id)
-        tokens, logprobs = _replay(recorded, ids, valid, generator, watch)
+        recorded = recorder.step(model, ids, max_new_tokens, temperature)
+        tokens, logprobs = _replay(recorded, ids, valid, generator, eos_token_id, watch)
         mask = torch.ones_like(tokens, dtype=torch.bool)
     else:
         step = (_Cached if use_cache else _Uncached)(model, ids, valid, max_new_tokens)
@@ -110,6 +110,7 @@ def _replay(
     ids: Tensor,
     valid: Tensor,
     generator: torch.Generator | None,
+    eos_token_id: int | None,
     watch: Callable[[Tensor], None] | None,
 ) -> tuple[Tensor, Tensor]:
     """Tokens and their log-probabilities ``[batch, new']``; rows that have ended are carried along to the end."""
@@ -120,7 +121,8 @@ def _replay(
         if watch is not None:
             watch(step.tokens[:, position])
         # To look is to wait for the GPU: only now and then.
-        if position % LOOK_EVERY == LOOK_EVERY - 1 and not step.going.any():
+        look = position % LOOK_EVERY == LOOK_EVERY - 1
+        if look and eos_token_id is not None and step.tokens[:, : position + 1].eq(eos_token_id).any(1).all():
             new = position + 1
             break
     return step.tokens[:, :new].clone(), step.logprobs[:, :new].clone()

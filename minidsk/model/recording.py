@@ -32,20 +32,20 @@ def pick(logprobs: Tensor, temperature: float, noise: Tensor) -> Tensor:
     """
     if temperature == 0:
         return logprobs.argmax(-1)
-    return (logprobs / temperature - noise.clamp(min=1e-30).log()).argmax(-1)
+    if temperature != 1:
+        logprobs = logprobs / temperature
+    return (logprobs - noise.clamp(min=1e-30).log()).argmax(-1)
 
 
 class RecordedStep:
     """Draw the next token of each of `batch` rows, up to `new` of them, and compute what comes after it.
 
-    `tokens` and `logprobs` ``[batch, new]`` fill up from the left; `going` ``[batch]``: which rows have not drawn
-    `eos_token_id`. Where there is no GPU, the step runs as it is written: slower, and the same.
+    `tokens` and `logprobs` ``[batch, new]`` fill up from the left. Where there is no GPU, the step runs as it is
+    written: slower, and the same.
     """
 
-    def __init__(
-        self, model: MiniDeepSeek, batch: int, capacity: int, new: int, temperature: float, eos_token_id: int | None
-    ) -> None:
-        self.model, self.temperature, self.eos_token_id = model, temperature, eos_token_id
+    def __init__(self, model: MiniDeepSeek, batch: int, capacity: int, new: int, temperature: float) -> None:
+        self.model, self.temperature = model, temperature
         device, vocab = model.device, model.config.vocab_size
         self.cache = model.new_cache(batch, capacity, static=True)
         self.slots = self.cache.slots = torch.zeros(1, dtype=torch.long, device=device)
@@ -54,7 +54,6 @@ class RecordedStep:
         self.noise = torch.ones(batch, vocab, device=device)
         self.tokens = torch.zeros(batch, new, dtype=torch.long, device=device)
         self.logprobs = torch.zeros(batch, new, device=device)
-        self.going = torch.ones(batch, dtype=torch.bool, device=device)
         self.graph = self._record() if device.type == "cuda" else None
 
     def begin(self, ids: Tensor, valid: Tensor) -> None:
@@ -66,7 +65,6 @@ class RecordedStep:
         cache.static, cache.slots = True, self.slots
         self.slots.fill_(ids.shape[1])
         self.place.zero_()
-        self.going.fill_(True)
 
     def run(self, generator: torch.Generator | None) -> None:
         """Draw one token more."""
@@ -78,12 +76,10 @@ class RecordedStep:
             self.graph.replay()
 
     def _step(self) -> None:
-        logprobs = self.logits.float().log_softmax(-1)
+        logprobs = self.logits.log_softmax(-1, dtype=torch.float32)
         drawn = pick(logprobs, self.temperature, self.noise).unsqueeze(1)
         self.tokens.index_copy_(1, self.place, drawn)
         self.logprobs.index_copy_(1, self.place, logprobs.gather(1, drawn))
-        if self.eos_token_id is not None:
-            self.going.logical_and_(drawn.squeeze(1) != self.eos_token_id)
         self.logits.copy_(self.model(drawn, cache=self.cache).logits[:, -1])
         self.slots.add_(1)
         self.place.add_(1)
@@ -109,15 +105,13 @@ class Recorder:
         self._asked: tuple[object, ...] = ()
         self._step: RecordedStep | None = None
 
-    def step(
-        self, model: MiniDeepSeek, ids: Tensor, new: int, temperature: float, eos_token_id: int | None
-    ) -> RecordedStep:
+    def step(self, model: MiniDeepSeek, ids: Tensor, new: int, temperature: float) -> RecordedStep:
         """The step for prompts `ids` ``[batch, time]``: the one of the last call, where that fits."""
         batch, time = ids.shape
-        asked = (model, batch, new, temperature, eos_token_id)
+        asked = (model, batch, new, temperature)
         if self._step is None or self._asked != asked or self._step.cache.capacity < time + new:
             self._step = None  # give its memory back before the next one takes its own
             capacity = -(-time // ROUND) * ROUND + new
-            self._step = RecordedStep(model, batch, capacity, new, temperature, eos_token_id)
+            self._step = RecordedStep(model, batch, capacity, new, temperature)
             self._asked = asked
         return self._step

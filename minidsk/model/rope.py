@@ -66,7 +66,8 @@ def softmax_scale(config: ModelConfig) -> float:
 def rotation(positions: Tensor, frequencies: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
     """cos and sin of every pair's angle, each ``[..., dim / 2]``, for integer `positions` ``[...]``."""
     angles = positions.unsqueeze(-1).to(frequencies.dtype) * frequencies
-    return angles.cos() * factor, angles.sin() * factor
+    cos, sin = angles.cos(), angles.sin()
+    return (cos, sin) if factor == 1 else (cos * factor, sin * factor)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor, interleave: bool = True) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from minidsk.model import decoding
-from minidsk.model.attention import LatentCache
+from minidsk.model.attention import LatentCache, added
 from minidsk.model.block import Block
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import Experts, Router, Routing
@@ -95,8 +95,9 @@ class MiniDeepSeek(WideBuffers):
         """
         positions, mask = self._positions_and_mask(ids, valid, documents, cache)
         # The angles are computed in float32 at least: bf16 cannot tell position 300 from 301.
-        turn = rotation(positions, self.frequencies, attention_factor(self.config))
+        cos, sin = rotation(positions, self.frequencies, attention_factor(self.config))
         x = self.embed_tokens(ids)
+        turn = cos.to(x.dtype), sin.to(x.dtype)
         routing = []
         for layer, block in enumerate(self.layers):
             x, decided = block(x, turn, mask, cache, layer)
@@ -141,10 +142,9 @@ class MiniDeepSeek(WideBuffers):
         self, ids: Tensor, valid: Tensor | None, documents: Tensor | None, cache: LatentCache | None
     ) -> tuple[Tensor, Tensor | None]:
         if cache is not None:
-            valid = torch.ones_like(ids, dtype=torch.bool) if valid is None else valid
-            mask = cache.open(valid)
-            positions = (cache.valid.cumsum(1) - 1).clamp(min=0).index_select(1, cache.slots)
-            return positions, mask
+            mask = cache.open(torch.ones_like(ids, dtype=torch.bool) if valid is None else valid)
+            # As numbers the mask fits the fused kernels that a GPU has.
+            return cache.positions(), added(mask, cache.entries.dtype) if mask.is_cuda else mask
         if valid is not None:
             square = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device)
             # A padded query sees itself, so that its softmax is not empty; nobody looks at it.

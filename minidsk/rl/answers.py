@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from minidsk.model.attention import any_width
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.grpo import token_logprobs
 from minidsk.rl.rollout import Rollouts
@@ -29,7 +30,8 @@ def answer_outputs(model: MiniDeepSeek, sampled: Rollouts, rows: Tensor) -> Tens
     # The answer of a row starts where its prompt ends; the outputs before each token predict it.
     begin = width - padding - 1
     at = begin[:, None] + torch.arange(longest, device=ids.device)
-    everywhere = model(ids, mtp=False).logits
+    with any_width():
+        everywhere = model(ids, mtp=False).logits
     return everywhere.gather(1, at.unsqueeze(-1).expand(-1, -1, everywhere.shape[-1]))
 
 

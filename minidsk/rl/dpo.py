@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from minidsk.data.tokenizer import Tokenizer
+from minidsk.model.attention import any_width
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.grpo import token_logprobs
 from minidsk.rl.preferences import Preference
@@ -88,7 +89,7 @@ def reply_logprobs(
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities of whole replies with their end tokens, in nats, and their numbers of tokens, both ``[N]``."""
     ids, learnt = (t.to(model.device) for t in collate(list(zip(prompts, replies, strict=True)), tokenizer))
-    with precision(model.device):
+    with precision(model.device), any_width():
         logits = model(ids[:, :-1], mtp=False).logits
     logp, _ = token_logprobs(logits, ids[:, 1:])
     here = learnt[:, 1:]

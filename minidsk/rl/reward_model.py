@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from minidsk.data.tokenizer import Tokenizer
+from minidsk.model.attention import any_width
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.actor_critic import critic_of
 from minidsk.rl.preferences import Preference, Ranking
@@ -61,7 +62,7 @@ class RewardModel(nn.Module):
         ids, learnt = collate(list(zip(prompts, replies, strict=True)), self.tokenizer)
         # The last token to be learnt is the end; padding stands behind it, where causal attention does not look.
         end = ids.shape[1] - 1 - learnt.flip(1).long().argmax(1)
-        with precision(self.body.device):
+        with precision(self.body.device), any_width():
             scores = self.body(ids.to(self.body.device), mtp=False).logits
         return scores[torch.arange(len(ids)), end, 0].float() - self.offset
 

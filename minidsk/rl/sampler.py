@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from minidsk.data.tokenizer import Tokenizer
+from minidsk.model.attention import MultiHeadLatentAttention
+from minidsk.model.norm import RMSNorm
 from minidsk.model.recording import Recorder
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.config import PolicyConfig
@@ -24,6 +26,18 @@ class Drawn:
     sampled: Rollouts
     tries: int
     tokens: int
+
+
+def actor_of(model: MiniDeepSeek) -> MiniDeepSeek:
+    """A copy of `model` to sample from on a GPU: in bf16, and with few kernels a token, for starting them takes long.
+
+    Norms and rotations are one kernel each. Experts stay torch's: few rows go through all of them at once.
+    """
+    actor = copy.deepcopy(model).to(torch.bfloat16)
+    for module in actor.modules():
+        if isinstance(module, (RMSNorm, MultiHeadLatentAttention)):
+            module.kernels = "triton"
+    return actor
 
 
 class Sampler:
@@ -45,8 +59,7 @@ class Sampler:
     ) -> None:
         self.model, self.tokenizer, self.task, self.config = model, tokenizer, task, config
         self.resample, self.reward, self.recorder = resample, reward, Recorder()
-        # Sampling in bf16 halves what a step reads; the learner keeps its float32 weights.
-        self.actor = copy.deepcopy(model).to(torch.bfloat16) if model.device.type == "cuda" else model
+        self.actor = actor_of(model) if model.device.type == "cuda" else model
 
     def __call__(self, step: int) -> Drawn:
         """The rollouts of step number `step`; a run that was interrupted draws the same ones."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from minidsk.data.tokenizer import Tokenizer
+from minidsk.model.attention import any_width
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
 from minidsk.train.checkpoint import Run
@@ -93,7 +94,7 @@ def fine_tune(
             generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
             drawn = torch.randint(len(examples), (config.batch,), generator=generator).tolist()
             ids, learnt = (t.to(model.device) for t in collate([examples[i] for i in drawn], tokenizer))
-            with precision(model.device):
+            with precision(model.device), any_width():
                 logits = model(ids[:, :-1], mtp=False).logits
             losses = F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
             loss = losses[learnt[:, 1:].flatten()].mean()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from minidsk.model.attention import LatentCache, MultiHeadLatentAttention
+from minidsk.model.attention import LatentCache, MultiHeadLatentAttention, added, any_width
 from minidsk.model.rope import inverse_frequencies, rotation
 
 
@@ -102,6 +102,49 @@ def test_padding_is_not_seen(layer):
     valid[:, :3] = False
     y = attention(x, turn, cache.open(valid), cache)
     torch.testing.assert_close(y[:, 3:], attention(x[:, 3:], part(turn, 3, 9)), atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_an_added_mask_is_the_mask(layer, static):
+    """The fused way of a GPU, here by torch's own attention: several tokens, then one; padding sees nothing."""
+    attention, x, turn = layer()
+    caches = [LatentCache(attention.config, 2, 12, layers=1, dtype=torch.float64) for _ in range(2)]
+    valid = torch.ones(2, 6, dtype=torch.bool)
+    valid[1, :2] = False
+    outs = [attention(x[:, :6], part(turn, 0, 6), mask, cache) for cache in caches
+            for mask in [cache.open(valid)]
+            for mask in [added(mask, x.dtype) if cache is caches[1] else mask]]  # fmt: skip
+    torch.testing.assert_close(outs[1][valid], outs[0][valid], atol=1e-10, rtol=0)
+    assert outs[1].isfinite().all()
+    for cache in caches:
+        cache.static, cache.slots = static, torch.tensor([6])
+    masks = [cache.open(torch.ones(2, 1, dtype=torch.bool)) for cache in caches]
+    plain, fused = (attention(x[:, 6:7], part(turn, 6, 7), mask, cache)
+                    for mask, cache in zip((masks[0], added(masks[1], x.dtype)), caches, strict=True))  # fmt: skip
+    torch.testing.assert_close(fused, plain, atol=1e-10, rtol=0)
+
+
+def test_positions_count_valid_tokens(small):
+    growing, static = (LatentCache(small, 2, 8, layers=1) for _ in range(2))
+    valid = torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1]]).bool()
+    for cache in (growing, static):
+        cache.open(valid)
+        assert cache.positions().tolist() == [[0, 1, 2, 3], [0, 0, 0, 1]]
+    static.static, static.slots = True, torch.tensor([4])
+    for expected in ([[4], [2]], [[5], [3]]):
+        for cache in (growing, static):
+            cache.open(torch.ones(2, 1, dtype=torch.bool))
+            assert cache.positions().tolist() == expected
+        static.slots += 1
+
+
+def test_any_width_keeps_cudnn_away_and_gives_it_back():
+    allowed = torch.backends.cuda.cudnn_sdp_enabled
+    before = allowed()
+    with any_width():
+        assert not allowed()
+        assert torch.backends.cuda.flash_sdp_enabled()
+    assert allowed() == before
 
 
 def test_bytes_per_token(small):

@@ -109,6 +109,19 @@ def test_mixture_is_the_weighted_sum_of_its_experts(make, small):
     assert MoE(small.replace(n_shared_experts=0)).shared_experts is None
 
 
+def test_through_all_experts_is_the_same_sum(make):
+    moe, x = make().layers[1].mlp, tokens(10)
+    weights, indices = moe.gate(x)
+    torch.testing.assert_close(moe.experts.by_all(x, weights, indices), moe.experts(x, weights, indices))
+
+
+def test_only_few_rows_take_all_experts(make):
+    experts = make().layers[1].mlp.experts  # 8 of them
+    assert experts.takes_all(512, 2)
+    assert not experts.takes_all(512, 1)
+    assert not experts.takes_all(100_000, 2)
+
+
 def test_gated_layer():
     mlp, x = MLP(3, 5).double(), tokens(4, 3)
     gate, up = x @ mlp.gate_proj.weight.T, x @ mlp.up_proj.weight.T

@@ -2,10 +2,16 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from minidsk import MiniDeepSeek
 from minidsk.model import decoding
+from minidsk.model.attention import LatentCache, MultiHeadLatentAttention, added
 from minidsk.model.decoding import decode
-from minidsk.model.recording import ROUND, Recorder, recordable
+from minidsk.model.moe import Experts
+from minidsk.model.norm import RMSNorm
+from minidsk.model.recording import ROUND, RecordedStep, Recorder, recordable
+from minidsk.rl.recipe import nano
 
 
 @pytest.fixture
@@ -55,24 +61,24 @@ def test_one_recording_serves_prompts_and_answers_that_fit(make, prompts, both):
     model, (ids, valid) = make(), prompts
     recorder = Recorder()
     assert_equal(*both(model, ids, 10, recorder, valid=valid))
-    step = recorder.step(model, ids, 10, 1.0, None)
+    step = recorder.step(model, ids, 10, 1.0)
     for seed, width in ((1, 4), (2, 6), (3, 2)):  # what an earlier call left in the cache must not be seen
         assert_equal(*both(model, ids[:, -width:], 10, recorder, seed, valid=valid[:, -width:]))
-    assert recorder.step(model, ids, 10, 1.0, None) is step
+    assert recorder.step(model, ids, 10, 1.0) is step
     with torch.no_grad():
         model.lm_head.weight.mul_(3.0)  # the weights of now count, not those at the time of recording
     assert_equal(*both(model, ids, 10, recorder, 4, valid=valid))
-    assert recorder.step(model, ids, 10, 1.0, None) is step
+    assert recorder.step(model, ids, 10, 1.0) is step
 
 
 def test_what_does_not_fit_is_recorded_anew(make, prompts):
     model, (ids, _) = make(), prompts
     recorder = Recorder()
-    step = recorder.step(model, ids, 10, 1.0, 3)
+    step = recorder.step(model, ids, 10, 1.0)
     assert step.cache.capacity == ROUND + 10
     long = ids.repeat(1, 6)
-    for changed in ((make(), ids, 10, 1.0, 3), (model, ids[:2], 10, 1.0, 3), (model, ids, 11, 1.0, 3),
-                    (model, ids, 10, 0.5, 3), (model, ids, 10, 1.0, None), (model, long, 10, 1.0, 3)):  # fmt: skip
+    for changed in ((make(), ids, 10, 1.0), (model, ids[:2], 10, 1.0), (model, ids, 11, 1.0), (model, ids, 10, 0.5),
+                    (model, long, 10, 1.0)):  # fmt: skip
         assert recorder.step(*changed) is not step
         step = recorder.step(*changed)
     assert step.cache.capacity == 2 * ROUND + 10
@@ -96,6 +102,33 @@ def test_whoever_watches_sees_each_token(make, ids, both):
 
 def test_a_cpu_records_nothing(make):
     assert not recordable(make())
+
+
+def test_a_step_is_few_operations(monkeypatch):
+    """As a GPU has it: mask by numbers, all experts at once, norms, rotations and attention one kernel each."""
+    model = MiniDeepSeek(nano().pretrain.model).bfloat16()
+    made = LatentCache.open
+    monkeypatch.setattr(LatentCache, "open", lambda cache, valid: added(made(cache, valid), torch.bfloat16))
+    monkeypatch.setattr(Experts, "forward", Experts.by_all)
+    monkeypatch.setattr(RMSNorm, "forward", lambda norm, x: x.clone())
+    monkeypatch.setattr(MultiHeadLatentAttention, "_rotate", lambda attention, x, cos, sin: x.clone())
+    monkeypatch.setattr(MultiHeadLatentAttention, "_fused", lambda attention, q, memory, mask: q[..., :32].clone())
+    step = RecordedStep(model, 16, 192, 160, 1.0)
+    with torch.no_grad(), Operations() as counted:
+        step._step()
+    assert counted.total <= 140, "each costs some 3 microseconds a token"
+
+
+class Operations(TorchDispatchMode):
+    """Counts what computes or copies, which on a GPU is at least one kernel each."""
+
+    total = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        views = any(argument.alias_info is not None and not argument.alias_info.is_write
+                    for argument in function._schema.returns)  # fmt: skip
+        self.total += not (views or function._schema.name in ("aten::empty.memory_format", "aten::_unsafe_view"))
+        return function(*args, **(kwargs or {}))
 
 
 @pytest.mark.gpu

@@ -3,10 +3,14 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from minidsk.data.tokenizer import CharTokenizer
+from minidsk.model.transformer import MiniDeepSeek
+from minidsk.rl.answers import answer_logprobs, over_all
 from minidsk.rl.config import RLConfig
 from minidsk.rl.metrics import with_signal
+from minidsk.rl.recipe import nano
 from minidsk.rl.rollout import join, rollout
-from minidsk.rl.sampler import Sampler
+from minidsk.rl.sampler import Sampler, actor_of
 from minidsk.tasks.base import Problem, Task
 
 
@@ -112,3 +116,33 @@ def test_impossible_settings_are_named(changes):
     [name] = changes
     with pytest.raises(ValueError, match=f"^{name}: "):
         RLConfig(**changes)
+
+
+def test_the_actor_is_the_model_in_bf16(make_model):
+    """Where no kernel can run, it is computed by what kernels are checked against."""
+    model, ids = make_model(), torch.arange(12).view(2, 6)
+    actor = actor_of(model)
+    assert {module.kernels for module in actor.modules() if hasattr(module, "kernels")} == {"torch", "triton"}
+    with torch.no_grad():
+        torch.testing.assert_close(actor.double()(ids).logits, model.double()(ids).logits, atol=0.1, rtol=0.1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("group", [16, 600])
+def test_a_recorded_actor_knows_what_it_sampled(group):
+    """Few rows take all experts, many are sorted; what was noted while sampling is what the learner computes."""
+    recipe = nano()
+    model = MiniDeepSeek(recipe.pretrain.model, torch.Generator().manual_seed(0)).cuda()
+    tokenizer = CharTokenizer()
+    config = RLConfig(prompts=4, group=group, max_new_tokens=48)
+    sampler = Sampler(model, tokenizer, recipe.task("train"), config)
+    assert sampler.actor is not model
+    for step in range(3):
+        sampled = sampler(step).sampled
+        known = over_all(lambda rows, s=sampled: answer_logprobs(model, s, rows)[0], sampled, 1024)
+        apart = ((known - sampled.old_logp) * sampled.mask).abs().sum() / sampled.mask.sum()
+        assert apart < 0.02, "bf16 against float32 with bf16 products, in nats a token"
+        with torch.no_grad():
+            model.lm_head.weight.mul_(1.5)  # the next step must sample from the model as it then is
+    assert sampler.recorder._step.graph is not None
