@@ -174,7 +174,8 @@ class MultiHeadLatentAttention(nn.Module):
         return self.o_proj(rearrange(attend(q_nope, q_rope, memory, mask), "b h t v -> b t (h v)"))
 
     def _rotate(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        if self.kernels == "triton" and not torch.is_grad_enabled():  # the kernel has no backward pass
+        # The kernel has no backward pass, and is compiled anew for some widths: it is for a token at a time.
+        if self.kernels == "triton" and x.shape[2] == 1 and not torch.is_grad_enabled():
             from minidsk.kernels import rotary
 
             return rotary.rotate(x, cos, sin, self.config.rope_interleave)

@@ -5,8 +5,8 @@
 Both start from the same checkpoint, which transformers reads as `DeepseekV3ForCausalLM`, see the same problems in the
 same order, and have the same group, batch, loss, optimizer and schedule; on a GPU, float32 weights with bf16 products.
 TRL samples with transformers' `generate`. First each is timed with the machine to itself; then all seeds of both run
-side by side for their curves (`--parts` makes one of the two alone). No run is begun, and no step of TRL's, after
-`--limit` seconds.
+side by side for their curves (`--parts` makes one of the two alone, `--curves-of minidsk` the curves of one library).
+No run is begun, and no step of TRL's, after `--limit` seconds.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def synchronize(device: str) -> None:
 
 
 def measure(
-    library: str, a: argparse.Namespace, seed: int, updates: int, deadline: float, *go: Any
+    library: str, a: argparse.Namespace, seed: int, updates: int, deadline: float, alone: bool, *go: Any
 ) -> dict[str, Any] | None:
     """One run in a process of its own; None when it is too late to begin."""
     if time.time() > deadline:
@@ -173,7 +173,7 @@ def measure(
     rewards, ends = {"minidsk": with_minidsk, "trl": with_trl}[library](a, seed, updates, deadline, *go)
     steps = [after - before for before, after in itertools.pairwise(ends)][WARM_UP - 1 :]
     peak = torch.cuda.max_memory_allocated() / 2**20 if a.device == "cuda" else None
-    more = {"parts": anatomy(a, seed)} if library == "minidsk" and updates == a.timed else {}
+    more = {"parts": anatomy(a, seed)} if library == "minidsk" and alone else {}
     return {
         "library": library, "seed": seed, **more, "updates": len(rewards),
         "seconds": round(time.perf_counter() - start, 2), "step_seconds": [round(s, 4) for s in steps],
@@ -215,6 +215,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--updates", type=int, default=24)
     parser.add_argument("--parts", nargs="+", default=["timed", "curves"], choices=("timed", "curves"))
+    parser.add_argument("--curves-of", nargs="+", default=list(reversed(LIBRARIES)), choices=LIBRARIES)
     parser.add_argument("--timed", type=int, default=10, help="updates of the runs that are timed alone")
     parser.add_argument("--timed-trl", type=int, default=10, help="the same, for TRL")
     parser.add_argument("--prompts", type=int, default=32)
@@ -242,8 +243,8 @@ def main() -> None:
     if "timed" in a.parts:
         with multiprocessing.Manager() as manager, ProcessPoolExecutor(2, mp_context=context) as pool:
             go = manager.Event()
-            ours = pool.submit(measure, "minidsk", a, a.seeds[0], a.timed, deadline)
-            theirs = pool.submit(measure, "trl", a, a.seeds[0], a.timed_trl, deadline, go)
+            ours = pool.submit(measure, "minidsk", a, a.seeds[0], a.timed, deadline, True)
+            theirs = pool.submit(measure, "trl", a, a.seeds[0], a.timed_trl, deadline, True, go)
             for run in (ours, theirs):
                 try:
                     row = run.result()
@@ -251,14 +252,14 @@ def main() -> None:
                     go.set()
                 timed += [row] if row else []
                 write()
-    runs = [(library, seed) for library in reversed(LIBRARIES) for seed in a.seeds] if "curves" in a.parts else []
+    runs = [(library, seed) for library in a.curves_of for seed in a.seeds] if "curves" in a.parts else []
     with ProcessPoolExecutor(a.workers, mp_context=context) as pool:
-        for run in [pool.submit(measure, library, a, seed, a.updates, deadline) for library, seed in runs]:
+        for run in [pool.submit(measure, library, a, seed, a.updates, deadline, False) for library, seed in runs]:
             row = run.result()
             curves += [row] if row else []
             write()
     print(summary(timed, curves))
-    if len(timed) < len(LIBRARIES) or len(curves) < len(runs):
+    if ("timed" in a.parts and len(timed) < len(LIBRARIES)) or len(curves) < len(runs):
         print("for want of time, not all runs were begun")
 
 
