@@ -5,7 +5,7 @@
 For each seed: fine-tune the base on demonstrations, let a simulated annotator rank replies, fit a reward model to the
 rankings; then follow proxy, judge and truth while policies move away: by PPO at several prices of KL, by PPO on the
 verifier (the control), by DPO, and by picking the best of n. Writes metrics.json after every run. No run is begun after
-`--limit` seconds.
+`--limit` seconds. `--dpo-seeds` and `--no-control` leave out what another record has.
 """
 
 from __future__ import annotations
@@ -326,6 +326,8 @@ def main() -> None:
     add("--dpo-steps", type=int, default=48)
     add("--dpo-looks", type=int, default=4)
     add("--dpo-lr", type=float, default=4e-4)
+    add("--control", action=argparse.BooleanOptionalAction, default=True, help="PPO on the verifier too")
+    add("--dpo-seeds", type=int, nargs="*", help="the seeds of DPO, where not all")
     add("--betas", type=float, nargs="*", default=[0.1])
     add("--most", type=int, default=32, help="replies for best of n")
     add("--problems", type=int, default=200, help="held-out problems")
@@ -354,8 +356,9 @@ def main() -> None:
         asked: list[tuple[Any, ...]] = [
             (by_ppo, seed, folder, price, False) for price in a.kl_coefs if price == 0 for seed in a.seeds
         ]
-        asked += [(by_ppo, seed, folder, 0.0, True) for seed in a.seeds if a.kl_coefs]
-        asked += [(by_dpo, seed, folder, beta) for beta in a.betas for seed in a.seeds]
+        asked += [(by_ppo, seed, folder, 0.0, True) for seed in a.seeds if a.kl_coefs and a.control]
+        asked += [(by_dpo, seed, folder, beta) for beta in a.betas for seed in a.seeds
+                  if a.dpo_seeds is None or seed in a.dpo_seeds]  # fmt: skip
         asked += [(by_ppo, seed, folder, price, False) for price in a.kl_coefs if price for seed in a.seeds]
         jobs = [pool.submit(in_time, deadline, *job, a) for job in asked]
         for job in as_completed(jobs):

@@ -4,8 +4,8 @@
 
 Every run starts from the same checkpoint and has the same steps of the same size; a variant differs from `plain` in
 what its row of `VARIANTS` says. A run is a process of one thread. Writes metrics.json after every run, so that a
-stopped experiment leaves what is finished: the first variants of `VARIANTS`, all seeds of each. No run is begun after
-`--limit` seconds.
+stopped experiment leaves what is finished: the first variants of `VARIANTS`, all seeds of each. Asked for again, it
+does what is missing. No run is begun after `--limit` seconds.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 CURVES = ("reward", "entropy", "length", "length_right", "length_wrong", "groups_with_signal", "clipped_low",
           "clipped_high", "ratio", "kl", "cut_off", "distinct_attempts", "tries", "grad_norm")  # fmt: skip
+
+OF_A_RUN = ("base", "device", "steps", "prompts", "group", "tokens", "lr", "problems")  # settings that all runs share
 
 
 def train(name: str, seed: int, a: argparse.Namespace, deadline: float) -> dict[str, Any] | None:
@@ -124,8 +126,14 @@ def main() -> None:
     deadline, runs = time.time() + a.limit, list[dict[str, Any]]()
     settings = {name: value for name, value in vars(a).items() if name not in ("out", "variants")}
     a.out.mkdir(parents=True, exist_ok=True)
+    if (a.out / "metrics.json").exists():
+        earlier = json.loads((a.out / "metrics.json").read_text())
+        if differs := [name for name in OF_A_RUN if earlier["settings"][name] != settings[name]]:
+            parser.error(f"{a.out} holds runs of another {differs[0]}; give another --out")
+        runs += earlier["runs"]
+    done = {(run["variant"], run["seed"]) for run in runs}
     with ProcessPoolExecutor(a.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        asked = [(name, seed) for name in a.variants for seed in a.seeds]
+        asked = [(name, seed) for name in a.variants for seed in a.seeds if (name, seed) not in done]
         for future in as_completed([pool.submit(train, name, seed, a, deadline) for name, seed in asked]):
             run = future.result()
             if run is not None:
@@ -133,8 +141,8 @@ def main() -> None:
                 runs.sort(key=lambda run: (list(VARIANTS).index(run["variant"]), run["seed"]))
                 (a.out / "metrics.json").write_text(json.dumps({"settings": settings, "runs": runs}) + "\n")
     print(summary(runs))
-    if len(runs) < len(asked):
-        print("not begun, for want of time:", len(asked) - len(runs), "of", len(asked))
+    if len(runs) < len(done) + len(asked):
+        print("not begun, for want of time:", len(done) + len(asked) - len(runs), "of", len(asked))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python tools/experiments/ch12_ppo.py --device cuda --seeds 0 1 2 --out results/ch12_ppo
 
 Three parts: seconds a step with the machine to itself; what each keeps in memory, predicted and measured, at two sizes;
-and accuracy. `--parts timed` is the first two, `--parts curves` the third: a process for each method, in which seeds
-are threads with a stream each, for a GPU takes turns between processes. Writes metrics.json as it goes, into what is
-there. Nothing is begun after `--limit` seconds.
+and accuracy. `--parts timed` is the first two, `--parts curves` the third: three processes side by side.
+Writes metrics.json after every run, into what is there (of the parts that are asked for, nothing is kept). Nothing is
+begun after `--limit` seconds.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ import json
 import multiprocessing
 import os
 import tempfile
-import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
@@ -28,6 +26,7 @@ from typing import Any
 import torch
 
 from minidsk.infer.evaluate import evaluate
+from minidsk.model.recording import ROUND
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.actor_critic import critic_of, reinforce_with_critic
 from minidsk.rl.config import PolicyConfig, PPOConfig, RLConfig
@@ -42,10 +41,9 @@ CURVES = ("reward", "advantage_std", "explained_variance", "value_loss", "entrop
 
 
 class Clock(Run):
-    """A run that notes when each step ended, and once what the GPU then holds."""
+    """A run that notes when each step ended, and what the GPU holds after the last of `weigh_after` steps."""
 
-    after_first: Callable[[], None] | None = None  # called after one step
-    weigh_after = 0  # the step whose memory is noted
+    weigh_after = 0
     held: int | None = None
     lines: list[dict[str, Any]]
 
@@ -55,15 +53,13 @@ class Clock(Run):
 
     def log(self, **metrics: float | int | str) -> None:
         """The line, and the clock."""
-        if self.device == "cuda" and self.after_first is None:  # alone
+        if self.device == "cuda":
             torch.cuda.synchronize()
         self.ends.append(time.perf_counter())
         super().log(**metrics)
         if self.device == "cuda" and len(self.ends) == self.weigh_after:
             torch._C._cuda_clearCublasWorkspaces()  # tens of MiB that belong to the library
             self.held = torch.cuda.memory_allocated()
-        if len(self.ends) == 1 and self.after_first is not None:
-            self.after_first()
 
 
 def config_of(method: str, a: argparse.Namespace, steps: int, seed: int, rows: int = 1024) -> PolicyConfig:
@@ -75,12 +71,14 @@ def config_of(method: str, a: argparse.Namespace, steps: int, seed: int, rows: i
     return PPOConfig(prompts=a.prompts * a.group, lam=0.95 if method == "PPO" else 1.0, critic_lr=a.critic_lr, **shared)
 
 
-def learn(model: MiniDeepSeek, tokenizer: Any, config: PolicyConfig, a: argparse.Namespace, **noted: Any) -> Clock:
-    """Train, and hand back what was noted; `noted` are attributes of `Clock`."""
+def learn(
+    model: MiniDeepSeek, tokenizer: Any, config: PolicyConfig, a: argparse.Namespace, weigh_after: int = 0
+) -> Clock:
+    """Train, and hand back what was noted."""
     task = nano().seeded(config.seed).task("train")
     with tempfile.TemporaryDirectory() as folder:
         run = Clock(folder, config, a.device)
-        vars(run).update(noted)
+        run.weigh_after = weigh_after
         if isinstance(config, RLConfig):
             reinforce(model, tokenizer, task, config, run, progress=False)
         else:
@@ -115,22 +113,26 @@ def memory(method: str, size: str, a: argparse.Namespace) -> dict[str, Any]:
         model = MiniDeepSeek(small().pretrain.model.replace(num_nextn_predict_layers=0))
     policy = sum(p.numel() for p in model.parameters())
     critic = sum(p.numel() for p in critic_of(model).parameters()) if method != "GRPO" else 0
-    # float32 weights and the two moments of AdamW for what learns (gradients come and go), bf16 for what samples.
+    # float32 weights and the two moments of AdamW for what learns (gradients come and go), bf16 for what samples, and
+    # its cache, for prompts of up to `ROUND` tokens.
     kept = 12 * (policy + critic) + (2 * policy if on_gpu else 0)
+    cache = model.new_cache(1, 1).bytes_per_token // 2 * a.prompts * a.group * (ROUND + a.tokens) if on_gpu else 0
     run = learn(model.to(pick_device(a.device)), tokenizer, config_of(method, a, 2, 0, rows=32), a,
                 weigh_after=2)  # fmt: skip
     return {
         "part": "memory", "method": method, "size": size, "parameters": policy, "critic_parameters": critic,
-        "predicted_mib": round(kept / 2**20, 2), "gradients_mib": round(4 * max(policy, critic) / 2**20, 2),
+        "predicted_mib": round(kept / 2**20, 2), "cache_mib": round(cache / 2**20, 2),
+        "gradients_mib": round(4 * max(policy, critic) / 2**20, 2),
         "held_mib": None if run.held is None else round((run.held - before) / 2**20, 2),
         "peak_mib": round((torch.cuda.max_memory_allocated() - before) / 2**20, 1) if on_gpu else None,
     }  # fmt: skip
 
 
-def accuracy(method: str, seed: int, a: argparse.Namespace, after_first: Callable[[], None]) -> dict[str, Any]:
+def accuracy(method: str, seed: int, a: argparse.Namespace) -> dict[str, Any]:
     """One run and its test."""
+    torch.set_num_threads(a.threads)
     model, tokenizer = load_checkpoint(a.base, pick_device(a.device))
-    run = learn(model, tokenizer, config_of(method, a, a.steps, seed), a, after_first=after_first)
+    run = learn(model, tokenizer, config_of(method, a, a.steps, seed), a)
     result = evaluate(model, tokenizer, nano().seeded(seed).task("test"), a.problems, a.tokens)
     curves = {n: [round(float(line.get(n, 0.0)), 4) for line in run.lines] for n in CURVES}
     return {"part": "accuracy", "method": method, "seed": seed, "accuracy": round(result.accuracy, 4),
@@ -138,30 +140,9 @@ def accuracy(method: str, seed: int, a: argparse.Namespace, after_first: Callabl
             "flops": sum(line["flops"] for line in run.lines), "curves": curves}  # fmt: skip
 
 
-def accuracies(method: str, a: argparse.Namespace, deadline: float) -> list[dict[str, Any]]:
-    """The seeds of a method, side by side; none when it is too late to begin."""
-    if time.time() > deadline:
-        return []
-    torch.set_num_threads(1)
-    if a.device == "cpu":
-        return [accuracy(method, seed, a, lambda: None) for seed in a.seeds]
-    pick_device(a.device)
-    # The first step of a run records a CUDA graph, while which nothing else may run: they take turns, then all go on.
-    turns = [threading.Event() for _ in range(len(a.seeds) + 1)]
-    together = threading.Barrier(len(a.seeds), timeout=60)
-    turns[0].set()
-
-    def run(i: int) -> dict[str, Any]:
-        def after_first() -> None:
-            turns[i + 1].set()
-            together.wait()
-
-        turns[i].wait(timeout=60)
-        with torch.cuda.stream(torch.cuda.Stream()):
-            return accuracy(method, a.seeds[i], a, after_first)
-
-    with ThreadPoolExecutor(len(a.seeds)) as threads:
-        return list(threads.map(run, range(len(a.seeds))))
+def in_time(deadline: float, *run: Any) -> dict[str, Any] | None:
+    """What `accuracy` returns, or None where it would begin too late."""
+    return accuracy(*run) if time.time() < deadline else None
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
@@ -170,9 +151,10 @@ def summary(rows: list[dict[str, Any]]) -> str:
     def of(part: str) -> list[dict[str, Any]]:
         return [row for row in rows if row["part"] == part]
 
-    lines = ["memory             size   parameters   predicted MiB  held MiB  peak MiB"]
+    lines = ["memory             size   parameters   predicted MiB  cache MiB  held MiB  peak MiB"]
     lines += [f"{r['method']:18s} {r['size']:6s} {r['parameters'] + r['critic_parameters']:10,d}  "
-              f"{r['predicted_mib']:12.1f}  {r['held_mib']}  {r['peak_mib']}" for r in of("memory")]  # fmt: skip
+              f"{r['predicted_mib']:12.1f}  {r['cache_mib']:9.1f}  "
+              f"{r['held_mib']}  {r['peak_mib']}" for r in of("memory")]  # fmt: skip
     lines += ["", "seconds a step     median, mean (sd)"]
     for r in of("speed"):
         steps = r["step_seconds"]
@@ -229,9 +211,12 @@ def main() -> None:
             for row in one.submit(alone, a).result():
                 keep(row)
     if "curves" in a.parts:
-        with ProcessPoolExecutor(len(a.methods), mp_context=context) as pool:
-            for future in as_completed([pool.submit(accuracies, method, a, deadline) for method in a.methods]):
-                for row in future.result():
+        # A GPU takes turns between processes: as many as methods fill it.
+        with ProcessPoolExecutor(len(METHODS), mp_context=context) as pool:
+            runs = [pool.submit(in_time, deadline, method, seed, a) for seed in a.seeds for method in a.methods]
+            for future in as_completed(runs):
+                row = future.result()
+                if row is not None:
                     keep(row)
     print(summary(rows))
 
