@@ -15,7 +15,7 @@ from torch import Tensor
 
 from minidsk.kernels.attention_backward import backward, split
 from minidsk.kernels.descriptors import descriptor, for_tma
-from minidsk.kernels.launch import autotune, can_run, jit, tl, triton
+from minidsk.kernels.launch import autotune, can_run, jit, on_hopper, tl, triton
 
 WIDEST = 256
 """The widest key or value whose sums fit into a program's registers."""
@@ -57,6 +57,13 @@ def _check(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> None:
         raise ValueError(f"dtype: {q.dtype}, {k.dtype} and {v.dtype} differ; give one")
 
 
+def fits_hopper(q: Tensor, v: Tensor) -> bool:
+    """Whether the forward pass is done by `attention_hopper`: on a Hopper, for 16 bits and widths as MLA has them."""
+    parts = split(q, v)
+    fits = q.dtype != torch.float32 and parts["FIRST"] in (64, 128) and parts["SECOND"] <= 64
+    return fits and parts["VALUE"] in (64, 128) and on_hopper(q)
+
+
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float) -> Tensor:
@@ -65,13 +72,18 @@ class _Attention(torch.autograd.Function):
         out = torch.empty(batch, queries, heads, v.shape[3], dtype=q.dtype, device=q.device).transpose(1, 2)
         log_sums = torch.empty(batch, heads, queries, dtype=torch.float32, device=q.device)
         q_map, k_map, v_map = (for_tma(x) for x in (q, k, v))
+        ctx.save_for_backward(q, k, v, out, log_sums)
+        ctx.causal, ctx.scale = causal, scale
+        if fits_hopper(q, v):
+            from minidsk.kernels.attention_hopper import forward_hopper
+
+            forward_hopper(q_map, k_map, v_map, out, log_sums, causal, scale / math.log(2), split(q, v))
+            return out
         maps = [descriptor(x, [1, 1, 1, 8]) for x in (q_map, q_map, k_map, k_map, v_map)]  # blocks are set when chosen
         _forward[lambda chosen: (triton.cdiv(queries, chosen["BLOCK_Q"]), batch * heads)](
             *maps, out, *out.stride()[:3], log_sums, heads, queries, k.shape[2], v.shape[3], scale / math.log(2),
             CAUSAL=causal, **split(q, v),
         )  # fmt: skip
-        ctx.save_for_backward(q, k, v, out, log_sums)
-        ctx.causal, ctx.scale = causal, scale
         return out
 
     @staticmethod

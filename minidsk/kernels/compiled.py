@@ -58,20 +58,22 @@ def compile_kernel(
     capability: int = 90,
     warps: int = 4,
     stages: int = 3,
+    most_registers: int | None = None,
 ) -> Compiled:
-    """Compile a `@triton.jit` function for a GPU of this compute capability; none needs to be here.
+    """Compile a `@triton.jit` or `@gluon.jit` function for a GPU of this compute capability; none needs to be here.
 
     `types` gives each argument's, such as ``{"x": "*bf16", "size": "i32"}``, and `constants` the values of the
     `tl.constexpr`. ``"i32:16"`` promises a multiple of 16, which Triton finds out by itself when a kernel is called.
-    Raises `RuntimeError` without triton, or with the compiler's words where it refuses.
+    `most_registers`: of a thread, at the start. Raises `RuntimeError` without triton, or with the compiler's words
+    where it refuses.
     """
     if triton is None:
         raise RuntimeError("triton is not installed; pip install triton (Linux), or read the recorded PTX in results/")
     if not INTERPRETED:
-        return _compile(kernel, types, constants, capability, warps, stages)
+        return _compile(kernel, types, constants, capability, warps, stages, most_registers)
     # With the interpreter on, triton's own functions are interpreted too, so another process compiles.
     order = {"kernel": _address(kernel), "types": types, "constants": constants, "capability": capability,
-             "warps": warps, "stages": stages}  # fmt: skip
+             "warps": warps, "stages": stages, "most_registers": most_registers}  # fmt: skip
     done = subprocess.run([sys.executable, "-m", "minidsk.kernels.compiled"], input=json.dumps(order), text=True,
                           capture_output=True, check=False, env={**os.environ, "TRITON_INTERPRET": "0"})  # fmt: skip
     if done.returncode:
@@ -87,10 +89,15 @@ def _address(kernel: Any) -> dict[str, str]:
 
 
 def _compile(
-    kernel: Any, types: dict[str, str], constants: dict[str, Any], capability: int, warps: int, stages: int
-) -> Compiled:
+    kernel: Any, types: dict[str, str], constants: dict[str, Any], capability: int, warps: int, stages: int,
+    most_registers: int | None,
+) -> Compiled:  # fmt: skip
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
+
+    source = ASTSource
+    if kernel.is_gluon():
+        source = importlib.import_module("triton.experimental.gluon._runtime").GluonASTSource
 
     names = kernel.arg_names
     missing = [name for name in names if name not in types and name not in constants]
@@ -102,13 +109,15 @@ def _compile(
                if signature[name].startswith("*") or types.get(name, "").endswith(":16")}  # fmt: skip
     values = {(names.index(name),): value for name, value in constants.items()}
     made = triton.compile(
-        ASTSource(fn=kernel, signature=signature, constexprs=values, attrs=aligned),
-        target=GPUTarget("cuda", capability, 32), options={"num_warps": warps, "num_stages": stages},
+        source(fn=kernel, signature=signature, constexprs=values, attrs=aligned),
+        target=GPUTarget("cuda", capability, 32),
+        options={"num_warps": warps, "num_stages": stages, "maxnreg": most_registers},
     )  # fmt: skip
     usage, sass = _disassemble(made.asm["cubin"])
     found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
     registers, stack = (int(found[1]), int(found[2])) if found else (0, 0)
-    return Compiled(made.asm["ttir"], made.asm["ttgir"], made.asm["ptx"], sass, registers, stack, made.metadata.shared)
+    asm = made.asm  # Gluon starts where Triton's second representation is
+    return Compiled(asm.get("ttir", ""), asm["ttgir"], asm["ptx"], sass, registers, stack, made.metadata.shared)
 
 
 def _disassemble(cubin: bytes) -> tuple[str, str]:
@@ -126,7 +135,7 @@ def _disassemble(cubin: bytes) -> tuple[str, str]:
 def _serve() -> None:
     """Compile what standard input asks for, and print the result: the other half of `compile_kernel`."""
     order = json.load(sys.stdin)
-    where, sizes = order["kernel"], (order["capability"], order["warps"], order["stages"])
+    where, sizes = order["kernel"], (order["capability"], order["warps"], order["stages"], order["most_registers"])
     with tempfile.TemporaryDirectory() as folder:
         if "source" in where:  # triton reads a kernel's source from its file
             lines = f"from minidsk.kernels.launch import jit, tl, triton\n\n\n{where['source']}\n"

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from minidsk.kernels.descriptors import descriptor
-from minidsk.kernels.launch import INTERPRETED, can_run, has_fp8, jit, tl, triton
+from minidsk.kernels.launch import INTERPRETED, can_run, has_fp8, jit, on_hopper, tl, triton
 
 LARGEST = 448.0
 """The largest number of E4M3."""
@@ -121,7 +121,8 @@ def scaled_matmul(
     """``a @ b.T`` of quantised matrices ``[M, K]`` and ``[N, K]``, to ``[M, N]`` of `dtype`.
 
     `a` has blocks of 1 x 128; `b` has blocks of 128 x 128, or of 1 x 128 too, as in the gradient of a weight. Each 128
-    of K are added up by the tensor cores, then scaled and added to a float32 total (V3, figure 7 b).
+    of K are added up by the tensor cores, then scaled and added to a float32 total (V3, figure 7 b). On a Hopper and
+    with 128 x 128, by `fp8_hopper`, unless `blocks` asks for tiles of the kernel here.
     """
     (codes, scales), (b_codes, b_scales) = a, b
     if codes.shape[1] != b_codes.shape[1]:
@@ -130,20 +131,25 @@ def scaled_matmul(
         return scaled_matmul_reference(a, b, dtype)
     (m, k), n = codes.shape, len(b_codes)
     y = torch.empty(m, n, dtype=dtype, device=codes.device)
-    blocks = {"ROWS": 16, "COLUMNS": 16, "APART": False} if INTERPRETED else blocks or BLOCKS
+    codes, b_codes = _for_tma(codes), _for_tma(b_codes)
+    if blocks is None and _height(b) == BLOCK and on_hopper(codes):
+        from minidsk.kernels.fp8_hopper import scaled_matmul_hopper
+
+        scaled_matmul_hopper(codes, scales, b_codes, b_scales, y)
+        return y
+    blocks = {"ROWS": 16, "COLUMNS": 16} if INTERPRETED else blocks or BLOCKS
     if blocks["COLUMNS"] > BLOCK:
         raise ValueError(f"blocks: COLUMNS {blocks['COLUMNS']} does not fit; a tile has one weight scale, so 128")
     tiles = triton.cdiv(m, blocks["ROWS"]) * triton.cdiv(n, blocks["COLUMNS"])
     _scaled_matmul[(tiles,)](
-        descriptor(_for_tma(codes), [blocks["ROWS"], BLOCK]), descriptor(_for_tma(b_codes), [blocks["COLUMNS"], BLOCK]),
+        descriptor(codes, [blocks["ROWS"], BLOCK]), descriptor(b_codes, [blocks["COLUMNS"], BLOCK]),
         scales, b_scales, y, m, n, k, *scales.stride(), *b_scales.stride(), HIGH=_height(b), DEPTH=BLOCK, **blocks,
     )  # fmt: skip
     return y
 
 
-BLOCKS = {"ROWS": 64, "COLUMNS": 128, "APART": False, "num_warps": 4, "num_stages": 4}
-"""Sizes of a tile. APART: warps that copy and two groups that multiply, each at its own pace, so that one multiplies
-while the other scales and adds (Triton's warp specialisation)."""
+BLOCKS = {"ROWS": 64, "COLUMNS": 128, "num_warps": 4, "num_stages": 4}
+"""Sizes of a tile."""
 
 
 def _height(b: Quantized) -> int:
@@ -161,7 +167,7 @@ def _for_tma(codes: Tensor) -> Tensor:
 @jit
 def _scaled_matmul(
     a, b, a_scales, b_scales, y, m, n, k, a_row, a_column, b_row, b_column,
-    HIGH: tl.constexpr, DEPTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, APART: tl.constexpr,
+    HIGH: tl.constexpr, DEPTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     row_tile, column_tile = tile_of(tl.program_id(0), tl.cdiv(m, ROWS), tl.cdiv(n, COLUMNS))
     rows, columns = row_tile * ROWS + tl.arange(0, ROWS), column_tile * COLUMNS + tl.arange(0, COLUMNS)
@@ -171,7 +177,7 @@ def _scaled_matmul(
     else:
         b_scale = b_scales + column_tile * COLUMNS // HIGH * b_row
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
-    for i in tl.range(0, tl.cdiv(k, DEPTH), warp_specialize=APART):
+    for i in tl.range(0, tl.cdiv(k, DEPTH)):
         left = tl.load(a_scale + i * a_column, mask=rows < m, other=0.0)
         if HIGH == 1:
             right = tl.load(b_scale + i * b_column, mask=columns < n, other=0.0)

@@ -93,3 +93,10 @@ def has_fp8(device: torch.device | str | int = 0) -> bool:
 def processors(x: Tensor) -> int:
     """How many multiprocessors the GPU of `x` has; 1 in the interpreter, so that a program has several blocks to do."""
     return torch.cuda.get_device_properties(x.device).multi_processor_count if x.is_cuda else 1
+
+
+def on_hopper(x: Tensor) -> bool:
+    """Whether kernels written for Hopper alone can take `x`: compute capability 9.0, and a Triton that has Gluon."""
+    if triton is None or INTERPRETED or not x.is_cuda or torch.cuda.get_device_capability(x.device) != (9, 0):
+        return False
+    return tuple(int(part) for part in triton.__version__.split(".")[:2]) >= (3, 6)
