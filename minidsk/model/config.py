@@ -53,7 +53,7 @@ class ModelConfig:
     # Multi-token prediction: the number of further tokens, one module each.
     num_nextn_predict_layers: int = 0
 
-    # Who computes experts and norms: torch, or minidsk.kernels (the same numbers up to rounding, faster on a GPU).
+    # Who computes experts, norms and pretraining's loss: torch, or minidsk.kernels (the same numbers up to rounding).
     kernels: str = "torch"
 
     def __post_init__(self) -> None:

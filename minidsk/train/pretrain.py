@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
@@ -18,11 +17,11 @@ from minidsk.data.corpus import TinyWeb, TinyWebConfig
 from minidsk.data.tokenizer import CharTokenizer, Tokenizer
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import Routing, max_violation, sequence_balance_loss, update_bias
-from minidsk.model.mtp import mtp_loss
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
 from minidsk.train.checkpoint import Run, RunError, load_checkpoint, read_json
 from minidsk.train.device import compiled, pick_device, precision, suited_threads
+from minidsk.train.loss import prediction_losses
 from minidsk.train.optim import learning_rate, make_optimizers, set_rate
 
 
@@ -165,16 +164,11 @@ def train_step(
 
     Where `page_start` is given, the token with which a page begins, attention stays within pages.
     """
-    inputs, targets = ids[:, :-1], ids[:, 1:]
-    documents = None if page_start is None else (inputs == page_start).cumsum(1)
+    documents = None if page_start is None else (ids[:, :-1] == page_start).cumsum(1)
     with precision(model.device):
-        out = model(inputs, documents=documents, mtp=config.mtp_weight > 0)
-        loss = F.cross_entropy(out.logits.flatten(0, 1).float(), targets.flatten())
-        parts = {"loss": loss}
-        if out.mtp_logits:
-            parts["mtp_loss"] = mtp_loss(out.mtp_logits, targets, config.mtp_weight)
-        if out.routing and config.balance > 0:
-            balances = [sequence_balance_loss(r.scores, r.indices, config.balance) for r in out.routing]
+        parts, routing = prediction_losses(model, ids, config.mtp_weight, documents)
+        if routing and config.balance > 0:
+            balances = [sequence_balance_loss(r.scores, r.indices, config.balance) for r in routing]
             parts["balance_loss"] = torch.stack(balances).sum()
         total = torch.stack(list(parts.values())).sum()
     total.backward()
@@ -183,10 +177,10 @@ def train_step(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     if config.bias_speed > 0:
-        for router, decided in zip(model.routers(), out.routing, strict=False):
+        for router, decided in zip(model.routers(), routing, strict=False):
             bias = router.e_score_correction_bias
             bias.copy_(update_bias(bias, decided.load(), config.bias_speed))
-    return {name: value.detach() for name, value in parts.items()}, out.routing
+    return {name: value.detach() for name, value in parts.items()}, routing
 
 
 def _load(data: Dataset[Tensor], numbers: range, device: torch.device) -> Iterator[Tensor]:
