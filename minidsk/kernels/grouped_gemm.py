@@ -68,8 +68,10 @@ def rows_times_matrices(
 
 
 def heaviest_first(ends: Tensor) -> Tensor:
-    """The experts by their number of rows, the largest first, int64."""
-    return torch.diff(ends, prepend=ends.new_zeros(1)).argsort(descending=True)
+    """The experts by their number of rows, the largest first, int32; of equals the first first."""
+    order = torch.empty_like(ends)
+    _heaviest_first[(len(ends),)](ends, order, len(ends), EXPERTS=triton.next_power_of_2(len(ends)))
+    return order
 
 
 def rows_times_rows(
@@ -128,6 +130,17 @@ def rows_of_block(block, blocks_until, ends, ROWS: tl.constexpr, EXPERTS: tl.con
     e = tl.sum((blocks_until <= block).to(tl.int32), 0)
     before = tl.max(tl.where(tl.arange(0, EXPERTS) < e, blocks_until, 0), 0)
     return e, tl.load(ends + e - 1, mask=e > 0, other=0) + (block - before) * ROWS, tl.load(ends + e)
+
+
+@jit
+def _heaviest_first(ends, order, experts, EXPERTS: tl.constexpr):
+    # A program for each expert, which counts those before it: one launch, where a sort takes several.
+    e, other = tl.program_id(0), tl.arange(0, EXPERTS)
+    end = tl.load(ends + other, mask=other < experts, other=0)
+    rows = end - tl.load(ends + other - 1, mask=(other > 0) & (other < experts), other=0)
+    mine = tl.sum(tl.where(other == e, rows, 0), 0)
+    before = (rows > mine) | ((rows == mine) & (other < e))
+    tl.store(order + tl.sum(((other < experts) & before).to(tl.int32), 0), e)
 
 
 @jit

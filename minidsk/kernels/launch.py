@@ -92,7 +92,12 @@ def has_fp8(device: torch.device | str | int = 0) -> bool:
 
 def processors(x: Tensor) -> int:
     """How many multiprocessors the GPU of `x` has; 1 in the interpreter, so that a program has several blocks to do."""
-    return torch.cuda.get_device_properties(x.device).multi_processor_count if x.is_cuda else 1
+    return _processors(x.device) if x.is_cuda else 1
+
+
+@functools.lru_cache
+def _processors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def on_hopper(x: Tensor) -> bool:

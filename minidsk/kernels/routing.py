@@ -45,11 +45,12 @@ def sort_by_expert(indices: Tensor, experts: int, blocks: Blocks | None = None) 
     sizes = {"EXPERTS": triton.next_power_of_2(experts), **(blocks or sorting_blocks(experts))}
     count = triton.cdiv(pairs, sizes["PAIRS"])
     order, inverse = flat.new_empty(2, pairs, dtype=torch.int32)
-    counts = flat.new_empty(experts, count, dtype=torch.int32)
+    ends = flat.new_empty(experts, dtype=torch.int32)
+    counts = flat.new_empty(experts * count, dtype=torch.int32)  # expert by expert, block by block
     _count[(count,)](flat, counts, pairs, experts, count, **sizes)
-    ends = counts.flatten().cumsum(0, dtype=torch.int32).view(experts, count)  # expert by expert, block by block
-    _place[(count,)](flat, counts, ends, order, inverse, pairs, experts, count, **sizes)
-    return Sorted(order, inverse, ends[:, -1].contiguous())
+    until = counts.cumsum(0, dtype=torch.int32)
+    _place[(count,)](flat, counts, until, order, inverse, ends, pairs, experts, count, **sizes)
+    return Sorted(order, inverse, ends)
 
 
 def sorting_blocks(experts: int) -> Blocks:
@@ -72,13 +73,16 @@ def _count(indices, counts, pairs, experts, blocks, PAIRS: tl.constexpr, CHUNK: 
 
 @jit
 def _place(
-    indices, counts, ends, order, inverse, pairs, experts, blocks,
+    indices, counts, until, order, inverse, ends, pairs, experts, blocks,
     PAIRS: tl.constexpr, CHUNK: tl.constexpr, EXPERTS: tl.constexpr,
 ):  # fmt: skip
     block = tl.program_id(0)
     expert = tl.arange(0, EXPERTS)
     cell, there = expert * blocks + block, expert < experts
-    next_place = tl.load(ends + cell, mask=there, other=0) - tl.load(counts + cell, mask=there, other=0)
+    end = tl.load(until + cell, mask=there, other=0)
+    if block == blocks - 1:
+        tl.store(ends + expert, end, mask=there)
+    next_place = end - tl.load(counts + cell, mask=there, other=0)
     for start in range(0, PAIRS, CHUNK):
         pair = block * PAIRS + start + tl.arange(0, CHUNK)
         chosen = tl.load(indices + pair, mask=pair < pairs, other=-1)

@@ -2,7 +2,13 @@ import pytest
 import torch
 
 from minidsk.kernels import launch
-from minidsk.kernels.grouped_gemm import grouped_matmul, grouped_matmul_reference, rows_times_matrices, rows_times_rows
+from minidsk.kernels.grouped_gemm import (
+    grouped_matmul,
+    grouped_matmul_reference,
+    heaviest_first,
+    rows_times_matrices,
+    rows_times_rows,
+)
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 COUNTS = {
@@ -90,3 +96,9 @@ def test_errors_name_what_does_not_fit(weight, named, normal, device):
     matrix = normal(*weight) if "width" in named else normal(*weight).double()
     with pytest.raises(ValueError, match="weight: .*"):
         grouped_matmul(normal(3, 4), matrix, ends_of([1, 2], device))
+
+
+@pytest.mark.parametrize("counts", [[3, 200, 1, 17, 0, 40, 16], [5], [4, 4, 4], [0, 0, 9, 0], list(range(70))], ids=str)
+def test_the_heaviest_come_first_and_of_equals_the_first(counts, device):
+    expected = sorted(range(len(counts)), key=lambda expert: -counts[expert])
+    assert heaviest_first(ends_of(counts, device)).tolist() == expected
