@@ -121,8 +121,8 @@ def scaled_matmul(
     """``a @ b.T`` of quantised matrices ``[M, K]`` and ``[N, K]``, to ``[M, N]`` of `dtype`.
 
     `a` has blocks of 1 x 128; `b` has blocks of 128 x 128, or of 1 x 128 too, as in the gradient of a weight. Each 128
-    of K are added up by the tensor cores, then scaled and added to a float32 total (V3, figure 7 b). On a Hopper and
-    with 128 x 128, by `fp8_hopper`, unless `blocks` asks for tiles of the kernel here.
+    of K are added up by the tensor cores, then scaled and added to a float32 total (V3, figure 7 b). On a Hopper, with
+    128 x 128, to 16 bits, and N a multiple of 8, by `fp8_hopper`, unless `blocks` asks for tiles of the kernel here.
     """
     (codes, scales), (b_codes, b_scales) = a, b
     if codes.shape[1] != b_codes.shape[1]:
@@ -132,7 +132,7 @@ def scaled_matmul(
     (m, k), n = codes.shape, len(b_codes)
     y = torch.empty(m, n, dtype=dtype, device=codes.device)
     codes, b_codes = _for_tma(codes), _for_tma(b_codes)
-    if blocks is None and _height(b) == BLOCK and on_hopper(codes):
+    if blocks is None and _height(b) == BLOCK and y.element_size() == 2 and n % 8 == 0 and on_hopper(codes):
         from minidsk.kernels.fp8_hopper import scaled_matmul_hopper
 
         scaled_matmul_hopper(codes, scales, b_codes, b_scales, y)

@@ -16,20 +16,21 @@ from minidsk.kernels.launch import processors, triton
 mbarrier, tma = hopper.mbarrier, hopper.tma
 
 GROUPS, ROWS, COLUMNS, DEPTH = 3, 64, 128, 128
-STAGES = 5
+STAGES = 4
 LAUNCH = {"num_warps": 4, "maxnreg": 128}  # a quarter of the registers for each group of warps, before they trade
 
 
 def scaled_matmul_hopper(codes: Tensor, scales: Tensor, b_codes: Tensor, b_scales: Tensor, y: Tensor) -> None:
-    """Write ``a @ b.T`` of codes ``[M, K]`` and ``[N, K]`` into `y` ``[M, N]``.
+    """Write ``a @ b.T`` of codes ``[M, K]`` and ``[N, K]`` into `y` ``[M, N]``, in 16 bits and N a multiple of 8.
 
     `scales` are of blocks of 1 x 128, `b_scales` of 128 x 128; rows of codes are as the copy engine reads them.
     """
     (m, k), n = codes.shape, len(b_codes)
     tiles = triton.cdiv(m, GROUPS * ROWS) * triton.cdiv(n, COLUMNS)
     _scaled_matmul_hopper[(min(tiles, processors(codes)),)](
-        descriptor(codes, [ROWS, DEPTH]), descriptor(b_codes, [COLUMNS, DEPTH]), scales, b_scales, y, m, n, k,
-        *scales.stride(), *b_scales.stride(), GROUPS=GROUPS, STAGES=STAGES, **LAUNCH,
+        descriptor(codes, [ROWS, DEPTH]), descriptor(b_codes, [COLUMNS, DEPTH]), scales, b_scales,
+        descriptor(y, [ROWS, COLUMNS]), m, n, k, *scales.stride(), *b_scales.stride(),
+        GROUPS=GROUPS, STAGES=STAGES, **LAUNCH,
     )  # fmt: skip
 
 
@@ -39,7 +40,8 @@ def _scaled_matmul_hopper(
 ):  # fmt: skip
     left, right = buffers(a, GROUPS * STAGES), buffers(b, STAGES)
     shared = (left, right, barriers(STAGES, 1), barriers(STAGES, GROUPS))
-    pointers, sizes, strides = (a_scales, b_scales, y), (m, n, k), (a_row, a_column, b_row, b_column)
+    pointers, sizes = (a_scales, b_scales, y, buffers(y, GROUPS)), (m, n, k)
+    strides = (a_row, a_column, b_row, b_column)
     gl.warp_specialize(
         [(_multiply, (shared, pointers, sizes, strides, 0, GROUPS, STAGES)),
          (_multiply, (shared, pointers, sizes, strides, 1, GROUPS, STAGES)),
@@ -51,12 +53,12 @@ def _scaled_matmul_hopper(
 
 @gluon.jit
 def _tile(number, m, n, ROWS: gl.constexpr):
-    """Row and column of a tile: in groups of 8 rows of tiles, so that neighbours in time read the same."""
+    """Row and column of a tile: in groups of 4 rows of tiles, so that neighbours in time read the same."""
     down, across = gl.cdiv(m, ROWS), gl.cdiv(n, 128)
-    group = number // (8 * across)
-    high = gl.minimum(down - group * 8, 8)
-    within = number % (8 * across)
-    return (group * 8 + within % high) * ROWS, within // high
+    group = number // (4 * across)
+    high = gl.minimum(down - group * 4, 4)
+    within = number % (4 * across)
+    return (group * 4 + within % high) * ROWS, within // high
 
 
 @gluon.jit
@@ -83,7 +85,7 @@ def _multiply(
     shared, pointers, sizes, strides, GROUP: gl.constexpr, GROUPS: gl.constexpr, STAGES: gl.constexpr
 ):  # fmt: skip
     left, right, full, free = shared
-    a_scales, b_scales, y = pointers
+    a_scales, b_scales, y, results = pointers
     m, n, k = sizes
     a_row, a_column, b_row, b_column = strides
     layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, 128, 32])
@@ -110,7 +112,9 @@ def _multiply(
             total += part * gl.expand_dims(scale, 1)
             scale = next_a * next_b
             step += 1
-        columns = column * 128 + gl.arange(0, 128, gl.SliceLayout(0, layout))
-        where = gl.expand_dims(rows.to(gl.int64) * n, 1) + gl.expand_dims(columns, 0)
-        mask = gl.expand_dims(inside, 1) & gl.expand_dims(columns < n, 0)
-        gl.store(y + where, total.to(y.dtype.element_ty), mask=mask)
+        # From shared memory the copy engine writes the result, while this group is at its next tile.
+        tma.store_wait(pendings=0)
+        results.index(GROUP).store(total.to(y.dtype))
+        hopper.fence_async_shared()
+        tma.async_copy_shared_to_global(y, [row + 64 * GROUP, column * 128], results.index(GROUP))
+    tma.store_wait(pendings=0)

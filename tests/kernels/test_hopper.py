@@ -21,8 +21,8 @@ def numbers(names):
 def test_fp8_product_keeps_its_sums_in_registers():
     from minidsk.kernels import fp8_hopper as kernel
 
-    types = {**blocks(torch.float8_e4m3fn, a=(64, 128), b=(128, 128)), "a_scales": "*fp32", "b_scales": "*fp32",
-             "y": "*bf16", **numbers("m n k a_column b_row b_column")}  # fmt: skip
+    types = {**blocks(torch.float8_e4m3fn, a=(64, 128), b=(128, 128)), **blocks(torch.bfloat16, y=(64, 128)),
+             "a_scales": "*fp32", "b_scales": "*fp32", **numbers("m n k a_column b_row b_column")}  # fmt: skip
     constants = {"a_row": 1, "GROUPS": kernel.GROUPS, "STAGES": kernel.STAGES}
     made = compile_kernel(kernel._scaled_matmul_hopper, types, constants, warps=4, most_registers=128)
     assert made.stack == 0
@@ -49,14 +49,31 @@ def test_attention_keeps_its_sums_in_registers(widths):
     assert made.shared < 227 * 1024
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("tile", [(64, 256), (128, 128)], ids=str)
+def test_grouped_product_keeps_its_sums_in_registers(tile, transposed):
+    from minidsk.kernels import grouped_hopper as kernel
+
+    rows, columns = tile
+    matrix = (1, 64, columns) if transposed else (1, columns, 64)
+    types = {**blocks(torch.bfloat16, x=(rows, 64), weight=matrix, y_map=tile), "y": "*bf16", "ends": "*i32",
+             "experts": "i32", **numbers("y_stride out inner")}  # fmt: skip
+    constants = {"TRANSPOSED": transposed, "STAGES": kernel.STAGES}
+    made = compile_kernel(kernel._rows_times_matrices_hopper, types, constants, warps=4, most_registers=168)
+    assert made.stack == 0
+    assert made.count("HGMMA") == 2 * (rows // 64) * 64 // 16
+    assert made.count("UTMASTG") == 2, "a whole tile is written by the copy engine"
+    assert made.shared < 227 * 1024
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-@pytest.mark.parametrize("sizes", [(37, 20, 300), (200, 130, 128), (1, 1, 1), (500, 333, 1024)], ids=str)
+@pytest.mark.parametrize("sizes", [(37, 24, 300), (200, 136, 128), (1, 8, 1), (500, 328, 1024)], ids=str)
 def test_both_fp8_products_are_the_same(sizes, normal):
     m, n, k = sizes
     a, b = fp8.quantize(normal(m, k)), fp8.quantize(normal(n, k), (128, 128))
     if not on_hopper(a[0]):
         pytest.skip("no Hopper here")
-    for dtype in (torch.bfloat16, torch.float32):
+    for dtype in (torch.bfloat16, torch.float16):
         assert torch.equal(fp8.scaled_matmul(a, b, dtype), fp8.scaled_matmul(a, b, dtype, blocks=fp8.BLOCKS))
 
 
