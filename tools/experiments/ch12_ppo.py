@@ -2,8 +2,8 @@
 
     python tools/experiments/ch12_ppo.py --device cuda --seeds 0 1 2 --out results/ch12_ppo
 
-Three parts: seconds a step with the machine to itself; what each keeps in memory, predicted and measured, at two sizes;
-and accuracy. `--parts timed` is the first two, `--parts curves` the third: three processes side by side.
+Three parts: `timed`, seconds a step with the machine to itself; `memory`, what each keeps, predicted and measured, at two
+sizes, each in a process of its own; and `curves`, the accuracy, in three processes side by side.
 Writes metrics.json after every run, into what is there (of the parts that are asked for, nothing is kept). Nothing is
 begun after `--limit` seconds.
 """
@@ -11,7 +11,6 @@ begun after `--limit` seconds.
 from __future__ import annotations
 
 import argparse
-import gc
 import itertools
 import json
 import multiprocessing
@@ -36,6 +35,7 @@ from minidsk.train.checkpoint import Run, load_checkpoint
 from minidsk.train.device import pick_device
 
 WARM_UP = 3  # steps that are not timed
+PARTS = {"speed": "timed", "memory": "memory", "accuracy": "curves"}  # of a row, and of the command line
 METHODS = ("GRPO", "PPO", "PPO, lam 1")
 CURVES = ("reward", "advantage_std", "explained_variance", "value_loss", "entropy", "length", "grad_norm", "cut_off")
 
@@ -88,7 +88,7 @@ def learn(
 
 
 def alone(a: argparse.Namespace) -> list[dict[str, Any]]:
-    """How fast each method is, and what it keeps in memory at two sizes, with the machine to itself."""
+    """How fast each method is, with the machine to itself."""
     torch.set_num_threads(a.threads)
     rows = []
     for method in METHODS[:2]:
@@ -96,18 +96,15 @@ def alone(a: argparse.Namespace) -> list[dict[str, Any]]:
         run = learn(model, tokenizer, config_of(method, a, a.timed, a.seeds[0]), a)
         steps = [after - before for before, after in itertools.pairwise(run.ends)][WARM_UP - 1 :]
         rows.append({"part": "speed", "method": method, "step_seconds": [round(s, 4) for s in steps]})
-    del model, run
-    return rows + [memory(method, size, a) for size in ("nano", "small") for method in METHODS[:2]]
+    return rows
 
 
 def memory(method: str, size: str, a: argparse.Namespace) -> dict[str, Any]:
-    """Bytes that stay between steps (with that step's answers), and the peak, beside what the parameters predict."""
-    on_gpu, before = a.device == "cuda", 0
-    if on_gpu:
-        gc.collect()
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+    """Bytes that stay between steps (with that step's answers), and the peak, beside what the parameters predict.
+
+    For a process of its own: what an earlier run has not given back yet would be counted.
+    """
+    on_gpu = a.device == "cuda"
     model, tokenizer = load_checkpoint(a.base)
     if size == "small":
         model = MiniDeepSeek(small().pretrain.model.replace(num_nextn_predict_layers=0))
@@ -123,8 +120,8 @@ def memory(method: str, size: str, a: argparse.Namespace) -> dict[str, Any]:
         "part": "memory", "method": method, "size": size, "parameters": policy, "critic_parameters": critic,
         "predicted_mib": round(kept / 2**20, 2), "cache_mib": round(cache / 2**20, 2),
         "gradients_mib": round(4 * max(policy, critic) / 2**20, 2),
-        "held_mib": None if run.held is None else round((run.held - before) / 2**20, 2),
-        "peak_mib": round((torch.cuda.max_memory_allocated() - before) / 2**20, 1) if on_gpu else None,
+        "held_mib": None if run.held is None else round(run.held / 2**20, 2),
+        "peak_mib": round(torch.cuda.max_memory_allocated() / 2**20, 1) if on_gpu else None,
     }  # fmt: skip
 
 
@@ -180,7 +177,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="NAME")
     parser.add_argument("--steps", type=int, default=24)
-    parser.add_argument("--parts", nargs="+", default=["timed", "curves"], choices=("timed", "curves"))
+    parser.add_argument("--parts", nargs="+", default=list(PARTS.values()), choices=PARTS.values())
     parser.add_argument("--timed", type=int, default=10, help="steps of the runs that are timed alone")
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--group", type=int, default=16)
@@ -196,9 +193,8 @@ def main() -> None:
     settings = {name: value for name, value in vars(a).items() if name != "out"}
     a.out.mkdir(parents=True, exist_ok=True)
     if (a.out / "metrics.json").exists():
-        begun = {"speed": "timed", "memory": "timed", "accuracy": "curves"}
         earlier = json.loads((a.out / "metrics.json").read_text())["rows"]
-        rows += [row for row in earlier if begun[row["part"]] not in a.parts]
+        rows += [row for row in earlier if PARTS[row["part"]] not in a.parts]
 
     def keep(row: dict[str, Any]) -> None:
         rows.append(row)
@@ -209,6 +205,11 @@ def main() -> None:
     if "timed" in a.parts:
         with ProcessPoolExecutor(1, mp_context=context) as one:
             for row in one.submit(alone, a).result():
+                keep(row)
+    if "memory" in a.parts:
+        asked = [(method, size) for size in ("nano", "small") for method in METHODS[:2]]
+        with ProcessPoolExecutor(len(asked), mp_context=context, max_tasks_per_child=1) as pool:
+            for row in pool.map(memory, *zip(*asked, strict=True), [a] * len(asked)):
                 keep(row)
     if "curves" in a.parts:
         # A GPU takes turns between processes: as many as methods fill it.
