@@ -2,10 +2,10 @@
 
     python tools/experiments/ch12_ppo.py --device cuda --seeds 0 1 2 --out results/ch12_ppo
 
-Three parts: `timed`, seconds a step with the machine to itself; `memory`, what each keeps, predicted and measured, at two
-sizes, each in a process of its own; and `curves`, the accuracy, in three processes side by side.
-Writes metrics.json after every run, into what is there (of the parts that are asked for, nothing is kept). Nothing is
-begun after `--limit` seconds.
+Three parts: `timed`, seconds a step with the machine to itself; `memory`, what each keeps, predicted and measured, at
+two sizes, each in a process of its own; and `curves`, the accuracy, in three processes side by side. Writes
+metrics.json after every run, into what is there (of the parts that are asked for, nothing is kept). Nothing is begun
+after `--limit` seconds.
 """
 
 from __future__ import annotations
