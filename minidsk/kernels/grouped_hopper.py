@@ -110,7 +110,10 @@ def _multiply(shared, result, sizes, GROUP: gl.constexpr, TRANSPOSED: gl.constex
     expert, before, row, last = _find(tile // across, tile * 0, tile * 0, ends, experts, 2 * rows)
     while expert < experts:
         total = zeros
-        for k in range(0, inner, depth):
+        start, end, column = row + rows * GROUP, last, tile % across * width
+        # An expert's last tile may have no rows for the second group: the first has the tensor cores for itself.
+        busy = inner if start < end else 0
+        for k in range(0, busy, depth):
             stage = step % STAGES
             mbarrier.wait(full.index(stage), step // STAGES & 1)
             matrix = right.index(stage).reshape([right.shape[2], right.shape[3]])
@@ -120,7 +123,10 @@ def _multiply(shared, result, sizes, GROUP: gl.constexpr, TRANSPOSED: gl.constex
             total = hopper.warpgroup_mma_wait(1, deps=(product,))
             mbarrier.arrive(free.index((step + STAGES - 1) % STAGES), count=1, pred=k > 0)
             step += 1
-        start, end, column = row + rows * GROUP, last, tile % across * width
+        for k in range(busy, inner, depth):
+            mbarrier.wait(full.index(step % STAGES), step // STAGES & 1)
+            mbarrier.arrive(free.index((step + STAGES - 1) % STAGES), count=1, pred=k > 0)
+            step += 1
         tile += gl.num_programs(0)
         expert, before, row, last = _find(tile // across, expert, before, ends, experts, 2 * rows)
         total = hopper.warpgroup_mma_wait(0, deps=(total,)).to(y_map.dtype)

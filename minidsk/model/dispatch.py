@@ -59,7 +59,7 @@ def grouped_matmul(x: Tensor, weight: Tensor, dispatch: Dispatch) -> Tensor:
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight = x.to(dtype), weight.to(dtype)
     if x.is_cuda:
-        if has_grouped_kernel(x):
+        if has_grouped_kernel(x) and x.shape[1] % 8 == weight.shape[1] % 8 == 0:  # rows of multiples of 16 bytes
             return torch._grouped_mm(x, weight.transpose(1, 2), offs=dispatch.ends)
         return _padded(x, weight, dispatch)
     parts = x.split(dispatch.counts.tolist())
