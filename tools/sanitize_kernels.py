@@ -65,16 +65,18 @@ def losses() -> None:
 
 
 def attentions() -> None:
-    """Causal and not, values narrower than keys."""
+    """Causal and not, values narrower than keys; the second widths are for Hopper's own kernel."""
     for causal in (True, False):
-        q, k, v = (random(1, 2, 77, width) for width in (48, 48, 24))
-        pull(attention(q, k, v, causal), q, k, v)
+        for key, value in ((48, 24), (192, 100)):
+            q, k, v = (random(1, 2, 77, width) for width in (key, key, value))
+            pull(attention(q, k, v, causal), q, k, v)
 
 
 def products() -> None:
-    """Grouped products, an expert without rows among them."""
-    x, weight = random(53, 37), random(4, 29, 37)
-    pull(grouped_matmul(x, weight, torch.tensor([20, 20, 52, 53], device=DEVICE, dtype=torch.int32)), x, weight)
+    """Grouped products, an expert without rows among them; the second sizes are for Hopper's own kernel."""
+    for out, width in ((29, 37), (520, 600)):
+        x, weight = random(53, width), random(4, out, width)
+        pull(grouped_matmul(x, weight, torch.tensor([20, 20, 52, 53], device=DEVICE, dtype=torch.int32)), x, weight)
 
 
 def routings() -> None:
@@ -102,12 +104,13 @@ def layers() -> None:
 
 
 def narrow() -> None:
-    """FP8: quantised both ways, multiplied both ways, and a linear layer."""
+    """FP8: quantised both ways, multiplied both ways, and a linear layer; 200 columns are for Hopper's own kernel."""
     x, weight = random(37, 333, dtype=torch.bfloat16), random(201, 333, dtype=torch.bfloat16)
     for block in ((1, 128), (128, 128)):
-        codes = quantize(weight.detach(), block)
-        assert dequantize(*codes, block).isfinite().all()
-        assert scaled_matmul(quantize(x.detach()), codes).isfinite().all()
+        for part in (weight.detach(), weight.detach()[:200]):
+            codes = quantize(part, block)
+            assert dequantize(*codes, block).isfinite().all()
+            assert scaled_matmul(quantize(x.detach()), codes).isfinite().all()
     assert matmul_unscaled(quantize(x.detach())[0], codes[0], 128).isfinite().all()
     pull(fp8_linear(x, weight), x, weight)
 
