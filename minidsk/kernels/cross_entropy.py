@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minidsk.kernels.launch import INTERPRETED, can_run, jit, tl, triton
+from minidsk.kernels.launch import INTERPRETED, can_run, jit, next_power_of_2, tl
 
 CHUNK_BYTES = 1 << 31
 """About as many bytes of logits are held at a time."""
@@ -129,7 +129,7 @@ def launch(logits: Tensor, targets: Tensor, ignore: int, gradient: Tensor | None
     """The loss of each row ``[tokens]``, float32; and ``softmax - one_hot`` into `gradient`, which may be `logits`."""
     losses = torch.empty(len(logits), dtype=torch.float32, device=logits.device)
     out = logits if gradient is None else gradient
-    block = min(triton.next_power_of_2(logits.shape[1]), BLOCK)
+    block = min(next_power_of_2(logits.shape[1]), BLOCK)
     _loss_and_gradient[(len(logits),)](
         logits, logits.stride(0), targets.contiguous(), losses, out, out.stride(0), logits.shape[1], ignore,
         GRADIENT=gradient is not None, BLOCK=block, num_warps=max(1, block // 512),

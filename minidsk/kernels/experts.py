@@ -23,7 +23,7 @@ from minidsk.kernels.grouped_gemm import (
     rows_times_matrices,
     rows_times_rows,
 )
-from minidsk.kernels.launch import INTERPRETED, Blocks, can_run, jit, processors, tl, triton
+from minidsk.kernels.launch import INTERPRETED, Blocks, can_run, cdiv, jit, next_power_of_2, processors, tl
 from minidsk.kernels.routing import Sorted, collect, combine_reference, gather_reference, sort_by_expert, spread
 
 
@@ -85,7 +85,7 @@ def gated(
     _gated[(blocks.pop("PER_SM") * processors(x),)](
         rows, descriptor(matrices, [1, 2, blocks["OUT"], blocks["INNER"]]), weights.contiguous(), plan.order,
         plan.ends, gates, out, experts, inner, hidden, k,
-        FETCH=fetch, EXPERTS=triton.next_power_of_2(experts), **blocks,
+        FETCH=fetch, EXPERTS=next_power_of_2(experts), **blocks,
     )  # fmt: skip
     return gates, out
 
@@ -102,9 +102,9 @@ def gated_backward(dinner: Tensor, gates: Tensor, weights: Tensor, order: Tensor
     """
     rows, inner = dinner.shape
     dgates, dweights = torch.empty_like(gates), torch.empty_like(weights, memory_format=torch.contiguous_format)
-    _gated_backward[(triton.cdiv(rows, 4),)](
+    _gated_backward[(cdiv(rows, 4),)](
         dinner, gates, weights.contiguous(), order, dgates, dweights, rows, inner,
-        ROWS=4, COLUMNS=min(512, triton.next_power_of_2(inner)),
+        ROWS=4, COLUMNS=min(512, next_power_of_2(inner)),
     )  # fmt: skip
     return dgates, dweights
 

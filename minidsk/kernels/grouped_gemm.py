@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from minidsk.kernels.descriptors import descriptor, for_tma
-from minidsk.kernels.launch import INTERPRETED, Blocks, can_run, jit, processors, tl, triton
+from minidsk.kernels.launch import INTERPRETED, Blocks, can_run, cdiv, jit, next_power_of_2, on_hopper, processors, tl
 
 
 def grouped_matmul_reference(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
@@ -56,13 +56,19 @@ def rows_times_matrices(
     """``x @ weight[expert].T``, or with `transposed` ``x @ weight[expert]``, for each row's expert."""
     out = weight.shape[2] if transposed else weight.shape[1]
     y = torch.empty(len(x), out, dtype=x.dtype, device=x.device)
+    # Short sums are bound by memory, and gain nothing.
+    if blocks is None and x.shape[1] >= 512 and out % 8 == 0 and x.element_size() == 2 and on_hopper(x):
+        from minidsk.kernels.grouped_hopper import rows_times_matrices_hopper
+
+        rows_times_matrices_hopper(for_tma(x), for_tma(weight), y, ends, transposed)
+        return y
     blocks = dict(blocks or forward_blocks(len(x) // len(weight), out, x.element_size()))
     rows, wide = for_tma(x), for_tma(weight)
     inner_first = [1, blocks["INNER"], blocks["OUT"]] if transposed else [1, blocks["OUT"], blocks["INNER"]]
     _rows_times_matrices[(blocks.pop("PER_SM") * processors(x),)](
         descriptor(rows, [blocks["ROWS"], blocks["INNER"]]), descriptor(wide, inner_first), y, ends,
         len(weight), out, wide.shape[1] if transposed else wide.shape[2], y.stride(0),
-        EXPERTS=triton.next_power_of_2(len(weight)), TRANSPOSED=transposed, **blocks,
+        EXPERTS=next_power_of_2(len(weight)), TRANSPOSED=transposed, **blocks,
     )  # fmt: skip
     return y
 
@@ -70,7 +76,7 @@ def rows_times_matrices(
 def heaviest_first(ends: Tensor) -> Tensor:
     """The experts by their number of rows, the largest first, int32; of equals the first first."""
     order = torch.empty_like(ends)
-    _heaviest_first[(len(ends),)](ends, order, len(ends), EXPERTS=triton.next_power_of_2(len(ends)))
+    _heaviest_first[(len(ends),)](ends, order, len(ends), EXPERTS=next_power_of_2(len(ends)))
     return order
 
 
@@ -85,7 +91,7 @@ def rows_times_rows(
     experts, out, width = len(ends), dy.shape[1], x.shape[1]
     dweight = torch.empty(experts, out, width, dtype=x.dtype, device=x.device)
     blocks = blocks or gradient_blocks(experts, out, width, x.element_size())
-    tiles = triton.cdiv(out, blocks["OUT"]) * triton.cdiv(width, blocks["IN"])
+    tiles = cdiv(out, blocks["OUT"]) * cdiv(width, blocks["IN"])
     order = heaviest_first(ends) if order is None else order
     _rows_times_rows[(experts * tiles,)](
         descriptor(for_tma(dy), [blocks["ROWS"], blocks["OUT"]]),
@@ -96,11 +102,13 @@ def rows_times_rows(
 
 
 def forward_blocks(rows_per_expert: int, out: int, size: int) -> Blocks:
-    """Block sizes for the products with matrices, by the shape (results/bench_kernels says what was tried)."""
+    """Block sizes for the products with matrices, by the shape (results/ch08_blocks says what was tried)."""
     if INTERPRETED:
         return {"ROWS": 16, "OUT": 16, "INNER": 16, "PER_SM": 1, "FLATTEN": True}
     if size == 4:
         return {"ROWS": 64, "OUT": 64, "INNER": 32, "PER_SM": 2, "FLATTEN": True, "num_warps": 4, "num_stages": 2}
+    if out <= 128:
+        return {"ROWS": 128, "OUT": 128, "INNER": 64, "PER_SM": 2, "FLATTEN": True, "num_warps": 4, "num_stages": 3}
     return {"ROWS": 128, "OUT": 256, "INNER": 64, "PER_SM": 1, "FLATTEN": True, "num_warps": 8, "num_stages": 3}
 
 
@@ -110,7 +118,7 @@ def gradient_blocks(experts: int, out: int, width: int, size: int) -> Blocks:
         return {"ROWS": 16, "OUT": 16, "IN": 16}
     if size == 4:
         return {"ROWS": 32, "OUT": 64, "IN": 64, "num_warps": 4, "num_stages": 2}
-    if experts * triton.cdiv(out, 128) * triton.cdiv(width, 256) < 256:
+    if experts * cdiv(out, 128) * cdiv(width, 256) < 128:
         return {"ROWS": 128, "OUT": 64, "IN": 64, "num_warps": 4, "num_stages": 3}
     return {"ROWS": 64, "OUT": 128, "IN": 256, "num_warps": 8, "num_stages": 3}
 
@@ -147,17 +155,13 @@ def _heaviest_first(ends, order, experts, EXPERTS: tl.constexpr):
 def _rows_times_matrices(
     x, weight, y, ends, experts, out, inner, y_stride,
     ROWS: tl.constexpr, OUT: tl.constexpr, INNER: tl.constexpr, EXPERTS: tl.constexpr, TRANSPOSED: tl.constexpr,
-    FLATTEN: tl.constexpr, MIXED: tl.constexpr = False,
+    FLATTEN: tl.constexpr,
 ):  # fmt: skip
     # Tiles of ROWS rows of one expert by OUT columns, dealt out to as many programs as the GPU runs at a time. All
     # tiles cost the same, however the rows are spread over the experts: that is the balance.
     blocks_until = row_blocks_until(ends, experts, ROWS, EXPERTS)
     across = tl.cdiv(out, OUT)
-    tiles = tl.max(blocks_until, 0) * across
-    for number in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=FLATTEN):
-        tile = number
-        if MIXED:  # from both ends
-            tile = tl.where(number % 2 == 0, number // 2, tiles - 1 - number // 2)
+    for tile in tl.range(tl.program_id(0), tl.max(blocks_until, 0) * across, tl.num_programs(0), flatten=FLATTEN):
         n = tile % across * OUT
         e, m, last = rows_of_block(tile // across, blocks_until, ends, ROWS, EXPERTS)
         total = tl.zeros((ROWS, OUT), tl.float32)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minidsk.kernels.launch import can_run, jit, processors, tl, triton
+from minidsk.kernels.launch import can_run, cdiv, jit, processors, tl
 from minidsk.kernels.softmax import LONGEST_ROW, as_rows, row_blocks
 
 
@@ -39,7 +39,7 @@ class _RMSNorm(torch.autograd.Function):
         y = torch.empty(rows.shape, dtype=torch.promote_types(x.dtype, weight.dtype), device=x.device)
         inverse = torch.empty(len(rows), dtype=torch.float32, device=x.device)
         width, height, warps = row_blocks(rows.shape[1])
-        _forward[(triton.cdiv(len(rows), height),)](
+        _forward[(cdiv(len(rows), height),)](
             rows, rows.stride(0), weight, y, inverse, *rows.shape, eps, HEIGHT=height, WIDTH=width, num_warps=warps
         )
         ctx.save_for_backward(rows, weight, inverse)
@@ -50,7 +50,7 @@ class _RMSNorm(torch.autograd.Function):
         rows, weight, inverse = ctx.saved_tensors
         slope = as_rows(slopes[0])
         width, height, warps = row_blocks(rows.shape[1])
-        programs = min(triton.cdiv(len(rows), height), processors(rows) * max(1, 12 // warps))
+        programs = min(cdiv(len(rows), height), processors(rows) * max(1, 12 // warps))
         dx = torch.empty(rows.shape, dtype=rows.dtype, device=rows.device)
         parts = torch.empty(programs, rows.shape[1], dtype=torch.float32, device=rows.device)
         _backward[(programs,)](

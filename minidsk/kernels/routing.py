@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from minidsk.kernels.launch import INTERPRETED, Blocks, can_run, jit, tl, triton
+from minidsk.kernels.launch import INTERPRETED, Blocks, can_run, cdiv, jit, next_power_of_2, tl
 
 
 class Sorted(NamedTuple):
@@ -42,8 +42,8 @@ def sort_by_expert(indices: Tensor, experts: int, blocks: Blocks | None = None) 
     if not pairs or not can_run(torch.empty(0, device=indices.device)):
         return sort_by_expert_reference(indices, experts)
     flat = indices.contiguous().view(-1)
-    sizes = {"EXPERTS": triton.next_power_of_2(experts), **(blocks or sorting_blocks(experts))}
-    count = triton.cdiv(pairs, sizes["PAIRS"])
+    sizes = {"EXPERTS": next_power_of_2(experts), **(blocks or sorting_blocks(experts))}
+    count = cdiv(pairs, sizes["PAIRS"])
     order, inverse = flat.new_empty(2, pairs, dtype=torch.int32)
     ends = flat.new_empty(experts, dtype=torch.int32)
     counts = flat.new_empty(experts * count, dtype=torch.int32)  # expert by expert, block by block
@@ -54,9 +54,9 @@ def sort_by_expert(indices: Tensor, experts: int, blocks: Blocks | None = None) 
 
 
 def sorting_blocks(experts: int) -> Blocks:
-    """Pairs that a program sorts, and how many of them at a time."""
-    chunk = max(16, min(128, 8192 // triton.next_power_of_2(experts)))
-    return {"PAIRS": chunk if INTERPRETED else 1024, "CHUNK": chunk}
+    """Pairs that a program sorts, and how many of them at a time (results/ch08_blocks says what was tried)."""
+    chunk = max(16, min(128, 8192 // next_power_of_2(experts)))
+    return {"PAIRS": chunk if INTERPRETED else 256, "CHUNK": chunk}
 
 
 @jit
@@ -154,7 +154,7 @@ def spread(
     out = torch.empty(len(inverse), x.shape[1], dtype=x.dtype, device=x.device)
     k = len(inverse) // len(x)
     weights = None if weights is None else weights.contiguous()
-    _spread[(triton.cdiv(len(x), TOKENS),)](
+    _spread[(cdiv(len(x), TOKENS),)](
         x, weights, y, products, inverse, out, len(x), x.shape[1], x.stride(0), 0 if y is None else y.stride(0),
         K=k, TOKENS=TOKENS, COLUMNS=_columns(x.shape[1]),
     )  # fmt: skip
@@ -166,7 +166,7 @@ def collect(y: Tensor, inverse: Tensor, tokens: int, weights: Tensor | None = No
     y = _plain(y)
     out = torch.empty(tokens, y.shape[1], dtype=y.dtype, device=y.device)
     weights = None if weights is None else weights.contiguous()
-    grid = (triton.cdiv(tokens, TOKENS), triton.cdiv(y.shape[1], _columns(y.shape[1])))
+    grid = (cdiv(tokens, TOKENS), cdiv(y.shape[1], _columns(y.shape[1])))
     _collect[grid](y, weights, inverse, out, tokens, y.shape[1], y.stride(0), K=len(inverse) // tokens, TOKENS=TOKENS,
                    COLUMNS=_columns(y.shape[1]))  # fmt: skip
     return out
@@ -176,7 +176,7 @@ TOKENS = 4
 
 
 def _columns(width: int) -> int:
-    return min(512, triton.next_power_of_2(width))
+    return min(512, next_power_of_2(width))
 
 
 def _plain(x: Tensor) -> Tensor:

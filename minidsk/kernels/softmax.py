@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minidsk.kernels.launch import can_run, jit, tl, triton
+from minidsk.kernels.launch import can_run, cdiv, jit, next_power_of_2, tl
 
 LONGEST_ROW = 32768
 """Columns that fit into the registers of one program."""
@@ -64,12 +64,12 @@ def launch(short: Any, long: Any, *arrays: Tensor) -> None:
         long[(rows,)](*pointers, columns, BLOCK=16384, num_warps=32)
         return
     width, height, warps = row_blocks(columns)
-    short[(triton.cdiv(rows, height),)](*pointers, rows, columns, HEIGHT=height, WIDTH=width, num_warps=warps)
+    short[(cdiv(rows, height),)](*pointers, rows, columns, HEIGHT=height, WIDTH=width, num_warps=warps)
 
 
 def row_blocks(columns: int) -> tuple[int, int, int]:
     """Columns (a power of two) and rows that one program takes, and its warps: some 32 numbers a thread."""
-    width = max(triton.next_power_of_2(columns), 16)
+    width = max(next_power_of_2(columns), 16)
     return width, max(1, 2048 // width), min(max(width // 1024, 4), 32)
 
 

@@ -5,7 +5,7 @@ from minidsk.kernels import launch
 from minidsk.kernels.softmax import LONGEST_ROW, _softmax_long_row, _softmax_row, softmax, softmax_reference
 from minidsk.kernels.softmax import launch as launch_rows
 
-SHAPES = [(1, 1), (3, 5), (7, 64), (2, 3, 100), (5, 1000), (33, 17), (2, 4097)]
+SHAPES = [(1, 1), (40, 5), (7, 64), (2, 3, 100), (5, 1000), (33, 17), (2, 4097)]
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 

@@ -92,16 +92,15 @@ def narrow_trials() -> Iterator[Trial]:
 
 
 def large_trials() -> Iterator[Trial]:
-    """The large grouped product, even and skewed: tiles in order or from both ends, experts as they come or sorted."""
+    """The large grouped product, even and skewed, the experts as they come or the heaviest first."""
     count, rows, width, out = LARGE
     weight = (rows_of(count * out, width, DEVICE, seed=2) / width**0.5).unflatten(0, (count, out))
     x, dy = rows_of(rows, width, DEVICE), rows_of(rows, out, DEVICE, seed=1)
     moved = 2 * (x.numel() + dy.numel() + weight.numel())
     for load, counts in (("even", loads(count, rows, 0.0)), ("skewed", loads(count, rows, 1.0)),
-                         ("skewed, sorted", loads(count, rows, 1.0).sort(descending=True).values)):  # fmt: skip
+                         ("skewed, heaviest first", loads(count, rows, 1.0).sort(descending=True).values)):  # fmt: skip
         ends = counts.cumsum(0).int().to(DEVICE)
-        for blocks in grid((*MATRICES, "MIXED"), (128, 256, 64, 1, True, 8, 3, False),
-                           (128, 256, 64, 1, True, 8, 3, True), (128, 256, 64, 1, False, 8, 4, True)):  # fmt: skip
+        for blocks in grid(MATRICES, (128, 256, 64, 1, True, 8, 3), (256, 128, 64, 1, True, 8, 3)):
             for what, left, turned in (("forward", x, False), ("dx", dy, True)):
                 yield f"large, {load}, {what}", blocks or {}, moved, (
                     lambda a=(left, weight, ends, turned, blocks): rows_times_matrices(*a))  # fmt: skip
