@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from minidsk.kernels.attention import attention, attention_reference
+from minidsk.kernels.attention import attention, attention_reference, fits_hopper
 from minidsk.kernels.attention_backward import backward
 from minidsk.kernels.bench.case import Case, relative_error
 from minidsk.kernels.bench.rowwise import Backward, rows_of
@@ -27,7 +28,11 @@ def attention_cases(device: torch.device, small: bool) -> Iterator[Case]:
     moved = 2 * (q.numel() + k.numel() + v.numel() + slope.numel())
     makers: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = {"ours": attention, **backends(device)}
     setting = f"bf16 {heads} heads, {time} tokens, {wide}/{narrow}, causal"
-    forward = {name: lambda make=make: make(q, k, v) for name, make in makers.items()}
+    forward: dict[str, Callable[[], object]] = {
+        name: lambda make=make: make(q, k, v) for name, make in makers.items()  # type: ignore[misc]
+    }
+    if fits_hopper(q, v):
+        forward["ours, in Triton alone"] = lambda: in_triton_alone(q, k, v)
     yield Case("attention, forward", setting, forward.pop("ours"), forward, bytes=moved, flops=flops, target=0.9,
                error=lambda: part_error(q, k, v))  # fmt: skip
     leaves = [x.clone().requires_grad_() for x in (q, k, v)]
@@ -38,6 +43,12 @@ def attention_cases(device: torch.device, small: bool) -> Iterator[Case]:
         pulls["ours, adding up dq"] = adding(q, k, v, slope)
     yield Case("attention, backward", setting, pulls.pop("ours"), pulls, bytes=2 * moved, flops=2.5 * flops,
                target=0.8, rounds=20, error=lambda: backward_error(q, k, v, slope))  # fmt: skip
+
+
+def in_triton_alone(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Our forward pass as on GPUs other than Hopper."""
+    with mock.patch("minidsk.kernels.attention.fits_hopper", return_value=False):
+        return attention(q, k, v)
 
 
 def adding(q: Tensor, k: Tensor, v: Tensor, slope: Tensor) -> Callable[[], object]:

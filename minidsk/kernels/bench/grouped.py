@@ -13,7 +13,13 @@ from torch import Tensor
 from minidsk.kernels.bench.case import Case, relative_error
 from minidsk.kernels.bench.rowwise import rows_of
 from minidsk.kernels.experts import experts
-from minidsk.kernels.grouped_gemm import grouped_matmul, grouped_matmul_reference
+from minidsk.kernels.grouped_gemm import (
+    forward_blocks,
+    grouped_matmul,
+    grouped_matmul_reference,
+    rows_times_matrices,
+)
+from minidsk.kernels.launch import on_hopper
 
 SKEWS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 
@@ -44,6 +50,9 @@ def grouped_case(
     x, slope = rows_of(rows, width, device), rows_of(rows, out, device, seed=1)
     weight = (rows_of(count * out, width, device, seed=2) / width**0.5).unflatten(0, (count, out))
     ways: dict[str, Callable[..., Tensor]] = {"ours": grouped_matmul}
+    if not backward and on_hopper(x):
+        blocks = forward_blocks(rows // count, out, x.element_size())
+        ways["ours, in Triton alone"] = lambda x, weight, ends: rows_times_matrices(x, weight, ends, blocks=blocks)
     if device.type == "cuda":
         ways["torch._grouped_mm"] = lambda x, weight, ends: torch._grouped_mm(x, weight.mT, offs=ends)
     sections = counts.tolist()
