@@ -41,7 +41,7 @@ def test_one_training_step_is_the_same_step():
     for model in (plain, fast):
         train_step(model, make_optimizers(model, 1e-2, 0.0, muon=False), ids, config)
     for a, b in zip(plain.state_dict().values(), fast.state_dict().values(), strict=True):
-        # Adam's first step is 1e-2 by the sign of the gradient; in bf16, on a GPU, the sign of next to nothing is chance.
+        # Adam's first step is 1e-2 by the sign of the gradient; in bf16 the sign of next to nothing is chance.
         share = ((a - b).abs() < 2e-3).double().mean()
         assert share > 0.95 if a.is_cuda else share == 1
 
