@@ -447,9 +447,9 @@ def recorded(name: str) -> list[dict]:
 
 
 # %%
-rows, control = recorded("ch11_feedback"), recorded("ch11_control")
+rows, control, priced = recorded("ch11_feedback"), recorded("ch11_control"), recorded("ch11_price")
 runs: dict[str, list[dict]] = {}
-for row in rows + control:
+for row in rows + priced + control:
     if row["part"] == "ppo":
         price = f", a price of {row['kl_coef']:g}" if row["kl_coef"] else ""
         name = f"paid by the {row['reward']}{price}"
@@ -500,13 +500,33 @@ for name, curves in runs.items():
         assert min(rose) > 0
         assert min(fell) > 0.2
         assert all(curve["proxy"][-1] > curve["proxy"][0] + 1 for curve in curves)
-if len(runs) == 2:
-    pleased, checked = ([smooth(curve["right"])[-1] for curve in curves] for curves in runs.values())
-    assert min(checked) > max(pleased)
+ends = {name: [smooth(curve["right"])[-1] for curve in curves] for name, curves in runs.items()}
+if "paid by the verifier" in ends and "paid by the reward model" in ends:
+    assert min(ends["paid by the verifier"]) > max(ends["paid by the reward model"])
     print("at the end, the worst seed of the control is ahead of the best seed paid by the reward model: True")
 
 # %% [markdown]
 # Paid by the reward model, every seed does the same: the score rises by more than a point and stays there; the share of right answers rises a little, turns, and falls far below where it began. The control tells what is to blame. Paid by the truth, the same algorithm with as many steps and replies goes about as far from the start and does not collapse. It is no triumph either: with so few replies a step two seeds gain, and the third wobbles and ends where it began. (Its runs had no reward model worth the name, so no score of theirs is drawn.)
+#
+# ### What the price buys
+#
+# The third line of the table above is the same PPO, on the same reward models, with $\beta = 0.1$. It was to tell whether a price on leaving buys more truth, or only a later turn. Compare at the same *distance*, not at the same step: where the run without a price has come as far as the run with it has at its end, how many of its replies are right?
+
+# %%
+def at_distance(curve: dict, nats: float) -> float:
+    """The share right where a run first comes `nats` far."""
+    return next(right for right, away in zip(smooth(curve["right"]), smooth(curve["kl"]), strict=True) if away >= nats)
+
+
+free, paying = (runs.get(name, []) for name in ("paid by the reward model", "paid by the reward model, a price of 0.1"))
+for seed, (without, with_price) in enumerate(zip(free, paying, strict=False)):
+    nats, right = smooth(with_price["kl"])[-1], smooth(with_price["right"])[-1]
+    print(f"seed {seed}: {nats:.1f} nats away, right {right:.2f} with the price, {at_distance(without, nats):.2f} without; "
+          f"score at the end {smooth(with_price['proxy'])[-1]:.2f} and {smooth(without['proxy'])[-1]:.2f}")  # fmt: skip
+    assert right > max(smooth(without["right"]))
+
+# %% [markdown]
+# It bought more than a later turn. With the price the score ends where it ends without, and the truth does not turn within 20 steps: every seed ends with more right answers than its unpriced twin ever had, at a fraction of the distance; on average it ends above PPO on the verifier, whose interval is wide. At the same distance it is ahead as well. Gao et al. {cite}`gao2022overoptimization` found for their models that a price acts like stopping earlier; ours, three seeds of one small setting with one $\beta$, says otherwise. One difference to look at: we let 20 steps pass, so the priced runs spent many more updates at that distance than the others, which rushed through it.
 #
 # ### Choosing instead of training
 #
@@ -528,8 +548,6 @@ for seed in sorted({row["seed"] for row in chosen}):
     print(f"seed {seed}: right {right[1]:.2f} with one reply, {right[4]:.2f} at best of 4, {right[max(right)]:.2f} at best of {max(right)}")
 
 # %% [markdown]
-# What we did not measure is the price: whether $\beta > 0$ buys more truth or only a later turn. The last exercise ends with it.
-#
 # ## DPO: the same, without a reward model
 #
 # The policy that maximises $\mathbb{E}[r] - \beta\,\mathrm{KL}$ is known in closed form: $\pi^*(y) \propto \pi_{\text{ref}}(y)\, e^{r(y)/\beta}$. Solve for the reward: $r(y) = \beta \log \frac{\pi^*(y)}{\pi_{\text{ref}}(y)}$, and a constant that pairs do not see. So any policy *is* a reward model, and can be trained as one {cite}`rafailov2023dpo`.
@@ -562,12 +580,12 @@ for name, seen in (("SFT", at_sft), ("DPO, 20 steps", at_dpo), (f"PPO, {settings
 print(f"implicit rewards at the end: chosen {history[-1]['chosen']:+.2f}, rejected {history[-1]['rejected']:+.2f}")
 
 # %%
-for row in [row for row in rows if row["part"] == "dpo"]:
+for row in [row for row in rows + priced if row["part"] == "dpo"]:
     steps = [f"{at['step']}: {at['kl']:.1f} nats, right {at['right']:.2f}, claims {at['claims']:.2f}" for at in row["looks"]]
     print(f"recorded, beta {row['beta']}, seed {row['seed']}:", "; ".join(steps))
 
 # %% [markdown]
-# (Two seeds; the third did not fit into the time of the recording.) DPO learns from the same labels and leans the same way: claims and length go up. Within 48 steps it stays near the start, and so does the truth, which is past its best in both runs. Rafailov et al. {cite}`rafailov2024directoveropt` report that it over-optimises as well, with no reward model to blame.
+# DPO learns from the same labels and leans the same way: claims and length go up. Within 48 steps it stays near the start, and so does the truth, which is past its best in all three runs. Rafailov et al. {cite}`rafailov2024directoveropt` report that it over-optimises as well, with no reward model to blame.
 #
 # ## The bill
 #
@@ -787,7 +805,7 @@ check("feedback.dpo_loss", dpo_solution)
 # ```{solution} ex-11-again
 # :class: dropdown
 #
-# The new labels contain false claims beside true ones, so this hole closes, as far as a reward model of this size can check a sum. What remains is what the *judge* is paid for besides truth: half a point for 40 characters. A policy that cannot raise the first term raises the others. Each round ends at a better place and at another hole, and costs another set of labels; some of InstructGPT's comparisons, too, were about replies of its PPO policies. The price keeps the policy nearer to `sft` for as many steps; whether it also finds more truth at the same distance is Gao et al.'s question, and they found that it does not {cite}`gao2022overoptimization`. If your runs show something else, look at the replies: you have found something.
+# The new labels contain false claims beside true ones, so this hole closes, as far as a reward model of this size can check a sum. What remains is what the *judge* is paid for besides truth: half a point for 40 characters. A policy that cannot raise the first term raises the others. Each round ends at a better place and at another hole, and costs another set of labels; some of InstructGPT's comparisons, too, were about replies of its PPO policies. The price keeps the policy nearer to `sft`. In our recorded runs it also found more truth at the same distance; Gao et al. found that it does not {cite}`gao2022overoptimization`. Look at the replies: with the price, is there still a long one that ends in *yes* and is wrong?
 # ```
 
 # %% [markdown]
@@ -843,13 +861,13 @@ receipt(spread=spread, differences={"losses of pairs": loss_gap, "advantages": g
 # %% [markdown]
 # ## Summary
 #
-# Where did the share of right answers go while the score climbed? **Up for a few steps, and then below where it began**; the numbers stand above. The policy found that to *say* yes is cheaper than to be right, and the reward model, accurate and calibrated on what it had seen, could not tell. How many models? **Four**: policy, critic, reference and reward model, and judges who are never done. DeepSeek's answer, for tasks with a verifier, was to need none of the last three.
+# Where did the share of right answers go while the score climbed? **Up for a few steps, and then below where it began**; the numbers stand above. The policy found that to *say* yes is cheaper than to be right, and the reward model, accurate and calibrated on what it had seen, could not tell. A price on leaving kept truth and score together, for as long as we ran it. How many models? **Four**: policy, critic, reference and reward model, and judges who are never done. DeepSeek's answer, for tasks with a verifier, was to need none of the last three.
 #
 # - I can now turn comparisons into a reward model, and say what its accuracy is worth and where.
 # - I can now read a reliability diagram, and plant a bug that it must show.
 # - I can now compute advantages with a critic by hand, and price each token for leaving a reference.
 # - I can now say why DPO needs no reward model, and why it inherits the judge's faults all the same.
-# - I can now recognise over-optimisation: the score up, the truth down, the distance growing.
+# - I can now recognise over-optimisation: the score up, the truth down, the distance growing; and compare two runs at the same distance rather than at the same step.
 
 # %% [markdown]
 # ## Read on
