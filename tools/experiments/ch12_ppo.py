@@ -11,6 +11,7 @@ after `--limit` seconds.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import multiprocessing
@@ -114,8 +115,11 @@ def memory(method: str, size: str, a: argparse.Namespace) -> dict[str, Any]:
     # its cache, for prompts of up to `ROUND` tokens.
     kept = 12 * (policy + critic) + (2 * policy if on_gpu else 0)
     cache = model.new_cache(1, 1).bytes_per_token // 2 * a.prompts * a.group * (ROUND + a.tokens) if on_gpu else 0
-    run = learn(model.to(pick_device(a.device)), tokenizer, config_of(method, a, 2, 0, rows=32), a,
-                weigh_after=2)  # fmt: skip
+    # What has taken no step has no moments: an untrained model needs a reward that it can get, and PPO no warm-up.
+    changes: dict[str, Any] = {"rewards": {"short": 1.0}} | ({} if method == "GRPO" else {"critic_warmup": 0})
+    config = dataclasses.replace(config_of(method, a, 2, 0, rows=32), **changes)
+    run = learn(model.to(pick_device(a.device)), tokenizer, config, a, weigh_after=2)
+    assert all(line["grad_norm"] for line in run.lines)
     return {
         "part": "memory", "method": method, "size": size, "parameters": policy, "critic_parameters": critic,
         "predicted_mib": round(kept / 2**20, 2), "cache_mib": round(cache / 2**20, 2),
