@@ -526,7 +526,7 @@ for seed, (without, with_price) in enumerate(zip(free, paying, strict=False)):
     assert right > max(smooth(without["right"]))
 
 # %% [markdown]
-# It bought more than a later turn. With the price the score ends where it ends without, and the truth does not turn within 20 steps: every seed ends with more right answers than its unpriced twin ever had, at a fraction of the distance; on average it ends above PPO on the verifier, whose interval is wide. At the same distance it is ahead as well. Gao et al. {cite}`gao2022overoptimization` found for their models that a price acts like stopping earlier; ours, three seeds of one small setting with one $\beta$, says otherwise. One difference to look at: we let 20 steps pass, so the priced runs spent many more updates at that distance than the others, which rushed through it.
+# It bought more than a later turn. (In the figure the priced runs go out, and turn back: once the score has little more to give, the price pulls.) With the price the score ends where it ends without, and the truth does not turn within 20 steps: every seed ends with more right answers than its unpriced twin ever had, at a fraction of the distance; on average it ends above PPO on the verifier, whose interval is wide. At the same distance it is ahead as well. Gao et al. {cite}`gao2022overoptimization` found for their models that a price acts like stopping earlier; ours, three seeds of one small setting with one $\beta$, says otherwise. One difference to look at: we let 20 steps pass, so the priced runs spent many more updates at that distance than the others, which rushed through it.
 #
 # ### Choosing instead of training
 #
