@@ -525,7 +525,7 @@ if trials:
 # %% [markdown]
 # ## On the H100
 #
-# Each kernel beside its rivals, in one run on one GPU, the contestants taking turns, medians over the rounds: the same in plain PyTorch (*eager*), through `torch.compile`, in Liger-Kernel {cite}`hsu2024liger`, a library of Triton kernels; for attention all backends of `scaled_dot_product_attention`. (The command also measures the kernels of the next two chapters; its time was up before it had finished those.)
+# Each kernel beside its rivals, in one run on one GPU, the contestants taking turns, medians over the rounds: the same in plain PyTorch (*eager*), through `torch.compile`, in Liger-Kernel {cite}`hsu2024liger`, a library of Triton kernels; for attention all backends of `scaled_dot_product_attention`. (The command also measures the kernels of the next two chapters.) For attention, *ours* is what the package takes on a Hopper, of which more below; *ours, in Triton alone* is the kernel of this chapter.
 
 # %%
 if record:
@@ -570,7 +570,7 @@ if record:
 if record:
     for case in mine:
         reached = "reached" if case["ratio"] >= case["target"] else "missed"
-        print(f"{case['case']:45} best rival ({case['best_rival']}) / ours {case['ratio']:.2f}, wanted {case['target']:.1f}: {reached}")
+        print(f"{case['case']:45} best rival ({case['best_rival']}) / ours {case['ratio']:.3f}, wanted {case['target']:.1f}: {reached}")
         if case["against_copy"]:
             share = case["contestants"]["ours"]["gb_s"] / roof["copy_gb_s"]
             print(f"{'':45} of the copy's bandwidth {share:.2f}, wanted {case['against_copy']}: "
@@ -580,13 +580,13 @@ if record:
             print(f"{'':45} of eager's memory {held:.3f}, wanted 0.1: {'reached' if held < 0.1 else 'missed'}")
 
 # %% [markdown]
-# Read it with the column *spread* in view, the distance between the quartiles: where it is large, be careful (see below).
+# The column *spread* is the distance between the quartiles: where it is large, be careful (see below).
 #
-# - **Softmax and RMSNorm are as fast as a copy**, within a percent. Liger's kernels are as well; with one trip there is nothing left to win. `torch.compile`'s softmax takes nearly twice as long. The five operations take six times as long, not four: each kernel of them also falls short of a copy.
+# - **Softmax and RMSNorm are as fast as a copy**, within a percent. Liger's kernels are as well; with one trip there is nothing left to win. `torch.compile`'s softmax takes 1.7 times as long. The five operations take six times as long, not four: each kernel of them also falls short of a copy.
+# - **RMSNorm's backward pass** is ahead of `torch.compile` by an eighth, and of the others by more. It could not hold less memory: `dx` alone is a tenth of what eager holds.
 # - **The head with its loss** is ahead of `torch.compile`, on a fifteenth of eager's memory. Four fifths of its time are what the products must take at full rate. Liger holds still less memory and pays for it: its chunks are small, and each adds once to the whole gradient of the head.
-# - **RMSNorm's backward pass** could not hold less memory: `dx` alone is a tenth of what eager holds.
-# - **The loss on logits that exist already** stands at a third of the roof, with Liger beside it. The roof counts two trips, to read the logits and to write the gradient; the second reading is a third trip (see below), and autograd's slope, multiplied in at the end, makes five. With the head in the same kernel the slope is multiplied into small arrays.
-# - **Attention is behind cuDNN**, which takes MLA's shapes as they are; it is ahead of the other two backends.
+# - **The loss on logits that exist already** stands at a third of the roof, and Liger's is a tenth faster. The roof counts two trips, to read the logits and to write the gradient; the second reading is a third trip (see below), and autograd's slope, multiplied in at the end, makes five. (Liger looks first whether the slope is 1, for which Python must wait: its launch takes seven times as long as ours.) With the head in the same kernel the slope is multiplied into small arrays.
+# - **Attention**: in Triton alone we are behind cuDNN, which takes MLA's shapes as they are; with roles for warps, ahead of it by a sixth. The backward pass, in Triton, takes 1.2 times as long as cuDNN's. The other two backends are far behind.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -612,49 +612,47 @@ if record:
 # %% [markdown]
 # (V3's layers are spread over many GPUs; the ratio stays.)
 #
-# **Attention for MLA has its own library.** FlashMLA {cite}`flashmla2025` is what serves V3: for decoding, where the cache is read at 3,000 GB/s, nine tenths of an H800's 3,350, or, where there are many queries, 660 TFLOP/s are reached. It is CUDA C++ for one kind of chip, with the warps' roles written out by hand. Ours is Triton, a hundred lines, and stands where the table above says.
+# **Attention for MLA has its own library.** FlashMLA {cite}`flashmla2025` is what serves V3: for decoding, where the cache is read at 3,000 GB/s, nine tenths of an H800's 3,350, or, where there are many queries, 660 TFLOP/s are reached. It is CUDA C++ for one kind of chip, with the warps' roles written out by hand. Ours are for training, short, and stand where the table above says.
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **We timed Python.** The sweep of block sizes and the table measured the same kernels, on the same kind of chip, on the same day. Put side by side:
+# **We timed Python.** The table above is our second. The first (`results/bench_kernels_first`) measured the same kernels as the sweep of block sizes, on the same kind of chip, on the same day. Put side by side:
 
 # %%
-if record and trials:
-    parts = {"softmax, forward": ["softmax"], "RMSNorm, forward": ["RMSNorm, forward"],
-             "RMSNorm, backward": ["RMSNorm, backward"], "attention, forward": ["attention, forward"],
-             "attention, backward": ["attention, dk and dv", "attention, dq"]}
+first = recorded("bench_kernels_first")
+parts = {"softmax, forward": ["softmax"], "RMSNorm, forward": ["RMSNorm, forward"],
+         "RMSNorm, backward": ["RMSNorm, backward"], "attention, forward": ["attention, forward"],
+         "attention, backward": ["attention, dk and dv", "attention, dq"]}  # fmt: skip
+
+
+def of_triton(table, name):
+    """Our Triton kernel in a table of kernels."""
+    found = next(c for c in table["cases"] if c["case"] == name)["contestants"]
+    return found.get("ours, in Triton alone", found["ours"])
+
+
+if record and trials and first:
     best_of = {kernel: min(t["seconds"] for t in of if "seconds" in t) for kernel, of in tried.items()}
     alone = {name: sum(best_of[kernel] for kernel in kernels) for name, kernels in parts.items()}
-    for name, kernels_alone in alone.items():
-        found = next(c for c in bench["cases"] if c["case"] == name)["contestants"]["ours"]
-        low, high = found["quartiles"]
-        print(f"{name:20} sweep {1e3 * kernels_alone:.3f} ms, table {1e3 * found['median']:.3f} ms, "
-              f"{found['median'] / kernels_alone:.2f} times; spread {(high - low) / found['median']:.1%}")
+    print(f"{'':20} sweep/ms  first table/ms  spread  second/ms  spread  Python/ms")
+    for name in parts:
+        was, now = of_triton(first[1], name), of_triton(bench, name)
+        spread = [(f["quartiles"][1] - f["quartiles"][0]) / f["median"] for f in (was, now)]
+        print(f"{name:20} {1e3 * alone[name]:8.3f} {1e3 * was['median']:15.3f} {spread[0]:7.1%} "
+              f"{1e3 * now['median']:10.3f} {spread[1]:7.1%} {1e3 * now['host_seconds']:10.2f}")
 
 # %% [markdown]
-# Two agree to a percent, three do not, and the spread gives them away: a kernel that does the same work each time does not vary by a tenth. To launch a kernel takes Python some hundred microseconds, longer through autograd, descriptors and an autotuner. Timed between two marks in the GPU's queue this does not count *as long as the queue is never empty*, and to fill it the bench gave the GPU a third of a millisecond of other work before each call. The sweep called the kernels directly, on idle cores. The table was made on three cores of a busy machine, and there a third of a millisecond was not enough. So we think; our time on the GPU was used up, and the table stands as it was recorded. Since then the bench gives ten times as much work beforehand.
+# In the first table two agree with the sweep to a percent, three do not, and the spread gives them away: a kernel that does the same work each time does not vary by a tenth. The last column says what went wrong. To launch a kernel takes Python its time, longer through autograd, descriptors and an autotuner. Timed between two marks in the GPU's queue this does not count *as long as the queue is never empty*, and to fill it the bench gave the GPU a third of a millisecond of other work before each call. The sweep called the kernels directly, on idle cores; the first table was made on three cores of a busy machine, and there a third of a millisecond was not enough. Now the bench first measures how long Python takes for a call, gives the GPU twice as much to do beforehand, and reports both.
 #
-# What follows? By the table, RMSNorm's backward pass is ahead of all rivals, but they may have suffered as much as ours: undecided. For attention, take cuDNN's time from the table (its spread is small) and ours from the sweep:
-
-# %%
-if record and trials:
-    for name, wanted in (("attention, forward", 0.9), ("attention, backward", 0.8)):
-        case = next(c for c in bench["cases"] if c["case"] == name)
-        rival = case["contestants"]["sdpa cudnn"]["median"]
-        print(f"{name}: cuDNN / ours {case['ratio']:.2f} in the table, {rival / alone[name]:.2f} by the sweep; wanted {wanted}")
-
-# %% [markdown]
-# In the forward pass cuDNN is ahead either way. The rest of this section is about why. In the backward pass the two may be level, but a figure pieced together from two runs is a hint, not a result; the sweep also left out a small third kernel, which sums `do o` over each row.
+# **A switch for roles.** On Hopper the fast way is to let some warps only load and others only multiply, and to take the exponentials of one block while the products of another run {cite}`shah2024flash3`. Triton has a switch for the first, `warp_specialize=True`. With the 8 warps that our attention wants, Triton 3.6 takes no notice of it: the compiled kernel is the same, instruction for instruction. With 4 warps its compiler stops with an internal error. (Both can be seen without a GPU: compiling needs none.) So the package says it by hand, in Gluon, the language below Triton, where it is the author and not the compiler who decides which warp does what, which registers it has and what it waits for (`attention_hopper.py`, forward alone). That works on one kind of chip; elsewhere the Triton kernel runs.
 #
-# **Roles for warps.** On Hopper the fast way is to let some warps only load and others only multiply, and to let one group's softmax run while the other's product runs. Triton has a switch for it, `warp_specialize=True`. With the 8 warps that our attention wants, Triton 3.6 takes no notice of it: the compiled kernel is the same, instruction for instruction. With 4 warps its compiler stops with an internal error. (Both can be seen without a GPU: compiling needs none.)
-#
-# **A gradient that all programs add to.** Seven products are more than five. `attention_backward` can also do it in five, with one kernel whose programs add up `dq` in memory: then `dk`, `dv` and `dq` want to be on the bench at the same time, blocks have to shrink, and every block of `dq` goes over the road once for each block of keys. The table above has both ("ours, adding up dq"), with the caution above; nothing there speaks for it.
+# **A gradient that all programs add to.** Seven products are more than five. `attention_backward` can also do it in five, with one kernel whose programs add up `dq` in memory: then `dk`, `dv` and `dq` want to be on the bench at the same time, blocks have to shrink, and every block of `dq` goes over the road once for each block of keys. It was not worth it:
 
 # %%
 if record:
     pull = next(c for c in bench["cases"] if c["case"] == "attention, backward")["contestants"]
-    for name in ("ours", "ours, adding up dq"):
+    for name in ("ours", "ours, adding up dq", "sdpa cudnn"):
         print(name, pull[name].get("failed") or f"{1e3 * pull[name]['median']:.2f} ms")
 
 # %% [markdown]
@@ -668,10 +666,13 @@ if record and trials:
              "the rest of softmax": 4 * scores / 128 / ticks}
     for name, taken in times.items():
         print(f"{name:20} {1e6 * taken:4.0f} µs")
-    print(f"{'one after the other':20} {1e6 * sum(times.values()):4.0f} µs, measured alone {1e6 * alone['attention, forward']:.0f} µs")
+    print(f"{'one after the other':20} {1e6 * sum(times.values()):4.0f} µs")
+    pull = next(c for c in bench["cases"] if c["case"] == "attention, forward")["contestants"]
+    for name in ("ours, in Triton alone", "ours", "sdpa cudnn"):
+        print(f"{name:22} {1e6 * pull[name]['median']:4.0f} µs" if name in pull else f"{name:22} not recorded")
 
 # %% [markdown]
-# The sum explains most of the time: each warp multiplies, then waits for its own softmax. If they overlapped, the products' time alone would be left, and cuDNN comes nearer to that. It is what roles for warps would mend.
+# The sum is most of what the Triton kernel takes: each warp multiplies, then waits for its own softmax. Overlapped, the products' time alone would be left at best, and the kernel with roles comes nearer to it, as does cuDNN's.
 #
 # **More programs than rows in the cache.** A row of 131,072 logits takes 256 KB, and 132 multiprocessors with two programs each have 264 of them under way: 69 million bytes, more than the L2 cache holds (50 million). So the second reading mostly goes to the memory after all, and cross-entropy moves three times its array rather than two. One program a workshop would fit, and was no faster: then nobody works while it waits.
 #
