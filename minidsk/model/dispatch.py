@@ -59,7 +59,7 @@ def grouped_matmul(x: Tensor, weight: Tensor, dispatch: Dispatch) -> Tensor:
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight = x.to(dtype), weight.to(dtype)
     if x.is_cuda:
-        if has_grouped_kernel(x) and x.shape[1] % 8 == weight.shape[1] % 8 == 0:  # rows of multiples of 16 bytes
+        if has_grouped_kernel(x, x.shape[1], weight.shape[1]):
             return torch._grouped_mm(x, weight.transpose(1, 2), offs=dispatch.ends)
         return _padded(x, weight, dispatch)
     parts = x.split(dispatch.counts.tolist())
@@ -76,11 +76,15 @@ def fused_experts(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, ind
     return experts(x, gate_up, down, weights, indices)
 
 
-def has_grouped_kernel(x: Tensor) -> bool:
-    """Whether torch has its grouped product for this tensor: bf16 on compute capability 9.0."""
+def has_grouped_kernel(x: Tensor, *widths: int) -> bool:
+    """Whether torch has its grouped product for tensors like `x`: bf16 on compute capability 9.0, rows of 16 bytes.
+
+    `widths`: the lengths of rows, in numbers.
+    """
     return (
         x.is_cuda
         and x.dtype == torch.bfloat16
+        and all(width % 8 == 0 for width in widths)
         and hasattr(torch, "_grouped_mm")
         and torch.cuda.get_device_capability(x.device) == (9, 0)
     )

@@ -21,8 +21,10 @@ ROUND = 32  # prompts of different lengths share a recording: slots are made for
 
 def recordable(model: MiniDeepSeek) -> bool:
     """Whether a step of `model` can be a CUDA graph: on a GPU, with nothing in it that waits for the CPU."""
-    weight = model.embed_tokens.weight
-    return has_grouped_kernel(weight) or (weight.is_cuda and not model.config.has_experts)
+    weight, config = model.embed_tokens.weight, model.config
+    if not config.has_experts:
+        return weight.is_cuda
+    return has_grouped_kernel(weight, config.hidden_size, config.moe_intermediate_size)
 
 
 def pick(logprobs: Tensor, temperature: float, noise: Tensor) -> Tensor:
