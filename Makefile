@@ -20,7 +20,7 @@ help:
 	@echo "make env         the environment alone, in .venv"
 	@echo "make book        the book, in _build/html"
 	@echo "make lab         JupyterLab on the notebooks"
-	@echo "make bench       speed of this machine, side by side"
+	@echo "make bench       speed of this machine, side by side: the model's ways, then kernels (ARGS=... to minidsk bench)"
 	@echo "make notebooks   execute notebooks (NAMES='01_text_and_tokens ...', all by default)"
 	@echo "make lint | unit | nbval | check | pages | package    the parts of make test"
 	@echo "make clean       what can be built again; .venv and runs/ stay"
@@ -64,7 +64,8 @@ lab: env
 	cd notebooks && ../$(BIN)/jupyter lab
 
 bench: env
-	$(BIN)/python tools/bench_model.py $(ARGS)
+	$(BIN)/python tools/bench_model.py
+	$(BIN)/minidsk bench kernels $(ARGS)
 
 notebooks: env
 	$(BIN)/python tools/notebooks.py execute $(NAMES)

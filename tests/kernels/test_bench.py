@@ -76,6 +76,9 @@ def test_the_table_says_what_was_missed():
     assert "target 1000000000.00 MISSED" in text
     assert "target 0.50 reached" in text
     assert "relative error 1.0e-03" in text
+    text = "\n".join(rows(entry, {"copy_gb_s": 1e-9, "matmul_tflop_s": 1.0}, judged=False))
+    assert "relative error 1.0e-03" in text
+    assert "target" not in text
 
 
 def test_relative_error_sees_nan():
