@@ -124,6 +124,12 @@ def test_an_added_mask_is_the_mask(layer, static):
     torch.testing.assert_close(fused, plain, atol=1e-10, rtol=0)
 
 
+def test_what_is_added_is_finite_and_leaves_nothing():
+    mask = added(torch.tensor([[True, False], [False, False]]), torch.bfloat16)
+    assert mask.isfinite().all()
+    assert mask.float().softmax(-1).tolist() == [[1.0, 0.0], [0.5, 0.5]]
+
+
 def test_positions_count_valid_tokens(small):
     growing, static = (LatentCache(small, 2, 8, layers=1) for _ in range(2))
     valid = torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1]]).bool()

@@ -57,6 +57,16 @@ def test_rows_that_end_are_blank_after_it(make, prompts, both, new):
     assert_equal(plain, recorded)
 
 
+def test_one_row_that_ends_does_not_end_the_others(make, prompts, both):
+    """An end that one row reaches early and another never: decoding goes on past the first look."""
+    model, (ids, valid) = make(), prompts
+    rows = decode(model, ids, 40, temperature=0.0, valid=valid).ids[:, 6:].tolist()
+    eos = next(token for token in rows[0][:10] if any(token not in row for row in rows))
+    plain, recorded = both(model, ids, 40, valid=valid, temperature=0.0, eos_token_id=eos)
+    assert plain.mask.shape[1] == 40
+    assert_equal(plain, recorded)
+
+
 def test_one_recording_serves_prompts_and_answers_that_fit(make, prompts, both):
     model, (ids, valid) = make(), prompts
     recorder = Recorder()
