@@ -284,7 +284,7 @@ for case in cases_of("grouped_gemm", "and backward"):
 # %% [markdown]
 # Ahead at every load; but 1.2 is reached only at the worst of them. In Triton alone we are level with torch up to a MaxVio of 7, and little ahead beyond. The reason is the end of a tile: all warps of a program stop multiplying to write the result, and when they are done, the next tile's first numbers are still on the road. With roles, one warp orders numbers for the next tile while two groups write the last one, and the result leaves through the copy engine, which needs no registers and no waiting. A half of a tile that holds no rows is skipped.
 #
-# Which step brought it? Roles alone did not: with results stored from registers, that kernel was no faster than Triton's (runs not kept, so no figures here). The copy engine for the results did. What is left of tiles is the 4 % counted above for 128 rows. The rest we suspect, unmeasured, in experts with few rows: each of their matrices is read for little, and memory decides. Here is what every contestant loses from the most even load to the worst:
+# Which step brought it? Roles alone did not: with results stored from registers, that kernel was no faster than Triton's (runs not kept, so no figures here). The copy engine for the results did. Much of what is lost, all contestants lose at the first step away from the even load: 1,536 rows are exactly 12 tiles, and from then on nearly every expert has a last tile that is partly empty, the 4 % counted above for 128 rows. The rest we suspect, unmeasured, in experts with few rows: each of their matrices is read for little, and memory decides. Here is what every contestant loses from the most even load to the worst:
 
 # %%
 for name in ("ours", "ours, in Triton alone", "torch._grouped_mm"):
@@ -399,7 +399,7 @@ for entry in violation:
     print(f"MaxVio {entry['max_violation']:5.2f}: " + ", ".join(f"{name} {1e3 * value:.1f} ms" for name, value in entry["seconds"].items()))
 
 # %% [markdown]
-# Padding climbs as the arithmetic said, in a straight line to more than four times its first value. One by one, Python waits for the counts and the chip for Python. The grouped layers notice next to nothing: **from balance to a MaxVio of 9.7, the most that 6 of 64 can have, ours takes 2 % longer.** So on one GPU, with tiles, imbalance is nearly free after all; what DeepSeek balances for lies elsewhere (see below).
+# Padding climbs as the arithmetic said, in a straight line to more than four times its first value. One by one, Python waits for the counts and the chip for Python. The grouped layers notice next to nothing: **from balance to a MaxVio of 9.7, the most that 6 of 64 can have, ours takes 2 % longer.** (The products above lost more, but from a load that was even to the row; what a router calls balance has its half-empty tiles already.) So on one GPU, with tiles, imbalance is nearly free after all; what DeepSeek balances for lies elsewhere (see below).
 #
 # ## Training by one switch
 #
@@ -617,7 +617,7 @@ receipt(differences={name: max(value, 9e-6) for name, value in differences.items
 # %% [markdown]
 # ## Summary
 #
-# Where does the time go? Into starting small products, into rows that nobody wanted, into traffic around the products, and into the Python that launches it all. Padding to the fullest costs **1 + MaxVio**, in the count and on the chip. Tiles make it a few percent: the whole layer is within 2 % of its best time at the worst MaxVio there is, and heaviest first takes care of the sums of unequal length.
+# Where does the time go? Into starting small products, into rows that nobody wanted, into traffic around the products, and into the Python that launches it all. Padding to the fullest costs **1 + MaxVio**, in the count and on the chip. Tiles make it a few percent: the whole layer is within 2 % of its best time at the worst MaxVio there is, and heaviest first takes care of the sums of unequal length. How much does a kernel get back? Of transformers' time for a layer, more than half where rows are wide, and four fifths where they are narrow.
 #
 # - I can now sort by counting, and say why the result is the same in every run.
 # - I can now cut a grouped product into tiles, and count what padding wastes.
