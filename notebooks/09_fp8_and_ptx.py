@@ -36,7 +36,6 @@ if not torch.cuda.is_available():
 # %%
 import json
 import math
-import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
