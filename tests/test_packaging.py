@@ -15,7 +15,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[1]
 # What the rest of the suite has of the checkout, not of the package.
-ELSEWHERE = ("book", "notebooks", "test_house.py", "test_packaging.py")
+ELSEWHERE = ("book", "notebooks", "test_house.py", "test_packaging.py", "test_readme.py")
 
 
 def run(command, cwd, **environment):
