@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -151,7 +152,9 @@ def belongs(flags, i, *prefixes):
 def test_ctrl_c_says_how_to_go_on(micro_flags, tmp_path):
     words = ["reason", *micro_flags, "--out", "runs/mine", "--pretrain.steps", "100000"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    running = subprocess.Popen([*COMMAND, *words], cwd=tmp_path, **pipes)
+    # Whoever runs the tests in the background may have told them, and so their children, to ignore Ctrl-C.
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    running = subprocess.Popen([*COMMAND, *words], cwd=tmp_path, preexec_fn=listen, **pipes)
     metrics = tmp_path / "runs/mine/base/metrics.jsonl"
     deadline = time.monotonic() + 60
     while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:

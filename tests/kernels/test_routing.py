@@ -42,8 +42,9 @@ def test_any_whole_numbers_and_strides(kind, device):
 def test_there_and_back_with_gradients(shape, width, dtype, normal, close, device):
     tokens, count, k = shape
     plan = sort_by_expert(indices := choices(tokens, count, k, device), count)
-    x, weights = normal(tokens, width, dtype=dtype, grad=True), normal(tokens, k, grad=True)
-    scale, slope = normal(count, width, dtype=dtype), normal(tokens, width, dtype=dtype)
+    x, slope = normal(tokens, width, dtype=dtype, grad=True), normal(tokens, width, dtype=dtype)
+    # Positive, so that what is added up cannot cancel and leave nothing but rounding.
+    weights, scale = normal(tokens, k).abs().requires_grad_(), normal(count, width, dtype=dtype).abs()
     assert launch.can_run(x)
     owners = indices.flatten()[plan.order.long()]
     out = combine(gather(x, plan) * scale[owners], weights, plan)
