@@ -1638,7 +1638,7 @@ receipt(spread=spread, differences={"GRPO by hand and the package": max(differen
 # By how much may a critic be off? **By 13 percentage points** at even odds, by 9 in our world, before fifteen other
 # answers are the better judge. It is no high bar, but little depends on it: with groups of 16 a perfect critic of the
 # question would save 7 % of the answers. What a group cannot do is tell tokens apart; a perfect critic of tokens would make do
-# with 37 %. *Cheap*: half the memory, nearly to the byte, and half the time of a step. *Accurate enough*: in the world of fifteen answers yes;
+# with 37 %. *Cheap*: half the memory by the count (what we could measure of it agrees to a few MiB), and half the time of a step. *Accurate enough*: in the world of fifteen answers yes;
 # in a language model three seeds show no difference to PPO with $\lambda = 1$, with an interval too wide to close the case, and
 # PPO with $\lambda = 0.95$ behind both.
 #
