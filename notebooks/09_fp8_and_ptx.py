@@ -334,7 +334,7 @@ for rows, columns in ((64, 128), (192, 128), (128, 256)):
           f"{read:.0f} bytes read a tick")  # fmt: skip
 
 # %% [markdown]
-# Two troubles. The adding is a quarter of the product's time, and with waiting for both it is more. And a small tile reads much for little work: 96 bytes a tick for each of 132 multiprocessors is more than the L2 cache gives.
+# Two troubles. The adding is a quarter of the product's time, and with waiting for both it is more. And a small tile reads much for little work, nearly twice as much a tick as one of 192 by 128.
 #
 # The adding need not be *lost*: let one group of warps multiply while another adds. That is what V3's kernels do (section 3.3.2). But Triton decides by itself which warp does what. So we go one storey down, to **Gluon**, the language that Triton's own is built on. There the program says who does what:
 #
@@ -343,7 +343,7 @@ for rows, columns in ((64, 128), (192, 128), (128, 256)):
 # - they trade registers: the copier gives its own away;
 # - a finished tile goes into shared memory, and the copy engine takes it from there, while the group is at its next tile.
 #
-# A tile of 128 by 256 would read least. But a group's sums and partial sums are then $2 \cdot 64 \cdot 256 / 128 = 256$ registers for each thread, and a thread can have 255: our first version spilled to memory and was slower than Triton's. Hence 192 by 128. You can check ours without a GPU:
+# A tile of 128 by 256 would read least. But a group's sums and partial sums are then $2 \cdot 64 \cdot 256 / 128 = 256$ registers for each thread, and a thread can have 255: our first version spilled to memory and was slower than Triton's (a run that we did not keep). Hence 192 by 128. You can check ours without a GPU:
 
 # %%
 from minidsk.kernels import fp8_hopper
@@ -472,7 +472,7 @@ print(ptx.LOAD_ONCE)
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **Three kernels for one product.** The first, in Triton, was no faster than bf16. The second, in Gluon with a tile of 128 by 256, spilled and was slower still. The third, of 192 by 128, got to what was wanted by a hair while its warps wrote the result out by themselves, and past it once the copy engine did. A tiling of the first with 256 columns was *wrong*: it spans two scales of the weight, and used one. The package refuses it now, and it is the printed error that told us.
+# **Three kernels for one product.** The first, in Triton, was no faster than bf16. The second, in Gluon with a tile of 128 by 256, spilled and was slower still. The third, of 192 by 128, got to what was wanted by a hair while its warps wrote the result out by themselves, and past it once the copy engine did. (Only the last one's run is kept, so the others have no figures here.) A tiling of the first with 256 columns was *wrong*: it spans two scales of the weight, and used one. The package refuses it now, and it is the printed error that told us.
 #
 # **Quantising** is at 0.88 and 0.78 of the copy's bandwidth, where 0.9 was wanted. **The gradient of a weight** has blocks of 1 x 128 on both sides, and is still made in Triton: level with bf16, no more. **Three seeds** of a short run cannot see a small harm; the interval above says how little they see.
 #

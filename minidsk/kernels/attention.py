@@ -15,7 +15,7 @@ from torch import Tensor
 
 from minidsk.kernels.attention_backward import backward, split
 from minidsk.kernels.descriptors import descriptor, for_tma
-from minidsk.kernels.launch import autotune, can_run, jit, on_hopper, tl, triton
+from minidsk.kernels.launch import autotune, can_run, cdiv, jit, on_hopper, tl
 
 WIDEST = 256
 """The widest key or value whose sums fit into a program's registers."""
@@ -80,7 +80,7 @@ class _Attention(torch.autograd.Function):
             forward_hopper(q_map, k_map, v_map, out, log_sums, causal, scale / math.log(2), split(q, v))
             return out
         maps = [descriptor(x, [1, 1, 1, 8]) for x in (q_map, q_map, k_map, k_map, v_map)]  # blocks are set when chosen
-        _forward[lambda chosen: (triton.cdiv(queries, chosen["BLOCK_Q"]), batch * heads)](
+        _forward[lambda chosen: (cdiv(queries, chosen["BLOCK_Q"]), batch * heads)](
             *maps, out, *out.stride()[:3], log_sums, heads, queries, k.shape[2], v.shape[3], scale / math.log(2),
             CAUSAL=causal, **split(q, v),
         )  # fmt: skip

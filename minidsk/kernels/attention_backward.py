@@ -19,16 +19,16 @@ import torch
 from torch import Tensor
 
 from minidsk.kernels.descriptors import descriptor, for_tma
-from minidsk.kernels.launch import autotune, jit, tl, triton
+from minidsk.kernels.launch import autotune, cdiv, jit, next_power_of_2, tl
 
 
 def split(q: Tensor, v: Tensor) -> dict[str, Any]:
     """How the widths are cut into powers of two: keys in FIRST and SECOND (0 for none), values in VALUE."""
     first = max(1 << (q.shape[3].bit_length() - 1), 16)  # the largest power of two that is not wider
     rest = q.shape[3] - first
-    second = max(triton.next_power_of_2(rest), 16) if rest > 0 else 0
+    second = max(next_power_of_2(rest), 16) if rest > 0 else 0
     return {
-        "FIRST": first, "SECOND": second, "VALUE": max(triton.next_power_of_2(v.shape[3]), 16),
+        "FIRST": first, "SECOND": second, "VALUE": max(next_power_of_2(v.shape[3]), 16),
         "PRECISION": "tf32x3" if q.dtype == torch.float32 else "tf32",
     }  # fmt: skip
 
@@ -45,9 +45,9 @@ def backward(
     keys, value_width = v.shape[2:]
     delta = torch.empty_like(log_sums)
     slope = for_tma(slope)
-    _delta[(triton.cdiv(queries, 32), batch * heads)](
+    _delta[(cdiv(queries, 32), batch * heads)](
         out, *out.stride()[:3], slope, *slope.stride()[:3], delta, heads, queries, value_width,
-        ROWS=32, VALUE=max(triton.next_power_of_2(value_width), 16),
+        ROWS=32, VALUE=max(next_power_of_2(value_width), 16),
     )  # fmt: skip
     grads = [torch.empty(x.transpose(1, 2).shape, dtype=x.dtype, device=x.device).transpose(1, 2) for x in (q, k, v)]
     parts = split(q, v)
@@ -57,13 +57,13 @@ def backward(
     maps = [descriptor(x, one) for x in (q, q, k, k, v, slope, sums, sums)]
     sizes = (heads, queries, keys, width, value_width, scale / math.log(2), scale)
     dk, dv = ((x, *x.stride()[:3]) for x in grads[1:])
-    _keys[lambda chosen: (triton.cdiv(keys, chosen["BLOCK_K"]), batch * heads)](
+    _keys[lambda chosen: (cdiv(keys, chosen["BLOCK_K"]), batch * heads)](
         *maps, log_sums, delta, *dk, *dv, *sizes, CAUSAL=causal, ADDING=adding, **parts
     )
     if adding:
         grads[0].copy_(sums[..., :width])
     else:
-        _queries[lambda chosen: (triton.cdiv(queries, chosen["BLOCK_Q"]), batch * heads)](
+        _queries[lambda chosen: (cdiv(queries, chosen["BLOCK_Q"]), batch * heads)](
             *maps[:6], log_sums, delta, grads[0], *grads[0].stride()[:3], *sizes, CAUSAL=causal, **parts
         )
     return grads[0], grads[1], grads[2]

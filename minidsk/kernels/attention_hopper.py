@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from minidsk.kernels.hopper import barriers, buffers, descriptor, gl, gluon, hopper
-from minidsk.kernels.launch import triton
+from minidsk.kernels.launch import cdiv
 
 mbarrier, tma = hopper.mbarrier, hopper.tma
 
@@ -28,7 +28,7 @@ def forward_hopper(
     """Write attention's result and the rows' log-sums (base 2); shapes as in `attention`, `parts` as from `split`."""
     batch, heads, queries, _ = q.shape
     first, second, value = parts["FIRST"], max(parts["SECOND"], 16), parts["VALUE"]
-    _forward_hopper[(triton.cdiv(queries, 128), batch * heads)](
+    _forward_hopper[(cdiv(queries, 128), batch * heads)](
         descriptor(q, [1, 1, 64, first]), descriptor(q, [1, 1, 64, second]), descriptor(k, [1, 1, 128, first]),
         descriptor(k, [1, 1, 128, second]), descriptor(v, [1, 1, 128, value]), out, *out.stride()[:3], log_sums,
         heads, queries, k.shape[2], out.shape[3], scale, CAUSAL=causal, SECOND=parts["SECOND"], STAGES=STAGES, **LAUNCH,

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from minidsk.kernels.descriptors import descriptor
-from minidsk.kernels.launch import INTERPRETED, can_run, has_fp8, jit, on_hopper, tl, triton
+from minidsk.kernels.launch import INTERPRETED, can_run, cdiv, has_fp8, jit, on_hopper, tl
 
 LARGEST = 448.0
 """The largest number of E4M3."""
@@ -57,9 +57,9 @@ def quantize(x: Tensor, block: tuple[int, int] = (1, BLOCK)) -> Quantized:
     (rows, columns), (high, wide) = x.shape, block
     # Rows of multiples of 16 bytes, for the copy engine; and scales column by column, for tiles of many rows.
     codes = x.new_empty(rows, columns + -columns % 16, dtype=torch.float8_e4m3fn)[:, :columns]
-    scales = x.new_empty(triton.cdiv(columns, wide), triton.cdiv(rows, high), dtype=torch.float32).T
+    scales = x.new_empty(cdiv(columns, wide), cdiv(rows, high), dtype=torch.float32).T
     tile = (max(high, 16), max(wide, 128))
-    _quantize[(triton.cdiv(rows, tile[0]), triton.cdiv(columns, tile[1]))](
+    _quantize[(cdiv(rows, tile[0]), cdiv(columns, tile[1]))](
         x, codes, scales, rows, columns, *x.stride(), codes.stride(0), *scales.shape, *scales.stride(),
         HIGH=high, WIDE=wide, ROWS=tile[0], COLUMNS=tile[1], INTERPRETED=INTERPRETED,
         num_warps=8 if tile[0] * tile[1] > 4096 else 4,
@@ -140,7 +140,7 @@ def scaled_matmul(
     blocks = {"ROWS": 16, "COLUMNS": 16} if INTERPRETED else blocks or BLOCKS
     if blocks["COLUMNS"] > BLOCK:
         raise ValueError(f"blocks: COLUMNS {blocks['COLUMNS']} does not fit; a tile has one weight scale, so 128")
-    tiles = triton.cdiv(m, blocks["ROWS"]) * triton.cdiv(n, blocks["COLUMNS"])
+    tiles = cdiv(m, blocks["ROWS"]) * cdiv(n, blocks["COLUMNS"])
     _scaled_matmul[(tiles,)](
         descriptor(codes, [blocks["ROWS"], BLOCK]), descriptor(b_codes, [blocks["COLUMNS"], BLOCK]),
         scales, b_scales, y, m, n, k, *scales.stride(), *b_scales.stride(), HIGH=_height(b), DEPTH=BLOCK, **blocks,
@@ -203,7 +203,7 @@ def matmul_unscaled(a: Tensor, b: Tensor, promote_every: int | None = None) -> T
     (m, k), n = a.shape, len(b)
     y = torch.empty(m, n, dtype=torch.float32, device=a.device)
     rows, depth = (16, 128) if INTERPRETED else (64, 128)
-    _matmul_unscaled[(triton.cdiv(m, rows), triton.cdiv(n, rows))](
+    _matmul_unscaled[(cdiv(m, rows), cdiv(n, rows))](
         descriptor(_for_tma(a), [rows, depth]), descriptor(_for_tma(b), [rows, depth]), y, m, n, k,
         PROMOTE_EVERY=promote_every, ROWS=rows, DEPTH=depth,
     )  # fmt: skip

@@ -11,11 +11,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from minidsk.kernels.hopper import barriers, buffers, descriptor, gl, gluon, hopper
-from minidsk.kernels.launch import processors, triton
+from minidsk.kernels.launch import cdiv, processors
 
 mbarrier, tma = hopper.mbarrier, hopper.tma
 
-GROUPS, ROWS, COLUMNS, DEPTH = 3, 64, 128, 128
+GROUPS, ROWS, COLUMNS, DEPTH = 3, 64, 128, 128  # the kernel is written for these: three times `_multiply`, 64 rows each
 STAGES = 4
 LAUNCH = {"num_warps": 4, "maxnreg": 128}  # a quarter of the registers for each group of warps, before they trade
 
@@ -26,7 +26,7 @@ def scaled_matmul_hopper(codes: Tensor, scales: Tensor, b_codes: Tensor, b_scale
     `scales` are of blocks of 1 x 128, `b_scales` of 128 x 128; rows of codes are as the copy engine reads them.
     """
     (m, k), n = codes.shape, len(b_codes)
-    tiles = triton.cdiv(m, GROUPS * ROWS) * triton.cdiv(n, COLUMNS)
+    tiles = cdiv(m, GROUPS * ROWS) * cdiv(n, COLUMNS)
     _scaled_matmul_hopper[(min(tiles, processors(codes)),)](
         descriptor(codes, [ROWS, DEPTH]), descriptor(b_codes, [COLUMNS, DEPTH]), scales, b_scales,
         descriptor(y, [ROWS, COLUMNS]), m, n, k, *scales.stride(), *b_scales.stride(),

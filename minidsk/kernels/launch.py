@@ -57,7 +57,7 @@ def autotune(
 
 
 def cdiv(a: int, b: int) -> int:
-    """How many blocks of `b` it takes for `a`. Triton's own, which kernels may call too, takes 3 microseconds."""
+    """How many blocks of `b` it takes for `a`. Triton's own, which kernels may call too, takes longer."""
     return -(-a // b)
 
 

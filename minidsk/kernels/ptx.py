@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from minidsk.kernels.launch import INTERPRETED, can_run, jit, tl, triton
+from minidsk.kernels.launch import INTERPRETED, can_run, cdiv, jit, tl
 
 # One instruction where exp, an addition and a division stood: sigmoid(x) = (1 + tanh(x / 2)) / 2.
 TANH = "tanh.approx.f32 $0, $1;"
@@ -50,7 +50,7 @@ def copy(x: Tensor, inline: bool = True) -> Tensor:
         return x.clone()
     words = x.contiguous().view(-1).view(torch.int32)
     y = torch.empty_like(words)
-    _copy[(triton.cdiv(len(words), 8192),)](words, y, len(words) // 4, LINE=LOAD_ONCE if inline else "", BLOCK=2048)
+    _copy[(cdiv(len(words), 8192),)](words, y, len(words) // 4, LINE=LOAD_ONCE if inline else "", BLOCK=2048)
     return y.view(x.dtype).view(x.shape)
 
 
@@ -70,7 +70,7 @@ def _mapped(x: Tensor, name: str, line: str, times: int) -> Tensor:
     x = x.contiguous()
     y = torch.empty_like(x, dtype=torch.bfloat16 if name == "to_bf16" else x.dtype)
     line = line if runs_ptx(x) else ""
-    _map[(triton.cdiv(x.numel(), 2048),)](x, y, x.numel(), NAME=name, LINE=line, TIMES=times, BLOCK=2048)
+    _map[(cdiv(x.numel(), 2048),)](x, y, x.numel(), NAME=name, LINE=line, TIMES=times, BLOCK=2048)
     return y
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from minidsk.kernels.launch import can_run, jit, tl, triton
+from minidsk.kernels.launch import can_run, cdiv, jit, next_power_of_2, tl
 
 ROWS = 64  # rows that a program turns
 
@@ -32,9 +32,9 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, interleave: bool = True) -> Tens
     angles = torch.broadcast_to(cos.contiguous(), (batch, heads, time, dim // 2))
     y = torch.empty(batch, heads, time, dim, dtype=x.dtype, device=x.device)
     rows = batch * heads * time
-    _rotate[(triton.cdiv(rows, ROWS),)](
+    _rotate[(cdiv(rows, ROWS),)](
         x, *x.stride()[:3], cos.contiguous(), sin.contiguous(), *angles.stride()[:3], y, rows, heads, time, dim // 2,
-        INTERLEAVE=interleave, HEIGHT=ROWS, WIDTH=triton.next_power_of_2(dim // 2),
+        INTERLEAVE=interleave, HEIGHT=ROWS, WIDTH=next_power_of_2(dim // 2),
     )  # fmt: skip
     return y
 
