@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+FIGURE = re.compile(r'data-minidsk="([0-9a-f]+)"')  # the name of a moving figure is a hash of its state
 DECLARATION = re.compile(r"^# tolerance: *(?P<terms>.*?) *$", re.MULTILINE)
 TERM = re.compile(r"(?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)(?P<percent> ?%)?")
 # With the spaces around it, because a shorter number is padded.
@@ -53,8 +54,10 @@ def declared(source: str) -> Tolerance | None:
 def snap(text: str, recorded: str, tolerance: Tolerance) -> str:
     """`text` with each number that is within the tolerance replaced by the recorded one.
 
-    Where the words differ, or there are more numbers or fewer, it comes back as it is.
+    Where the words differ, or there are more numbers or fewer, it stays different.
     """
+    for name, known in zip(FIGURE.findall(text), FIGURE.findall(recorded), strict=False):
+        text = text.replace(name, known)
     parts, wanted = NUMBER.split(text), NUMBER.split(recorded)
     if len(parts) != len(wanted) or parts[::2] != wanted[::2]:
         return text

@@ -46,6 +46,7 @@ def test_an_unreadable_declaration_is_an_error(source):
         ("−3.00", "−3.01", Tolerance(0.011)),
         ("1.01e-05", "1e-05", TWO_PERCENT),
         ('{"a":[0.5,0.25],"b":"x"}', '{"a":[0.501,0.25],"b":"x"}', TWO_PERCENT),
+        ('<div data-minidsk="0a1b2c">[1.01] id 0a1b2c', '<div data-minidsk="ff00ff">[1.00] id ff00ff', TWO_PERCENT),
     ],
 )
 def test_numbers_within_the_tolerance_are_the_recorded_ones(text, recorded, tolerance):
