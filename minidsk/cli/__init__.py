@@ -19,7 +19,7 @@ import tyro
 from minidsk.cli.bench import Bench
 from minidsk.cli.learn import R1, SFT, Pretrain, Reason, Zero, default_recipe
 from minidsk.cli.use import Chat, Eval, Report, Sample
-from minidsk.rl.recipe import FIELDS
+from minidsk.rl.recipe import STAGES
 from minidsk.train.device import keep_memory
 
 COMMANDS: dict[str, Any] = {
@@ -61,7 +61,7 @@ def run(args: Sequence[str]) -> int:
 def steps_between_states(command: object) -> int:
     """How many steps a training command may lose when it is stopped; 0 for the others."""
     recipe = getattr(command, "recipe", command)
-    stages = [getattr(recipe, name, None) for name in (*FIELDS.values(), "sft")]
+    stages = [getattr(recipe, name, None) for name in (*(stage.field for stage in STAGES.values()), "sft")]
     return max((stage.save_every for stage in stages if stage is not None), default=0)
 
 

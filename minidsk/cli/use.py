@@ -12,10 +12,11 @@ import torch
 import tyro
 
 from minidsk.hub.zoo import find
-from minidsk.infer.chat import converse, read_problem, stream
+from minidsk.infer.chat import converse, posed, stream
 from minidsk.infer.evaluate import evaluate
 from minidsk.report.page import write_report
 from minidsk.report.stages import read_stages, showcase, table
+from minidsk.rl.policy import load_policy
 from minidsk.tasks.countdown import Countdown
 from minidsk.train.checkpoint import RunError, load_checkpoint, read_json
 from minidsk.train.device import pick_device
@@ -45,9 +46,9 @@ class Eval:
         asked = {name: getattr(self, name) for name in ("numbers", "high", "target_high", "ops")}
         task = Countdown(split=self.split, seed=self.seed,
                          **task_of(folder) | {name: value for name, value in asked.items() if value is not None})
-        model, tokenizer = load_checkpoint(folder, where)
+        policy = load_policy(folder, where)
         generator = torch.Generator(where).manual_seed(self.seed)
-        result = evaluate(model, tokenizer, task, self.problems, self.max_new_tokens,
+        result = evaluate(policy, task, self.problems, self.max_new_tokens,
                           temperature=self.temperature, generator=generator)  # fmt: skip
         print(f"{folder}: {result.accuracy:.1%} right ({result.low:.1%} to {result.high:.1%}, 95 % interval) "
               f"on {result.problems} problems; {result.well_formed:.1%} well formed, "
@@ -70,7 +71,7 @@ class Sample:
         """Write as the tokens come."""
         where = pick_device(self.device)
         model, tokenizer = load_checkpoint(trained(self.where), where)
-        problem = read_problem(self.prompt)
+        problem = posed(self.prompt)
         prompt = problem.prompt if problem else self.prompt
         generator = torch.Generator(where).manual_seed(self.seed)
         for _ in range(self.count):

@@ -11,9 +11,11 @@ import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from minidsk.tasks.base import stream
-from minidsk.tasks.countdown import PROMPTS, Steps, combine, draw_problem, split_of, whole, write_chain
+from minidsk.tasks.countdown import PROMPTS, combine, draw_problem, split_of
+from minidsk.tasks.expression import Steps, whole, write_chain
 
 VERDICTS = {"en": (" no", " yes"), "zh": (" 不对", " 对了")}
 _NAMES = {"en": ("Ada", "Ben", "Mei", "Tom", "Lin"), "zh": ("小美", "小明", "老王", "阿丽", "小林")}
@@ -51,6 +53,11 @@ class TinyWebConfig:
             raise ValueError(f"guesses: {self.guesses!r} does not fit; give frequencies, at least one of them positive")
         if self.patience < 1:
             raise ValueError(f"patience: {self.patience!r} does not fit; it must be 1 or more attempts")
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """What the problems on the worksheets are like, as settings of `Countdown`."""
+        return {name: getattr(self, name) for name in ("numbers", "high", "ops", "target_high")}
 
 
 class TinyWeb:

@@ -31,7 +31,6 @@ class ModelConfig:
     qk_rope_head_dim: int = 16
     v_head_dim: int = 32
     attention_bias: bool = False
-    absorb: bool = False  # True: attend in the latent space even without a cache; the same numbers
 
     # Rotary positions.
     rope_theta: float = 10_000.0
@@ -53,9 +52,6 @@ class ModelConfig:
     # Multi-token prediction: the number of further tokens, one module each.
     num_nextn_predict_layers: int = 0
 
-    # Who computes experts, norms and pretraining's loss: torch, or minidsk.kernels (the same numbers up to rounding).
-    kernels: str = "torch"
-
     def __post_init__(self) -> None:
         for name in ("vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings", "kv_lora_rank",
                      "num_attention_heads", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "intermediate_size"):
@@ -68,7 +64,6 @@ class ModelConfig:
         for name in ("initializer_range", "rms_norm_eps", "rope_theta", "routed_scaling_factor"):
             value = getattr(self, name)
             _require(isinstance(value, (int, float)) and math.isfinite(value) and value > 0, name, self, "positive")
-        _require(self.kernels in ("torch", "triton"), "kernels", self, "'torch' or 'triton'")
         if self.has_experts:
             self._check_experts()
         if self.rope_scaling is not None:
@@ -130,11 +125,10 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """The ``config.json`` that transformers reads, both spellings of the rotary settings in it."""
         values = dataclasses.asdict(self)
-        own = {name: values.pop(name) for name in ("absorb", "kernels")}  # no fields of transformers
         rope = {"rope_type": "default", **(self.rope_scaling or {}), "rope_theta": self.rope_theta}
         values |= {"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "hidden_act": "silu",
                    "num_key_value_heads": self.num_attention_heads, "rope_parameters": rope}
-        return values | {name: value for name, value in own.items() if value != getattr(type(self), name)}
+        return values
 
     def replace(self, **changes: Any) -> ModelConfig:
         """A copy with some fields changed, checked again."""

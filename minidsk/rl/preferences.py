@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from minidsk.infer.evaluate import thought_of
-from minidsk.tasks.base import Problem
+from minidsk.tasks.base import Problem, thought_of
 
 LENGTH_UNIT = 40  # characters of a thought that count as one unit of length: about two attempts
 

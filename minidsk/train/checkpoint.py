@@ -12,14 +12,14 @@ import os
 import pickle
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from minidsk.data.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, load_tokenizer
-from minidsk.hub.hf import load_pretrained, save_pretrained
+from minidsk.data.tokenizer import BPETokenizer, CharTokenizer, load_tokenizer
+from minidsk.hub.hf import load_pretrained
 from minidsk.model.transformer import MiniDeepSeek
 
 
@@ -125,11 +125,10 @@ class Run:
         self._keep_metrics(step)
         return step
 
-    def finish(self, model: MiniDeepSeek, tokenizer: Tokenizer, **summary: Any) -> None:
-        """Write the weights, and drop the state for resuming. `summary` is kept in `config.json`."""
+    def finish(self, save: Callable[[Path, dict[str, Any]], None], **summary: Any) -> None:
+        """Let `save` write the weights, and drop the state for resuming. `summary` is kept in `config.json`."""
         summary = {"seconds": round(self.seconds, 2), **summary}
-        extra = {**self.identity, "tokenizer": tokenizer.fingerprint, "summary": summary}
-        save_pretrained(model, self.folder, tokenizer, extra=extra)
+        save(self.folder, {**self.identity, "summary": summary})
         shutil.rmtree(self.folder / "state", ignore_errors=True)
 
     def _keep_metrics(self, step: int) -> None:

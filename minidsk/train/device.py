@@ -42,7 +42,7 @@ def keep_memory() -> None:
 
 
 @contextlib.contextmanager
-def suited_threads(model: MiniDeepSeek) -> Iterator[None]:
+def threads_for(device: torch.device, hidden_size: int) -> Iterator[None]:
     """Within, torch computes a tiny model on a CPU with one thread; larger models, and GPUs, find what is set.
 
     Its products are so small that a second thread gains little on an idle machine, and costs much on a busy one, where
@@ -50,19 +50,11 @@ def suited_threads(model: MiniDeepSeek) -> Iterator[None]:
     however many cores there are.
     """
     before = torch.get_num_threads()
-    tiny = model.device.type == "cpu" and model.config.hidden_size < 128
-    torch.set_num_threads(1 if tiny else before)
+    torch.set_num_threads(1 if device.type == "cpu" and hidden_size < 128 else before)
     try:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """bf16 for the large products on a GPU that has it; elsewhere nothing changes."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.autocast("cuda", torch.bfloat16)
-    return contextlib.nullcontext()
 
 
 def compiled(model: MiniDeepSeek) -> MiniDeepSeek:
