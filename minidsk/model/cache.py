@@ -46,6 +46,7 @@ class LatentCache:
         self.hidden = torch.zeros(depths, batch, capacity, config.hidden_size, device=device, dtype=dtype)
         self.begins = torch.zeros(batch, dtype=torch.long, device=device)
         self.ends = torch.zeros(batch, dtype=torch.long, device=device)
+        self._places = torch.arange(capacity, device=device)
         self.slots = torch.zeros(batch, 0, dtype=torch.long, device=device)  # of the tokens being computed
         self.longest = 0  # no row reaches beyond this slot; known without asking the GPU
         self.static = static
@@ -77,7 +78,7 @@ class LatentCache:
             if self.longest > self.capacity:
                 needed, self.longest = self.longest, self.longest - new
                 raise ValueError(f"cache: {needed} tokens do not fit its {self.capacity} slots; make it larger")
-        self.slots = self.ends[:, None] + torch.arange(new, device=self.ends.device)
+        self.slots = self.ends[:, None] + self._places[:new]
         if new > 1:
             self.begins += (~attention_mask).sum(1)
         self.ends += new
@@ -85,25 +86,25 @@ class LatentCache:
 
     def mask(self, depth: int = 0) -> Tensor:
         """Who of the open slots sees whom. An MTP module of depth k has nothing to say of a row's first k tokens."""
-        seen = torch.arange(self.capacity if self.static else self.longest, device=self.ends.device)
-        begins = self.begins[:, None, None, None] + depth
-        return (seen >= begins) & (seen <= self.slots[:, None, :, None])
+        seen = self._places if self.static else self._places[: self.longest]
+        begins = self.begins + depth if depth else self.begins
+        return (seen >= begins[:, None, None, None]) & (seen <= self.slots[:, None, :, None])
 
     def positions(self) -> Tensor:
         """How many tokens stand before each open slot, int64 ``[batch, new]``."""
-        return (self.slots - self.begins[:, None]).clamp(min=0)
+        positions = self.slots - self.begins[:, None]
+        return positions.clamp(min=0) if self.slots.shape[1] > 1 else positions  # padding stands among several
 
     def write(self, layer: int, new: Tensor) -> Tensor:
         """Store `new` ``[batch, new, width]`` in the open slots of `layer`; return all that is seen of it."""
         return self._put(self.entries[layer], new)
 
     def earlier(self, depth: int, hidden: Tensor) -> Tensor:
-        """Keep the states that module `depth` (from 1) reads; return those that stand `depth` tokens before each open
-        slot, ``[batch, new, hidden]``. Before a row's beginning they mean nothing."""
+        """Keep the states that module `depth` (from 1) reads; return those of the slot before each open one, ``[batch,
+        new, hidden]``. Before a row's beginning they mean nothing."""
         kept = self.hidden[depth - 1]
         self._put(kept, hidden)
-        before = (self.slots - depth).clamp(min=0).unsqueeze(-1).expand(-1, -1, kept.shape[-1])
-        return kept.gather(1, before)
+        return kept.gather(1, (self.slots - 1).clamp(min=0).unsqueeze(-1).expand(-1, -1, kept.shape[-1]))
 
     def clear(self) -> None:
         """Forget everything."""

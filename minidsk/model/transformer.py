@@ -147,7 +147,7 @@ class MiniDeepSeek(WideBuffers):
                 break
             else:
                 layer = self.config.num_hidden_layers + depth - 1
-                seen = self._mask_of(cache, depth)
+                seen = as_fused(cache.mask(depth), cache)
                 x, routing = module(cache.earlier(depth, last), embedded, rotary, seen, cache, layer)
             ahead.append(x)
             routings.append(routing)
@@ -189,8 +189,8 @@ class MiniDeepSeek(WideBuffers):
     ) -> tuple[Tensor, Tensor | None]:
         real = None if attention_mask is None else attention_mask.bool()
         if cache is not None:
-            cache.open(torch.ones_like(ids, dtype=torch.bool) if real is None else real)
-            return cache.positions(), self._mask_of(cache)
+            mask = cache.open(torch.ones_like(ids, dtype=torch.bool) if real is None else real)
+            return cache.positions(), as_fused(mask, cache)
         if real is not None:
             square = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device)
             # A padded query sees itself, so that its softmax is not empty; nobody looks at it.
@@ -203,8 +203,7 @@ class MiniDeepSeek(WideBuffers):
         same = documents[:, :, None] == documents[:, None, :]
         return positions, same.tril().unsqueeze(1)
 
-    @staticmethod
-    def _mask_of(cache: LatentCache, depth: int = 0) -> Tensor:
-        mask = cache.mask(depth)
-        # As numbers the mask fits the fused kernels that a GPU has.
-        return added(mask, cache.entries.dtype) if mask.is_cuda else mask
+
+def as_fused(mask: Tensor, cache: LatentCache) -> Tensor:
+    """The mask in the form that is fastest where it is: as numbers it fits the fused kernels that a GPU has."""
+    return added(mask, cache.entries.dtype) if mask.is_cuda else mask

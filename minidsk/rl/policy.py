@@ -157,7 +157,7 @@ class MiniPolicy(Policy):
         with precision(ids.device):
             everywhere = self.model.states(ids, mtp=False).hidden
         # The completion of a row begins where its prompt ends; the state before each token predicts it.
-        at = (c.prompt_width - padding - (not after))[:, None] + torch.arange(c.tokens.shape[1], device=ids.device)
+        at = (c.prompt_width - padding - (0 if after else 1))[:, None] + torch.arange(c.tokens.shape[1], device=ids.device)
         return everywhere.gather(1, repeat(at, "n t -> n t h", h=self.width))
 
     def predictions(self, completions: Completions) -> tuple[Tensor, Tensor]:

@@ -38,8 +38,8 @@ def fit(
 
     `parts`: by name, everything with a `state_dict` that a resumed run needs; states are saved every `save_every`
     steps, and a run that was interrupted goes on from the last one. Without a `run` nothing is kept on disk. `show`
-    picks figures for the progress bar. Raises `RunError` where going on makes no sense: where a `grad_norm` was not
-    finite three times in a row, or a weight is not.
+    picks figures for the progress bar. Raises `RunError` where going on makes no sense: where a figure called
+    `grad_norm`, or `..._grad_norm`, was not finite three times in a row, or a weight is not.
     """
     start, skipped, history = run.load_state(**parts) if run else 0, 0, []
     with tqdm(total=steps, initial=start, desc=description, unit="step", disable=not progress) as bar:
@@ -52,7 +52,8 @@ def fit(
                 if run:
                     run.log(step=done, seconds=round(run.seconds, 2), **plain)
                 bar.set_postfix(show(plain))
-                skipped = 0 if math.isfinite(float(plain.get("grad_norm", 0.0))) else skipped + 1
+                norms = [float(value) for name, value in plain.items() if name.endswith("grad_norm")]
+                skipped = 0 if all(map(math.isfinite, norms)) else skipped + 1
                 if skipped == PATIENCE:
                     raise stopped(run, done, f"gradients were not finite {PATIENCE} times in a row; lower lr")
             if run and done % save_every == 0 and done < steps:

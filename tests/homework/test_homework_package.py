@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from minidsk.model.dispatch import Dispatch
 from torch import Tensor
 
 from minidsk.data import bpe
@@ -13,7 +14,6 @@ from minidsk.kernels.cross_entropy import cross_entropy
 from minidsk.kernels.rmsnorm import rms_norm
 from minidsk.model import moe, mtp, rope
 from minidsk.model.config import ModelConfig
-from minidsk.model.dispatch import Dispatch
 from minidsk.rl import selfplay
 from minidsk.rl.dpo import dpo_loss
 from minidsk.rl.grpo import group_advantages, policy_loss

@@ -36,7 +36,7 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 
 CHANGES = [{}, {"num_nextn_predict_layers": 2}, {"tie_word_embeddings": True, "num_nextn_predict_layers": 1},
            {"n_routed_experts": 0}, {"first_k_dense_replace": 2}, {"n_shared_experts": 0, "first_k_dense_replace": 0},
-           {"q_lora_rank": 10, "attention_bias": True}, {"rope_interleave": False, "absorb": True},
+           {"q_lora_rank": 10, "attention_bias": True}, {"rope_interleave": False},
            {"rope_scaling": {"type": "yarn", "factor": 4, "original_max_position_embeddings": 64}}]  # fmt: skip
 
 

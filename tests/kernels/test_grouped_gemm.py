@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from minidsk.kernels import dispatch
-from minidsk.kernels import launch
+from minidsk.kernels import dispatch, launch
 from minidsk.kernels.grouped_gemm import (
     grouped_matmul,
     heaviest_first,

@@ -12,6 +12,7 @@ from minidsk.data.tokenizer import CharTokenizer
 from minidsk.hub.hf import CheckpointError
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
+from minidsk.rl.policy import MiniPolicy
 from minidsk.train.checkpoint import Run, RunError, atomic, load_checkpoint, read_metrics
 
 TINY = ModelConfig(vocab_size=16, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, kv_lora_rank=4,
@@ -189,7 +190,7 @@ def test_a_finished_run_is_a_checkpoint(tmp_path):
     run = Run(tmp_path, "stage", Settings())
     run.save_state(1, model=tiny())
     assert not run.finished
-    run.finish(tiny(3), TOKENIZER, tokens=7)
+    run.finish(MiniPolicy(tiny(3), TOKENIZER).save, tokens=7)
     assert run.finished
     assert not (tmp_path / "state").exists()
     about = json.loads((tmp_path / "config.json").read_text())["minidsk"]
@@ -213,7 +214,7 @@ def test_a_run_that_died_while_finishing_is_not_finished(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", dying)
     with pytest.raises(KeyboardInterrupt):
-        run.finish(tiny(), TOKENIZER)
+        run.finish(MiniPolicy(tiny(), TOKENIZER).save)
     monkeypatch.undo()
     assert (tmp_path / "model.safetensors").exists()
     again = Run(tmp_path, "stage", Settings())
@@ -224,7 +225,7 @@ def test_a_run_that_died_while_finishing_is_not_finished(tmp_path, monkeypatch):
 
 
 def test_another_tokenizer_is_refused(tmp_path):
-    Run(tmp_path, "stage", {}).finish(tiny(), TOKENIZER)
+    Run(tmp_path, "stage", {}).finish(MiniPolicy(tiny(), TOKENIZER).save)
     CharTokenizer("abcdeg").save(tmp_path)
     with pytest.raises(RunError, match=r"tokenizer\.json is not the one of these weights"):
         load_checkpoint(tmp_path)
@@ -242,7 +243,7 @@ def test_a_tokenizer_too_large_for_the_weights_is_refused(tmp_path):
 def test_missing_and_damaged_checkpoints_are_one_line(tmp_path):
     with pytest.raises(RunError, match="no finished run there"):
         load_checkpoint(tmp_path)
-    Run(tmp_path, "stage", {}).finish(tiny(), TOKENIZER)
+    Run(tmp_path, "stage", {}).finish(MiniPolicy(tiny(), TOKENIZER).save)
     spoil_half(tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
         load_checkpoint(tmp_path)
