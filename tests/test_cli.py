@@ -168,7 +168,7 @@ def test_ctrl_c_says_how_to_go_on(micro_flags, tmp_path):
 
 def test_another_config_damage_and_other_tokenizers_are_refused(refused, micro_flags, run_copy, figures):
     before = figures(run_copy)
-    assert "holds another run" in refused("reason", *micro_flags, "--out", run_copy, "--zero.lr", "0.5")
+    assert "holds another run" in refused("reason", *micro_flags, "--out", run_copy, "--zero.optim.lr", "0.5")
     assert figures(run_copy) == before
     config = run_copy / "base" / "config.json"
     content = config.read_text()
@@ -180,7 +180,7 @@ def test_another_config_damage_and_other_tokenizers_are_refused(refused, micro_f
     assert "tokenizer.json" in refused("sample", run_copy / "base")
     weights = run_copy / "r1" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    assert "model.safetensors is damaged" in refused("eval", run_copy / "r1")
+    assert "model.safetensors: damaged" in refused("eval", run_copy / "r1")
     assert "no such checkpoint or folder" in refused("chat", "nothing-of-this-name")
 
 
@@ -237,5 +237,5 @@ def test_which_checkpoint_is_meant(run_copy, monkeypatch, tmp_path):
 
 def test_the_tasks_numbers_are_those_of_the_base(run_copy):
     command = parse(["zero", "--run", str(run_copy), "--preset", "nano"])
-    assert isinstance(command.recipe.task("test"), Countdown)
+    assert isinstance(command.recipe.make_task("test"), Countdown)
     assert command.recipe.pretrain.web.high == 4

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import torch
 import tyro
 
-from minidsk.train.checkpoint import atomic
+from minidsk.atomic import atomic
 from minidsk.train.device import pick_device
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,12 +10,13 @@ from typing import Annotated, Literal
 import tyro
 
 from minidsk.cli.use import task_of, trained
+from minidsk.hub.folder import sha256
+from minidsk.presets import PRESETS
 from minidsk.report.page import write_report
 from minidsk.report.stages import read_stages, showcase, table
 from minidsk.rl.policy import load_policy
-from minidsk.rl.presets import PRESETS
 from minidsk.rl.recipe import STAGES, Recipe, evaluate_stage, finish_stage, reason
-from minidsk.train.checkpoint import Run, RunError
+from minidsk.train.checkpoint import Run, RunError, weights_of
 from minidsk.train.device import pick_device
 from minidsk.train.pretrain import PretrainConfig, pretrain, read_config
 from minidsk.train.sft import SFTConfig, fine_tune, read_examples
@@ -78,9 +78,8 @@ class SFT:
         """Train, or go on."""
         origin, examples, where = trained(self.base), read_examples(self.data), pick_device(self.device)
         policy = load_policy(origin, where)
-        weights = [path.read_bytes() for path in sorted(origin.glob("*.safetensors"))]
-        settings = {"base": digest(*weights), "data": digest(self.data.read_bytes()), "task": task_of(origin)}
-        run = Run(self.out, "sft", {**settings, "config": dataclasses.asdict(self.sft)})
+        settings = {"task": task_of(origin), "config": dataclasses.asdict(self.sft)}
+        run = Run(self.out, "sft", settings, base=weights_of(origin), data=sha256(self.data)[:16])
         if not run.finished:
             fine_tune(policy, examples, self.sft, run)
         print(f"{self.out}: done")
@@ -150,8 +149,3 @@ def do_stages(recipe: Recipe, folder: Path, own: tuple[str, ...], device: str) -
         elif stage == "base" or (folder / stage).exists():
             rows.append(evaluate_stage(stage, recipe, folder, load_policy(folder / stage, where)))
     print("", table(rows), "", f"the whole report: minidsk report {folder}", sep="\n")
-
-
-def digest(*contents: bytes) -> str:
-    """16 hexadecimal digits by which a run knows the files that it began with."""
-    return hashlib.blake2b(b"".join(contents), digest_size=8).hexdigest()

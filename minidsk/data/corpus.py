@@ -7,11 +7,12 @@ Between the worksheets stand sums, tables, letters, lists and puzzles. No page h
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from minidsk.tasks.base import stream
 from minidsk.tasks.countdown import PROMPTS, combine, draw_problem, split_of
@@ -60,12 +61,31 @@ class TinyWebConfig:
         return {name: getattr(self, name) for name in ("numbers", "high", "ops", "target_high")}
 
 
+class Corpus(Protocol):
+    """Pages to train on: `corpus[i]` is page i, for any i >= 0 and always the same.
+
+    fingerprint: hexadecimal digits that two corpora share only if their pages are the same; a run remembers it.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """See the class."""
+
+    def __getitem__(self, i: int) -> str:
+        """Page number i, without `<bos>` and `<eos>`."""
+
+
 class TinyWeb:
-    """Pages without end: `web[i]` is a pure function of the configuration, the seed and i (`web[i]` is one page)."""
+    """The tiny web, a `Corpus` without end: `web[i]` is a pure function of the configuration, the seed and i."""
 
     def __init__(self, config: TinyWebConfig | None = None, seed: int = 0) -> None:
         self.config = config or TinyWebConfig()
         self.seed = seed
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the configuration and the seed."""
+        return hashlib.blake2b(repr(("tiny web", self.config, self.seed)).encode(), digest_size=8).hexdigest()
 
     def __getitem__(self, i: int) -> str:
         """Page number i, without `<bos>` and `<eos>`."""

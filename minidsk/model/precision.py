@@ -1,14 +1,13 @@
-"""What to compute in: bf16 where a GPU has it; norms, routers, softmaxes, angles and the routing bias stay float32."""
+"""What stays in float32 where the rest goes down to bf16: norms, routers, softmaxes, angles and the routing bias."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.attention import SDPBackend
 
 # Kernels of attention that take every width alike. On a Hopper torch prefers cuDNN, which makes a plan for every shape
 # that it has not seen: the steps of 0.39 to 0.48 s in results/ch12_trl_before, between others of 0.2 s.
@@ -19,20 +18,6 @@ _NARROW = (torch.bfloat16, torch.float16)
 def at_least_float32(x: Tensor) -> Tensor:
     """`x` itself in float32 or float64, else a float32 copy: what norms, routers and softmaxes compute in."""
     return x.float() if x.dtype in _NARROW else x
-
-
-@contextlib.contextmanager
-def precision(device: torch.device, fixed_width: bool = False) -> Iterator[None]:
-    """Within, large products are bf16 on a GPU that has it; elsewhere nothing changes.
-
-    `fixed_width`: whether every call has the same shapes, so that attention may be planned for them.
-    """
-    with contextlib.ExitStack() as stack:
-        if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-            stack.enter_context(torch.autocast("cuda", torch.bfloat16))
-        if not fixed_width:
-            stack.enter_context(sdpa_kernel(PLANLESS))
-        yield
 
 
 class WideBuffers(nn.Module):

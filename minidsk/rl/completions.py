@@ -1,13 +1,16 @@
-"""Completions: texts that a policy wrote after prompts, as tokens, and how likely each token was."""
+"""Completions, and who writes them: the contract between learning from reward and a language model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass
@@ -53,6 +56,65 @@ class Completions:
         texts = [self.texts[i] for i in rows.tolist()]
         return Completions(self.ids[rows, wide], self.attention_mask[rows, wide], tokens, mask, logp, texts,
                            self.ended[rows])  # fmt: skip
+
+
+class Policy:
+    """What all policies share. `model` holds the weights that are trained, `tokenizer` reads and writes its text."""
+
+    model: nn.Module
+    tokenizer: Any
+    width: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        group: int = 1,
+        max_new_tokens: int = 256,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Completions:
+        """`group` completions of each prompt, of at most `max_new_tokens` tokens; temperature 0 takes the likeliest."""
+        raise NotImplementedError
+
+    def encode(self, prompts: Sequence[str], texts: Sequence[str]) -> Completions:
+        """Given texts as completions of given prompts, one each, with `logp` 0: for learning from examples."""
+        raise NotImplementedError
+
+    def hidden(self, completions: Completions, after: bool = False) -> Tensor:
+        """The hidden state before each token of the completions, or `after` it: ``[N, T, width]``, with gradient."""
+        raise NotImplementedError
+
+    def predictions(self, completions: Completions) -> tuple[Tensor, Tensor]:
+        """Of each token of the completions the log-probability, with gradient, and the entropy of the prediction in
+        nats, without: both float32 ``[N, T]``."""
+        raise NotImplementedError
+
+    def flops(self, completions: Completions, updates: int = 0) -> float:
+        """Operations of one pass forward over prompts and completions, and of so many `updates` from them."""
+        raise NotImplementedError
+
+    def save(self, folder: str | Path, extra: dict[str, Any] | None = None) -> None:
+        """Write weights and tokenizer as transformers reads them; `extra` goes into config.json under "minidsk"."""
+        raise NotImplementedError
+
+    def logprobs(self, completions: Completions) -> Tensor:
+        """The log-probability of each token of the completions, with gradient, ``[N, T]``."""
+        return self.predictions(completions)[0]
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The weights that are trained."""
+        return (p for p in self.model.parameters() if p.requires_grad)
+
+    def copy(self) -> Policy:
+        """A policy with a copy of the weights: a reference that stays, or the body of a critic."""
+        twin = copy.copy(self)
+        twin.model = copy.deepcopy(self.model)
+        return twin
 
 
 def completed(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from minidsk.atomic import atomic
 from minidsk.infer.evaluate import evaluate
 from minidsk.rl.config import RLConfig
 from minidsk.rl.harvest import harvest
@@ -22,25 +23,27 @@ from minidsk.rl.policy import Policy, load_policy
 from minidsk.rl.rewards import language
 from minidsk.tasks import make_task
 from minidsk.tasks.base import Task
-from minidsk.train.checkpoint import Run, as_plain, atomic, load_checkpoint, read_json
+from minidsk.train.checkpoint import Run, as_plain, load_checkpoint, read_json, weights_of
 from minidsk.train.device import pick_device, threads_for
 from minidsk.train.pretrain import PretrainConfig, pretrain
 from minidsk.train.sft import Example, SFTConfig, fine_tune, read_examples
 
 
 class Stage(NamedTuple):
-    """A stage as data: its title, the field of `Recipe` with its settings, and the stage that it begins from."""
+    """A stage as data: its title, the field of `Recipe` with its settings, the stage whose weights it begins with, and
+    the stage whose answers it learns from."""
 
     title: str
     field: str
-    origin: str | None
+    origin: str | None = None
+    teacher: str | None = None
 
 
 # Zero and the cold start both begin at the base, as DeepSeek's did; R1 goes on from the cold start.
 STAGES = {
-    "base": Stage("base", "pretrain", None),
+    "base": Stage("base", "pretrain"),
     "zero": Stage("R1-Zero", "zero", "base"),
-    "cold": Stage("cold start", "cold", "base"),
+    "cold": Stage("cold start", "cold", "base", teacher="zero"),
     "r1": Stage("R1", "r1", "cold"),
 }
 
@@ -116,11 +119,11 @@ def run_stage(name: str, recipe: Recipe, folder: Path, device: torch.device, pro
     if stage.origin is None:
         pretrain(recipe.pretrain, folder / name, device=str(device), progress=progress)
         return load_policy(folder / name, device)
-    if not (folder / name / "config.json").exists():
-        load_checkpoint(folder / stage.origin)  # before a folder is made: without an origin there is nothing to do
+    # Before a folder is made: without what it begins with there is nothing to do.
+    origins = {f"weights_of_{given}": load_and_sum(folder / given) for given in (stage.origin, stage.teacher) if given}
     config = getattr(recipe, stage.field)
     settings = {"recipe": recipe.name, "seed": recipe.seed, "task": recipe.problem}
-    run = Run(folder / name, name, {**settings, "config": dataclasses.asdict(config)})
+    run = Run(folder / name, name, {**settings, "config": dataclasses.asdict(config)}, **origins)
     if run.finished:
         return load_policy(folder / name, device)
     policy = load_policy(folder / stage.origin, device)
@@ -130,6 +133,12 @@ def run_stage(name: str, recipe: Recipe, folder: Path, device: torch.device, pro
     else:
         reinforce(policy, recipe.make_task("train"), config, run, **bar)
     return policy
+
+
+def load_and_sum(folder: Path) -> str:
+    """The sum of a finished stage's weights (see `weights_of`), which are loaded to see that they are whole."""
+    load_checkpoint(folder)
+    return weights_of(folder)
 
 
 def evaluate_stage(name: str, recipe: Recipe, folder: Path, policy: Policy) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 
 import torch
 from torch import nn
+from torch.nn.attention import sdpa_kernel
 
+from minidsk.model.precision import PLANLESS
 from minidsk.model.transformer import MiniDeepSeek
 
 
@@ -39,6 +41,20 @@ def keep_memory() -> None:
             libc = ctypes.CDLL("libc.so.6")
             libc.mallopt(mmap_threshold, 1 << 30)
             libc.mallopt(trim_threshold, (1 << 31) - 1)
+
+
+@contextlib.contextmanager
+def precision(device: torch.device, fixed_width: bool = False) -> Iterator[None]:
+    """Within, large products are bf16 on a GPU that has it; elsewhere nothing changes.
+
+    `fixed_width`: whether every call has the same shapes, so that attention may be planned for them.
+    """
+    with contextlib.ExitStack() as stack:
+        if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+            stack.enter_context(torch.autocast("cuda", torch.bfloat16))
+        if not fixed_width:
+            stack.enter_context(sdpa_kernel(PLANLESS))
+        yield
 
 
 @contextlib.contextmanager

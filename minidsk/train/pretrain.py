@@ -10,19 +10,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from minidsk.data.corpus import TinyWeb, TinyWebConfig
+from minidsk.data.packing import PackedPages
 from minidsk.data.tokenizer import CharTokenizer, Tokenizer
 from minidsk.hub.hf import save_pretrained
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import max_violation, sequence_balance_loss, update_bias
 from minidsk.model.operations import Kernels
-from minidsk.model.precision import precision
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
 from minidsk.train.checkpoint import Run, RunError, load_checkpoint, read_json
-from minidsk.train.device import compiled, pick_device, threads_for
+from minidsk.train.device import compiled, pick_device, precision, threads_for
 from minidsk.train.loop import Slices, fit
 from minidsk.train.loss import prediction_losses
 from minidsk.train.optim import OptimConfig, Optimizer
@@ -78,37 +78,12 @@ def read_config(folder: str | Path) -> PretrainConfig:
         raise RunError(f"{path}: not the settings of a pretraining run ({error}); name another folder") from error
 
 
-class PackedPages(Dataset[Tensor]):
-    """Batches of pages packed end to end: item i is int64 ``[batch, context + 1]``, a pure function of i.
-
-    A page is `<bos>` text `<eos>`; a row starts with a fresh page and its last page is cut off. As in DeepSeek-V3,
-    attention may look across pages (section 4.1).
-    """
-
-    PAGES_PER_ROW = 64
-
-    def __init__(self, web: TinyWeb, tokenizer: Tokenizer, batch: int, context: int) -> None:
-        self.web, self.tokenizer, self.batch, self.context = web, tokenizer, batch, context
-
-    def __getitem__(self, i: int) -> Tensor:
-        """Batch number i."""
-        return torch.tensor([self._row(i * self.batch + row) for row in range(self.batch)])
-
-    def _row(self, row: int) -> list[int]:
-        ids: list[int] = []
-        page = row * self.PAGES_PER_ROW
-        while len(ids) <= self.context:
-            ids += [self.tokenizer.bos_id, *self.tokenizer.encode(self.web[page]), self.tokenizer.eos_id]
-            page += 1
-        return ids[: self.context + 1]
-
-
 def pretrain(
     config: PretrainConfig,
     folder: str | Path,
     *,
     tokenizer: Tokenizer | None = None,
-    data: Dataset[Tensor] | None = None,
+    data: Any = None,
     device: str = "auto",
     progress: bool = True,
 ) -> MiniDeepSeek:
@@ -116,22 +91,25 @@ def pretrain(
 
     Where the folder holds this run already, finished, its weights are loaded.
 
-    `data[i]` gives batch i, int64 ``[batch, context + 1]``; the default is the tiny web of `config.web`.
+    `data[i]` gives batch i, int64 ``[batch, context + 1]``, and has a `fingerprint` (see `data.corpus.Corpus`), for a
+    run is its settings, its data and its tokenizer; the default is the tiny web of `config.web`.
     """
     tokenizer = tokenizer or CharTokenizer()
     if tokenizer.vocab_size > config.model.vocab_size:
         had, needed = config.model.vocab_size, tokenizer.vocab_size
         raise ValueError(f"vocab_size: {had!r} does not fit; it must be {needed} or more for this tokenizer")
+    if data is None:
+        data = PackedPages(TinyWeb(config.web, config.seed), tokenizer, config.batch, config.context)
+    elif not isinstance(getattr(data, "fingerprint", None), str):
+        raise ValueError("data: has no fingerprint; give it one, a string that changes when what it holds does")
     where = pick_device(device)
-    run = Run(folder, "pretrain", config)
+    run = Run(folder, "pretrain", config, data=data.fingerprint, tokenizer=tokenizer.fingerprint)
     if run.finished:
         return load_checkpoint(folder, where)[0]
     model = MiniDeepSeek(config.model, torch.Generator().manual_seed(config.seed)).to(where)
     model.use(Kernels.all(config.kernels))
     optimizer = Optimizer(model, config.optim, config.steps)
     trainee = compiled(model) if config.compile else model
-    if data is None:
-        data = PackedPages(TinyWeb(config.web, config.seed), tokenizer, config.batch, config.context)
     page_start = tokenizer.bos_id if config.isolate else None
     slices = Slices(config.batch)
     batches: Iterator[Tensor] | None = None
@@ -196,7 +174,7 @@ def train_step(
     return figures
 
 
-def load_batches(data: Dataset[Tensor], numbers: range, device: torch.device) -> Iterator[Tensor]:
+def load_batches(data: Any, numbers: range, device: torch.device) -> Iterator[Tensor]:
     """Batches in order, made by other processes where a GPU would wait for them."""
     workers = min((os.cpu_count() or 2) - 1, 6) if device.type == "cuda" else 0
     loader = DataLoader(data, batch_size=None, sampler=numbers, num_workers=workers,

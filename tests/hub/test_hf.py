@@ -49,7 +49,9 @@ def test_round_trip(make, tmp_path, changes, limit):
     assert same(again, model)
     without_dense = {"first_k_dense_replace": again.config.first_k_dense_replace}
     assert again.config == (model.config if model.config.has_experts else model.config.replace(**without_dense))
-    assert json.loads((tmp_path / "config.json").read_text())["minidsk"] == {"step": 3}
+    about = json.loads((tmp_path / "config.json").read_text())["minidsk"]
+    assert about["step"] == 3
+    assert set(about["sha256"]) == {path.name for path in tmp_path.iterdir()}
     assert (tmp_path / "model.safetensors").exists() == (limit is None)
 
 

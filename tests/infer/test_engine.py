@@ -11,7 +11,7 @@ from minidsk.infer.generate import decode
 from minidsk.model import operations
 from minidsk.model.attention import MultiHeadLatentAttention
 from minidsk.model.cache import LatentCache, added
-from minidsk.rl.presets import nano
+from minidsk.presets import nano
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import torch
 
 from minidsk.model.attention import MultiHeadLatentAttention
 from minidsk.model.cache import LatentCache, added
-from minidsk.model.precision import precision
 from minidsk.model.rope import inverse_frequencies, rotation
+from minidsk.train.device import precision
 
 
 @pytest.fixture

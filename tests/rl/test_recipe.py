@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from minidsk.presets import PRESETS
 from minidsk.rl.harvest import harvest
 from minidsk.rl.policy import load_policy
-from minidsk.rl.presets import PRESETS
 from minidsk.rl.recipe import STAGES, reason, run_stage
 from minidsk.train.checkpoint import RunError
 

@@ -6,11 +6,11 @@ import torch
 from minidsk.data.tokenizer import CharTokenizer
 from minidsk.model.operations import Kernels
 from minidsk.model.transformer import MiniDeepSeek
+from minidsk.presets import nano
 from minidsk.rl.completions import over_all
 from minidsk.rl.config import RLConfig
 from minidsk.rl.loop import reinforce
 from minidsk.rl.policy import MiniPolicy
-from minidsk.rl.presets import nano
 from minidsk.rl.rollout import Sampler, join, rollout, with_signal
 from minidsk.tasks.base import Problem, Task
 from minidsk.train.checkpoint import Run

@@ -5,7 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import Experts
 from minidsk.model.transformer import MiniDeepSeek
-from minidsk.rl.recipe import PRESETS
+from minidsk.presets import PRESETS
 from minidsk.scale.cost import forward_flops, parameters, training_flops
 
 BASE = ModelConfig(vocab_size=40, hidden_size=32, num_hidden_layers=3, kv_lora_rank=24, intermediate_size=48,

@@ -163,12 +163,22 @@ def test_the_loss_falls_and_a_finished_run_is_not_done_again(tmp_path):
 
 def test_other_data_can_be_given(tmp_path):
     class Counting(torch.utils.data.Dataset):
+        fingerprint = "counting"
+
         def __getitem__(self, i):
             return torch.arange(11).repeat(2, 1) + i
 
     config = dataclasses.replace(CONFIG, steps=10, batch=2, context=10)
     model = pretrain(config, tmp_path, data=Counting(), device="cpu", progress=False)
     assert isinstance(model, MiniDeepSeek)
+    other = Counting()
+    other.fingerprint = "another"
+    with pytest.raises(RunError, match="holds another run .*given.data is 'counting', not 'another'"):
+        pretrain(config, tmp_path, data=other, device="cpu", progress=False)
+    with pytest.raises(RunError, match=r"holds another run .*given.tokenizer"):
+        pretrain(config, tmp_path, data=Counting(), tokenizer=CharTokenizer("abc"), device="cpu", progress=False)
+    with pytest.raises(ValueError, match="^data: has no fingerprint"):
+        pretrain(config, tmp_path, data=[torch.zeros(2, 11).long()], device="cpu", progress=False)
 
 
 def test_too_few_ids_for_the_tokenizer_are_refused(tmp_path):
