@@ -134,7 +134,10 @@ class Optimizer:
     def schedule(self, step: int) -> float:
         """Give every parameter the rate of step `step`, from 0; the rate."""
         c = self.config
-        rate = learning_rate(step, self.steps, c.lr, c.warmup, c.decay)
+        return self.set_rate(learning_rate(step, self.steps, c.lr, c.warmup, c.decay))
+
+    def set_rate(self, rate: float) -> float:
+        """Give every parameter this rate; the rate."""
         for optimizer in self.parts:
             for group in optimizer.param_groups:
                 group["lr"] = rate

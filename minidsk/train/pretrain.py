@@ -119,8 +119,10 @@ def pretrain(
         if batches is None:  # the first step of this process
             batches = load_batches(data, range(step, config.steps), where)
         rate = optimizer.schedule(step)
-        figures = train_step(trainee, optimizer, next(batches), config, page_start, slices)
-        return {"tokens": (step + 1) * config.batch * config.context, "lr": rate, **figures}
+        figures, loads = train_step(trainee, optimizer, next(batches), config, page_start, slices)
+        worst = max((max_violation(load) for load in loads), default=0.0)
+        tokens = (step + 1) * config.batch * config.context
+        return {"tokens": tokens, "lr": rate, "max_violation": worst, **figures}
 
     def show(figures: Mapping[str, Any]) -> dict[str, str]:
         return {"loss": f"{figures['loss']:.3f}", "tok_s": f"{figures['tokens'] / run.seconds:,.0f}"}
@@ -144,9 +146,9 @@ def train_step(
     config: PretrainConfig,
     page_start: int | None = None,
     slices: Slices | None = None,
-) -> dict[str, Tensor]:
-    """One update on `ids` ``[batch, context + 1]``: the losses by name, `grad_norm`, and `max_violation`, the worst of
-    the layers' MaxVio.
+) -> tuple[dict[str, Tensor], Tensor]:
+    """One update on `ids` ``[batch, context + 1]``: the losses by name with `grad_norm`, and how many tokens each expert
+    was given, float32 ``[mixture layers, experts]``.
 
     Where `page_start` is given, the token with which a page begins, attention stays within pages.
     """
@@ -170,8 +172,7 @@ def train_step(
     for router, load in zip(model.routers() if config.bias_speed > 0 else (), loads, strict=False):
         bias = router.e_score_correction_bias
         bias.copy_(update_bias(bias, load, config.bias_speed))
-    figures["max_violation"] = torch.stack([*(max_violation(load) for load in loads), ids.new_zeros(())]).max()
-    return figures
+    return figures, loads
 
 
 def load_batches(data: Any, numbers: range, device: torch.device) -> Iterator[Tensor]:
