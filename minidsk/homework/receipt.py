@@ -13,18 +13,18 @@ _BEGAN = time.perf_counter()  # a chapter's first cell imports this package, so 
 
 def receipt(
     spread: Mapping[str, Sequence[float]] | None = None,
-    differences: Mapping[str, float] | None = None,
+    differences: Mapping[str, float | tuple[float, float]] | None = None,
     *,
     seconds: float | None = None,
 ) -> None:
     """Print a chapter's receipt, as its last cell.
 
     spread: for each quantity, one value a seed; printed as mean ± standard deviation (n - 1).
-    differences: the largest difference from each reference; printed as a power of ten that bounds it, because its
-        digits change from one processor to the next.
+    differences: the largest difference from each reference, with the bound that it keeps on every processor,
+        ``(3e-15, 1e-12)``; the bound is printed. A difference alone is printed as a power of ten above it.
     seconds: what the chapter took; by default the time since this package was imported.
     Time is printed like `12.3 s` and peak memory like `512 MiB`, at a line's end, so that a notebook's comparison can
-    mask both. Raises ValueError on an empty list of seeds or a difference that is no number.
+    mask both. Raises ValueError on an empty list of seeds, a difference that is no number, or one above its bound.
     """
     seconds = time.perf_counter() - _BEGAN if seconds is None else seconds
     rows = [("time", f"{seconds:.1f} s")]
@@ -39,7 +39,10 @@ def receipt(
         seeds = f"± {deviation:.2g} over {len(values)} seeds" if len(values) > 1 else "(one seed)"
         rows.append((name, f"{statistics.fmean(values):.4g} {seeds}"))
     for name, value in (differences or {}).items():
-        rows.append((f"largest difference, {name}", bound(name, value)))
+        value, limit = value if isinstance(value, tuple) else (value, None)
+        if limit is not None and not value <= limit:
+            raise ValueError(f"receipt: the largest difference of {name} is {value:.1e}, above its bound {limit:g}")
+        rows.append((f"largest difference, {name}", bound(name, value) if limit is None else f"below {limit:.0e}"))
     width = max(len(label) for label, _ in rows) + 3
     print("Receipt")
     for label, text in rows:

@@ -149,6 +149,14 @@ def test_a_receipt_can_be_masked(capsys: pytest.CaptureFixture[str]) -> None:
         receipt({"loss": []})
 
 
+def test_a_difference_keeps_its_bound(capsys):
+    receipt(differences={"cached": (3e-15, 1e-12), "exact": (0.0, 1e-12)})
+    assert capsys.readouterr().out.count("below 1e-12") == 2
+    for value in (2e-12, float("nan")):
+        with pytest.raises(ValueError, match="difference of cached is .*, above its bound 1e-12"):
+            receipt(differences={"cached": (value, 1e-12)})
+
+
 @pytest.mark.parametrize(
     ("value", "says"), [(0, "0 (equal)"), (1e-6, "below 1e-06"), (1.1e-6, "below 1e-05"), (3.0, "below 1e+01")]
 )
