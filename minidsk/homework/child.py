@@ -1,6 +1,7 @@
 """The process in which a reader's code runs: what happens in it stays in it, and ends with it."""
 
 import base64
+import codecs
 import contextlib
 import io
 import json
@@ -118,9 +119,9 @@ def _where(error: BaseException) -> str:
 
 
 def _confine(seconds: float) -> None:
-    """Nothing to read from, nowhere to write to, a process group of its own, and an end to memory and time.
+    """Nothing to read from, nowhere to write to, a process group of its own, and an end.
 
-    seconds: what the whole run may take; the parent sees to it, and this is the backstop should the parent be killed.
+    seconds: what the whole run may take. The parent sees to that; this is for the case that the parent is killed.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -131,11 +132,9 @@ def _confine(seconds: float) -> None:
     os.setsid()
     import resource
 
-    with contextlib.suppress(OSError):  # Linux: where memory runs out, this process is the one to end
+    with contextlib.suppress(OSError):  # Linux: where memory runs out, this process ends, and no other
         Path("/proc/self/oom_score_adj").write_text("1000")
-    half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    processor = int(seconds * (os.cpu_count() or 1)) + 60
-    for what, limit in ((resource.RLIMIT_DATA, half), (resource.RLIMIT_CPU, processor), (resource.RLIMIT_CORE, 0)):
+    for what, limit in ((resource.RLIMIT_CPU, int(seconds * (os.cpu_count() or 1)) + 60), (resource.RLIMIT_CORE, 0)):
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(what, (limit, limit))
 
@@ -162,14 +161,14 @@ class _Printer(io.RawIOBase):
 
     def __init__(self, stream: str, report: _Reports) -> None:
         self.stream, self.report, self.room = stream, report, PRINTED
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        text = bytes(data[: max(self.room, 0)]).decode(errors="replace")
-        if self.room > 0:
+        if self.room >= 0:
             more = "\n... (and more, which is not shown)\n" if len(data) > self.room else ""
-            self.report("printed", self.stream, text + more)
-        self.room -= len(data)
+            self.report("printed", self.stream, self.decoder.decode(data[: self.room]) + more)
+            self.room -= len(data)
         return len(data)

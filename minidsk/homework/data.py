@@ -70,7 +70,7 @@ class _Packing:
         return float(x) if isinstance(x, float) else ["other", *_looks(x, None)]
 
     def numbers(self, x: Any) -> Any:
-        self.count(size=x.nbytes)
+        self.count(size=x.numel() * x.element_size() if isinstance(x, Tensor) else x.nbytes)
         kind = "tensor" if isinstance(x, Tensor) else "array" if isinstance(x, np.ndarray) else "scalar"
         try:
             tensor = x.detach().cpu().to_dense() if isinstance(x, Tensor) else torch.from_numpy(np.array(x))

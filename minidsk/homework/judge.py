@@ -38,8 +38,9 @@ def main(method: str) -> None:
         for line in jobs:
             process, waiting = waiting or Process(method, private), None
             try:
-                process.send(line.encode())
-                answer = answer_to(json.loads(line), process)
+                job = json.loads(line)
+                process.send(line.encode(), job["memory"])
+                answer = answer_to(job, process)
             finally:
                 process.stop()
             print(json.dumps({**answer, "printed": process.printed}), file=answers, flush=True)
@@ -76,6 +77,8 @@ def _complaint(tests: list[str], report: tuple[Any, ...], limit: float, process:
             return f"{name}, out of time"
         if kind == "raised":
             return name if parts[3] else f"{name}, which raised {parts[0]}"
+        if kind == "large":
+            return f"{name}, which took too much memory"
         if kind == "ended":
             return f"{name}, which {verdict.how_it_ended(parts[0])}"
     return None

@@ -16,6 +16,8 @@ from minidsk.homework.parcel import pack_function
 
 START = 300.0
 """Seconds within which a judge has started and answered, besides what the job itself may take."""
+MEMORY = 4 * 2**30
+"""Bytes of memory that a reader's code may hold: far more than an exercise needs, and less than most machines have."""
 
 
 class NoAnswer(RuntimeError):
@@ -43,7 +45,7 @@ class Judge:
         judge has ended.
         """
         packed, cells = pack_function(code)
-        job = {**job, "code": base64.b64encode(packed).decode(), "cells": cells, **_surroundings()}
+        job = {**job, "code": base64.b64encode(packed).decode(), "cells": cells, "memory": MEMORY, **_surroundings()}
         with self.lock:
             try:
                 answer = self._exchange(json.dumps(job) + "\n", seconds + START)
@@ -75,6 +77,7 @@ class Judge:
         return json.loads(answer)
 
     def _start(self) -> "subprocess.Popen[str]":
+        self.stop()
         root = Path(__file__).parents[2]  # where this very package lies; nothing of the reader's is in front of it
         self.owner, self.errors = os.getpid(), tempfile.TemporaryFile()  # noqa: SIM115 (as long as the judge lives)
         self.process = subprocess.Popen(
@@ -92,7 +95,9 @@ class Judge:
 
     def _last_words(self, process: "subprocess.Popen[str]") -> str:
         """What the judge wrote last, where it ended by an error of its own."""
-        if process.wait(5) < 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        if process.returncode != 1:
             return ""
         self.errors.seek(0)
         lines = self.errors.read().decode(errors="replace").split("\n")

@@ -9,9 +9,9 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import cloudpickle
@@ -66,7 +66,13 @@ class _Pickler(cloudpickle.Pickler):
         # A compiled kernel of Triton's holds locks and machine code; the other process compiles its own.
         if (jit := sys.modules.get("triton.runtime.jit")) and isinstance(obj, jit.JITFunction):
             return sys.modules["triton"].jit, (obj.fn,)
+        if isinstance(obj, CodeType):  # cloudpickle drops the file's name, which leads to the lines of the source
+            return _code, (obj.co_filename, *self.dispatch_table[CodeType](obj)[:2])
         return super().reducer_override(obj)
+
+
+def _code(file: str, make: Callable[..., CodeType], arguments: tuple[Any, ...]) -> CodeType:
+    return make(*arguments).replace(co_filename=file)
 
 
 def _dumps(value: Any) -> bytes:
@@ -94,8 +100,8 @@ def _readers_modules_by_value() -> Iterator[None]:
                 cloudpickle.unregister_pickle_by_value(module)
 
 
-def _culprit(function: Any) -> str:
-    """The name of what keeps `function` from being copied: one of the variables that it uses, or itself."""
+def _culprit(function: Any, name: str = "it") -> str:
+    """What keeps `function` from being copied: a variable that it uses, or one that these use, or itself."""
     for one in function if isinstance(function, list) else [function]:
         with contextlib.suppress(TypeError):
             used = inspect.getclosurevars(inspect.unwrap(one))
@@ -103,8 +109,8 @@ def _culprit(function: Any) -> str:
                 try:
                     _dumps(value)
                 except Exception:
-                    return f"{name}, which it uses,"
-    return "it"
+                    return _culprit(value, f"{name}, which is used,")
+    return name
 
 
 def _first_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from minidsk.homework import child
@@ -39,20 +40,26 @@ class Process:
         results.close()
         jobs.close()
         self.printed: list[tuple[str, str]] = []
+        self.memory = 0
 
-    def send(self, job: bytes) -> None:
-        """Hand the job over."""
+    def send(self, job: bytes, memory: int) -> None:
+        """Hand the job over. memory: the bytes that the process may hold."""
+        self.memory = memory
         with contextlib.suppress(OSError):  # dead already: `hear` says so
             self.jobs.send_bytes(job)
 
     def hear(self, seconds: float) -> tuple[Any, ...]:
         """The next report, as `child.run` lists them, of which what is printed goes to `printed`.
 
-        Besides: ("late",) where none comes within `seconds`, ("ended", exit code) where the process has ended,
-        ("garbled",) for what is no report.
+        Besides: ("late",) where none comes within `seconds`, ("large",) where the process holds too much memory,
+        ("ended", exit code) where it has ended, ("garbled",) for what is no report.
         """
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and self.results.poll(left):
+        while (left := end - time.monotonic()) > 0:
+            if not self.results.poll(min(left, 0.05)):
+                if self._memory() > self.memory:
+                    return ("large",)
+                continue
             try:
                 kind, *parts = report = unpack(self.results.recv_bytes(2 * BYTES))
             except EOFError:
@@ -68,6 +75,14 @@ class Process:
             if sum(len(text) for _, text in self.printed) < 4 * child.PRINTED:
                 self.printed.append((parts[0], parts[1][: 2 * child.PRINTED]))
         return ("late",)
+
+    def _memory(self) -> int:
+        """The memory that the process holds, in bytes; 0 where the platform does not say."""
+        try:
+            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return 0
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     def stop(self) -> None:
         """End the process, and the processes that it has started."""

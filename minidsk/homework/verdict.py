@@ -40,6 +40,8 @@ def stopped(exercise: Exercise, tried: str, cases: int, report: tuple[Any, ...],
     elif kind == "late":
         problem = f"it had not returned after {limit:g} s and was stopped"
         hint = "Look for a loop whose end never comes."
+    elif kind == "large":
+        problem, hint = "it took too much memory and was stopped", "How large is the largest thing that it makes?"
     elif kind == "ended":
         problem, hint = f"it {how_it_ended(parts[0])}", "A function returns its result and leaves the program running."
         if parts[0] == -signal.SIGSEGV:
