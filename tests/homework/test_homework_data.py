@@ -17,9 +17,8 @@ from minidsk.homework.compare import difference, show
 from minidsk.homework.data import TooMuch, pack, unpack
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
-VALUES = st.recursive(
-    SCALARS, lambda x: st.lists(x) | st.tuples(x, x) | st.dictionaries(st.integers() | st.text() | st.tuples(SCALARS), x)
-)
+KEYS = st.integers() | st.text() | st.tuples(SCALARS)
+VALUES = st.recursive(SCALARS, lambda x: st.lists(x) | st.tuples(x, x) | st.dictionaries(KEYS, x))
 
 
 @given(VALUES)

@@ -65,7 +65,7 @@ def reads_nowhere(_: object) -> None:
 
 
 def eats_memory(_: object) -> list[bytes]:
-    return [b"x" * 2**20 for _ in range(10_000)]
+    return [b"x" * 2**20 for _ in range(2_000)]
 
 
 def recurs(load: object) -> object:
