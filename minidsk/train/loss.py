@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from minidsk.model.moe import Routing
 from minidsk.model.mtp import mtp_loss
+from minidsk.model.precision import at_least_float32
 from minidsk.model.transformer import MiniDeepSeek
 
 
@@ -25,7 +26,7 @@ def prediction_losses(
     if model.config.kernels == "triton":
         return _fused(model, inputs, targets, mtp_weight, documents)
     out = model(inputs, documents=documents, mtp=mtp_weight > 0)
-    losses = {"loss": F.cross_entropy(out.logits.flatten(0, 1).float(), targets.flatten())}
+    losses = {"loss": F.cross_entropy(at_least_float32(out.logits).flatten(0, 1), targets.flatten())}
     if out.mtp_logits:
         losses["mtp_loss"] = mtp_loss(out.mtp_logits, targets, mtp_weight)
     return losses, out.routing

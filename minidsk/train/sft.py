@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from minidsk.data.tokenizer import Tokenizer
 from minidsk.model.attention import any_width
+from minidsk.model.precision import at_least_float32
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
 from minidsk.train.checkpoint import Run
@@ -96,7 +97,7 @@ def fine_tune(
             ids, learnt = (t.to(model.device) for t in collate([examples[i] for i in drawn], tokenizer))
             with precision(model.device), any_width():
                 logits = model(ids[:, :-1], mtp=False).logits
-            losses = F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
+            losses = F.cross_entropy(at_least_float32(logits).flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
             loss = losses[learnt[:, 1:].flatten()].mean()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
