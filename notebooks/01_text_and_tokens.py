@@ -39,6 +39,7 @@ import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 
+from minidsk import results
 from minidsk.homework import check, describe, predict, receipt, zoo
 
 _ = torch.set_default_dtype(torch.float64)  # 16 digits: your processor gives the same numbers as ours
