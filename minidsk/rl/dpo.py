@@ -8,6 +8,7 @@ reward model, and the loss of a reward model trains it.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from minidsk.model.attention import any_width
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.grpo import token_logprobs
 from minidsk.rl.preferences import Preference
+from minidsk.settings import AT_ONCE, LAST_SEED, limits, positive, within
 from minidsk.train.device import precision
 from minidsk.train.optim import learning_rate, make_optimizers, set_rate
 from minidsk.train.sft import collate
@@ -44,9 +46,12 @@ class DPOConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "beta", "lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
+        positive(self, "steps", "beta", "lr")
+        within(self, 1, AT_ONCE, "batch")
+        within(self, 0, math.inf, "warmup", "weight_decay")
+        within(self, 0, 1, "decay")
+        within(self, 0, LAST_SEED, "seed")
+        limits(self, "clip")
         _known(self.loss_type)
 
 

@@ -22,6 +22,7 @@ from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.loop import RLConfig, reinforce
 from minidsk.rl.rewards import language
+from minidsk.settings import AT_ONCE, LAST_SEED, within
 from minidsk.tasks.countdown import Countdown
 from minidsk.train.checkpoint import Run, RunError, as_plain, atomic, load_checkpoint, read_json
 from minidsk.train.device import pick_device, suited_threads
@@ -37,19 +38,24 @@ FIELDS = {"base": "pretrain", "zero": "zero", "cold": "cold", "r1": "r1"}  # whe
 class Recipe:
     """All stages of one run; `seed` replaces the seeds of the stages.
 
-    The task's problems are those of the worksheets on the web (`pretrain.web`). cold_examples: how many of R1-Zero's
-    own thoughts the cold start learns from. problems, max_new_tokens: the evaluation after each stage.
+    The task's problems are those of the worksheets on the web (`pretrain.web`). Raises `ValueError` for a field that
+    does not fit, and where no problem can be held out.
     """
 
-    name: str
+    name: str  # the recipe's name, kept with its runs
     pretrain: PretrainConfig
     zero: RLConfig
     cold: SFTConfig
     r1: RLConfig
-    cold_examples: int = 512
-    problems: int = 512
-    max_new_tokens: int = 160
-    seed: int = 0
+    cold_examples: int = 512  # thoughts of R1-Zero's own from which the cold start learns
+    problems: int = 512  # held-out problems that are posed after each stage
+    max_new_tokens: int = 160  # the longest reply to one of them, in tokens
+    seed: int = 0  # of every stage: weights, data and sampling
+
+    def __post_init__(self) -> None:
+        within(self, 1, AT_ONCE, "cold_examples", "problems", "max_new_tokens")
+        within(self, 0, LAST_SEED, "seed")
+        self.task("test")
 
     def seeded(self, seed: int) -> Recipe:
         """The same recipe with this seed in every stage."""

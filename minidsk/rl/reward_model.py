@@ -20,6 +20,7 @@ from minidsk.model.attention import any_width
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.actor_critic import critic_of
 from minidsk.rl.preferences import Preference, Ranking
+from minidsk.settings import AT_ONCE, LAST_SEED, limits, positive, within
 from minidsk.tasks.base import Problem
 from minidsk.train.device import precision
 from minidsk.train.optim import learning_rate, make_optimizers, set_rate
@@ -40,9 +41,12 @@ class RewardModelConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
+        positive(self, "epochs", "lr")
+        within(self, 1, AT_ONCE, "batch")
+        within(self, 0, math.inf, "warmup", "weight_decay")
+        within(self, 0, 1, "decay")
+        within(self, 0, LAST_SEED, "seed")
+        limits(self, "clip")
 
 
 class RewardModel(nn.Module):

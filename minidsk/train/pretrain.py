@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from minidsk.model.config import ModelConfig
 from minidsk.model.moe import Routing, max_violation, sequence_balance_loss, update_bias
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
+from minidsk.settings import AT_ONCE, LAST_SEED, limits, positive, within
 from minidsk.train.checkpoint import Run, RunError, load_checkpoint, read_json
 from minidsk.train.device import compiled, pick_device, precision, suited_threads
 from minidsk.train.loss import prediction_losses
@@ -27,37 +29,34 @@ from minidsk.train.optim import learning_rate, make_optimizers, set_rate
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """One pretraining run. `steps` batches of `batch` rows of `context` tokens; rates and weights as named.
-
-    bias_speed: how far each expert's bias moves in a step (V3: 0.001). balance: weight of the sequence balance loss
-    (V3: 0.0001). mtp_weight: lambda of the MTP loss (V3: 0.3, later 0.1). isolate: whether attention stays within a
-    page; a tiny model is spared from learning which numbers are not its own. compile: torch.compile each block, worth
-    its waiting time on a GPU. save_every: steps between states to resume from.
-    """
+    """Pretraining: a new model, and the pages that it reads. Raises `ValueError` for a field that does not fit."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     web: TinyWebConfig = field(default_factory=TinyWebConfig)
-    steps: int = 400
-    batch: int = 32
-    context: int = 192
-    lr: float = 3e-3
-    warmup: int = 20
-    decay: float = 0.5
-    weight_decay: float = 0.1
-    clip: float = 1.0
-    muon: bool = False
-    bias_speed: float = 0.001
-    balance: float = 0.0001
-    mtp_weight: float = 0.3
-    isolate: bool = False
-    compile: bool = False
-    save_every: int = 100
-    seed: int = 0
+    steps: int = 400  # batches to learn from, one update each
+    batch: int = 32  # rows of text in a batch
+    context: int = 192  # tokens in a row
+    lr: float = 3e-3  # the learning rate at its peak
+    warmup: int = 20  # steps over which the learning rate rises to its peak
+    decay: float = 0.5  # share of all steps, the last ones, over which the learning rate falls to a tenth
+    weight_decay: float = 0.1  # how strongly AdamW (or Muon) pulls matrices towards 0
+    clip: float = 1.0  # the largest norm of a gradient; longer ones are shortened to it; inf: none is
+    muon: bool = False  # Muon for the inner matrices in the place of AdamW
+    bias_speed: float = 0.001  # how far each expert's bias moves in a step to balance the load (V3: 0.001); 0: not
+    balance: float = 0.0001  # weight of the sequence balance loss (V3: 0.0001)
+    mtp_weight: float = 0.3  # weight of the loss for tokens further ahead, lambda (V3: 0.3, later 0.1)
+    isolate: bool = False  # keep attention within a page: a tiny model need not learn which numbers are its own
+    compile: bool = False  # run the blocks through torch.compile, worth its waiting time on a GPU
+    save_every: int = 100  # steps between states from which an interrupted run goes on
+    seed: int = 0  # of the weights and of the pages
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "context", "lr", "save_every"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
+        positive(self, "steps", "lr", "save_every")
+        within(self, 1, AT_ONCE, "batch", "context")
+        within(self, 0, math.inf, "warmup", "weight_decay", "bias_speed", "balance", "mtp_weight")
+        within(self, 0, 1, "decay")
+        within(self, 0, LAST_SEED, "seed")
+        limits(self, "clip")
 
 
 def read_config(folder: str | Path) -> PretrainConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from minidsk.data.tokenizer import Tokenizer
 from minidsk.model.attention import any_width
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
+from minidsk.settings import AT_ONCE, LAST_SEED, limits, positive, within
 from minidsk.train.checkpoint import Run
 from minidsk.train.device import precision, suited_threads
 from minidsk.train.optim import learning_rate, make_optimizers, set_rate
@@ -25,22 +27,25 @@ Example = tuple[str, str]
 
 @dataclass(frozen=True)
 class SFTConfig:
-    """One run of fine-tuning: `steps` batches of `batch` examples, each drawn anew in an order fixed by `seed`."""
+    """Fine-tuning on examples. Raises `ValueError` for a field that does not fit."""
 
-    steps: int = 40
-    batch: int = 64
-    lr: float = 1e-3
-    warmup: int = 5
-    decay: float = 0.5
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    save_every: int = 20
-    seed: int = 0
+    steps: int = 40  # batches to learn from, one update each
+    batch: int = 64  # examples in a batch, drawn anew for each
+    lr: float = 1e-3  # the learning rate at its peak
+    warmup: int = 5  # steps over which the learning rate rises to its peak
+    decay: float = 0.5  # share of all steps, the last ones, over which the learning rate falls to a tenth
+    weight_decay: float = 0.0  # how strongly AdamW pulls matrices towards 0
+    clip: float = 1.0  # the largest norm of a gradient; longer ones are shortened to it; inf: none is
+    save_every: int = 20  # steps between states from which an interrupted run goes on
+    seed: int = 0  # of the order in which examples are drawn
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "lr", "save_every"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
+        positive(self, "steps", "lr", "save_every")
+        within(self, 1, AT_ONCE, "batch")
+        within(self, 0, math.inf, "warmup", "weight_decay")
+        within(self, 0, 1, "decay")
+        within(self, 0, LAST_SEED, "seed")
+        limits(self, "clip")
 
 
 def read_examples(path: str | Path) -> list[Example]:
