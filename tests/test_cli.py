@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from minidsk.cli import COMMANDS, one_line, parse, run
+from minidsk.cli.command import COMMANDS, parse, run
 from minidsk.cli.use import trained
 from minidsk.hub.hf import CheckpointError
 from minidsk.tasks.countdown import Countdown

@@ -15,11 +15,12 @@ from minidsk.model.transformer import MiniDeepSeek
 from minidsk.tasks.base import read_answer
 from minidsk.tasks.countdown import PROMPTS, CountdownProblem, evaluate
 
-_NUMBERS = r"(?P<numbers>\d+(?:[ ,]+\d+)+)"
+_NUMBER = "[0-9]{1,7}"  # no task goes beyond a million
+_NUMBERS = f"(?P<numbers>{_NUMBER}(?:[ ,]+{_NUMBER})+)"
 _POSED = [
-    re.compile(rf"{_NUMBERS} *= *(?P<target>\d+)"),
-    re.compile(rf"make (?P<target>\d+) from {_NUMBERS}\.?", re.IGNORECASE),
-    re.compile(rf"用 *{_NUMBERS} *得到 *(?P<target>\d+)。?"),
+    re.compile(f"{_NUMBERS} *= *(?P<target>{_NUMBER})"),
+    re.compile(rf"make (?P<target>{_NUMBER}) from {_NUMBERS}\.?", re.IGNORECASE),
+    re.compile(f"用 *{_NUMBERS} *得到 *(?P<target>{_NUMBER})。?"),
 ]
 
 
@@ -28,7 +29,7 @@ def read_problem(text: str) -> CountdownProblem | None:
     for language, form in zip(("en", "en", "zh"), _POSED, strict=True):
         match = form.fullmatch(text.strip())
         if match:
-            numbers, target = [int(n) for n in re.findall(r"\d+", match["numbers"])], int(match["target"])
+            numbers, target = [int(n) for n in re.findall("[0-9]+", match["numbers"])], int(match["target"])
             shown = " ".join(map(str, numbers))
             prompt = PROMPTS[language].format(numbers=shown, target=target)
             return CountdownProblem(prompt, tuple(numbers), target, solution="")
@@ -61,8 +62,14 @@ def stream(
     temperature: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> str:
-    """Continue `prompt`, handing each token's text to `emit` as soon as it is drawn; the whole reply."""
+    """Continue `prompt`, handing each token's text to `emit` as soon as it is drawn; the whole reply.
+
+    Raises `ValueError` for a prompt of more tokens than the model has positions.
+    """
     ids, valid = left_padded([prompt], tokenizer, model.device)
+    longest = model.config.max_position_embeddings
+    if ids.shape[1] > longest:
+        raise ValueError(f"prompt: {ids.shape[1]:,} tokens are too many; this model was made for {longest:,}")
     drawn: list[int] = []
     spoken = ""
 
@@ -91,7 +98,10 @@ def converse(
     temperature: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Answer each line until they end or one says `quit`; a line that poses no problem is continued as it stands."""
+    """Answer each line until they end or one says `quit`; a line that poses no problem is continued as it stands.
+
+    A line that is too long for the model is answered by a sentence that says so.
+    """
     for line in lines:
         if line.strip().lower() in ("quit", "exit"):
             return
@@ -99,5 +109,9 @@ def converse(
             continue
         problem = read_problem(line)
         prompt = problem.prompt if problem else line.strip() + "\n"
-        reply = stream(model, tokenizer, prompt, max_new_tokens, emit, temperature=temperature, generator=generator)
+        try:
+            reply = stream(model, tokenizer, prompt, max_new_tokens, emit, temperature=temperature, generator=generator)
+        except ValueError as error:
+            emit(f"[{error}]\n")
+            continue
         emit(f"\n[{verdict(problem, reply)}]\n" if problem else "\n[pose a problem like 3 7 2 = 12 for a verdict]\n")

@@ -24,7 +24,7 @@ from minidsk.rl.loop import RLConfig, reinforce
 from minidsk.rl.rewards import language
 from minidsk.settings import AT_ONCE, LAST_SEED, within
 from minidsk.tasks.countdown import Countdown
-from minidsk.train.checkpoint import Run, RunError, as_plain, atomic, load_checkpoint, read_json
+from minidsk.train.checkpoint import Run, RunError, as_plain, atomic, load_checkpoint, read_evaluation, read_json
 from minidsk.train.device import pick_device, suited_threads
 from minidsk.train.pretrain import PretrainConfig, pretrain
 from minidsk.train.sft import Example, SFTConfig, fine_tune, read_examples
@@ -133,7 +133,7 @@ def evaluate_stage(
     path = folder / stage / "evaluation.json"
     asked = as_plain({"task": recipe.problem, "seed": recipe.seed, "problems": recipe.problems,
                       "max_new_tokens": recipe.max_new_tokens})  # fmt: skip
-    earlier = read_json(path) if path.exists() else {}
+    earlier = read_evaluation(path.parent) if path.exists() else {}
     if earlier.get("asked") == asked:
         return dict(earlier["row"])
     task = recipe.task("test")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import pickle
 import shutil
@@ -21,6 +22,8 @@ import torch
 from minidsk.data.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, load_tokenizer
 from minidsk.hub.hf import load_pretrained, save_pretrained
 from minidsk.model.transformer import MiniDeepSeek
+
+FIGURES = ("accuracy", "low", "high", "problems", "well_formed", "one_language", "thought", "seconds", "flops")
 
 
 class RunError(ValueError):
@@ -148,22 +151,52 @@ def _listed(part: Any) -> list[Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object of a run folder; raises `RunError` where the file is damaged."""
+    """An object of a run folder, what the package wrote into it included; raises `RunError` where it is damaged."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        about = content.get("minidsk", {})
+        if not all(isinstance(part, dict) for part in (about, about.get("settings", {}), about.get("summary", {}))):
+            raise TypeError
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path}: not readable as JSON; name another folder or delete this one") from error
+    return dict(content)
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
-    """What a run in `folder` logged, one dictionary a line. A line that a crash cut short ends the list."""
+    """What a run in `folder` logged, one dictionary a line. A line that a crash cut short ends the list.
+
+    Raises `RunError` where the file is not text.
+    """
     path, metrics = Path(folder) / "metrics.jsonl", []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: not readable as UTF-8; delete it, or the folder to start this stage again") from error
+    for line in lines:
         try:
             metrics.append(dict(json.loads(line)))
         except (ValueError, TypeError):
             break
     return metrics
+
+
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """What `evaluation.json` holds: `row`, the figures by name; `replies`, each with prompt, reply and score; `asked`.
+
+    Raises `RunError` where something is missing or of another kind.
+    """
+    path = folder / "evaluation.json"
+    found = read_json(path)
+    try:
+        whole = found["row"]["stage"] == folder.name and len(found["replies"]) > 0
+        whole &= all(math.isfinite(found["row"][name]) for name in FIGURES)
+        whole &= all(isinstance(reply[name], str) for reply in found["replies"] for name in ("prompt", "reply"))
+        whole &= all(math.isfinite(reply["score"]) for reply in found["replies"])
+    except (LookupError, TypeError):
+        whole = False
+    if not whole:
+        raise RunError(f"{path}: damaged; delete it, and the command that made it evaluates the stage again")
+    return found
 
 
 def load_checkpoint(

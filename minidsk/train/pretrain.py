@@ -20,6 +20,7 @@ from minidsk.model.config import ModelConfig
 from minidsk.model.moe import Routing, max_violation, sequence_balance_loss, update_bias
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
+from minidsk.scale.room import check_room
 from minidsk.settings import AT_ONCE, LAST_SEED, limits, positive, within
 from minidsk.train.checkpoint import Run, RunError, load_checkpoint, read_json
 from minidsk.train.device import compiled, pick_device, precision, suited_threads
@@ -119,6 +120,7 @@ def pretrain(
         had, needed = config.model.vocab_size, tokenizer.vocab_size
         raise ValueError(f"vocab_size: {had!r} does not fit; it must be {needed} or more for this tokenizer")
     where = pick_device(device)
+    check_room(config.model, where)
     run = Run(folder, "pretrain", config)
     if run.finished:
         return load_checkpoint(folder, where)[0]

@@ -49,15 +49,22 @@ class SFTConfig:
 
 
 def read_examples(path: str | Path) -> list[Example]:
-    """Examples from a file of JSON lines, each with "prompt" and "completion"."""
+    """Examples from a file of JSON lines, each with "prompt" and "completion".
+
+    Raises `ValueError` that names the file, and the line where one is at fault.
+    """
     examples = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
             examples.append((str(entry["prompt"]), str(entry["completion"])))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{path}, line {number}: not an object with prompt and completion; mend the line"
+                f"{path}, line {number}: not an object with prompt and completion; correct the line"
             ) from error
     if not examples:
         raise ValueError(f"{path}: holds no examples; give one JSON object a line with prompt and completion")
