@@ -20,31 +20,29 @@ def require(settings: Any, name: str, holds: bool, must_be: str) -> None:
 
 def within(settings: Any, low: float, high: float, *names: str) -> None:
     """The fields are finite numbers from `low` to `high` (infinity: any), whole ones where their type is int."""
+    bounds = f"of {low:,} or more" if high == math.inf else f"from {low:,} to {high:,}"
     for name in names:
-        kind, is_one = _number(settings, name)
-        bounds = f"{low:,} or more" if high == math.inf else f"from {low:,} to {high:,}"
-        require(settings, name, is_one and low <= getattr(settings, name) <= high, f"{kind}, {bounds}")
+        _check(settings, name, low, high, bounds)
 
 
 def positive(settings: Any, *names: str) -> None:
     """The fields are finite numbers above 0, whole ones where their type is int."""
     for name in names:
-        kind, is_one = _number(settings, name)
-        require(settings, name, is_one and getattr(settings, name) > 0, f"{kind} above 0")
+        _check(settings, name, math.ulp(0), math.inf, "above 0")
 
 
 def limits(settings: Any, *names: str, zero: bool = False) -> None:
     """The fields are numbers above 0 (or, with `zero`, 0 too); infinity stands for no limit."""
+    bounds = f"{'of 0 or more' if zero else 'above 0'}, or inf for no limit"
     for name in names:
-        value = getattr(settings, name)
-        fits = value == math.inf or (_number(settings, name)[1] and (value > 0 or (zero and value == 0)))
-        require(settings, name, fits, f"a number {'from 0 up' if zero else 'above 0'}, or inf for no limit")
+        if getattr(settings, name) != math.inf:
+            _check(settings, name, 0 if zero else math.ulp(0), math.inf, bounds)
 
 
 def sampling(settings: Any, name: str) -> None:
     """The field is a temperature: colder than 0.001 but above 0, float32 cannot tell one token from another."""
-    value, (_, is_one) = getattr(settings, name), _number(settings, name)
-    require(settings, name, is_one and (value == 0 or 0.001 <= value <= 1000), "0 (greedy), or from 0.001 to 1,000")
+    if getattr(settings, name) != 0:
+        _check(settings, name, 0.001, 1000, "from 0.001 to 1,000, or 0 (greedy)")
 
 
 def one_of(settings: Any, name: str, known: Iterable[str]) -> None:
@@ -53,11 +51,14 @@ def one_of(settings: Any, name: str, known: Iterable[str]) -> None:
         raise ValueError(f"{name}: {reprlib.repr(getattr(settings, name))} is not known; give {', '.join(known)}")
 
 
-def _number(settings: Any, name: str) -> tuple[str, bool]:
-    """What a field of this type must be, in words, and whether its value is one."""
+def _check(settings: Any, name: str, low: float, high: float, bounds: str) -> None:
+    """`bounds` says in words what `low` and `high` say in numbers."""
     value = getattr(settings, name)
-    [kind] = [field.type for field in dataclasses.fields(settings) if field.name == name]
+    [type_] = [field.type for field in dataclasses.fields(settings) if field.name == name]
     whole = isinstance(value, int) and not isinstance(value, bool)
-    if kind in ("int", "int | None", int):
-        return "a whole number", whole
-    return "a number", whole or (isinstance(value, float) and math.isfinite(value))
+    if type_ in ("int", "int | None", int):
+        fits, kind, end = whole, "a whole number", 2e9  # a range of steps has to be counted
+    else:
+        fits, kind, end = whole or (isinstance(value, float) and math.isfinite(value)), "a number", 1e38  # float32's
+    require(settings, name, fits and low <= value <= high, f"{kind} {bounds}")
+    require(settings, name, high < math.inf or abs(value) < end, f"{kind} below {end:,g}")

@@ -41,11 +41,21 @@ class Bench:
         device = pick_device(self.device)
         target = self.out / "metrics.json"
         earlier = read_json(target) if self.only and target.exists() else None
+        check_known(self.only)
         self.out.mkdir(parents=True, exist_ok=True)
         for metrics in run_benches(device, self.only, self.small or device.type != "cuda", self.limit, earlier):
             with atomic(target) as path:
                 path.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
         print(f"written: {target}")
+
+
+def check_known(only: tuple[str, ...]) -> None:
+    """Raises `ValueError` for a name of which there is no bench."""
+    from minidsk.kernels.bench import BENCHES
+
+    unknown = [name for name in only if name not in BENCHES]
+    if unknown:
+        raise ValueError(f"only: {unknown[0]!r} is not known; give some of {', '.join(BENCHES)}")
 
 
 def run_benches(
@@ -60,9 +70,7 @@ def run_benches(
     from minidsk.kernels.bench.case import measure, release
     from minidsk.kernels.bench.ceilings import measure_ceilings
 
-    unknown = [name for name in only if name not in BENCHES]
-    if unknown:
-        raise ValueError(f"only: {unknown[0]!r} is not known; give some of {', '.join(BENCHES)}")
+    check_known(only)
     start = time.perf_counter()
     ceilings = measure_ceilings(device, small)
     metrics = begin(ceilings, small, only or tuple(BENCHES), earlier)

@@ -69,8 +69,8 @@ def attempt(args: Sequence[str]) -> int:
         return fail("the GPU's memory is full; give a smaller --pretrain.batch, --zero.rows and --r1.rows")
     except OSError as error:
         remedy = "; free some space, and the same command goes on" if error.errno == errno.ENOSPC else ""
-        known = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        return fail(known + remedy)
+        named = f"{error.filename}: " if error.filename else ""
+        return fail(named + (error.strerror or str(error)) + remedy)
     except ValueError as error:
         return fail(str(error))
     except (MemoryError, RuntimeError) as error:

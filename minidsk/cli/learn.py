@@ -74,8 +74,9 @@ class SFT:
 
     def __call__(self) -> None:
         """Train, or go on."""
-        origin, examples, where = trained(self.base), read_examples(self.data), pick_device(self.device)
+        origin, where = trained(self.base), pick_device(self.device)
         model, tokenizer = load_checkpoint(origin, where)
+        examples = read_examples(self.data, tokenizer, model.config.max_position_embeddings)
         weights = [path.read_bytes() for path in sorted(origin.glob("*.safetensors"))]
         settings = {"base": digest(*weights), "data": digest(self.data.read_bytes()), "task": task_of(origin)}
         run = Run(self.out, "sft", {**settings, "config": dataclasses.asdict(self.sft)})

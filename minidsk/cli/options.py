@@ -41,7 +41,8 @@ def complaint(event: errors.ParseErrorEvent, known: Sequence[str]) -> str:
     argument: Any = getattr(event, "argument", None)
     if tokens:  # the value of a mistyped option is among them: the option itself is what to name
         wrong = next((token for token in tokens if token.startswith("-")), tokens[0]).partition("=")[0]
-        return f"{wrong}: no such option; {suggestion(wrong, known, event.prog)}"
+        what = "no such option" if wrong.startswith("-") else "not understood"
+        return f"{wrong}: {what}; {suggestion(wrong, known, event.prog)}"
     if isinstance(event, errors.MissingArgs):
         missing = ", ".join(called(context.arg) for context in event.missing_arguments)
         return f"{missing}: missing; see {event.prog} --help"
@@ -50,13 +51,16 @@ def complaint(event: errors.ParseErrorEvent, known: Sequence[str]) -> str:
     if isinstance(event, errors.BadValue):
         return f"{called(argument)}: its value is missing; give {kind(argument.lowered.metavar)}"
     if isinstance(event, errors.InstantiationFailure) and argument is not None:
-        return f"{called(argument)}: {event.message}; give {kind(argument.lowered.metavar)}"
+        reason = event.message.partition(";")[0]  # what follows is advice to programmers
+        return f"{called(argument)}: {reason}; give {kind(argument.lowered.metavar)}"
     return getattr(event, "message", "")
 
 
 def called(argument: Any) -> str:
     """What a user calls an argument: its option, or the word that stands for it in the usage."""
-    return str(argument.lowered.metavar if argument.is_positional() else argument.lowered.name_or_flags[-1])
+    if argument.is_positional():
+        return kind(argument.lowered.metavar).strip("{}")
+    return str(argument.lowered.name_or_flags[-1])
 
 
 def kind(metavar: str) -> str:

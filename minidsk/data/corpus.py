@@ -48,7 +48,7 @@ class TinyWebConfig:
         within(self, 2, math.inf, "high")
         for share in self.guesses:
             require(self, "guesses", math.isfinite(share) and share >= 0, "frequencies, each 0 or more")
-        require(self, "guesses", sum(self.guesses) > 0, "frequencies, at least one of them above 0")
+        require(self, "guesses", 0 < sum(self.guesses) < math.inf, "frequencies, at least one of them above 0")
         # The persistent go through all that can be made of a problem's numbers, which for six would take seconds.
         require(self, "numbers", all(count <= 5 for count in self.numbers), "counts from 2 to 5")
         Countdown(self.numbers, self.high, ops=self.ops, target_high=self.target_high)

@@ -150,15 +150,17 @@ def _listed(part: Any) -> list[Any]:
     return part if isinstance(part, list) else [part]
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """An object of a run folder, what the package wrote into it included; raises `RunError` where it is damaged."""
+def read_json(path: Path, remedy: str = "name another folder or delete this one") -> dict[str, Any]:
+    """An object of a run folder; raises `RunError` where it, or what the package wrote into it, is damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         about = content.get("minidsk", {})
         if not all(isinstance(part, dict) for part in (about, about.get("settings", {}), about.get("summary", {}))):
             raise TypeError
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise RunError(f"{path}: not readable as JSON; name another folder or delete this one") from error
+    except OSError as error:
+        raise RunError(f"{path}: not readable ({error.strerror})") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"{path}: not readable as JSON; {remedy}") from error
     return dict(content)
 
 
@@ -170,7 +172,7 @@ def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
     path, metrics = Path(folder) / "metrics.jsonl", []
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise RunError(f"{path}: not readable as UTF-8; delete it, or the folder to start this stage again") from error
     for line in lines:
         try:
@@ -185,8 +187,8 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
 
     Raises `RunError` where something is missing or of another kind.
     """
-    path = folder / "evaluation.json"
-    found = read_json(path)
+    path, remedy = folder / "evaluation.json", "delete it, and the command that made it evaluates the stage again"
+    found = read_json(path, remedy)
     try:
         whole = found["row"]["stage"] == folder.name and len(found["replies"]) > 0
         whole &= all(math.isfinite(found["row"][name]) for name in FIGURES)
@@ -195,7 +197,7 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     except (LookupError, TypeError):
         whole = False
     if not whole:
-        raise RunError(f"{path}: damaged; delete it, and the command that made it evaluates the stage again")
+        raise RunError(f"{path}: damaged; {remedy}")
     return found
 
 

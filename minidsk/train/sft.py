@@ -48,10 +48,11 @@ class SFTConfig:
         limits(self, "clip")
 
 
-def read_examples(path: str | Path) -> list[Example]:
+def read_examples(path: str | Path, tokenizer: Tokenizer | None = None, positions: int = 0) -> list[Example]:
     """Examples from a file of JSON lines, each with "prompt" and "completion".
 
-    Raises `ValueError` that names the file, and the line where one is at fault.
+    Raises `ValueError` that names the file, and the line where one is at fault; with a tokenizer also for an example of
+    more tokens than a model has `positions`.
     """
     examples = []
     try:
@@ -62,10 +63,13 @@ def read_examples(path: str | Path) -> list[Example]:
         try:
             entry = json.loads(line)
             examples.append((str(entry["prompt"]), str(entry["completion"])))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(
                 f"{path}, line {number}: not an object with prompt and completion; correct the line"
             ) from error
+        tokens = 1 + sum(len(tokenizer.encode(text)) for text in examples[-1]) if tokenizer else 0  # with <bos>
+        if tokens > positions:
+            raise ValueError(f"{path}, line {number}: {tokens:,} tokens, and this model was made for {positions:,}")
     if not examples:
         raise ValueError(f"{path}: holds no examples; give one JSON object a line with prompt and completion")
     return examples
