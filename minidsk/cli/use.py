@@ -41,7 +41,8 @@ class Eval:
     device: str = "auto"  # auto, cpu or cuda
 
     def __post_init__(self) -> None:
-        within(self, 1, AT_ONCE, "problems", "max_new_tokens")
+        within(self, 1, 100_000, "problems")
+        within(self, 1, AT_ONCE, "max_new_tokens")
         within(self, 0, LAST_SEED, "seed")
         sampling(self, "temperature")
 

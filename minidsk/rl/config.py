@@ -41,6 +41,7 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         positive(self, "steps", "lr", "updates", "rows", "save_every")
         within(self, 1, AT_ONCE, "prompts", "group", "max_new_tokens")
+        require(self, "prompts", self.prompts * self.group <= AT_ONCE, f"at most {AT_ONCE:,} answers in a step")
         within(self, 0, math.inf, "warmup", "weight_decay", "kl_coef")
         within(self, 0, 1, "decay")
         within(self, 0, LAST_SEED, "seed")

@@ -53,7 +53,8 @@ class Recipe:
     seed: int = 0  # of every stage: weights, data and sampling
 
     def __post_init__(self) -> None:
-        within(self, 1, AT_ONCE, "cold_examples", "problems", "max_new_tokens")
+        within(self, 1, 100_000, "problems", "cold_examples")
+        within(self, 1, AT_ONCE, "max_new_tokens")
         within(self, 0, LAST_SEED, "seed")
         self.task("test")
 

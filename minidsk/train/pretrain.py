@@ -21,7 +21,7 @@ from minidsk.model.moe import Routing, max_violation, sequence_balance_loss, upd
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
 from minidsk.scale.room import check_room
-from minidsk.settings import AT_ONCE, LAST_SEED, limits, positive, within
+from minidsk.settings import AT_ONCE, LAST_SEED, limits, positive, require, within
 from minidsk.train.checkpoint import Run, RunError, load_checkpoint, read_json
 from minidsk.train.device import compiled, pick_device, precision, suited_threads
 from minidsk.train.loss import prediction_losses
@@ -54,6 +54,7 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         positive(self, "steps", "lr", "save_every")
         within(self, 1, AT_ONCE, "batch", "context")
+        require(self, "batch", self.batch * self.context <= 2**26, "at most 67,108,864 tokens, batch times context")
         within(self, 0, math.inf, "warmup", "weight_decay", "bias_speed", "balance", "mtp_weight")
         within(self, 0, 1, "decay")
         within(self, 0, LAST_SEED, "seed")
