@@ -45,8 +45,8 @@ unit: env
 	$(TEST_ENV) $(BIN)/pytest -n $(WORKERS) -m "not slow" tests --ignore=tests/book
 
 nbval: env
-	$(TEST_ENV) $(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with=tests/nbval.cfg \
-		--nbval-cell-timeout=120 -n $(WORKERS) --dist loadfile notebooks
+	PYTHONPATH=tools $(TEST_ENV) $(BIN)/pytest -p nbval_plugin --nbval --nbval-current-env \
+		--nbval-sanitize-with=tests/nbval.cfg --nbval-cell-timeout=120 -n $(WORKERS) --dist loadfile notebooks
 
 check: env
 	$(BIN)/python tools/notebooks.py check

@@ -55,7 +55,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
     tops = {name.split("/")[0] for name in names}
     assert tops == {"minidsk", "minidsk-0.1.0.dist-info"}
     assert "minidsk/py.typed" in names
-    assert "minidsk/checkpoints/README.md" in names
+    assert "minidsk/_checkpoints/README.md" in names
+    records = ROOT / "results"
+    recorded = {f"minidsk/_results/{p.relative_to(records).as_posix()}" for p in records.rglob("*.json")}
+    assert recorded <= set(names)
     assert any(name.startswith("minidsk/widgets/") and name.endswith(".js") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     tracked = {f"minidsk/{p.relative_to(ROOT / 'minidsk').as_posix()}" for p in (ROOT / "minidsk").rglob("*.py")}

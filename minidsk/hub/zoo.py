@@ -8,17 +8,12 @@ import torch
 
 from minidsk.hub.hf import CONFIG, CheckpointError, load_pretrained
 from minidsk.model.transformer import MiniDeepSeek
-
-
-def _shelves() -> list[Path]:
-    """Where checkpoints lie: inside an installed package, or beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    return [package / "checkpoints", package.parent / "checkpoints"]
+from minidsk.shelf import shelves
 
 
 def names() -> list[str]:
     """The names that `load` knows, sorted."""
-    return sorted({path.parent.name for shelf in _shelves() for path in shelf.glob(f"*/{CONFIG}")})
+    return sorted({path.parent.name for shelf in shelves("checkpoints") for path in shelf.glob(f"*/{CONFIG}")})
 
 
 def find(name_or_folder: str | Path) -> Path:
@@ -28,7 +23,8 @@ def find(name_or_folder: str | Path) -> Path:
     Raises `CheckpointError` with the known names when there is neither.
     """
     if str(name_or_folder) in names():
-        return next(shelf / name_or_folder for shelf in _shelves() if (shelf / name_or_folder / CONFIG).is_file())
+        found = (shelf / name_or_folder for shelf in shelves("checkpoints"))
+        return next(folder for folder in found if (folder / CONFIG).is_file())
     if str(name_or_folder) and Path(name_or_folder).is_dir():
         return Path(name_or_folder)
     known = ", ".join(names()) or "none in this installation"

@@ -11,7 +11,7 @@ from minidsk.model.transformer import MiniDeepSeek
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
     """A shelf with one checkpoint, "tiny"."""
-    monkeypatch.setattr(zoo, "_shelves", lambda: [tmp_path / "none", tmp_path / "shelf"])
+    monkeypatch.setattr(zoo, "shelves", lambda kind: [tmp_path / "none", tmp_path / "shelf"])
     save_pretrained(MiniDeepSeek(ModelConfig(hidden_size=16, num_hidden_layers=1)), tmp_path / "shelf" / "tiny")
     (tmp_path / "shelf" / "README.md").write_text("")
     return tmp_path / "shelf"

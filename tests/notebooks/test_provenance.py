@@ -8,6 +8,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
 spec = importlib.util.spec_from_file_location("minidsk_notebooks_tool", ROOT / "tools" / "notebooks.py")
 tool = importlib.util.module_from_spec(spec)
 sys.modules[spec.name] = tool
