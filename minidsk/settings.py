@@ -59,6 +59,6 @@ def _check(settings: Any, name: str, low: float, high: float, bounds: str) -> No
     if type_ in ("int", "int | None", int):
         fits, kind, end = whole, "a whole number", 2e9  # a range of steps has to be counted
     else:
-        fits, kind, end = whole or (isinstance(value, float) and math.isfinite(value)), "a number", 1e38  # float32's
+        fits, kind, end = whole or isinstance(value, float), "a number", 1e38  # float32's
     require(settings, name, fits and low <= value <= high, f"{kind} {bounds}")
     require(settings, name, high < math.inf or abs(value) < end, f"{kind} below {end:,g}")

@@ -317,7 +317,8 @@ def test_chat_over_a_pipe(run_copy, tmp_path):
 def test_chat_survives_what_is_no_text(run_copy, tmp_path):
     lines = [b"1" * 5000 + b" 2 = 3", b"1 2 = " + b"9" * 5000, b"\xff\xfe broken", b"a\0b", b"1 2 = 3"]
     done = subprocess.run([*COMMAND, "chat", "--max-new-tokens", "3"], input=b"\n".join(lines), capture_output=True,
-                          check=False, cwd=tmp_path, timeout=100)  # fmt: skip
+                          check=False, cwd=tmp_path, timeout=100,
+                          env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"})  # fmt: skip
     assert (done.returncode, done.stderr) == (0, b"")
     said = done.stdout.decode()
     assert said.count("tokens are too many; this model was made for 512") == 2
