@@ -132,7 +132,7 @@ def completed(
 
 
 def token_logprobs(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probability of each token, and the entropy of each prediction in nats (without gradient), in float32 or better.
+    """Log-probability of each token, and the entropy of each prediction in nats (without gradient).
 
     `logits` ``[N, T, vocab]`` predict `tokens` ``[N, T]``; both results are ``[N, T]``.
     """

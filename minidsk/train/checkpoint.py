@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import sys
@@ -28,6 +29,7 @@ from minidsk.model.transformer import MiniDeepSeek
 
 PARTS = ("state", "metrics.jsonl", "model.safetensors")
 DIGEST = 32  # bytes of SHA-256, before the content of a state
+FIGURES = ("accuracy", "low", "high", "problems", "well_formed", "one_language", "thought", "seconds", "flops")
 
 
 class RunError(ValueError):
@@ -163,21 +165,30 @@ def _read_state(path: Path) -> dict[str, Any] | None:
     return dict(torch.load(io.BytesIO(content[DIGEST:]), map_location="cpu", weights_only=True))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """An object of a run folder; raises `RunError` where the file is damaged."""
+def read_json(path: Path, remedy: str = "name another folder or delete this one") -> dict[str, Any]:
+    """An object of a run folder; raises `RunError` where it, or what the package wrote into it, is damaged."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{path}: not readable as JSON; name another folder or delete this one") from error
+        content = json.loads(path.read_text(encoding="utf-8"))
+        about = content.get("minidsk", {})
+        if not all(isinstance(part, dict) for part in (about, about.get("settings", {}), about.get("summary", {}))):
+            raise TypeError
+    except OSError as error:
+        raise RunError(f"{path}: not readable ({error.strerror})") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"{path}: not readable as JSON; {remedy}") from error
+    return dict(content)
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
-    """What a run in `folder` logged, one dictionary per line. A line that a crash cut short ends the list."""
+    """What a run in `folder` logged, one dictionary a line. A line that a crash cut short ends the list.
+
+    Raises `RunError` where the file is not text.
+    """
     path, metrics = Path(folder) / "metrics.jsonl", []
     try:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: not readable ({error}); put back a copy, or delete it") from error
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path}: not readable as UTF-8; delete it, or the folder to start this stage again") from error
     for line in lines:
         try:
             metrics.append(dict(json.loads(line)))
@@ -190,6 +201,25 @@ def weights_of(folder: str | Path) -> str:
     """16 hexadecimal digits of the SHA-256 of the weights in `folder`, by which a run knows what it began with."""
     files = sorted(Path(folder).glob("*.safetensors"))
     return hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()[:16]
+
+
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """What `evaluation.json` holds: `row`, the figures by name; `replies`, each with prompt, reply and score; `asked`.
+
+    Raises `RunError` where something is missing or of another kind.
+    """
+    path, remedy = folder / "evaluation.json", "delete it, and the command that made it evaluates the stage again"
+    found = read_json(path, remedy)
+    try:
+        whole = found["row"]["stage"] == folder.name and len(found["replies"]) > 0
+        whole &= all(math.isfinite(found["row"][name]) for name in FIGURES)
+        whole &= all(isinstance(reply[name], str) for reply in found["replies"] for name in ("prompt", "reply"))
+        whole &= all(math.isfinite(reply["score"]) for reply in found["replies"])
+    except (LookupError, TypeError):
+        whole = False
+    if not whole:
+        raise RunError(f"{path}: damaged; {remedy}")
+    return found
 
 
 def load_checkpoint(

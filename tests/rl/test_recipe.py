@@ -20,7 +20,7 @@ from minidsk.train.checkpoint import RunError
 KILLED = """
 import json, os, signal, sys
 import torch._dynamo  # what every optimizer imports, once for all children
-from minidsk.cli import run
+from minidsk.cli.command import run
 from minidsk.train.checkpoint import Run
 
 log = Run.log
