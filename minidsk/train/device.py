@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn.attention import sdpa_kernel
 
-from minidsk.model.precision import PLANLESS
 from minidsk.model.transformer import MiniDeepSeek
+from minidsk.precision import PLANLESS
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -147,9 +147,10 @@ def train_step(
     page_start: int | None = None,
     slices: Slices | None = None,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """One update on `ids` ``[batch, context + 1]``: the losses by name with `grad_norm`, and each expert's tokens, float32 ``[mixture layers, experts]``.
+    """One update on `ids` ``[batch, context + 1]``; the losses by name and `grad_norm`, and the load of the experts.
 
-    Where `page_start` is given, the token with which a page begins, attention stays within pages.
+    The load is how many tokens each expert was given, float32 ``[mixture layers, experts]``. Where `page_start` is
+    given, the token with which a page begins, attention stays within pages.
     """
 
     def loss(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
