@@ -8,7 +8,7 @@ as views into the stack: saving reads through these views and loading writes thr
 from __future__ import annotations
 
 import json
-import os
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from minidsk.atomic import WriteError, under_way
+from minidsk.hub.folder import CONFIG, CheckpointError, check_sums, put_in_place
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
+from minidsk.scale.cost import parameters
 
-WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
-_STAGING = ".saving"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
-
-
-class CheckpointError(ValueError):
-    """A folder that cannot be read or written: one line with the file or the tensor, and what to do."""
 
 
 def save_pretrained(
@@ -41,31 +39,29 @@ def save_pretrained(
     """Write `model` to `folder` as transformers' ``DeepseekV3ForCausalLM`` reads it, MTP modules included.
 
     `tokenizer` (anything with ``save(folder)``) is written beside it; `extra` goes into `config.json` under
-    "minidsk". Over `max_shard_bytes` (5 GB) the weights are split into files with an index. All is first written to
-    a folder within `folder` and then moved, weights before configuration: whatever happens, no file is half written.
+    "minidsk", and with it the SHA-256 of each file, which is checked on loading. Over `max_shard_bytes` (5 GB) the
+    weights are split into files with an index. All is first written to a folder within `folder` and then moved, the
+    configuration last: whatever happens, no file is half written.
     Raises `CheckpointError` when the disk is full or not writable; what was there before is then untouched.
     """
     folder = Path(folder)
-    staging = folder / _STAGING
-    config = model.config.to_dict() | ({} if extra is None else {"minidsk": extra})
+    config = model.config.to_dict()
     config["dtype"] = str(model.embed_tokens.weight.dtype).removeprefix("torch.")
     if not model.config.has_experts:  # transformers knows a dense model by this alone
         config["first_k_dense_replace"] = model.config.num_hidden_layers
+    staging = under_way(folder / "checkpoint")
     try:
-        shutil.rmtree(staging, ignore_errors=True)  # of a save that was killed
-        staging.mkdir(parents=True)
+        staging.mkdir(parents=True, exist_ok=True)
         weights = _write_weights(_to_write(model), staging, max_shard_bytes or 5 * 10**9)
         if tokenizer is not None:
             tokenizer.save(staging)
-        others = sorted(path.name for path in staging.iterdir() if path.name not in weights)
-        (staging / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        for name in (*weights, *others, CONFIG):
-            os.replace(staging / name, folder / name)
+        put_in_place(staging, folder, config, extra)
         for old in (folder / WEIGHTS, folder / INDEX, *folder.glob("model-*-of-*.safetensors")):
             if old.name not in weights:
                 old.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except (OSError, WriteError, SafetensorError) as error:
+        cause = error.__cause__ if isinstance(error, WriteError) else error
+        reason = getattr(cause, "strerror", None) or str(error)
         raise CheckpointError(f"{folder}: the model was not saved ({reason}); free some space or choose another folder"
                               ) from error  # fmt: skip
     finally:
@@ -94,7 +90,12 @@ def load_pretrained(
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise CheckpointError(f"device {device}: torch sees no GPU here; use device='cpu'")
 
+    check_sums(folder, values)
     stored = _stored_tensors(folder)
+    announced, there = parameters(config), sum(math.prod(shape) for _, shape, _ in stored.values())
+    if announced > 2 * there:  # nothing that large is built to find out which tensors do not fit
+        raise CheckpointError(f"{folder / CONFIG}: its sizes make {announced:.2g} parameters, and the files beside it "
+                              f"hold {there:.2g}; config.json and weights must be of one model")  # fmt: skip
     ahead = {key for key in stored if _is_mtp(key, config)}
     if not mtp or not ahead:
         stored = {key: entry for key, entry in stored.items() if key not in ahead}

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minidsk.model.block import Block
+from minidsk.model.cache import LatentCache
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import Routing
 from minidsk.model.norm import RMSNorm
@@ -22,21 +23,27 @@ class MTPModule(nn.Module):
 
     def __init__(self, config: ModelConfig, depth: int) -> None:
         super().__init__()
-        self.enorm = RMSNorm(config.hidden_size, config.rms_norm_eps, config.kernels)
-        self.hnorm = RMSNorm(config.hidden_size, config.rms_norm_eps, config.kernels)
+        self.enorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.hnorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.eh_proj = nn.Linear(2 * config.hidden_size, config.hidden_size, bias=False)
         self.block = Block(config, config.num_hidden_layers + depth - 1)
-        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps, config.kernels)
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
     def forward(
-        self, hidden: Tensor, embedding: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None = None
+        self,
+        hidden: Tensor,
+        embedding: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        mask: Tensor | None = None,
+        cache: LatentCache | None = None,
+        layer: int = 0,
     ) -> tuple[Tensor, Routing | None]:
         """`hidden` and `embedding` ``[batch, time - k, hidden]`` to the next depth's hidden states, same shape.
 
-        `mask` as in `MultiHeadLatentAttention`; None means causal.
+        `mask`, `cache` and `layer` as in `MultiHeadLatentAttention`.
         """
         x = self.eh_proj(torch.cat((self.enorm(embedding), self.hnorm(hidden)), dim=-1))
-        x, routing = self.block(x, rotation, mask)
+        x, routing = self.block(x, rotation, mask, cache, layer)
         return self.norm(x), routing
 
 

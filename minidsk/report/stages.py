@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minidsk.train.checkpoint import RunError, read_json, read_metrics
+from minidsk.train.checkpoint import RunError, read_evaluation, read_json, read_metrics
 
 STAGES = {"base": "base", "zero": "R1-Zero", "cold": "cold start", "r1": "R1"}
 
@@ -33,10 +33,8 @@ def read_stages(folder: str | Path) -> list[Stage]:
     for name in STAGES:
         here = Path(folder) / name
         if (here / "evaluation.json").exists():
-            evaluation, about = read_json(here / "evaluation.json"), read_json(here / "config.json")["minidsk"]
-            stages.append(
-                Stage(name, evaluation["row"], evaluation["replies"], about["settings"], read_metrics(here))
-            )
+            found, about = read_evaluation(here), read_json(here / "config.json").get("minidsk", {})
+            stages.append(Stage(name, found["row"], found["replies"], about.get("settings", {}), read_metrics(here)))
     if not stages:
         raise RunError(f"{folder}: no evaluated stage there; give the folder of a run, such as runs/nano-0")
     return stages
@@ -83,7 +81,7 @@ def telling(stages: list[Stage], count: int = 1, right: bool = True) -> list[int
 
 def thoughts(stages: list[Stage], number: int) -> list[tuple[str, bool, str]]:
     """Before and after: title, whether right, and reply of base, R1-Zero and R1 to one problem."""
-    shown = [stage for stage in stages if stage.name != "cold"]
+    shown = [stage for stage in stages if stage.name != "cold" and number < len(stage.replies)]
     return [(s.title, s.replies[number]["score"] == 1, s.replies[number]["reply"]) for s in shown]
 
 

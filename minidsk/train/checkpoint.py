@@ -5,43 +5,35 @@ The folder of a finished run is also a checkpoint in transformers' layout: `mini
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import hashlib
+import io
 import json
+import math
 import os
-import pickle
 import shutil
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm.auto import tqdm
 
-from minidsk.data.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, load_tokenizer
-from minidsk.hub.hf import load_pretrained, save_pretrained
+from minidsk.atomic import atomic, clear_leftovers
+from minidsk.data.tokenizer import BPETokenizer, CharTokenizer, load_tokenizer
+from minidsk.hub.folder import sha256
+from minidsk.hub.hf import load_pretrained
 from minidsk.model.transformer import MiniDeepSeek
+
+PARTS = ("state", "metrics.jsonl", "model.safetensors")
+DIGEST = 32  # bytes of SHA-256, before the content of a state
+FIGURES = ("accuracy", "low", "high", "problems", "well_formed", "one_language", "thought", "seconds", "flops")
 
 
 class RunError(ValueError):
     """A run folder that cannot be used as asked; the message says why and what to do."""
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; it becomes `path` when all went well and vanishes when not.
-
-    A full disk, or any other failure of the system, is raised as a `RunError` of one line.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk by a RuntimeError of its own words
-        reason = getattr(error, "strerror", None) or "the disk is full, or not writable"
-        raise RunError(f"{path}: not written ({reason}); free some space and run again") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def as_plain(config: Any) -> Any:
@@ -52,13 +44,13 @@ def as_plain(config: Any) -> Any:
 class Run:
     """One stage's folder.
 
-    `stage` and `settings` (a dataclass or dictionary) say what the run is. A folder that holds a run of other
-    settings is left alone: `RunError`.
+    `stage`, `settings` (a dataclass or dictionary) and `given` (fingerprints of the data, the tokenizer, the weights
+    that it begins with) say what the run is. A folder that holds another run is left alone: `RunError`.
     """
 
-    def __init__(self, folder: str | Path, stage: str, settings: Any) -> None:
+    def __init__(self, folder: str | Path, stage: str, settings: Any, **given: str) -> None:
         self.folder = Path(folder)
-        self.identity = {"stage": stage, "settings": as_plain(settings)}
+        self.identity = {"stage": stage, "settings": as_plain(settings), "given": given}
         self._started = time.perf_counter()
         self._earlier_seconds = 0.0
         path = self.folder / "config.json"
@@ -70,12 +62,19 @@ class Run:
                     f"{self.folder}: holds another run ({differing}); name another folder or delete this one"
                 )
         else:
+            orphan = next((name for name in PARTS if (self.folder / name).exists()), None)
+            if orphan:
+                raise RunError(f"{self.folder}: holds a {orphan} without the config.json that says of which run; "
+                               "put it back, name another folder or delete this one")  # fmt: skip
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise RunError(f"{self.folder}: cannot be made ({error.strerror}); name another folder") from error
             with atomic(path) as temporary:
                 temporary.write_text(json.dumps({"minidsk": self.identity}, indent=2) + "\n")
+        clear_leftovers(self.folder)
+        if self.finished:  # a kill between the weights and the end of `finish`
+            shutil.rmtree(self.folder / "state", ignore_errors=True)
 
     @property
     def finished(self) -> bool:
@@ -100,70 +99,127 @@ class Run:
         return read_metrics(self.folder)
 
     def save_state(self, step: int, **parts: Any) -> None:
-        """Keep what is needed to go on after `step` steps: each part has a `state_dict`, or is plain data or a list."""
-        folder = self.folder / "state"
-        state = {"step": step, "seconds": self.seconds, **{name: _state_of(part) for name, part in parts.items()}}
-        with atomic(folder / "latest.pt") as temporary:
-            folder.mkdir(exist_ok=True)
-            torch.save(state, temporary)
+        """Keep what is needed to go on after `step` steps, each part by its `state_dict`; the state before it stays."""
+        state = {"step": step, "seconds": self.seconds, "lines": len(self._until(step)), "run": self.identity}
+        state |= {name: part.state_dict() for name, part in parts.items()}
+        content = io.BytesIO()
+        torch.save(state, content)
+        latest, previous = self.states
+        latest.parent.mkdir(exist_ok=True)
+        with atomic(latest) as temporary:
+            temporary.write_bytes(hashlib.sha256(content.getbuffer()).digest() + content.getbuffer())
+            if latest.exists():
+                os.replace(latest, previous)
 
     def load_state(self, **parts: Any) -> int:
-        """Load the parts from the last saved state, forget metrics logged after it; the step to go on from."""
-        path = self.folder / "state" / "latest.pt"
-        if not path.exists():
-            self._keep_metrics(0)
-            return 0
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        """Load the parts from the last good state, forget metrics logged after it; the step to go on from."""
+        found = [path for path in self.states if path.exists()]
+        for path in found:
+            state = _read_state(path)
+            if state is None:
+                continue
+            if path is not found[0]:
+                tqdm.write(f"{found[0]}: damaged; going on from step {state['step']} of {path.name}", file=sys.stderr)
+            if state["run"] != self.identity:
+                raise RunError(f"{path}: the state of another run; put it back where it came from, or delete it")
+            if len(self._until(state["step"])) < state["lines"]:
+                raise RunError(f"{self.folder / 'metrics.jsonl'}: lines are missing that were logged before "
+                               f"{path.name} was saved; put the file back, or delete {path.parent}")  # fmt: skip
             for name, part in parts.items():
-                for target, values in zip(_listed(part), _listed(state[name]), strict=True):
-                    target.load_state_dict(values)
-            step, self._earlier_seconds = int(state["step"]), float(state["seconds"])
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, LookupError, ValueError, TypeError) as error:
-            raise RunError(f"{path}: damaged; delete it to start this stage again") from error
-        self._started = time.perf_counter()
-        self._keep_metrics(step)
-        return step
+                part.load_state_dict(state[name])
+            self._earlier_seconds, self._started = float(state["seconds"]), time.perf_counter()
+            self._keep_metrics(state["step"])
+            return int(state["step"])
+        if found:
+            raise RunError(f"{found[0]}: damaged; delete {found[0].parent} to start this stage again")
+        self._keep_metrics(0)
+        return 0
 
-    def finish(self, model: MiniDeepSeek, tokenizer: Tokenizer, **summary: Any) -> None:
-        """Write the weights, and drop the state for resuming. `summary` is kept in `config.json`."""
+    @property
+    def states(self) -> tuple[Path, Path]:
+        """Where the last state is kept, and the one before it."""
+        return self.folder / "state" / "latest.pt", self.folder / "state" / "previous.pt"
+
+    def finish(self, save: Callable[[Path, dict[str, Any]], None], **summary: Any) -> None:
+        """Let `save` write the weights, and drop the state for resuming. `summary` is kept in `config.json`."""
         summary = {"seconds": round(self.seconds, 2), **summary}
-        extra = {**self.identity, "tokenizer": tokenizer.fingerprint, "summary": summary}
-        save_pretrained(model, self.folder, tokenizer, extra=extra)
+        save(self.folder, {**self.identity, "summary": summary})
         shutil.rmtree(self.folder / "state", ignore_errors=True)
 
+    def _until(self, step: int) -> list[dict[str, Any]]:
+        return [line for line in self.metrics() if line.get("step", 0) <= step]
+
     def _keep_metrics(self, step: int) -> None:
-        kept = [line for line in self.metrics() if line.get("step", 0) <= step]
-        if (self.folder / "metrics.jsonl").exists():
-            with atomic(self.folder / "metrics.jsonl") as temporary:
+        path = self.folder / "metrics.jsonl"
+        if path.exists():
+            kept = self._until(step)
+            with atomic(path) as temporary:
                 temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
 
-def _state_of(part: Any) -> Any:
-    return [item.state_dict() for item in part] if isinstance(part, list) else part.state_dict()
+def _read_state(path: Path) -> dict[str, Any] | None:
+    """A state whose sum is right; None where it is not. torch itself does not check the sums in its files."""
+    content = path.read_bytes()
+    if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
+        return None
+    return dict(torch.load(io.BytesIO(content[DIGEST:]), map_location="cpu", weights_only=True))
 
 
-def _listed(part: Any) -> list[Any]:
-    return part if isinstance(part, list) else [part]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """An object of a run folder; raises `RunError` where the file is damaged."""
+def read_json(path: Path, remedy: str = "name another folder or delete this one") -> dict[str, Any]:
+    """An object of a run folder; raises `RunError` where it, or what the package wrote into it, is damaged."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"{path}: not readable as JSON; name another folder or delete this one") from error
+        content = json.loads(path.read_text(encoding="utf-8"))
+        about = content.get("minidsk", {})
+        if not all(isinstance(part, dict) for part in (about, about.get("settings", {}), about.get("summary", {}))):
+            raise TypeError
+    except OSError as error:
+        raise RunError(f"{path}: not readable ({error.strerror})") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"{path}: not readable as JSON; {remedy}") from error
+    return dict(content)
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
-    """What a run in `folder` logged, one dictionary a line. A line that a crash cut short ends the list."""
+    """What a run in `folder` logged, one dictionary a line. A line that a crash cut short ends the list.
+
+    Raises `RunError` where the file is not text.
+    """
     path, metrics = Path(folder) / "metrics.jsonl", []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path}: not readable as UTF-8; delete it, or the folder to start this stage again") from error
+    for line in lines:
         try:
             metrics.append(dict(json.loads(line)))
         except (ValueError, TypeError):
             break
     return metrics
+
+
+def weights_of(folder: str | Path) -> str:
+    """16 hexadecimal digits of the SHA-256 of the weights in `folder`, by which a run knows what it began with."""
+    files = sorted(Path(folder).glob("*.safetensors"))
+    return hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()[:16]
+
+
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """What `evaluation.json` holds: `row`, the figures by name; `replies`, each with prompt, reply and score; `asked`.
+
+    Raises `RunError` where something is missing or of another kind.
+    """
+    path, remedy = folder / "evaluation.json", "delete it, and the command that made it evaluates the stage again"
+    found = read_json(path, remedy)
+    try:
+        whole = found["row"]["stage"] == folder.name and len(found["replies"]) > 0
+        whole &= all(math.isfinite(found["row"][name]) for name in FIGURES)
+        whole &= all(isinstance(reply[name], str) for reply in found["replies"] for name in ("prompt", "reply"))
+        whole &= all(math.isfinite(reply["score"]) for reply in found["replies"])
+    except (LookupError, TypeError):
+        whole = False
+    if not whole:
+        raise RunError(f"{path}: damaged; {remedy}")
+    return found
 
 
 def load_checkpoint(

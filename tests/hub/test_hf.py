@@ -36,7 +36,7 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 
 CHANGES = [{}, {"num_nextn_predict_layers": 2}, {"tie_word_embeddings": True, "num_nextn_predict_layers": 1},
            {"n_routed_experts": 0}, {"first_k_dense_replace": 2}, {"n_shared_experts": 0, "first_k_dense_replace": 0},
-           {"q_lora_rank": 10, "attention_bias": True}, {"rope_interleave": False, "absorb": True},
+           {"q_lora_rank": 10, "attention_bias": True}, {"rope_interleave": False},
            {"rope_scaling": {"type": "yarn", "factor": 4, "original_max_position_embeddings": 64}}]  # fmt: skip
 
 
@@ -49,7 +49,9 @@ def test_round_trip(make, tmp_path, changes, limit):
     assert same(again, model)
     without_dense = {"first_k_dense_replace": again.config.first_k_dense_replace}
     assert again.config == (model.config if model.config.has_experts else model.config.replace(**without_dense))
-    assert json.loads((tmp_path / "config.json").read_text())["minidsk"] == {"step": 3}
+    about = json.loads((tmp_path / "config.json").read_text())["minidsk"]
+    assert about["step"] == 3
+    assert set(about["sha256"]) == {path.name for path in tmp_path.iterdir()}
     assert (tmp_path / "model.safetensors").exists() == (limit is None)
 
 
@@ -235,6 +237,10 @@ DAMAGE = {
                       r"config\.json: colour: no such"),
     "impossible size": (lambda f: edit(f / "config.json", lambda c: c.update(hidden_size=-1)),
                         r"config\.json: hidden_size: -1"),
+    "gigantic size": (lambda f: edit(f / "config.json", lambda c: c.update(hidden_size=10**7)),
+                      r"config\.json: its sizes make [\d.]+e\+\d+ parameters, and the files beside it hold \d"),
+    "many layers": (lambda f: edit(f / "config.json", lambda c: c.update(num_hidden_layers=10**8)),
+                    r"config\.json: its sizes make [\d.]+e\+\d+ parameters, and the files beside it hold \d"),
     "wrong type": (lambda f: edit(f / "config.json", lambda c: c.update(n_group=None)), r"config\.json: n_group: None"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors is missing"),
     "empty weights": (lambda f: truncate(f / "model.safetensors", 0), r"model\.safetensors is damaged"),

@@ -14,14 +14,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from minidsk.atomic import atomic
 from minidsk.rl.selfplay import Policy, SelfPlayConfig, judge, losses, train
 from minidsk.tasks.board import Board, Solution
 
@@ -79,11 +78,8 @@ def one_run(board: Board, solution: Solution, config: SelfPlayConfig, every: int
 
 def write(path: Path, value: Any) -> None:
     """JSON, whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".metrics.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(json.dumps(value, separators=(",", ":")) + "\n")
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 def main() -> None:
