@@ -807,7 +807,7 @@ print(zoo("text", [replays_a_merge_everywhere]))
 # %% tags=["receipt"]
 receipt(
     spread={f"bits a byte, {name}": r[:, 1].tolist() for name, r in results.items()},
-    differences={"our ids, the package's and the library's": difference},
+    differences={"our ids, the package's and the library's": (difference, 0)},
 )
 
 # %% [markdown]

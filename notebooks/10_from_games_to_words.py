@@ -920,7 +920,7 @@ spreads = {f"score against chance, {name}": values for name, values in ends.item
 if recipe:
     spreads["recorded, positions it loses"] = [run["losing"] for run in recipe]
     spreads["recorded, seconds of training"] = [run["seconds"] for run in recipe]
-receipt(spread=spreads, differences={"gradient": max(difference, 1e-12), "values by minimax": float(wrong)})
+receipt(spread=spreads, differences={"gradient": (difference, 1e-12), "values by minimax": (wrong, 0)})
 
 # %% [markdown]
 # ## Summary

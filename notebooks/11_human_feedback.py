@@ -856,7 +856,8 @@ for name, curves in runs.items():
     right = [smooth(curve["right"]) for curve in curves]
     spread[f"recorded, {name}: right at best"] = [max(values) for values in right]
     spread[f"recorded, {name}: right at last"] = [values[-1] for values in right]
-receipt(spread=spread, differences={"losses of pairs": loss_gap, "advantages": gae_gap, "prices": price_gap, "DPO": dpo_gap})
+gaps = {"losses of pairs": (loss_gap, 1e-12), "advantages": (gae_gap, 1e-6), "prices": (price_gap, 1e-6), "DPO": (dpo_gap, 1e-12)}
+receipt(spread=spread, differences=gaps)
 
 # %% [markdown]
 # ## Summary

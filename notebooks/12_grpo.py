@@ -1630,7 +1630,7 @@ if ppo:
 spread = {f"right after 20 steps, {who}": at_20[who] for who in ("group of 16", "learned critic")}
 if ppo:
     spread |= {f"recorded accuracy, %, {name}": each for name, each in accuracy.items()}
-receipt(spread=spread, differences={"GRPO by hand and the package": max(difference, 1e-12)})
+receipt(spread=spread, differences={"GRPO by hand and the package": (difference, 1e-12)})
 
 # %% [markdown]
 # ## Summary

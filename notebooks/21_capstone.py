@@ -692,7 +692,7 @@ spread = {
     for name in ("base", "zero")
     if seeds
 }
-receipt(spread=spread, differences={"advantages by hand": advantage_gap, "loss by hand": loss_gap})
+receipt(spread=spread, differences={"advantages by hand": (advantage_gap, 1e-12), "loss by hand": (loss_gap, 1e-6)})
 
 # %% [markdown]
 # ## Summary
