@@ -20,7 +20,7 @@
 #
 # - **You will build** a sort by counting, a product of many matrices in one launch, and its schedule; then weigh what is left of the imbalance.
 # - **You need** chapter 03 (experts) and chapter 07 (kernels). **No GPU**: kernels run here in Triton's interpreter, and the speeds were recorded on an H100.
-# - **It takes** about 60 s to run on two CPU cores, less on a GPU, and an hour to read.
+# - **It takes** about 6 s to run on two CPU cores of a laptop, about twice that on Colab's two, and an hour to read.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")

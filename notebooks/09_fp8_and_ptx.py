@@ -20,7 +20,7 @@
 #
 # - **You will build** a quantiser with a scale for each block, a model of how tensor cores add, a linear layer in FP8, and a kernel with a line of PTX in it, which you will read without owning a GPU; and see what it took to make eight bits faster than sixteen.
 # - **You need** chapter 07 (kernels). **No GPU**: Triton brings NVIDIA's assembler, so kernels are compiled for an H100 here; FP8 arithmetic is emulated, and speeds were recorded on an H100.
-# - **It takes** about 60 s to run on two CPU cores, less on a GPU, and an hour to read.
+# - **It takes** about 25 s to run on two CPU cores of a laptop, about twice that on Colab's two, and an hour to read.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
