@@ -58,9 +58,10 @@ def done(command: Sequence[object], cwd: Path) -> str:
 
 def interpreter() -> str:
     """Colab's Python where there is one, else this one, with a sentence about it."""
-    found = os.environ.get("PYTHON312") or shutil.which("python3.12")
+    wanted = os.environ.get("PYTHON312") or "python3.12"
+    found = shutil.which(wanted)
     if not found:
-        print(f"no python3.12 here and no PYTHON312, so with Python {sys.version.split()[0]}", flush=True)
+        print(f"{wanted}: no such program here (PYTHON312 may name one), so with Python {sys.version.split()[0]}", flush=True)
     return found or sys.executable
 
 
