@@ -12,11 +12,12 @@ ARGS ?=
 # One thread a worker: printed digits then do not depend on the number of cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: env reason test lint unit nbval check pages package book lab bench notebooks clean help
+.PHONY: env reason test lint unit nbval check pages package colab book lab bench notebooks clean help
 
 help:
 	@echo "make reason      train a tiny reasoner from random weights (ARGS=... goes to minidsk reason)"
 	@echo "make test        everything that CI runs"
+	@echo "make colab       all notebooks from the wheel, outside the checkout, in Colab's versions (ARGS='--env DIR' keeps them)"
 	@echo "make env         the environment alone, in .venv"
 	@echo "make book        the book, in _build/html"
 	@echo "make lab         JupyterLab on the notebooks"
@@ -56,6 +57,10 @@ pages: book
 
 package: env
 	$(TEST_ENV) $(BIN)/pytest -m slow tests/test_packaging.py
+
+# Not part of make test: it installs gigabytes. The weekly run calls it.
+colab: env
+	$(BIN)/python tools/colab.py --workers $(WORKERS) $(ARGS)
 
 book: env
 	$(BIN)/jupyter-book build . -W -n --keep-going

@@ -1,5 +1,6 @@
 """The wheel and the sdist: built, and the tests run against the installed wheel, away from the checkout."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -78,6 +79,14 @@ def test_the_package_comes_from_the_wheel(clean, tmp_path):
     where = run([clean, "-c", "import minidsk; print(minidsk.__file__)"], tmp_path).strip()
     assert Path(where).is_relative_to(clean.parent.parent)
     assert "usage" in run([clean.parent / "minidsk", "--help"], tmp_path).lower()
+
+
+def test_a_notebook_runs_from_the_wheel_in_an_empty_folder(clean):
+    spec = importlib.util.spec_from_file_location("minidsk_colab_tool", ROOT / "tools" / "colab.py")
+    colab = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(colab)
+    assert colab.run_all(clean, [ROOT / "notebooks" / "07_triton_kernels.ipynb"], workers=1)
+    assert not colab.run_all(Path(sys.executable), [], workers=1)  # whose minidsk is the checkout's
 
 
 def test_the_suite_passes_against_the_wheel(clean, tmp_path):
