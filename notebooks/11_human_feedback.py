@@ -588,7 +588,7 @@ for row in [row for row in rows + priced if row["part"] == "dpo"]:
 # %%
 from minidsk.rl.critic import Critic
 
-critic = Critic(sft)
+critic = Critic(sft).float()  # 4 bytes a number, as usual
 kinds = {"policy": sft.model, "reference": sft.model, "critic": critic, "reward model": reward_model}
 size = {name: sum(p.numel() for p in model.parameters()) for name, model in kinds.items()}
 optimizer = torch.optim.AdamW(critic.parameters())

@@ -128,7 +128,7 @@ def test_the_first_page_of_help_fits_a_screen_and_the_next_has_all(name, minidsk
     ("reason --pretrain.steps many", "--pretrain.steps: invalid literal for int() with base 10: 'many'; give INT"),
     (f"reason --pretrain.steps {'9' * 5000}", "--pretrain.steps: Exceeds the limit (4300 digits)"),
     ("reason --pretrain.steps", "--pretrain.steps: its value is missing; give INT"),
-    ("reason --pretrain.lr nan", "lr: nan does not fit; it must be a number above 0"),
+    ("reason --pretrain.optim.lr nan", "lr: nan does not fit; it must be a number above 0"),
     (f"reason --seed 1{'0' * 30}", "does not fit; it must be a whole number from 0 to 4,294,967,295"),
     ("reason --pretrain.web.ops ^", "ops is '^': give some of +-*/"),
     ("reason --pretrain.web.high 0", "high: 0 does not fit"),

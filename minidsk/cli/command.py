@@ -34,6 +34,7 @@ USED = {
     "pretrain": "preset out device pretrain.seed pretrain.steps pretrain.batch pretrain.context pretrain.optim.lr "
                 "pretrain.compile pretrain.model.hidden-size pretrain.model.num-hidden-layers pretrain.web.numbers "
                 "pretrain.web.high",
+    "sft": "base data out device sft.steps sft.batch sft.optim.lr sft.save-every sft.seed",
     "zero": "run preset device problems zero.steps zero.prompts zero.group zero.max-new-tokens zero.temperature "
             "zero.optim.lr zero.rows zero.save-every",
     "r1": "run preset device problems cold-examples cold.steps cold.optim.lr r1.steps r1.prompts r1.group r1.optim.lr "

@@ -34,14 +34,12 @@ def save_pretrained(
     tokenizer: Any = None,
     *,
     extra: dict[str, Any] | None = None,
-    max_shard_bytes: int | None = None,
 ) -> None:
     """Write `model` to `folder` as transformers' ``DeepseekV3ForCausalLM`` reads it, MTP modules included.
 
     `tokenizer` (anything with ``save(folder)``) is written beside it; `extra` goes into `config.json` under
-    "minidsk", and with it the SHA-256 of each file, which is checked on loading. Over `max_shard_bytes` (5 GB) the
-    weights are split into files with an index. All is first written to a folder within `folder` and then moved, the
-    configuration last: whatever happens, no file is half written.
+    "minidsk", and with it the SHA-256 of each file, which is checked on loading. All is first written beside it, in
+    `folder`, and then moved, the configuration last: whatever happens, no file is half written.
     Raises `CheckpointError` when the disk is full or not writable; what was there before is then untouched.
     """
     folder = Path(folder)
@@ -52,13 +50,12 @@ def save_pretrained(
     staging = under_way(folder / "checkpoint")
     try:
         staging.mkdir(parents=True, exist_ok=True)
-        weights = _write_weights(_to_write(model), staging, max_shard_bytes or 5 * 10**9)
+        save_file(_to_write(model), staging / WEIGHTS, metadata={"format": "pt"})
         if tokenizer is not None:
             tokenizer.save(staging)
         put_in_place(staging, folder, config, extra)
-        for old in (folder / WEIGHTS, folder / INDEX, *folder.glob("model-*-of-*.safetensors")):
-            if old.name not in weights:
-                old.unlink(missing_ok=True)
+        for old in (folder / INDEX, *folder.glob("model-*-of-*.safetensors")):
+            old.unlink(missing_ok=True)
     except (OSError, WriteError, SafetensorError) as error:
         cause = error.__cause__ if isinstance(error, WriteError) else error
         reason = getattr(cause, "strerror", None) or str(error)
@@ -162,30 +159,6 @@ def _to_write(model: MiniDeepSeek) -> dict[str, Tensor]:
         tensors[f"{layer}.embed_tokens.weight"] = model.embed_tokens.weight.detach().clone()
         tensors[f"{layer}.shared_head.head.weight"] = model.lm_head.weight.detach().clone()
     return {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
-
-
-def _write_weights(tensors: dict[str, Tensor], folder: Path, limit: int) -> list[str]:
-    """Write the tensors to one file, or to several with an index; return the files' names."""
-    shards: list[dict[str, Tensor]] = [{}]
-    filled = 0
-    for key, tensor in tensors.items():
-        if shards[-1] and filled + tensor.nbytes > limit:
-            shards.append({})
-            filled = 0
-        shards[-1][key] = tensor
-        filled += tensor.nbytes
-    if len(shards) == 1:
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-        return [WEIGHTS]
-    names = [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
-    for name, shard in zip(names, shards, strict=True):
-        save_file(shard, folder / name, metadata={"format": "pt"})
-    index = {
-        "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())},
-        "weight_map": {key: name for name, shard in zip(names, shards, strict=True) for key in shard},
-    }
-    (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return [*names, INDEX]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minidsk.rl.recipe import STAGES
-from minidsk.train.checkpoint import RunError, read_evaluation, read_json, read_metrics
+from minidsk.rl.recipe import STAGES, read_evaluation
+from minidsk.train.checkpoint import RunError, read_json, read_metrics
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ COLUMNS = ("stage", "accuracy", "95 % interval", "problems", "well formed", "one
 def cells(row: dict[str, Any]) -> list[str]:
     """A row of figures as text, one for each of `COLUMNS`."""
     return [
-        STAGES[row["stage"]].title, f"{row['accuracy']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}", str(row["problems"]),
+        STAGES[row["stage"]].title, f"{row['accuracy']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}",
+        str(row["problems"]),
         f"{row['well_formed']:.1%}", f"{row['one_language']:.1%}", f"{row['thought']:.0f} chars",
         f"{row['seconds']:.0f}", f"{row['flops']:.1e}",
     ]  # fmt: skip

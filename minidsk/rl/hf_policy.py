@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import shutil
@@ -74,7 +75,7 @@ class HFPolicy(Policy):
 
     def body(self) -> HFPolicy:
         """See `Policy.body`."""
-        twin = self.copy()
+        twin = HFPolicy(copy.deepcopy(self.model), self.tokenizer, self.chat)
         twin._inner().set_output_embeddings(nn.Identity())
         return twin
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,12 @@ from minidsk.rl.rewards import language
 from minidsk.settings import AT_ONCE, LAST_SEED, within
 from minidsk.tasks import make_task
 from minidsk.tasks.base import Task
-from minidsk.train.checkpoint import Run, as_plain, load_checkpoint, read_evaluation, read_json, weights_of
+from minidsk.train.checkpoint import Run, RunError, as_plain, load_checkpoint, read_json, weights_of
 from minidsk.train.device import pick_device, threads_for
 from minidsk.train.pretrain import PretrainConfig, pretrain
 from minidsk.train.sft import Example, SFTConfig, fine_tune, read_examples
+
+FIGURES = ("accuracy", "low", "high", "problems", "well_formed", "one_language", "thought", "seconds", "flops")
 
 
 class Stage(NamedTuple):
@@ -169,6 +172,25 @@ def evaluate_stage(name: str, recipe: Recipe, folder: Path, policy: Policy) -> d
         content = {"asked": asked, "row": row, "replies": replies}
         temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return row
+
+
+def read_evaluation(folder: Path) -> dict[str, Any]:
+    """What `evaluation.json` holds: `row`, the figures by name; `replies`, each with prompt, reply and score; `asked`.
+
+    Raises `RunError` where something is missing or of another kind.
+    """
+    path, remedy = folder / "evaluation.json", "delete it, and the command that made it evaluates the stage again"
+    found = read_json(path, remedy)
+    try:
+        whole = found["row"]["stage"] == folder.name and len(found["replies"]) > 0
+        whole &= all(math.isfinite(found["row"][name]) for name in FIGURES)
+        whole &= all(isinstance(reply[name], str) for reply in found["replies"] for name in ("prompt", "reply"))
+        whole &= all(math.isfinite(reply["score"]) for reply in found["replies"])
+    except (LookupError, TypeError):
+        whole = False
+    if not whole:
+        raise RunError(f"{path}: damaged; {remedy}")
+    return found
 
 
 def cold_start(recipe: Recipe, folder: Path, device: torch.device) -> list[Example]:

@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import math
 import os
 import shutil
 import sys
@@ -29,7 +28,6 @@ from minidsk.model.transformer import MiniDeepSeek
 
 PARTS = ("state", "metrics.jsonl", "model.safetensors")
 DIGEST = 32  # bytes of SHA-256, before the content of a state
-FIGURES = ("accuracy", "low", "high", "problems", "well_formed", "one_language", "thought", "seconds", "flops")
 
 
 class RunError(ValueError):
@@ -201,25 +199,6 @@ def weights_of(folder: str | Path) -> str:
     """16 hexadecimal digits of the SHA-256 of the weights in `folder`, by which a run knows what it began with."""
     files = sorted(Path(folder).glob("*.safetensors"))
     return hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()[:16]
-
-
-def read_evaluation(folder: Path) -> dict[str, Any]:
-    """What `evaluation.json` holds: `row`, the figures by name; `replies`, each with prompt, reply and score; `asked`.
-
-    Raises `RunError` where something is missing or of another kind.
-    """
-    path, remedy = folder / "evaluation.json", "delete it, and the command that made it evaluates the stage again"
-    found = read_json(path, remedy)
-    try:
-        whole = found["row"]["stage"] == folder.name and len(found["replies"]) > 0
-        whole &= all(math.isfinite(found["row"][name]) for name in FIGURES)
-        whole &= all(isinstance(reply[name], str) for reply in found["replies"] for name in ("prompt", "reply"))
-        whole &= all(math.isfinite(reply["score"]) for reply in found["replies"])
-    except (LookupError, TypeError):
-        whole = False
-    if not whole:
-        raise RunError(f"{path}: damaged; {remedy}")
-    return found
 
 
 def load_checkpoint(
