@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from minidsk.atomic import WriteError, under_way
-from minidsk.hub.folder import CONFIG, CheckpointError, check_sums, put_in_place
+from minidsk.hub.folder import CONFIG, CheckpointError, check_files, put_in_place, read_json
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
 
@@ -50,13 +50,10 @@ def save_pretrained(
     staging = under_way(folder / "checkpoint")
     try:
         staging.mkdir(parents=True, exist_ok=True)
-        weights = _write_weights(_to_write(model), staging, max_shard_bytes or 5 * 10**9)
+        _write_weights(_to_write(model), staging, max_shard_bytes or 5 * 10**9)
         if tokenizer is not None:
             tokenizer.save(staging)
         put_in_place(staging, folder, config, extra)
-        for old in (folder / WEIGHTS, folder / INDEX, *folder.glob("model-*-of-*.safetensors")):
-            if old.name not in weights:
-                old.unlink(missing_ok=True)
     except (OSError, WriteError, SafetensorError) as error:
         cause = error.__cause__ if isinstance(error, WriteError) else error
         reason = getattr(cause, "strerror", None) or str(error)
@@ -80,7 +77,8 @@ def load_pretrained(
     Raises `CheckpointError`, one line, when a file or tensor is missing, damaged, superfluous or of another shape.
     """
     folder = Path(folder)
-    values = _read_json(folder / CONFIG)
+    values = read_json(folder / CONFIG)
+    check_files(folder)
     try:
         config = ModelConfig.from_dict(values)
     except (ValueError, TypeError) as error:
@@ -88,7 +86,6 @@ def load_pretrained(
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise CheckpointError(f"device {device}: torch sees no GPU here; use device='cpu'")
 
-    check_sums(folder, values)
     stored = _stored_tensors(folder)
     ahead = {key for key in stored if _is_mtp(key, config)}
     if not mtp or not ahead:
@@ -158,8 +155,8 @@ def _to_write(model: MiniDeepSeek) -> dict[str, Tensor]:
     return {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
 
 
-def _write_weights(tensors: dict[str, Tensor], folder: Path, limit: int) -> list[str]:
-    """Write the tensors to one file, or to several with an index; return the files' names."""
+def _write_weights(tensors: dict[str, Tensor], folder: Path, limit: int) -> None:
+    """Write the tensors to one file, or to several with an index."""
     shards: list[dict[str, Tensor]] = [{}]
     filled = 0
     for key, tensor in tensors.items():
@@ -170,7 +167,7 @@ def _write_weights(tensors: dict[str, Tensor], folder: Path, limit: int) -> list
         filled += tensor.nbytes
     if len(shards) == 1:
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-        return [WEIGHTS]
+        return
     names = [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
     for name, shard in zip(names, shards, strict=True):
         save_file(shard, folder / name, metadata={"format": "pt"})
@@ -179,26 +176,13 @@ def _write_weights(tensors: dict[str, Tensor], folder: Path, limit: int) -> list
         "weight_map": {key: name for name, shard in zip(names, shards, strict=True) for key in shard},
     }
     (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return [*names, INDEX]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing; give a folder that save_pretrained or transformers wrote") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); save or download it again") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no settings; save or download it again")
-    return content
 
 
 def _stored_tensors(folder: Path) -> dict[str, tuple[Path, list[int], str]]:
     """File, shape and dtype of every tensor in the folder."""
     names = [WEIGHTS]
     if not (folder / WEIGHTS).exists() and (folder / INDEX).exists():
-        shards = _read_json(folder / INDEX).get("weight_map")
+        shards = read_json(folder / INDEX).get("weight_map")
         if not isinstance(shards, dict) or any(name != Path(str(name)).name for name in shards.values()):
             raise CheckpointError(f"{folder / INDEX} maps no tensors to files beside it; save or download it again")
         names = sorted(set(shards.values()))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minidsk.train.checkpoint import RunError, read_json, read_metrics
+from minidsk.hub.folder import about, read_json
+from minidsk.train.checkpoint import RunError, read_metrics
 
 STAGES = {"base": "base", "zero": "R1-Zero", "cold": "cold start", "r1": "R1"}
 
@@ -33,10 +34,8 @@ def read_stages(folder: str | Path) -> list[Stage]:
     for name in STAGES:
         here = Path(folder) / name
         if (here / "evaluation.json").exists():
-            evaluation, about = read_json(here / "evaluation.json"), read_json(here / "config.json")["minidsk"]
-            stages.append(
-                Stage(name, evaluation["row"], evaluation["replies"], about["settings"], read_metrics(here))
-            )
+            evaluation, settings = read_json(here / "evaluation.json"), about(here)["settings"]
+            stages.append(Stage(name, evaluation["row"], evaluation["replies"], settings, read_metrics(here)))
     if not stages:
         raise RunError(f"{folder}: no evaluated stage there; give the folder of a run, such as runs/nano-0")
     return stages

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from minidsk.atomic import atomic
+from minidsk.hub.folder import about, read_json, sealed, sha256
 from minidsk.infer.evaluate import evaluate
 from minidsk.rl.config import RLConfig
 from minidsk.rl.harvest import harvest
@@ -23,7 +24,7 @@ from minidsk.rl.policy import Policy, load_policy
 from minidsk.rl.rewards import language
 from minidsk.tasks import make_task
 from minidsk.tasks.base import Task
-from minidsk.train.checkpoint import Run, as_plain, load_checkpoint, read_json, weights_of
+from minidsk.train.checkpoint import Run, as_plain, load_checkpoint, weights_of
 from minidsk.train.device import pick_device, threads_for
 from minidsk.train.pretrain import PretrainConfig, pretrain
 from minidsk.train.sft import Example, SFTConfig, fine_tune, read_examples
@@ -84,6 +85,11 @@ class Recipe:
         """What the problems are like, as settings of the task."""
         return self.pretrain.web.problem
 
+    @property
+    def posed(self) -> dict[str, Any]:
+        """The same with the task's name."""
+        return {"name": self.task, **self.problem}
+
 
 def reason(
     recipe: Recipe,
@@ -122,14 +128,16 @@ def run_stage(name: str, recipe: Recipe, folder: Path, device: torch.device, pro
     # Before a folder is made: without what it begins with there is nothing to do.
     origins = {f"weights_of_{given}": load_and_sum(folder / given) for given in (stage.origin, stage.teacher) if given}
     config = getattr(recipe, stage.field)
-    settings = {"recipe": recipe.name, "seed": recipe.seed, "task": recipe.problem}
-    run = Run(folder / name, name, {**settings, "config": dataclasses.asdict(config)}, **origins)
+    settings = {"recipe": recipe.name, "seed": recipe.seed, "task": recipe.posed, "config": dataclasses.asdict(config)}
+    if stage.teacher:
+        settings["harvest"] = [recipe.cold_examples, recipe.max_new_tokens]
+    run = Run(folder / name, name, settings, **origins)
     if run.finished:
         return load_policy(folder / name, device)
     policy = load_policy(folder / stage.origin, device)
     bar: dict[str, Any] = {"description": stage.title, "progress": progress}
     if isinstance(config, SFTConfig):
-        fine_tune(policy, cold_start(recipe, folder, device), config, run, **bar)
+        fine_tune(policy, cold_start(recipe, folder, device, run), config, run, **bar)
     else:
         reinforce(policy, recipe.make_task("train"), config, run, **bar)
     return policy
@@ -144,8 +152,8 @@ def load_and_sum(folder: Path) -> str:
 def evaluate_stage(name: str, recipe: Recipe, folder: Path, policy: Policy) -> dict[str, Any]:
     """Greedy answers to the held-out problems: the row of figures, and `evaluation.json` with the replies."""
     path = folder / name / "evaluation.json"
-    asked = as_plain({"task": recipe.problem, "seed": recipe.seed, "problems": recipe.problems,
-                      "max_new_tokens": recipe.max_new_tokens})  # fmt: skip
+    asked = as_plain({"task": recipe.posed, "seed": recipe.seed, "problems": recipe.problems,
+                      "max_new_tokens": recipe.max_new_tokens, "weights": weights_of(folder / name)})  # fmt: skip
     earlier = read_json(path) if path.exists() else {}
     if earlier.get("asked") == asked:
         return dict(earlier["row"])
@@ -154,21 +162,21 @@ def evaluate_stage(name: str, recipe: Recipe, folder: Path, policy: Policy) -> d
         result = evaluate(policy, task, recipe.problems, recipe.max_new_tokens)
     posed = [task[i] for i in range(recipe.problems)]
     pure = sum(language(problem, reply) == 1 for problem, reply in zip(posed, result.replies, strict=True))
-    summary = read_json(folder / name / "config.json")["minidsk"]["summary"]
+    summary = about(folder / name)["summary"]
     row = {"stage": name, **result.row(), "one_language": pure / recipe.problems, **summary}
     replies = [
         {"prompt": p.prompt, "reply": r, "score": p.score(r)} for p, r in zip(posed, result.replies, strict=True)
     ]
     with atomic(path) as temporary:
-        content = {"asked": asked, "row": row, "replies": replies}
+        content = sealed({"asked": asked, "row": row, "replies": replies})
         temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return row
 
 
-def cold_start(recipe: Recipe, folder: Path, device: torch.device) -> list[Example]:
-    """R1-Zero's own answers, the right and readable ones; kept in `examples.jsonl`."""
-    path = folder / "cold" / "examples.jsonl"
-    if not path.exists():
+def cold_start(recipe: Recipe, folder: Path, device: torch.device, run: Run) -> list[Example]:
+    """R1-Zero's own answers, the right and readable ones; kept in `examples.jsonl`, whose sum the run knows."""
+    path = run.folder / "examples.jsonl"
+    if not path.exists() or run.identity["given"].get("examples_file") != sha256(path)[:16]:
         policy = load_policy(folder / "zero", device)
         with threads_for(device, policy.width):
             task, wanted = recipe.make_task("train"), recipe.cold_examples
@@ -176,4 +184,5 @@ def cold_start(recipe: Recipe, folder: Path, device: torch.device) -> list[Examp
         with atomic(path) as temporary:
             lines = [json.dumps({"prompt": p, "completion": c}, ensure_ascii=False) + "\n" for p, c in examples]
             temporary.write_text("".join(lines), encoding="utf-8")
+        run.identify(examples_file=sha256(path)[:16])
     return read_examples(path)

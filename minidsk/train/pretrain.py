@@ -15,13 +15,14 @@ from torch.utils.data import DataLoader
 from minidsk.data.corpus import TinyWeb, TinyWebConfig
 from minidsk.data.packing import PackedPages
 from minidsk.data.tokenizer import CharTokenizer, Tokenizer
+from minidsk.hub.folder import about
 from minidsk.hub.hf import save_pretrained
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import max_violation, sequence_balance_loss, update_bias
 from minidsk.model.operations import Kernels
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
-from minidsk.train.checkpoint import Run, RunError, load_checkpoint, read_json
+from minidsk.train.checkpoint import Run, RunError, load_checkpoint
 from minidsk.train.device import compiled, pick_device, precision, threads_for
 from minidsk.train.loop import Slices, fit
 from minidsk.train.loss import prediction_losses
@@ -68,7 +69,7 @@ def read_config(folder: str | Path) -> PretrainConfig:
     path = Path(folder) / "config.json"
     if not path.exists():
         raise RunError(f"{folder}: no base model there; train one first, by minidsk pretrain --out {folder}")
-    settings = read_json(path).get("minidsk", {}).get("settings", {})
+    settings = about(path.parent).get("settings", {})
     try:
         web: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings["web"].items()}
         optim = {**settings["optim"], "betas": tuple(settings["optim"]["betas"])}

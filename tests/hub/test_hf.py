@@ -51,7 +51,7 @@ def test_round_trip(make, tmp_path, changes, limit):
     assert again.config == (model.config if model.config.has_experts else model.config.replace(**without_dense))
     about = json.loads((tmp_path / "config.json").read_text())["minidsk"]
     assert about["step"] == 3
-    assert set(about["sha256"]) == {path.name for path in tmp_path.iterdir()}
+    assert set(about["files"]) == {path.name for path in tmp_path.iterdir()}
     assert (tmp_path / "model.safetensors").exists() == (limit is None)
 
 
@@ -229,7 +229,7 @@ DAMAGE = {
     "no folder": (lambda f: shutil.rmtree(f), r"config\.json is missing"),
     "no config": (lambda f: (f / "config.json").unlink(), r"config\.json is missing"),
     "config cut": (lambda f: truncate(f / "config.json", 40), r"config\.json cannot be read"),
-    "config no object": (lambda f: (f / "config.json").write_text("[1]"), r"config\.json holds no settings"),
+    "config no object": (lambda f: (f / "config.json").write_text("[1]"), r"config\.json holds no object of JSON"),
     "config not text": (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), r"config\.json cannot be read"),
     "another architecture": (lambda f: edit(f / "config.json", lambda c: c.update(model_type="llama")),
                              r"config\.json: model_type: 'llama' is not deepseek_v3"),
