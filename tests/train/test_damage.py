@@ -252,11 +252,9 @@ def steps(stage):
 
 def no_leftovers(folder):
     """Whether a finished run is its files, and nothing else."""
-    stage = {"config.json", "metrics.jsonl", "model.safetensors", "tokenizer.json", "evaluation.json"}
-    wanted = {f"{name}/{file}" for name in STAGES for file in stage} | {"cold/examples.jsonl"}
-    return {
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-    } - {"report.html"} == wanted and {path.name for path in folder.iterdir()} - {"report.html"} == set(STAGES)
+    names = ("config.json", "metrics.jsonl", "model.safetensors", "tokenizer.json", "evaluation.json")
+    wanted = {*STAGES, *(f"{stage}/{name}" for stage in STAGES for name in names), "cold/examples.jsonl", "report.html"}
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")} == wanted
 
 
 def dies_at_the_next_write(told, folder):
