@@ -148,8 +148,8 @@ def train_step(
     page_start: int | None = None,
     slices: Slices | None = None,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """One update on `ids` ``[batch, context + 1]``: the losses by name with `grad_norm`, and how many tokens each expert
-    was given, float32 ``[mixture layers, experts]``.
+    """One update on `ids` ``[batch, context + 1]``: the losses by name with `grad_norm`, and how many tokens each
+    expert was given, float32 ``[mixture layers, experts]``.
 
     Where `page_start` is given, the token with which a page begins, attention stays within pages.
     """
