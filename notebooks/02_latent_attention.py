@@ -937,7 +937,7 @@ receipt(
         "loss beyond 128, plain, 20 steps": [round(x, 2) for x in far["plain", 20].tolist()],
         "loss beyond 128, YaRN, 20 steps": [round(x, 2) for x in far["YaRN", 20].tolist()],
     },
-    differences={"MLA": max(differences.values()), "RoPE": rope_difference},
+    differences={"MLA": (max(differences.values()), 1e-12), "RoPE": (rope_difference, 1e-12)},
 )
 
 # %% [markdown]

@@ -893,7 +893,7 @@ caught
 # What this run cost, and how far we are from the references. (Nothing here depends on a seed but the inputs; the spread of the measured times stands in the record as quartiles.)
 
 # %% tags=["receipt"]
-receipt(differences=differences)
+receipt(differences={name: (value, 1e-5) for name, value in differences.items()})
 
 # %% [markdown]
 # ## Summary

@@ -620,7 +620,8 @@ zoo("lowprec", [the_largest_becomes_448, blocks_do_not_hear_each_other, loud_and
 # %% tags=["receipt"]
 spread = {name: [run["held_out"] for run in record["runs"] if run["kind"] == kind]
           for kind, name in (("bf16", "held-out loss, bf16"), ("fp8", "held-out loss, FP8"))}  # fmt: skip
-receipt(spread=spread, differences=differences)
+limits = {"codes": 0, "scales": 1e-6, "product": 1e-2}
+receipt(spread=spread, differences={name: (value, limits[name]) for name, value in differences.items()})
 
 # %% [markdown]
 # ## Summary

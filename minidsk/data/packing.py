@@ -1,6 +1,9 @@
-"""Pages of a corpus as batches of tokens."""
+"""Text as batches of tokens: the pages of a corpus packed into rows, or one long text cut into them."""
 
 from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -38,3 +41,19 @@ class PackedPages(Dataset[Tensor]):
             ids += [self.tokenizer.bos_id, *self.tokenizer.encode(self.corpus[page]), self.tokenizer.eos_id]
             page += 1
         return ids[: self.context + 1]
+
+
+class Windows(Dataset[Tensor]):
+    """One long text, cut into batches without overlap: item i is int64 ``[batch, context + 1]``."""
+
+    def __init__(self, ids: Sequence[int], batch: int, context: int) -> None:
+        steps = len(ids) // (batch * (context + 1))
+        self.rows = torch.tensor(ids[: steps * batch * (context + 1)]).view(steps, batch, context + 1)
+        self.fingerprint = hashlib.blake2b(self.rows.numpy().tobytes(), digest_size=8).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> Tensor:
+        """Batch number i."""
+        return self.rows[i]

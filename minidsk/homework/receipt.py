@@ -13,18 +13,18 @@ _BEGAN = time.perf_counter()  # a chapter's first cell imports this package, so 
 
 def receipt(
     spread: Mapping[str, Sequence[float]] | None = None,
-    differences: Mapping[str, float] | None = None,
+    differences: Mapping[str, tuple[float, float]] | None = None,
     *,
     seconds: float | None = None,
 ) -> None:
     """Print a chapter's receipt, as its last cell.
 
     spread: for each quantity, one value a seed; printed as mean ± standard deviation (n - 1).
-    differences: the largest difference from each reference; printed as a power of ten that bounds it, because its
-        digits change from one processor to the next.
+    differences: the largest difference from each reference, and the limit that it must be below (0: it must be 0). The
+        limit is printed, not the difference, whose digits change from one processor to the next.
     seconds: what the chapter took; by default the time since this package was imported.
     Time is printed like `12.3 s` and peak memory like `512 MiB`, at a line's end, so that a notebook's comparison can
-    mask both. Raises ValueError on an empty list of seeds or a difference that is no number.
+    mask both. Raises ValueError on an empty list of seeds or a difference that is not below its limit.
     """
     seconds = time.perf_counter() - _BEGAN if seconds is None else seconds
     rows = [("time", f"{seconds:.1f} s")]
@@ -38,20 +38,22 @@ def receipt(
         deviation = statistics.stdev(values) if len(values) > 1 else math.nan
         seeds = f"± {deviation:.2g} over {len(values)} seeds" if len(values) > 1 else "(one seed)"
         rows.append((name, f"{statistics.fmean(values):.4g} {seeds}"))
-    for name, value in (differences or {}).items():
-        rows.append((f"largest difference, {name}", bound(name, value)))
+    for name, (value, limit) in (differences or {}).items():
+        rows.append((f"largest difference, {name}", bound(name, value, limit)))
     width = max(len(label) for label, _ in rows) + 3
     print("Receipt")
     for label, text in rows:
         print(f"  {label:<{width}}{text}")
 
 
-def bound(name: str, value: float) -> str:
-    """The smallest power of ten that is no less than `value`, as "below 1e-06"; "0 (equal)" for 0."""
-    value = float(value)
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"receipt: the largest difference of {name} must be a number of at least 0, not {value}")
-    return "0 (equal)" if value == 0 else f"below 1e{math.ceil(math.log10(value)):+03d}"
+def bound(name: str, value: float, limit: float) -> str:
+    """What a receipt says of a difference: "below 1e-12" for the limit 1e-12, "0 (equal)" for the limit 0."""
+    if not (math.isfinite(limit) and limit >= 0):
+        raise ValueError(f"receipt: the limit of {name} must be a number of at least 0, not {limit}")
+    if not (0 <= value < limit or value == limit == 0):
+        due = f"below {limit:g}" if limit else "0"
+        raise ValueError(f"receipt: the largest difference of {name} is {value:.2g}, not {due}; find what changed")
+    return f"below {limit:g}" if limit else "0 (equal)"
 
 
 def peak_memory() -> int | None:

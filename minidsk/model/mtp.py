@@ -11,6 +11,7 @@ from minidsk.model.cache import LatentCache
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import Routing
 from minidsk.model.norm import RMSNorm
+from minidsk.model.precision import at_least_float32
 
 
 class MTPModule(nn.Module):
@@ -56,6 +57,6 @@ def mtp_loss(mtp_logits: list[Tensor], targets: Tensor, weight: float, mask: Ten
     count = targets.numel() if mask is None else mask.sum().clamp(min=1)
     total = targets.new_zeros((), dtype=torch.float32)
     for k, logits in enumerate(mtp_logits, start=1):
-        losses = F.cross_entropy(logits.flatten(0, 1).float(), targets[:, k:].flatten(), reduction="none")
+        losses = F.cross_entropy(at_least_float32(logits).flatten(0, 1), targets[:, k:].flatten(), reduction="none")
         total = total + ((losses if mask is None else losses * mask[:, k:].flatten()).sum() / count)
     return weight * total / max(len(mtp_logits), 1)

@@ -92,7 +92,7 @@ def every_expert(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indi
 
 def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy in nats of a head `weight` ``[vocab, H]`` on states ``[N, H]``, against `targets` ``[N]``."""
-    return F.cross_entropy(F.linear(hidden, weight).float(), targets)
+    return F.cross_entropy(at_least_float32(F.linear(hidden, weight)), targets)
 
 
 def _rms_norm_kernel(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minidsk.model.precision import at_least_float32
+
 
 @dataclass
 class Completions:
@@ -130,11 +132,11 @@ def completed(
 
 
 def token_logprobs(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probability of each token, and the entropy of each prediction in nats (without gradient), float32.
+    """Log-probability of each token, and the entropy of each prediction in nats (without gradient), in float32 or better.
 
     `logits` ``[N, T, vocab]`` predict `tokens` ``[N, T]``; both results are ``[N, T]``.
     """
-    everything = logits.float().log_softmax(-1)
+    everything = at_least_float32(logits).log_softmax(-1)
     with torch.no_grad():
         entropy = -(everything.exp() * everything).sum(-1)
     return everything.gather(-1, tokens.unsqueeze(-1)).squeeze(-1), entropy

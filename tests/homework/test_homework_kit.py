@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -136,12 +137,12 @@ def test_senseless_predictions_get_a_sentence() -> None:
 
 
 def test_a_receipt_can_be_masked(capsys: pytest.CaptureFixture[str]) -> None:
-    receipt({"validation loss": [1.31, 1.29, 1.33]}, {"absorbed against naive": 3.1e-7}, seconds=12.34)
+    receipt({"validation loss": [1.31, 1.29, 1.33]}, {"absorbed against naive": (3.1e-8, 1e-6)}, seconds=12.34)
     first = capsys.readouterr().out
     assert re.search(r"time +12\.3 s$", first, re.M)
     assert re.search(r"validation loss +1\.31 ± 0\.02 over 3 seeds$", first, re.M)
     assert re.search(r"largest difference, absorbed against naive +below 1e-06$", first, re.M)
-    receipt({"validation loss": [1.31, 1.29, 1.33]}, {"absorbed against naive": 3.1e-7}, seconds=4567.8)
+    receipt({"validation loss": [1.31, 1.29, 1.33]}, {"absorbed against naive": (9.9e-7, 1e-6)}, seconds=4567.8)
     second = capsys.readouterr().out
     mask = re.compile(r"\d+\.\d s\b|\d+ MiB\b")
     assert mask.sub("#", first) == mask.sub("#", second)
@@ -149,10 +150,29 @@ def test_a_receipt_can_be_masked(capsys: pytest.CaptureFixture[str]) -> None:
         receipt({"loss": []})
 
 
+def test_a_difference_keeps_its_bound(capsys):
+    receipt(differences={"cached": (3e-15, 1e-12), "exact": (0.0, 1e-12)})
+    assert capsys.readouterr().out.count("below 1e-12") == 2
+    for value in (2e-12, float("nan")):
+        with pytest.raises(ValueError, match="difference of cached is .*, above its bound 1e-12"):
+            receipt(differences={"cached": (value, 1e-12)})
+
+
 @pytest.mark.parametrize(
-    ("value", "says"), [(0, "0 (equal)"), (1e-6, "below 1e-06"), (1.1e-6, "below 1e-05"), (3.0, "below 1e+01")]
+    ("value", "limit", "says"),
+    [(0, 0, "0 (equal)"), (0, 1e-12, "below 1e-12"), (9e-13, 1e-12, "below 1e-12"), (3.0, 10, "below 10")],
 )
-def test_a_difference_is_bounded(value: float, says: str) -> None:
-    assert bound("x", value) == says
-    with pytest.raises(ValueError, match="must be a number"):
-        bound("x", float("nan"))
+def test_a_difference_below_its_limit_prints_the_limit(value: float, limit: float, says: str) -> None:
+    assert bound("x", value, limit) == says
+
+
+@pytest.mark.parametrize(("value", "limit"), [(1e-12, 1e-12), (1e-300, 0), (-1e-9, 1), (math.nan, 1), (math.inf, 1)])
+def test_a_difference_that_is_not_below_its_limit_has_no_receipt(value: float, limit: float) -> None:
+    with pytest.raises(ValueError, match="the largest difference of x is"):
+        receipt(differences={"x": (value, limit)})
+
+
+@pytest.mark.parametrize("limit", [math.nan, math.inf, -1e-9])
+def test_a_limit_is_a_number(limit: float) -> None:
+    with pytest.raises(ValueError, match="the limit of x must be a number"):
+        bound("x", 0, limit)

@@ -36,6 +36,15 @@ def test_each_loss_is_what_the_paper_says(kernels):
     assert len(routing) == 3
 
 
+def test_a_model_in_float64_learns_from_losses_in_float64():
+    model, ids = model_of("torch").double(), batch()
+    losses, _ = prediction_losses(model, ids, 0.3)
+    out = model(ids[:, :-1])
+    ahead = [F.cross_entropy(logits.mT, ids[:, 1 + k :]) * (11 - k) / 11 for k, logits in enumerate(out.mtp_logits, 1)]
+    torch.testing.assert_close(losses["loss"], F.cross_entropy(out.logits.mT, ids[:, 1:]), rtol=1e-13, atol=0)
+    torch.testing.assert_close(losses["mtp_loss"], 0.3 * sum(ahead) / 2, rtol=1e-13, atol=0)
+
+
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("within_pages", [False, True])
 def test_with_and_without_the_gradients_agree(tied, within_pages):
