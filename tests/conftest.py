@@ -7,7 +7,7 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before anything imports triton: kernels run in its interpreter
 
-from minidsk.cli import parse
+from minidsk.cli.command import parse
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.recipe import reason

@@ -15,6 +15,8 @@ import torch
 import tyro
 
 from minidsk.atomic import atomic
+from minidsk.hub.folder import read_json
+from minidsk.settings import limits
 from minidsk.train.device import pick_device
 
 
@@ -25,23 +27,36 @@ class Bench:
     With `only`, what the folder holds of other benches stays there.
     """
 
-    what: Annotated[Literal["kernels"], tyro.conf.Positional] = "kernels"
-    out: Path = Path("runs/bench_kernels")  # metrics.json goes there
+    what: Annotated[Literal["kernels"], tyro.conf.Positional] = "kernels"  # what to measure
+    out: Path = Path("runs/bench_kernels")  # the folder for metrics.json
     only: tuple[str, ...] = ()  # such as softmax attention; all where none is named
     small: bool = False  # sizes that Triton's interpreter manages
     limit: float = 600.0  # seconds; a case that would start later is left out, and said so
     device: str = "auto"  # auto, cpu or cuda
 
+    def __post_init__(self) -> None:
+        limits(self, "limit")
+
     def __call__(self) -> None:
         """Measure, print and write."""
         device = pick_device(self.device)
         target = self.out / "metrics.json"
-        earlier = json.loads(target.read_text(encoding="utf-8")) if self.only and target.exists() else None
+        earlier = read_json(target) if self.only and target.exists() else None
+        check_known(self.only)
         self.out.mkdir(parents=True, exist_ok=True)
         for metrics in run_benches(device, self.only, self.small or device.type != "cuda", self.limit, earlier):
             with atomic(target) as path:
                 path.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
         print(f"written: {target}")
+
+
+def check_known(only: tuple[str, ...]) -> None:
+    """Raises `ValueError` for a name of which there is no bench."""
+    from minidsk.kernels.bench import BENCHES
+
+    unknown = [name for name in only if name not in BENCHES]
+    if unknown:
+        raise ValueError(f"only: {unknown[0]!r} is not known; give some of {', '.join(BENCHES)}")
 
 
 def run_benches(
@@ -56,9 +71,7 @@ def run_benches(
     from minidsk.kernels.bench.case import measure, release
     from minidsk.kernels.bench.ceilings import measure_ceilings
 
-    unknown = [name for name in only if name not in BENCHES]
-    if unknown:
-        raise ValueError(f"only: {unknown[0]!r} is not known; give some of {', '.join(BENCHES)}")
+    check_known(only)
     start = time.perf_counter()
     ceilings = measure_ceilings(device, small)
     metrics = begin(ceilings, small, only or tuple(BENCHES), earlier)
@@ -90,14 +103,21 @@ def begin(
     ceilings: dict[str, Any], small: bool, names: tuple[str, ...], earlier: dict[str, Any] | None
 ) -> dict[str, Any]:
     """The metrics of a run before its first case, with what is kept of an earlier one."""
-    if earlier and (earlier["ceilings"]["device"], earlier["small"]) != (ceilings["device"], small):
-        raise ValueError(f"out: it holds measurements of {earlier['ceilings']['device']}"
-                         f"{', small' if earlier['small'] else ''}; name another folder")  # fmt: skip
+    device, were_small, kept, runs = ceilings["device"], small, [], []
+    if earlier:
+        try:
+            device, were_small = earlier["ceilings"]["device"], earlier["small"]
+            kept = [entry for entry in earlier["cases"] if entry["bench"] not in names]
+            runs = list(earlier.get("runs", []))
+        except (LookupError, TypeError) as error:
+            raise ValueError("out: the metrics.json in it is damaged; name another folder") from error
+    if (device, were_small) != (ceilings["device"], small):
+        sizes = ", small" if were_small else ""
+        raise ValueError(f"out: it holds measurements of {device}{sizes}; name another folder")
     run = {"date": f"{datetime.now(timezone.utc):%Y-%m-%d}", "commit": os.environ.get("MINIDSK_COMMIT"),
            "benches": list(names), "ceilings": ceilings}  # fmt: skip
-    kept = [entry for entry in earlier["cases"] if entry["bench"] not in names] if earlier else []
     return {"ceilings": ceilings, "small": small, "cases": kept, "left_out": [],
-            "runs": [*(earlier.get("runs", []) if earlier else []), run]}  # fmt: skip
+            "runs": [*runs, run]}  # fmt: skip
 
 
 def ceilings_line(ceilings: dict[str, Any]) -> str:

@@ -76,8 +76,9 @@ class SFT:
 
     def __call__(self) -> None:
         """Train, or go on."""
-        origin, examples, where = trained(self.base), read_examples(self.data), pick_device(self.device)
+        origin, where = trained(self.base), pick_device(self.device)
         policy = load_policy(origin, where)
+        examples = read_examples(self.data, policy.tokenizer, policy.model.config.max_position_embeddings)
         settings = {"task": task_of(origin), "config": dataclasses.asdict(self.sft)}
         run = Run(self.out, "sft", settings, base=weights_of(origin), data=sha256(self.data)[:16])
         if not run.finished:

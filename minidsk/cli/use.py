@@ -18,6 +18,7 @@ from minidsk.infer.evaluate import evaluate
 from minidsk.report.page import write_report
 from minidsk.report.stages import read_stages, showcase, table
 from minidsk.rl.policy import load_policy
+from minidsk.settings import AT_ONCE, LAST_SEED, sampling, within
 from minidsk.tasks.countdown import Countdown
 from minidsk.train.checkpoint import RunError, load_checkpoint
 from minidsk.train.device import pick_device
@@ -30,16 +31,22 @@ class Eval:
     """How many problems a checkpoint solves; the problems are like those that it was trained on, if not told else."""
 
     where: Where = ""  # a folder, a run or a name; the newest reasoner in runs/ where none is given
-    problems: int = 512
+    problems: int = 512  # how many problems are posed
     numbers: tuple[int, ...] | None = None  # how many numbers a problem has
     high: int | None = None  # the largest number
     target_high: int | None = None  # the largest target
     ops: str | None = None  # some of + - * / as one word
-    split: Literal["train", "valid", "test"] = "test"
+    split: Literal["train", "valid", "test"] = "test"  # which problems; those of test are held out
     temperature: float = 0.0  # 0 is greedy
-    max_new_tokens: int = 384
+    max_new_tokens: int = 384  # the longest reply, in tokens; a longer one is cut off
     seed: int = 0  # of the problems, and of sampling
     device: str = "auto"  # auto, cpu or cuda
+
+    def __post_init__(self) -> None:
+        within(self, 1, 100_000, "problems")
+        within(self, 1, AT_ONCE, "max_new_tokens")
+        within(self, 0, LAST_SEED, "seed")
+        sampling(self, "temperature")
 
     def __call__(self) -> None:
         """Evaluate, and print the figures."""
@@ -64,9 +71,14 @@ class Sample:
     prompt: str = ""  # nothing begins a new page; `3 7 2 = 12` poses a problem
     count: int = 1  # how many continuations
     temperature: float = 1.0  # 0 is greedy
-    max_new_tokens: int = 384
-    seed: int = 0
+    max_new_tokens: int = 384  # the longest reply, in tokens; a longer one is cut off
+    seed: int = 0  # of the sampling
     device: str = "auto"  # auto, cpu or cuda
+
+    def __post_init__(self) -> None:
+        within(self, 1, AT_ONCE, "count", "max_new_tokens")
+        within(self, 0, LAST_SEED, "seed")
+        sampling(self, "temperature")
 
     def __call__(self) -> None:
         """Write as the tokens come."""
@@ -88,9 +100,14 @@ class Chat:
 
     where: Where = ""  # a folder, a run or a name; the newest reasoner in runs/ where none is given
     temperature: float = 0.0  # 0 is greedy
-    max_new_tokens: int = 384
-    seed: int = 0
+    max_new_tokens: int = 384  # the longest reply, in tokens; a longer one is cut off
+    seed: int = 0  # of the sampling
     device: str = "auto"  # auto, cpu or cuda
+
+    def __post_init__(self) -> None:
+        within(self, 1, AT_ONCE, "max_new_tokens")
+        within(self, 0, LAST_SEED, "seed")
+        sampling(self, "temperature")
 
     def __call__(self) -> None:
         """Talk until the end of input, or `quit`."""
@@ -106,7 +123,7 @@ class Chat:
 class Report:
     """Write report.html into a run's folder: the table, the curves and the thoughts."""
 
-    run: Annotated[Path, tyro.conf.Positional]  # the run's folder, such as runs/nano-0
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]  # the run's folder, such as runs/nano-0
 
     def __call__(self) -> None:
         """Write it and say where."""

@@ -51,15 +51,15 @@ def about(folder: Path) -> dict[str, Any]:
     found = read_json(path).get(ABOUT)
     if not isinstance(found, dict):
         return {}
-    if FILES in found and SUM not in found:
+    parts = (found.get(name, {}) for name in ("settings", "summary", FILES))
+    if (FILES in found and SUM not in found) or not all(isinstance(part, dict) for part in parts):
         raise damaged(path, folder)
     return unsealed(found, path, folder)
 
 
 def check_files(folder: Path) -> None:
     """Raise `CheckpointError` where a file is not the one whose sum stands in the folder's config.json."""
-    sums = about(folder).get(FILES)
-    sums = sums if isinstance(sums, dict) else {}
+    sums = about(folder).get(FILES, {})
     config = {name: value for name, value in read_json(folder / CONFIG).items() if name != ABOUT}
     intact = sums.get(CONFIG) == sum_of(config)
     if sums and not intact and "transformers_version" not in config:
@@ -106,14 +106,14 @@ def sha256(path: Path, size: int | None = None) -> str:
     return digest.hexdigest()
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, remedy: str = "put back a copy, or make it again") -> dict[str, Any]:
     """An object in a file, `sealed` or not; raises `CheckpointError` where the file is missing or damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; give a folder that save_pretrained or transformers wrote") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); put back a copy, or make it again") from error
+        raise CheckpointError(f"{path} cannot be read ({error}); {remedy}") from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no object of JSON; put back a copy, or make it again")
+        raise CheckpointError(f"{path} holds no object of JSON; {remedy}")
     return unsealed(content, path, path)

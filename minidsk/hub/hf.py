@@ -8,6 +8,7 @@ as views into the stack: saving reads through these views and loading writes thr
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from minidsk.atomic import WriteError, under_way
 from minidsk.hub.folder import CONFIG, CheckpointError, check_files, put_in_place, read_json
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
+from minidsk.scale.cost import parameters
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
@@ -87,6 +89,10 @@ def load_pretrained(
         raise CheckpointError(f"device {device}: torch sees no GPU here; use device='cpu'")
 
     stored = _stored_tensors(folder)
+    announced, there = parameters(config), sum(math.prod(shape) for _, shape, _ in stored.values())
+    if announced > 2 * there:  # nothing that large is built to find out which tensors do not fit
+        raise CheckpointError(f"{folder / CONFIG}: its sizes make {announced:.2g} parameters, and the files beside it "
+                              f"hold {there:.2g}; config.json and weights must be of one model")  # fmt: skip
     ahead = {key for key in stored if _is_mtp(key, config)}
     if not mtp or not ahead:
         stored = {key: entry for key, entry in stored.items() if key not in ahead}

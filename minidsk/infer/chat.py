@@ -29,8 +29,14 @@ def stream(
     temperature: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> str:
-    """Continue `prompt`, handing each token's text to `emit` as soon as it is drawn; the whole reply."""
+    """Continue `prompt`, handing each token's text to `emit` as soon as it is drawn; the whole reply.
+
+    Raises `ValueError` for a prompt of more tokens than the model has positions.
+    """
     ids, mask = left_padded([prompt], tokenizer, model.device)
+    longest = model.config.max_position_embeddings
+    if ids.shape[1] > longest:
+        raise ValueError(f"prompt: {ids.shape[1]:,} tokens are too many; this model was made for {longest:,}")
     drawn: list[int] = []
     spoken = ""
 
@@ -59,7 +65,10 @@ def converse(
     temperature: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Answer each line until they end or one says `quit`; a line that poses no problem is continued as it stands."""
+    """Answer each line until they end or one says `quit`; a line that poses no problem is continued as it stands.
+
+    A line that is too long for the model is answered by a sentence that says so.
+    """
     for line in lines:
         if line.strip().lower() in ("quit", "exit"):
             return
@@ -67,5 +76,9 @@ def converse(
             continue
         problem = posed(line)
         prompt = problem.prompt if problem else line.strip() + "\n"
-        reply = stream(model, tokenizer, prompt, max_new_tokens, emit, temperature=temperature, generator=generator)
+        try:
+            reply = stream(model, tokenizer, prompt, max_new_tokens, emit, temperature=temperature, generator=generator)
+        except ValueError as error:
+            emit(f"[{error}]\n")
+            continue
         emit(f"\n[{problem.verdict(reply)}]\n" if problem else "\n[pose a problem like 3 7 2 = 12 for a verdict]\n")

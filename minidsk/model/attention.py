@@ -19,8 +19,8 @@ from minidsk.model.cache import LatentCache
 from minidsk.model.config import ModelConfig
 from minidsk.model.norm import RMSNorm
 from minidsk.model.operations import Kernels
-from minidsk.model.precision import PLANLESS, at_least_float32
 from minidsk.model.rope import softmax_scale
+from minidsk.precision import PLANLESS, at_least_float32
 
 
 class MultiHeadLatentAttention(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from minidsk.model.config import ModelConfig
 from minidsk.model.operations import Kernels
-from minidsk.model.precision import WideBuffers, at_least_float32
+from minidsk.precision import WideBuffers, at_least_float32
 
 
 class Routing(NamedTuple):

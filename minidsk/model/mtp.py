@@ -11,7 +11,7 @@ from minidsk.model.cache import LatentCache
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import Routing
 from minidsk.model.norm import RMSNorm
-from minidsk.model.precision import at_least_float32
+from minidsk.precision import at_least_float32
 
 
 class MTPModule(nn.Module):

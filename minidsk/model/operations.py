@@ -15,8 +15,8 @@ from einops import rearrange
 from torch import Tensor
 
 from minidsk.kernels import dispatch
-from minidsk.model.precision import at_least_float32
 from minidsk.model.rope import rotate
+from minidsk.precision import at_least_float32
 
 BACKENDS = ("torch", "triton")
 MANY_ROWS = 2048  # from here on products take longer than starting them

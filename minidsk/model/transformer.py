@@ -14,8 +14,8 @@ from minidsk.model.moe import Experts, Router, Routing
 from minidsk.model.mtp import MTPModule
 from minidsk.model.norm import RMSNorm
 from minidsk.model.operations import Kernels
-from minidsk.model.precision import WideBuffers
 from minidsk.model.rope import attention_factor, inverse_frequencies, rotation
+from minidsk.precision import WideBuffers
 
 
 @dataclass

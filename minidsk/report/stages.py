@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minidsk.hub.folder import about, read_json
+from minidsk.hub.folder import about
 from minidsk.train.checkpoint import RunError, read_metrics
+from minidsk.train.evaluation import read_evaluation
 
 STAGES = {"base": "base", "zero": "R1-Zero", "cold": "cold start", "r1": "R1"}
 
@@ -34,8 +35,8 @@ def read_stages(folder: str | Path) -> list[Stage]:
     for name in STAGES:
         here = Path(folder) / name
         if (here / "evaluation.json").exists():
-            evaluation, settings = read_json(here / "evaluation.json"), about(here)["settings"]
-            stages.append(Stage(name, evaluation["row"], evaluation["replies"], settings, read_metrics(here)))
+            found, settings = read_evaluation(here), about(here).get("settings", {})
+            stages.append(Stage(name, found["row"], found["replies"], settings, read_metrics(here)))
     if not stages:
         raise RunError(f"{folder}: no evaluated stage there; give the folder of a run, such as runs/nano-0")
     return stages
@@ -82,7 +83,7 @@ def telling(stages: list[Stage], count: int = 1, right: bool = True) -> list[int
 
 def thoughts(stages: list[Stage], number: int) -> list[tuple[str, bool, str]]:
     """Before and after: title, whether right, and reply of base, R1-Zero and R1 to one problem."""
-    shown = [stage for stage in stages if stage.name != "cold"]
+    shown = [stage for stage in stages if stage.name != "cold" and number < len(stage.replies)]
     return [(s.title, s.replies[number]["score"] == 1, s.replies[number]["reply"]) for s in shown]
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minidsk.model.precision import at_least_float32
+from minidsk.precision import at_least_float32
 
 
 @dataclass
@@ -113,10 +113,14 @@ class Policy:
         return (p for p in self.model.parameters() if p.requires_grad)
 
     def copy(self) -> Policy:
-        """A policy with a copy of the weights: a reference that stays, or the body of a critic."""
+        """A policy with a copy of the weights: a reference that stays."""
         twin = copy.copy(self)
         twin.model = copy.deepcopy(self.model)
         return twin
+
+    def body(self) -> Policy:
+        """A copy without the head, which has hidden states and makes no predictions: what a critic reads with."""
+        raise NotImplementedError
 
 
 def completed(
@@ -132,7 +136,7 @@ def completed(
 
 
 def token_logprobs(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probability of each token, and the entropy of each prediction in nats (without gradient), in float32 or better.
+    """Log-probability of each token, and the entropy of each prediction in nats (without gradient).
 
     `logits` ``[N, T, vocab]`` predict `tokens` ``[N, T]``; both results are ``[N, T]``.
     """
@@ -144,14 +148,15 @@ def token_logprobs(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def over_all(compute: Callable[[Completions], Tensor], completions: Completions, rows: int) -> Tensor:
-    """`compute` of all completions, ``[N, T]`` float32 and 0 behind their ends, in slices of `rows` of similar length.
+    """`compute` of all completions, ``[N, T]`` and 0 behind their ends, in slices of `rows` of similar length.
 
     `compute` maps some completions to their ``[n, T]``, as `Policy.logprobs` and a `Critic` do.
     """
-    result = torch.zeros(completions.mask.shape, device=completions.mask.device)
-    for part in completions.lengths.argsort().split(rows):
-        values = compute(completions[part])
-        result[part, : values.shape[1]] = values.float()
+    parts = completions.lengths.argsort().split(rows)
+    values = [compute(completions[part]) for part in parts]
+    result = values[0].new_zeros(completions.mask.shape)
+    for part, some in zip(parts, values, strict=True):
+        result[part, : some.shape[1]] = some
     return result * completions.mask
 
 

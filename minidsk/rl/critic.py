@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minidsk.precision import at_least_float32
 from minidsk.rl.completions import Completions, over_all
 from minidsk.rl.config import CriticConfig
 from minidsk.rl.policy import Policy
@@ -21,14 +22,15 @@ class Critic(nn.Module):
 
     def __init__(self, policy: Policy) -> None:
         super().__init__()
-        self.policy = policy.copy()
+        self.policy = policy.body()
         self.body = self.policy.model
-        self.head = nn.Linear(policy.width, 1, bias=False, device=policy.device)
+        wide = at_least_float32(next(policy.parameters()).new_empty(0))
+        self.head = nn.Linear(policy.width, 1, bias=False, device=policy.device, dtype=wide.dtype)
         nn.init.zeros_(self.head.weight)
 
     def forward(self, completions: Completions, after: bool = False) -> Tensor:
-        """The value before each token of the completions, or `after` it, float32 ``[N, T]``."""
-        return self.head(self.policy.hidden(completions, after).float()).squeeze(-1)
+        """The value before each token of the completions, or `after` it: ``[N, T]``, float32 or float64."""
+        return self.head(at_least_float32(self.policy.hidden(completions, after))).squeeze(-1)
 
 
 class CriticBaseline:

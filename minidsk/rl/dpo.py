@@ -17,6 +17,7 @@ from torch import Tensor
 from minidsk.rl.completions import Completions, joined
 from minidsk.rl.policy import Policy
 from minidsk.rl.preferences import Preference
+from minidsk.settings import AT_ONCE, LAST_SEED, positive, within
 from minidsk.train.loop import Slices, fit
 from minidsk.train.optim import OptimConfig, Optimizer
 
@@ -35,9 +36,9 @@ class DPOConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "beta"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
+        positive(self, "steps", "beta")
+        within(self, 1, AT_ONCE, "batch")
+        within(self, 0, LAST_SEED, "seed")
         _known(self.loss_type)
 
 

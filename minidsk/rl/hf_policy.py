@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minidsk.atomic import under_way
 from minidsk.hub.folder import put_in_place
@@ -71,6 +71,12 @@ class HFPolicy(Policy):
         """See `Policy.hidden`."""
         hidden = self._inner().base_model(**self._inputs(completions)).last_hidden_state
         return hidden[:, completions.prompt_width :] if after else hidden[:, completions.prompt_width - 1 : -1]
+
+    def body(self) -> HFPolicy:
+        """See `Policy.body`."""
+        twin = self.copy()
+        twin._inner().set_output_embeddings(nn.Identity())
+        return twin
 
     def predictions(self, completions: Completions) -> tuple[Tensor, Tensor]:
         """See `Policy.predictions`. Logits are made for the completions alone where the model knows how."""

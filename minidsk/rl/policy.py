@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from einops import repeat
-from torch import Tensor
+from torch import Tensor, nn
 
 from minidsk.data.tokenizer import Tokenizer
 from minidsk.hub.hf import save_pretrained
@@ -52,6 +52,12 @@ class MiniPolicy(Policy):
     def copy(self) -> MiniPolicy:
         """As `Policy.copy`, with a sampling copy of its own."""
         return MiniPolicy(copy.deepcopy(self.model), self.tokenizer, self.sampling_dtype)
+
+    def body(self) -> MiniPolicy:
+        """See `Policy.body`."""
+        twin = self.copy()
+        twin.model.lm_head = nn.Identity()  # type: ignore[assignment]
+        return twin
 
     @property
     def actor(self) -> MiniDeepSeek:

@@ -15,17 +15,19 @@ from typing import Any, NamedTuple
 import torch
 
 from minidsk.atomic import atomic
-from minidsk.hub.folder import about, read_json, sealed, sha256
+from minidsk.hub.folder import about, sealed, sha256
 from minidsk.infer.evaluate import evaluate
 from minidsk.rl.config import RLConfig
 from minidsk.rl.harvest import harvest
 from minidsk.rl.loop import reinforce
 from minidsk.rl.policy import Policy, load_policy
 from minidsk.rl.rewards import language
+from minidsk.settings import AT_ONCE, LAST_SEED, within
 from minidsk.tasks import make_task
 from minidsk.tasks.base import Task
 from minidsk.train.checkpoint import Run, as_plain, load_checkpoint, weights_of
 from minidsk.train.device import pick_device, threads_for
+from minidsk.train.evaluation import read_evaluation
 from minidsk.train.pretrain import PretrainConfig, pretrain
 from minidsk.train.sft import Example, SFTConfig, fine_tune, read_examples
 
@@ -53,21 +55,26 @@ STAGES = {
 class Recipe:
     """All stages of one run; `seed` replaces the seeds of the stages.
 
-    The problems are of the task called `task`, and like those of the worksheets on the web (`pretrain.web`).
-    cold_examples: how many of R1-Zero's own thoughts the cold start learns from. problems, max_new_tokens: the
-    evaluation after each stage.
+    The problems are of the task called `task`, and like those of the worksheets on the web (`pretrain.web`). Raises
+    `ValueError` for a field that does not fit, and where no problem can be held out.
     """
 
-    name: str
+    name: str  # the recipe's name, kept with its runs
     pretrain: PretrainConfig
     zero: RLConfig
     cold: SFTConfig
     r1: RLConfig
-    task: str = "countdown"
-    cold_examples: int = 512
-    problems: int = 512
-    max_new_tokens: int = 160
-    seed: int = 0
+    task: str = "countdown"  # the task, by its name in TASKS
+    cold_examples: int = 512  # thoughts of R1-Zero's own from which the cold start learns
+    problems: int = 512  # held-out problems that are posed after each stage
+    max_new_tokens: int = 160  # the longest reply to one of them, in tokens
+    seed: int = 0  # of every stage: weights, data and sampling
+
+    def __post_init__(self) -> None:
+        within(self, 1, 100_000, "problems", "cold_examples")
+        within(self, 1, AT_ONCE, "max_new_tokens")
+        within(self, 0, LAST_SEED, "seed")
+        self.make_task("test")
 
     def seeded(self, seed: int) -> Recipe:
         """The same recipe with this seed in every stage."""
@@ -154,7 +161,7 @@ def evaluate_stage(name: str, recipe: Recipe, folder: Path, policy: Policy) -> d
     path = folder / name / "evaluation.json"
     asked = as_plain({"task": recipe.posed, "seed": recipe.seed, "problems": recipe.problems,
                       "max_new_tokens": recipe.max_new_tokens, "weights": weights_of(folder / name)})  # fmt: skip
-    earlier = read_json(path) if path.exists() else {}
+    earlier = read_evaluation(path.parent) if path.exists() else {}
     if earlier.get("asked") == asked:
         return dict(earlier["row"])
     task = recipe.make_task("test")

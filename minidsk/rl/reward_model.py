@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from minidsk.rl.critic import Critic
 from minidsk.rl.policy import Policy
 from minidsk.rl.preferences import Preference, Ranking
+from minidsk.settings import AT_ONCE, LAST_SEED, positive, within
 from minidsk.tasks.base import Problem
 from minidsk.train.loop import Slices, fit
 from minidsk.train.optim import OptimConfig, Optimizer
@@ -32,9 +33,9 @@ class RewardModelConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
+        positive(self, "epochs")
+        within(self, 1, AT_ONCE, "batch")
+        within(self, 0, LAST_SEED, "seed")
 
 
 class RewardModel(nn.Module):

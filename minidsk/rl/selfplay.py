@@ -6,12 +6,14 @@ The gradient is REINFORCE's (Williams, 1992): an action's log-probability, weigh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from minidsk.settings import AT_ONCE, LAST_SEED, one_of, positive, within
 from minidsk.tasks.board import Board, Solution
 from minidsk.train.optim import learning_rate
 
@@ -41,14 +43,12 @@ class SelfPlayConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "games", "width", "lr"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
-        for name in ("entropy", "decay"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be 0 or more")
-        if self.baseline not in BASELINES:
-            raise ValueError(f"baseline: {self.baseline!r} is not known; give {', '.join(BASELINES)}")
+        positive(self, "steps", "lr")
+        within(self, 1, AT_ONCE, "games", "width")
+        within(self, 0, math.inf, "entropy")
+        within(self, 0, 1, "decay")
+        within(self, 0, LAST_SEED, "seed")
+        one_of(self, "baseline", BASELINES)
 
 
 class Policy(nn.Module):

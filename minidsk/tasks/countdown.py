@@ -123,10 +123,11 @@ def draw_problem(
     )
 
 
-_NUMBERS = r"(?P<numbers>\d+(?:[ ,]+\d+)+)"
+_NUMBER = "[0-9]{1,7}"  # no task goes beyond a million
+_NUMBERS = f"(?P<numbers>{_NUMBER}(?:[ ,]+{_NUMBER})+)"
 _POSED = {
-    "en": (rf"{_NUMBERS} *= *(?P<target>\d+)", rf"(?i:make) (?P<target>\d+) (?i:from) {_NUMBERS}\.?"),
-    "zh": (rf"用 *{_NUMBERS} *得到 *(?P<target>\d+)。?",),
+    "en": (f"{_NUMBERS} *= *(?P<target>{_NUMBER})", rf"(?i:make) (?P<target>{_NUMBER}) (?i:from) {_NUMBERS}\.?"),
+    "zh": (f"用 *{_NUMBERS} *得到 *(?P<target>{_NUMBER})。?",),
 }
 
 
@@ -179,7 +180,7 @@ class Countdown(Task):
         for language, forms in _POSED.items():
             match = next(filter(None, (re.fullmatch(form, text.strip()) for form in forms)), None)
             if match:
-                numbers, target = [int(n) for n in re.findall(r"\d+", match["numbers"])], int(match["target"])
+                numbers, target = [int(n) for n in re.findall("[0-9]+", match["numbers"])], int(match["target"])
                 prompt = PROMPTS[language].format(numbers=" ".join(map(str, numbers)), target=target)
                 return CountdownProblem(prompt, tuple(numbers), target, solution="")
         return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import ctypes
+import re
+import reprlib
 import sys
 from collections.abc import Iterator
 
@@ -12,20 +14,24 @@ import torch
 from torch import nn
 from torch.nn.attention import sdpa_kernel
 
-from minidsk.model.precision import PLANLESS
 from minidsk.model.transformer import MiniDeepSeek
+from minidsk.precision import PLANLESS
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """`auto` is the GPU where there is one. Raises `ValueError` where a GPU is asked for and there is none."""
+    """`auto` is the GPU where there is one; `cuda:1` is the second one.
+
+    Raises `ValueError` for any other kind of device, and where a GPU is asked for that is not there.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device: {name!r} is not known; give auto, cpu or cuda") from None
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", name):
+        raise ValueError(f"device: {reprlib.repr(name)} is not known; give auto, cpu or cuda")
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: no GPU was found; give --device cpu, or install a torch built for your GPU")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device: {name} is not there; the last one is cuda:{torch.cuda.device_count() - 1}")
     return device
 
 

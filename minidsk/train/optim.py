@@ -10,32 +10,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minidsk.settings import limits, positive, require, within
+
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """How weights move: AdamW, or Muon for the inner matrices.
+    """How weights move: AdamW, or Muon for the inner matrices. Raises `ValueError` for a field that does not fit."""
 
-    lr: the peak, reached after `warmup` steps, held, and left over the last `decay` of them (see `learning_rate`).
-    clip: the largest norm of a gradient. betas: AdamW's.
-    """
-
-    lr: float = 1e-3
-    warmup: int = 3
-    decay: float = 0.5
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    betas: tuple[float, float] = (0.9, 0.95)
-    muon: bool = False
+    lr: float = 1e-3  # the learning rate at its peak
+    warmup: int = 3  # steps over which the learning rate rises to its peak
+    decay: float = 0.5  # share of all steps, the last ones, over which the learning rate falls to a tenth
+    weight_decay: float = 0.0  # how strongly AdamW (or Muon) pulls matrices towards 0
+    clip: float = 1.0  # the largest norm of a gradient; longer ones are shortened to it; inf: none is
+    betas: tuple[float, float] = (0.9, 0.95)  # how much AdamW's two running means keep at each step
+    muon: bool = False  # Muon for the inner matrices in the place of AdamW
 
     def __post_init__(self) -> None:
-        for name in ("lr", "clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
-        for name in ("warmup", "decay", "weight_decay"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be 0 or more")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas: {self.betas!r} do not fit; each must be at least 0 and below 1")
+        positive(self, "lr")
+        within(self, 0, math.inf, "warmup", "weight_decay")
+        within(self, 0, 1, "decay")
+        limits(self, "clip")
+        require(self, "betas", all(0 <= beta < 1 for beta in self.betas), "two numbers of at least 0 and below 1")
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int, decay: float = 0.5, floor: float = 0.1) -> float:

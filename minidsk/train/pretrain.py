@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,9 +20,11 @@ from minidsk.hub.folder import about
 from minidsk.hub.hf import save_pretrained
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import max_violation, sequence_balance_loss, update_bias
-from minidsk.model.operations import Kernels
+from minidsk.model.operations import BACKENDS, Kernels
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
+from minidsk.scale.room import check_room
+from minidsk.settings import AT_ONCE, LAST_SEED, one_of, positive, require, within
 from minidsk.train.checkpoint import Run, RunError, load_checkpoint
 from minidsk.train.device import compiled, pick_device, precision, threads_for
 from minidsk.train.loop import Slices, fit
@@ -33,34 +36,30 @@ LOG_EVERY = 10  # steps
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """One pretraining run: `steps` batches of `batch` rows of `context` tokens.
-
-    kernels: who computes, "torch" or "triton" (see `operations.Kernels`). bias_speed: how far each expert's bias moves
-    in a step (V3: 0.001). balance: weight of the sequence balance loss (V3: 0.0001). mtp_weight: lambda of the MTP loss
-    (V3: 0.3, later 0.1). isolate: whether attention stays within a page; a tiny model is spared from learning which
-    numbers are not its own. compile: torch.compile each block, worth its waiting time on a GPU. save_every: steps
-    between states to resume from.
-    """
+    """Pretraining: a new model, and the pages that it reads. Raises `ValueError` for a field that does not fit."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     web: TinyWebConfig = field(default_factory=TinyWebConfig)
-    steps: int = 400
-    batch: int = 32
-    context: int = 192
+    steps: int = 400  # batches to learn from, one update each
+    batch: int = 32  # rows of text in a batch
+    context: int = 192  # tokens in a row
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=3e-3, warmup=20, weight_decay=0.1))
-    kernels: str = "torch"
-    bias_speed: float = 0.001
-    balance: float = 0.0001
-    mtp_weight: float = 0.3
-    isolate: bool = False
-    compile: bool = False
-    save_every: int = 100
-    seed: int = 0
+    kernels: str = "torch"  # who computes experts, norms and losses: torch, or triton for minidsk.kernels
+    bias_speed: float = 0.001  # how far each expert's bias moves in a step to balance the load (V3: 0.001); 0: not
+    balance: float = 0.0001  # weight of the sequence balance loss (V3: 0.0001)
+    mtp_weight: float = 0.3  # weight of the loss for tokens further ahead, lambda (V3: 0.3, later 0.1)
+    isolate: bool = False  # keep attention within a page: a tiny model need not learn which numbers are its own
+    compile: bool = False  # run the blocks through torch.compile, worth its waiting time on a GPU
+    save_every: int = 100  # steps between states from which an interrupted run goes on
+    seed: int = 0  # of the weights and of the pages
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "context", "save_every"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
+        positive(self, "steps", "save_every")
+        within(self, 1, AT_ONCE, "batch", "context")
+        require(self, "batch", self.batch * self.context <= 2**26, "at most 67,108,864 tokens, batch times context")
+        within(self, 0, math.inf, "bias_speed", "balance", "mtp_weight")
+        within(self, 0, LAST_SEED, "seed")
+        one_of(self, "kernels", BACKENDS)
 
 
 def read_config(folder: str | Path) -> PretrainConfig:
@@ -104,6 +103,7 @@ def pretrain(
     elif not isinstance(getattr(data, "fingerprint", None), str):
         raise ValueError("data: has no fingerprint; give it one, a string that changes when what it holds does")
     where = pick_device(device)
+    check_room(config.model, where)
     run = Run(folder, "pretrain", config, data=data.fingerprint, tokenizer=tokenizer.fingerprint)
     if run.finished:
         return load_checkpoint(folder, where)[0]
@@ -148,10 +148,10 @@ def train_step(
     page_start: int | None = None,
     slices: Slices | None = None,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """One update on `ids` ``[batch, context + 1]``: the losses by name with `grad_norm`, and how many tokens each
-    expert was given, float32 ``[mixture layers, experts]``.
+    """One update on `ids` ``[batch, context + 1]``; the losses by name and `grad_norm`, and the load of the experts.
 
-    Where `page_start` is given, the token with which a page begins, attention stays within pages.
+    The load is how many tokens each expert was given, float32 ``[mixture layers, experts]``. Where `page_start` is
+    given, the token with which a page begins, attention stays within pages.
     """
 
     def loss(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minidsk.data.tokenizer import Tokenizer
 from minidsk.hub.folder import sum_of
+from minidsk.settings import AT_ONCE, LAST_SEED, positive, within
 from minidsk.train.checkpoint import Run
 from minidsk.train.device import threads_for
 from minidsk.train.loop import Slices, fit
@@ -20,34 +22,44 @@ from minidsk.train.optim import OptimConfig, Optimizer
 Example = tuple[str, str]
 
 
-
 @dataclass(frozen=True)
 class SFTConfig:
-    """One run of fine-tuning: `steps` batches of `batch` examples, each drawn anew in an order fixed by `seed`."""
+    """Fine-tuning on examples. Raises `ValueError` for a field that does not fit."""
 
-    steps: int = 40
-    batch: int = 64
+    steps: int = 40  # batches to learn from, one update each
+    batch: int = 64  # examples in a batch, drawn anew for each
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(warmup=5))
-    save_every: int = 20
-    seed: int = 0
+    save_every: int = 20  # steps between states from which an interrupted run goes on
+    seed: int = 0  # of the order in which examples are drawn
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "save_every"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
+        positive(self, "steps", "save_every")
+        within(self, 1, AT_ONCE, "batch")
+        within(self, 0, LAST_SEED, "seed")
 
 
-def read_examples(path: str | Path) -> list[Example]:
-    """Examples from a file of JSON lines, each with "prompt" and "completion"."""
+def read_examples(path: str | Path, tokenizer: Tokenizer | None = None, positions: int = 0) -> list[Example]:
+    """Examples from a file of JSON lines, each with "prompt" and "completion".
+
+    Raises `ValueError` that names the file, and the line where one is at fault; with a tokenizer also for an example of
+    more tokens than a model has `positions`.
+    """
     examples = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
             examples.append((str(entry["prompt"]), str(entry["completion"])))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(
-                f"{path}, line {number}: not an object with prompt and completion; mend the line"
+                f"{path}, line {number}: not an object with prompt and completion; correct the line"
             ) from error
+        tokens = 1 + sum(len(tokenizer.encode(text)) for text in examples[-1]) if tokenizer else 0  # with <bos>
+        if tokens > positions:
+            raise ValueError(f"{path}, line {number}: {tokens:,} tokens, and this model was made for {positions:,}")
     if not examples:
         raise ValueError(f"{path}: holds no examples; give one JSON object a line with prompt and completion")
     return examples

@@ -32,6 +32,12 @@ def test_the_verdict_says_why(answer, says):
     assert posed("3 7 2 = 12").verdict(f"<think></think><answer>{answer}</answer>").startswith(says)
 
 
+def test_numbers_beyond_any_task_are_text():
+    assert posed("1234567 2 = 3").numbers == (1234567, 2)
+    for text in (f"{'1' * 5000} 2 = 3", f"1 2 = {'9' * 5000}", "12345678 2 = 3", "٣ ٤ = ٧"):
+        assert posed(text) is None
+
+
 def test_no_answer_is_said():
     assert posed("3 7 2 = 12").verdict("<think>3+7") == "no answer"
 
@@ -76,3 +82,16 @@ def test_a_conversation():
     text = "".join(said)
     assert text.count("[no answer]") == 1
     assert text.count("[pose a problem like 3 7 2 = 12 for a verdict]") == 1
+
+
+@pytest.mark.parametrize("line", [
+    "1" * 5000 + " 2 = 3", "1 " * 5000 + "= 3", "a" * 10**6, "\0 \ufffd \udcff \x1b[31m", "题",
+], ids=["digits", "numbers", "letters", "no letters", "Chinese"])  # fmt: skip
+def test_no_line_ends_a_conversation(line):
+    for tokenizer in (CharTokenizer(), BPETokenizer((), SPECIALS)):
+        said = []
+        converse(model_for(tokenizer), tokenizer, [line, "1 2 = 3"], said.append, max_new_tokens=3)
+        text = "".join(said)
+        assert text.endswith("[no answer]\n")
+        assert text.count("[") == 2
+        assert ("tokens are too many; this model was made for 512" in text) == (len(line) > 512)

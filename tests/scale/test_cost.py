@@ -28,6 +28,7 @@ def test_parameters_are_those_of_the_tensors(name):
     model = MiniDeepSeek(CONFIGS[name], torch.Generator().manual_seed(0))
     main = {n: p for n, p in model.named_parameters() if not n.startswith("mtp.")}
     assert parameters(CONFIGS[name]) == sum(p.numel() for p in main.values())
+    assert parameters(CONFIGS[name], mtp=True) == sum(p.numel() for p in model.parameters())
     idle = sum(
         (1 - CONFIGS[name].num_experts_per_tok / CONFIGS[name].n_routed_experts) * p.numel()
         for module_name, module in model.named_modules() if isinstance(module, Experts) and "mtp" not in module_name

@@ -105,7 +105,10 @@ def test_other_settings_are_refused_and_named(tmp_path):
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "\xff", '"a"'])
+@pytest.mark.parametrize("text", [
+    "{", "[1]", "\xff", '"a"', '{"minidsk": 1}', '{"minidsk": {"settings": 1}}', '{"minidsk": {"summary": 1}}',
+    "[" * 10**5,
+], ids=lambda text: text[:30])  # fmt: skip
 def test_a_damaged_config_is_one_line(tmp_path, text):
     (tmp_path / "config.json").write_text(text, encoding="latin-1")
     with pytest.raises(CheckpointError, match=r"config\.json (cannot be read|holds no object)") as caught:
@@ -177,6 +180,12 @@ def test_a_line_cut_short_by_a_crash_is_passed_over(tmp_path):
     assert run.load_state(model=tiny()) == 1
     run.log(step=2)
     assert [line["step"] for line in run.metrics()] == [1, 2]
+
+
+def test_metrics_that_are_not_text_are_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n\xff')
+    with pytest.raises(RunError, match=r"metrics\.jsonl: not readable as UTF-8; delete it"):
+        read_metrics(tmp_path)
 
 
 def spoil_half(path):

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from minidsk.cli import run as command
+from minidsk.cli.command import run as command
 from minidsk.rl.policy import MiniPolicy
 from minidsk.rl.recipe import STAGES, run_stage
 from minidsk.train.checkpoint import Run, RunError, load_checkpoint

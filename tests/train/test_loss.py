@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from minidsk import MiniDeepSeek, ModelConfig
 from minidsk.model.operations import Kernels

@@ -107,8 +107,19 @@ def test_examples_from_a_file(tmp_path):
 def test_bad_files_say_which_line(tmp_path, text, says):
     path = tmp_path / "examples.jsonl"
     path.write_text(text)
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=f"examples.jsonl.*{says}"):
         read_examples(path)
+
+
+def test_examples_that_are_not_text_or_too_long_are_named(tmp_path):
+    path = tmp_path / "examples.jsonl"
+    path.write_bytes(b'{"prompt": "a", "completion": "\xff"}')
+    with pytest.raises(ValueError, match=r"examples\.jsonl: not UTF-8 at byte 31; save it as UTF-8"):
+        read_examples(path)
+    path.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "aaa", "completion": "bbb"}')
+    assert len(read_examples(path, CharTokenizer(), positions=7)) == 2
+    with pytest.raises(ValueError, match=r"jsonl, line 2: 7 tokens, and this model was made for 6"):
+        read_examples(path, CharTokenizer(), positions=6)
 
 
 def test_impossible_settings_are_named():
