@@ -12,11 +12,12 @@ ARGS ?=
 # One thread a worker: printed digits then do not depend on the number of cores.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: env reason test lint unit nbval check pages package book lab bench notebooks clean help
+.PHONY: env reason test lint unit nbval check pages package colab book lab bench notebooks clean help
 
 help:
 	@echo "make reason      train a tiny reasoner from random weights (ARGS=... goes to minidsk reason)"
 	@echo "make test        everything that CI runs"
+	@echo "make colab       all notebooks from the wheel, outside the checkout, in Colab's versions (ARGS='--env DIR' keeps them)"
 	@echo "make env         the environment alone, in .venv"
 	@echo "make book        the book, in _build/html"
 	@echo "make lab         JupyterLab on the notebooks"
@@ -41,8 +42,14 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# The suite tests the wheel, from a folder away from the checkout: what the wheel lacks, or is only found here, fails.
 unit: env
-	$(TEST_ENV) $(BIN)/pytest -n $(WORKERS) -m "not slow" tests --ignore=tests/book
+	rm -rf build && mkdir -p build/away
+	$(BIN)/python -m build --wheel --no-isolation --outdir build . >build/log 2>&1 || (cat build/log; false)
+	$(BIN)/python -m zipfile -e build/minidsk-*.whl build/wheel
+	cd build/away && PYTHONPATH=$(CURDIR)/build/wheel $(TEST_ENV) PACKAGE=$(CURDIR)/build/wheel/minidsk \
+		$(CURDIR)/$(BIN)/pytest -c $(CURDIR)/pyproject.toml -n $(WORKERS) -m "not slow" $(CURDIR)/tests \
+		--ignore=$(CURDIR)/tests/book
 
 nbval: env
 	PYTHONPATH=tools $(TEST_ENV) $(BIN)/pytest -p nbval_plugin --nbval --nbval-current-env \
@@ -56,6 +63,10 @@ pages: book
 
 package: env
 	$(TEST_ENV) $(BIN)/pytest -m slow tests/test_packaging.py
+
+# Not part of make test: it installs gigabytes. The weekly run calls it.
+colab: env
+	$(BIN)/python tools/colab.py --workers $(WORKERS) $(ARGS)
 
 book: env
 	$(BIN)/jupyter-book build . -W -n --keep-going

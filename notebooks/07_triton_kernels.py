@@ -20,7 +20,7 @@
 #
 # - **You will build** a softmax that touches each number once, RMSNorm with its gradient, and a loss that never holds its logits; a meter that counts a kernel's bytes without a GPU; and the tests that tell a right kernel from a lucky one.
 # - **You need** PyTorch, and Triton: it comes with Colab and with `pip install triton` on Linux. **No GPU**: kernels run here in Triton's interpreter, and the speeds were recorded on an H100 by a command that you can run too.
-# - **It takes** about 60 s to run on two CPU cores, less on a GPU, and an hour and a half to read.
+# - **It takes** about 6 s to run on two CPU cores of a laptop, about twice that on Colab's two, and an hour and a half to read.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
@@ -34,9 +34,7 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # kernels run in Python, one program after the other
 
 # %%
-import json
 import time
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -44,6 +42,7 @@ import torch.nn.functional as F
 import triton
 import triton.language as tl
 
+from minidsk import results
 from minidsk.homework import check, describe, predict, receipt, zoo
 from minidsk.kernels.launch import INTERPRETED
 
@@ -277,23 +276,12 @@ print(f"this machine copies at {here[0] / 1e9:.0f} GB/s and multiplies float32 m
 # The ratio of the two is the **ridge**: a kernel with fewer operations a byte waits for the memory, one with more waits for the arithmetic. The H100 of our record, measured by `minidsk bench kernels`:
 
 # %%
-def recorded(name):
-    """The run and its metrics from results/NAME, or None where there is no repository."""
-    for folder in (Path("results") / name, Path("../results") / name):
-        if (folder / "metrics.json").exists():
-            return tuple(json.loads((folder / part).read_text(encoding="utf-8")) for part in ("run.json", "metrics.json"))
-    print(f"results/{name} is not here (it comes with the repository, not with the package): going on without it.")
-    return None
-
-# %%
-record = recorded("bench_kernels")
-if record:
-    facts, bench = record
-    roof = bench["ceilings"]
-    ridge = roof["matmul_tflop_s"] * 1e12 / (roof["copy_gb_s"] * 1e9)
-    print(f"{roof['device']}, torch {facts['versions']['torch']}, triton {facts['versions']['triton']}")
-    print(f"copies at {roof['copy_gb_s']:,.0f} GB/s, multiplies bf16 matrices at {roof['matmul_tflop_s']:.0f} TFLOP/s")
-    print(f"ridge: {ridge:.0f} operations a byte")
+facts, bench = results.facts("bench_kernels"), results.read("bench_kernels")
+roof = bench["ceilings"]
+ridge = roof["matmul_tflop_s"] * 1e12 / (roof["copy_gb_s"] * 1e9)
+print(f"{roof['device']}, torch {facts['versions']['torch']}, triton {facts['versions']['triton']}")
+print(f"copies at {roof['copy_gb_s']:,.0f} GB/s, multiplies bf16 matrices at {roof['matmul_tflop_s']:.0f} TFLOP/s")
+print(f"ridge: {ridge:.0f} operations a byte")
 
 # %% [markdown]
 # Where do our kernels stand? The dots are measured, the rings are what the roof allows. Pick a kernel; or move the slider and watch a product of two matrices walk up the slope: at which side does it stop waiting for the memory?
@@ -302,24 +290,20 @@ if record:
 from minidsk.widgets import Roofline
 
 points = {}
-if record:
-    for case in (c for c in bench["cases"] if c["flops"]):
-        measured = case["contestants"]["ours"]["median"]
-        points.setdefault(case["case"], {"bytes": case["bytes"], "flops": case["flops"], "seconds": measured})
-    devices = {roof["device"]: (roof["copy_gb_s"], roof["matmul_tflop_s"])}
-else:
-    devices = {"H100, by its datasheet": (3350, 989)}
-Roofline(devices | {"a laptop of 50 GB/s and 1 TFLOP/s": (50, 1)}, points, title="Under the roof")
+for case in (c for c in bench["cases"] if c["flops"]):
+    measured = case["contestants"]["ours"]["median"]
+    points.setdefault(case["case"], {"bytes": case["bytes"], "flops": case["flops"], "seconds": measured})
+devices = {roof["device"]: (roof["copy_gb_s"], roof["matmul_tflop_s"]), "a laptop of 50 GB/s and 1 TFLOP/s": (50, 1)}
+Roofline(devices, points, title="Under the roof")
 
 # %% [markdown]
 # Softmax stands far left: with 5 operations on 4 bytes, it is the memory's, whatever we do. That is the answer to the first half of the puzzle, and with it comes the second: **a softmax can be as fast as a copy, and no faster.**
 
 # %%
-if record:
-    case = next(c for c in bench["cases"] if c["case"] == "softmax, forward")
-    arithmetic = case["flops"] / roof["matmul_tflop_s"] / 1e12
-    print(f"arithmetic {1e6 * arithmetic:.2f} µs, a copy of the array {1e6 * case['bytes'] / roof['copy_gb_s'] / 1e9:.0f} µs")
-    wait.reveal(round(case["contestants"]["ours"]["median"] / arithmetic))
+case = next(c for c in bench["cases"] if c["case"] == "softmax, forward")
+arithmetic = case["flops"] / roof["matmul_tflop_s"] / 1e12
+print(f"arithmetic {1e6 * arithmetic:.2f} µs, a copy of the array {1e6 * case['bytes'] / roof['copy_gb_s'] / 1e9:.0f} µs")
+wait.reveal(round(case["contestants"]["ours"]["median"] / arithmetic))
 
 # %% [markdown]
 # ## A row that does not fit
@@ -498,29 +482,26 @@ if INTERPRETED:
 # Of course it does: for an interpreter a program costs time, and a larger block does not. On a GPU one program for everything would leave 131 workshops idle. **A choice holds for the machine, and for the shapes, on which it was made.** `triton.autotune` does the same as our six lines, when a kernel first meets new shapes; our attention uses it. For softmax, RMSNorm and cross-entropy we tried a grid on the H100 once, by hand (`tools/experiments/ch07_blocks.py`), and wrote the choice into the package:
 
 # %%
-trials = recorded("ch07_blocks")
 tried = {}
-if trials:
-    for trial in trials[1]["trials"]:
-        tried.setdefault(trial["kernel"], []).append(trial)
-    for kernel, of in tried.items():
-        ran = sorted((t for t in of if "seconds" in t), key=lambda t: t["seconds"])
-        print(f"{kernel:22} {len(ran):3} ran, {len(of) - len(ran)} could not; the worst takes "
-              f"{ran[-1]['seconds'] / ran[0]['seconds']:.2f} times the best, {ran[0]['blocks']}")
+for trial in results.read("ch07_blocks")["trials"]:
+    tried.setdefault(trial["kernel"], []).append(trial)
+for kernel, of in tried.items():
+    ran = sorted((t for t in of if "seconds" in t), key=lambda t: t["seconds"])
+    print(f"{kernel:22} {len(ran):3} ran, {len(of) - len(ran)} could not; the worst takes "
+          f"{ran[-1]['seconds'] / ran[0]['seconds']:.2f} times the best, {ran[0]['blocks']}")
 
 # %%
-if trials:
-    fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
-    for ax, kernel in zip(axes, ("softmax", "attention, forward"), strict=True):
-        of = sorted((t for t in tried[kernel] if "seconds" in t), key=lambda t: -t["seconds"])
-        _ = ax.barh([" ".join(map(str, t["blocks"].values())) for t in of], [1e3 * t["seconds"] for t in of])
-        _ = ax.set(xlabel="milliseconds", title=f"{kernel} ({', '.join(of[0]['blocks'])})")
-        _ = ax.title.set_fontsize(9)
-        _ = ax.tick_params(labelsize=7)
-    plt.show()
-    for kernel in ("softmax", "attention, forward"):
-        ran = [1e3 * t["seconds"] for t in tried[kernel] if "seconds" in t]
-        print(f"{kernel}: {min(ran):.3f} ms to {max(ran):.3f} ms")
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+for ax, kernel in zip(axes, ("softmax", "attention, forward"), strict=True):
+    of = sorted((t for t in tried[kernel] if "seconds" in t), key=lambda t: -t["seconds"])
+    _ = ax.barh([" ".join(map(str, t["blocks"].values())) for t in of], [1e3 * t["seconds"] for t in of])
+    _ = ax.set(xlabel="milliseconds", title=f"{kernel} ({', '.join(of[0]['blocks'])})")
+    _ = ax.title.set_fontsize(9)
+    _ = ax.tick_params(labelsize=7)
+plt.show()
+for kernel in ("softmax", "attention, forward"):
+    ran = [1e3 * t["seconds"] for t in tried[kernel] if "seconds" in t]
+    print(f"{kernel}: {min(ran):.3f} ms to {max(ran):.3f} ms")
 
 # %% [markdown]
 # ## On the H100
@@ -528,11 +509,9 @@ if trials:
 # Each kernel beside its rivals, in one run on one GPU, the contestants taking turns, medians over the rounds: the same in plain PyTorch (*eager*), through `torch.compile`, in Liger-Kernel {cite}`hsu2024liger`, a library of Triton kernels; for attention all backends of `scaled_dot_product_attention`. (The command also measures the kernels of the next two chapters.) For attention, *ours* is what the package takes on a Hopper, of which more below; *ours, in Triton alone* is the kernel of this chapter.
 
 # %%
-if record:
-    print(facts["command"])
-    print(f"commit {facts['commit'][:10]}, {facts['machine']['gpus'][0]}")
-    mine = [c for c in bench["cases"] if c["bench"] in ("softmax", "rmsnorm", "cross_entropy", "attention")]
-    floors = [max(c["bytes"] / roof["copy_gb_s"] / 1e9, c["flops"] / roof["matmul_tflop_s"] / 1e12) for c in mine]
+print(results.origin("bench_kernels"))
+mine = [c for c in bench["cases"] if c["bench"] in ("softmax", "rmsnorm", "cross_entropy", "attention")]
+floors = [max(c["bytes"] / roof["copy_gb_s"] / 1e9, c["flops"] / roof["matmul_tflop_s"] / 1e12) for c in mine]
 
 # %%
 def line(name, found, floor):
@@ -544,40 +523,37 @@ def line(name, found, floor):
             f"{floor / found['median']:4.0%}   {found['peak_bytes'] / 1e6:9,.0f}")
 
 
-if record:
-    print(f"{'':28}  time/ms   spread  roof   memory/MB")
-    for case, floor in zip(mine, floors, strict=True):
-        print(f"{case['case']}, {case['setting']}")
-        print("\n".join(line(name, found, floor) for name, found in case["contestants"].items()))
+print(f"{'':28}  time/ms   spread  roof   memory/MB")
+for case, floor in zip(mine, floors, strict=True):
+    print(f"{case['case']}, {case['setting']}")
+    print("\n".join(line(name, found, floor) for name, found in case["contestants"].items()))
 
 # %% tags=["figure"]
-if record:
-    fig, ax = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
-    for y, (case, floor) in enumerate(zip(mine, floors, strict=True)):
-        for name, found in case["contestants"].items():
-            if "median" in found:
-                ours = name.startswith("ours")
-                _ = ax.plot(100 * floor / found["median"], y, "D" if ours else "o", color="C1" if ours else "C0", ms=8 if ours else 5)
-    _ = ax.set_yticks(range(len(mine)), [f"{c['case']}\n{c['setting']}" for c in mine], fontsize=7)
-    _ = ax.invert_yaxis()
-    _ = ax.set(xlabel="% of the roof (orange: ours; blue: the rivals)", xlim=(0, 105))
-    _ = ax.grid(axis="x", alpha=0.3)
-    plt.show()
-    for case, floor in zip(mine, floors, strict=True):
-        print(f"{case['case']:45} {case['setting'].split(',')[0]:24} ours {floor / case['contestants']['ours']['median']:4.0%}")
+fig, ax = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+for y, (case, floor) in enumerate(zip(mine, floors, strict=True)):
+    for name, found in case["contestants"].items():
+        if "median" in found:
+            ours = name.startswith("ours")
+            _ = ax.plot(100 * floor / found["median"], y, "D" if ours else "o", color="C1" if ours else "C0", ms=8 if ours else 5)
+_ = ax.set_yticks(range(len(mine)), [f"{c['case']}\n{c['setting']}" for c in mine], fontsize=7)
+_ = ax.invert_yaxis()
+_ = ax.set(xlabel="% of the roof (orange: ours; blue: the rivals)", xlim=(0, 105))
+_ = ax.grid(axis="x", alpha=0.3)
+plt.show()
+for case, floor in zip(mine, floors, strict=True):
+    print(f"{case['case']:45} {case['setting'].split(',')[0]:24} ours {floor / case['contestants']['ours']['median']:4.0%}")
 
 # %%
-if record:
-    for case in mine:
-        reached = "reached" if case["ratio"] >= case["target"] else "missed"
-        print(f"{case['case']:45} best rival ({case['best_rival']}) / ours {case['ratio']:.3f}, wanted {case['target']:.1f}: {reached}")
-        if case["against_copy"]:
-            share = case["contestants"]["ours"]["gb_s"] / roof["copy_gb_s"]
-            print(f"{'':45} of the copy's bandwidth {share:.2f}, wanted {case['against_copy']}: "
-                  f"{'reached' if share >= case['against_copy'] else 'missed'}")
-        if case["case"] in ("RMSNorm, backward", "linear cross-entropy, forward and backward"):
-            held = case["contestants"]["ours"]["peak_bytes"] / case["contestants"]["eager"]["peak_bytes"]
-            print(f"{'':45} of eager's memory {held:.3f}, wanted 0.1: {'reached' if held < 0.1 else 'missed'}")
+for case in mine:
+    reached = "reached" if case["ratio"] >= case["target"] else "missed"
+    print(f"{case['case']:45} best rival ({case['best_rival']}) / ours {case['ratio']:.3f}, wanted {case['target']:.1f}: {reached}")
+    if case["against_copy"]:
+        share = case["contestants"]["ours"]["gb_s"] / roof["copy_gb_s"]
+        print(f"{'':45} of the copy's bandwidth {share:.2f}, wanted {case['against_copy']}: "
+              f"{'reached' if share >= case['against_copy'] else 'missed'}")
+    if case["case"] in ("RMSNorm, backward", "linear cross-entropy, forward and backward"):
+        held = case["contestants"]["ours"]["peak_bytes"] / case["contestants"]["eager"]["peak_bytes"]
+        print(f"{'':45} of eager's memory {held:.3f}, wanted 0.1: {'reached' if held < 0.1 else 'missed'}")
 
 # %% [markdown]
 # The column *spread* is the distance between the quartiles: where it is large, be careful (see below).
@@ -600,14 +576,13 @@ if record:
 # since a norm is as fast as a copy. The same for the products that unfold MLA's keys and values, which are short. Our record says what it would cost on one GPU, for the batch of 32,768 tokens and V3's 7,168 numbers a token:
 
 # %%
-if record:
-    numbers = 32768 * 7168
-    again = 4 * numbers / roof["copy_gb_s"] / 1e9
-    norm = next(c for c in bench["cases"] if c["case"] == "RMSNorm, forward")
-    reached = norm["contestants"]["ours"]["gb_s"] / roof["copy_gb_s"]
-    print(f"a norm: {2 * numbers / 1e6:.0f} MB less to keep, {1e3 * again / reached:.2f} ms more")
-    print(f"two norms in each of 61 layers: {122 * 2 * numbers / 1e9:.0f} GB less, "
-          f"{1e3 * 122 * again / reached:.0f} ms more")
+numbers = 32768 * 7168
+again = 4 * numbers / roof["copy_gb_s"] / 1e9
+norm = next(c for c in bench["cases"] if c["case"] == "RMSNorm, forward")
+reached = norm["contestants"]["ours"]["gb_s"] / roof["copy_gb_s"]
+print(f"a norm: {2 * numbers / 1e6:.0f} MB less to keep, {1e3 * again / reached:.2f} ms more")
+print(f"two norms in each of 61 layers: {122 * 2 * numbers / 1e9:.0f} GB less, "
+      f"{1e3 * 122 * again / reached:.0f} ms more")
 
 # %% [markdown]
 # (V3's layers are spread over many GPUs; the ratio stays.)
@@ -620,7 +595,7 @@ if record:
 # **We timed Python.** The table above is our second. The first (`results/bench_kernels_first`) measured the same kernels as the sweep of block sizes, on the same kind of chip, on the same day. Put side by side:
 
 # %%
-first = recorded("bench_kernels_first")
+first = results.read("bench_kernels_first")
 parts = {"softmax, forward": ["softmax"], "RMSNorm, forward": ["RMSNorm, forward"],
          "RMSNorm, backward": ["RMSNorm, backward"], "attention, forward": ["attention, forward"],
          "attention, backward": ["attention, dk and dv", "attention, dq"]}  # fmt: skip
@@ -632,15 +607,14 @@ def of_triton(table, name):
     return found.get("ours, in Triton alone", found["ours"])
 
 
-if record and trials and first:
-    best_of = {kernel: min(t["seconds"] for t in of if "seconds" in t) for kernel, of in tried.items()}
-    alone = {name: sum(best_of[kernel] for kernel in kernels) for name, kernels in parts.items()}
-    print(f"{'':20} sweep/ms  first table/ms  spread  second/ms  spread  Python/ms")
-    for name in parts:
-        was, now = of_triton(first[1], name), of_triton(bench, name)
-        spread = [(f["quartiles"][1] - f["quartiles"][0]) / f["median"] for f in (was, now)]
-        print(f"{name:20} {1e3 * alone[name]:8.3f} {1e3 * was['median']:15.3f} {spread[0]:7.1%} "
-              f"{1e3 * now['median']:10.3f} {spread[1]:7.1%} {1e3 * now['host_seconds']:10.2f}")
+best_of = {kernel: min(t["seconds"] for t in of if "seconds" in t) for kernel, of in tried.items()}
+alone = {name: sum(best_of[kernel] for kernel in kernels) for name, kernels in parts.items()}
+print(f"{'':20} sweep/ms  first table/ms  spread  second/ms  spread  Python/ms")
+for name in parts:
+    was, now = of_triton(first, name), of_triton(bench, name)
+    spread = [(f["quartiles"][1] - f["quartiles"][0]) / f["median"] for f in (was, now)]
+    print(f"{name:20} {1e3 * alone[name]:8.3f} {1e3 * was['median']:15.3f} {spread[0]:7.1%} "
+          f"{1e3 * now['median']:10.3f} {spread[1]:7.1%} {1e3 * now['host_seconds']:10.2f}")
 
 # %% [markdown]
 # In the first table two agree with the sweep to a percent, three do not, and the spread gives them away: a kernel that does the same work each time does not vary by a tenth. The last column says what went wrong. To launch a kernel takes Python its time, longer through autograd, descriptors and an autotuner. Timed between two marks in the GPU's queue this does not count *as long as the queue is never empty*, and to fill it the bench gave the GPU a third of a millisecond of other work before each call. The sweep called the kernels directly, on idle cores; the first table was made on three cores of a busy machine, and there a third of a millisecond was not enough. Now the bench first measures how long Python takes for a call, gives the GPU twice as much to do beforehand, and reports both.
@@ -650,26 +624,24 @@ if record and trials and first:
 # **A gradient that all programs add to.** Seven products are more than five. `attention_backward` can also do it in five, with one kernel whose programs add up `dq` in memory: then `dk`, `dv` and `dq` want to be on the bench at the same time, blocks have to shrink, and every block of `dq` goes over the road once for each block of keys. It was not worth it:
 
 # %%
-if record:
-    pull = next(c for c in bench["cases"] if c["case"] == "attention, backward")["contestants"]
-    for name in ("ours", "ours, adding up dq", "sdpa cudnn"):
-        print(name, pull[name].get("failed") or f"{1e3 * pull[name]['median']:.2f} ms")
+pull = next(c for c in bench["cases"] if c["case"] == "attention, backward")["contestants"]
+for name in ("ours", "ours, adding up dq", "sdpa cudnn"):
+    print(name, pull[name].get("failed") or f"{1e3 * pull[name]['median']:.2f} ms")
 
 # %% [markdown]
 # **Softmax and products take turns.** Here is what one forward pass has to do, if each multiprocessor does 16 exponentials and 128 simple operations in a tick {cite}`nvidia2022h100`, and every score needs one of the first and about four of the second (scale and shift, maximum, sum, rounding):
 
 # %%
-if record and trials:
-    scores = 16 * 8192**2 / 2
-    ticks = multiprocessors * clock
-    times = {"products": 2 * scores * (192 + 128) / roof["matmul_tflop_s"] / 1e12, "exponentials": scores / 16 / ticks,
-             "the rest of softmax": 4 * scores / 128 / ticks}
-    for name, taken in times.items():
-        print(f"{name:20} {1e6 * taken:4.0f} µs")
-    print(f"{'one after the other':20} {1e6 * sum(times.values()):4.0f} µs")
-    pull = next(c for c in bench["cases"] if c["case"] == "attention, forward")["contestants"]
-    for name in ("ours, in Triton alone", "ours", "sdpa cudnn"):
-        print(f"{name:22} {1e6 * pull[name]['median']:4.0f} µs" if name in pull else f"{name:22} not recorded")
+scores = 16 * 8192**2 / 2
+ticks = multiprocessors * clock
+times = {"products": 2 * scores * (192 + 128) / roof["matmul_tflop_s"] / 1e12, "exponentials": scores / 16 / ticks,
+         "the rest of softmax": 4 * scores / 128 / ticks}
+for name, taken in times.items():
+    print(f"{name:20} {1e6 * taken:4.0f} µs")
+print(f"{'one after the other':20} {1e6 * sum(times.values()):4.0f} µs")
+pull = next(c for c in bench["cases"] if c["case"] == "attention, forward")["contestants"]
+for name in ("ours, in Triton alone", "ours", "sdpa cudnn"):
+    print(f"{name:22} {1e6 * pull[name]['median']:4.0f} µs")
 
 # %% [markdown]
 # The sum is most of what the Triton kernel takes: each warp multiplies, then waits for its own softmax. Overlapped, the products' time alone would be left at best, and the kernel with roles comes nearer to it, as does cuDNN's.
@@ -679,9 +651,8 @@ if record and trials:
 # **A grid too small.** Four programs a workshop for RMSNorm's backward pass looked safe ("more in flight"); three were faster, and one, with three loads ahead, nearly as fast. See the sweep.
 
 # %%
-if trials:
-    for t in sorted((t for t in tried["RMSNorm, backward"] if t["blocks"]["warps"] == 4), key=lambda t: t["seconds"]):
-        print(f"{t['blocks']['programs']} programs, {t['blocks']['stages']} stages: {1e6 * t['seconds']:.0f} µs")
+for t in sorted((t for t in tried["RMSNorm, backward"] if t["blocks"]["warps"] == 4), key=lambda t: t["seconds"]):
+    print(f"{t['blocks']['programs']} programs, {t['blocks']['stages']} stages: {1e6 * t['seconds']:.0f} µs")
 
 # %% [markdown]
 # ## Exercises

@@ -20,7 +20,7 @@
 #
 # - **You will build** a sort by counting, a product of many matrices in one launch, and its schedule; then weigh what is left of the imbalance.
 # - **You need** chapter 03 (experts) and chapter 07 (kernels). **No GPU**: kernels run here in Triton's interpreter, and the speeds were recorded on an H100.
-# - **It takes** about 60 s to run on two CPU cores, less on a GPU, and an hour to read.
+# - **It takes** about 6 s to run on two CPU cores of a laptop, about twice that on Colab's two, and an hour to read.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
@@ -35,13 +35,12 @@ if not torch.cuda.is_available():
 
 # %%
 import heapq
-import json
 import re
 import time
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+from minidsk import results
 from minidsk.homework import check, describe, predict, receipt, zoo
 from minidsk.kernels.bench.grouped import loads
 from minidsk.kernels.experts import experts, experts_reference
@@ -75,16 +74,7 @@ print(f"64 experts: {milliseconds(lambda: [part @ m.T for part, m in zip(x.split
 # Same operations, more time: small products are started one by one, and each is too small to be quick. On an H100, with 64 experts of 1,536 rows each, forward and backward (recorded by `minidsk bench kernels`):
 
 # %%
-RESULTS = Path("../results")
-
-
-def recorded(name):
-    """The metrics of results/NAME, or None where they were not recorded."""
-    path = RESULTS / name / "metrics.json"
-    return json.loads(path.read_text()) if path.exists() else None
-
-
-bench = recorded("bench_kernels") or {"cases": []}
+bench = results.read("bench_kernels")
 
 
 def cases_of(name, part):
@@ -263,7 +253,7 @@ names = {"ours": "ours, for Hopper", "ours, in Triton alone": "ours, in Triton a
 fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
 for (name, label), marker in zip(names.items(), "osD^", strict=True):
     points = [(c["max_violation"], c["contestants"][name]["tflop_s"]) for c in forward if name in c["contestants"]]
-    _ = ax.plot(*zip(*points, strict=True), marker=marker, label=label) if points else None
+    _ = ax.plot(*zip(*points, strict=True), marker=marker, label=label)
 _ = ax.set(xlabel="MaxVio", ylabel="TFLOP/s, forward", ylim=(0, 800))
 _ = ax.legend(frameon=False, fontsize=8)
 plt.show()
@@ -348,7 +338,7 @@ for case in layers:
 # A profiler on the GPU, one pass forward and backward, kernel by kernel (this section's record is of the kernels in Triton alone):
 
 # %%
-profile = recorded("ch08_layer") or {"kernels": [], "violation": [], "host": {}}
+profile = results.read("ch08_layer")
 PARTS = {"products": ("_rows_times", "_gated"), "gate's gradient": ("_gated_backward",), "moving rows": ("_collect", "_spread")}
 
 
@@ -371,7 +361,7 @@ for entry in profile["kernels"]:
 # Wide layers are products: four fifths of the time is spent where it should be spent. Narrow ones are traffic. At hidden 256 a row is read, multiplied by so few columns, and written, that the road decides (chapter 07's 300 operations a byte are far away). There the question is how much of the copy's bandwidth, some 2,900 GB/s, each product reaches, and the block sizes were tried for it, one after the other:
 
 # %%
-sweep = recorded("ch08_blocks") or {"trials": []}
+sweep = results.read("ch08_blocks")
 for name in dict.fromkeys(trial["product"] for trial in sweep["trials"] if trial["product"].startswith("64 experts, ")):
     ran = [trial for trial in sweep["trials"] if trial["product"] == name and "seconds" in trial]
     best, worst = min(t["seconds"] for t in ran), max(t["seconds"] for t in ran)
@@ -390,7 +380,7 @@ for name in dict.fromkeys(trial["product"] for trial in sweep["trials"] if trial
 # %% tags=["figure"]
 violation = profile["violation"]
 fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
-for name, marker in zip(violation[0]["seconds"] if violation else (), "osD^", strict=False):
+for name, marker in zip(violation[0]["seconds"], "osD^", strict=False):
     _ = ax.plot([e["max_violation"] for e in violation], [1e3 * e["seconds"][name] for e in violation], marker=marker, label=name)
 _ = ax.set(xlabel="MaxVio", ylabel="ms, forward and backward", yscale="log")
 _ = ax.legend(frameon=False, fontsize=8)
@@ -406,18 +396,16 @@ for entry in violation:
 # The model takes these kernels by one field, `ModelConfig(kernels="triton")`: experts, RMSNorm, and in pretraining the loss of chapter 07, which never holds its logits. The numbers with and without agree up to rounding; `tests/model/test_kernels.py` and `tests/train/test_loss.py` hold it to that. And the price and the gain, for the `small` preset on an H100:
 
 # %%
-training = recorded("ch08_training")
-for run in training["runs"] if training else ():
+training = results.read("ch08_training")
+for run in training["runs"]:
     print(f"{run['words']:6} words, {run['kernels']:6} {'compiled' if run['compile'] else 'eager':8} "
           f"{run['tokens_s']:10,.0f} tok/s, peak {run['peak_bytes'] / 2**20:6,.0f} MiB, loss after {len(run['losses'])} steps {run['losses'][-1]:.3f}")
-if not training:
-    print("not recorded")
 
 # %% [markdown]
 # With a vocabulary of characters the loss is small, and the kernels gain a tenth, on three quarters of the memory; with 16,384 words they nearly double the speed, on a third. And **with `torch.compile` the switch does not pay**: 16 % slower, for little memory. The compiler fuses what is around the products by itself, and for each of our layers it has to break its graph in two. (After 15 steps the losses are up to a tenth apart, with and without the switch as with and without the compiler: bf16 rounds differently, a score that changes in its last bit may choose another expert, and early training amplifies it. The first losses agree, and in float32 so do the gradients, which the tests check.)
 
 # %%
-for run in training["runs"] if training else ():
+for run in training["runs"]:
     print(f"{run['words']:6} words, {run['kernels']:6} {'compiled' if run['compile'] else 'eager':8} first losses "
           + ", ".join(f"{loss:.4f}" for loss in run["losses"][:3]))
 
@@ -444,11 +432,10 @@ for run in training["runs"] if training else ():
 # **We timed Python, again.** In our first look at the chip (`results/ch08_first_look`) the narrow layer of 16 experts was *slower* than the path around torch's product, and we wrote a page about idle workshops. The profile says otherwise. Here is that first time, beside what the GPU and what Python take for the same kind of layer:
 
 # %%
-first_look = (RESULTS / "ch08_first_look" / "log.txt").read_text() if (RESULTS / "ch08_first_look").exists() else ""
+first_look = (results.folder("ch08_first_look") / "log.txt").read_text()
 for way, ms in re.findall(r"\n256 \d+ 16 4 \d+ (hf-like|ours)\s+([\d.]+) ms", first_look):
     print(f"first look, {way:8} {ms} ms")
-if profile["kernels"]:
-    print(f"the GPU, ours         {1e3 * profile['kernels'][0]['seconds']:.2f} ms")
+print(f"the GPU, ours         {1e3 * profile['kernels'][0]['seconds']:.2f} ms")
 for name, taken in profile["host"].items():
     print(f"Python, {name:24} {1e6 * taken:5.0f} µs")
 for case in layers[:1]:
@@ -493,8 +480,7 @@ for line in re.findall(r"\nbalanced (128 256 64 w 8 s 3 sm 1 True|256 128 64 w 8
 
 # %%
 for name in ("sanitize_memcheck", "sanitize_racecheck"):
-    log = RESULTS / name / "log.txt"
-    lines = log.read_text().splitlines() if log.exists() else ["not recorded"]
+    lines = (results.folder(name) / "log.txt").read_text().splitlines()
     where = sorted({line.split(" at ")[1].split("+")[0] for line in lines if "Race reported" in line})
     print(f"{name[9:]:10}", lines[-1].strip("= "), *where)
 

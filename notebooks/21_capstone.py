@@ -28,6 +28,7 @@ import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().
 # %%
 import copy
 import dataclasses
+import json
 import re
 
 import matplotlib.pyplot as plt
@@ -37,6 +38,7 @@ import minidsk
 from minidsk import results
 from minidsk.data.corpus import TinyWeb
 from minidsk.homework import check, describe, predict, receipt, zoo
+from minidsk.hub.zoo import find
 from minidsk.infer.evaluate import answers as greedy
 from minidsk.infer.evaluate import evaluate, wilson
 from minidsk.report.stages import read_stages, table, telling
@@ -315,7 +317,7 @@ def climb(policy, rewarded, steps: int = settings.steps) -> list[dict[str, float
     return history
 
 
-# %% tags=["nbval-ignore-output"]
+# %%
 learner = base.copy()
 learned = climb(learner, lambda rewards, generator: rewards)
 print("right ", [round(h["right"], 2) for h in learned])
@@ -324,7 +326,7 @@ print("tokens", [round(h["tokens"]) for h in learned])
 # %% [markdown]
 # Is it the reward? Any training at all might shake a model into longer answers. The control takes the same steps with the same number of ones and zeros, **handed to the wrong answers**: shuffled over the batch.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 def shuffled(rewards: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """The same rewards, in the wrong hands."""
     return rewards.flatten()[torch.randperm(rewards.numel(), generator=generator)].view_as(rewards)
@@ -334,7 +336,7 @@ control = climb(base.copy(), shuffled)
 print("right ", [round(h["right"], 2) for h in control])
 print("tokens", [round(h["tokens"]) for h in control])
 
-# %% tags=["nbval-ignore-output"]
+# %%
 fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
 for ax, key, label in zip(axes, ("right", "tokens"), ("share right among samples", "tokens an answer"), strict=True):
     for history, name, colour in ((learned, "true reward", "#2a747b"), (control, "shuffled reward", "#b8631a")):
@@ -351,7 +353,7 @@ ends = [sum(h["right"] for h in history[-3:]) / 3 for history in (learned, contr
 assert ends[0] > ends[1]
 print("share right in the last three steps: true reward ahead of shuffled reward:", ends[0] > ends[1])
 
-# %% tags=["nbval-ignore-output"]
+# %%
 early = evaluate(learner, test, HELD_OUT, recipe.max_new_tokens)
 print(f"greedy, on {HELD_OUT} held-out problems: {before.accuracy:.1%} before, {early.accuracy:.1%} after eight steps")
 
@@ -529,8 +531,8 @@ for name, policy in (("nano-base", base), ("nano-zero", zero)):
 # %% [markdown]
 # One problem, six samples from each of three models: before reward, after the eight steps of this page, and after the recorded run. Move the slider, and watch the thoughts.
 
-# %% tags=["nbval-ignore-output"]
-recorded = recipe.zero.steps
+# %%
+recorded = json.loads((find("nano-zero") / "config.json").read_text())["minidsk"]["settings"]["config"]["steps"]
 frames = []
 for policy in (base, learner, zero):
     some = rollout(policy, [test[0]], 6, recipe.max_new_tokens, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(0))

@@ -7,10 +7,14 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before anything imports triton: kernels run in its interpreter
 
+import minidsk
 from minidsk.cli.command import parse
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.recipe import reason
+
+# `make unit` says which package it wants tested: the wheel's, not the checkout's.
+assert os.environ.get("PACKAGE", os.path.dirname(minidsk.__file__)) == os.path.dirname(minidsk.__file__)
 
 # A recipe so small that all its stages take seconds: two numbers to add, and next to no model.
 RL = "--STAGE.steps 6 --STAGE.prompts 4 --STAGE.group 4 --STAGE.max-new-tokens 24 --STAGE.save-every 2"

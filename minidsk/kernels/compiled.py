@@ -68,7 +68,7 @@ def compile_kernel(
     where it refuses.
     """
     if triton is None:
-        raise RuntimeError("triton is not installed; pip install triton (Linux), or read the recorded PTX in results/")
+        raise RuntimeError("triton is not installed; pip install triton (Linux), or read the PTX in chapter 09")
     if not INTERPRETED:
         return _compile(kernel, types, constants, capability, warps, stages, most_registers)
     # With the interpreter on, triton's own functions are interpreted too, so another process compiles.

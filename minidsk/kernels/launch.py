@@ -28,7 +28,28 @@ INTERPRETED = triton is not None and not isinstance(tl.sum, triton.JITFunction)
 Blocks = dict[str, Any]
 """Block sizes of a kernel by name, with `num_warps` and `num_stages`."""
 
+_VERSION = (0, 0) if triton is None else tuple(int(part) for part in triton.__version__.split(".")[:2])
 _FORMATS = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def _loop_to_a_number(interpreter: Any) -> None:
+    """Let a loop of an interpreted kernel end at a number that the kernel was given, whatever numpy is installed.
+
+    The interpreter holds such a number as an array of shape [1]. To count to it, triton 3.6 and earlier call `int` on
+    the array, which numpy 2.4 and later refuse; triton 3.7 takes the one number out of the array first, as we do here.
+    The interpreter gives methods to its tensors at each launch, and this adds ours after its own.
+    """
+    theirs = interpreter._patch_lang_tensor
+
+    def patch(tensor: Any, *scope: Any) -> None:
+        theirs(tensor, *scope)
+        tensor.__index__ = lambda number: number.handle.data.item()
+
+    interpreter._patch_lang_tensor = patch
+
+
+if INTERPRETED and _VERSION < (3, 7):
+    _loop_to_a_number(importlib.import_module("triton.runtime.interpreter"))
 
 
 def jit(kernel: Callable[..., Any]) -> Any:
@@ -117,5 +138,4 @@ def on_hopper(x: Tensor) -> bool:
 
 @functools.lru_cache
 def _is_hopper(index: int) -> bool:
-    version = tuple(int(part) for part in triton.__version__.split(".")[:2])
-    return torch.cuda.get_device_capability(index) == (9, 0) and version >= (3, 6)
+    return torch.cuda.get_device_capability(index) == (9, 0) and _VERSION >= (3, 6)

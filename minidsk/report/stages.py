@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from minidsk.hub.folder import about
+from minidsk.rl.recipe import STAGES
 from minidsk.train.checkpoint import RunError, read_metrics
 from minidsk.train.evaluation import read_evaluation
-
-STAGES = {"base": "base", "zero": "R1-Zero", "cold": "cold start", "r1": "R1"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Stage:
     @property
     def title(self) -> str:
         """The stage's name as people say it."""
-        return STAGES[self.name]
+        return STAGES[self.name].title
 
 
 def read_stages(folder: str | Path) -> list[Stage]:
@@ -49,7 +48,7 @@ COLUMNS = ("stage", "accuracy", "95 % interval", "problems", "well formed", "one
 def cells(row: dict[str, Any]) -> list[str]:
     """A row of figures as text, one for each of `COLUMNS`."""
     return [
-        STAGES[row["stage"]], f"{row['accuracy']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}", str(row["problems"]),
+        STAGES[row["stage"]].title, f"{row['accuracy']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}", str(row["problems"]),
         f"{row['well_formed']:.1%}", f"{row['one_language']:.1%}", f"{row['thought']:.0f} chars",
         f"{row['seconds']:.0f}", f"{row['flops']:.1e}",
     ]  # fmt: skip

@@ -48,7 +48,7 @@ class RewardModel(nn.Module):
         super().__init__()
         self.critic = Critic(policy)
         self.offset: Tensor
-        self.register_buffer("offset", torch.zeros((), device=policy.device))
+        self.register_buffer("offset", self.critic.head.weight.new_zeros(()))
 
     def forward(self, prompts: Sequence[str], replies: Sequence[str]) -> Tensor:
         """Scores ``[N]`` of replies to prompts."""
@@ -60,7 +60,7 @@ class RewardModel(nn.Module):
     def score(self, prompts: Sequence[str], replies: Sequence[str], rows: int = 256) -> Tensor:
         """The same without gradient, `rows` at a time and those of similar length together."""
         order = sorted(range(len(replies)), key=lambda i: len(prompts[i]) + len(replies[i]))
-        scores = torch.zeros(len(replies), device=self.offset.device)
+        scores = self.offset.new_zeros(len(replies))
         for start in range(0, len(order), rows):
             part = order[start : start + rows]
             scores[part] = self([prompts[i] for i in part], [replies[i] for i in part])

@@ -193,8 +193,8 @@ def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
         raise damaged(path, path.parent)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: not readable ({error}); put back a copy, or delete it") from error
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path}: not readable as UTF-8; delete it, or the folder to start this stage again") from error
     for line in lines:
         try:
             metrics.append(dict(json.loads(line)))

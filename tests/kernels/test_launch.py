@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -50,6 +52,21 @@ def test_formats_that_kernels_do_not_know():
         if launch.triton
         else "triton is not installed"
     )
+
+
+def test_an_older_interpreter_counts_to_a_number_that_a_kernel_was_given():
+    class Tensor:
+        handle = SimpleNamespace(data=np.array([3], dtype=np.int32))
+
+    def as_triton_3_6(tensor, scope):
+        tensor.__index__ = lambda number: int(number.handle.data)
+        scope.append(tensor)
+
+    interpreter, scope = SimpleNamespace(_patch_lang_tensor=as_triton_3_6), []
+    launch._loop_to_a_number(interpreter)
+    interpreter._patch_lang_tensor(Tensor, scope)
+    assert list(range(0, Tensor(), 2)) == [0, 2]
+    assert scope == [Tensor]  # the interpreter's own methods are still there, to be restored after a launch
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_a_damaged_evaluation_is_one_line(micro, micro_run, tmp_path, spoil):
     folder = shutil.copytree(micro_run, tmp_path / "run")
     path = folder / "base" / "evaluation.json"
     path.write_text(spoil(without_sums(path)))
-    for use in (lambda: read_stages(folder), lambda: evaluate_stage("base", micro, folder, None, None)):
+    for use in (lambda: read_stages(folder), lambda: evaluate_stage("base", micro, folder, None)):
         with pytest.raises(ValueError, match=r"base/evaluation\.json.*; delete it, and the command") as caught:
             use()
         assert "\n" not in str(caught.value)

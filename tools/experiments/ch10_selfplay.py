@@ -48,7 +48,7 @@ def methods(game: str, steps: int) -> dict[str, SelfPlayConfig]:
 def one_run(board: Board, solution: Solution, config: SelfPlayConfig, every: int) -> dict[str, Any]:
     """One policy: its curve of [games, losing, worse], the endings that it loses, and the seconds of training alone."""
     curve, judging = [], 0.0
-    untrained = judge(Policy(board, config.width, torch.Generator().manual_seed(config.seed)).double(), solution)
+    untrained = judge(Policy(board, config.width, torch.Generator().manual_seed(config.seed)), solution)
     curve.append([0, untrained.losing, untrained.worse])
 
     def watch(step: int, policy: Policy, stats: dict[str, float]) -> None:
