@@ -267,7 +267,7 @@ def dies_at_the_next_write(told, folder):
         def die(moment, path, kind="", half=lambda: None):
             name = re.sub(r"\.\d+\.writing", "", str(Path(path).relative_to(folder)))
             label = " ".join(filter(None, (moment, name, kind)))
-            if label not in known:
+            if label not in known and not name.startswith("r1/"):  # which is written as zero is
                 half()
                 with told.open("a") as file:
                     file.write(label + "\n")
@@ -297,7 +297,7 @@ def dies_at_the_next_write(told, folder):
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="finds what is written through /proc")
 def test_killed_at_every_write_nothing_is_left_and_nothing_is_lost(reason, micro_run, figures, tmp_path):
-    """Kill -9 within each kind of write of each stage and before it is named, and a start from what was left."""
+    """Kill -9 within each kind of write of a stage and before it is named, and a start from what was left."""
     folder, told = tmp_path / "run", tmp_path / "deaths"
     for _ in range(300):
         done = start(reason(folder), dies_at_the_next_write(told, folder))
@@ -307,7 +307,7 @@ def test_killed_at_every_write_nothing_is_left_and_nothing_is_lost(reason, micro
     assert figures(folder) == figures(micro_run)
     assert no_leftovers(folder)
     deaths = set(told.read_text().splitlines())
-    for stage in STAGES:
+    for stage in ("base", "zero", "cold"):
         names = ["config.json", "state/latest.pt", "state/previous.pt", "metrics.jsonl", "evaluation.json"]
         names += ["examples.jsonl"] if stage == "cold" else []
         saved = [f"{name} of the checkpoint" for name in ("model.safetensors", "tokenizer.json", "config.json")]
