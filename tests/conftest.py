@@ -61,6 +61,7 @@ def figures():
         for stage in sorted(path.parent for path in folder.glob("*/metrics.jsonl")):
             lines = [json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines()]
             evaluation = json.loads((stage / "evaluation.json").read_text())
+            evaluation.pop("sha256")  # a sum of the seconds too
             for entry in (*lines, evaluation["row"]):
                 entry.pop("seconds")
             found[stage.name] = (lines, evaluation, (stage / "model.safetensors").read_bytes())

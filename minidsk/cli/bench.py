@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 import tyro
 
 from minidsk.atomic import atomic
+from minidsk.hub.folder import read_json
 from minidsk.settings import limits
-from minidsk.train.checkpoint import read_json
 from minidsk.train.device import pick_device
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import torch
 import tyro
 
+from minidsk.hub.folder import CONFIG, about
 from minidsk.hub.zoo import find
 from minidsk.infer.chat import converse, posed, stream
 from minidsk.infer.evaluate import evaluate
@@ -19,7 +20,7 @@ from minidsk.report.stages import read_stages, showcase, table
 from minidsk.rl.policy import load_policy
 from minidsk.settings import AT_ONCE, LAST_SEED, sampling, within
 from minidsk.tasks.countdown import Countdown
-from minidsk.train.checkpoint import RunError, load_checkpoint, read_json
+from minidsk.train.checkpoint import RunError, load_checkpoint
 from minidsk.train.device import pick_device
 
 Where = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER_OR_NAME")]
@@ -147,14 +148,12 @@ def trained(where: str) -> Path:
 
 def finished(folder: Path) -> bool:
     """Whether a stage's folder holds weights that were saved to the end."""
-    path = folder / "config.json"
-    return path.exists() and "summary" in read_json(path).get("minidsk", {})
+    return (folder / CONFIG).exists() and "summary" in about(folder)
 
 
 def task_of(folder: Path) -> dict[str, Any]:
     """The problems that a checkpoint was trained on, as settings of `Countdown`; empty where it does not say."""
-    path = folder / "config.json"
-    settings = (read_json(path).get("minidsk", {}) if path.exists() else {}).get("settings", {})
+    settings = (about(folder) if (folder / CONFIG).exists() else {}).get("settings", {})
     task = settings.get("task") or settings.get("web") or {}
     return {name: task[name] for name in ("numbers", "high", "target_high", "ops") if name in task}
 

@@ -7,7 +7,6 @@ as views into the stack: saving reads through these views and loading writes thr
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from pathlib import Path
@@ -19,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from minidsk.atomic import WriteError, under_way
-from minidsk.hub.folder import CONFIG, CheckpointError, check_sums, put_in_place
+from minidsk.hub.folder import CONFIG, CheckpointError, check_files, put_in_place, read_json
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import parameters
@@ -54,8 +53,6 @@ def save_pretrained(
         if tokenizer is not None:
             tokenizer.save(staging)
         put_in_place(staging, folder, config, extra)
-        for old in (folder / INDEX, *folder.glob("model-*-of-*.safetensors")):
-            old.unlink(missing_ok=True)
     except (OSError, WriteError, SafetensorError) as error:
         cause = error.__cause__ if isinstance(error, WriteError) else error
         reason = getattr(cause, "strerror", None) or str(error)
@@ -79,7 +76,8 @@ def load_pretrained(
     Raises `CheckpointError`, one line, when a file or tensor is missing, damaged, superfluous or of another shape.
     """
     folder = Path(folder)
-    values = _read_json(folder / CONFIG)
+    values = read_json(folder / CONFIG)
+    check_files(folder)
     try:
         config = ModelConfig.from_dict(values)
     except (ValueError, TypeError) as error:
@@ -87,7 +85,6 @@ def load_pretrained(
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise CheckpointError(f"device {device}: torch sees no GPU here; use device='cpu'")
 
-    check_sums(folder, values)
     stored = _stored_tensors(folder)
     announced, there = parameters(config), sum(math.prod(shape) for _, shape, _ in stored.values())
     if announced > 2 * there:  # nothing that large is built to find out which tensors do not fit
@@ -161,23 +158,13 @@ def _to_write(model: MiniDeepSeek) -> dict[str, Tensor]:
     return {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing; give a folder that save_pretrained or transformers wrote") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); save or download it again") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no settings; save or download it again")
-    return content
 
 
 def _stored_tensors(folder: Path) -> dict[str, tuple[Path, list[int], str]]:
     """File, shape and dtype of every tensor in the folder."""
     names = [WEIGHTS]
     if not (folder / WEIGHTS).exists() and (folder / INDEX).exists():
-        shards = _read_json(folder / INDEX).get("weight_map")
+        shards = read_json(folder / INDEX).get("weight_map")
         if not isinstance(shards, dict) or any(name != Path(str(name)).name for name in shards.values()):
             raise CheckpointError(f"{folder / INDEX} maps no tensors to files beside it; save or download it again")
         names = sorted(set(shards.values()))

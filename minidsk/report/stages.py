@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minidsk.rl.recipe import STAGES, read_evaluation
-from minidsk.train.checkpoint import RunError, read_json, read_metrics
+from minidsk.hub.folder import about
+from minidsk.rl.recipe import STAGES
+from minidsk.train.checkpoint import RunError, read_metrics
+from minidsk.train.evaluation import read_evaluation
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ def read_stages(folder: str | Path) -> list[Stage]:
     for name in STAGES:
         here = Path(folder) / name
         if (here / "evaluation.json").exists():
-            found, about = read_evaluation(here), read_json(here / "config.json").get("minidsk", {})
-            stages.append(Stage(name, found["row"], found["replies"], about.get("settings", {}), read_metrics(here)))
+            found, settings = read_evaluation(here), about(here).get("settings", {})
+            stages.append(Stage(name, found["row"], found["replies"], settings, read_metrics(here)))
     if not stages:
         raise RunError(f"{folder}: no evaluated stage there; give the folder of a run, such as runs/nano-0")
     return stages

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from minidsk.atomic import atomic
+from minidsk.hub.folder import about, sealed, sha256
 from minidsk.infer.evaluate import evaluate
 from minidsk.rl.config import RLConfig
 from minidsk.rl.harvest import harvest
@@ -25,12 +25,11 @@ from minidsk.rl.rewards import language
 from minidsk.settings import AT_ONCE, LAST_SEED, within
 from minidsk.tasks import make_task
 from minidsk.tasks.base import Task
-from minidsk.train.checkpoint import Run, RunError, as_plain, load_checkpoint, read_json, weights_of
+from minidsk.train.checkpoint import Run, as_plain, load_checkpoint, weights_of
 from minidsk.train.device import pick_device, threads_for
+from minidsk.train.evaluation import read_evaluation
 from minidsk.train.pretrain import PretrainConfig, pretrain
 from minidsk.train.sft import Example, SFTConfig, fine_tune, read_examples
-
-FIGURES = ("accuracy", "low", "high", "problems", "well_formed", "one_language", "thought", "seconds", "flops")
 
 
 class Stage(NamedTuple):
@@ -93,6 +92,11 @@ class Recipe:
         """What the problems are like, as settings of the task."""
         return self.pretrain.web.problem
 
+    @property
+    def posed(self) -> dict[str, Any]:
+        """The same with the task's name."""
+        return {"name": self.task, **self.problem}
+
 
 def reason(
     recipe: Recipe,
@@ -131,14 +135,16 @@ def run_stage(name: str, recipe: Recipe, folder: Path, device: torch.device, pro
     # Before a folder is made: without what it begins with there is nothing to do.
     origins = {f"weights_of_{given}": load_and_sum(folder / given) for given in (stage.origin, stage.teacher) if given}
     config = getattr(recipe, stage.field)
-    settings = {"recipe": recipe.name, "seed": recipe.seed, "task": recipe.problem}
-    run = Run(folder / name, name, {**settings, "config": dataclasses.asdict(config)}, **origins)
+    settings = {"recipe": recipe.name, "seed": recipe.seed, "task": recipe.posed, "config": dataclasses.asdict(config)}
+    if stage.teacher:
+        settings["harvest"] = [recipe.cold_examples, recipe.max_new_tokens]
+    run = Run(folder / name, name, settings, **origins)
     if run.finished:
         return load_policy(folder / name, device)
     policy = load_policy(folder / stage.origin, device)
     bar: dict[str, Any] = {"description": stage.title, "progress": progress}
     if isinstance(config, SFTConfig):
-        fine_tune(policy, cold_start(recipe, folder, device), config, run, **bar)
+        fine_tune(policy, cold_start(recipe, folder, device, run), config, run, **bar)
     else:
         reinforce(policy, recipe.make_task("train"), config, run, **bar)
     return policy
@@ -153,8 +159,8 @@ def load_and_sum(folder: Path) -> str:
 def evaluate_stage(name: str, recipe: Recipe, folder: Path, policy: Policy) -> dict[str, Any]:
     """Greedy answers to the held-out problems: the row of figures, and `evaluation.json` with the replies."""
     path = folder / name / "evaluation.json"
-    asked = as_plain({"task": recipe.problem, "seed": recipe.seed, "problems": recipe.problems,
-                      "max_new_tokens": recipe.max_new_tokens})  # fmt: skip
+    asked = as_plain({"task": recipe.posed, "seed": recipe.seed, "problems": recipe.problems,
+                      "max_new_tokens": recipe.max_new_tokens, "weights": weights_of(folder / name)})  # fmt: skip
     earlier = read_evaluation(path.parent) if path.exists() else {}
     if earlier.get("asked") == asked:
         return dict(earlier["row"])
@@ -163,40 +169,21 @@ def evaluate_stage(name: str, recipe: Recipe, folder: Path, policy: Policy) -> d
         result = evaluate(policy, task, recipe.problems, recipe.max_new_tokens)
     posed = [task[i] for i in range(recipe.problems)]
     pure = sum(language(problem, reply) == 1 for problem, reply in zip(posed, result.replies, strict=True))
-    summary = read_json(folder / name / "config.json")["minidsk"]["summary"]
+    summary = about(folder / name)["summary"]
     row = {"stage": name, **result.row(), "one_language": pure / recipe.problems, **summary}
     replies = [
         {"prompt": p.prompt, "reply": r, "score": p.score(r)} for p, r in zip(posed, result.replies, strict=True)
     ]
     with atomic(path) as temporary:
-        content = {"asked": asked, "row": row, "replies": replies}
+        content = sealed({"asked": asked, "row": row, "replies": replies})
         temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return row
 
 
-def read_evaluation(folder: Path) -> dict[str, Any]:
-    """What `evaluation.json` holds: `row`, the figures by name; `replies`, each with prompt, reply and score; `asked`.
-
-    Raises `RunError` where something is missing or of another kind.
-    """
-    path, remedy = folder / "evaluation.json", "delete it, and the command that made it evaluates the stage again"
-    found = read_json(path, remedy)
-    try:
-        whole = found["row"]["stage"] == folder.name and len(found["replies"]) > 0
-        whole &= all(math.isfinite(found["row"][name]) for name in FIGURES)
-        whole &= all(isinstance(reply[name], str) for reply in found["replies"] for name in ("prompt", "reply"))
-        whole &= all(math.isfinite(reply["score"]) for reply in found["replies"])
-    except (LookupError, TypeError):
-        whole = False
-    if not whole:
-        raise RunError(f"{path}: damaged; {remedy}")
-    return found
-
-
-def cold_start(recipe: Recipe, folder: Path, device: torch.device) -> list[Example]:
-    """R1-Zero's own answers, the right and readable ones; kept in `examples.jsonl`."""
-    path = folder / "cold" / "examples.jsonl"
-    if not path.exists():
+def cold_start(recipe: Recipe, folder: Path, device: torch.device, run: Run) -> list[Example]:
+    """R1-Zero's own answers, the right and readable ones; kept in `examples.jsonl`, whose sum the run knows."""
+    path = run.folder / "examples.jsonl"
+    if not path.exists() or run.identity["given"].get("examples_file") != sha256(path)[:16]:
         policy = load_policy(folder / "zero", device)
         with threads_for(device, policy.width):
             task, wanted = recipe.make_task("train"), recipe.cold_examples
@@ -204,4 +191,5 @@ def cold_start(recipe: Recipe, folder: Path, device: torch.device) -> list[Examp
         with atomic(path) as temporary:
             lines = [json.dumps({"prompt": p, "completion": c}, ensure_ascii=False) + "\n" for p, c in examples]
             temporary.write_text("".join(lines), encoding="utf-8")
+        run.identify(examples_file=sha256(path)[:16])
     return read_examples(path)

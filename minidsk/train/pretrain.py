@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from minidsk.data.corpus import TinyWeb, TinyWebConfig
 from minidsk.data.packing import PackedPages
 from minidsk.data.tokenizer import CharTokenizer, Tokenizer
+from minidsk.hub.folder import about
 from minidsk.hub.hf import save_pretrained
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import max_violation, sequence_balance_loss, update_bias
@@ -24,7 +25,7 @@ from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
 from minidsk.scale.room import check_room
 from minidsk.settings import AT_ONCE, LAST_SEED, one_of, positive, require, within
-from minidsk.train.checkpoint import Run, RunError, load_checkpoint, read_json
+from minidsk.train.checkpoint import Run, RunError, load_checkpoint
 from minidsk.train.device import compiled, pick_device, precision, threads_for
 from minidsk.train.loop import Slices, fit
 from minidsk.train.loss import prediction_losses
@@ -67,7 +68,7 @@ def read_config(folder: str | Path) -> PretrainConfig:
     path = Path(folder) / "config.json"
     if not path.exists():
         raise RunError(f"{folder}: no base model there; train one first, by minidsk pretrain --out {folder}")
-    settings = read_json(path).get("minidsk", {}).get("settings", {})
+    settings = about(path.parent).get("settings", {})
     try:
         web: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings["web"].items()}
         optim = {**settings["optim"], "betas": tuple(settings["optim"]["betas"])}

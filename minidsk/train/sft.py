@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from minidsk.data.tokenizer import Tokenizer
+from minidsk.hub.folder import sum_of
 from minidsk.settings import AT_ONCE, LAST_SEED, positive, within
 from minidsk.train.checkpoint import Run
 from minidsk.train.device import threads_for
@@ -75,8 +76,10 @@ def fine_tune(
 ) -> None:
     """Train a policy (see `minidsk.rl.policy`) in place on examples, logging to `run` and going on where it stopped.
 
-    Examples are pairs of prompt and completion; the loss is the mean over all tokens of the completions.
+    Examples are pairs of prompt and completion; the loss is the mean over all tokens of the completions. Raises
+    `RunError` where the run was begun with other examples.
     """
+    run.identify(examples=sum_of(list(examples))[:16])
     optimizer, slices = Optimizer(policy.model, config.optim, config.steps), Slices(config.batch)
 
     def step(number: int) -> dict[str, Any]:

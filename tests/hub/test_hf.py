@@ -1,5 +1,8 @@
+import contextlib
+import functools
 import json
 import os
+import pathlib
 import shutil
 
 import pytest
@@ -50,7 +53,7 @@ def test_round_trip(make, tmp_path, changes):
     assert again.config == (model.config if model.config.has_experts else model.config.replace(**without_dense))
     about = json.loads((tmp_path / "config.json").read_text())["minidsk"]
     assert about["step"] == 3
-    assert set(about["sha256"]) == {path.name for path in tmp_path.iterdir()}
+    assert set(about["files"]) == {path.name for path in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize("changes", [c for c in CHANGES if c.get("n_shared_experts") != 0])
@@ -156,6 +159,7 @@ def test_saving_again_leaves_no_file_of_the_earlier_save(make, tmp_path):
         save_pretrained(model, tmp_path)
         assert same(load_pretrained(tmp_path), model)
         assert [path.name for path in tmp_path.glob("*.safetensors*")] == [hf.WEIGHTS]
+        assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize("moment", ["weights", "tokenizer", "config"])
@@ -204,12 +208,81 @@ def test_a_save_killed_at_any_file_can_be_loaded_or_saved_again(make, tmp_path, 
         assert same(load_pretrained(tmp_path), later if allowed else earlier)
 
 
-def test_a_folder_left_by_a_kill_is_no_obstacle(make, tmp_path):
-    (tmp_path / ".saving").mkdir()
-    (tmp_path / ".saving" / "model.safetensors").write_bytes(b"half")
+@pytest.mark.parametrize("extra", [None, {"summary": {}}], ids=["without sums", "with sums"])
+@pytest.mark.parametrize(("before", "after"), [(2000, 2000), (None, 2000), (2000, None), (None, None)])
+def test_a_save_killed_at_any_move_never_mixes_two_models(make, tmp_path, monkeypatch, before, after, extra):
+    earlier, later = make(), make()
+    with torch.no_grad():
+        for parameter in later.parameters():
+            parameter.add_(1)
+    move, remove, loaded = os.replace, pathlib.Path.unlink, []
+    for allowed in range(100):
+        save_pretrained(earlier, tmp_path, max_shard_bytes=before, extra=extra)
+        done = []
+
+        def dies(path, *args, done=done, allowed=allowed, doing=None, **kwargs):
+            if len(done) == allowed:
+                raise KeyboardInterrupt
+            done.append(path)
+            return doing(path, *args, **kwargs)
+
+        monkeypatch.setattr(os, "replace", functools.partial(dies, doing=move))
+        monkeypatch.setattr(pathlib.Path, "unlink", lambda path, dies=dies, **kw: dies(path, doing=remove, **kw))
+        try:
+            save_pretrained(later, tmp_path, max_shard_bytes=after, extra=extra)
+        except KeyboardInterrupt:
+            monkeypatch.undo()
+        else:
+            monkeypatch.undo()
+            break
+        with contextlib.suppress(CheckpointError):  # a file that is missing, or damaged
+            found = load_pretrained(tmp_path)
+            loaded.append(same(found, later))
+            assert loaded[-1] or same(found, earlier)
+    assert same(load_pretrained(tmp_path), later)
+    assert len(done) > 1
+    assert loaded == sorted(loaded)  # the earlier one first, then the later one
+
+
+def test_what_a_killed_save_left_is_cleared_by_the_next(make, tmp_path):
+    left = tmp_path / f".checkpoint.{2**22 + 1}.writing"  # no process has such a number
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
     model = make()
     save_pretrained(model, tmp_path)
     assert same(load_pretrained(tmp_path), model)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_any_byte_of_any_file_is_noticed(make, tmp_path):
+    """Of shards, index, tokenizer and configuration: each file in its beginning, its middle and its end."""
+    save_pretrained(make(num_nextn_predict_layers=1), tmp_path, CharTokenizer("abc"), extra={"a": 1},
+                    max_shard_bytes=14000)  # fmt: skip
+    files = sorted(tmp_path.iterdir())
+    assert len(files) > 5
+    for path in files:
+        content = path.read_bytes()
+        for place in (0, 9, len(content) // 2, len(content) - 3):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            with pytest.raises(CheckpointError, match=rf"{path.name}(: damaged| cannot be read)") as caught:
+                load_pretrained(tmp_path)
+            assert "\n" not in str(caught.value)
+        path.write_bytes(content)
+    load_pretrained(tmp_path)
+
+
+def test_sums_are_of_the_files_that_we_wrote(make, tmp_path):
+    """transformers takes over our part of the configuration when it saves a model that it read from us."""
+    save_pretrained(make(), tmp_path / "ours", extra={"a": 1})
+    theirs = DeepseekV3ForCausalLM.from_pretrained(tmp_path / "ours")
+    with torch.no_grad():
+        theirs.lm_head.weight.add_(1)
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert "files" in json.loads((tmp_path / "theirs" / "config.json").read_text())["minidsk"]
+    again = load_pretrained(tmp_path / "theirs")
+    assert torch.equal(again.lm_head.weight, theirs.lm_head.weight)
+    save_pretrained(again, tmp_path / "theirs")
+    assert "minidsk" not in json.loads((tmp_path / "theirs" / "config.json").read_text())
 
 
 def test_a_folder_that_is_a_file(make, tmp_path):
@@ -238,7 +311,7 @@ DAMAGE = {
     "no folder": (lambda f: shutil.rmtree(f), r"config\.json is missing"),
     "no config": (lambda f: (f / "config.json").unlink(), r"config\.json is missing"),
     "config cut": (lambda f: truncate(f / "config.json", 40), r"config\.json cannot be read"),
-    "config no object": (lambda f: (f / "config.json").write_text("[1]"), r"config\.json holds no settings"),
+    "config no object": (lambda f: (f / "config.json").write_text("[1]"), r"config\.json holds no object of JSON"),
     "config not text": (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), r"config\.json cannot be read"),
     "another architecture": (lambda f: edit(f / "config.json", lambda c: c.update(model_type="llama")),
                              r"config\.json: model_type: 'llama' is not deepseek_v3"),

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from minidsk.hub.folder import read_json
 from minidsk.rl.completions import over_all
 from minidsk.rl.config import CriticConfig, RLConfig
 from minidsk.rl.critic import CriticBaseline
 from minidsk.rl.loop import reinforce
 from minidsk.rl.policy import HFPolicy
 from minidsk.tasks.base import Problem, Task
-from minidsk.train.checkpoint import Run, read_json
+from minidsk.train.checkpoint import Run
 from minidsk.train.optim import OptimConfig
 from minidsk.train.sft import SFTConfig, fine_tune
 

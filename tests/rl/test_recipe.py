@@ -1,10 +1,6 @@
 import dataclasses
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -15,26 +11,6 @@ from minidsk.rl.harvest import harvest
 from minidsk.rl.policy import load_policy
 from minidsk.rl.recipe import STAGES, reason, run_stage
 from minidsk.train.checkpoint import RunError
-
-# Each of its children does what the command line does, until it is killed after a given step of a given stage.
-KILLED = """
-import json, os, signal, sys
-import torch._dynamo  # what every optimizer imports, once for all children
-from minidsk.cli.command import run
-from minidsk.train.checkpoint import Run
-
-log = Run.log
-for stage, last in json.loads(sys.argv[1]):
-    child = os.fork()
-    if child == 0:
-        def deadly(self, **metrics):
-            log(self, **metrics)
-            if self.folder.name == stage and metrics["step"] >= last:
-                os.kill(os.getpid(), signal.SIGKILL)
-        Run.log = deadly
-        os._exit(run(sys.argv[2:]))
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
 
 
 def test_the_stages_leave_folders_figures_and_replies(micro, micro_run):
@@ -65,16 +41,6 @@ def test_a_second_call_does_nothing(micro, micro_run, figures, monkeypatch):
     assert [line[:5] for line in said if line.startswith("[")] == [f"[{i}/4]" for i in range(1, 5)]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kill -9 is for systems that have it")
-def test_killed_in_every_stage_and_started_again_it_gives_the_same(micro_flags, micro_run, figures, tmp_path):
-    deaths = [["base", 30], ["base", 40], ["zero", 3], ["cold", 5], ["r1", 1], ["none", 0]]
-    command = [sys.executable, "-c", KILLED, json.dumps(deaths), "reason", *micro_flags, "--out", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
-    codes = [int(line) for line in done.stdout.splitlines() if line.lstrip("-").isdigit()]
-    assert codes == [-signal.SIGKILL] * 5 + [0], done.stderr[-2000:]
-    assert figures(tmp_path / "run") == figures(micro_run)
-
-
 def test_a_folder_of_another_recipe_is_left_alone(micro, micro_run, figures):
     before = figures(micro_run)
     other = dataclasses.replace(micro, zero=dataclasses.replace(micro.zero, temperature=0.5))
@@ -90,6 +56,13 @@ def test_a_stage_without_the_one_before_it_makes_no_folder(micro, tmp_path):
         with pytest.raises(RunError, match="no finished run there"):
             run_stage(stage, micro, tmp_path, torch.device("cpu"), progress=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_other_answers_to_learn_from_are_another_run(micro, micro_run, figures):
+    before = figures(micro_run)
+    with pytest.raises(RunError, match=r"cold: holds another run \(settings.harvest is \[4, 24\], not \[5, 24\]"):
+        reason(dataclasses.replace(micro, cold_examples=5), micro_run, device="cpu", progress=False)
+    assert figures(micro_run) == before
 
 
 def test_another_evaluation_is_made_anew(micro, micro_run, tmp_path):

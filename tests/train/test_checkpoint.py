@@ -1,4 +1,3 @@
-import io
 import json
 import os
 import resource
@@ -112,8 +111,9 @@ def test_other_settings_are_refused_and_named(tmp_path):
 ], ids=lambda text: text[:30])  # fmt: skip
 def test_a_damaged_config_is_one_line(tmp_path, text):
     (tmp_path / "config.json").write_text(text, encoding="latin-1")
-    with pytest.raises(RunError, match=r"config\.json: not readable"):
+    with pytest.raises(ValueError, match=r"config\.json( cannot|: damaged|: says of no|.*object)") as caught:
         Run(tmp_path, "sft", Settings())
+    assert "\n" not in str(caught.value)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
@@ -147,11 +147,6 @@ class Parts:
             part.load_state_dict(values)
 
 
-def read_state(path):
-    """The content of a state, whose first 32 bytes are its sum."""
-    return torch.load(io.BytesIO(path.read_bytes()[32:]), weights_only=True)
-
-
 def test_a_state_brings_everything_back(tmp_path):
     model, optimizers = trained()
     run = Run(tmp_path, "stage", {})
@@ -164,7 +159,7 @@ def test_a_state_brings_everything_back(tmp_path):
     assert [line["step"] for line in resumed.metrics()] == [1, 2, 3]  # what came after the state is forgotten
     torch.testing.assert_close(again.state_dict(), model.state_dict(), rtol=0, atol=0)
     assert str(fresh.state_dict()) == str(optimizers.state_dict())
-    assert resumed.seconds >= read_state(tmp_path / "state/latest.pt")["seconds"]
+    assert resumed.seconds >= torch.load(tmp_path / "state/latest.pt", weights_only=True)["seconds"]
 
 
 def test_without_a_state_it_starts_again(tmp_path):

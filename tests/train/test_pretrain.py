@@ -200,6 +200,7 @@ def test_settings_are_read_back(tmp_path):
     assert read_config(tmp_path) == CONFIG
     path = tmp_path / "config.json"
     content = json.loads(path.read_text())
+    content["minidsk"].pop("sha256")
     content["minidsk"]["settings"]["model"]["hiden_size"] = 3
     path.write_text(json.dumps(content))
     with pytest.raises(RunError, match=r"config\.json: not the settings .*hiden_size"):

@@ -8,7 +8,7 @@ from minidsk.data.tokenizer import CharTokenizer
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.policy import MiniPolicy
-from minidsk.train.checkpoint import Run
+from minidsk.train.checkpoint import Run, RunError
 from minidsk.train.optim import OptimConfig
 from minidsk.train.sft import SFTConfig, fine_tune, read_examples
 
@@ -84,6 +84,15 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch):
     assert weights[0] == weights[1]
     about = [json.loads((tmp_path / name / "config.json").read_text())["minidsk"] for name in ("whole", "parts")]
     assert about[0]["summary"]["flops"] == about[1]["summary"]["flops"]
+
+
+def test_other_examples_are_another_run(tmp_path):
+    config = config_of(0.02, steps=2, batch=4)
+    fine_tune(tiny(), EXAMPLES, config, Run(tmp_path, "sft", config), progress=False)
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    with pytest.raises(RunError, match=r"holds another run \(given.examples is"):
+        fine_tune(tiny(), EXAMPLES[:-1], config, Run(tmp_path, "sft", config), progress=False)
+    assert (tmp_path / "model.safetensors").read_bytes() == weights
 
 
 def test_examples_from_a_file(tmp_path):
