@@ -119,14 +119,12 @@ def _where(error: BaseException) -> str:
 
 
 def _confine(seconds: float) -> None:
-    """Nothing to read from, nowhere to write to, a process group of its own, and an end.
+    """Nowhere to write to, a process group of its own, and an end.
 
     seconds: what the whole run may take. The parent sees to that; this is for the case that the parent is killed.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(nothing, descriptor)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the judge's own; 0 and 1 lead nowhere already
     if not hasattr(os, "setsid"):
         return
     os.setsid()

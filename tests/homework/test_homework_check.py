@@ -109,6 +109,17 @@ def test_a_changed_argument_is_caught() -> None:
     assert "argument bias was changed in place" in check("moe.update_bias", in_place).problem
 
 
+def test_a_spoiled_argument_does_not_reach_the_next_case() -> None:
+    mistake = EXERCISES["moe.router"].mistakes[0]
+
+    def spoils(x: torch.Tensor, *others: object) -> object:
+        output = mistake.function(x, *others)
+        x.zero_()  # several cases are made of this tensor
+        return output
+
+    assert check("moe.router", spoils).mistake == mistake.name
+
+
 def test_integers_are_no_floats() -> None:
     def rounded(scores: torch.Tensor, indices: torch.Tensor, alpha: float) -> torch.Tensor:
         return torch.tensor([3])
