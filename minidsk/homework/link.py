@@ -12,6 +12,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minidsk.homework.parcel import pack_function
 
 START = 300.0
@@ -134,11 +136,17 @@ JUDGE = Judge()
 
 
 def _surroundings() -> dict[str, Any]:
+    """What code of the reader's may rely on here, besides what it uses by name."""
     try:
         folder = os.getcwd()
     except OSError:  # the folder was deleted
         folder = ""
-    return {"environment": dict(os.environ), "path": [p for p in sys.path if isinstance(p, str)], "folder": folder}
+    return {
+        "environment": dict(os.environ),
+        "path": [place for place in sys.path if isinstance(place, str)],
+        "folder": folder,
+        "numpy": np.geterr(),  # a reader who runs kernels in Triton's interpreter silences its overflows
+    }
 
 
 def time_limit(who: str, seconds: float) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from nbclient import NotebookClient
@@ -142,6 +143,19 @@ def test_what_the_environment_says_now(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "KeyError" in check(NAME, mine).problem
     monkeypatch.setenv("MINE", "1")
     assert check(NAME, mine)
+
+
+def test_overflows_are_silent_where_they_are_here(capsys: pytest.CaptureFixture[str]) -> None:
+    def mine(load: torch.Tensor) -> torch.Tensor:
+        np.exp(np.float32(1e3))
+        return load.max() / load.mean() - 1
+
+    with np.errstate(over="warn"):
+        assert check(NAME, mine)
+    assert "overflow encountered" in capsys.readouterr().err
+    with np.errstate(over="ignore"):
+        assert check(NAME, mine)
+    assert capsys.readouterr().err == ""
 
 
 def test_what_belongs_to_the_reader() -> None:
