@@ -843,7 +843,7 @@ for name in ("none", "bias 0.001", "bias 0.01", "bias 0.1"):
 # :label: ex-03-router
 #
 # *20 minutes.* Write the router with everything in it: bias, groups, normalisation, scale. The signature is printed below.
-# `check("moe.router", my_router)` knows nine mistakes by name.
+# `check("moe.router", my_router)` knows ten mistakes by name.
 #
 # **Hint.** Print one token's scores, biased scores, group scores, choice and weights, in this order. You have all the
 # pieces: `route` and `group_limited`.

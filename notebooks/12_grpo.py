@@ -1393,7 +1393,7 @@ print(f"rewards 9 and 10, no baseline, 20 seeds: {found} right, {stuck} stuck on
 # :label: ex-12-clip
 #
 # *15 minutes.* Write `clipped_loss(logp, old_logp, advantages, clip_low, clip_high)`: the loss of every token, with two
-# bounds. The task in full is printed below; `check("grpo.clipped_loss", my_clip)` knows seven mistakes by name.
+# bounds. The task in full is printed below; `check("grpo.clipped_loss", my_clip)` knows nine mistakes by name.
 #
 # **Hint.** Two products, side by side, for $A = 1$ and for $A = -1$.
 # ```

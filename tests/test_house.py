@@ -119,7 +119,10 @@ def test_nothing_is_evaluated_or_unpickled(path):
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
-            assert name not in {"eval", "exec", "pickle.load", "pickle.loads"}, f"line {node.lineno}: {name}"
+            banned = {"eval", "exec", "pickle.load", "pickle.loads", "cloudpickle.load", "cloudpickle.loads"}
+            if where(path) == "minidsk/homework/child.py":  # a reader's own function, in the process that is for that
+                banned.remove("cloudpickle.loads")
+            assert name not in banned, f"line {node.lineno}: {name}"
             if name == "torch.load":
                 safe = {k.arg: ast.unparse(k.value) for k in node.keywords}.get("weights_only")
                 assert safe == "True", f"line {node.lineno}: torch.load without weights_only=True"

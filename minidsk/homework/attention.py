@@ -178,6 +178,8 @@ EXERCISES = (
             Mistake("the rotated key forgotten", "What cannot be rebuilt from the latent?",
                     lambda kind, la, h, d, g, r, dr, b: cache_bytes(kind, la, h, d, g, r, 0, b)),
             Mistake("one layer only", "Each layer keeps its own.", lambda kind, la, *a: cache_bytes(kind, 1, *a)),
+            Mistake("gqa and mqa exchanged", "Which of the two keeps one key and one value for all heads?",
+                    lambda kind, *a: cache_bytes({"gqa": "mqa", "mqa": "gqa"}.get(kind, kind), *a)),
             Mistake("numbers, not bytes", "How many bytes is one number?", lambda *a: cache_bytes(*(*a[:-1], 1))),
         ),
         "List what one layer keeps for one token, number by number.",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import numpy as np
 
 from minidsk.homework.compare import fresh
 from minidsk.homework.data import pack
@@ -74,6 +75,7 @@ def _load(job: dict[str, Any]) -> Any:
     sys.path[:] = job["path"]
     with contextlib.suppress(OSError):
         os.chdir(job["folder"])
+    np.seterr(**job["numpy"])
     for name, source in job["cells"].items():  # for messages with a line of the source, and for Triton, which reads it
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     return cloudpickle.loads(base64.b64decode(job["code"]))
@@ -119,14 +121,12 @@ def _where(error: BaseException) -> str:
 
 
 def _confine(seconds: float) -> None:
-    """Nothing to read from, nowhere to write to, a process group of its own, and an end.
+    """Nowhere to write to, a process group of its own, and an end.
 
     seconds: what the whole run may take. The parent sees to that; this is for the case that the parent is killed.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(nothing, descriptor)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the judge's own; 0 and 1 lead nowhere already
     if not hasattr(os, "setsid"):
         return
     os.setsid()

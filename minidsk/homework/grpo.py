@@ -90,6 +90,11 @@ def _always_clipped(*arguments: Any) -> Tensor:
     return -clipped * a
 
 
+def _no_exp(logp: Tensor, old: Tensor, a: Tensor, low: float, high: float) -> Tensor:
+    ratio, a = logp - old, a.unsqueeze(1)
+    return -torch.minimum(ratio * a, ratio.clamp(1 - low, 1 + high) * a)
+
+
 def _answers(losses: Tensor, mask: Tensor, how: str, max_length: int) -> Tensor:
     return average(losses, torch.ones_like(mask), how, max_length)
 
@@ -104,6 +109,20 @@ def _tokens_there(losses: Tensor, mask: Tensor, how: str, max_length: int) -> Te
 
 def _no_inner_mean(losses: Tensor, mask: Tensor, how: str, max_length: int) -> Tensor:
     return (losses * mask).sum(1).mean() if how == "grpo" else average(losses, mask, how, max_length)
+
+
+def _all_columns(whom: tuple[str, ...], losses: Tensor, mask: Tensor, how: str, max_length: int) -> Tensor:
+    return (losses * mask).mean() if how in whom else average(losses, mask, how, max_length)
+
+
+def _exchanged(losses: Tensor, mask: Tensor, how: str, max_length: int) -> Tensor:
+    return average(losses, mask, {"grpo": "dapo", "dapo": "grpo"}.get(how, how), max_length)
+
+
+def _short_of(what: str, losses: Tensor, mask: Tensor, how: str, max_length: int) -> Tensor:
+    """dr_grpo not divided by the number of answers, or not by max_length."""
+    right = average(losses, mask, how, max_length)
+    return right * (len(losses) if what == "answers" else max_length) if how == "dr_grpo" else right
 
 
 def _rewards() -> list[tuple[str, tuple[Any, ...]]]:
@@ -175,6 +194,10 @@ EXERCISES = (
                     lambda *a: -clipped_loss(*a)),
             Mistake("the ratio upside down", "Now divided by then, or then by now?",
                     lambda n, o, *a: clipped_loss(o, n, *a)),
+            Mistake("the two bounds exchanged", "How far below 1 may the ratio go, and how far above?",
+                    lambda n, o, a, low, high: clipped_loss(n, o, a, high, low)),
+            Mistake("the ratio's logarithm for the ratio", "What is the ratio where nothing has moved: 0 or 1?",
+                    _no_exp),
         ),
         "Write the two products of one token side by side, for A = 1 and for A = -1.",
     ),
@@ -209,6 +232,19 @@ EXERCISES = (
                     _tokens_there),
             Mistake("no mean within the answer", "grpo: how much does an answer weigh that is twice as long?",
                     _no_inner_mean),
+            Mistake("grpo: divided by all columns", "mean(1) counts the zeros of the padding. How many tokens has each "
+                    "answer?",
+                    lambda *a: _all_columns(("grpo",), *a)),
+            Mistake("dapo: divided by all columns", "mean() counts the zeros of the padding, too.",
+                    lambda *a: _all_columns(("dapo",), *a)),
+            Mistake("grpo and dapo: divided by all columns", "A mean over a masked row counts the zeros, too.",
+                    lambda *a: _all_columns(("grpo", "dapo"), *a)),
+            Mistake("grpo and dapo exchanged", "Which of the two gives every answer the same weight, however long?",
+                    _exchanged),
+            Mistake("dr_grpo: not divided by the number of answers", "Should twice as many answers cost twice as much?",
+                    lambda *a: _short_of("answers", *a)),
+            Mistake("dr_grpo: not divided by max_length", "dr_grpo divides the sum by two numbers.",
+                    lambda *a: _short_of("length", *a)),
         ),
         "Take answers of 2 and 4 tokens: by what is a single token's loss divided, in each of the three?",
     ),
@@ -219,6 +255,8 @@ EXERCISES = (
         (
             Mistake("policy and reference swapped", "k1 averages log(policy / reference) over the policy's tokens.",
                     lambda p, q: kl_estimators(q, p)),
+            Mistake("k1 with its sign turned round", "Averaged over the policy's tokens, a KL is not negative.",
+                    lambda p, q: kl_estimators(p, q) | {"k1": q - p}),
             Mistake("k2 without its half", "Near d = 0 all three should grow alike: expand exp(d).",
                     lambda p, q: kl_estimators(p, q) | {"k2": (q - p).square()}),
             Mistake("k3 that is not 0 where both agree", "What is exp(0) - 0?",

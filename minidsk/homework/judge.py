@@ -82,7 +82,3 @@ def _complaint(tests: list[str], report: tuple[Any, ...], limit: float, process:
         if kind == "ended":
             return f"{name}, which {verdict.how_it_ended(parts[0])}"
     return None
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -12,16 +12,26 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minidsk.homework.parcel import pack_function
 
 START = 300.0
 """Seconds within which a judge has started and answered, besides what the job itself may take."""
 MEMORY = 4 * 2**30
 """Bytes of memory that a reader's code may hold: far more than an exercise needs, and less than most machines have."""
+BEGIN = """import sys
+_, method, root = sys.argv
+sys.path[:] = [folder for folder in sys.path if folder]  # '' would be the folder in which this starts
+if root not in sys.path:
+    sys.path.insert(0, root)
+from minidsk.homework.judge import main
+main(method)
+"""
 
 
 class NoAnswer(RuntimeError):
-    """The judge has ended before it had answered."""
+    """The judge cannot be started, or has ended before it had answered."""
 
 
 class Judge:
@@ -78,26 +88,29 @@ class Judge:
 
     def _start(self) -> "subprocess.Popen[str]":
         self.stop()
-        root = Path(__file__).parents[2]  # where this very package lies; nothing of the reader's is in front of it
+        root = str(Path(__file__).parents[2])  # where this very package lies
         self.owner, self.errors = os.getpid(), tempfile.TemporaryFile()  # noqa: SIM115 (as long as the judge lives)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "minidsk.homework.judge", self.method],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            encoding="ascii",
-            cwd=root,
-            env=os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
-            start_new_session=True,  # Ctrl-C is for the kernel
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        )
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable or "python3", "-c", BEGIN, self.method, root],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.errors,
+                encoding="ascii",
+                cwd=root,  # which is there, whatever became of the reader's folder
+                env=os.environ | dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+                start_new_session=True,  # Ctrl-C is for the kernel
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+        except OSError as error:
+            raise NoAnswer(f"the process that judges cannot be started: {error}") from error
         return self.process
 
     def _last_words(self, process: "subprocess.Popen[str]") -> str:
         """What the judge wrote last, where it ended by an error of its own."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5)
-        if process.returncode != 1:
+        if not process.returncode or process.returncode < 0:
             return ""
         self.errors.seek(0)
         lines = self.errors.read().decode(errors="replace").split("\n")
@@ -123,11 +136,17 @@ JUDGE = Judge()
 
 
 def _surroundings() -> dict[str, Any]:
+    """What code of the reader's may rely on here, besides what it uses by name."""
     try:
         folder = os.getcwd()
     except OSError:  # the folder was deleted
         folder = ""
-    return {"environment": dict(os.environ), "path": [p for p in sys.path if isinstance(p, str)], "folder": folder}
+    return {
+        "environment": dict(os.environ),
+        "path": [place for place in sys.path if isinstance(place, str)],
+        "folder": folder,
+        "numpy": np.geterr(),  # a reader who runs kernels in Triton's interpreter silences its overflows
+    }
 
 
 def time_limit(who: str, seconds: float) -> float:

@@ -35,13 +35,15 @@ def router(
 def _route(
     x: Tensor, weight: Tensor, bias: Tensor, top_k: int, n_group: int, topk_group: int, norm: bool, scale: float, *,
     score: str = "sigmoid", leak: bool = False, limit: str = "before", best: int = 2, dropped: float = float("-inf"),
+    judged: str = "biased",
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     logits = x.double() @ weight.double().T
     scores = logits.sigmoid() if score == "sigmoid" else logits.softmax(-1)
     choice = scores + bias.double()
     groups = choice.view(len(x), n_group, -1)
+    members = groups if judged == "biased" else scores.view_as(groups)
     kept = torch.zeros(len(x), n_group, dtype=torch.bool)
-    kept.scatter_(1, groups.topk(min(best, groups.shape[-1])).values.sum(-1).topk(topk_group).indices, True)
+    kept.scatter_(1, members.topk(min(best, groups.shape[-1])).values.sum(-1).topk(topk_group).indices, True)
     masked = groups.masked_fill(~kept[..., None], dropped).flatten(1)
     indices = (masked if limit == "before" else choice).topk(top_k).indices
     weights = (choice if leak else scores).gather(1, indices)
@@ -207,6 +209,8 @@ EXERCISES = (
                     _with(6, True)),
             Mistake("the scale left out", "Compare a run at scale 1 with one at 2.5.",
                     _with(7, 1.0)),
+            Mistake("groups judged without the bias", "The bias is for the choice. Is choosing a group part of that?",
+                    lambda *a: _route(*a, judged="unbiased")),
         ),
         "Print one token's scores, biased scores, group scores, choice and weights, in this order.",
         canonical=_by_expert,
@@ -224,6 +228,9 @@ EXERCISES = (
                     lambda b, n, s: b + s * (1 - n / n.double().mean()).to(b.dtype)),
             Mistake("the median where the mean belongs", "One expert far above all others: who is below the mean?",
                     lambda b, n, s: b + s * torch.sign(n.double().quantile(0.5) - n).to(b.dtype)),
+            Mistake("torch.median where the mean belongs", "The mean is asked for; and which of the two middle numbers "
+                    "is torch.median?",
+                    lambda b, n, s: b + s * torch.sign(n.median() - n).to(b.dtype)),
         ),
         "For each expert: is it above or below the mean, and which way should its bias go?",
         tolerance=1e-6,
@@ -237,10 +244,13 @@ EXERCISES = (
             Mistake("scores not normalised", "P averages shares: what must a token's scores sum to?", _raw_scores),
             Mistake("K left out of f", "With an even load the loss is alpha, whatever K is.",
                     lambda s, i, a: sequence_balance_loss(s, i, a) * i.shape[-1]),
-            Mistake("the number of experts left out", "With an even load the loss is alpha, whatever E is.",
+            Mistake("E left out of f, or the mean over the experts where the sum belongs",
+                    "With an even load the loss is alpha, whatever E is.",
                     lambda s, i, a: sequence_balance_loss(s, i, a) / s.shape[-1]),
             Mistake("sequences summed", "A batch of two equal sequences costs as much as one.",
                     lambda s, i, a: sequence_balance_loss(s, i, a) * len(s)),
+            Mistake("alpha left out", "What is the loss where alpha is 0?",
+                    lambda s, i, a: sequence_balance_loss(s, i, 1.0)),
         ),
         "Compute f and P for one sequence of two tokens by hand.",
     ),

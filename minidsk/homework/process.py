@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,13 +61,18 @@ class Process:
                 if self._memory() > self.memory:
                     return ("large",)
                 continue
+            watch = threading.Timer(left, self._kill)  # for a message that begins and does not end
+            watch.start()
             try:
                 kind, *parts = report = unpack(self.results.recv_bytes(2 * BYTES))
             except EOFError:
                 self.process.join(1)
                 return "ended", self.process.exitcode
             except (OSError, ValueError, TypeError):
-                return ("garbled",)
+                return ("garbled",) if watch.is_alive() else ("late",)
+            finally:
+                watch.cancel()
+                watch.join()
             shape = SHAPES.get(kind) if isinstance(kind, str) and isinstance(report, tuple) else None
             if shape is None or len(parts) != len(shape) or not all(map(isinstance, parts, shape)):
                 return ("garbled",)
@@ -86,9 +92,12 @@ class Process:
 
     def stop(self) -> None:
         """End the process, and the processes that it has started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError, AttributeError):
-            os.killpg(self.process.pid or 0, signal.SIGKILL)
-        self.process.kill()
+        self._kill()
         self.process.join(5)
         self.results.close()
         self.jobs.close()
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError, AttributeError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()

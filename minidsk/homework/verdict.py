@@ -23,7 +23,10 @@ def compare(exercise: Exercise, cases: Cases, answers: Sequence[tuple[Any, Any]]
             break
     else:
         return Result(exercise.name, True, len(cases))
-    if mistake := _recognise(exercise, cases, [output for output, _ in answers]):
+    outputs = [output for output, _ in answers]
+    if problem := _unwritten(outputs):
+        return Result(**{**vars(found), "problem": problem})
+    if mistake := _recognise(exercise, cases, outputs):
         return Result(**{**vars(found), "mistake": mistake.name, "hint": mistake.hint})
     return found
 
@@ -35,6 +38,8 @@ def stopped(exercise: Exercise, tried: str, cases: int, report: tuple[Any, ...],
     if kind == "raised":
         error, text, at, _ = parts
         problem = f"it raised {error}: {one_line(text)}"
+        if error == "NotImplementedError" and "raise NotImplementedError" in at:  # torch raises these too
+            problem = "it is not written yet: it raises NotImplementedError"
         if error == "SystemExit":
             hint = "A function returns its result; sys.exit() ends the whole program."
     elif kind == "late":
@@ -84,6 +89,15 @@ def _wrong(
             hint = "Somebody else may still need that argument: work on a new one."
             return Result(exercise.name, False, cases, tried, problem=problem, hint=hint)
     return None
+
+
+def _unwritten(outputs: Sequence[Any]) -> str:
+    """What to say of outputs that nothing has computed, or ""."""
+    if all(output is None for output in outputs):
+        return "it returned None in all cases: it is not written yet, or its return is missing"
+    if all(type(output).__name__ == "ellipsis" for output in outputs):
+        return "it is not written yet: it returns ..."
+    return ""
 
 
 def _compare(exercise: Exercise, got: Any, want: Any) -> str | None:

@@ -3,6 +3,8 @@
 import contextlib
 import inspect
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -107,6 +109,56 @@ def test_a_changed_argument_is_caught() -> None:
         return bias
 
     assert "argument bias was changed in place" in check("moe.update_bias", in_place).problem
+
+
+def raises(_: object) -> None:
+    raise NotImplementedError
+
+
+def raises_with_words(_: object) -> None:
+    raise NotImplementedError("your turn")
+
+
+def passes(_: object) -> None:
+    pass
+
+
+def dots(_: object) -> object:
+    return ...
+
+
+def beyond_torch(load: torch.Tensor) -> torch.Tensor:
+    return load.to("meta").cpu()
+
+
+def only_once(load: torch.Tensor) -> torch.Tensor | None:
+    return load.max() / load.mean() - 1 if load.max() > 8 else None
+
+
+@pytest.mark.parametrize(
+    ("stub", "says"),
+    [
+        (raises, "it is not written yet: it raises NotImplementedError"),
+        (raises_with_words, "it is not written yet: it raises NotImplementedError"),
+        (passes, "it returned None in all cases: it is not written yet, or its return is missing"),
+        (dots, "it is not written yet: it returns ..."),
+        (beyond_torch, "it raised NotImplementedError: Cannot copy out of meta tensor; no data!"),
+        (only_once, "expected a tensor of shape [], got None (is a return missing?)"),
+    ],
+)
+def test_a_stub_has_a_sentence_of_its_own(stub: Callable[..., Any], says: str) -> None:
+    assert check("moe.max_violation", stub).problem == says
+
+
+def test_a_spoiled_argument_does_not_reach_the_next_case() -> None:
+    mistake = EXERCISES["moe.router"].mistakes[0]
+
+    def spoils(x: torch.Tensor, *others: object) -> object:
+        output = mistake.function(x, *others)
+        x.zero_()  # several cases are made of this tensor
+        return output
+
+    assert check("moe.router", spoils).mistake == mistake.name
 
 
 def test_integers_are_no_floats() -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidsk.homework import EXERCISES
@@ -21,6 +21,7 @@ KEYS = st.integers() | st.text() | st.tuples(SCALARS)
 VALUES = st.recursive(SCALARS, lambda x: st.lists(x) | st.tuples(x, x) | st.dictionaries(KEYS, x))
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_plain_values_arrive(value: Any) -> None:
     assert repr(unpack(pack(value))) == repr(value)
@@ -85,6 +86,7 @@ def test_every_exercise_arrives() -> None:
                 assert difference(unpack(pack(value)), value, 0.0) is None
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_junk_is_no_value(junk: bytes) -> None:
     with pytest.raises(ValueError, match="no packed value"):

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from nbclient import NotebookClient
 
-from minidsk.homework import check, zoo
+from minidsk.homework import check, link, zoo
 from minidsk.homework.parcel import NotPortable, installed, pack_function
 
 NAME = "moe.max_violation"
@@ -61,6 +62,32 @@ def test_a_script_without_a_guard_runs_once(folder: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "hw.py"], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.stdout.splitlines() == ["begins", f"{NAME}: right, in all 3 cases."], done.stderr
+
+
+def test_the_judge_imports_nothing_from_where_it_starts(folder: Path) -> None:
+    (folder / "multiprocessing.py").write_text("raise ImportError('not this one')\n")
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-c", link.BEGIN, "fork", root]
+    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_that_is_gone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "JUDGE", link.Judge())
+    folder.rmdir()
+    assert check(NAME, lambda load: load.max() / load.mean() - 1)
+    link.JUDGE.stop()
+
+
+def test_a_judge_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "JUDGE", link.Judge())
+    monkeypatch.setattr(link, "BEGIN", "raise SystemExit('no room')")
+    problem = check(NAME, lambda load: load).problem
+    assert problem == "the process that judges ended before it had answered (no room)"
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    assert check(NAME, lambda load: load).problem.startswith("the process that judges cannot be started: ")
+    right = zoo("moe", [lambda router: None]).rows[0][1]
+    assert right.startswith("rejected by the tests: the process that judges cannot be started")
 
 
 def test_the_line_that_raised() -> None:
@@ -116,6 +143,19 @@ def test_what_the_environment_says_now(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "KeyError" in check(NAME, mine).problem
     monkeypatch.setenv("MINE", "1")
     assert check(NAME, mine)
+
+
+def test_overflows_are_silent_where_they_are_here(capsys: pytest.CaptureFixture[str]) -> None:
+    def mine(load: torch.Tensor) -> torch.Tensor:
+        np.exp(np.float32(1e3))
+        return load.max() / load.mean() - 1
+
+    with np.errstate(over="warn"):
+        assert check(NAME, mine)
+    assert "overflow encountered" in capsys.readouterr().err
+    with np.errstate(over="ignore"):
+        assert check(NAME, mine)
+    assert capsys.readouterr().err == ""
 
 
 def test_what_belongs_to_the_reader() -> None:

@@ -1,0 +1,93 @@
+"""Usual mistakes as readers write them, which is not how the exercises do: each has its name."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from minidsk.homework import check
+
+
+def kl_of_the_wrong_sign(logp: Tensor, ref_logp: Tensor) -> dict[str, Tensor]:
+    d = ref_logp - logp
+    return {"k1": d, "k2": d**2 / 2, "k3": d.exp() - d - 1}
+
+
+def average(losses: Tensor, mask: Tensor, how: str, max_length: int, wrong: str) -> Tensor:
+    x = losses * mask
+    if wrong == "exchanged":
+        how = {"grpo": "dapo", "dapo": "grpo"}.get(how, how)
+    if how == "grpo":
+        return x.mean(1).mean() if wrong in ("grpo", "both") else (x.sum(1) / mask.sum(1)).mean()
+    if how == "dapo":
+        return x.mean() if wrong in ("dapo", "both") else x.sum() / mask.sum()
+    if wrong == "answers":
+        return x.sum() / max_length
+    return x.sum() / len(x) if wrong == "length" else x.sum() / (len(x) * max_length)
+
+
+def clip(logp: Tensor, old_logp: Tensor, advantages: Tensor, low: float, high: float, wrong: str) -> Tensor:
+    ratio, a = logp - old_logp, advantages[:, None]
+    if wrong == "bounds":
+        ratio, low, high = ratio.exp(), high, low
+    return -torch.minimum(ratio * a, torch.clamp(ratio, 1 - low, 1 + high) * a)
+
+
+def balance(scores: Tensor, indices: Tensor, alpha: float, wrong: str) -> Tensor:
+    batch, time, experts = scores.shape
+    counts = torch.zeros(batch, experts).scatter_add_(1, indices.flatten(1), torch.ones(indices.flatten(1).shape))
+    f = counts * experts / (indices.shape[-1] * time)
+    p = (scores / scores.sum(-1, keepdim=True)).mean(1)
+    return (f * p).sum(-1).mean() if wrong == "alpha" else alpha * (f * p).mean(-1).mean()
+
+
+def by_the_median(bias: Tensor, load: Tensor, speed: float) -> Tensor:
+    return bias + speed * torch.sign(torch.median(load) - load)
+
+
+def router(x: Tensor, w: Tensor, bias: Tensor, k: int, groups: int, kept: int, norm: bool, scale: float) -> Any:
+    scores = torch.sigmoid(x @ w.T)
+    of_groups = scores.view(len(x), groups, -1)
+    best = of_groups.topk(min(2, of_groups.shape[-1])).values.sum(-1).topk(kept).indices
+    allowed = torch.zeros(len(x), groups).scatter(1, best, 1).repeat_interleave(len(w) // groups, 1)
+    indices = (scores + bias).masked_fill(allowed == 0, -torch.inf).topk(k).indices
+    weights = scores.gather(1, indices)
+    return (weights / weights.sum(-1, keepdim=True) if norm else weights) * scale, indices
+
+
+def per_token(kind: str, layers: int, heads: int, head: int, groups: int, rank: int, rope: int, size: int) -> int:
+    numbers = {"mha": 2 * heads * head, "mqa": 2 * groups * head, "gqa": 2 * head, "mla": rank + rope}
+    return layers * size * numbers[kind]
+
+
+def _wrong(function: Callable[..., Any], how: str) -> Callable[..., Any]:
+    return lambda *arguments: function(*arguments, how)
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "mistake"),
+    [
+        ("grpo.kl_estimators", kl_of_the_wrong_sign, "k1 with its sign turned round"),
+        ("grpo.average", _wrong(average, "grpo"), "grpo: divided by all columns"),
+        ("grpo.average", _wrong(average, "dapo"), "dapo: divided by all columns"),
+        ("grpo.average", _wrong(average, "both"), "grpo and dapo: divided by all columns"),
+        ("grpo.average", _wrong(average, "exchanged"), "grpo and dapo exchanged"),
+        ("grpo.average", _wrong(average, "answers"), "dr_grpo: not divided by the number of answers"),
+        ("grpo.average", _wrong(average, "length"), "dr_grpo: not divided by max_length"),
+        ("grpo.clipped_loss", _wrong(clip, "bounds"), "the two bounds exchanged"),
+        ("grpo.clipped_loss", _wrong(clip, "no exp"), "the ratio's logarithm for the ratio"),
+        ("moe.sequence_balance_loss", _wrong(balance, "alpha"), "alpha left out"),
+        (
+            "moe.sequence_balance_loss",
+            _wrong(balance, "mean"),
+            "E left out of f, or the mean over the experts where the sum belongs",
+        ),
+        ("moe.update_bias", by_the_median, "torch.median where the mean belongs"),
+        ("moe.router", router, "groups judged without the bias"),
+        ("attention.cache_bytes", per_token, "gqa and mqa exchanged"),
+    ],
+)
+def test_it_has_a_name(name: str, function: Callable[..., Any], mistake: str) -> None:
+    assert check(name, function).mistake == mistake
