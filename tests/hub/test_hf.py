@@ -209,15 +209,15 @@ def test_a_save_killed_at_any_file_can_be_loaded_or_saved_again(make, tmp_path, 
 
 
 @pytest.mark.parametrize("extra", [None, {"summary": {}}], ids=["without sums", "with sums"])
-@pytest.mark.parametrize(("before", "after"), [(2000, 2000), (None, 2000), (2000, None), (None, None)])
-def test_a_save_killed_at_any_move_never_mixes_two_models(make, tmp_path, monkeypatch, before, after, extra):
+@pytest.mark.parametrize("write", [in_shards, save_pretrained], ids=["over shards", "over one file"])
+def test_a_save_killed_at_any_move_never_mixes_two_models(make, tmp_path, monkeypatch, write, extra):
     earlier, later = make(), make()
     with torch.no_grad():
         for parameter in later.parameters():
             parameter.add_(1)
     move, remove, loaded = os.replace, pathlib.Path.unlink, []
     for allowed in range(100):
-        save_pretrained(earlier, tmp_path, max_shard_bytes=before, extra=extra)
+        write(earlier, tmp_path)
         done = []
 
         def dies(path, *args, done=done, allowed=allowed, doing=None, **kwargs):
@@ -229,7 +229,7 @@ def test_a_save_killed_at_any_move_never_mixes_two_models(make, tmp_path, monkey
         monkeypatch.setattr(os, "replace", functools.partial(dies, doing=move))
         monkeypatch.setattr(pathlib.Path, "unlink", lambda path, dies=dies, **kw: dies(path, doing=remove, **kw))
         try:
-            save_pretrained(later, tmp_path, max_shard_bytes=after, extra=extra)
+            save_pretrained(later, tmp_path, extra=extra)
         except KeyboardInterrupt:
             monkeypatch.undo()
         else:
@@ -255,11 +255,10 @@ def test_what_a_killed_save_left_is_cleared_by_the_next(make, tmp_path):
 
 
 def test_any_byte_of_any_file_is_noticed(make, tmp_path):
-    """Of shards, index, tokenizer and configuration: each file in its beginning, its middle and its end."""
-    save_pretrained(make(num_nextn_predict_layers=1), tmp_path, CharTokenizer("abc"), extra={"a": 1},
-                    max_shard_bytes=14000)  # fmt: skip
+    """Of weights, tokenizer and configuration: each file in its beginning, its middle and its end."""
+    save_pretrained(make(num_nextn_predict_layers=1), tmp_path, CharTokenizer("abc"), extra={"a": 1})
     files = sorted(tmp_path.iterdir())
-    assert len(files) > 5
+    assert len(files) == 3
     for path in files:
         content = path.read_bytes()
         for place in (0, 9, len(content) // 2, len(content) - 3):
