@@ -27,6 +27,7 @@ import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().
 
 # %%
 import copy
+import io
 import math
 import random
 import tempfile
@@ -277,7 +278,8 @@ except KeyboardInterrupt:
 # `save_every` is 2, so `latest.pt` holds the state after 4 steps: weights, the bias, and AdamW's running means. Step 4 was done and is lost. The same call again goes on from there.
 
 # %%
-cut_state = torch.load(folder / "cut" / "state" / "latest.pt", weights_only=True)
+content = (folder / "cut" / "state" / "latest.pt").read_bytes()
+cut_state = torch.load(io.BytesIO(content[32:]), weights_only=True)  # its first 32 bytes are a sum over the rest
 print("saved after step", cut_state["step"])
 resumed = pretrain(ten, folder / "cut", device="cpu", progress=False)
 resume_difference = apart(whole, resumed)
