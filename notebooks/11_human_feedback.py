@@ -361,10 +361,10 @@ def please(problems, replies) -> torch.Tensor:
 
 # %%
 rates = {"warmup": 1, "decay": 0.01, "betas": (0.9, 0.99)}
-settings = RLConfig(steps=15, prompts=64, group=1, rows=64, save_every=100, optim=OptimConfig(lr=6e-4, **rates))
+settings = RLConfig(steps=15, prompts=64, group=1, rows=16, save_every=100, optim=OptimConfig(lr=6e-4, **rates))
 critic_settings = CriticConfig(updates=1, alone=1, optim=OptimConfig(lr=2e-3, **rates))
 pleaser, began = sft.copy(), time.perf_counter()
-critic = CriticBaseline(pleaser, critic_settings, settings.steps, rows=64, reference=sft)
+critic = CriticBaseline(pleaser, critic_settings, settings.steps, rows=settings.rows, reference=sft)
 with tempfile.TemporaryDirectory() as folder:
     run = Run(folder, "ppo", settings)
     reinforce(pleaser, recipe.make_task("train"), settings, run, baseline=critic, reward=please, progress=False)

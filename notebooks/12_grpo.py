@@ -24,8 +24,9 @@
 # - **You will build** GRPO in twenty lines, a world of fifteen answers in which its exact gradient can be computed, and
 #   every switch that people have added to it since: what breaks without it, and what it costs.
 # - **You need** PyTorch, and what a policy gradient is (chapter 10). Chapter 11 builds the critic that is dropped here.
-# - **It takes** about 45 s to run on two CPU cores (a GPU is no faster: nearly everything is a table of a few numbers),
-#   and two hours to read. The experiments recorded on a GPU are only read here.
+# - **It takes** about 45 s to run on two CPU cores of a laptop, about twice that on the two cores that Colab lends (a GPU
+#   is no faster: nearly everything is a table of a few numbers), and two hours to read. The experiments recorded on a GPU
+#   are only read here.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")

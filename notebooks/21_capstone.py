@@ -20,7 +20,7 @@
 #
 # - **You will build** the last loop of the course: four answers become rewards, advantages, a loss and one step of learning; then you watch the climb begin on your own machine, and read the whole climb from recorded runs.
 # - **You need** PyTorch, and the idea of a language model. Each step leans on an earlier chapter, but can be read without it.
-# - **It takes** about a minute to run on two CPU cores, as long on a GPU (the model is tiny), and an hour to read.
+# - **It takes** about a minute to run on two CPU cores of a laptop, about twice that on the two cores that Colab lends, about a minute on a GPU (the model is tiny), and an hour to read.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
