@@ -53,6 +53,7 @@ def policy_loss(
     loss_type: str = "grpo",
     max_length: int | None = None,
     kl_estimator: str = "k3",
+    whole: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The clipped surrogate of PPO (arXiv:1707.06347, equation 7) with one advantage an answer, and what to watch.
 
@@ -63,7 +64,8 @@ def policy_loss(
 
     loss_type, how tokens are averaged: "grpo", within each answer, then over answers; "bnpo", over all tokens;
     "dr_grpo", sum over all tokens divided by ``N * max_length``; "dapo" (arXiv:2503.14476), over all tokens of the
-    whole batch, which for one batch is "bnpo". Returns the loss and detached scalars: `ratio`, `clipped_low`,
+    whole batch, which for one batch is "bnpo". `whole`: the mask of a whole batch of which these are some answers; the
+    losses of its parts then add up to its own. Returns the loss and detached scalars: `ratio`, `clipped_low`,
     `clipped_high`, `kl`.
     """
     if loss_type not in LOSS_TYPES:
@@ -81,14 +83,15 @@ def policy_loss(
     if kl_coef:
         losses = losses + kl_coef * kl
     masked = losses * mask
-    tokens = mask.sum().clamp(min=1)
+    whole = mask if whole is None else whole
     if loss_type == "grpo":
-        loss = (masked.sum(1) / mask.sum(1).clamp(min=1)).mean()
+        loss = (masked.sum(1) / mask.sum(1).clamp(min=1)).sum() / len(whole)
     elif loss_type == "dr_grpo":
-        loss = masked.sum() / (len(logp) * (max_length or logp.shape[1]))
+        loss = masked.sum() / (len(whole) * (max_length or logp.shape[1]))
     else:
-        loss = masked.sum() / tokens
+        loss = masked.sum() / whole.sum().clamp(min=1)
     with torch.no_grad():
+        tokens = mask.sum().clamp(min=1)
         low = ((ratio < 1 - clip_low) & (advantage < 0)) * mask
         high = ((ratio > 1 + clip_high) & (advantage > 0)) * mask
         stats = {"ratio": (ratio * mask).sum() / tokens, "clipped_low": low.sum() / tokens,

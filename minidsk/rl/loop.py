@@ -119,23 +119,22 @@ def update(
     chosen = counts.nonzero().squeeze(1)
     if len(chosen) == 0:
         return {"grad_norm": 0.0}
-    tokens, compared = completions.mask.sum(), completions.mask[chosen].sum()
+    compared = completions.mask[chosen].sum()
 
     def loss(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         some = completions[rows]
-        here, by_tokens = some.mask.sum(), config.loss_type in ("bnpo", "dapo")
+        here = some.mask.sum()
         logp, entropy = policy.predictions(some)
         with torch.no_grad():
             ref_logp = reference.logprobs(some) if reference is not None else None
         value, stats = policy_loss(
             logp, some.logp, advantages[rows, : logp.shape[1]] if advantages.ndim == 2 else advantages[rows], some.mask,
             config.clip_low, config.clip_high, ref_logp, config.kl_coef, config.loss_type, config.max_new_tokens,
-            config.kl_estimator,
+            config.kl_estimator, completions.mask,
         )  # fmt: skip
         stats["entropy"] = (entropy * some.mask).sum() / here
         if reference is None:
             del stats["kl"]
-        value = value * (here / tokens if by_tokens else len(rows) / len(completions))
         return value, {"loss": value.detach(), **{name: v * (here / compared) for name, v in stats.items()}}
 
     by_length = chosen[completions.lengths[chosen].argsort()]
