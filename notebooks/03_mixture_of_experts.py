@@ -22,28 +22,28 @@
 #
 # - **You will build** a router, a layer of experts, and two ways to keep all of them at work.
 # - **You need** PyTorch, and what a transformer's feed-forward layer does. Chapter 02 helps, but is not needed.
-# - **It takes** about 60 s to run on two CPU cores (a GPU is no faster on models this small), and an hour to read.
+# - **It takes** about 40 s to run on two CPU cores of a laptop, about twice that on Colab's two cores (a GPU is no faster on
+#   models this small), and an hour to read.
 #   The GPU experiment was recorded once, in under five minutes of one H100; here it is only read.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
 
 # %%
-import json
 import math
 import time
 from itertools import pairwise
-from pathlib import Path
 from statistics import mean, stdev
 
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 
-from minidsk import MiniDeepSeek, ModelConfig
+from minidsk import MiniDeepSeek, ModelConfig, results
 from minidsk.homework import check, describe, predict, receipt, zoo
 
 _ = torch.set_num_threads(1)
+_ = torch.set_default_dtype(torch.float64)  # 16 digits: your processor gives the same numbers as ours
 
 # %% [markdown]
 # ## The pain first: width is paid for by every token
@@ -184,10 +184,10 @@ print(f"{parameters(config):,} weights, {parameters(config, active=True):,} of t
 from minidsk.model.moe import MoE
 
 g = torch.Generator().manual_seed(0)
-layer = MoE(config).double()
+layer = MoE(config)
 for p in [*layer.parameters(), layer.gate.e_score_correction_bias]:
-    p.data = torch.randn(p.shape, generator=g, dtype=torch.float64) * 0.3
-tokens = torch.randn(4, 64, 48, generator=g, dtype=torch.float64)
+    p.data = torch.randn(p.shape, generator=g) * 0.3
+tokens = torch.randn(4, 64, 48, generator=g)
 
 # %% tags=["agree"]
 with torch.no_grad():
@@ -241,7 +241,7 @@ print(f"token by token {1e3 * looped:.1f} ms, sorted {1e3 * sorted_:.2f} ms: {lo
 # to start from, so that differences can be taken seed by seed.
 #
 # We compute in float64. Which expert a token picks is a yes-or-no matter, and a difference in the 7th digit between two
-# processors can flip it; in float64 your numbers should be these.
+# processors can flip it. In float64 they differ in the 16th, and your numbers should be these.
 
 # %%
 from minidsk.train.pretrain import PackedPages
@@ -260,7 +260,7 @@ from minidsk.train.pretrain import PretrainConfig, train_step
 def fit(config, seed, balance=0.0, speed=0.0, prepare=lambda model: None):
     """A trained model, and the load of its experts at every step [steps, experts]."""
     run = PretrainConfig(config, steps=STEPS, batch=BATCH, lr=6e-3, bias_speed=speed, balance=balance)
-    model = MiniDeepSeek(config, torch.Generator().manual_seed(seed)).double()
+    model = MiniDeepSeek(config, torch.Generator().manual_seed(seed))
     prepare(model)
     optimizers, loads = make_optimizers(model, run.lr), []
     for step in range(STEPS):
@@ -406,7 +406,7 @@ def nudge(bias: torch.Tensor, load: torch.Tensor, speed: float) -> torch.Tensor:
     return bias + speed * torch.sign(load.mean() - load)
 
 
-bias = nudge(torch.zeros(6), load4.float(), speed=0.1)
+bias = nudge(torch.zeros(6), load4.double(), speed=0.1)
 print("load", load4.tolist())
 print("bias", [round(b, 1) for b in bias.tolist()])
 
@@ -415,7 +415,7 @@ print("bias", [round(b, 1) for b in bias.tolist()])
 
 # %%
 for _ in range(4):
-    load = torch.bincount(route(four, W, bias, 2)[1].flatten(), minlength=6).float()
+    load = torch.bincount(route(four, W, bias, 2)[1].flatten(), minlength=6).double()
     print(f"bias {[round(b, 1) for b in bias.tolist()]} gives load {load.int().tolist()}, MaxVio {max_violation(load):.2f}")
     bias = nudge(bias, load, speed=0.1)
 
@@ -574,7 +574,7 @@ middle, half = interval([a["loss"] - b["loss"] for a, b in zip(runs["dense"], ru
 print(f"dense {mean(run['loss'] for run in runs['dense']):.3f}; dense minus mixture with bias: {middle:+.3f} ± {half:.3f}")
 
 # %% [markdown]
-# Twice the weights, the same price, and no gain: the dense model comes out ahead. In this short run the extra weights have hardly been visited: each expert sees an eighth of the tokens.
+# Twice the weights, the same price, and no gain that three seeds could show. In this short run the extra weights have hardly been visited: each expert sees an eighth of the tokens.
 # Whether a longer run changes that is a question for a GPU, below.
 #
 # ## Finer and shared, trained
@@ -684,21 +684,8 @@ print(f"a token's worst case: {worst[0]:.0f} nodes without the limit, {worst[1]:
 # seeds. The run was recorded once; this cell only reads it.
 
 # %%
-def recorded(name):
-    """What a recorded run measured, and its command in print; None where the repository is not around."""
-    for folder in (parent / "results" / name for parent in (Path.cwd(), *Path.cwd().parents)):
-        if (folder / "metrics.json").exists():
-            parts = ("run.json", "metrics.json")
-            facts, metrics = (json.loads((folder / part).read_text(encoding="utf-8")) for part in parts)
-            print(facts["command"])
-            print(f"commit {facts['commit'][:12]}, {facts['machine']['gpus'][0]}, seeds {facts['seeds']}")
-            return metrics
-    print(f"results/{name} is not here (it comes with the repository, not with the package): going on without it.")
-    return None
-
-
-# %%
-record = recorded("ch03_balance")
+record = results.read("ch03_balance")
+print(results.origin("ch03_balance"))
 
 # %%
 def rows(metrics, control):
@@ -722,21 +709,19 @@ def show(metrics, control):
 
 
 # %%
-if record:
-    show(record, "none")
+show(record, "none")
 
 # %% tags=["figure"]
-if record:
-    drawn = [row for row in rows(record, "none") if row[0] != "none"]
-    fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    for y, (name, _, (middle, half)) in enumerate(drawn):
-        _ = ax.errorbar(middle, y, xerr=half, fmt="o", color="C1" if "dense" in name else "C0", capsize=3)
-    _ = ax.set_yticks(range(len(drawn)), [name for name, *_ in drawn])
-    ax.invert_yaxis()
-    _ = ax.axvline(0, color="grey", lw=1)
-    _ = ax.set(xlabel="validation loss minus none, nats a token (95 %, 3 seeds)")
-    plt.show()
-    print("intervals without zero:", [name for name, _, (middle, half) in drawn if abs(middle) > half])
+drawn = [row for row in rows(record, "none") if row[0] != "none"]
+fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
+for y, (name, _, (middle, half)) in enumerate(drawn):
+    _ = ax.errorbar(middle, y, xerr=half, fmt="o", color="C1" if "dense" in name else "C0", capsize=3)
+_ = ax.set_yticks(range(len(drawn)), [name for name, *_ in drawn])
+ax.invert_yaxis()
+_ = ax.axvline(0, color="grey", lw=1)
+_ = ax.set(xlabel="validation loss minus none, nats a token (95 %, 3 seeds)")
+plt.show()
+print("intervals without zero:", [name for name, _, (middle, half) in drawn if abs(middle) > half])
 
 # %% [markdown]
 # Read it with the intervals in view.
@@ -760,7 +745,7 @@ def steps_to(curve, level):
 
 
 came = {}
-for name, of, _ in rows(record, "none") if record else ():
+for name, of, _ in rows(record, "none"):
     came[name] = [round(steps_to(run["curve"], 1.0)) for run in of]
     print(f"{name:20} steps until 1 nat, by seed: {came[name]}")
 balanced = [of for name, of in came.items() if name.startswith(("auxiliary", "bias"))]
@@ -774,14 +759,13 @@ print(f"{sum(first)} of {len(first)} balanced runs come before the unbalanced ru
 # How many seeds would settle it? And what did the mixture cost in time?
 
 # %%
-if record:
-    by = {name: of for name, of, _ in rows(record, "none")}
-    a, b = by["dense, equal FLOPs"], by["bias 0.01"]
-    spread = stdev([x["loss"] - y["loss"] for x, y in zip(a, b, strict=True)])
-    print(f"spread of the paired difference dense minus bias 0.01: {spread:.3f} nats")
-    print(f"seeds needed to see a difference of 0.02: about {(2 * spread / 0.02) ** 2:.0f}")
-    slower = mean(x["seconds"] for x in b) / mean(x["seconds"] for x in a)
-    print(f"at equal FLOPs the mixture took {slower:.1f} times as long")
+by = {name: of for name, of, _ in rows(record, "none")}
+a, b = by["dense, equal FLOPs"], by["bias 0.01"]
+spread = stdev([x["loss"] - y["loss"] for x, y in zip(a, b, strict=True)])
+print(f"spread of the paired difference dense minus bias 0.01: {spread:.3f} nats")
+print(f"seeds needed to see a difference of 0.02: about {(2 * spread / 0.02) ** 2:.0f}")
+slower = mean(x["seconds"] for x in b) / mean(x["seconds"] for x in a)
+print(f"at equal FLOPs the mixture took {slower:.1f} times as long")
 
 # %% [markdown]
 # Four runs shared the GPU, so take the last figure as rough. Sorting, gathering and many thin products are no FLOPs, and
@@ -819,29 +803,28 @@ print(f"{v3.num_hidden_layers - v3.first_k_dense_replace} mixture layers, {v3.n_
 # matters is speed times steps. And 0.1 overshoots, step after step: scores lie between 0 and 1. The failed runs:
 
 # %%
-short = recorded("ch03_balance_300")
-if short:
-    show(short, "none")
+short = results.read("ch03_balance_300")
+print(results.origin("ch03_balance_300"))
+show(short, "none")
 
 # %%
-if short:
-    heats = {run["method"]: run["load"]["percent_of_mean"] for run in short["runs"] if "load" in run}
-    fig, axes = plt.subplots(1, 4, figsize=(9, 2.8), layout="constrained", sharey=True)
-    for ax, name in zip(axes, ("none", "bias 0.001", "bias 0.01", "bias 0.1"), strict=True):
-        picture = heat(ax, torch.tensor(heats[name]) / 100, name)
-        _ = ax.set(ylabel="")
-    _ = axes[0].set(ylabel="step / 6")
-    _ = fig.colorbar(picture, label="load / fair share")
-    plt.show()
-    for name in ("none", "bias 0.001", "bias 0.01", "bias 0.1"):
-        print(f"{name:10} fullest expert at the end: {max(heats[name][-1]) / 100:.1f} fair shares")
+heats = {run["method"]: run["load"]["percent_of_mean"] for run in short["runs"] if "load" in run}
+fig, axes = plt.subplots(1, 4, figsize=(9, 2.8), layout="constrained", sharey=True)
+for ax, name in zip(axes, ("none", "bias 0.001", "bias 0.01", "bias 0.1"), strict=True):
+    picture = heat(ax, torch.tensor(heats[name]) / 100, name)
+    _ = ax.set(ylabel="")
+_ = axes[0].set(ylabel="step / 6")
+_ = fig.colorbar(picture, label="load / fair share")
+plt.show()
+for name in ("none", "bias 0.001", "bias 0.01", "bias 0.1"):
+    print(f"{name:10} fullest expert at the end: {max(heats[name][-1]) / 100:.1f} fair shares")
 
 # %% [markdown]
 # **What does not pay at this size**, plainly:
 #
 # - Balancing, if all you want is the loss and three seeds must show it. It pays as soon as experts live on several devices.
-# - The mixture itself. At equal FLOPs the dense model was ahead on the CPU, nothing was decided on the GPU, and the mixture
-#   runs slower.
+# - The mixture itself. At equal FLOPs neither the runs on the CPU nor those on the GPU decide between mixture and dense
+#   model, and the mixture runs slower.
 # - More weights as such. The *dense* model with as many weights as the mixture costs five times the FLOPs and was not
 #   better in the short recording. The web is small and the runs are short: little that more weights could hold.
 # - Finer experts and a shared one: no difference that three seeds could show.
