@@ -20,7 +20,7 @@
 #
 # - **You will build** byte-pair encoding from an empty cell, equal to the `tokenizers` library merge for merge, and your first base model.
 # - **You need** PyTorch. Nothing of the course comes before this.
-# - **It takes** about 60 s to run on two CPU cores (a GPU would not help models this small), and an hour to read.
+# - **It takes** about 60 s to run on two CPU cores of a laptop, about twice that on Colab's two cores (a GPU would not help models this small), and an hour to read.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
@@ -455,14 +455,14 @@ gain
 
 # %%
 SEEDS = (0, 1, 2)
-measured = {}
+outcomes = {}
 
 
 def run(name: str) -> None:
     """Train with every seed, keep (nats a token, bits a byte), print the means and the standard deviation."""
     trained = [train(tokenizers[name], seed) for seed in SEEDS]
-    measured[name] = torch.tensor([evaluate(model, tokenizers[name]) for model, _ in trained])
-    (nats, bits), spread = measured[name].mean(0).tolist(), measured[name][:, 1].std()
+    outcomes[name] = torch.tensor([evaluate(model, tokenizers[name]) for model, _ in trained])
+    (nats, bits), spread = outcomes[name].mean(0).tolist(), outcomes[name][:, 1].std()
     print(f"{name:11} {trained[0][1]:4} steps  {nats:.2f} nats a token  {bits:.2f} ± {spread:.2f} bits a byte")
 
 
@@ -485,14 +485,14 @@ run("BPE 512")
 run("BPE 2048")
 
 # %% tags=["figure"]
-means = {name: r[:, 1].mean().item() for name, r in measured.items()}
+means = {name: r[:, 1].mean().item() for name, r in outcomes.items()}
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3), constrained_layout=True)
 for axis, column, label in ((left, 0, "nats a token"), (right, 1, "bits a byte")):
-    for i, r in enumerate(measured.values()):
+    for i, r in enumerate(outcomes.values()):
         _ = axis.plot([i] * len(SEEDS), r[:, column], "o", color="C0", alpha=0.5)
         _ = axis.plot([i - 0.2, i + 0.2], [r[:, column].mean()] * 2, color="C1", lw=2)
-    _ = axis.set(xticks=range(len(measured)), title=label)
-    _ = axis.set_xticklabels([name.replace("characters", "chars") for name in measured], fontsize=8)
+    _ = axis.set(xticks=range(len(outcomes)), title=label)
+    _ = axis.set_xticklabels([name.replace("characters", "chars") for name in outcomes], fontsize=8)
 plt.show()
 best = min(means, key=means.get)
 print("bits a byte:", {name: round(value, 2) for name, value in means.items()}, "best:", best)
@@ -504,7 +504,7 @@ gain.reveal(means["characters"] / means[best])
 # %%
 def gap(a: str, b: str) -> str:
     """Bits a byte of a less those of b, seed by seed: the mean and its 95 % interval (Student's t, three seeds)."""
-    apart = measured[a][:, 1] - measured[b][:, 1]
+    apart = outcomes[a][:, 1] - outcomes[b][:, 1]
     half = 4.30 * apart.std() / math.sqrt(len(SEEDS))
     return f"{a} less {b}: {apart.mean():+.2f} ± {half:.2f} bits a byte"
 
@@ -555,7 +555,7 @@ base_config = ModelConfig(
     vocab_size=characters.vocab_size, hidden_size=96, num_hidden_layers=2, num_attention_heads=4,
     kv_lora_rank=32, qk_nope_head_dim=16, qk_rope_head_dim=16, intermediate_size=288, n_routed_experts=0,
 )  # fmt: skip
-optim = OptimConfig(lr=5e-3, warmup=20, weight_decay=0.1)
+optim = OptimConfig(lr=3e-3, warmup=20, weight_decay=0.1)
 settings = PretrainConfig(base_config, steps=320, batch=8, context=128, optim=optim)
 with tempfile.TemporaryDirectory() as folder:
     base = pretrain(settings, folder, tokenizer=characters, device="cpu", progress=False)
@@ -804,7 +804,7 @@ print(zoo("text", [replays_a_merge_everywhere]))
 
 # %% tags=["receipt"]
 receipt(
-    spread={f"bits a byte, {name}": r[:, 1].tolist() for name, r in measured.items()},
+    spread={f"bits a byte, {name}": r[:, 1].tolist() for name, r in outcomes.items()},
     differences={"our ids, the package's and the library's": (difference, 0)},
 )
 

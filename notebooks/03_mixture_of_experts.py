@@ -22,7 +22,8 @@
 #
 # - **You will build** a router, a layer of experts, and two ways to keep all of them at work.
 # - **You need** PyTorch, and what a transformer's feed-forward layer does. Chapter 02 helps, but is not needed.
-# - **It takes** about 60 s to run on two CPU cores (a GPU is no faster on models this small), and an hour to read.
+# - **It takes** about 40 s to run on two CPU cores of a laptop, about twice that on Colab's two cores (a GPU is no faster on
+#   models this small), and an hour to read.
 #   The GPU experiment was recorded once, in under five minutes of one H100; here it is only read.
 
 # %% tags=["hide-input"]
@@ -42,6 +43,7 @@ from minidsk import MiniDeepSeek, ModelConfig, results
 from minidsk.homework import check, describe, predict, receipt, zoo
 
 _ = torch.set_num_threads(1)
+_ = torch.set_default_dtype(torch.float64)  # 16 digits: your processor gives the same numbers as ours
 
 # %% [markdown]
 # ## The pain first: width is paid for by every token
@@ -182,10 +184,10 @@ print(f"{parameters(config):,} weights, {parameters(config, active=True):,} of t
 from minidsk.model.moe import MoE
 
 g = torch.Generator().manual_seed(0)
-layer = MoE(config).double()
+layer = MoE(config)
 for p in [*layer.parameters(), layer.gate.e_score_correction_bias]:
-    p.data = torch.randn(p.shape, generator=g, dtype=torch.float64) * 0.3
-tokens = torch.randn(4, 64, 48, generator=g, dtype=torch.float64)
+    p.data = torch.randn(p.shape, generator=g) * 0.3
+tokens = torch.randn(4, 64, 48, generator=g)
 
 # %% tags=["agree"]
 with torch.no_grad():
@@ -239,7 +241,7 @@ print(f"token by token {1e3 * looped:.1f} ms, sorted {1e3 * sorted_:.2f} ms: {lo
 # to start from, so that differences can be taken seed by seed.
 #
 # We compute in float64. Which expert a token picks is a yes-or-no matter, and a difference in the 7th digit between two
-# processors can flip it; in float64 your numbers should be these.
+# processors can flip it. In float64 they differ in the 16th, and your numbers should be these.
 
 # %%
 from minidsk.data.packing import PackedPages
@@ -259,7 +261,7 @@ def fit(config, seed, balance=0.0, speed=0.0, prepare=lambda model: None):
     """A trained model, and the load of its experts at every step [steps, experts]."""
     optim = OptimConfig(lr=6e-3, warmup=10, weight_decay=0.1)
     run = PretrainConfig(config, steps=STEPS, batch=BATCH, optim=optim, bias_speed=speed, balance=balance)
-    model = MiniDeepSeek(config, torch.Generator().manual_seed(seed)).double()
+    model = MiniDeepSeek(config, torch.Generator().manual_seed(seed))
     prepare(model)
     optimizer, loads = Optimizer(model, optim, STEPS), []
     for step in range(STEPS):
@@ -405,7 +407,7 @@ def nudge(bias: torch.Tensor, load: torch.Tensor, speed: float) -> torch.Tensor:
     return bias + speed * torch.sign(load.mean() - load)
 
 
-bias = nudge(torch.zeros(6), load4.float(), speed=0.1)
+bias = nudge(torch.zeros(6), load4.double(), speed=0.1)
 print("load", load4.tolist())
 print("bias", [round(b, 1) for b in bias.tolist()])
 
@@ -414,7 +416,7 @@ print("bias", [round(b, 1) for b in bias.tolist()])
 
 # %%
 for _ in range(4):
-    load = torch.bincount(route(four, W, bias, 2)[1].flatten(), minlength=6).float()
+    load = torch.bincount(route(four, W, bias, 2)[1].flatten(), minlength=6).double()
     print(f"bias {[round(b, 1) for b in bias.tolist()]} gives load {load.int().tolist()}, MaxVio {max_violation(load):.2f}")
     bias = nudge(bias, load, speed=0.1)
 
@@ -573,7 +575,7 @@ middle, half = interval([a["loss"] - b["loss"] for a, b in zip(runs["dense"], ru
 print(f"dense {mean(run['loss'] for run in runs['dense']):.3f}; dense minus mixture with bias: {middle:+.3f} ± {half:.3f}")
 
 # %% [markdown]
-# Twice the weights, the same price, and no gain: the dense model comes out ahead. In this short run the extra weights have hardly been visited: each expert sees an eighth of the tokens.
+# Twice the weights, the same price, and no gain that three seeds could show. In this short run the extra weights have hardly been visited: each expert sees an eighth of the tokens.
 # Whether a longer run changes that is a question for a GPU, below.
 #
 # ## Finer and shared, trained
@@ -683,14 +685,8 @@ print(f"a token's worst case: {worst[0]:.0f} nodes without the limit, {worst[1]:
 # seeds. The run was recorded once; this cell only reads it.
 
 # %%
-def recorded(name):
-    """What a recorded run measured; how it was run is printed."""
-    print(results.origin(name))
-    return results.read(name)
-
-
-# %%
-record = recorded("ch03_balance")
+record = results.read("ch03_balance")
+print(results.origin("ch03_balance"))
 
 # %%
 def rows(metrics, control):
@@ -808,7 +804,8 @@ print(f"{v3.num_hidden_layers - v3.first_k_dense_replace} mixture layers, {v3.n_
 # matters is speed times steps. And 0.1 overshoots, step after step: scores lie between 0 and 1. The failed runs:
 
 # %%
-short = recorded("ch03_balance_300")
+short = results.read("ch03_balance_300")
+print(results.origin("ch03_balance_300"))
 show(short, "none")
 
 # %%
@@ -827,8 +824,8 @@ for name in ("none", "bias 0.001", "bias 0.01", "bias 0.1"):
 # **What does not pay at this size**, plainly:
 #
 # - Balancing, if all you want is the loss and three seeds must show it. It pays as soon as experts live on several devices.
-# - The mixture itself. At equal FLOPs the dense model was ahead on the CPU, nothing was decided on the GPU, and the mixture
-#   runs slower.
+# - The mixture itself. At equal FLOPs neither the runs on the CPU nor those on the GPU decide between mixture and dense
+#   model, and the mixture runs slower.
 # - More weights as such. The *dense* model with as many weights as the mixture costs five times the FLOPs and was not
 #   better in the short recording. The web is small and the runs are short: little that more weights could hold.
 # - Finer experts and a shared one: no difference that three seeds could show.

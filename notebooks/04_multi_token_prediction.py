@@ -20,7 +20,7 @@
 #
 # - **You will build** a head that looks one token further, see it fail at something a child can do, mend it, and measure what it buys and what it costs.
 # - **You need** PyTorch, and a rough idea of a transformer's block (chapters 02 and 03).
-# - **It takes** about 60 s to run on two CPU cores, about as long on a GPU (the models are too small to notice), and an hour to read.
+# - **It takes** about 40 s to run on two CPU cores of a laptop, about twice that on Colab's two cores, no less on a GPU (the models are too small to notice it), and an hour to read.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
@@ -352,7 +352,7 @@ def study(depth, seed):
     config = PretrainConfig(model=sums.replace(num_nextn_predict_layers=depth), mtp_weight=0.3)
     model = MiniDeepSeek(config.model, torch.Generator().manual_seed(seed))
     rows, seen = lines(seed, STEPS * BATCH), []
-    optimizer = Optimizer(model, OptimConfig(lr=8e-3, warmup=20, decay=0, weight_decay=0.1), STEPS)
+    optimizer = Optimizer(model, OptimConfig(lr=5e-3, warmup=20, decay=0, weight_decay=0.1), STEPS)
     for step in range(STEPS):
         optimizer.schedule(step)
         train_step(model, optimizer, rows[step * BATCH:(step + 1) * BATCH], config)
@@ -441,19 +441,16 @@ _ = axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# Look at the thin lines before the thick ones. All models are in the middle of learning to add, and which seed gets it first matters more than whether the model looks ahead: at equal tokens the interval of the difference is tens of sums wide and holds 0. At equal compute the plain model is ahead on average, because it has taken more steps. Three seeds of this size cannot tell more, and we will not let them.
+# Look at the thin lines before the thick ones. All models are in the middle of learning to add, and which seed gets it first matters more than whether the model looks ahead: at equal tokens both intervals of the difference hold 0, and that of D = 1 is tens of sums wide. At equal compute the plain model is ahead on average, because it has taken more steps. Three seeds of this size cannot tell more, and we will not let them.
 #
 # ### The same at a larger size
 #
 # So the question went to a GPU: a mixture of experts of DeepSeek's shape (width 256, four layers), on pages of the tiny web with numbers up to 99, 1,200 steps of 8,192 tokens, by `tools/experiments/ch04_mtp.py`. *Sums*: 512 prompts such as `57+38=`. *Countdown*: 512 held-out problems. Both are answered greedily.
 
 # %%
-def recorded(name):
-    """What a recorded run measured; how it was run is printed."""
-    print(results.origin(name))
-    return results.read(name)
-
-large = recorded("ch04_mtp")
+large = results.read("ch04_mtp")
+print(results.origin("ch04_mtp"))
+print(f"{len(large['runs'])} runs, side by side: {results.facts('ch04_mtp')['seconds']:.0f} s")
 
 # %%
 MEASURES = {"loss": lambda r: r["loss"][0], "next token": lambda r: 100 * r["next"][0],
@@ -734,7 +731,8 @@ Acceptance(spelled[0], spelled[1:], title="A reply, and what each depth guessed"
 # - **The first recording stopped too soon.** It had 500 steps, and we nearly wrote this chapter on it:
 
 # %%
-short = recorded("ch04_mtp_500")
+short = results.read("ch04_mtp_500")
+print(results.origin("ch04_mtp_500"))
 for depth in range(3):
     at_500 = [r for r in short["runs"] if (r["depth"], r["equal"]) == (depth, "tokens")]
     print(f"D = {depth}: right sums of 100, by seed: {[round(100 * r['sums']) for r in at_500]}", end="")

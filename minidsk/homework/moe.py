@@ -23,11 +23,11 @@ def router(
 ) -> tuple[Tensor, Tensor]:
     """Choose `top_k` experts for each token and weigh them (DeepSeek-V3, eq. 12 to 16, with group-limited routing).
 
-    x [N, H] and weight [E, H], float32; bias [E] is added to the sigmoid scores for the choice alone. The experts form
+    x [N, H] and weight [E, H], float; bias [E] is added to the sigmoid scores for the choice alone. The experts form
     `n_group` neighbouring groups of equal size; a group's score is the sum of its two best biased scores, and only the
     `topk_group` best groups stay in the choice. The weights are the chosen unbiased scores, divided by their sum where
     `norm_topk_prob` says so, times `scale`.
-    Returns weights [N, top_k] (float) and indices [N, top_k] (integer), each token's experts in any order.
+    Returns weights [N, top_k] (of x's dtype) and indices [N, top_k] (integer), each token's experts in any order.
     """
     return _route(x, weight, bias, top_k, n_group, topk_group, norm_topk_prob, scale)
 
@@ -51,7 +51,7 @@ def _route(
         weights = weights * kept.repeat_interleave(groups.shape[-1], 1).gather(1, indices)
     if norm:
         weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
-    return (weights * scale).float(), indices
+    return (weights * scale).to(x.dtype), indices
 
 
 def _with(place: int, value: Any) -> Callable[..., Any]:
