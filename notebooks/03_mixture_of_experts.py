@@ -29,18 +29,16 @@
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
 
 # %%
-import json
 import math
 import time
 from itertools import pairwise
-from pathlib import Path
 from statistics import mean, stdev
 
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 
-from minidsk import MiniDeepSeek, ModelConfig
+from minidsk import MiniDeepSeek, ModelConfig, results
 from minidsk.homework import check, describe, predict, receipt, zoo
 
 _ = torch.set_num_threads(1)
@@ -206,14 +204,14 @@ print(f"largest difference: {'below 1e-12' if difference < 1e-12 else difference
 # the package sorts the choices by expert. By hand, three tokens with two choices each, four experts:
 
 # %%
-from minidsk.model.dispatch import Dispatch
+from minidsk.kernels.dispatch import sort_by_expert
 
 choices = torch.tensor([[2, 0], [0, 1], [2, 3]])
-plan = Dispatch(choices, 4)
+plan = sort_by_expert(choices, 4)
 print("choices in a row  ", choices.flatten().tolist())
 print("order             ", plan.order.tolist())
 print("sorted by expert  ", choices.flatten()[plan.order].tolist())
-print("rows of each      ", plan.counts.tolist())
+print("rows end at       ", plan.ends.tolist())
 
 # %% [markdown]
 # Choices 1 and 2 are the ones that expert 0 works on (token 0's second choice, token 1's first); its two rows now stand
@@ -244,7 +242,7 @@ print(f"token by token {1e3 * looped:.1f} ms, sorted {1e3 * sorted_:.2f} ms: {lo
 # processors can flip it; in float64 your numbers should be these.
 
 # %%
-from minidsk.train.pretrain import PackedPages
+from minidsk.data.packing import PackedPages
 
 STEPS, BATCH, CONTEXT, SEEDS = 80, 12, 56, (0, 1, 2)
 pages = PackedPages(TinyWeb(seed=0), tokenizer, BATCH, CONTEXT)
@@ -253,20 +251,21 @@ held_out = PackedPages(TinyWeb(seed=1), tokenizer, 96, CONTEXT)[0]
 print(f"{STEPS * BATCH * CONTEXT:,} tokens to train on, {held_out[:, 1:].numel():,} to validate")
 
 # %%
-from minidsk.train.optim import learning_rate, make_optimizers, set_rate
+from minidsk.train.optim import OptimConfig, Optimizer
 from minidsk.train.pretrain import PretrainConfig, train_step
 
 
 def fit(config, seed, balance=0.0, speed=0.0, prepare=lambda model: None):
     """A trained model, and the load of its experts at every step [steps, experts]."""
-    run = PretrainConfig(config, steps=STEPS, batch=BATCH, lr=6e-3, bias_speed=speed, balance=balance)
+    optim = OptimConfig(lr=6e-3, warmup=10, weight_decay=0.1)
+    run = PretrainConfig(config, steps=STEPS, batch=BATCH, optim=optim, bias_speed=speed, balance=balance)
     model = MiniDeepSeek(config, torch.Generator().manual_seed(seed)).double()
     prepare(model)
-    optimizers, loads = make_optimizers(model, run.lr), []
+    optimizer, loads = Optimizer(model, optim, STEPS), []
     for step in range(STEPS):
-        set_rate(optimizers, learning_rate(step, STEPS, run.lr, warmup=10))
-        _, routing = train_step(model, optimizers, train[step], run)
-        loads += [decided.load() for decided in routing]
+        optimizer.schedule(step)
+        _, load = train_step(model, optimizer, train[step], run)
+        loads += [*load]
     return model, torch.stack(loads) if loads else None
 
 
@@ -685,16 +684,9 @@ print(f"a token's worst case: {worst[0]:.0f} nodes without the limit, {worst[1]:
 
 # %%
 def recorded(name):
-    """What a recorded run measured, and its command in print; None where the repository is not around."""
-    for folder in (parent / "results" / name for parent in (Path.cwd(), *Path.cwd().parents)):
-        if (folder / "metrics.json").exists():
-            parts = ("run.json", "metrics.json")
-            facts, metrics = (json.loads((folder / part).read_text(encoding="utf-8")) for part in parts)
-            print(facts["command"])
-            print(f"commit {facts['commit'][:12]}, {facts['machine']['gpus'][0]}, seeds {facts['seeds']}")
-            return metrics
-    print(f"results/{name} is not here (it comes with the repository, not with the package): going on without it.")
-    return None
+    """What a recorded run measured; how it was run is printed."""
+    print(results.origin(name))
+    return results.read(name)
 
 
 # %%
@@ -722,21 +714,19 @@ def show(metrics, control):
 
 
 # %%
-if record:
-    show(record, "none")
+show(record, "none")
 
 # %% tags=["figure"]
-if record:
-    drawn = [row for row in rows(record, "none") if row[0] != "none"]
-    fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    for y, (name, _, (middle, half)) in enumerate(drawn):
-        _ = ax.errorbar(middle, y, xerr=half, fmt="o", color="C1" if "dense" in name else "C0", capsize=3)
-    _ = ax.set_yticks(range(len(drawn)), [name for name, *_ in drawn])
-    ax.invert_yaxis()
-    _ = ax.axvline(0, color="grey", lw=1)
-    _ = ax.set(xlabel="validation loss minus none, nats a token (95 %, 3 seeds)")
-    plt.show()
-    print("intervals without zero:", [name for name, _, (middle, half) in drawn if abs(middle) > half])
+drawn = [row for row in rows(record, "none") if row[0] != "none"]
+fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
+for y, (name, _, (middle, half)) in enumerate(drawn):
+    _ = ax.errorbar(middle, y, xerr=half, fmt="o", color="C1" if "dense" in name else "C0", capsize=3)
+_ = ax.set_yticks(range(len(drawn)), [name for name, *_ in drawn])
+ax.invert_yaxis()
+_ = ax.axvline(0, color="grey", lw=1)
+_ = ax.set(xlabel="validation loss minus none, nats a token (95 %, 3 seeds)")
+plt.show()
+print("intervals without zero:", [name for name, _, (middle, half) in drawn if abs(middle) > half])
 
 # %% [markdown]
 # Read it with the intervals in view.
@@ -760,7 +750,7 @@ def steps_to(curve, level):
 
 
 came = {}
-for name, of, _ in rows(record, "none") if record else ():
+for name, of, _ in rows(record, "none"):
     came[name] = [round(steps_to(run["curve"], 1.0)) for run in of]
     print(f"{name:20} steps until 1 nat, by seed: {came[name]}")
 balanced = [of for name, of in came.items() if name.startswith(("auxiliary", "bias"))]
@@ -774,14 +764,13 @@ print(f"{sum(first)} of {len(first)} balanced runs come before the unbalanced ru
 # How many seeds would settle it? And what did the mixture cost in time?
 
 # %%
-if record:
-    by = {name: of for name, of, _ in rows(record, "none")}
-    a, b = by["dense, equal FLOPs"], by["bias 0.01"]
-    spread = stdev([x["loss"] - y["loss"] for x, y in zip(a, b, strict=True)])
-    print(f"spread of the paired difference dense minus bias 0.01: {spread:.3f} nats")
-    print(f"seeds needed to see a difference of 0.02: about {(2 * spread / 0.02) ** 2:.0f}")
-    slower = mean(x["seconds"] for x in b) / mean(x["seconds"] for x in a)
-    print(f"at equal FLOPs the mixture took {slower:.1f} times as long")
+by = {name: of for name, of, _ in rows(record, "none")}
+a, b = by["dense, equal FLOPs"], by["bias 0.01"]
+spread = stdev([x["loss"] - y["loss"] for x, y in zip(a, b, strict=True)])
+print(f"spread of the paired difference dense minus bias 0.01: {spread:.3f} nats")
+print(f"seeds needed to see a difference of 0.02: about {(2 * spread / 0.02) ** 2:.0f}")
+slower = mean(x["seconds"] for x in b) / mean(x["seconds"] for x in a)
+print(f"at equal FLOPs the mixture took {slower:.1f} times as long")
 
 # %% [markdown]
 # Four runs shared the GPU, so take the last figure as rough. Sorting, gathering and many thin products are no FLOPs, and
@@ -820,21 +809,19 @@ print(f"{v3.num_hidden_layers - v3.first_k_dense_replace} mixture layers, {v3.n_
 
 # %%
 short = recorded("ch03_balance_300")
-if short:
-    show(short, "none")
+show(short, "none")
 
 # %%
-if short:
-    heats = {run["method"]: run["load"]["percent_of_mean"] for run in short["runs"] if "load" in run}
-    fig, axes = plt.subplots(1, 4, figsize=(9, 2.8), layout="constrained", sharey=True)
-    for ax, name in zip(axes, ("none", "bias 0.001", "bias 0.01", "bias 0.1"), strict=True):
-        picture = heat(ax, torch.tensor(heats[name]) / 100, name)
-        _ = ax.set(ylabel="")
-    _ = axes[0].set(ylabel="step / 6")
-    _ = fig.colorbar(picture, label="load / fair share")
-    plt.show()
-    for name in ("none", "bias 0.001", "bias 0.01", "bias 0.1"):
-        print(f"{name:10} fullest expert at the end: {max(heats[name][-1]) / 100:.1f} fair shares")
+heats = {run["method"]: run["load"]["percent_of_mean"] for run in short["runs"] if "load" in run}
+fig, axes = plt.subplots(1, 4, figsize=(9, 2.8), layout="constrained", sharey=True)
+for ax, name in zip(axes, ("none", "bias 0.001", "bias 0.01", "bias 0.1"), strict=True):
+    picture = heat(ax, torch.tensor(heats[name]) / 100, name)
+    _ = ax.set(ylabel="")
+_ = axes[0].set(ylabel="step / 6")
+_ = fig.colorbar(picture, label="load / fair share")
+plt.show()
+for name in ("none", "bias 0.001", "bias 0.01", "bias 0.1"):
+    print(f"{name:10} fullest expert at the end: {max(heats[name][-1]) / 100:.1f} fair shares")
 
 # %% [markdown]
 # **What does not pay at this size**, plainly:

@@ -26,12 +26,10 @@
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
 
 # %%
-import json
 import math
 import re
 import time
 from itertools import pairwise
-from pathlib import Path
 from statistics import fmean, stdev
 
 import matplotlib.pyplot as plt
@@ -39,7 +37,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minidsk import MiniDeepSeek, ModelConfig
+from minidsk import MiniDeepSeek, ModelConfig, results
 from minidsk.data.corpus import TinyWeb, TinyWebConfig
 from minidsk.data.tokenizer import CharTokenizer
 from minidsk.homework import check, describe, predict, receipt, zoo
@@ -47,8 +45,9 @@ from minidsk.infer.evaluate import evaluate
 from minidsk.model.mtp import mtp_loss
 from minidsk.model.rope import rotation
 from minidsk.scale.cost import training_flops
+from minidsk.rl.policy import MiniPolicy
 from minidsk.tasks.countdown import Countdown
-from minidsk.train.optim import learning_rate, make_optimizers, set_rate
+from minidsk.train.optim import OptimConfig, Optimizer
 from minidsk.train.pretrain import PretrainConfig, train_step
 
 _ = torch.set_default_dtype(torch.float64)  # 16 digits: your processor gives the same numbers as ours
@@ -352,10 +351,11 @@ def study(depth, seed):
     """Train one model; what `look` sees every EVERY steps."""
     config = PretrainConfig(model=sums.replace(num_nextn_predict_layers=depth), mtp_weight=0.3)
     model = MiniDeepSeek(config.model, torch.Generator().manual_seed(seed))
-    optimizers, rows, seen = make_optimizers(model, 8e-3), lines(seed, STEPS * BATCH), []
+    rows, seen = lines(seed, STEPS * BATCH), []
+    optimizer = Optimizer(model, OptimConfig(lr=8e-3, warmup=20, decay=0, weight_decay=0.1), STEPS)
     for step in range(STEPS):
-        set_rate(optimizers, learning_rate(step, STEPS, 8e-3, warmup=20, decay=0))
-        train_step(model, optimizers, rows[step * BATCH:(step + 1) * BATCH], config)
+        optimizer.schedule(step)
+        train_step(model, optimizer, rows[step * BATCH:(step + 1) * BATCH], config)
         if (step + 1) % EVERY == 0:
             seen.append(look(model))
     return seen
@@ -449,16 +449,9 @@ plt.show()
 
 # %%
 def recorded(name):
-    """What a recorded run measured, and its command in print; None where the repository is not around."""
-    folders = [parent / "results" / name for parent in (Path.cwd(), *Path.cwd().parents)]
-    found = next((f for f in folders if (f / "metrics.json").exists()), None)
-    if found is None:
-        print(f"results/{name} lies in the repository and was not found from here; the small run above stands alone.")
-        return None
-    run, metrics = (json.loads((found / part).read_text()) for part in ("run.json", "metrics.json"))
-    print(run["command"], f"\ncommit {run['commit'][:12]}, seeds {run['seeds']}, {run['machine']['gpus'][0]}")
-    print(f"{len(metrics['runs'])} runs, side by side: {run['seconds']:.0f} s")
-    return metrics
+    """What a recorded run measured; how it was run is printed."""
+    print(results.origin(name))
+    return results.read(name)
 
 large = recorded("ch04_mtp")
 
@@ -472,11 +465,10 @@ def arm(depth, equal, measure):
     chosen = [r for r in large["runs"] if (r["depth"], r["equal"]) == (depth, equal)]
     return [MEASURES[measure](r) for r in sorted(chosen, key=lambda r: r["seed"])]
 
-if large:
-    print("equal    D  seeds" + "".join(f"{name:>16}" for name in MEASURES))
-    for equal, depth in (("tokens", 0), ("tokens", 1), ("tokens", 2), ("compute", 1), ("compute", 2)):
-        arms = [arm(depth, equal, name) for name in MEASURES]
-        print(f"{equal:8} {depth}  {len(arms[0]):5}" + "".join(f"{fmean(v):8.3g} ± {half_width(v):5.2g}" for v in arms))
+print("equal    D  seeds" + "".join(f"{name:>16}" for name in MEASURES))
+for equal, depth in (("tokens", 0), ("tokens", 1), ("tokens", 2), ("compute", 1), ("compute", 2)):
+    arms = [arm(depth, equal, name) for name in MEASURES]
+    print(f"{equal:8} {depth}  {len(arms[0]):5}" + "".join(f"{fmean(v):8.3g} ± {half_width(v):5.2g}" for v in arms))
 
 # %%
 def apart(depth, equal, measure):
@@ -484,7 +476,7 @@ def apart(depth, equal, measure):
     values = [a - b for a, b in zip(arm(depth, equal, measure), arm(0, equal, measure), strict=False)]
     return fmean(values), half_width(values)
 
-for measure in MEASURES if large else ():
+for measure in MEASURES:
     print(f"{measure}, difference to none" + (", nats" if measure == "loss" else ", percentage points"))
     for equal in ("tokens", "compute"):
         for depth in (1, 2):
@@ -493,19 +485,18 @@ for measure in MEASURES if large else ():
             print(f"   D = {depth}, equal {equal:8} {mean:+8.3f} ± {width:7.3f}   {said}")
 
 # %% tags=["figure"]
-if large:
-    fig, axes = plt.subplots(1, 3, figsize=(8, 2.7), sharey=True, layout="constrained")
-    for seed, ax in enumerate(axes):
-        for depth in range(3):
-            [run] = [r for r in large["runs"] if (r["depth"], r["seed"], r["equal"]) == (depth, seed, "tokens")]
-            curve = run["curve"]
-            _ = ax.plot(*zip(*curve, strict=True), label=f"D = {depth}")
-        _ = ax.set(title=f"seed {seed}", xlabel="step", ylim=(0.5, 0.95))
-    _ = axes[0].set_ylabel("loss on fresh pages, nats")
-    _ = axes[0].legend()
-    plt.show()
-    for d in range(3):
-        print(f"D = {d}: sums right, of 100, by seed: {[round(v) for v in arm(d, 'tokens', 'sums')]}")
+fig, axes = plt.subplots(1, 3, figsize=(8, 2.7), sharey=True, layout="constrained")
+for seed, ax in enumerate(axes):
+    for depth in range(3):
+        [run] = [r for r in large["runs"] if (r["depth"], r["seed"], r["equal"]) == (depth, seed, "tokens")]
+        curve = run["curve"]
+        _ = ax.plot(*zip(*curve, strict=True), label=f"D = {depth}")
+    _ = ax.set(title=f"seed {seed}", xlabel="step", ylim=(0.5, 0.95))
+_ = axes[0].set_ylabel("loss on fresh pages, nats")
+_ = axes[0].legend()
+plt.show()
+for d in range(3):
+    print(f"D = {d}: sums right, of 100, by seed: {[round(v) for v in arm(d, 'tokens', 'sums')]}")
 
 # %% [markdown]
 # On every seed the two models that look ahead fall first, and the plain one catches up. The fall is the moment at which a model learns to add. So the question has a third form: how many steps does it take to get down to 0.6 nats? (A level chosen after seeing the curves, in the middle of the fall.) A step of D = 1 costs more, so we count in compute too.
@@ -521,7 +512,7 @@ def arrivals(depth):
     found = [r for r in large["runs"] if (r["depth"], r["equal"]) == (depth, "tokens")]
     return [steps_to(r["curve"], 0.6) for r in sorted(found, key=lambda r: r["seed"])]
 
-for depth in range(3) if large else ():
+for depth in range(3):
     dear = large["speed"][depth]["flops_per_token"] / large["speed"][0]["flops_per_token"]
     came = arrivals(depth)
     print(f"D = {depth}: steps {[round(x) for x in came]}, at the price of {[round(dear * x) for x in came]} plain ones")
@@ -532,7 +523,7 @@ for depth in range(3) if large else ():
 # Then the price itself. (The three were timed in turns, on a GPU that was doing other things too: read the times as ratios.)
 
 # %%
-for s in large["speed"] if large else ():
+for s in large["speed"]:
     flops, step_time = (s[what] / large["speed"][0][what] for what in ("flops_per_token", "ms_per_step"))
     print(f"D = {s['depth']}: {s['parameters'] / 1e6:.1f} M weights, {flops:.2f} of the FLOPs, "
           f"{step_time:.2f} of the time, {s['peak_mib']} MiB")
@@ -597,12 +588,12 @@ print(pages[3])
 writer_config = PretrainConfig(model=sums.replace(
     vocab_size=tokenizer.vocab_size, hidden_size=48, intermediate_size=128, num_nextn_predict_layers=2))
 writer = MiniDeepSeek(writer_config.model, torch.Generator().manual_seed(0))
-optimizers = make_optimizers(writer, 8e-3)
+optimizer = Optimizer(writer, OptimConfig(lr=8e-3, warmup=20, weight_decay=0.1), 160)
 for step, batch in enumerate(sheets.split(12)):
-    set_rate(optimizers, learning_rate(step, 160, 8e-3, warmup=20))
-    losses, _ = train_step(writer, optimizers, batch, writer_config)
+    optimizer.schedule(step)
+    losses, _ = train_step(writer, optimizer, batch, writer_config)
 task = Countdown(2, high=9, target_high=18, ops="+-", split="valid")
-solved = evaluate(writer, tokenizer, task, 96, 64, temperature=1.0, generator=torch.Generator().manual_seed(0))
+solved = evaluate(MiniPolicy(writer, tokenizer), task, 96, 64, temperature=1.0, generator=torch.Generator().manual_seed(0))
 print(f"loss {losses['loss']:.2f} nats; of 100 replies "
       f"{100 * solved.well_formed:.0f} are well formed and {100 * solved.accuracy:.0f} right")
 print(task[0].prompt + solved.replies[0])
@@ -668,12 +659,11 @@ def share(depth, kind, k=0):
     counts = [replies["by_kind"][k].get(kind, [0, 0]) for replies in replies_of(depth)]
     return sum(hit for hit, _ in counts) / max(sum(n for _, n in counts), 1)
 
-for kind in ("tags", "verdicts", "signs", "digits", "results") if large else ():
+for kind in ("tags", "verdicts", "signs", "digits", "results"):
     print(f"{kind:10} D = 1: {share(1, kind):.2f}    D = 2: {share(2, kind):.2f}, then {share(2, kind, 1):.2f}")
-if large:
-    paces = [[replies["per_pass"][-1] for replies in replies_of(depth)] for depth in (1, 2)]
-    for depth, values in zip((1, 2), paces, strict=True):
-        print(f"D = {depth}: tokens a pass {fmean(values):.3f} ± {half_width(values):.3f}")
+paces = [[replies["per_pass"][-1] for replies in replies_of(depth)] for depth in (1, 2)]
+for depth, values in zip((1, 2), paces, strict=True):
+    print(f"D = {depth}: tokens a pass {fmean(values):.3f} ± {half_width(values):.3f}")
 
 # %% [markdown]
 # Greedy replies begin with the numbers as the problem gives them, so their digits are copied. The results are not: depth 1 adds, in a single block, nearly as reliably as the main model does in four. It had to learn it; what it knew earlier is printed below, among the things that went wrong.
@@ -694,10 +684,9 @@ def price_of(config):
 for depth, tokens_a_pass in enumerate(small_pace, start=1):
     most = ceiling(tokens_a_pass, depth, writer_config.model)
     print(f"small model, D = {depth}: at most {most:.2f} times the speed")
-if large:
-    model = ModelConfig.from_dict(large["settings"]["model"])
-    for depth, values in zip((1, 2), paces, strict=True):
-        print(f"larger model, D = {depth}: at most {ceiling(fmean(values), depth, model):.2f} times the speed")
+model = ModelConfig.from_dict(large["settings"]["model"])
+for depth, values in zip((1, 2), paces, strict=True):
+    print(f"larger model, D = {depth}: at most {ceiling(fmean(values), depth, model):.2f} times the speed")
 v3 = ModelConfig.from_dict({"model_type": "deepseek_v3"})
 print(f"DeepSeek-V3, D = 1: at most {ceiling(1.85, 1, v3):.2f} times the speed")
 print(f"   there, a token with its guess costs {price_of(v3):.3f} of a token without")
@@ -746,7 +735,7 @@ Acceptance(spelled[0], spelled[1:], title="A reply, and what each depth guessed"
 
 # %%
 short = recorded("ch04_mtp_500")
-for depth in range(3) if short else ():
+for depth in range(3):
     at_500 = [r for r in short["runs"] if (r["depth"], r["equal"]) == (depth, "tokens")]
     print(f"D = {depth}: right sums of 100, by seed: {[round(100 * r['sums']) for r in at_500]}", end="")
     counts = [r["replies"]["by_kind"][0]["results"] for r in at_500 if depth]
@@ -876,20 +865,15 @@ zoo("mtp.loss", [coins_by_hand, certain_of_the_right_tokens])
 # ## The opening question, and the receipt
 
 # %%
-if large:
-    for equal in ("tokens", "compute"):
-        for measure in ("loss", "sums"):
-            mean, width = apart(1, equal, measure)
-            print(f"D = 1 less none, equal {equal:8} {measure:5} {mean:+.3f} ± {width:.3f}")
-    print(f"tokens a pass, if the second answer is kept: {fmean(paces[0]):.2f} ± {half_width(paces[0]):.2f}")
-    mean, width = apart(1, "tokens", "sums")
-    assert mean > width, "the summary below says that D = 1 adds better at equal tokens"
-    unclear = [abs(mean) < width for mean, width in (apart(1, "compute", measure) for measure in MEASURES)]
-    assert all(unclear), "and that nothing is clear at equal compute"
-else:
-    mean, width = against_none(1, "tokens", 0)
-    print(f"D = 1 less none, equal tokens, right sums of 100: {mean:+.0f} ± {width:.0f}")
-    print(f"tokens a pass, if the second answer is kept: {small_pace[0]:.2f}")
+for equal in ("tokens", "compute"):
+    for measure in ("loss", "sums"):
+        mean, width = apart(1, equal, measure)
+        print(f"D = 1 less none, equal {equal:8} {measure:5} {mean:+.3f} ± {width:.3f}")
+print(f"tokens a pass, if the second answer is kept: {fmean(paces[0]):.2f} ± {half_width(paces[0]):.2f}")
+mean, width = apart(1, "tokens", "sums")
+assert mean > width, "the summary below says that D = 1 adds better at equal tokens"
+unclear = [abs(mean) < width for mean, width in (apart(1, "compute", measure) for measure in MEASURES)]
+assert all(unclear), "and that nothing is clear at equal compute"
 
 # %% tags=["receipt"]
 receipt(

@@ -27,16 +27,13 @@ import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().
 
 # %%
 import copy
-import json
 import time
 from functools import lru_cache
-from pathlib import Path
 from statistics import mean, stdev
 
 import matplotlib.pyplot as plt
 import torch
 
-import minidsk
 from minidsk.homework import check, describe, predict, receipt, zoo
 from minidsk.rl.selfplay import Policy, SelfPlayConfig, at_random, judge, learn, losses, play, policy_gradient, train
 from minidsk.tasks.board import Board
@@ -384,22 +381,16 @@ assert curve[-1][1].losing == 0
 assert losses(master, board, start) == 0
 
 # %% [markdown]
-# *Was it luck?* The same on three seeds, with each part of the recipe taken away in turn, was recorded once. These cells only read it. (In Colab there is no `results/`, and they say so; their outputs are in the online book.)
+# *Was it luck?* The same on three seeds, with each part of the recipe taken away in turn, was recorded once. These cells only read it.
 
 # %%
 def recorded(name):
-    """The facts and the runs of results/NAME, or None where there is no repository."""
-    folder = Path(minidsk.__file__).parents[1] / "results" / name
-    if not (folder / "metrics.json").exists():
-        print(f"results/{name} is not here (it comes with the repository, not with the package): going on without it.")
-        return None, []
-    facts, metrics = (json.loads((folder / part).read_text(encoding="utf-8")) for part in ("run.json", "metrics.json"))
-    machine = f"{facts['machine']['cores']} cores, {facts['machine']['processor']}"
-    print(f"{facts['command']}\n  commit {facts['commit'][:10]}, {machine}, seeds {facts['seeds']}")
-    return facts, metrics["runs"]
+    """What a recorded run measured; how it was run is printed."""
+    print(results.origin(name))
+    return results.read(name)
 
 
-facts, tictactoe = recorded("ch10_selfplay")
+tictactoe = recorded("ch10_selfplay")["runs"]
 
 # %%
 def first_clean(run) -> int | None:
@@ -507,7 +498,7 @@ for games, verdict in ((0, before), (150 * 512, after)):
     print(f"after {games:6,} games: loses in {verdict.losing:6,} of them, {verdict.losing / verdict.checked:.1%}")
 
 # %%
-facts, connect = recorded("ch10_connect")
+connect = recorded("ch10_connect")["runs"]
 for run in connect:
     ends = run["lost_endings"]
     print(f"seed {run['seed']}: {run['curve'][-1][0]:,} games, loses in {run['losing'] / run['checked']:.1%}; "
@@ -532,7 +523,7 @@ for run in connect:
 # `policy_gradient` knows nothing of boards: it takes log-probabilities of actions and what came of them. So give it those of a language model. The task is as small as a first move in tic-tac-toe: two digits, to be written the other way round. The model is the course's transformer with random weights. It has read nothing, not even once.
 
 # %%
-from minidsk import MiniDeepSeek, ModelConfig
+from minidsk import MiniDeepSeek, ModelConfig, results
 from minidsk.data.tokenizer import CharTokenizer
 
 tokenizer = CharTokenizer("0123456789>", specials=("<pad>", "<bos>", "<eos>", "<unk>"))
@@ -605,7 +596,7 @@ assert min(right) > 0.9
 # Three seeds, and the parts taken away in turn, recorded:
 
 # %%
-facts, words = recorded("ch10_words")
+words = recorded("ch10_words")["runs"]
 for name in dict.fromkeys(run["method"] for run in words):
     of = [run for run in words if run["method"] == name]
     on = {part: " ".join(f"{run[part]:4.0%}" for run in of) for part in ("learned", "held_out")}

@@ -26,25 +26,21 @@
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
 
 # %%
-import copy
 import dataclasses
-import json
 import math
 import tempfile
 import time
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 from torch import tensor
 
 import minidsk
+from minidsk import results
 from minidsk.data.corpus import TinyWeb
-from minidsk.data.tokenizer import load_tokenizer
 from minidsk.homework import check, describe, predict, receipt, zoo
-from minidsk.hub.zoo import find
 from minidsk.rl.preferences import Annotator, Ranking, claims_success
-from minidsk.rl.recipe import nano
+from minidsk.presets import nano
 from minidsk.rl.rollout import rollout
 from minidsk.train.checkpoint import Run
 
@@ -54,17 +50,18 @@ from minidsk.train.checkpoint import Run
 # Chapter 21's base model has read worksheets of many hands. Most of them try once, see that it is wrong, and hand it in.
 
 # %%
-base, tokenizer = minidsk.load("nano-base"), load_tokenizer(find("nano-base"))
-recipe = nano()
-test = recipe.task("test")
+base, recipe = minidsk.load_policy("nano-base"), nano()
+_ = base.model.double()  # 16 digits: your processor draws the replies that ours drew
+test = recipe.make_task("test")
 
 
-def look(model, problems: int = 160) -> dict[str, float]:
+def look(policy, problems: int = 160) -> dict[str, float]:
     """One reply to each held-out problem, at temperature 1: shares, and tokens a reply."""
     posed, generator = [test[i] for i in range(problems)], torch.Generator().manual_seed(0)
-    drawn = rollout(model, tokenizer, posed, 1, 160, {"accuracy": 1.0}, generator=generator)
-    claims = sum(map(claims_success, drawn.texts)) / problems
-    return {"right": drawn.rewards.mean().item(), "claims": claims, "tokens": drawn.lengths.float().mean().item()}
+    drawn = rollout(policy, posed, 1, 160, {"accuracy": 1.0}, generator=generator)
+    texts, lengths = drawn.completions.texts, drawn.completions.lengths
+    claims = sum(map(claims_success, texts)) / problems
+    return {"right": drawn.rewards.mean().item(), "claims": claims, "tokens": lengths.double().mean().item()}
 
 
 # %%
@@ -94,12 +91,13 @@ print("." * len(prompt) + reply.replace("\n", "⏎"))
 # **SFT**, supervised fine-tuning, is next-token prediction on such pages, with the loss on the reply alone. Demonstrations are dear, because somebody has to write them. We buy few, and take four steps. (More would do more: see *What went wrong*.)
 
 # %%
+from minidsk.train.optim import OptimConfig
 from minidsk.train.sft import SFTConfig, fine_tune
 
-sft, began = copy.deepcopy(base), time.perf_counter()
+sft, began = base.copy(), time.perf_counter()
 with tempfile.TemporaryDirectory() as folder:
     run = Run(folder, "sft", {})
-    _ = fine_tune(sft, tokenizer, demonstrations, SFTConfig(steps=4, batch=32, lr=5e-4), run, progress=False)
+    fine_tune(sft, demonstrations, SFTConfig(steps=4, batch=32, optim=OptimConfig(lr=5e-4)), run, progress=False)
     print("loss of each step", [round(line["loss"], 2) for line in run.metrics()])
 seconds = {"SFT": time.perf_counter() - began}
 
@@ -179,11 +177,11 @@ print(f"{len(pairs)} pairs, mean loss {by_hand:.3f}; largest difference from the
 # The judge's job, for you. Click, or press the arrow keys while a button has the focus. In Jupyter the cell below the figure then uses your labels; in the rendered book the figure counts alone. Watch yourself: how often do you check the sums?
 
 # %%
-posed = [recipe.task("train")[10**6 + i] for i in range(80)]
-drawn = rollout(sft, tokenizer, posed, 2, 160, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(1))
+posed = [recipe.make_task("train")[10**6 + i] for i in range(80)]
+drawn = rollout(sft, posed, 2, 160, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(1))
 cards = []
 for k, p in enumerate(posed):
-    two = drawn.texts[2 * k : 2 * k + 2]
+    two = drawn.completions.texts[2 * k : 2 * k + 2]
     marks = {"for the longer": [len(t) for t in two], "for the right one": [p.score(t) for t in two],
              "for the one that says yes": [claims_success(t) for t in two]}  # fmt: skip
     facts = {name: 1 + (right > left) if left != right else 0 for name, (left, right) in marks.items()}
@@ -209,10 +207,10 @@ else:
 # The judge ranks four sampled replies to each of 240 problems; yours are added to its labels. Where a reply was drawn twice, it stands in the ranking once.
 
 # %%
-def judged(model, first: int, count: int, seed: int) -> tuple[list, list]:
-    """Problems and their rankings: four replies of `model` to each, in the judge's order."""
-    posed, generator = [recipe.task("train")[first + i] for i in range(count)], torch.Generator().manual_seed(seed)
-    texts = rollout(model, tokenizer, posed, 4, 160, {"accuracy": 1.0}, generator=generator).texts
+def judged(policy, first: int, count: int, seed: int) -> tuple[list, list]:
+    """Problems and their rankings: four replies of `policy` to each, in the judge's order."""
+    posed, generator = [recipe.make_task("train")[first + i] for i in range(count)], torch.Generator().manual_seed(seed)
+    texts = rollout(policy, posed, 4, 160, {"accuracy": 1.0}, generator=generator).completions.texts
     ranked = [(p, judge.rank(p, texts[4 * k : 4 * k + 4], generator)) for k, p in enumerate(posed)]
     return zip(*[(p, r) for p, r in ranked if r is not None], strict=True)
 
@@ -227,8 +225,9 @@ print(f"{len(rankings)} rankings hold {comparisons:,} comparisons")
 # %%
 from minidsk.rl.reward_model import RewardModel, RewardModelConfig, accuracy, calibration, train_reward_model
 
-reward_model, began = RewardModel(sft, tokenizer), time.perf_counter()
-losses = train_reward_model(reward_model, [*rankings, *mine], RewardModelConfig(batch=4, lr=2e-3), progress=False)
+reward_model, began = RewardModel(sft), time.perf_counter()
+settings = RewardModelConfig(batch=4, optim=OptimConfig(lr=2e-3, warmup=5))
+losses = train_reward_model(reward_model, [*rankings, *mine], settings, progress=False)
 seconds["reward model"] = time.perf_counter() - began
 print(f"first step: loss {losses[0]:.3f} (it gives every reply 0)")
 
@@ -345,8 +344,9 @@ print("largest difference, advantages and prices: below 1e-6")
 # 64 replies a step, one to a prompt; no price on leaving, to see where the road leads. The reward function is the reward model's score and nothing else. Beside it we note what only we can see: the truth, and what the *judge itself* would think.
 
 # %%
-from minidsk.rl.actor_critic import reinforce_with_critic
-from minidsk.rl.config import PPOConfig
+from minidsk.rl.config import CriticConfig, RLConfig
+from minidsk.rl.critic import CriticBaseline
+from minidsk.rl.loop import reinforce
 
 diary: list[dict[str, float]] = []
 
@@ -360,12 +360,14 @@ def please(problems, replies) -> torch.Tensor:
 
 
 # %%
-settings = PPOConfig(steps=15, prompts=64, lr=6e-4, critic_lr=2e-3, critic_updates=1, critic_warmup=1, warmup=1, decay=0.01,
-                     rows=64, save_every=100)  # fmt: skip
-pleaser, began = copy.deepcopy(sft), time.perf_counter()
+rates = {"warmup": 1, "decay": 0.01, "betas": (0.9, 0.99)}
+settings = RLConfig(steps=15, prompts=64, group=1, rows=64, save_every=100, optim=OptimConfig(lr=6e-4, **rates))
+critic_settings = CriticConfig(updates=1, alone=1, optim=OptimConfig(lr=2e-3, **rates))
+pleaser, began = sft.copy(), time.perf_counter()
+critic = CriticBaseline(pleaser, critic_settings, settings.steps, rows=64, reference=sft)
 with tempfile.TemporaryDirectory() as folder:
     run = Run(folder, "ppo", settings)
-    reinforce_with_critic(pleaser, tokenizer, recipe.task("train"), settings, run, reward=please, reference=sft, progress=False)
+    reinforce(pleaser, recipe.make_task("train"), settings, run, baseline=critic, reward=please, progress=False)
     diary = [{**noted, **line} for noted, line in zip(diary, run.metrics(), strict=True)]
 seconds["PPO"] = time.perf_counter() - began
 print(f"{len(diary)} steps of {settings.prompts} replies, all of them judged by the reward model")
@@ -397,8 +399,8 @@ for key, label in panels.items():
 
 # %% tags=["nbval-ignore-output"]
 for p in [test[i] for i in range(4)]:
-    r = rollout(pleaser, tokenizer, [p], 1, 160, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(0))
-    print(f"{p.prompt.strip()}  {r.texts[0]}\n    score {reward_model.reward([p], r.texts).item():+.1f}, right: {r.rewards.item():.0f}")
+    r = rollout(pleaser, [p], 1, 160, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(0))
+    print(f"{p.prompt.strip()}  {r.completions.texts[0]}\n    score {reward_model.reward([p], r.completions.texts).item():+.1f}, right: {r.rewards.item():.0f}")
 
 # %% tags=["nbval-ignore-output"]
 right_at_the_end.reveal(round(look(pleaser)["right"], 2))
@@ -428,26 +430,17 @@ for whose, of, at_best, right in (("sft", as_judged, best, prefers_right),
 #
 # ## Three seeds, and a control
 #
-# One run with 64 replies a step is a story. These were recorded: three seeds, each with demonstrations, labels and a reward model of its own, 20 steps of 80 replies; and, as the control, the same PPO paid by the verifier. (In Colab there is no `results/`: these cells then print no more than that.)
+# One run with 64 replies a step is a story. These were recorded: three seeds, each with demonstrations, labels and a reward model of its own, 20 steps of 80 replies; and, as the control, the same PPO paid by the verifier.
 
 # %%
-RESULTS = Path(minidsk.__file__).parents[1] / "results"
-
-
-def recorded(name: str) -> list[dict]:
-    """The rows of a recorded run, and how it was run."""
-    folder = RESULTS / name
-    if not (folder / "metrics.json").exists():
-        print(f"results/{name} is not here (it comes with the repository, not with the package)")
-        return []
-    if (folder / "run.json").exists():
-        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        print(f"{facts['command']}\n  commit {facts['commit'][:10]}, seeds {facts['seeds']}, {facts['machine']['processor']}")
-    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["rows"]
+def recorded(name: str):
+    """What a recorded run measured; how it was run is printed."""
+    print(results.origin(name))
+    return results.read(name)
 
 
 # %%
-rows, control, priced = recorded("ch11_feedback"), recorded("ch11_control"), recorded("ch11_price")
+rows, control, priced = (recorded(name)["rows"] for name in ("ch11_feedback", "ch11_control", "ch11_price"))
 runs: dict[str, list[dict]] = {}
 for row in rows + priced + control:
     if row["part"] == "ppo":
@@ -567,9 +560,10 @@ print(f"implicit rewards {won:+.1f} and {lost:+.1f}, loss {surprise(won, lost):.
 # No sampling, no critic, no reward model: two models and the labels. Twenty steps on the comparisons of our rankings:
 
 # %%
-direct, began = copy.deepcopy(sft), time.perf_counter()
+direct, began = sft.copy(), time.perf_counter()
 comparisons_of = [pair for ranking in [*rankings, *mine] for pair in ranking.pairs()]
-history = direct_preferences(direct, tokenizer, comparisons_of, DPOConfig(steps=20, beta=0.1, lr=4e-4), progress=False)
+dpo = DPOConfig(steps=20, beta=0.1, optim=OptimConfig(lr=4e-4, warmup=5, betas=(0.9, 0.99)))
+history = direct_preferences(direct, comparisons_of, dpo, progress=False)
 seconds["DPO"] = time.perf_counter() - began
 print(f"first step: loss {history[0]['loss']:.3f} (policy and reference are equal)")
 
@@ -592,14 +586,13 @@ for row in [row for row in rows + priced if row["part"] == "dpo"]:
 # What learns keeps its weights, their gradients and AdamW's two moments: 16 bytes a parameter in float32. What only answers keeps its weights: 4 bytes. We count, and check the count on the critic:
 
 # %%
-from minidsk.rl.actor_critic import critic_of
-from minidsk.train.optim import make_optimizers
+from minidsk.rl.critic import Critic
 
-critic = critic_of(sft)
-kinds = {"policy": sft, "reference": sft, "critic": critic, "reward model": reward_model}
+critic = Critic(sft).float()  # 4 bytes a number, as usual
+kinds = {"policy": sft.model, "reference": sft.model, "critic": critic, "reward model": reward_model}
 size = {name: sum(p.numel() for p in model.parameters()) for name, model in kinds.items()}
-[optimizer] = make_optimizers(critic, 1e-3)
-critic(tensor([[1, 2, 3]]), mtp=False).logits.sum().backward()
+optimizer = torch.optim.AdamW(critic.parameters())
+critic(sft.encode(["4 from 3 7 8"], ["8 - 7 + 3 = 4"])).sum().backward()
 optimizer.step()
 moments = sum(m.nbytes for state in optimizer.state.values() for name, m in state.items() if name != "step")
 measured = sum(p.nbytes + p.grad.nbytes for p in critic.parameters()) + moments
@@ -652,7 +645,7 @@ print("seconds on this machine:", ", ".join(f"{name} {spent:.1f} s" for name, sp
 # **Labels on replies that are all alike.** Our first policy had twelve steps of SFT on twice the demonstrations, at twice the rate. Most of its replies ended in *yes*, so most pairs were decided by small differences and by chance, and the reward model learned little. These runs were recorded too:
 
 # %%
-alike = recorded("ch11_alike")
+alike = recorded("ch11_alike")["rows"]
 for kind in (alike, rows):
     models = [row for row in kind if row["part"] == "reward_model" and row["rankings"] == 240]
     starts = [row["sft"] for row in kind if row["part"] == "start"]

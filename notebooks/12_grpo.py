@@ -32,9 +32,7 @@ import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().
 
 # %%
 import itertools
-import json
 import math
-from pathlib import Path
 from statistics import mean, median, stdev
 
 import matplotlib.pyplot as plt
@@ -42,6 +40,7 @@ import torch
 from torch import tensor
 
 import minidsk
+from minidsk import results
 from minidsk.homework import check, describe, predict, receipt, zoo
 from minidsk.rl.grpo import group_advantages, policy_loss
 
@@ -542,17 +541,15 @@ for name, size in judges.items():
 # 48 problems, 16 answers each. The spread *within* groups gives the error of a group's mean. The spread *between* groups,
 # less what sampling adds, gives that of the laziest critic: one that says the same number for every question.
 
-# %% tags=["nbval-ignore-output"]
-from minidsk.data.tokenizer import load_tokenizer
-from minidsk.hub.zoo import find
-from minidsk.rl.recipe import nano
+# %%
+from minidsk.presets import nano
 from minidsk.rl.rollout import rollout
 
 bars, nano_rewards = {}, {}
 for name in ("nano-base", "nano-zero"):
-    problems = [nano().task("train")[i] for i in range(48)]
-    drawn = rollout(minidsk.load(name), load_tokenizer(find(name)), problems, 16, 160, {"accuracy": 1.0},
-                    generator=torch.Generator().manual_seed(0))
+    policy, problems = minidsk.load_policy(name), [nano().make_task("train")[i] for i in range(48)]
+    _ = policy.model.double()  # 16 digits: your processor draws the answers that ours drew
+    drawn = rollout(policy, problems, 16, 160, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(0))
     nano_rewards[name] = r = drawn.rewards.double()
     within = r.var(1).mean()
     between = (r.mean(1).var() - within / 16).clamp(min=0)
@@ -988,52 +985,49 @@ assert ends["k1"][1] > 0.99
 # %%
 import time
 
-from minidsk.rl.actor_critic import critic_of, judge, update_critic, update_policy
-from minidsk.rl.config import PPOConfig, RLConfig
+from minidsk.rl.config import CriticConfig, RLConfig
+from minidsk.rl.critic import CriticBaseline
 from minidsk.rl.loop import update
-from minidsk.train.optim import make_optimizers
+from minidsk.train.loop import Slices
+from minidsk.train.optim import OptimConfig, Optimizer
 
 
-def held(model, optimizers) -> int:
-    """The bytes of a model's weights and of what its optimizers remember."""
-    kept = [v for o in optimizers for state in o.state.values() for v in state.values() if torch.is_tensor(v)]
-    return sum(x.numel() * x.element_size() for x in [*model.parameters(), *kept])
+def held(optimizer) -> int:
+    """The bytes of a model's weights and of what its optimizer remembers."""
+    kept = [v for part in optimizer.parts for state in part.state.values() for v in state.values() if torch.is_tensor(v)]
+    return sum(x.numel() * x.element_size() for x in [*optimizer.model.parameters(), *kept])
 
 
 # %%
-base, tokenizer = minidsk.load("nano-base"), load_tokenizer(find("nano-base"))
-critic = critic_of(base)
-sizes = {"GRPO": [base], "PPO": [base, critic]}
-predicted = {name: 12 * sum(p.numel() for m in models for p in m.parameters()) for name, models in sizes.items()}
-learners = {model: make_optimizers(model, 6e-4, 0.0) for model in (base, critic)}
-sampled = rollout(base, tokenizer, problems[:4], 8, 160, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(1))
+base, rl, slices = minidsk.load_policy("nano-base"), RLConfig(rows=64), Slices(64)
+learner = Optimizer(base.model, OptimConfig(lr=6e-4), steps=1)
+critic = CriticBaseline(base, CriticConfig(updates=4), steps=1, rows=64)
+learning = {"GRPO": [learner], "PPO": [learner, critic.optimizer]}
+predicted = {name: 12 * sum(p.numel() for o in all_ for p in o.model.parameters()) for name, all_ in learning.items()}
+sampled = rollout(base, problems[:4], 8, 160, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(1))
 
 began = time.process_time()
-update(base, learners[base], sampled, group_advantages(sampled.rewards).flatten(), RLConfig(rows=64))
+_ = update(base, learner, slices, sampled, group_advantages(sampled.rewards).flatten(), rl)
 took = {"GRPO": time.process_time() - began}
 
 # %%
-settings = PPOConfig(rows=64)
 began = time.process_time()
-advantages, returns, values, figures = judge(critic, sampled, settings)
-_ = update_policy(base, learners[base], sampled, advantages, settings)
-for _ in range(settings.critic_updates):
-    _ = update_critic(critic, learners[critic], sampled, values, returns, settings)
+advantages, _ = critic(sampled, step=2)  # each token's, after four updates of the critic
+_ = update(base, learner, slices, sampled, advantages, rl)
 took["PPO"] = time.process_time() - began
 
 # %%
-counted = {name: sum(held(m, learners[m]) for m in models) for name, models in sizes.items()}
-for name in sizes:
+counted = {name: sum(map(held, optimizers)) for name, optimizers in learning.items()}
+for name in learning:
     print(f"{name}: predicted {predicted[name]:,} bytes, counted {counted[name]:,}; learning took {took[name]:.2f} s")
 print(f"PPO keeps {counted['PPO'] / counted['GRPO']:.2f} times as much as GRPO")
-assert all(abs(counted[name] / predicted[name] - 1) < 0.01 for name in sizes)
+assert all(abs(counted[name] / predicted[name] - 1) < 0.01 for name in learning)
 
 # %% [markdown]
 # Twice the memory, nearly to the byte, and several times the work of learning. (The sampling is not counted here: it is
 # the same for both.) That is *cheap*, the first half of the claim.
 #
-# **Accurate enough?** From here on we read recorded experiments, all from `nano-base`, with three seeds. (In Colab there is no
-# `results/`; these cells then say so. Their outputs are in the online book.) The same base and the same number of answers a
+# **Accurate enough?** From here on we read recorded experiments, all from `nano-base`, with three seeds. The same base and the same number of answers a
 # step: 512 of them, 24 steps, 1,024 held-out problems, on a GPU. GRPO draws groups of 16; PPO draws 512 problems with one answer
 # each, with the usual $\lambda = 0.95$ and with $\lambda = 1$. The critic starts as a copy of the policy, has the first two
 # steps to itself, and four updates in each.
@@ -1048,23 +1042,13 @@ lead = predict("grpo.lead", "GRPO's accuracy minus PPO's (λ = 0.95), in points?
 lead
 
 # %%
-RESULTS = Path(minidsk.__file__).parents[1] / "results"
-
-
 def recorded(name: str):
-    """The metrics of results/NAME, with the facts of the run in print; None where they are not."""
-    if not (RESULTS / name / "metrics.json").exists():
-        print(f"results/{name} is not here: it comes with the repository, not with the package")
-        return None
-    files = (RESULTS / name / file for file in ("run.json", "metrics.json"))
-    facts, metrics = (json.loads(file.read_text(encoding="utf-8")) for file in files)
-    print(facts["command"])
-    machine = ", ".join(facts["machine"]["gpus"]) or facts["machine"]["processor"]
-    print(f"commit {facts['commit'][:10]}, {machine}, seeds {facts['seeds']}")
-    return metrics
+    """What a recorded run measured; how it was run is printed."""
+    print(results.origin(name))
+    return results.read(name)
 
 
-ppo = recorded("ch12_ppo_h100") or recorded("ch12_ppo")
+ppo = recorded("ch12_ppo_h100")
 
 # %%
 def grouped(rows: list[dict], by: str, least: int = 1) -> dict[str, list]:
@@ -1075,68 +1059,62 @@ def grouped(rows: list[dict], by: str, least: int = 1) -> dict[str, list]:
     return {name: of for name, of in found.items() if len(of) >= least}
 
 
-if ppo:
-    races = grouped([row for row in ppo["rows"] if row["part"] == "accuracy"], "method", least=3)
-    steps = ppo["settings"]["steps"]
-    marks = [1, steps // 4, steps // 2, steps]
-    accuracy = {name: [100 * row["accuracy"] for row in rows] for name, rows in races.items()}
-    print(f"{'':12} accuracy of each seed, %    mean ± 95 %     minus GRPO, points")
-    for name, each in accuracy.items():
-        shown = "  ".join(f"{x:6.1f}" for x in each)
-        print("{:12} {}      {:5.1f} ± {:4.1f}    {:+5.1f} ± {:.1f}".format(
-            name, shown, *interval(each), *apart(each, accuracy["GRPO"])))
-    print("PPO, λ = 1 minus λ = 0.95: {:+.1f} ± {:.1f} points".format(*apart(accuracy["PPO, lam 1"], accuracy["PPO"])))
-    lead.reveal(round(apart(accuracy["GRPO"], accuracy["PPO"])[0], 1))
+races = grouped([row for row in ppo["rows"] if row["part"] == "accuracy"], "method", least=3)
+steps = ppo["settings"]["steps"]
+marks = [1, steps // 4, steps // 2, steps]
+accuracy = {name: [100 * row["accuracy"] for row in rows] for name, rows in races.items()}
+print(f"{'':12} accuracy of each seed, %    mean ± 95 %     minus GRPO, points")
+for name, each in accuracy.items():
+    shown = "  ".join(f"{x:6.1f}" for x in each)
+    print("{:12} {}      {:5.1f} ± {:4.1f}    {:+5.1f} ± {:.1f}".format(
+        name, shown, *interval(each), *apart(each, accuracy["GRPO"])))
+print("PPO, λ = 1 minus λ = 0.95: {:+.1f} ± {:.1f} points".format(*apart(accuracy["PPO, lam 1"], accuracy["PPO"])))
+lead.reveal(round(apart(accuracy["GRPO"], accuracy["PPO"])[0], 1))
 
 # %%
-if ppo:
-    print(f"deviation of the advantage; variance that the critic explains at steps {marks}")
-    for name, rows in races.items():
-        spread = mean(mean(row["curves"]["advantage_std"]) for row in rows)
-        known = tensor([row["curves"]["explained_variance"] for row in rows]).mean(0)
-        print(f"{name:12} {spread:.2f};", "  ".join(f"{known[k - 1]:+.2f}" for k in marks) if known.any() else "no critic")
+print(f"deviation of the advantage; variance that the critic explains at steps {marks}")
+for name, rows in races.items():
+    spread = mean(mean(row["curves"]["advantage_std"]) for row in rows)
+    known = tensor([row["curves"]["explained_variance"] for row in rows]).mean(0)
+    print(f"{name:12} {spread:.2f};", "  ".join(f"{known[k - 1]:+.2f}" for k in marks) if known.any() else "no critic")
 
 # %%
-if ppo:
-    fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
-    for index, (name, rows) in enumerate(races.items()):
-        for ax, key in zip(axes, ("reward", "explained_variance"), strict=True):
-            lines = tensor([row["curves"][key] for row in rows])
-            if key == "reward" or name != "GRPO":
-                _ = ax.plot(range(1, steps + 1), lines.mean(0), color=f"C{index}", label=name)
-                low, high = lines.min(0).values, lines.max(0).values
-                _ = ax.fill_between(range(1, steps + 1), low, high, color=f"C{index}", alpha=0.15)
-    _ = axes[0].set(xlabel="step", ylabel="share right among samples", ylim=(0, 1))
-    _ = axes[1].set(xlabel="step", ylabel="variance explained by the critic", ylim=(-0.2, 1))
-    _ = axes[0].legend(frameon=False, fontsize=8)
-    plt.show()
-    for name, rows in races.items():
-        reward = tensor([row["curves"]["reward"] for row in rows]).mean(0)
-        print(f"{name:12} right at steps {marks}:", [round(reward[k - 1].item(), 2) for k in marks])
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+for index, (name, rows) in enumerate(races.items()):
+    for ax, key in zip(axes, ("reward", "explained_variance"), strict=True):
+        lines = tensor([row["curves"][key] for row in rows])
+        if key == "reward" or name != "GRPO":
+            _ = ax.plot(range(1, steps + 1), lines.mean(0), color=f"C{index}", label=name)
+            low, high = lines.min(0).values, lines.max(0).values
+            _ = ax.fill_between(range(1, steps + 1), low, high, color=f"C{index}", alpha=0.15)
+_ = axes[0].set(xlabel="step", ylabel="share right among samples", ylim=(0, 1))
+_ = axes[1].set(xlabel="step", ylabel="variance explained by the critic", ylim=(-0.2, 1))
+_ = axes[0].legend(frameon=False, fontsize=8)
+plt.show()
+for name, rows in races.items():
+    reward = tensor([row["curves"]["reward"] for row in rows]).mean(0)
+    print(f"{name:12} right at steps {marks}:", [round(reward[k - 1].item(), 2) for k in marks])
 
 # %%
 bill, kept = recorded("ch12_ppo_speed"), recorded("ch12_ppo_memory")
-if bill:
-    for row in bill["rows"]:
-        seconds = row["step_seconds"]
-        print(f"{row['method']:5} {median(seconds):.3f} s a step (median), {mean(seconds):.3f} s (mean of {len(seconds)})")
+for row in bill["rows"]:
+    seconds = row["step_seconds"]
+    print(f"{row['method']:5} {median(seconds):.3f} s a step (median), {mean(seconds):.3f} s (mean of {len(seconds)})")
 
 # %%
-if kept:
-    print(f"{'MiB':13}weights  moments  cache of sampling  predicted  held   with all moments")
-    for row in kept["rows"]:
-        policy, critic = row["parameters"], row["critic_parameters"]
-        stepped = policy if (row["method"], row["size"]) == ("GRPO", "nano") else critic  # see below
-        parts = [(6 * policy + 4 * critic) / 2**20, 8 * stepped / 2**20, row["cache_mib"]]
-        print("{:5} {:6} {:8.1f} {:8.1f} {:18.1f} {:10.1f} {:6.1f} {:11.1f}".format(
-            row["method"], row["size"], *parts, sum(parts), row["held_mib"], row["predicted_mib"] + row["cache_mib"]))
-        assert 0 < row["held_mib"] - sum(parts) < 8  # the answers of the step
+print(f"{'MiB':13}weights  moments  cache of sampling  predicted  held   with all moments")
+for row in kept["rows"]:
+    policy, critic = row["parameters"], row["critic_parameters"]
+    stepped = policy if (row["method"], row["size"]) == ("GRPO", "nano") else critic  # see below
+    parts = [(6 * policy + 4 * critic) / 2**20, 8 * stepped / 2**20, row["cache_mib"]]
+    print("{:5} {:6} {:8.1f} {:8.1f} {:18.1f} {:10.1f} {:6.1f} {:11.1f}".format(
+        row["method"], row["size"], *parts, sum(parts), row["held_mib"], row["predicted_mib"] + row["cache_mib"]))
+    assert 0 < row["held_mib"] - sum(parts) < 8  # the answers of the step
 
 # %%
-if ppo:
-    work = {name: mean(row["flops"] for row in rows) for name, rows in races.items()}
-    for name, flops in work.items():
-        print(f"{name:12} {flops:.2e} operations, {flops / work['GRPO']:.1f} times GRPO's")
+work = {name: mean(row["flops"] for row in rows) for name, rows in races.items()}
+for name, flops in work.items():
+    print(f"{name:12} {flops:.2e} operations, {flops / work['GRPO']:.1f} times GRPO's")
 
 # %% [markdown]
 # *Cheap* first. A step takes half the time: the sampling is the same for both, the rest is the critic's passes and its four
@@ -1157,8 +1135,7 @@ if ppo:
 # %%
 for back in (5, 20, 60):
     print(f"{back:2} tokens before the end: the verdict counts {0.95**back:.2f}, the critic's own guesses {1 - 0.95**back:.2f}")
-if ppo:
-    print(f"an answer has {mean(row['curves']['length'][-1] for row in races['PPO']):.0f} tokens")
+print(f"an answer has {mean(row['curves']['length'][-1] for row in races['PPO']):.0f} tokens")
 
 # %% [markdown]
 # And that critic has met each problem once. It *explains* more of the variance with $\lambda = 0.95$ than with $\lambda = 1$, which
@@ -1192,13 +1169,12 @@ columns = {
     "KL a token": lambda run: run["kl_per_token"],
     "wrong: tokens": lambda run: late(run, "length_wrong"),
 }
-if ablations:
-    every = grouped(ablations["runs"], "variant")
-    rows_of = {name: of for name, of in every.items() if len(of) == 3}
-    print(f"{'':20}" + "".join(f"{column:>15}" for column in columns))
-    for name, of in rows_of.items():
-        print(f"{name:20}" + "".join(f"{mean(map(read, of)):15.{0 if 'tokens' in c else 2}f}" for c, read in columns.items()))
-    print("fewer than three seeds, left out:", [name for name in every if name not in rows_of])
+every = grouped(ablations["runs"], "variant")
+rows_of = {name: of for name, of in every.items() if len(of) == 3}
+print(f"{'':20}" + "".join(f"{column:>15}" for column in columns))
+for name, of in rows_of.items():
+    print(f"{name:20}" + "".join(f"{mean(map(read, of)):15.{0 if 'tokens' in c else 2}f}" for c, read in columns.items()))
+print("fewer than three seeds, left out:", [name for name in every if name not in rows_of])
 
 # %%
 def paired(name: str, column: str) -> tuple[float, float]:
@@ -1206,23 +1182,22 @@ def paired(name: str, column: str) -> tuple[float, float]:
     return apart(*(list(map(columns[column], rows_of[which])) for which in (name, "plain")))
 
 
-if ablations:
-    others = [name for name in rows_of if name != "plain"]
-    fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.6), layout="constrained", sharey=True)
-    for ax, column in zip(axes, ("accuracy, %", "wrong: tokens"), strict=True):
-        for y, name in enumerate(others):
-            less, half = paired(name, column)
-            _ = ax.errorbar(less, y, xerr=half, fmt="o", color="C0" if abs(less) <= half else "C1", capsize=3)
-        _ = ax.axvline(0, color="gray", lw=1)
-        _ = ax.set(xlabel=f"{column}, minus plain's (95 %, 3 seeds)")
-    _ = axes[0].set_yticks(range(len(others)), others)
-    axes[0].invert_yaxis()
-    plt.show()
-    for column in columns:
-        clear = {name: paired(name, column) for name in others if abs(paired(name, column)[0]) > paired(name, column)[1]}
-        print(f"{column}, intervals without zero:")
-        for name, pair in clear.items():
-            print("    {:20} {:+.2f} ± {:.2f}".format(name, *pair))
+others = [name for name in rows_of if name != "plain"]
+fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.6), layout="constrained", sharey=True)
+for ax, column in zip(axes, ("accuracy, %", "wrong: tokens"), strict=True):
+    for y, name in enumerate(others):
+        less, half = paired(name, column)
+        _ = ax.errorbar(less, y, xerr=half, fmt="o", color="C0" if abs(less) <= half else "C1", capsize=3)
+    _ = ax.axvline(0, color="gray", lw=1)
+    _ = ax.set(xlabel=f"{column}, minus plain's (95 %, 3 seeds)")
+_ = axes[0].set_yticks(range(len(others)), others)
+axes[0].invert_yaxis()
+plt.show()
+for column in columns:
+    clear = {name: paired(name, column) for name in others if abs(paired(name, column)[0]) > paired(name, column)[1]}
+    print(f"{column}, intervals without zero:")
+    for name, pair in clear.items():
+        print("    {:20} {:+.2f} ± {:.2f}".format(name, *pair))
 
 # %% [markdown]
 # Three seeds of small runs leave wide intervals. What stands clear of zero:
@@ -1244,12 +1219,11 @@ if ablations:
 # - **Dynamic sampling** buys nothing that we can see, and this is what it paid:
 
 # %%
-if ablations:
-    for name in ("plain", "dynamic sampling"):
-        of = rows_of[name]
-        tries, work = (mean(map(read, of)) for read in (lambda run: mean(run["curves"]["tries"]), lambda run: run["flops"]))
-        speak = mean(mean(run["curves"]["groups_with_signal"]) for run in of)
-        print(f"{name:17} batches drawn a step {tries:.2f}; of the groups learned from {speak:.0%} speak; {work:.2e} operations")
+for name in ("plain", "dynamic sampling"):
+    of = rows_of[name]
+    tries, work = (mean(map(read, of)) for read in (lambda run: mean(run["curves"]["tries"]), lambda run: run["flops"]))
+    speak = mean(mean(run["curves"]["groups_with_signal"]) for run in of)
+    print(f"{name:17} batches drawn a step {tries:.2f}; of the groups learned from {speak:.0%} speak; {work:.2e} operations")
 
 # %% [markdown]
 # ## Beside TRL
@@ -1267,28 +1241,26 @@ def pace(record: dict, library: str = "minidsk") -> list[float]:
     return next((row["step_seconds"] for row in record["timed"] if row["library"] == library), [])
 
 
-if first and second and third:
-    for name, record, library in (
-        ("minidsk at first", first, "minidsk"),
-        ("one recording for all rollouts", second, "minidsk"),
-        ("fewer kernels, no plans", third, "minidsk"),
-        ("TRL", first, "trl"),
-        ("TRL, timed again", third, "trl"),
-    ):
-        steps = pace(record, library)
-        print(f"{name:31} {median(steps):.3f} s a step (median), {mean(steps):.3f} s (mean of {len(steps)})")
-    ours = pace(third)
-    for name, theirs in (("as timed again", pace(third, "trl")), ("at first", pace(first, "trl"))):
-        print(f"TRL {name} takes {median(theirs) / median(ours):.1f} times as long as we do now by the medians, "
-              f"{mean(theirs) / mean(ours):.1f} times by the means")  # fmt: skip
+for name, record, library in (
+    ("minidsk at first", first, "minidsk"),
+    ("one recording for all rollouts", second, "minidsk"),
+    ("fewer kernels, no plans", third, "minidsk"),
+    ("TRL", first, "trl"),
+    ("TRL, timed again", third, "trl"),
+):
+    steps = pace(record, library)
+    print(f"{name:31} {median(steps):.3f} s a step (median), {mean(steps):.3f} s (mean of {len(steps)})")
+ours = pace(third)
+for name, theirs in (("as timed again", pace(third, "trl")), ("at first", pace(first, "trl"))):
+    print(f"TRL {name} takes {median(theirs) / median(ours):.1f} times as long as we do now by the medians, "
+          f"{mean(theirs) / mean(ours):.1f} times by the means")  # fmt: skip
 
 # %%
-if second and third:
-    for record in (second, third):
-        parts = {name: median(seconds) for name, seconds in record["timed"][0]["parts"].items()}
-        print(", ".join(f"{name} {seconds:.3f} s" for name, seconds in parts.items()), "(medians)")
-    print("the second's steps:", ", ".join(f"{x:.2f} s" for x in pace(second)))
-    print("the third's steps: ", ", ".join(f"{x:.2f} s" for x in pace(third)))
+for record in (second, third):
+    parts = {name: median(seconds) for name, seconds in record["timed"][0]["parts"].items()}
+    print(", ".join(f"{name} {seconds:.3f} s" for name, seconds in parts.items()), "(medians)")
+print("the second's steps:", ", ".join(f"{x:.2f} s" for x in pace(second)))
+print("the third's steps: ", ", ".join(f"{x:.2f} s" for x in pace(third)))
 
 # %% [markdown]
 # **Ten times was the aim**, and it took three attempts. At first a graph of the GPU's work was recorded anew in every
@@ -1308,24 +1280,23 @@ if second and third:
 # be faster, which we have not tried. And equal learning? Our three seeds of the third record, and TRL's of the first:
 
 # %%
-if first and third:
-    curves = {"trl": [row["reward"] for row in first["curves"] if row["library"] == "trl"],
-              "minidsk": [row["reward"] for row in third["curves"]]}  # fmt: skip
-    updates = min(len(curve) for of in curves.values() for curve in of)
-    lines = {library: tensor([curve[:updates] for curve in of]) for library, of in curves.items()}
-    lowest, highest = lines["trl"].min(0).values, lines["trl"].max(0).values
-    fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
-    _ = ax.fill_between(range(1, updates + 1), lowest, highest, color="C1", alpha=0.25, label="TRL, all seeds")
-    for index, line in enumerate(lines["minidsk"]):
-        _ = ax.plot(range(1, updates + 1), line, color="C0", lw=1, label=None if index else "minidsk, each seed")
-    _ = ax.set(xlabel="update", ylabel="share right among samples", ylim=(0, 1))
-    _ = ax.legend(frameon=False)
-    plt.show()
-    ends = [lines[library][:, -5:].mean(1).tolist() for library in ("minidsk", "trl")]
-    print("last five updates: minidsk {:.2f} ± {:.2f}, TRL {:.2f} ± {:.2f}".format(*interval(ends[0]), *interval(ends[1])))
-    ours = lines["minidsk"].mean(0)
-    print(f"our mean lies within TRL's seeds at {int(((lowest <= ours) & (ours <= highest)).sum())} of {updates} updates, "
-          f"above them at {int((ours > highest).sum())}, below at {int((ours < lowest).sum())}")  # fmt: skip
+curves = {"trl": [row["reward"] for row in first["curves"] if row["library"] == "trl"],
+          "minidsk": [row["reward"] for row in third["curves"]]}  # fmt: skip
+updates = min(len(curve) for of in curves.values() for curve in of)
+lines = {library: tensor([curve[:updates] for curve in of]) for library, of in curves.items()}
+lowest, highest = lines["trl"].min(0).values, lines["trl"].max(0).values
+fig, ax = plt.subplots(figsize=(6, 3), layout="constrained")
+_ = ax.fill_between(range(1, updates + 1), lowest, highest, color="C1", alpha=0.25, label="TRL, all seeds")
+for index, line in enumerate(lines["minidsk"]):
+    _ = ax.plot(range(1, updates + 1), line, color="C0", lw=1, label=None if index else "minidsk, each seed")
+_ = ax.set(xlabel="update", ylabel="share right among samples", ylim=(0, 1))
+_ = ax.legend(frameon=False)
+plt.show()
+ends = [lines[library][:, -5:].mean(1).tolist() for library in ("minidsk", "trl")]
+print("last five updates: minidsk {:.2f} ± {:.2f}, TRL {:.2f} ± {:.2f}".format(*interval(ends[0]), *interval(ends[1])))
+ours = lines["minidsk"].mean(0)
+print(f"our mean lies within TRL's seeds at {int(((lowest <= ours) & (ours <= highest)).sum())} of {updates} updates, "
+      f"above them at {int((ours > highest).sum())}, below at {int((ours < lowest).sum())}")  # fmt: skip
 
 # %% [markdown]
 # Equal learning, as far as three seeds each can tell: at the end the intervals overlap, and where our mean leaves the band of
@@ -1381,17 +1352,15 @@ if first and third:
 # **No clip, four steps on each batch.** The wreck, step by step, from the records:
 
 # %%
-if ablations:
-    for name in ("plain", "4 updates", "4 updates, no clip"):
-        for run in rows_of[name]:
-            shown = " ".join(f"{x:.2f}" for x in run["curves"]["reward"][::3])
-            print(f"{name:19} seed {run['seed']}: right at every third step {shown}")
+for name in ("plain", "4 updates", "4 updates, no clip"):
+    for run in rows_of[name]:
+        shown = " ".join(f"{x:.2f}" for x in run["curves"]["reward"][::3])
+        print(f"{name:19} seed {run['seed']}: right at every third step {shown}")
 
 # %%
-if ablations:
-    print("4 updates, no clip, seed 0")
-    for key in ("ratio", "entropy", "cut_off", "groups_with_signal", "grad_norm"):
-        print(f"{key:18}", " ".join(f"{x:8.2f}" for x in rows_of["4 updates, no clip"][0]["curves"][key][::3]))
+print("4 updates, no clip, seed 0")
+for key in ("ratio", "entropy", "cut_off", "groups_with_signal", "grad_norm"):
+    print(f"{key:18}", " ".join(f"{x:8.2f}" for x in rows_of["4 updates, no clip"][0]["curves"][key][::3]))
 
 # %% [markdown]
 # Read the second table as the diagnosis table above would. The ratio, an average over tokens that should stay near 1, wanders; the
@@ -1619,17 +1588,15 @@ zoo("grpo", [a_bad_token_comes_down, two_bounds_are_two])
 # %%
 print(f"even odds, groups of 16: {100 * as_good_as(0.5, 16):.1f} points")
 print(f"in our world of fifteen answers: {100 * as_good_as(chance.item(), 16):.1f} points")
-if ppo:
-    for name in ("PPO", "PPO, lam 1"):
-        print("in a language model: GRPO minus {} {:+.1f} ± {:.1f} points".format(name, *apart(accuracy["GRPO"], accuracy[name])))
+for name in ("PPO", "PPO, lam 1"):
+    print("in a language model: GRPO minus {} {:+.1f} ± {:.1f} points".format(name, *apart(accuracy["GRPO"], accuracy[name])))
 
 # %% [markdown]
 # ## Receipt
 
 # %% tags=["receipt"]
 spread = {f"right after 20 steps, {who}": at_20[who] for who in ("group of 16", "learned critic")}
-if ppo:
-    spread |= {f"recorded accuracy, %, {name}": each for name, each in accuracy.items()}
+spread |= {f"recorded accuracy, %, {name}": each for name, each in accuracy.items()}
 receipt(spread=spread, differences={"GRPO by hand and the package": (difference, 1e-12)})
 
 # %% [markdown]

@@ -30,25 +30,26 @@ import copy
 import dataclasses
 import json
 import re
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 
 import minidsk
+from minidsk import results
 from minidsk.data.corpus import TinyWeb
-from minidsk.data.tokenizer import load_tokenizer
 from minidsk.homework import check, describe, predict, receipt, zoo
 from minidsk.hub.zoo import find
+from minidsk.infer.evaluate import answers as greedy
 from minidsk.infer.evaluate import evaluate, wilson
-from minidsk.infer.generate import complete
 from minidsk.report.stages import read_stages, table, telling
-from minidsk.rl.grpo import group_advantages, policy_loss, token_logprobs
+from minidsk.rl.completions import token_logprobs
+from minidsk.rl.grpo import group_advantages, policy_loss
 from minidsk.rl.loop import update
-from minidsk.rl.recipe import PRESETS, nano
+from minidsk.presets import PRESETS, nano
 from minidsk.rl.rollout import rollout
 from minidsk.tasks.countdown import CountdownProblem
-from minidsk.train.optim import make_optimizers
+from minidsk.train.loop import Slices
+from minidsk.train.optim import Optimizer
 from minidsk.widgets import Rollouts
 
 # %% [markdown]
@@ -88,15 +89,16 @@ print(f"three or more:  {len(long) / len(sheets):4.0%} of them, right: {sum(long
 # `nano-base` read such pages for a few minutes on two CPU cores, starting from random weights, and nothing else. We pose it problems that stand on no page.
 
 # %%
-base, tokenizer = minidsk.load("nano-base"), load_tokenizer(find("nano-base"))
-test = recipe.task("test")
-for posed in (test[i] for i in range(3)):
-    reply = complete(base, tokenizer, [posed.prompt], recipe.max_new_tokens)[0]
+base = minidsk.load_policy("nano-base")
+_ = base.model.double()  # 16 digits: your processor draws the answers that ours drew
+tokenizer, test = base.tokenizer, recipe.make_task("test")
+shown = [test[i] for i in range(3)]
+for posed, reply in zip(shown, greedy(base, shown, recipe.max_new_tokens), strict=True):
     print(posed.prompt + reply, f"\n=> reward {posed.score(reply):.0f}\n")
 
 # %%
 HELD_OUT = 128
-before = evaluate(base, tokenizer, test, HELD_OUT, recipe.max_new_tokens)
+before = evaluate(base, test, HELD_OUT, recipe.max_new_tokens)
 print(f"greedy accuracy {before.accuracy:.1%} ({before.low:.1%} to {before.high:.1%}), on {HELD_OUT} held-out problems")
 print(f"one thought and one answer: {before.well_formed:.0%}; a thought has {before.thought:.0f} characters")
 
@@ -209,7 +211,7 @@ def logprobs(model, prompt: str, texts: list[str]) -> list[torch.Tensor]:
 
 
 with torch.no_grad():
-    old = logprobs(base, problem.prompt, list(answers.values()))
+    old = logprobs(base.model, problem.prompt, list(answers.values()))
 for name, logp in zip(answers, old, strict=True):
     print(f"{name}: {len(logp):3d} tokens, log-probability {float(logp.sum()):6.1f}, the least likely token {logp.min().exp():.2g}")
 
@@ -259,7 +261,7 @@ def step_on(model, rate: float = 0.05) -> list[torch.Tensor]:
         return logprobs(model, problem.prompt, list(answers.values()))
 
 
-new = step_on(copy.deepcopy(base))
+new = step_on(copy.deepcopy(base.model))
 for name, a, then, now in zip(answers, advantages.tolist(), old, new, strict=True):
     print(f"{name}: advantage {a:+.1f}, log-probability {float(then.sum()):6.1f} -> {float(now.sum()):6.1f}")
 assert float((new[1] - old[1]).sum()) > 0
@@ -299,24 +301,24 @@ Rollouts(problem.prompt, [1], [samples], title="Four answers after one step", sh
 
 # %%
 settings = dataclasses.replace(recipe.zero, prompts=8, steps=8)
-train = recipe.task("train")
+train = recipe.make_task("train")
 
 
-def climb(model, rewarded, steps: int = settings.steps) -> list[dict[str, float]]:
-    """A few steps of GRPO on `model`, in place; rewarded(rewards, generator) are the rewards that it learns from."""
-    optimizers, history = make_optimizers(model, settings.lr, 0.0, betas=(0.9, 0.99)), []
+def climb(policy, rewarded, steps: int = settings.steps) -> list[dict[str, float]]:
+    """A few steps of GRPO on `policy`, in place; rewarded(rewards, generator) are the rewards that it learns from."""
+    optimizer, slices, history = Optimizer(policy.model, settings.optim, steps), Slices(settings.rows), []
     for step in range(steps):
         generator = torch.Generator().manual_seed(step)
         posed = [train[settings.prompts * step + i] for i in range(settings.prompts)]
-        sampled = rollout(model, tokenizer, posed, settings.group, settings.max_new_tokens, {"accuracy": 1.0}, generator=generator)
+        sampled = rollout(policy, posed, settings.group, settings.max_new_tokens, {"accuracy": 1.0}, generator=generator)
         advantages = group_advantages(rewarded(sampled.rewards, generator)).flatten()
-        update(model, optimizers, sampled, advantages, settings)
-        history.append({"right": float(sampled.rewards.mean()), "tokens": float(sampled.lengths.float().mean())})
+        _ = update(policy, optimizer, slices, sampled, advantages, settings)
+        history.append({"right": float(sampled.rewards.mean()), "tokens": float(sampled.completions.lengths.double().mean())})
     return history
 
 
-# %% tags=["nbval-ignore-output"]
-learner = copy.deepcopy(base)
+# %%
+learner = base.copy()
 learned = climb(learner, lambda rewards, generator: rewards)
 print("right ", [round(h["right"], 2) for h in learned])
 print("tokens", [round(h["tokens"]) for h in learned])
@@ -324,17 +326,17 @@ print("tokens", [round(h["tokens"]) for h in learned])
 # %% [markdown]
 # Is it the reward? Any training at all might shake a model into longer answers. The control takes the same steps with the same number of ones and zeros, **handed to the wrong answers**: shuffled over the batch.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 def shuffled(rewards: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """The same rewards, in the wrong hands."""
     return rewards.flatten()[torch.randperm(rewards.numel(), generator=generator)].view_as(rewards)
 
 
-control = climb(copy.deepcopy(base), shuffled)
+control = climb(base.copy(), shuffled)
 print("right ", [round(h["right"], 2) for h in control])
 print("tokens", [round(h["tokens"]) for h in control])
 
-# %% tags=["nbval-ignore-output"]
+# %%
 fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
 for ax, key, label in zip(axes, ("right", "tokens"), ("share right among samples", "tokens an answer"), strict=True):
     for history, name, colour in ((learned, "true reward", "#2a747b"), (control, "shuffled reward", "#b8631a")):
@@ -351,26 +353,24 @@ ends = [sum(h["right"] for h in history[-3:]) / 3 for history in (learned, contr
 assert ends[0] > ends[1]
 print("share right in the last three steps: true reward ahead of shuffled reward:", ends[0] > ends[1])
 
-# %% tags=["nbval-ignore-output"]
-early = evaluate(learner, tokenizer, test, HELD_OUT, recipe.max_new_tokens)
+# %%
+early = evaluate(learner, test, HELD_OUT, recipe.max_new_tokens)
 print(f"greedy, on {HELD_OUT} held-out problems: {before.accuracy:.1%} before, {early.accuracy:.1%} after eight steps")
 
 # %% [markdown]
 # ## The whole climb, recorded
 #
-# `minidsk reason` does all of it: pretraining from random weights, reward alone (R1-Zero), a cold start on R1-Zero's own readable thoughts, and reward again (R1). The preset *small* is for one GPU, *nano* for two CPU cores. The recorded commands stand here as they were given; `results/` has every file. (In Colab there is no `results/`: these cells then print nothing. Their outputs are in the online book.)
+# `minidsk reason` does all of it: pretraining from random weights, reward alone (R1-Zero), a cold start on R1-Zero's own readable thoughts, and reward again (R1). The preset *small* is for one GPU, *nano* for two CPU cores. The recorded commands stand here as they were given; `results/` has every file.
 
 # %%
-RESULTS = Path(minidsk.__file__).parents[1] / "results"
 runs = {}
 for preset in ("small", "nano"):
-    folders = sorted((RESULTS / f"reason_{preset}").glob("seed*"))
+    record = results.folder(f"reason_{preset}")
+    folders = sorted(record.glob("seed*"))
     runs[preset] = [{stage.name: stage for stage in read_stages(folder)} for folder in folders]
-    for record in sorted((RESULTS / f"reason_{preset}").rglob("run.json")):
-        about = json.loads(record.read_text())
-        where = ", ".join(about["machine"]["gpus"]) or f"{about['machine']['cores']} cores, {about['machine']['processor']}"
-        print(f"{preset}: {about['command']}\n  commit {about['commit'][:10]}, {where}, seeds {about['seeds']}")
-        print(f"  {about.get('note', 'ran to its end')}")
+    for file in sorted(str(path.relative_to(record)) for path in record.rglob("run.json")):
+        print(f"{preset}: {results.origin(record.name, file)}")
+        print(f"  {results.facts(record.name, file).get('note', 'ran to its end')}")
 
 # %%
 for preset, seeds in runs.items():
@@ -507,13 +507,13 @@ for seed in runs["small"][:1]:
 # And live: `nano-zero`, which was `nano-base` before reward, answers the problems that you saw the base fail or solve above, now under your eyes.
 
 # %%
-zero = minidsk.load("nano-zero")
-for posed in (test[i] for i in range(3)):
-    reply = complete(zero, tokenizer, [posed.prompt], recipe.max_new_tokens)[0]
+zero = minidsk.load_policy("nano-zero")
+_ = zero.model.double()
+for posed, reply in zip(shown, greedy(zero, shown, recipe.max_new_tokens), strict=True):
     print(posed.prompt + reply, f"\n=> reward {posed.score(reply):.0f}\n")
 
 # %%
-after = evaluate(zero, tokenizer, test, HELD_OUT, recipe.max_new_tokens)
+after = evaluate(zero, test, HELD_OUT, recipe.max_new_tokens)
 for name, result in (("nano-base", before), ("nano-zero", after)):
     print(f"{name}: {result.accuracy:.1%} ({result.low:.1%} to {result.high:.1%}), thoughts of {result.thought:.0f} characters")
 after_reward.reveal(after.accuracy)
@@ -523,20 +523,20 @@ after_reward.reveal(after.accuracy)
 
 # %%
 stem = torch.tensor([[tokenizer.bos_id, *tokenizer.encode(problem.prompt + "<think>3+7+8=10+8=18?4 no")]])
-for name, model in (("nano-base", base), ("nano-zero", zero)):
+for name, policy in (("nano-base", base), ("nano-zero", zero)):
     with torch.no_grad():
-        p = model(stem).logits[0, -1].softmax(-1)
+        p = policy.model(stem).logits[0, -1].softmax(-1)
     print(f"{name}: try again {p[tokenizer.encode(chr(10))[0]]:.2f}, give up {p[tokenizer.encode('</think>')[0]]:.2f}")
 
 # %% [markdown]
 # One problem, six samples from each of three models: before reward, after the eight steps of this page, and after the recorded run. Move the slider, and watch the thoughts.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 recorded = json.loads((find("nano-zero") / "config.json").read_text())["minidsk"]["settings"]["config"]["steps"]
 frames = []
-for model in (base, learner, zero):
-    some = rollout(model, tokenizer, [test[0]], 6, recipe.max_new_tokens, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(0))
-    frames.append([{"text": text, "reward": reward} for text, reward in zip(some.texts, some.rewards[0].tolist(), strict=True)])
+for policy in (base, learner, zero):
+    some = rollout(policy, [test[0]], 6, recipe.max_new_tokens, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(0))
+    frames.append([{"text": text, "reward": reward} for text, reward in zip(some.completions.texts, some.rewards[0].tolist(), strict=True)])
 Rollouts(test[0].prompt, [0, settings.steps, recorded], frames, title="One problem, while reward works")
 
 # %% [markdown]
@@ -546,7 +546,7 @@ Rollouts(test[0].prompt, [0, settings.steps, recorded], frames, title="One probl
 
 # %%
 posed = [test[i] for i in range(32)]
-tried = rollout(base, tokenizer, posed, 16, recipe.max_new_tokens, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(0))
+tried = rollout(base, posed, 16, recipe.max_new_tokens, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(0))
 once, ever = tried.rewards.mean().item(), (tried.rewards.max(1).values > 0).float().mean().item()
 low, high = wilson(ever, len(posed))
 print(f"base, one sample: {once:.0%} right; any of 16 samples: {ever:.0%} ({low:.0%} to {high:.0%}), {len(posed)} problems")
@@ -579,9 +579,9 @@ print(f"base, one sample: {once:.0%} right; any of 16 samples: {ever:.0%} ({low:
 
 # %%
 for name in ("reason_nano_2000", "reason_nano"):
-    for folder in sorted((RESULTS / name).glob("seed*")):
-        first, last = (json.loads((folder / stage / "evaluation.json").read_text())["row"] for stage in ("base", "zero"))
-        print(f"{name:16} {folder.name}: {first['accuracy']:.1%} -> {last['accuracy']:.1%}, {first['seconds'] + last['seconds']:.0f} seconds")
+    for seed in sorted(folder.name for folder in results.folder(name).glob("seed*")):
+        first, last = (results.read(name, f"{seed}/{stage}/evaluation.json")["row"] for stage in ("base", "zero"))
+        print(f"{name:16} {seed}: {first['accuracy']:.1%} -> {last['accuracy']:.1%}, {first['seconds'] + last['seconds']:.0f} seconds")
 
 # %% [markdown]
 # What we take from it: the base decides. Reward amplifies what the base does sometimes; what it never does is not found, and what it does wrong is amplified as well. Chapter 13 asks how strong a base has to be, with more controls than the one above (a reward for the form alone, for instance).

@@ -7,8 +7,14 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before anything imports triton: kernels run in its interpreter
 
-from minidsk.cli import parse
+import minidsk
+from minidsk.cli.command import parse
+from minidsk.model.config import ModelConfig
+from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.recipe import reason
+
+# `make unit` says which package it wants tested: the wheel's, not the checkout's.
+assert os.environ.get("PACKAGE", os.path.dirname(minidsk.__file__)) == os.path.dirname(minidsk.__file__)
 
 # A recipe so small that all its stages take seconds: two numbers to add, and next to no model.
 RL = "--STAGE.steps 6 --STAGE.prompts 4 --STAGE.group 4 --STAGE.max-new-tokens 24 --STAGE.save-every 2"
@@ -19,8 +25,8 @@ MICRO = f"""
 --pretrain.model.num-experts-per-tok 1 --pretrain.web.numbers 2 --pretrain.web.high 4 --pretrain.web.target-high 8
 --pretrain.web.ops + --pretrain.web.worksheets 1 --pretrain.web.chinese 0 --pretrain.web.mixed 0
 --pretrain.web.guesses 1 --pretrain.web.no-target-beside
---pretrain.steps 70 --pretrain.batch 8 --pretrain.context 80 --pretrain.lr 0.02
---pretrain.warmup 5 --pretrain.muon --pretrain.save-every 20
+--pretrain.steps 70 --pretrain.batch 8 --pretrain.context 80 --pretrain.optim.lr 0.02
+--pretrain.optim.warmup 5 --pretrain.optim.muon --pretrain.save-every 20
 --cold.steps 6 --cold.batch 4 --cold.save-every 2
 {RL.replace("STAGE", "zero")} {RL.replace("STAGE", "r1")}
 """.split()
@@ -55,6 +61,7 @@ def figures():
         for stage in sorted(path.parent for path in folder.glob("*/metrics.jsonl")):
             lines = [json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines()]
             evaluation = json.loads((stage / "evaluation.json").read_text())
+            evaluation.pop("sha256")  # a sum of the seconds too
             for entry in (*lines, evaluation["row"]):
                 entry.pop("seconds")
             found[stage.name] = (lines, evaluation, (stage / "model.safetensors").read_bytes())
@@ -67,3 +74,35 @@ def figures():
 def generator():
     """Seeded anew for each test."""
     return torch.Generator().manual_seed(0)
+
+
+SMALL = ModelConfig(
+    vocab_size=32, hidden_size=24, num_hidden_layers=3, num_attention_heads=2, kv_lora_rank=12, qk_nope_head_dim=6,
+    qk_rope_head_dim=8, v_head_dim=10, intermediate_size=20, moe_intermediate_size=8, n_routed_experts=8,
+    num_experts_per_tok=3, n_group=4, topk_group=2, routed_scaling_factor=1.5, initializer_range=0.3,
+)  # fmt: skip
+
+
+@pytest.fixture
+def small() -> ModelConfig:
+    return SMALL
+
+
+@pytest.fixture
+def make():
+    """Makes a small float64 model with weights of some size and unequal balancing biases."""
+
+    def model(seed: int = 0, **changes) -> MiniDeepSeek:
+        generator = torch.Generator().manual_seed(seed)
+        made = MiniDeepSeek(SMALL.replace(**changes), generator).double()
+        for router in made.routers():
+            router.e_score_correction_bias.normal_(0.0, 0.2, generator=generator)
+        return made
+
+    return model
+
+
+@pytest.fixture
+def ids() -> torch.Tensor:
+    """int64 ``[3, 11]``."""
+    return torch.randint(32, (3, 11), generator=torch.Generator().manual_seed(5))

@@ -1,8 +1,12 @@
 """The command line as a user runs it: in a process of its own, by its exit code and by what it says."""
 
+import contextlib
+import dataclasses
 import json
 import os
+import pty
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -11,8 +15,10 @@ import time
 from functools import partial
 
 import pytest
+import torch
 
-from minidsk.cli import COMMANDS, one_line, parse, run
+from minidsk.cli.command import COMMANDS, USED, defaults, parse, required, run
+from minidsk.cli.options import groups
 from minidsk.cli.use import trained
 from minidsk.hub.hf import CheckpointError
 from minidsk.tasks.countdown import Countdown
@@ -59,36 +65,85 @@ def run_copy(micro_run, tmp_path):
     return shutil.copytree(micro_run, tmp_path / "runs" / "micro")
 
 
-def test_help_names_the_commands_and_importing_is_quick(tmp_path):
-    done = process("--help", cwd=tmp_path, PYTHONPROFILEIMPORTTIME="1")
-    assert done.returncode == 0
-    assert all(re.search(rf"^  {name} +\S", done.stdout, re.M) for name in COMMANDS)
-    spent = {m[2].strip(): int(m[1]) / 1e6 for m in re.finditer(r"\| +(\d+) \| ( *\S+)$", done.stderr, re.M)}
-    assert spent["minidsk"] - spent["torch"] < 2
+def test_help_names_the_commands(minidsk, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in ((), ("-h",), ("--help",)):
+        code, said, complaint = minidsk(*words)
+        assert (code, complaint) == (0, "")
+        assert all(re.search(rf"^  {name} +\S", said, re.M) for name in COMMANDS)
+        assert max(map(len, said.splitlines())) <= 80
 
 
-def test_help_of_a_command_shows_its_presets_values(capsys):
+def test_importing_is_quick():
+    code = "import sys, minidsk, minidsk.cli; print('torch' in sys.modules, minidsk.ModelConfig().vocab_size)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"False 128\n"
+
+
+def test_help_of_a_command_shows_its_presets_values(minidsk):
     for preset in ("nano", "small"):
-        with pytest.raises(SystemExit) as stopped:
-            parse(["reason", "--preset", preset, "--help"])
-        assert stopped.value.code == 0
-        shown = capsys.readouterr().out
+        _, said, _ = minidsk("reason", "--preset", preset, "--help")
         recipe = parse(["reason", "--preset", preset]).recipe
         assert recipe.name == preset
-        flat = re.sub(r"[│\s]+", " ", shown)
-        assert f"--pretrain.steps INT (default: {recipe.pretrain.steps})" in flat
+        assert re.search(rf"--pretrain.steps INT [^-]*\(default:\s+{recipe.pretrain.steps}\)", said)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_explained(name):
+    start = COMMANDS[name](**required(COMMANDS[name]) | defaults(name, []))
+    actions = [action for _, some in groups(COMMANDS[name], start) for action in some]
+    assert len(actions) >= len(dataclasses.fields(COMMANDS[name])) - 1
+    for action in actions:
+        explanation = re.sub(r"\((?:default: [^()]*|required)\)$", "", action.help).strip()
+        assert len(explanation.split()) > 1, action.option_strings
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_first_page_of_help_fits_a_screen_and_the_next_has_all(name, minidsk, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, first, _ = minidsk(name, "--help")
+    _, whole, _ = minidsk(name, "--help-all")
+    assert len(first.splitlines()) <= 40
+    assert max(map(len, (first + whole).splitlines())) <= 80
+    start = COMMANDS[name](**required(COMMANDS[name]) | defaults(name, []))
+    actions = [action for _, some in groups(COMMANDS[name], start) for action in some]
+    options = {option for action in actions for option in action.option_strings}
+    shown = [set(re.findall(r"^  (--[\w.-]+)", text, re.M)) for text in (first, whole)]
+    assert shown[0] <= shown[1] <= options
+    assert all(option in whole for option in options)
+    if name in USED:
+        assert shown[0] == {f"--{word}" for word in USED[name].split()}
+        assert f"minidsk {name} --help-all: all " in first
+    else:
+        assert first == whole
 
 
 @pytest.mark.parametrize(("words", "says"), [
     ("bogus", "bogus: no such command; known are reason, pretrain"),
-    ("reason --pretrain.step 5", "did you mean --pretrain.steps?"),
-    ("reason --pretrain.steps -5", "steps: -5 does not fit; it must be positive"),
-    ("reason --pretrain.steps many", "--pretrain.steps: invalid literal"),
+    ("reason --pretrain.step 5", "--pretrain.step: no such option; did you mean --pretrain.steps?"),
+    ("reason --pretrain_step=5", "--pretrain_step: no such option; did you mean --pretrain.steps?"),
+    ("reason --steps 5", "did you mean --pretrain.steps or --zero.steps or --cold.steps or --r1.steps?"),
+    ("reason --frobnicate", "--frobnicate: no such option; see minidsk reason --help"),
+    ("reason 5", "5: not understood; see minidsk reason --help"),
+    ("reason --pretrain.steps -5", "steps: -5 does not fit; it must be a whole number above 0"),
+    ("reason --pretrain.steps many", "--pretrain.steps: invalid literal for int() with base 10: 'many'; give INT"),
+    (f"reason --pretrain.steps {'9' * 5000}", "--pretrain.steps: Exceeds the limit (4300 digits)"),
+    ("reason --pretrain.steps", "--pretrain.steps: its value is missing; give INT"),
+    ("reason --pretrain.optim.lr nan", "lr: nan does not fit; it must be a number above 0"),
+    (f"reason --seed 1{'0' * 30}", "does not fit; it must be a whole number from 0 to 4,294,967,295"),
+    ("reason --pretrain.web.ops ^", "ops is '^': give some of +-*/"),
+    ("reason --pretrain.web.high 0", "high: 0 does not fit"),
+    ("reason --pretrain.web.numbers 99", "numbers: (99,) does not fit; it must be counts from 2 to 5"),
+    ("reason --device mps", "device: 'mps' is not known; give auto, cpu or cuda"),
+    ("eval --split dev", "--split: 'dev' is not known; give train, valid, test"),
+    ("eval --temperature nan", "temperature: nan does not fit"), ("sample --seed -1", "seed: -1 does not fit"),
+    ("chat --max-new-tokens 0", "max_new_tokens: 0 does not fit"), ("bench --limit nan", "limit: nan does not fit"),
+    ("bench memory", "kernels: 'memory' is not known; give kernels"),
     ("reason --pretrain.model.qk-rope-head-dim 3", "qk_rope_head_dim: 3 does not fit; it must be even"),
     ("reason --pretrain.web.chinese 2", "chinese: 2.0 does not fit"),
     ("reason --preset huge", "preset: 'huge' is not known; give auto, nano, small"),
     ("zero --run nowhere", "nowhere/base: no base model there; train one first"),
-    ("pretrain", "--out"), ("report", "Missing from minidsk report"), ("eval --problems", "--problems"),
+    ("pretrain", "--out: missing; see minidsk pretrain --help"), ("report", "FOLDER: missing"),
+    ("pretrain --uot x", "--uot: no such option; did you mean --out?"), ("eval --problems", "--problems: its value"),
 ])  # fmt: skip
 def test_what_cannot_be_understood_is_one_line(words, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -103,9 +158,76 @@ def test_one_seed_serves_all_stages(refused, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_complaint_in_a_box_becomes_a_line():
-    box = "╭─ Value error ──╮\n│ Error parsing a.b: lr: -1  │\n│ does not fit. │\n│ ──── │\n│ For help │\n╰────╯\n"
-    assert one_line(box, "reason") == "lr: -1 does not fit; see minidsk reason --help"
+def test_no_complaint_is_longer_than_a_paragraph_or_steers_the_terminal(refused):
+    assert refused("\x1b[31m\n\u202e").startswith("minidsk: \\x1b[31m \\u202e: no such command; known are")
+    assert len(refused("eval", "x" * 10_000)) < 600
+    assert refused("eval", "x" * 10_000).endswith("/r1/config.json: File name too long\n")
+
+
+def in_a_terminal(*words, cwd, **environment):
+    """Run `minidsk` in a pseudo-terminal: the exit code, and all that the terminal was sent."""
+    screen, terminal = pty.openpty()
+    running = subprocess.Popen([*COMMAND, *words], stdin=terminal, stdout=terminal, stderr=terminal, cwd=cwd,
+                               env={**os.environ, **environment})  # fmt: skip
+    os.close(terminal)
+    said = b""
+    with contextlib.suppress(OSError):  # Linux ends a terminal that nobody writes to any more by an error
+        while piece := os.read(screen, 4096):
+            said += piece
+    os.close(screen)
+    return running.wait(100), said.decode()
+
+
+def test_in_a_terminal_too_a_complaint_is_one_plain_line(tmp_path):
+    said = in_a_terminal("reason", "--device", "cpu", "--pretrain.step", "5", cwd=tmp_path,
+                         TERM="xterm-256color", FORCE_COLOR="1", COLUMNS="40")  # fmt: skip
+    assert said == (2, "minidsk: --pretrain.step: no such option; did you mean --pretrain.steps?\r\n")
+
+
+def test_no_encoding_keeps_a_command_from_speaking(run_copy, tmp_path):
+    done = process("reason", "--pretrain.step", "5", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.stderr == "minidsk: --pretrain.step: no such option; did you mean --pretrain.steps?\n"
+    done = process("sample", "runs/micro", "--prompt", "用 1 2 得到 3。", "--max-new-tokens", "2", cwd=tmp_path,
+                   PYTHONIOENCODING="cp1252", PYTHONUTF8="1")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("? 1 2 ?? 3?\n")
+
+
+@pytest.mark.parametrize(("shell", "code", "complaint"), [
+    ("{minidsk} --help > >(true)", 1, ""), ("{minidsk} chat runs/micro <&- >&-", 0, ""),
+    ("{minidsk} --help > /dev/full", 2, "minidsk: No space left on device; free some space, and"),
+])  # fmt: skip
+def test_streams_that_are_closed_or_full(shell, code, complaint, run_copy, tmp_path):
+    line = shell.format(minidsk=shlex.join(COMMAND))
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stderr.startswith(complaint)
+    assert len(done.stderr.splitlines()) == bool(complaint)
+
+
+def test_ctrl_c_while_torch_is_being_imported_is_no_traceback(tmp_path):
+    (tmp_path / "torch.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run([*COMMAND, "--help"], env={**os.environ, "PYTHONPATH": path}, preexec_fn=listen,
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nminidsk: stopped\n")
+
+
+def test_a_full_memory_is_a_line_and_a_fault_of_ours_is_not(monkeypatch, capsys):
+    def meet(error):
+        def command():
+            raise error
+
+        monkeypatch.setattr("minidsk.cli.command.parse", lambda args: command)
+        return run([])
+
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+                  torch.OutOfMemoryError()):  # fmt: skip
+        assert meet(error) == 2
+        assert "memory is full" in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="a fault"):
+        meet(RuntimeError("a fault"))
 
 
 def test_a_refusal_has_exit_code_2_and_one_line(tmp_path):
@@ -168,19 +290,19 @@ def test_ctrl_c_says_how_to_go_on(micro_flags, tmp_path):
 
 def test_another_config_damage_and_other_tokenizers_are_refused(refused, micro_flags, run_copy, figures):
     before = figures(run_copy)
-    assert "holds another run" in refused("reason", *micro_flags, "--out", run_copy, "--zero.lr", "0.5")
+    assert "holds another run" in refused("reason", *micro_flags, "--out", run_copy, "--zero.optim.lr", "0.5")
     assert figures(run_copy) == before
     config = run_copy / "base" / "config.json"
     content = config.read_text()
     config.write_text(content.replace('"hidden_act"', '"frobnication": 3, "hidden_act"'))
-    assert "frobnication" in refused("sample", run_copy / "base")
+    assert "config.json: damaged" in refused("sample", run_copy / "base")
     config.write_text(content)
     tokenizer = run_copy / "base" / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text().replace("<user>", "<usor>"))
     assert "tokenizer.json" in refused("sample", run_copy / "base")
     weights = run_copy / "r1" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    assert "model.safetensors is damaged" in refused("eval", run_copy / "r1")
+    assert "model.safetensors: damaged" in refused("eval", run_copy / "r1")
     assert "no such checkpoint or folder" in refused("chat", "nothing-of-this-name")
 
 
@@ -190,6 +312,18 @@ def test_chat_over_a_pipe(run_copy, tmp_path):
     assert done.stdout.startswith("runs/micro/r1: pose a problem")
     assert len(re.findall(r"^\[(?:right: |wrong: |no answer)", done.stdout, re.M)) == 1
     assert "[pose a problem like" in done.stdout
+
+
+def test_chat_survives_what_is_no_text(run_copy, tmp_path):
+    lines = [b"1" * 5000 + b" 2 = 3", b"1 2 = " + b"9" * 5000, b"\xff\xfe broken", b"a\0b", b"1 2 = 3"]
+    done = subprocess.run([*COMMAND, "chat", "--max-new-tokens", "3"], input=b"\n".join(lines), capture_output=True,
+                          check=False, cwd=tmp_path, timeout=100,
+                          env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"})  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    said = done.stdout.decode()
+    assert said.count("tokens are too many; this model was made for 512") == 2
+    assert said.count("[pose a problem like 3 7 2 = 12 for a verdict]") == 2
+    assert len(re.findall(r"^\[(?:right: |wrong: |no answer)", said, re.M)) == 1
 
 
 def test_eval_and_sample(run_copy, micro, capsys, monkeypatch, tmp_path):
@@ -237,5 +371,5 @@ def test_which_checkpoint_is_meant(run_copy, monkeypatch, tmp_path):
 
 def test_the_tasks_numbers_are_those_of_the_base(run_copy):
     command = parse(["zero", "--run", str(run_copy), "--preset", "nano"])
-    assert isinstance(command.recipe.task("test"), Countdown)
+    assert isinstance(command.recipe.make_task("test"), Countdown)
     assert command.recipe.pretrain.web.high == 4

@@ -1,6 +1,7 @@
 """The rules of the house, read off the source: who may import whom, docstrings, sizes, nothing evaluated."""
 
 import ast
+import graphlib
 import re
 from pathlib import Path
 
@@ -9,16 +10,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "minidsk"
 FILES = sorted(PACKAGE.rglob("*.py"))
-# A room may not import these; "model" also covers everything inside it.
-CLOSED = {
-    "model": {"train", "rl", "infer", "tasks", "hub", "cli", "widgets", "homework", "data"},
-    "data": {"train", "rl", "infer", "hub", "cli", "widgets", "homework"},
-    "tasks": {"train", "rl", "infer", "cli", "widgets", "homework"},
-    "kernels": {"model", "train", "rl", "infer"},
-    "train": {"rl", "cli", "widgets", "homework"},
-    "rl": {"cli", "widgets", "homework"},
-    "infer": {"train", "rl", "cli", "widgets", "homework"},
-}
+# The rooms, from the ground up: a room imports those before its own line, and its own.
+STOREYS = (
+    ("kernels", "tasks"), ("model", "data"), ("scale",), ("hub",), ("infer",), ("train",), ("rl",),
+    ("report", "widgets"), ("homework",), ("cli",),
+)  # fmt: skip
+ROOMS = [room for storey in STOREYS for room in storey]
+# What a room may not import though it stands lower; kernels and tasks, model and data are neighbours that know each
+# other as far as is written here.
+STRANGERS = {"kernels": {"tasks"}, "tasks": {"kernels"}, "model": {"tasks", "data"}, "data": {"kernels", "model"},
+             "report": {"widgets"}, "widgets": {"report"}}  # fmt: skip
+# Users of transformers expect the method `generate` on a model: it hands over by an import within.
+EXCEPTIONS = {("minidsk/model/transformer.py", "infer")}
 
 
 def imported(tree, package):
@@ -37,8 +40,14 @@ def offences(path, source):
     """Imports of the file that its room may not have."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     names = set(imported(ast.parse(source), ".".join(parts[:-1])))
-    rooms = {name.split(".")[1] for name in names if name.startswith("minidsk.")}
-    found = {f"minidsk.{room}" for room in rooms & CLOSED.get(parts[1], set())}
+    used = {name.split(".")[1] for name in names if name.startswith("minidsk.")} & set(ROOMS) - {parts[1]}
+    own = next((floor for floor, storey in enumerate(STOREYS) if parts[1] in storey), len(STOREYS))
+    higher = {room for storey in STOREYS[own:] for room in storey} - {parts[1]} if parts[1] in ROOMS else set()
+    bad = used & (higher | STRANGERS.get(parts[1], set()))
+    bad -= {room for name, room in EXCEPTIONS if path == ROOT / name}
+    found = {f"minidsk.{room}" for room in bad}
+    if parts[1] == "rl" and parts[-1] != "policy" and "model" in used:
+        found.add("minidsk.model, which only rl/policy.py knows")
     return found | {name for name in names if name.split(".")[0] == "transformers"}
 
 
@@ -59,12 +68,48 @@ def test_the_import_rule_bites():
     assert offences(path, "import transformers.models") == {"transformers.models"}
     assert offences(PACKAGE / "kernels" / "probe.py", "import minidsk.model.moe") == {"minidsk.model"}
     assert offences(path, "from minidsk.model.moe import Router\nimport torch") == set()
+    assert offences(PACKAGE / "rl" / "probe.py", "from minidsk.model.config import ModelConfig") != set()
+    assert offences(PACKAGE / "rl" / "policy.py", "from minidsk.model.config import ModelConfig") == set()
+    assert offences(PACKAGE / "rl" / "probe.py", "from minidsk.presets import nano") == set()
+
+
+def module_of(path):
+    """The dotted name of a file."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """Imports at the top of files; one within a function is taken when everything is there."""
+    modules = {module_of(path): path for path in FILES}
+    graph = {}
+    for name, path in modules.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        top = ast.Module([node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))], [])
+        package = name if path.stem == "__init__" else name.rpartition(".")[0]
+        graph[name] = {target for target in imported(top, package) if target in modules and target != name}
+    # A package is there, as a name, for the files inside it before its own list of names is.
+    for name, targets in graph.items():
+        graph[name] = {target for target in targets if not name.startswith(f"{target}.")}
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+AROUND = ("kernels", "homework", "widgets", "report")
+CORE = [path for path in FILES if path.relative_to(PACKAGE).parts[0] not in AROUND]
+
+
+def test_the_core_is_small_without_packing():
+    """The rooms that everything stands on; kernels, homework, widgets and report come on top."""
+    lines = [line for path in CORE for line in path.read_text(encoding="utf-8").splitlines()]
+    assert len(lines) <= 7500
+    written = [len(line) for line in lines if line.strip()]
+    assert sum(written) / len(written) <= 58, "a mean line longer than that is packed"
 
 
 @pytest.mark.parametrize("path", FILES, ids=where)
 def test_a_file_is_one_idea(path):
     source = path.read_text(encoding="utf-8")
-    assert source.count("\n") <= 300, "over 300 lines: is it one idea?"
+    assert source.count("\n") <= 250 or "# Longer than 250 lines because" in source, "over 250 lines: is it one idea?"
     assert path.stem not in {"utils", "helpers", "common", "misc"}
 
 

@@ -19,7 +19,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from tolerance import declared, snap_outputs
+
+from minidsk.atomic import atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -48,7 +49,8 @@ def new(name: str, folder: Path = NOTEBOOKS) -> Path:
     path = folder / f"{name}.py"
     if path.exists():
         raise SystemExit(f"{path} exists already; edit it, or delete it first")
-    write_atomically(path, TEMPLATE.read_text(encoding="utf-8").replace("NN_name", name))
+    with atomic(path) as temporary:
+        temporary.write_text(TEMPLATE.read_text(encoding="utf-8").replace("NN_name", name), encoding="utf-8")
     return path
 
 
@@ -80,7 +82,8 @@ def execute(name: str, folder: Path = NOTEBOOKS) -> str:
     path = folder / f"{name}.ipynb"
     if path.exists() and same_run(nbformat.read(path, as_version=4), notebook):
         return "unchanged"
-    write_atomically(path, nbformat.writes(notebook) + "\n")
+    with atomic(path) as temporary:
+        temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
     return "written"
 
 
@@ -224,19 +227,6 @@ def outline(notebook: nbformat.NotebookNode) -> list[tuple[str, str, tuple[str, 
 def names(folder: Path = NOTEBOOKS) -> list[str]:
     """The chapters, in order: every NN_name that has a .py or an .ipynb."""
     return sorted({path.stem for path in folder.glob("[0-9][0-9]_*") if path.suffix in {".py", ".ipynb"}})
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write beside the file, then rename: an interrupted write leaves the earlier file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def main() -> int:

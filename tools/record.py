@@ -17,12 +17,14 @@ import platform
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from minidsk.atomic import atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
@@ -52,11 +54,8 @@ def record(
     except FileNotFoundError:
         raise SystemExit(f"record: no such command: {command[0]}") from None
     facts.update(seconds=round(time.perf_counter() - start, 1), exit_code=code)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".run.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, folder / "run.json")
+    with atomic(folder / "run.json") as path:
+        path.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return code
 
 

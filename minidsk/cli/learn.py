@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,10 +10,13 @@ from typing import Annotated, Literal
 import tyro
 
 from minidsk.cli.use import task_of, trained
+from minidsk.hub.folder import sha256
+from minidsk.presets import PRESETS
 from minidsk.report.page import write_report
 from minidsk.report.stages import read_stages, showcase, table
-from minidsk.rl.recipe import FIELDS, PRESETS, STAGES, Recipe, evaluate_stage, finish_stage, reason
-from minidsk.train.checkpoint import Run, RunError, load_checkpoint
+from minidsk.rl.policy import load_policy
+from minidsk.rl.recipe import STAGES, Recipe, evaluate_stage, finish_stage, reason
+from minidsk.train.checkpoint import Run, RunError, weights_of
 from minidsk.train.device import pick_device
 from minidsk.train.pretrain import PretrainConfig, pretrain, read_config
 from minidsk.train.sft import SFTConfig, fine_tune, read_examples
@@ -74,13 +76,13 @@ class SFT:
 
     def __call__(self) -> None:
         """Train, or go on."""
-        origin, examples, where = trained(self.base), read_examples(self.data), pick_device(self.device)
-        model, tokenizer = load_checkpoint(origin, where)
-        weights = [path.read_bytes() for path in sorted(origin.glob("*.safetensors"))]
-        settings = {"base": digest(*weights), "data": digest(self.data.read_bytes()), "task": task_of(origin)}
-        run = Run(self.out, "sft", {**settings, "config": dataclasses.asdict(self.sft)})
+        origin, where = trained(self.base), pick_device(self.device)
+        policy = load_policy(origin, where)
+        examples = read_examples(self.data, policy.tokenizer, policy.model.config.max_position_embeddings)
+        settings = {"task": task_of(origin), "config": dataclasses.asdict(self.sft)}
+        run = Run(self.out, "sft", settings, base=weights_of(origin), data=sha256(self.data)[:16])
         if not run.finished:
-            fine_tune(model, tokenizer, examples, self.sft, run)
+            fine_tune(policy, examples, self.sft, run)
         print(f"{self.out}: done")
 
 
@@ -132,7 +134,7 @@ def default_recipe(preset: str = "auto", device: str = "auto", run: str | None =
 
 def one_seed(recipe: Recipe) -> Recipe:
     """The recipe with its seed in every stage; `ValueError` where a stage was given another one."""
-    seeds = {getattr(recipe, name).seed for name in FIELDS.values()}
+    seeds = {getattr(recipe, stage.field).seed for stage in STAGES.values()}
     if len(seeds) > 1:
         raise ValueError("seed: one seed serves all stages; give --seed, not that of one stage")
     return recipe.seeded(recipe.seed)
@@ -142,14 +144,9 @@ def do_stages(recipe: Recipe, folder: Path, own: tuple[str, ...], device: str) -
     """Do the stages `own` of a run whose earlier stages are there, evaluate, and print the table."""
     where = pick_device(device)
     rows = []
-    for stage in STAGES[: STAGES.index(own[-1]) + 1]:
+    for stage in list(STAGES)[: list(STAGES).index(own[-1]) + 1]:
         if stage in own:
             rows.append(finish_stage(stage, recipe, folder, where))
         elif stage == "base" or (folder / stage).exists():
-            rows.append(evaluate_stage(stage, recipe, folder, *load_checkpoint(folder / stage, where)))
+            rows.append(evaluate_stage(stage, recipe, folder, load_policy(folder / stage, where)))
     print("", table(rows), "", f"the whole report: minidsk report {folder}", sep="\n")
-
-
-def digest(*contents: bytes) -> str:
-    """16 hexadecimal digits by which a run knows the files that it began with."""
-    return hashlib.blake2b(b"".join(contents), digest_size=8).hexdigest()

@@ -11,13 +11,16 @@ from typing import Annotated, Any, Literal
 import torch
 import tyro
 
+from minidsk.hub.folder import CONFIG, about
 from minidsk.hub.zoo import find
-from minidsk.infer.chat import converse, read_problem, stream
+from minidsk.infer.chat import converse, posed, stream
 from minidsk.infer.evaluate import evaluate
 from minidsk.report.page import write_report
 from minidsk.report.stages import read_stages, showcase, table
+from minidsk.rl.policy import load_policy
+from minidsk.settings import AT_ONCE, LAST_SEED, sampling, within
 from minidsk.tasks.countdown import Countdown
-from minidsk.train.checkpoint import RunError, load_checkpoint, read_json
+from minidsk.train.checkpoint import RunError, load_checkpoint
 from minidsk.train.device import pick_device
 
 Where = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER_OR_NAME")]
@@ -28,16 +31,22 @@ class Eval:
     """How many problems a checkpoint solves; the problems are like those that it was trained on, if not told else."""
 
     where: Where = ""  # a folder, a run or a name; the newest reasoner in runs/ where none is given
-    problems: int = 512
+    problems: int = 512  # how many problems are posed
     numbers: tuple[int, ...] | None = None  # how many numbers a problem has
     high: int | None = None  # the largest number
     target_high: int | None = None  # the largest target
     ops: str | None = None  # some of + - * / as one word
-    split: Literal["train", "valid", "test"] = "test"
+    split: Literal["train", "valid", "test"] = "test"  # which problems; those of test are held out
     temperature: float = 0.0  # 0 is greedy
-    max_new_tokens: int = 384
+    max_new_tokens: int = 384  # the longest reply, in tokens; a longer one is cut off
     seed: int = 0  # of the problems, and of sampling
     device: str = "auto"  # auto, cpu or cuda
+
+    def __post_init__(self) -> None:
+        within(self, 1, 100_000, "problems")
+        within(self, 1, AT_ONCE, "max_new_tokens")
+        within(self, 0, LAST_SEED, "seed")
+        sampling(self, "temperature")
 
     def __call__(self) -> None:
         """Evaluate, and print the figures."""
@@ -45,9 +54,9 @@ class Eval:
         asked = {name: getattr(self, name) for name in ("numbers", "high", "target_high", "ops")}
         task = Countdown(split=self.split, seed=self.seed,
                          **task_of(folder) | {name: value for name, value in asked.items() if value is not None})
-        model, tokenizer = load_checkpoint(folder, where)
+        policy = load_policy(folder, where)
         generator = torch.Generator(where).manual_seed(self.seed)
-        result = evaluate(model, tokenizer, task, self.problems, self.max_new_tokens,
+        result = evaluate(policy, task, self.problems, self.max_new_tokens,
                           temperature=self.temperature, generator=generator)  # fmt: skip
         print(f"{folder}: {result.accuracy:.1%} right ({result.low:.1%} to {result.high:.1%}, 95 % interval) "
               f"on {result.problems} problems; {result.well_formed:.1%} well formed, "
@@ -62,15 +71,20 @@ class Sample:
     prompt: str = ""  # nothing begins a new page; `3 7 2 = 12` poses a problem
     count: int = 1  # how many continuations
     temperature: float = 1.0  # 0 is greedy
-    max_new_tokens: int = 384
-    seed: int = 0
+    max_new_tokens: int = 384  # the longest reply, in tokens; a longer one is cut off
+    seed: int = 0  # of the sampling
     device: str = "auto"  # auto, cpu or cuda
+
+    def __post_init__(self) -> None:
+        within(self, 1, AT_ONCE, "count", "max_new_tokens")
+        within(self, 0, LAST_SEED, "seed")
+        sampling(self, "temperature")
 
     def __call__(self) -> None:
         """Write as the tokens come."""
         where = pick_device(self.device)
         model, tokenizer = load_checkpoint(trained(self.where), where)
-        problem = read_problem(self.prompt)
+        problem = posed(self.prompt)
         prompt = problem.prompt if problem else self.prompt
         generator = torch.Generator(where).manual_seed(self.seed)
         for _ in range(self.count):
@@ -86,9 +100,14 @@ class Chat:
 
     where: Where = ""  # a folder, a run or a name; the newest reasoner in runs/ where none is given
     temperature: float = 0.0  # 0 is greedy
-    max_new_tokens: int = 384
-    seed: int = 0
+    max_new_tokens: int = 384  # the longest reply, in tokens; a longer one is cut off
+    seed: int = 0  # of the sampling
     device: str = "auto"  # auto, cpu or cuda
+
+    def __post_init__(self) -> None:
+        within(self, 1, AT_ONCE, "max_new_tokens")
+        within(self, 0, LAST_SEED, "seed")
+        sampling(self, "temperature")
 
     def __call__(self) -> None:
         """Talk until the end of input, or `quit`."""
@@ -104,7 +123,7 @@ class Chat:
 class Report:
     """Write report.html into a run's folder: the table, the curves and the thoughts."""
 
-    run: Annotated[Path, tyro.conf.Positional]  # the run's folder, such as runs/nano-0
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]  # the run's folder, such as runs/nano-0
 
     def __call__(self) -> None:
         """Write it and say where."""
@@ -129,14 +148,12 @@ def trained(where: str) -> Path:
 
 def finished(folder: Path) -> bool:
     """Whether a stage's folder holds weights that were saved to the end."""
-    path = folder / "config.json"
-    return path.exists() and "summary" in read_json(path).get("minidsk", {})
+    return (folder / CONFIG).exists() and "summary" in about(folder)
 
 
 def task_of(folder: Path) -> dict[str, Any]:
     """The problems that a checkpoint was trained on, as settings of `Countdown`; empty where it does not say."""
-    path = folder / "config.json"
-    settings = (read_json(path).get("minidsk", {}) if path.exists() else {}).get("settings", {})
+    settings = (about(folder) if (folder / CONFIG).exists() else {}).get("settings", {})
     task = settings.get("task") or settings.get("web") or {}
     return {name: task[name] for name in ("numbers", "high", "target_high", "ops") if name in task}
 

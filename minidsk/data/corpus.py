@@ -7,13 +7,18 @@ Between the worksheets stand sums, tables, letters, lists and puzzles. No page h
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
+from minidsk.settings import require, within
 from minidsk.tasks.base import stream
-from minidsk.tasks.countdown import PROMPTS, Steps, combine, draw_problem, split_of, whole, write_chain
+from minidsk.tasks.countdown import PROMPTS, Countdown, combine, draw_problem, split_of
+from minidsk.tasks.expression import Steps, whole, write_chain
 
 VERDICTS = {"en": (" no", " yes"), "zh": (" 不对", " 对了")}
 _NAMES = {"en": ("Ada", "Ben", "Mei", "Tom", "Lin"), "zh": ("小美", "小明", "老王", "阿丽", "小林")}
@@ -21,44 +26,67 @@ _NAMES = {"en": ("Ada", "Ben", "Mei", "Tom", "Lin"), "zh": ("小美", "小明", 
 
 @dataclass(frozen=True)
 class TinyWebConfig:
-    """What the web consists of. Shares lie in [0, 1]; raises `ValueError` naming the field that does not fit.
+    """The tiny web: worksheets with problems as in `Countdown`, and other pages.
 
-    numbers, high, target_high, ops: the problems on the worksheets, as in `Countdown`. worksheets: share of pages
-    that are worksheets. persistent: share of worksheets whose author keeps trying. guesses: how many attempts the
-    others make, as relative frequencies of 1, 2, 3, ... patience: attempts after which even the persistent stop.
-    target_beside: whether authors note what is wanted beside what they got, "=19?12 no" (a tiny model is slow to
-    learn to compare two numbers that stand far apart). chinese, mixed: shares of worksheets posed in Chinese, and of
-    authors who mix both languages.
+    Raises `ValueError` for a field that does not fit, and where no problem does.
     """
 
-    numbers: tuple[int, ...] = (3,)
-    high: int = 12
-    target_high: int | None = 20
-    ops: str = "+-"
-    worksheets: float = 0.8
-    persistent: float = 0.3
-    guesses: tuple[float, ...] = (0.9, 0.1)
-    patience: int = 12
+    numbers: tuple[int, ...] = (3,)  # how many numbers a problem has, 2 to 5; several counts are drawn from
+    high: int = 12  # the largest number
+    target_high: int | None = 20  # the largest target; None: as large as the largest number
+    ops: str = "+-"  # some of + - * / as one word
+    worksheets: float = 0.8  # share of pages that are worksheets
+    persistent: float = 0.3  # share of worksheets whose author keeps trying until the check passes
+    guesses: tuple[float, ...] = (0.9, 0.1)  # how often the others guess once, twice, ..., as relative frequencies
+    patience: int = 12  # attempts after which even the persistent stop
+    # Authors note what is wanted beside what they got, "=19?12 no": a tiny model is slow to learn to compare two
+    # numbers that stand far apart.
     target_beside: bool = False
-    chinese: float = 0.3
-    mixed: float = 0.15
+    chinese: float = 0.3  # share of worksheets that are posed in Chinese
+    mixed: float = 0.15  # share of worksheets whose author mixes both languages
 
     def __post_init__(self) -> None:
-        for name in ("worksheets", "persistent", "chinese", "mixed"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be a share from 0 to 1")
-        if not self.guesses or min(self.guesses) < 0 or sum(self.guesses) <= 0:
-            raise ValueError(f"guesses: {self.guesses!r} does not fit; give frequencies, at least one of them positive")
-        if self.patience < 1:
-            raise ValueError(f"patience: {self.patience!r} does not fit; it must be 1 or more attempts")
+        within(self, 0, 1, "worksheets", "persistent", "chinese", "mixed")
+        within(self, 1, math.inf, "patience")
+        within(self, 2, math.inf, "high")
+        for share in self.guesses:
+            require(self, "guesses", math.isfinite(share) and share >= 0, "frequencies, each 0 or more")
+        require(self, "guesses", 0 < sum(self.guesses) < math.inf, "frequencies, at least one of them above 0")
+        # The persistent go through all that can be made of a problem's numbers, which for six would take seconds.
+        require(self, "numbers", all(count <= 5 for count in self.numbers), "counts from 2 to 5")
+        Countdown(self.numbers, self.high, ops=self.ops, target_high=self.target_high)
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """What the problems on the worksheets are like, as settings of `Countdown`."""
+        return {name: getattr(self, name) for name in ("numbers", "high", "ops", "target_high")}
+
+
+class Corpus(Protocol):
+    """Pages to train on: `corpus[i]` is page i, for any i >= 0 and always the same.
+
+    fingerprint: hexadecimal digits that two corpora share only if their pages are the same; a run remembers it.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """See the class."""
+
+    def __getitem__(self, i: int) -> str:
+        """Page number i, without `<bos>` and `<eos>`."""
 
 
 class TinyWeb:
-    """Pages without end: `web[i]` is a pure function of the configuration, the seed and i (`web[i]` is one page)."""
+    """The tiny web, a `Corpus` without end: `web[i]` is a pure function of the configuration, the seed and i."""
 
     def __init__(self, config: TinyWebConfig | None = None, seed: int = 0) -> None:
         self.config = config or TinyWebConfig()
         self.seed = seed
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the configuration and the seed."""
+        return hashlib.blake2b(repr(("tiny web", self.config, self.seed)).encode(), digest_size=8).hexdigest()
 
     def __getitem__(self, i: int) -> str:
         """Page number i, without `<bos>` and `<eos>`."""

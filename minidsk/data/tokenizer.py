@@ -5,21 +5,14 @@ Both are saved as the `tokenizer.json` of Hugging Face's tokenizers library, whi
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from minidsk.atomic import atomic
+from minidsk.data.alphabet import ASCII, CHINESE, SPECIALS
 from minidsk.data.bpe import apply_merges, byte_characters, count_words, learn_merges, words
-
-SPECIALS = ("<pad>", "<bos>", "<eos>", "<user>", "<assistant>", "<think>", "</think>", "<answer>", "</answer>", "<unk>")
-ASCII = "\n" + "".join(map(chr, range(32, 127)))
-CHINESE = (
-    "用得到从再试一次不对是算错好来看我们他你的题目数字答案加减乘除以等于个大小多少了吗先后最"
-    "两二三四五六七八九十零百千丽明林王美老阿，。：；！？、（）“”"
-)
 
 
 class Tokenizer:
@@ -76,20 +69,9 @@ class Tokenizer:
             raise ValueError(f"this tokenizer has no special token {token}: make it with specials=SPECIALS")
         return self._special_ids[token]
 
-    @property
-    def pad_id(self) -> int:
-        """The id that fills up a batch of unequal lengths."""
-        return self.special_id("<pad>")
-
-    @property
-    def bos_id(self) -> int:
-        """The id that begins a document."""
-        return self.special_id("<bos>")
-
-    @property
-    def eos_id(self) -> int:
-        """The id that ends a document or a reply."""
-        return self.special_id("<eos>")
+    pad_id = property(lambda self: self.special_id("<pad>"), doc="The id that fills up a batch of unequal lengths.")
+    bos_id = property(lambda self: self.special_id("<bos>"), doc="The id that begins a document.")
+    eos_id = property(lambda self: self.special_id("<eos>"), doc="The id that ends a document or a reply.")
 
     def _model(self) -> dict[str, Any]:
         """The parts of tokenizer.json that differ: model, pre_tokenizer, decoder."""
@@ -109,17 +91,9 @@ class Tokenizer:
 
     def save(self, folder: str | Path) -> None:
         """Write `tokenizer.json` into the folder, making the folder where it is missing; never half a file."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".tokenizer.json.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self.to_json())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, folder / "tokenizer.json")
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with atomic(Path(folder) / "tokenizer.json") as path:
+            path.write_text(self.to_json(), encoding="utf-8")
 
 
 def _read(folder: str | Path) -> dict[str, Any]:

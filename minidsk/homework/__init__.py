@@ -4,12 +4,13 @@
 before the run and scores it after; `receipt` says what a chapter cost.
 """
 
-from minidsk.homework.check import Result, check
+from minidsk.homework.check import check
 from minidsk.homework.exercise import Exercise, Mistake
 from minidsk.homework.order import explain_missing_names
 from minidsk.homework.predict import Prediction, predict
 from minidsk.homework.receipt import receipt
 from minidsk.homework.registry import EXERCISES, describe
+from minidsk.homework.result import Result
 from minidsk.homework.zoo import ZooResult, zoo
 
 __all__ = [

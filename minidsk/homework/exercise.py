@@ -1,5 +1,7 @@
 """What an exercise is: a reference, inputs that probe it, and the mistakes that people make."""
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,3 +45,16 @@ class Exercise:
     hint: str
     canonical: Callable[[Any], Any] = _same
     tolerance: float = 1e-4
+
+
+def called_like(reference: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, called as `reference` is: a wrong version must not give itself away by its arguments' names."""
+    signature = inspect.signature(reference)
+
+    @functools.wraps(reference)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        return function(*given.args, **given.kwargs)
+
+    return call

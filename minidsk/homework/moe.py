@@ -1,5 +1,7 @@
 """Exercises of the chapter on experts: routing and balancing (DeepSeek-V3, sections 2.1.2 and 2.1.3)."""
 
+# Longer than 250 lines because the exercises of a chapter, and what goes wrong in them, are one list.
+
 from collections.abc import Callable
 from typing import Any
 

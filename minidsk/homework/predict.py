@@ -4,9 +4,10 @@ import json
 import math
 import os
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from minidsk.atomic import atomic
 
 FULL = 10
 
@@ -124,12 +125,6 @@ def _record(name: str, guess: float, truth: float, points: int) -> tuple[int, in
             raise ValueError(f"{path} is no tally of predictions; delete it to begin again") from error
     entries[name] = {"guess": guess, "truth": truth, "points": points}
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".predictions-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(entries, file, indent=1, sort_keys=True)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(entries, indent=1, sort_keys=True), encoding="utf-8")
     return sum(int(entry["points"]) for entry in entries.values()), len(entries)

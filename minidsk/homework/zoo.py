@@ -1,14 +1,13 @@
 """The bug zoo: wrong versions of a function that a reader's own tests must catch."""
 
-import functools
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minidsk.homework import link
 from minidsk.homework.card import Card
+from minidsk.homework.parcel import NotPortable
 from minidsk.homework.registry import find_zoo
-from minidsk.tasks.limit import OutOfTime, run_limited
 
 BUGS = 3
 
@@ -50,6 +49,7 @@ def zoo(name: str, tests: Sequence[Callable[[Callable[..., Any]], None]], *, lim
     name: a chapter ("moe") or an exercise ("moe.router").
     tests: functions that take an implementation and raise (as `assert` does) where it is wrong.
     limit: seconds that one test may take on one version; longer counts as raised.
+    The tests run in processes of their own, one per version, as `check` runs functions.
     A bug's name is shown once it is caught; what escapes stays a riddle.
     Raises KeyError on an unknown name, TypeError where `tests` holds something that is no function.
     """
@@ -58,40 +58,29 @@ def zoo(name: str, tests: Sequence[Callable[[Callable[..., Any]], None]], *, lim
     for test in tests:
         if not callable(test):
             raise TypeError(f"zoo wants functions that take an implementation, not {test!r}")
-    complaint = _first_complaint(tests, exercise.reference, limit)
+    seconds = link.time_limit("zoo", limit)
+    complaint = _first_complaint(exercise.name, 0, tests, seconds)
     rows = [("right version", "passes" if complaint is None else f"rejected by {complaint}")]
     caught = 0
     bugs = exercise.mistakes[:BUGS]
     for number, bug in enumerate(bugs, 1):
-        found = _first_complaint(tests, called_like(exercise.reference, bug.function), limit)
+        found = _first_complaint(exercise.name, number, tests, seconds)
         caught += found is not None
         rows.append((f"bug {number}", "escaped" if found is None else f"caught by {found} ({bug.name})"))
     return ZooResult(exercise.name, complaint is None, caught, len(bugs), tuple(rows))
 
 
-def called_like(reference: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, called as `reference` is: a wrong version must not give itself away by its arguments' names."""
-    signature = inspect.signature(reference)
-
-    @functools.wraps(reference)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind(*args, **kwargs)
-        given.apply_defaults()
-        return function(*given.args, **given.kwargs)
-
-    return call
-
-
-def _first_complaint(tests: Sequence[Callable[..., Any]], function: Callable[..., Any], limit: float) -> str | None:
-    """The name of the first test that rejects `function`, or None."""
-    for test in tests:
-        name = getattr(test, "__name__", "a test")
-        try:
-            run_limited(test, (function,), limit)
-        except OutOfTime:
-            return f"{name}, out of time"
-        except AssertionError:
-            return name
-        except Exception as error:
-            return f"{name}, which raised {type(error).__name__}"
-    return None
+def _first_complaint(name: str, version: int, tests: Sequence[Callable[..., Any]], limit: float) -> str | None:
+    """The name of the first test that rejects a version (0 is the right one), or None."""
+    if not tests:
+        return None
+    names = [getattr(test, "__name__", "a test") for test in tests]
+    job = {"name": name, "version": version, "tests": names, "limit": limit}
+    try:
+        return link.JUDGE.ask(job, tests, limit * len(tests))["complaint"]
+    except NotPortable as error:
+        raise TypeError(
+            f"zoo runs a copy of your tests in another process, and {error}: make or open it inside"
+        ) from error
+    except link.NoAnswer as error:
+        return f"the tests: {error}"

@@ -7,8 +7,7 @@ as views into the stack: saving reads through these views and loading writes thr
 
 from __future__ import annotations
 
-import json
-import os
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from minidsk.atomic import WriteError, under_way
+from minidsk.hub.folder import CONFIG, CheckpointError, check_files, put_in_place, read_json
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
+from minidsk.scale.cost import parameters
 
-WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
-_STAGING = ".saving"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _FLOATS = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
-
-
-class CheckpointError(ValueError):
-    """A folder that cannot be read or written: one line with the file or the tensor, and what to do."""
 
 
 def save_pretrained(
@@ -36,36 +33,29 @@ def save_pretrained(
     tokenizer: Any = None,
     *,
     extra: dict[str, Any] | None = None,
-    max_shard_bytes: int | None = None,
 ) -> None:
     """Write `model` to `folder` as transformers' ``DeepseekV3ForCausalLM`` reads it, MTP modules included.
 
     `tokenizer` (anything with ``save(folder)``) is written beside it; `extra` goes into `config.json` under
-    "minidsk". Over `max_shard_bytes` (5 GB) the weights are split into files with an index. All is first written to
-    a folder within `folder` and then moved, weights before configuration: whatever happens, no file is half written.
+    "minidsk", and with it the SHA-256 of each file, which is checked on loading. All is first written beside it, in
+    `folder`, and then moved, the configuration last: whatever happens, no file is half written.
     Raises `CheckpointError` when the disk is full or not writable; what was there before is then untouched.
     """
     folder = Path(folder)
-    staging = folder / _STAGING
-    config = model.config.to_dict() | ({} if extra is None else {"minidsk": extra})
+    config = model.config.to_dict()
     config["dtype"] = str(model.embed_tokens.weight.dtype).removeprefix("torch.")
     if not model.config.has_experts:  # transformers knows a dense model by this alone
         config["first_k_dense_replace"] = model.config.num_hidden_layers
+    staging = under_way(folder / "checkpoint")
     try:
-        shutil.rmtree(staging, ignore_errors=True)  # of a save that was killed
-        staging.mkdir(parents=True)
-        weights = _write_weights(_to_write(model), staging, max_shard_bytes or 5 * 10**9)
+        staging.mkdir(parents=True, exist_ok=True)
+        save_file(_to_write(model), staging / WEIGHTS, metadata={"format": "pt"})
         if tokenizer is not None:
             tokenizer.save(staging)
-        others = sorted(path.name for path in staging.iterdir() if path.name not in weights)
-        (staging / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        for name in (*weights, *others, CONFIG):
-            os.replace(staging / name, folder / name)
-        for old in (folder / WEIGHTS, folder / INDEX, *folder.glob("model-*-of-*.safetensors")):
-            if old.name not in weights:
-                old.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        put_in_place(staging, folder, config, extra)
+    except (OSError, WriteError, SafetensorError) as error:
+        cause = error.__cause__ if isinstance(error, WriteError) else error
+        reason = getattr(cause, "strerror", None) or str(error)
         raise CheckpointError(f"{folder}: the model was not saved ({reason}); free some space or choose another folder"
                               ) from error  # fmt: skip
     finally:
@@ -86,7 +76,8 @@ def load_pretrained(
     Raises `CheckpointError`, one line, when a file or tensor is missing, damaged, superfluous or of another shape.
     """
     folder = Path(folder)
-    values = _read_json(folder / CONFIG)
+    values = read_json(folder / CONFIG)
+    check_files(folder)
     try:
         config = ModelConfig.from_dict(values)
     except (ValueError, TypeError) as error:
@@ -95,6 +86,10 @@ def load_pretrained(
         raise CheckpointError(f"device {device}: torch sees no GPU here; use device='cpu'")
 
     stored = _stored_tensors(folder)
+    announced, there = parameters(config), sum(math.prod(shape) for _, shape, _ in stored.values())
+    if announced > 2 * there:  # nothing that large is built to find out which tensors do not fit
+        raise CheckpointError(f"{folder / CONFIG}: its sizes make {announced:.2g} parameters, and the files beside it "
+                              f"hold {there:.2g}; config.json and weights must be of one model")  # fmt: skip
     ahead = {key for key in stored if _is_mtp(key, config)}
     if not mtp or not ahead:
         stored = {key: entry for key, entry in stored.items() if key not in ahead}
@@ -163,47 +158,13 @@ def _to_write(model: MiniDeepSeek) -> dict[str, Tensor]:
     return {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
 
 
-def _write_weights(tensors: dict[str, Tensor], folder: Path, limit: int) -> list[str]:
-    """Write the tensors to one file, or to several with an index; return the files' names."""
-    shards: list[dict[str, Tensor]] = [{}]
-    filled = 0
-    for key, tensor in tensors.items():
-        if shards[-1] and filled + tensor.nbytes > limit:
-            shards.append({})
-            filled = 0
-        shards[-1][key] = tensor
-        filled += tensor.nbytes
-    if len(shards) == 1:
-        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-        return [WEIGHTS]
-    names = [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
-    for name, shard in zip(names, shards, strict=True):
-        save_file(shard, folder / name, metadata={"format": "pt"})
-    index = {
-        "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())},
-        "weight_map": {key: name for name, shard in zip(names, shards, strict=True) for key in shard},
-    }
-    (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return [*names, INDEX]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing; give a folder that save_pretrained or transformers wrote") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); save or download it again") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds no settings; save or download it again")
-    return content
 
 
 def _stored_tensors(folder: Path) -> dict[str, tuple[Path, list[int], str]]:
     """File, shape and dtype of every tensor in the folder."""
     names = [WEIGHTS]
     if not (folder / WEIGHTS).exists() and (folder / INDEX).exists():
-        shards = _read_json(folder / INDEX).get("weight_map")
+        shards = read_json(folder / INDEX).get("weight_map")
         if not isinstance(shards, dict) or any(name != Path(str(name)).name for name in shards.values()):
             raise CheckpointError(f"{folder / INDEX} maps no tensors to files beside it; save or download it again")
         names = sorted(set(shards.values()))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from minidsk.hub.hf import CONFIG, CheckpointError, load_pretrained
+from minidsk.hub.folder import CONFIG, CheckpointError
+from minidsk.hub.hf import load_pretrained
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.shelf import shelves
 

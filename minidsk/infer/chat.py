@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
 from minidsk.data.tokenizer import Tokenizer
-from minidsk.infer.generate import left_padded
-from minidsk.model.decoding import decode
+from minidsk.infer.generate import decode, left_padded
 from minidsk.model.transformer import MiniDeepSeek
-from minidsk.tasks.base import read_answer
-from minidsk.tasks.countdown import PROMPTS, CountdownProblem, evaluate
-
-_NUMBERS = r"(?P<numbers>\d+(?:[ ,]+\d+)+)"
-_POSED = [
-    re.compile(rf"{_NUMBERS} *= *(?P<target>\d+)"),
-    re.compile(rf"make (?P<target>\d+) from {_NUMBERS}\.?", re.IGNORECASE),
-    re.compile(rf"用 *{_NUMBERS} *得到 *(?P<target>\d+)。?"),
-]
+from minidsk.tasks import TASKS
+from minidsk.tasks.base import Problem
 
 
-def read_problem(text: str) -> CountdownProblem | None:
-    """A problem from ``3 7 2 = 17``, or worded as on the worksheets in English or Chinese; None for other text."""
-    for language, form in zip(("en", "en", "zh"), _POSED, strict=True):
-        match = form.fullmatch(text.strip())
-        if match:
-            numbers, target = [int(n) for n in re.findall(r"\d+", match["numbers"])], int(match["target"])
-            shown = " ".join(map(str, numbers))
-            prompt = PROMPTS[language].format(numbers=shown, target=target)
-            return CountdownProblem(prompt, tuple(numbers), target, solution="")
-    return None
-
-
-def verdict(problem: CountdownProblem, reply: str) -> str:
-    """What the verifier says of a reply, in words."""
-    answer = read_answer(reply)
-    if answer is None:
-        return "no answer"
-    if problem.score(reply) == 1:
-        return f"right: {answer} = {problem.target}"
-    try:
-        value, used, _ = evaluate(answer)
-    except ValueError as error:
-        return f"wrong: {answer} is no expression ({error})"
-    if sorted(used) != sorted(map(str, problem.numbers)):
-        return f"wrong: {answer} does not use each number once"
-    return f"wrong: {answer} = {value}, not {problem.target}"
+def posed(text: str) -> Problem | None:
+    """The problem that a user means, whichever task it is of (see `Task.pose`); None for other text."""
+    return next((problem for task in TASKS.values() if (problem := task.pose(text)) is not None), None)
 
 
 def stream(
@@ -61,8 +29,14 @@ def stream(
     temperature: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> str:
-    """Continue `prompt`, handing each token's text to `emit` as soon as it is drawn; the whole reply."""
-    ids, valid = left_padded([prompt], tokenizer, model.device)
+    """Continue `prompt`, handing each token's text to `emit` as soon as it is drawn; the whole reply.
+
+    Raises `ValueError` for a prompt of more tokens than the model has positions.
+    """
+    ids, mask = left_padded([prompt], tokenizer, model.device)
+    longest = model.config.max_position_embeddings
+    if ids.shape[1] > longest:
+        raise ValueError(f"prompt: {ids.shape[1]:,} tokens are too many; this model was made for {longest:,}")
     drawn: list[int] = []
     spoken = ""
 
@@ -76,7 +50,7 @@ def stream(
         emit(text[len(spoken) :])
         spoken = text
 
-    decode(model, ids, max_new_tokens, temperature=temperature, generator=generator, valid=valid,
+    decode(model, ids, max_new_tokens, temperature=temperature, generator=generator, attention_mask=mask,
            eos_token_id=tokenizer.eos_id, pad_token_id=tokenizer.pad_id, watch=watch)  # fmt: skip
     return spoken
 
@@ -91,13 +65,20 @@ def converse(
     temperature: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Answer each line until they end or one says `quit`; a line that poses no problem is continued as it stands."""
+    """Answer each line until they end or one says `quit`; a line that poses no problem is continued as it stands.
+
+    A line that is too long for the model is answered by a sentence that says so.
+    """
     for line in lines:
         if line.strip().lower() in ("quit", "exit"):
             return
         if not line.strip():
             continue
-        problem = read_problem(line)
+        problem = posed(line)
         prompt = problem.prompt if problem else line.strip() + "\n"
-        reply = stream(model, tokenizer, prompt, max_new_tokens, emit, temperature=temperature, generator=generator)
-        emit(f"\n[{verdict(problem, reply)}]\n" if problem else "\n[pose a problem like 3 7 2 = 12 for a verdict]\n")
+        try:
+            reply = stream(model, tokenizer, prompt, max_new_tokens, emit, temperature=temperature, generator=generator)
+        except ValueError as error:
+            emit(f"[{error}]\n")
+            continue
+        emit(f"\n[{problem.verdict(reply)}]\n" if problem else "\n[pose a problem like 3 7 2 = 12 for a verdict]\n")

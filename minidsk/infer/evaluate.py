@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from minidsk.data.tokenizer import Tokenizer
-from minidsk.infer.generate import complete
-from minidsk.tasks.base import Task
-
-_THOUGHT = re.compile(r"(?:<think>)?(.*?)(?:</think>|<answer>|$)", re.DOTALL)
+from minidsk.tasks.base import Problem, Task, thought_of
 
 
 @dataclass(frozen=True)
@@ -44,15 +39,25 @@ def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
-def thought_of(reply: str) -> str:
-    """What stands before the answer, without the tags."""
-    match = _THOUGHT.match(reply)
-    return match[1] if match else ""
+def answers(
+    policy: Any,
+    problems: list[Problem],
+    max_new_tokens: int = 256,
+    *,
+    temperature: float = 0.0,
+    generator: torch.Generator | None = None,
+    batch: int = 1024,
+) -> list[str]:
+    """One reply of a policy (see `minidsk.rl.policy`) to each problem, `batch` at a time; greedy unless told else."""
+    replies: list[str] = []
+    for start in range(0, len(problems), batch):
+        prompts = [problem.prompt for problem in problems[start : start + batch]]
+        replies += policy.sample(prompts, 1, max_new_tokens, temperature, generator).texts
+    return replies
 
 
 def evaluate(
-    model: Any,
-    tokenizer: Tokenizer,
+    policy: Any,
     task: Task,
     problems: int = 512,
     max_new_tokens: int = 256,
@@ -61,14 +66,11 @@ def evaluate(
     generator: torch.Generator | None = None,
     batch: int = 1024,
 ) -> Evaluation:
-    """Let the model answer problems 0 to `problems` - 1 of `task`; greedy unless a temperature is given."""
+    """Let a policy answer problems 0 to `problems` - 1 of `task`; greedy unless a temperature is given."""
     if problems < 1:
         raise ValueError(f"problems: {problems} does not fit; it must be 1 or more")
     posed = [task[i] for i in range(problems)]
-    replies: list[str] = []
-    for start in range(0, problems, batch):
-        prompts = [problem.prompt for problem in posed[start : start + batch]]
-        replies += complete(model, tokenizer, prompts, max_new_tokens, temperature=temperature, generator=generator)
+    replies = answers(policy, posed, max_new_tokens, temperature=temperature, generator=generator, batch=batch)
     accuracy = sum(problem.score(reply) for problem, reply in zip(posed, replies, strict=True)) / problems
     well_formed = sum(problem.well_formed(reply) for problem, reply in zip(posed, replies, strict=True)) / problems
     thought = sum(len(thought_of(reply)) for reply in replies) / problems

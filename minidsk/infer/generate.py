@@ -1,14 +1,165 @@
-"""Texts in, texts out: encode and pad a batch of prompts, let the model continue each until it ends."""
+"""From next-token probabilities to text: fill the cache, draw, feed back, until all rows have ended."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from minidsk.data.tokenizer import Tokenizer
+from minidsk.infer.engine import Engine, Recorder, Recording, pick, recordable
+from minidsk.model.transformer import MiniDeepSeek
+
+LOOK_EVERY = 16  # tokens after which a recorded decoding asks whether all rows have ended
+
+
+@dataclass
+class Decoded:
+    """`ids` ``[batch, time + new]``; for the new tokens, `logprobs` ``[batch, new]`` float32 (natural log, at
+    temperature 1 whatever the sampling temperature, 0 after the end) and `mask` ``[batch, new]``, True up to and
+    including the end token."""
+
+    ids: Tensor
+    logprobs: Tensor
+    mask: Tensor
+
+
+@torch.no_grad()
+def decode(
+    model: MiniDeepSeek,
+    ids: Tensor,
+    max_new_tokens: int,
+    *,
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+    attention_mask: Tensor | None = None,
+    eos_token_id: int | Iterable[int] | None = None,
+    pad_token_id: int = 0,
+    use_cache: bool = True,
+    watch: Callable[[Tensor], None] | None = None,
+    recorder: Recorder | None = None,
+) -> Decoded:
+    """Continue each row of `ids` ``[batch, time]`` by at most `max_new_tokens` tokens; see `MiniDeepSeek.generate`.
+
+    A row ends with any token of `eos_token_id`. `watch` is given the tokens ``[batch]`` of each step as soon as they
+    are drawn; what it sees of a row after that row's end means nothing. Who decodes often with one model on a GPU
+    keeps a `recorder` and gives it each time.
+    """
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens: {max_new_tokens} does not fit; it must be 1 or more")
+    if not 0 <= temperature < float("inf"):
+        raise ValueError(f"temperature: {temperature} does not fit; it must be 0 (greedy) or more")
+    mask = torch.ones_like(ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+    if not mask[:, -1].all():
+        raise ValueError("attention_mask: a prompt ends in padding; pad prompts on the left")
+    ends = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id or ())
+    stop = torch.tensor(ends, dtype=ids.dtype, device=ids.device)
+    if use_cache and recordable(model, len(ids)):
+        recording = (recorder or Recorder()).recording(model, ids, max_new_tokens, temperature)
+        tokens, logprobs = _replay(recording, ids, mask, generator, stop, watch)
+    else:
+        step = (_Cached if use_cache else _Uncached)(model, ids, mask, max_new_tokens)
+        tokens, logprobs = _go_on(step, ids, max_new_tokens, temperature, generator, stop, watch)
+    ended = torch.isin(tokens, stop).cumsum(1)
+    here = ended - torch.isin(tokens, stop).long() == 0  # up to and including the first end
+    tokens, logprobs = tokens.masked_fill(~here, pad_token_id), logprobs.masked_fill(~here, 0.0)
+    used = int(here.any(0).sum())
+    return Decoded(torch.cat((ids, tokens[:, :used]), 1), logprobs[:, :used].clone(), here[:, :used].clone())
+
+
+def _go_on(
+    step: _Cached | _Uncached,
+    ids: Tensor,
+    new: int,
+    temperature: float,
+    generator: torch.Generator | None,
+    stop: Tensor,
+    watch: Callable[[Tensor], None] | None,
+) -> tuple[Tensor, Tensor]:
+    """Tokens and their log-probabilities ``[batch, new']``; rows are dropped as they end."""
+    tokens = ids.new_zeros(len(ids), new)
+    logprobs = torch.zeros(len(ids), new, dtype=torch.float32, device=ids.device)
+    rows = torch.arange(len(ids), device=ids.device)  # the sequences that have not ended
+    going = torch.ones(len(ids), dtype=torch.bool, device=ids.device)
+    for position in range(new):
+        drawn, logprob = _sample(step.logits, temperature, generator)
+        tokens[rows, position], logprobs[rows, position] = drawn, logprob
+        if watch is not None:
+            watch(tokens[:, position])
+        if len(stop):
+            going &= ~torch.isin(drawn, stop)
+            left = int(going.sum())
+            if left == 0:
+                return tokens[:, : position + 1], logprobs[:, : position + 1]
+            if left < 0.8 * len(rows):  # moving the cache costs too, so a few ended rows are carried along
+                step.keep(going)
+                rows, drawn, going = rows[going], drawn[going], going[going]
+        if position + 1 < new:
+            step.advance(drawn)
+    return tokens, logprobs
+
+
+def _replay(
+    recording: Recording,
+    ids: Tensor,
+    mask: Tensor,
+    generator: torch.Generator | None,
+    stop: Tensor,
+    watch: Callable[[Tensor], None] | None,
+) -> tuple[Tensor, Tensor]:
+    """Tokens and their log-probabilities ``[batch, new']``; rows that have ended are carried along to the end."""
+    recording.begin(ids, mask)
+    new = recording.tokens.shape[1]
+    for position in range(new):
+        recording.run(generator)
+        if watch is not None:
+            watch(recording.tokens[:, position])
+        # To look is to wait for the GPU: only now and then.
+        look = position % LOOK_EVERY == LOOK_EVERY - 1
+        if look and len(stop) and torch.isin(recording.tokens[:, : position + 1], stop).any(1).all():
+            new = position + 1
+            break
+    return recording.tokens[:, :new].clone(), recording.logprobs[:, :new].clone()
+
+
+def _sample(logits: Tensor, temperature: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """One token for each row from `logits` ``[batch, vocab]``, and its log-probability at temperature 1."""
+    logprobs = logits.float().log_softmax(-1)
+    noise = torch.empty_like(logprobs).exponential_(generator=generator) if temperature else logprobs
+    drawn = pick(logprobs, temperature, noise)
+    return drawn, logprobs.gather(1, drawn[:, None]).squeeze(1)
+
+
+class _Cached:
+    """Steps with a latent cache."""
+
+    def __init__(self, model: MiniDeepSeek, ids: Tensor, mask: Tensor, new: int) -> None:
+        self.engine = Engine(model, len(ids), ids.shape[1] + new)
+        self.logits = self.engine.prefill(ids, mask)
+
+    def keep(self, going: Tensor) -> None:
+        self.engine = self.engine.fork(going)
+
+    def advance(self, drawn: Tensor) -> None:
+        self.logits = self.engine.step(drawn)
+
+
+class _Uncached:
+    """Each step computes everything again: slow, and the reference for the cache."""
+
+    def __init__(self, model: MiniDeepSeek, ids: Tensor, mask: Tensor, new: int) -> None:
+        self.model, self.ids, self.mask = model, ids, mask
+        self.logits = model(ids, attention_mask=mask, mtp=False).logits[:, -1]
+
+    def keep(self, going: Tensor) -> None:
+        self.ids, self.mask = self.ids[going], self.mask[going]
+
+    def advance(self, drawn: Tensor) -> None:
+        self.ids = torch.cat((self.ids, drawn[:, None]), 1)
+        self.mask = torch.cat((self.mask, torch.ones_like(drawn[:, None], dtype=torch.bool)), 1)
+        self.logits = self.model(self.ids, attention_mask=self.mask, mtp=False).logits[:, -1]
 
 
 def left_padded(
@@ -24,7 +175,7 @@ def left_padded(
 
 
 def complete(
-    model: Any,
+    model: MiniDeepSeek,
     tokenizer: Tokenizer,
     prompts: Sequence[str],
     max_new_tokens: int,
@@ -34,11 +185,9 @@ def complete(
 ) -> list[str]:
     """The continuation of each prompt as text, up to its end token or `max_new_tokens`, without `<eos>`."""
     ids, mask = left_padded(prompts, tokenizer, model.device)
-    out = model.generate(
-        ids, max_new_tokens=max_new_tokens, temperature=temperature, generator=generator, attention_mask=mask,
-        eos_token_id=tokenizer.eos_id, pad_token_id=tokenizer.pad_id,
-    )  # fmt: skip
-    return [until_end(row, tokenizer) for row in out[:, ids.shape[1] :].tolist()]
+    done = decode(model, ids, max_new_tokens, temperature=temperature, generator=generator, attention_mask=mask,
+                  eos_token_id=tokenizer.eos_id, pad_token_id=tokenizer.pad_id)  # fmt: skip
+    return [until_end(row, tokenizer) for row in done.ids[:, ids.shape[1] :].tolist()]
 
 
 def until_end(ids: list[int], tokenizer: Tokenizer) -> str:

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minidsk.kernels import dispatch
 from minidsk.kernels.descriptors import descriptor, for_tma
+from minidsk.kernels.dispatch import Sorted
 from minidsk.kernels.grouped_gemm import (
-    grouped_matmul_reference,
     heaviest_first,
     row_blocks_until,
     rows_of_block,
@@ -24,13 +25,13 @@ from minidsk.kernels.grouped_gemm import (
     rows_times_rows,
 )
 from minidsk.kernels.launch import INTERPRETED, Blocks, can_run, cdiv, jit, next_power_of_2, processors, tl
-from minidsk.kernels.routing import Sorted, collect, combine_reference, gather_reference, sort_by_expert, spread
+from minidsk.kernels.routing import collect, sort_by_expert, spread
 
 
 def experts_reference(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, plan: Sorted) -> Tensor:
-    """What `experts` computes, step by step."""
-    gate, up = grouped_matmul_reference(gather_reference(x, plan), gate_up, plan.ends).chunk(2, -1)
-    return combine_reference(grouped_matmul_reference(F.silu(gate) * up, down, plan.ends), weights, plan)
+    """What `experts` computes, step by step, in plain torch."""
+    gate, up = dispatch.grouped_matmul(dispatch.gather(x, plan), gate_up, plan.ends).chunk(2, -1)
+    return dispatch.combine(dispatch.grouped_matmul(F.silu(gate) * up, down, plan.ends), weights, plan)
 
 
 @torch.compiler.disable  # its kernels are compiled already

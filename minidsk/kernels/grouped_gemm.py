@@ -12,14 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minidsk.kernels import dispatch
 from minidsk.kernels.descriptors import descriptor, for_tma
 from minidsk.kernels.launch import INTERPRETED, Blocks, can_run, cdiv, jit, next_power_of_2, on_hopper, processors, tl
-
-
-def grouped_matmul_reference(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
-    """What `grouped_matmul` computes, one expert after the other."""
-    parts = x.tensor_split(ends[:-1].tolist())
-    return torch.cat([part @ matrix.T for part, matrix in zip(parts, weight, strict=True)])
 
 
 def grouped_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
@@ -32,7 +27,7 @@ def grouped_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     if x.shape[-1] != weight.shape[-1]:
         raise ValueError(f"weight: {list(weight.shape)} does not fit rows of width {x.shape[-1]}")
     if not len(x) or not can_run(x, weight):
-        return grouped_matmul_reference(x, weight, ends)
+        return dispatch.grouped_matmul(x, weight, ends)
     return _GroupedMatmul.apply(x, weight, ends)
 
 

@@ -7,40 +7,21 @@ atomics.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from minidsk.kernels import dispatch
+from minidsk.kernels.dispatch import Sorted
 from minidsk.kernels.launch import INTERPRETED, Blocks, can_run, cdiv, jit, next_power_of_2, tl
-
-
-class Sorted(NamedTuple):
-    """The (token, choice) pairs of N tokens with K experts each, sorted by expert and in order within each.
-
-    `order` ``[N K]``: pair ``n K + k`` at each sorted place; `inverse` ``[N K]``: the place of each pair; `ends`
-    ``[experts]``: where each expert's pairs end. All int32.
-    """
-
-    order: Tensor
-    inverse: Tensor
-    ends: Tensor
-
-
-def sort_by_expert_reference(indices: Tensor, experts: int) -> Sorted:
-    """What `sort_by_expert` computes, by comparisons."""
-    flat = indices.flatten()
-    order = flat.argsort(stable=True)
-    inverse = torch.empty_like(order).scatter_(0, order, torch.arange(len(flat), device=flat.device))
-    ends = (flat[:, None] == torch.arange(experts, device=flat.device)).sum(0).cumsum(0)
-    return Sorted(order.int(), inverse.int(), ends.int())
 
 
 def sort_by_expert(indices: Tensor, experts: int, blocks: Blocks | None = None) -> Sorted:
     """Sort the choices `indices` ``[N, K]``, whole numbers below `experts`; stable."""
     pairs = indices.numel()
     if not pairs or not can_run(torch.empty(0, device=indices.device)):
-        return sort_by_expert_reference(indices, experts)
+        return dispatch.sort_by_expert(indices, experts)
     flat = indices.contiguous().view(-1)
     sizes = {"EXPERTS": next_power_of_2(experts), **(blocks or sorting_blocks(experts))}
     count = cdiv(pairs, sizes["PAIRS"])
@@ -93,19 +74,9 @@ def _place(
         next_place += tl.sum(marks, 0)
 
 
-def gather_reference(x: Tensor, plan: Sorted) -> Tensor:
-    """What `gather` computes."""
-    return x[plan.order.long() // max(len(plan.order) // max(len(x), 1), 1)]
-
-
 def gather(x: Tensor, plan: Sorted) -> Tensor:
     """Each token's row once for each chosen expert, sorted by expert: ``[N, H]`` to ``[N K, H]``. Differentiable."""
-    return _Gather.apply(x, *plan) if len(x) and can_run(x) else gather_reference(x, plan)
-
-
-def combine_reference(y: Tensor, weights: Tensor, plan: Sorted) -> Tensor:
-    """What `combine` computes."""
-    return (y[plan.inverse.long()].unflatten(0, weights.shape) * weights.unsqueeze(-1)).sum(1).to(y.dtype)
+    return _Gather.apply(x, *plan) if len(x) and can_run(x) else dispatch.gather(x, plan)
 
 
 def combine(y: Tensor, weights: Tensor, plan: Sorted) -> Tensor:
@@ -113,7 +84,7 @@ def combine(y: Tensor, weights: Tensor, plan: Sorted) -> Tensor:
 
     Products and sums are float32 and rounded once.
     """
-    return _Combine.apply(y, weights, *plan) if len(y) and can_run(y, weights) else combine_reference(y, weights, plan)
+    return _Combine.apply(y, weights, *plan) if len(y) and can_run(y, weights) else dispatch.combine(y, weights, plan)
 
 
 class _Gather(torch.autograd.Function):

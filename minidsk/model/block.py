@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from minidsk.model.attention import LatentCache, MultiHeadLatentAttention
+from minidsk.model.attention import MultiHeadLatentAttention
+from minidsk.model.cache import LatentCache
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import MLP, MoE, Routing
 from minidsk.model.norm import RMSNorm
@@ -15,9 +16,9 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps, config.kernels)
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.self_attn = MultiHeadLatentAttention(config)
-        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps, config.kernels)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp: MoE | MLP = (
             MoE(config) if config.is_moe_layer(layer) else MLP(config.hidden_size, config.intermediate_size)
         )

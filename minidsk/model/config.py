@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from minidsk.settings import positive, require, within
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -15,76 +17,68 @@ class ModelConfig:
     Raises `ValueError` with one line that names the field when the sizes do not fit together.
     """
 
-    vocab_size: int = 128
-    hidden_size: int = 128
-    num_hidden_layers: int = 4
-    max_position_embeddings: int = 512
-    initializer_range: float = 0.02
-    rms_norm_eps: float = 1e-6
-    tie_word_embeddings: bool = False
+    vocab_size: int = 128  # tokens that there are
+    hidden_size: int = 128  # width of the stream from layer to layer
+    num_hidden_layers: int = 4  # blocks, each of attention and a feed-forward part
+    max_position_embeddings: int = 512  # the longest text that the model is meant for, in tokens
+    initializer_range: float = 0.02  # deviation of the random weights at the start
+    rms_norm_eps: float = 1e-6  # what the norms add under the root
+    tie_word_embeddings: bool = False  # one matrix for embedding and head
 
     # Multi-head latent attention: the cache holds kv_lora_rank + qk_rope_head_dim numbers a token.
-    num_attention_heads: int = 4
-    q_lora_rank: int | None = None  # None: queries are not compressed
-    kv_lora_rank: int = 64
-    qk_nope_head_dim: int = 32
-    qk_rope_head_dim: int = 16
-    v_head_dim: int = 32
-    attention_bias: bool = False
-    absorb: bool = False  # True: attend in the latent space even without a cache; the same numbers
+    num_attention_heads: int = 4  # heads of the attention
+    q_lora_rank: int | None = None  # width to which queries are compressed; None: they are not
+    kv_lora_rank: int = 64  # width of the latent to which keys and values are compressed
+    qk_nope_head_dim: int = 32  # width of a head's queries and keys without position
+    qk_rope_head_dim: int = 16  # width of their rotated part, which tells positions; even
+    v_head_dim: int = 32  # width of a head's values
+    attention_bias: bool = False  # biases in some of the attention's products
 
     # Rotary positions.
-    rope_theta: float = 10_000.0
-    rope_interleave: bool = True
-    rope_scaling: dict[str, Any] | None = None  # {"rope_type": "yarn", "factor": ..., ...}
+    rope_theta: float = 10_000.0  # base of the rotations; the smaller, the faster they turn
+    rope_interleave: bool = True  # turn neighbours as pairs, as DeepSeek does; else one half with the other
+    rope_scaling: dict[str, Any] | None = None  # YaRN: {"rope_type": "yarn", "factor": ..., ...}
 
     # Mixture of experts; the first `first_k_dense_replace` layers stay dense.
-    intermediate_size: int = 384
-    first_k_dense_replace: int = 1
-    moe_intermediate_size: int = 96
-    n_routed_experts: int = 8
-    num_experts_per_tok: int = 2
-    n_shared_experts: int = 1
-    n_group: int = 1
-    topk_group: int = 1
-    norm_topk_prob: bool = True
-    routed_scaling_factor: float = 1.0
+    intermediate_size: int = 384  # inner width of a dense layer
+    first_k_dense_replace: int = 1  # first layers that stay dense; the others are mixtures of experts
+    moe_intermediate_size: int = 96  # inner width of an expert
+    n_routed_experts: int = 8  # experts from which a router chooses; 0: all layers are dense
+    num_experts_per_tok: int = 2  # experts that a router chooses for a token
+    n_shared_experts: int = 1  # experts that see every token
+    n_group: int = 1  # groups of experts, of which a router first chooses some
+    topk_group: int = 1  # groups that a router chooses for a token
+    norm_topk_prob: bool = True  # make the weights of the chosen experts sum to 1
+    routed_scaling_factor: float = 1.0  # what these weights are then multiplied by
 
-    # Multi-token prediction: the number of further tokens, one module each.
-    num_nextn_predict_layers: int = 0
-
-    # Who computes experts, norms and pretraining's loss: torch, or minidsk.kernels (the same numbers up to rounding).
-    kernels: str = "torch"
+    # Multi-token prediction.
+    num_nextn_predict_layers: int = 0  # tokens further ahead that are predicted too, one module each
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings", "kv_lora_rank",
-                     "num_attention_heads", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "intermediate_size"):
-            _require(_is_int(getattr(self, name)) and getattr(self, name) > 0, name, self, "a positive whole number")
-        for name in ("first_k_dense_replace", "num_nextn_predict_layers", "n_shared_experts", "n_routed_experts"):
-            _require(_is_int(getattr(self, name)) and getattr(self, name) >= 0, name, self, "0 or more")
-        _require(self.q_lora_rank is None or (_is_int(self.q_lora_rank) and self.q_lora_rank > 0),
-                 "q_lora_rank", self, "None or a positive whole number")
-        _require(self.qk_rope_head_dim % 2 == 0, "qk_rope_head_dim", self, "even: rotations turn pairs")
-        for name in ("initializer_range", "rms_norm_eps", "rope_theta", "routed_scaling_factor"):
-            value = getattr(self, name)
-            _require(isinstance(value, (int, float)) and math.isfinite(value) and value > 0, name, self, "positive")
-        _require(self.kernels in ("torch", "triton"), "kernels", self, "'torch' or 'triton'")
+        positive(self, "vocab_size", "hidden_size", "num_hidden_layers", "max_position_embeddings", "kv_lora_rank",
+                 "num_attention_heads", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "intermediate_size",
+                 "initializer_range", "rms_norm_eps", "rope_theta", "routed_scaling_factor")  # fmt: skip
+        within(self, 0, math.inf, "first_k_dense_replace", "num_nextn_predict_layers", "n_shared_experts",
+               "n_routed_experts")  # fmt: skip
+        if self.q_lora_rank is not None:
+            positive(self, "q_lora_rank")
+        require(self, "qk_rope_head_dim", self.qk_rope_head_dim % 2 == 0, "even: rotations turn pairs")
         if self.has_experts:
             self._check_experts()
         if self.rope_scaling is not None:
             object.__setattr__(self, "rope_scaling", _checked_rope_scaling(self.rope_scaling))
 
     def _check_experts(self) -> None:
-        for name in ("moe_intermediate_size", "num_experts_per_tok", "n_group", "topk_group"):
-            _require(_is_int(getattr(self, name)) and getattr(self, name) > 0, name, self, "a positive whole number")
-        _require(self.n_routed_experts % self.n_group == 0, "n_group", self,
-                 f"a divisor of n_routed_experts = {self.n_routed_experts}")
-        _require(self.topk_group <= self.n_group, "topk_group", self, f"at most n_group = {self.n_group}")
+        positive(self, "moe_intermediate_size", "num_experts_per_tok", "n_group", "topk_group")
+        require(self, "n_group", self.n_routed_experts % self.n_group == 0,
+                f"a divisor of n_routed_experts = {self.n_routed_experts}")  # fmt: skip
+        require(self, "topk_group", self.topk_group <= self.n_group, f"at most n_group = {self.n_group}")
         per_group = self.n_routed_experts // self.n_group
         # A group's score is the sum of its best two experts, so a group needs two.
-        _require(self.n_group == 1 or per_group >= 2, "n_group", self, "small enough for two experts a group")
-        _require(self.num_experts_per_tok <= per_group * self.topk_group, "num_experts_per_tok", self,
-                 f"at most the {per_group * self.topk_group} experts that topk_group = {self.topk_group} leaves")
+        require(self, "n_group", self.n_group == 1 or per_group >= 2, "small enough for two experts a group")
+        left = per_group * self.topk_group
+        require(self, "num_experts_per_tok", self.num_experts_per_tok <= left,
+                f"at most the {left} experts that topk_group = {self.topk_group} leaves")  # fmt: skip
 
     @property
     def has_experts(self) -> bool:
@@ -130,11 +124,10 @@ class ModelConfig:
     def to_dict(self) -> dict[str, Any]:
         """The ``config.json`` that transformers reads, both spellings of the rotary settings in it."""
         values = dataclasses.asdict(self)
-        own = {name: values.pop(name) for name in ("absorb", "kernels")}  # no fields of transformers
         rope = {"rope_type": "default", **(self.rope_scaling or {}), "rope_theta": self.rope_theta}
         values |= {"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "hidden_act": "silu",
                    "num_key_value_heads": self.num_attention_heads, "rope_parameters": rope}
-        return values | {name: value for name, value in own.items() if value != getattr(type(self), name)}
+        return values
 
     def replace(self, **changes: Any) -> ModelConfig:
         """A copy with some fields changed, checked again."""
@@ -163,15 +156,6 @@ _IGNORED = {
     "num_local_experts", "minidsk", "mlp_layer_types", "layer_types", "is_decoder", "add_cross_attention",
     "cross_attention_hidden_size", "tokenizer_class", "prefix", "task_specific_params", "router_aux_loss_coef",
 }  # fmt: skip
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _require(holds: bool, name: str, config: ModelConfig, must_be: str) -> None:
-    if not holds:
-        raise ValueError(f"{name}: {getattr(config, name)!r} does not fit; it must be {must_be}")
 
 
 def _checked_rope_scaling(scaling: dict[str, Any]) -> dict[str, Any] | None:

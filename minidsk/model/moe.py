@@ -10,10 +10,8 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minidsk.model.config import ModelConfig
-from minidsk.model.dispatch import Dispatch, fused_experts, grouped_matmul
-from minidsk.model.precision import WideBuffers, at_least_float32
-
-MANY_ROWS = 2048  # from here on products take longer than starting them
+from minidsk.model.operations import Kernels
+from minidsk.precision import WideBuffers, at_least_float32
 
 
 class Routing(NamedTuple):
@@ -92,33 +90,11 @@ class Experts(nn.Module):
         experts, hidden, inner = config.n_routed_experts, config.hidden_size, config.moe_intermediate_size
         self.gate_up_proj = nn.Parameter(torch.zeros(experts, 2 * inner, hidden))
         self.down_proj = nn.Parameter(torch.zeros(experts, hidden, inner))
-        self.kernels = config.kernels
+        self.kernels = Kernels()
 
     def forward(self, x: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
         """Send N tokens ``[N, H]`` to their experts, `weights` and `indices` ``[N, K]``; return the sum ``[N, H]``."""
-        if x.is_cuda and not torch.is_grad_enabled() and self.takes_all(len(x), indices.shape[1]):
-            return self.by_all(x, weights, indices)
-        if self.kernels == "triton":
-            return fused_experts(x, self.gate_up_proj, self.down_proj, weights, indices)
-        dispatch = Dispatch(indices, self.gate_up_proj.shape[0])
-        gate, up = grouped_matmul(dispatch.gather(x), self.gate_up_proj, dispatch).chunk(2, dim=-1)
-        y = grouped_matmul(F.silu(gate) * up, self.down_proj, dispatch)
-        return dispatch.combine(y, weights)
-
-    def takes_all(self, rows: int, k: int) -> bool:
-        """Whether so few rows are better sent through every expert than sorted: starting kernels then takes the time.
-
-        Multiplying by all matrices at once costs ``E / k`` times the work, and a third of the kernels.
-        """
-        return rows <= MANY_ROWS and self.gate_up_proj.shape[0] <= 4 * k
-
-    def by_all(self, x: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
-        """The same sum as `forward`, with weight 0 where an expert was not chosen."""
-        everyone = weights.new_zeros(len(x), len(self.gate_up_proj)).scatter(1, indices, weights).to(x.dtype)
-        gate, up = rearrange(x @ self.gate_up_proj.flatten(0, 1).T, "n (e two i) -> two n e i",
-                             two=2, e=len(self.gate_up_proj))  # fmt: skip
-        inner = F.silu(gate) * up * everyone.unsqueeze(-1)
-        return inner.flatten(1) @ rearrange(self.down_proj, "e h i -> (e i) h")
+        return self.kernels.operation("experts")(x, self.gate_up_proj, self.down_proj, weights, indices)
 
 
 class MoE(nn.Module):

@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minidsk.model.block import Block
+from minidsk.model.cache import LatentCache
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import Routing
 from minidsk.model.norm import RMSNorm
+from minidsk.precision import at_least_float32
 
 
 class MTPModule(nn.Module):
@@ -21,21 +23,27 @@ class MTPModule(nn.Module):
 
     def __init__(self, config: ModelConfig, depth: int) -> None:
         super().__init__()
-        self.enorm = RMSNorm(config.hidden_size, config.rms_norm_eps, config.kernels)
-        self.hnorm = RMSNorm(config.hidden_size, config.rms_norm_eps, config.kernels)
+        self.enorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.hnorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.eh_proj = nn.Linear(2 * config.hidden_size, config.hidden_size, bias=False)
         self.block = Block(config, config.num_hidden_layers + depth - 1)
-        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps, config.kernels)
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
     def forward(
-        self, hidden: Tensor, embedding: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None = None
+        self,
+        hidden: Tensor,
+        embedding: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        mask: Tensor | None = None,
+        cache: LatentCache | None = None,
+        layer: int = 0,
     ) -> tuple[Tensor, Routing | None]:
         """`hidden` and `embedding` ``[batch, time - k, hidden]`` to the next depth's hidden states, same shape.
 
-        `mask` as in `MultiHeadLatentAttention`; None means causal.
+        `mask`, `cache` and `layer` as in `MultiHeadLatentAttention`.
         """
         x = self.eh_proj(torch.cat((self.enorm(embedding), self.hnorm(hidden)), dim=-1))
-        x, routing = self.block(x, rotation, mask)
+        x, routing = self.block(x, rotation, mask, cache, layer)
         return self.norm(x), routing
 
 
@@ -49,6 +57,6 @@ def mtp_loss(mtp_logits: list[Tensor], targets: Tensor, weight: float, mask: Ten
     count = targets.numel() if mask is None else mask.sum().clamp(min=1)
     total = targets.new_zeros((), dtype=torch.float32)
     for k, logits in enumerate(mtp_logits, start=1):
-        losses = F.cross_entropy(logits.flatten(0, 1).float(), targets[:, k:].flatten(), reduction="none")
+        losses = F.cross_entropy(at_least_float32(logits).flatten(0, 1), targets[:, k:].flatten(), reduction="none")
         total = total + ((losses if mask is None else losses * mask[:, k:].flatten()).sum() / count)
     return weight * total / max(len(mtp_logits), 1)

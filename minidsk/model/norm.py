@@ -5,26 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from minidsk.model.precision import at_least_float32
+from minidsk.model.operations import Kernels
 
 
 class RMSNorm(nn.Module):
-    """``weight * x / sqrt(mean(x^2) + eps)`` over the last dimension; cast down before the weight, as DeepSeek does.
+    """``weight * x / sqrt(mean(x^2) + eps)`` over the last dimension (see `operations.rms_norm`)."""
 
-    `kernels`: by whom, as in `ModelConfig`. torch.compile fuses the norm by itself, so there it is torch's.
-    """
-
-    def __init__(self, size: int, eps: float = 1e-6, kernels: str = "torch") -> None:
+    def __init__(self, size: int, eps: float = 1e-6) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(size))
         self.eps = eps
-        self.kernels = kernels
+        self.kernels = Kernels()
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` ``[..., size]`` to the same shape and dtype."""
-        if self.kernels == "triton" and not torch.compiler.is_compiling():
-            from minidsk.kernels.rmsnorm import rms_norm
-
-            return rms_norm(x, self.weight, self.eps)
-        wide = at_least_float32(x)
-        return self.weight * (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)).to(x.dtype)
+        return self.kernels.operation("norm")(x, self.weight, self.eps)

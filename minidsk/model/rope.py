@@ -13,14 +13,15 @@ from minidsk.model.config import ModelConfig
 def inverse_frequencies(config: ModelConfig) -> Tensor:
     """Radians that pair i turns per position: ``theta^(-2i/d)``, stretched by YaRN if the configuration says so.
 
-    Returns float32 ``[qk_rope_head_dim / 2]``. YaRN (section 3.2 of the paper) leaves the fast pairs alone, divides
-    the slow ones by the factor and ramps between the two.
+    Returns float32 ``[qk_rope_head_dim / 2]``, computed in float64, because processors differ in the last digit of a
+    power. YaRN (section 3.2 of the paper) leaves the fast pairs alone, divides the slow ones by the factor and ramps
+    between the two.
     """
     dim, theta = config.qk_rope_head_dim, config.rope_theta
-    plain = theta ** -(torch.arange(0, dim, 2, dtype=torch.float32) / dim)
+    plain = theta ** -(torch.arange(0, dim, 2, dtype=torch.float64) / dim)
     yarn = config.rope_scaling
     if yarn is None:
-        return plain
+        return plain.float()
 
     def pair_that_turns(rotations: float) -> float:
         """The (fractional) pair that makes so many full turns within the original context."""
@@ -32,8 +33,8 @@ def inverse_frequencies(config: ModelConfig) -> Tensor:
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, dim - 1)
     width = (high - low) or 0.001
-    slow = ((torch.arange(dim // 2, dtype=torch.float32) - low) / width).clamp(0, 1)
-    return plain * (1 - slow) + plain / yarn["factor"] * slow
+    slow = ((torch.arange(dim // 2, dtype=torch.float64) - low) / width).clamp(0, 1)
+    return (plain * (1 - slow) + plain / yarn["factor"] * slow).float()
 
 
 def _mscale(factor: float, strength: float) -> float:

@@ -7,30 +7,40 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from minidsk.model import decoding
-from minidsk.model.attention import LatentCache, added
 from minidsk.model.block import Block
+from minidsk.model.cache import LatentCache, added
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import Experts, Router, Routing
 from minidsk.model.mtp import MTPModule
 from minidsk.model.norm import RMSNorm
-from minidsk.model.precision import WideBuffers
+from minidsk.model.operations import Kernels
 from minidsk.model.rope import attention_factor, inverse_frequencies, rotation
+from minidsk.precision import WideBuffers
+
+
+@dataclass
+class States:
+    """What the body of the model computes, before any head.
+
+    `hidden` ``[batch, time, hidden]``, after the final norm; `ahead`: for each depth k of the MTP modules
+    ``[batch, time - k, hidden]``, with a cache ``[batch, time, hidden]``; `routing`: one entry for each mixture layer,
+    in order, the MTP modules' last.
+    """
+
+    hidden: Tensor
+    ahead: list[Tensor] = field(default_factory=list)
+    routing: list[Routing] = field(default_factory=list)
 
 
 @dataclass
 class Output:
-    """What a forward pass returns.
-
-    `logits` ``[batch, time, vocab]``; `mtp_logits`: ``[batch, time - k, vocab]`` for each depth k; `hidden`: the
-    states after the final norm ``[batch, time, hidden]``; `routing`: one entry for each mixture layer, in order, the
-    MTP modules' last.
-    """
+    """What a forward pass returns: `logits` ``[batch, time, vocab]``; `mtp_logits`: ``[batch, time - k, vocab]`` for
+    each depth k; `hidden` and `routing` as in `States`."""
 
     logits: Tensor
-    mtp_logits: list[Tensor] = field(default_factory=list)
-    hidden: Tensor | None = None
-    routing: list[Routing] = field(default_factory=list)
+    mtp_logits: list[Tensor]
+    hidden: Tensor
+    routing: list[Routing]
 
 
 class MiniDeepSeek(WideBuffers):
@@ -45,11 +55,12 @@ class MiniDeepSeek(WideBuffers):
         with torch.random.fork_rng(devices=[]):  # torch's layers draw weights of their own, drawn anew below
             self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
             self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
-            self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps, config.kernels)
+            self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
             self.mtp = nn.ModuleList(MTPModule(config, k) for k in range(1, config.num_nextn_predict_layers + 1))
         if config.tie_word_embeddings:
             self.lm_head.weight = self.embed_tokens.weight
+        self.kernels = Kernels()
         self.frequencies: Tensor
         self.register_buffer("frequencies", inverse_frequencies(config), persistent=False)
         self.reset_parameters(generator)
@@ -78,36 +89,69 @@ class MiniDeepSeek(WideBuffers):
         """The routers of all mixture layers, in the order of `Output.routing`."""
         return [module for module in self.modules() if isinstance(module, Router)]
 
+    def use(self, kernels: Kernels) -> MiniDeepSeek:
+        """Let these backends compute all layers; returns the model."""
+        for module in self.modules():
+            if hasattr(module, "kernels"):
+                module.kernels = kernels  # type: ignore[assignment]
+        return self
+
     def forward(
         self,
         ids: Tensor,
         *,
-        valid: Tensor | None = None,
+        attention_mask: Tensor | None = None,
         documents: Tensor | None = None,
         cache: LatentCache | None = None,
         mtp: bool = True,
     ) -> Output:
-        """Predict the next token at each position of `ids`, int64 ``[batch, time]``.
+        """Predict the next token at each position of `ids`, int64 ``[batch, time]``; the arguments are `states`'."""
+        states = self.states(ids, attention_mask=attention_mask, documents=documents, cache=cache, mtp=mtp)
+        ahead = [self.lm_head(hidden) for hidden in states.ahead]
+        return Output(self.lm_head(states.hidden), ahead, states.hidden, states.routing)
 
-        `valid` ``[batch, time]``: False at padding, which may stand on the left; positions count valid tokens alone.
-        `documents` ``[batch, time]`` numbers the documents packed in a row: attention then stays within each.
-        With a `cache`, `ids` continue what it holds (and the MTP modules are left out).
+    def states(
+        self,
+        ids: Tensor,
+        *,
+        attention_mask: Tensor | None = None,
+        documents: Tensor | None = None,
+        cache: LatentCache | None = None,
+        mtp: bool = True,
+    ) -> States:
+        """The hidden states at each position of `ids`, int64 ``[batch, time]``; `lm_head` makes logits of them.
+
+        `attention_mask` ``[batch, time]``, bool or 0 and 1: 0 at padding, which may stand on the left; positions count
+        the other tokens alone. `documents` ``[batch, time]`` numbers the documents packed in a row: attention then
+        stays within each. With a `cache`, `ids` continue what it holds. `mtp`: whether the MTP modules look ahead too,
+        for which a cache needs their layers.
         """
-        positions, mask = self._positions_and_mask(ids, valid, documents, cache)
+        positions, mask = self._positions_and_mask(ids, attention_mask, documents, cache)
         # The angles are computed in float32 at least: bf16 cannot tell position 300 from 301.
         cos, sin = rotation(positions, self.frequencies, attention_factor(self.config))
-        x = self.embed_tokens(ids)
-        turn = cos.to(x.dtype), sin.to(x.dtype)
-        routing = []
+        x = embedded = self.embed_tokens(ids)
+        rotary = cos.to(x.dtype), sin.to(x.dtype)
+        routings = []
         for layer, block in enumerate(self.layers):
-            x, decided = block(x, turn, mask, cache, layer)
-            if decided is not None:
-                routing.append(decided)
+            x, routing = block(x, rotary, mask, cache, layer)
+            routings.append(routing)
         hidden = self.norm(x)
-        out = Output(self.lm_head(hidden), hidden=hidden, routing=routing)
-        if mtp and cache is None and valid is None:
-            self._look_ahead(ids, hidden, turn, mask, out)
-        return out
+        ahead: list[Tensor] = []
+        for depth, module in enumerate(self.mtp if mtp else (), start=1):
+            last = ahead[-1] if ahead else hidden
+            if cache is None:
+                within = None if mask is None else mask[..., :-depth, :-depth]
+                shifted = rotary[0][:, depth:], rotary[1][:, depth:]
+                x, routing = module(last[:, :-1], embedded[:, depth:], shifted, within)
+            elif len(cache.hidden) < depth:
+                break
+            else:
+                layer = self.config.num_hidden_layers + depth - 1
+                seen = as_fused(cache.mask(depth), cache)
+                x, routing = module(cache.earlier(depth, last), embedded, rotary, seen, cache, layer)
+            ahead.append(x)
+            routings.append(routing)
+        return States(hidden, ahead, [routing for routing in routings if routing is not None])
 
     def generate(
         self,
@@ -126,30 +170,32 @@ class MiniDeepSeek(WideBuffers):
         Temperature 0 takes the likeliest token. `attention_mask` is 0 where a prompt is padded, on the left. Rows
         that reached `eos_token_id` are filled with `pad_token_id`. `use_cache=False` computes all anew for each token.
         """
-        return decoding.decode(
-            self, ids, max_new_tokens, temperature=temperature, generator=generator,
-            valid=None if attention_mask is None else attention_mask.bool(),
+        from minidsk.infer.generate import decode  # users of transformers expect the method; infer stands on model
+
+        return decode(
+            self, ids, max_new_tokens, temperature=temperature, generator=generator, attention_mask=attention_mask,
             eos_token_id=eos_token_id, pad_token_id=pad_token_id, use_cache=use_cache,
         ).ids  # fmt: skip
 
-    def new_cache(self, batch: int, capacity: int, static: bool = False) -> LatentCache:
+    def new_cache(self, batch: int, capacity: int, *, mtp: bool = False, static: bool = False) -> LatentCache:
         """An empty cache for this model, in its dtype and on its device."""
+        weight = self.embed_tokens.weight
         return LatentCache(
-            self.config, batch, capacity, device=self.device, dtype=self.embed_tokens.weight.dtype, static=static
+            self.config, batch, capacity, mtp=mtp, device=weight.device, dtype=weight.dtype, static=static
         )
 
     def _positions_and_mask(
-        self, ids: Tensor, valid: Tensor | None, documents: Tensor | None, cache: LatentCache | None
+        self, ids: Tensor, attention_mask: Tensor | None, documents: Tensor | None, cache: LatentCache | None
     ) -> tuple[Tensor, Tensor | None]:
+        real = None if attention_mask is None else attention_mask.bool()
         if cache is not None:
-            mask = cache.open(torch.ones_like(ids, dtype=torch.bool) if valid is None else valid)
-            # As numbers the mask fits the fused kernels that a GPU has.
-            return cache.positions(), added(mask, cache.entries.dtype) if mask.is_cuda else mask
-        if valid is not None:
+            mask = cache.open(torch.ones_like(ids, dtype=torch.bool) if real is None else real)
+            return cache.positions(), as_fused(mask, cache)
+        if real is not None:
             square = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device)
             # A padded query sees itself, so that its softmax is not empty; nobody looks at it.
-            mask = square.tril() & valid[:, None, :] | square.tril().triu()
-            return (valid.cumsum(1) - 1).clamp(min=0), mask.unsqueeze(1)
+            mask = square.tril() & real[:, None, :] | square.tril().triu()
+            return (real.cumsum(1) - 1).clamp(min=0), mask.unsqueeze(1)
         positions = torch.arange(ids.shape[1], device=ids.device).unsqueeze(0)
         if documents is None:
             return positions, None
@@ -157,13 +203,7 @@ class MiniDeepSeek(WideBuffers):
         same = documents[:, :, None] == documents[:, None, :]
         return positions, same.tril().unsqueeze(1)
 
-    def _look_ahead(
-        self, ids: Tensor, hidden: Tensor, turn: tuple[Tensor, Tensor], mask: Tensor | None, out: Output
-    ) -> None:
-        for k, module in enumerate(self.mtp, start=1):
-            shifted = (turn[0][:, k:], turn[1][:, k:])
-            within = None if mask is None else mask[..., :-k, :-k]
-            hidden, decided = module(hidden[:, :-1], self.embed_tokens(ids[:, k:]), shifted, within)
-            out.mtp_logits.append(self.lm_head(hidden))
-            if decided is not None:
-                out.routing.append(decided)
+
+def as_fused(mask: Tensor, cache: LatentCache) -> Tensor:
+    """The mask in the form that is fastest where it is: as numbers it fits the fused kernels that a GPU has."""
+    return added(mask, cache.entries.dtype) if mask.is_cuda else mask

@@ -38,8 +38,9 @@ CURVES = (
 
 def points(stage: Stage, metric: str) -> tuple[list[float], list[float]]:
     """Steps and values of a metric, where it was logged."""
-    logged = [line for line in stage.metrics if metric in line]
-    return [line["step"] for line in logged], [line[metric] for line in logged]
+    logged = [(line.get("step"), line.get(metric)) for line in stage.metrics]
+    there = [(x, y) for x, y in logged if isinstance(x, (int, float)) and isinstance(y, (int, float))]
+    return [x for x, _ in there], [y for _, y in there]
 
 
 def draw(curve: Curve, stages: Sequence[Stage]) -> str:

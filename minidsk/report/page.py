@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from minidsk.atomic import atomic
 from minidsk.report.curves import CURVES, draw
 from minidsk.report.stages import COLUMNS, Stage, cells, headline, read_stages, telling, thoughts
-from minidsk.train.checkpoint import atomic
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c1f24; --faint: #5b6470; --line: #d5dae0; --shade: #f4f6f8;

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minidsk.train.checkpoint import RunError, read_json, read_metrics
-
-STAGES = {"base": "base", "zero": "R1-Zero", "cold": "cold start", "r1": "R1"}
+from minidsk.hub.folder import about
+from minidsk.rl.recipe import STAGES
+from minidsk.train.checkpoint import RunError, read_metrics
+from minidsk.train.evaluation import read_evaluation
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Stage:
     @property
     def title(self) -> str:
         """The stage's name as people say it."""
-        return STAGES[self.name]
+        return STAGES[self.name].title
 
 
 def read_stages(folder: str | Path) -> list[Stage]:
@@ -33,10 +34,8 @@ def read_stages(folder: str | Path) -> list[Stage]:
     for name in STAGES:
         here = Path(folder) / name
         if (here / "evaluation.json").exists():
-            evaluation, about = read_json(here / "evaluation.json"), read_json(here / "config.json")["minidsk"]
-            stages.append(
-                Stage(name, evaluation["row"], evaluation["replies"], about["settings"], read_metrics(here))
-            )
+            found, settings = read_evaluation(here), about(here).get("settings", {})
+            stages.append(Stage(name, found["row"], found["replies"], settings, read_metrics(here)))
     if not stages:
         raise RunError(f"{folder}: no evaluated stage there; give the folder of a run, such as runs/nano-0")
     return stages
@@ -49,7 +48,8 @@ COLUMNS = ("stage", "accuracy", "95 % interval", "problems", "well formed", "one
 def cells(row: dict[str, Any]) -> list[str]:
     """A row of figures as text, one for each of `COLUMNS`."""
     return [
-        STAGES[row["stage"]], f"{row['accuracy']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}", str(row["problems"]),
+        STAGES[row["stage"]].title, f"{row['accuracy']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}",
+        str(row["problems"]),
         f"{row['well_formed']:.1%}", f"{row['one_language']:.1%}", f"{row['thought']:.0f} chars",
         f"{row['seconds']:.0f}", f"{row['flops']:.1e}",
     ]  # fmt: skip
@@ -83,7 +83,7 @@ def telling(stages: list[Stage], count: int = 1, right: bool = True) -> list[int
 
 def thoughts(stages: list[Stage], number: int) -> list[tuple[str, bool, str]]:
     """Before and after: title, whether right, and reply of base, R1-Zero and R1 to one problem."""
-    shown = [stage for stage in stages if stage.name != "cold"]
+    shown = [stage for stage in stages if stage.name != "cold" and number < len(stage.replies)]
     return [(s.title, s.replies[number]["score"] == 1, s.replies[number]["reply"]) for s in shown]
 
 

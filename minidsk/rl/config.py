@@ -1,105 +1,80 @@
-"""The settings of learning from reward: what GRPO and PPO have in common, and what each has of its own."""
+"""The settings of learning from reward: the policy's, and those of a critic where there is one."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from minidsk.rl.grpo import LOSS_TYPES, SCALES
 from minidsk.rl.kl import ESTIMATORS
+from minidsk.rl.rewards import REWARDS
+from minidsk.settings import AT_ONCE, LAST_SEED, limits, one_of, positive, require, sampling, within
+from minidsk.train.optim import OptimConfig
 
 
 @dataclass(frozen=True)
-class PolicyConfig:
-    """A step samples `group` answers to each of `prompts` problems and updates the policy `updates` times.
+class RLConfig:
+    """A step samples answers to problems, and updates the policy on their rewards.
 
-    rewards: weights by name (see `rewards.REWARDS`). lr rises over `warmup` steps and falls over the last `decay` of
-    them; clip: largest norm of a gradient; clip_low, clip_high: how far a ratio may go below and above 1 (infinity:
-    any); kl_coef: price of a nat away from the reference; rows: answers computed at a time.
+    scale, loss_type, kl_estimator: see `grpo`; resample: see `rollout.Sampler`. Raises `ValueError` for a field that
+    does not fit.
     """
 
-    steps: int = 60
-    prompts: int = 16
-    group: int = 16
-    max_new_tokens: int = 160
-    temperature: float = 1.0
-    rewards: Mapping[str, float] = field(default_factory=lambda: {"accuracy": 1.0})
-    lr: float = 1e-3
-    warmup: int = 3
-    decay: float = 0.3
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    updates: int = 1
-    clip_low: float = 0.2
-    clip_high: float = 0.28
-    kl_coef: float = 0.0
-    rows: int = 256
-    save_every: int = 10
-    seed: int = 0
+    steps: int = 60  # batches of problems to learn from
+    prompts: int = 16  # problems in a step
+    group: int = 16  # answers to each problem
+    max_new_tokens: int = 160  # the longest answer, in tokens; a longer one is cut off
+    temperature: float = 1.0  # at which answers are sampled
+    rewards: Mapping[str, float] = field(default_factory=lambda: {"accuracy": 1.0})  # weights by name, see REWARDS
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(decay=0.3, betas=(0.9, 0.99)))
+    updates: int = 1  # updates of the policy on the answers of a step
+    clip_low: float = 0.2  # how far below 1 the ratio of new to old probability counts; inf: without limit
+    clip_high: float = 0.28  # how far above 1 the ratio of new to old probability counts; inf: without limit
+    kl_coef: float = 0.0  # price of a nat away from the policy at the start
+    rows: int = 256  # answers computed at a time; fewer take less memory
+    scale: str = "group"  # what an advantage is divided by: the deviation of its group, of the batch, or none
+    loss_type: str = "dapo"  # over what token losses are averaged: grpo, bnpo, dr_grpo or dapo, as TRL names them
+    kl_estimator: str = "k3"  # how the distance from the start is estimated: k1, k2 or k3
+    resample: int = 0  # how many more batches of problems a step may draw to replace groups without signal
+    save_every: int = 10  # steps between states from which an interrupted run goes on
+    seed: int = 0  # of the problems and of the sampling
 
     def __post_init__(self) -> None:
-        for name in ("steps", "prompts", "group", "max_new_tokens", "lr", "updates", "rows", "save_every", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
-        for name in ("temperature", "clip_low", "clip_high", "kl_coef"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be 0 or more")
-
-    def _one_of(self, name: str, known: tuple[str, ...]) -> None:
-        if getattr(self, name) not in known:
-            raise ValueError(f"{name}: {getattr(self, name)!r} is not known; give {', '.join(known)}")
+        positive(self, "steps", "updates", "rows", "save_every")
+        within(self, 1, AT_ONCE, "prompts", "group", "max_new_tokens")
+        require(self, "prompts", self.prompts * self.group <= AT_ONCE, f"at most {AT_ONCE:,} answers in a step")
+        within(self, 0, math.inf, "kl_coef", "resample")
+        within(self, 0, LAST_SEED, "seed")
+        limits(self, "clip_low", "clip_high", zero=True)
+        sampling(self, "temperature")
+        one_of(self, "scale", SCALES)
+        one_of(self, "loss_type", LOSS_TYPES)
+        one_of(self, "kl_estimator", ESTIMATORS)
+        for name, weight in self.rewards.items():
+            if name not in REWARDS:
+                raise ValueError(f"rewards: {name!r} is not known; give some of {', '.join(REWARDS)}")
+            require(self, "rewards", abs(weight) < 1e38, "weights below 1e38 by name")
 
 
 @dataclass(frozen=True)
-class RLConfig(PolicyConfig):
-    """One run of GRPO. scale, loss_type, kl_estimator: see `grpo`.
+class CriticConfig:
+    """PPO's critic: what it makes of rewards, and how it learns. Raises `ValueError` for a field that does not fit.
 
-    resample: how many more batches of prompts a step may draw to replace groups without signal (see `sampler`).
+    kl_coef prices the reward of each token (see `ppo.token_rewards`).
     """
 
-    scale: str = "group"
-    loss_type: str = "dapo"
-    kl_estimator: str = "k3"
-    resample: int = 0
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(decay=0.3, betas=(0.9, 0.99)))  # its own
+    gamma: float = 1.0  # what a reward is worth a token earlier
+    lam: float = 0.95  # lambda of the advantages: 0 trusts the critic alone, 1 the rewards alone
+    whiten: bool = True  # bring advantages to mean 0 and deviation 1
+    kl_coef: float = 0.0  # price of a nat away from the policy at the start
+    updates: int = 4  # updates of the critic on the answers of a step
+    alone: int = 2  # first steps, in which the critic learns alone
+    value_clip: float = 0.2  # how far a value may move from the one before the step; inf: without limit
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.group < 2:
-            raise ValueError(f"group: {self.group!r} does not fit; a group needs 2 answers or more to compare")
-        if self.resample < 0:
-            raise ValueError(f"resample: {self.resample!r} does not fit; it must be 0 or more")
-        self._one_of("scale", SCALES)
-        self._one_of("loss_type", LOSS_TYPES)
-        self._one_of("kl_estimator", ESTIMATORS)
-
-
-@dataclass(frozen=True)
-class PPOConfig(PolicyConfig):
-    """One run of PPO with a critic. gamma, lam: of `ppo.gae`; whiten: whether advantages get mean 0 and deviation 1.
-
-    kl_coef prices the reward of each token (see `ppo.token_rewards`). The critic has its own critic_lr and
-    critic_updates a step, is clipped to value_clip around its earlier values, and for the first critic_warmup steps
-    learns alone.
-    """
-
-    prompts: int = 256
-    group: int = 1
-    clip_high: float = 0.2
-    gamma: float = 1.0
-    lam: float = 0.95
-    whiten: bool = True
-    critic_lr: float = 1e-3
-    critic_updates: int = 4
-    critic_warmup: int = 2
-    value_clip: float = 0.2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("critic_lr", "critic_updates", "value_clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
-        for name in ("gamma", "lam"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be from 0 to 1")
-        if self.critic_warmup < 0:
-            raise ValueError(f"critic_warmup: {self.critic_warmup!r} does not fit; it must be 0 or more")
+        positive(self, "updates")
+        within(self, 0, math.inf, "kl_coef", "alone")
+        within(self, 0, 1, "gamma", "lam")
+        limits(self, "value_clip")

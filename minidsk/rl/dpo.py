@@ -7,23 +7,19 @@ reward model, and the loss of a reward model trains it.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from tqdm.auto import tqdm
+from torch import Tensor
 
-from minidsk.data.tokenizer import Tokenizer
-from minidsk.model.attention import any_width
-from minidsk.model.transformer import MiniDeepSeek
-from minidsk.rl.grpo import token_logprobs
+from minidsk.rl.completions import Completions, joined
+from minidsk.rl.policy import Policy
 from minidsk.rl.preferences import Preference
-from minidsk.train.device import precision
-from minidsk.train.optim import learning_rate, make_optimizers, set_rate
-from minidsk.train.sft import collate
+from minidsk.settings import AT_ONCE, LAST_SEED, positive, within
+from minidsk.train.loop import Slices, fit
+from minidsk.train.optim import OptimConfig, Optimizer
 
 LOSS_TYPES = ("sigmoid", "hinge", "ipo")
 
@@ -36,17 +32,13 @@ class DPOConfig:
     batch: int = 16
     beta: float = 0.1
     loss_type: str = "sigmoid"
-    lr: float = 2e-4
-    warmup: int = 5
-    decay: float = 0.5
-    weight_decay: float = 0.0
-    clip: float = 1.0
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=2e-4, warmup=5, betas=(0.9, 0.99)))
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "beta", "lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
+        positive(self, "steps", "beta")
+        within(self, 1, AT_ONCE, "batch")
+        within(self, 0, LAST_SEED, "seed")
         _known(self.loss_type)
 
 
@@ -84,55 +76,50 @@ def dpo_loss(
     return losses.mean(), stats
 
 
-def reply_logprobs(
-    model: MiniDeepSeek, tokenizer: Tokenizer, prompts: Sequence[str], replies: Sequence[str]
-) -> tuple[Tensor, Tensor]:
+def reply_logprobs(policy: Policy, replies: Completions) -> tuple[Tensor, Tensor]:
     """Log-probabilities of whole replies with their end tokens, in nats, and their numbers of tokens, both ``[N]``."""
-    ids, learnt = (t.to(model.device) for t in collate(list(zip(prompts, replies, strict=True)), tokenizer))
-    with precision(model.device), any_width():
-        logits = model(ids[:, :-1], mtp=False).logits
-    logp, _ = token_logprobs(logits, ids[:, 1:])
-    here = learnt[:, 1:]
-    return (logp * here).sum(1), here.sum(1)
+    return (policy.logprobs(replies) * replies.mask).sum(1), replies.lengths
 
 
 def direct_preferences(
-    model: MiniDeepSeek,
-    tokenizer: Tokenizer,
+    policy: Policy,
     preferences: Sequence[Preference],
     config: DPOConfig,
     *,
-    reference: MiniDeepSeek | None = None,
+    reference: Policy | None = None,
     progress: bool = True,
 ) -> list[dict[str, float]]:
-    """Train `model` in place on preferences by DPO; loss and figures (see `dpo_loss`) of each step.
+    """Train `policy` in place on preferences by DPO; loss and figures (see `dpo_loss`) of each step.
 
-    `reference`: the model that the implicit reward is measured against; by default `model` as it is given.
+    `reference`: what the implicit reward is measured against; by default `policy` as it is given.
     """
     if not preferences:
         raise ValueError("preferences: none given; give pairs of replies, labelled")
-    reference = copy.deepcopy(model) if reference is None else reference
-    optimizers = make_optimizers(model, config.lr, config.weight_decay, betas=(0.9, 0.99))
+    known = policy.copy() if reference is None else reference
+    optimizer, slices = Optimizer(policy.model, config.optim, config.steps), Slices(config.batch)
     generator = torch.Generator().manual_seed(config.seed)
-    history = []
-    for step in tqdm(range(config.steps), desc="dpo", disable=not progress):
-        set_rate(optimizers, learning_rate(step, config.steps, config.lr, config.warmup, config.decay))
+
+    def step(number: int) -> dict[str, Tensor]:
+        optimizer.schedule(number)
         drawn = torch.randint(len(preferences), (config.batch,), generator=generator).tolist()
         some = [preferences[i] for i in drawn]
-        prompts, replies = [p.prompt for p in some] * 2, [p.chosen for p in some] + [p.rejected for p in some]
-        logp, tokens = reply_logprobs(model, tokenizer, prompts, replies)
-        with torch.no_grad():
-            known, _ = reply_logprobs(reference, tokenizer, prompts, replies)
-        (chosen, rejected), (ref_chosen, ref_rejected), (a, b) = logp.chunk(2), known.chunk(2), tokens.chunk(2)
-        loss, stats = dpo_loss(chosen, rejected, ref_chosen, ref_rejected, config.beta, config.loss_type, (a, b))
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-        for optimizer in optimizers:
-            if bool(norm.isfinite()):
-                optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        history.append({"loss": float(loss.detach()), **{name: float(value) for name, value in stats.items()}})
-    return history
+        chosen, rejected = (policy.encode([p.prompt for p in some], texts)
+                            for texts in ([p.chosen for p in some], [p.rejected for p in some]))  # fmt: skip
+        pairs = joined([chosen, rejected])
+
+        def loss(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            both = pairs[torch.cat((rows, rows + len(some)))]
+            logp, lengths = reply_logprobs(policy, both)
+            with torch.no_grad():
+                ref_logp, _ = reply_logprobs(known, both)
+            (won, lost), (ref_won, ref_lost), (a, b) = logp.chunk(2), ref_logp.chunk(2), lengths.chunk(2)
+            value, stats = dpo_loss(won, lost, ref_won, ref_lost, config.beta, config.loss_type, (a, b))
+            share = len(rows) / len(some)
+            return value * share, {name: figure * share for name, figure in stats.items()}
+
+        return slices.step(optimizer, torch.arange(len(some), device=policy.device), loss)
+
+    return fit(None, config.steps, step, {"policy": policy.model}, description="dpo", progress=progress)
 
 
 def _known(loss_type: str) -> None:

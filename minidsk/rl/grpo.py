@@ -94,14 +94,3 @@ def policy_loss(
         stats = {"ratio": (ratio * mask).sum() / tokens, "clipped_low": low.sum() / tokens,
                  "clipped_high": high.sum() / tokens, "kl": (kl * mask).sum() / tokens}  # fmt: skip
     return loss, stats
-
-
-def token_logprobs(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probability of each token, and the entropy of each prediction in nats (without gradient), float32.
-
-    `logits` ``[N, T, vocab]`` predict `tokens` ``[N, T]``; both results are ``[N, T]``.
-    """
-    everything = logits.float().log_softmax(-1)
-    with torch.no_grad():
-        entropy = -(everything.exp() * everything).sum(-1)
-    return everything.gather(-1, tokens.unsqueeze(-1)).squeeze(-1), entropy

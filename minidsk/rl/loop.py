@@ -1,160 +1,142 @@
-"""The loop of reinforcement learning: sample, reward, compare within groups, take a step; watch what happens."""
+"""The loop of reinforcement learning: sample, reward, compare, take a step; watch what happens.
+
+Methods differ in whom a completion is compared with: a `Baseline` makes advantages of rollouts.
+"""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from minidsk.data.tokenizer import Tokenizer
-from minidsk.model.transformer import MiniDeepSeek
-from minidsk.rl.answers import answer_logprobs
-from minidsk.rl.config import PolicyConfig, RLConfig
+from minidsk.rl.config import RLConfig
 from minidsk.rl.grpo import group_advantages, policy_loss
-from minidsk.rl.health import Health
 from minidsk.rl.metrics import describe
+from minidsk.rl.policy import Policy
 from minidsk.rl.rewards import RewardFunction
-from minidsk.rl.rollout import Rollouts
-from minidsk.rl.sampler import Sampler
-from minidsk.scale.cost import forward_flops, training_flops
+from minidsk.rl.rollout import Rollouts, Sampler
 from minidsk.tasks.base import Task
 from minidsk.train.checkpoint import Run
-from minidsk.train.device import precision, suited_threads
-from minidsk.train.optim import learning_rate, make_optimizers, set_rate
+from minidsk.train.device import threads_for
+from minidsk.train.loop import Slices, fit, stopped
+from minidsk.train.optim import Optimizer
 
-Loss = Callable[[Tensor], "tuple[Tensor, Tensor | float, dict[str, Tensor]]"]
+
+class Baseline(Protocol):
+    """Who a completion is compared with. `parts`: what a resumed run needs of it, by name."""
+
+    parts: Mapping[str, Any]
+
+    def __call__(self, rollouts: Rollouts, step: int) -> tuple[Tensor, dict[str, Any]]:
+        """Advantages ``[N]``, or of each token ``[N, T]``, and figures to log, `flops` among them if it has any."""
+
+
+class GroupBaseline:
+    """GRPO's: the other completions of the same problem. scale: see `grpo.group_advantages`."""
+
+    parts: Mapping[str, Any] = {}
+
+    def __init__(self, scale: str = "group") -> None:
+        self.scale = scale
+
+    def __call__(self, rollouts: Rollouts, step: int) -> tuple[Tensor, dict[str, Any]]:
+        """Advantages ``[N]``, and their deviation before scaling."""
+        rewards = rollouts.rewards
+        spread = float(group_advantages(rewards, "none").std())
+        return group_advantages(rewards, self.scale).flatten(), {"advantage_std": spread}
 
 
 def reinforce(
-    model: MiniDeepSeek,
-    tokenizer: Tokenizer,
+    policy: Policy,
     task: Task,
     config: RLConfig,
     run: Run,
     *,
+    baseline: Baseline | None = None,
     reward: RewardFunction | None = None,
-    reference: MiniDeepSeek | None = None,
+    reference: Policy | None = None,
     description: str = "rl",
     progress: bool = True,
-) -> MiniDeepSeek:
-    """Train `model` in place on `task` by GRPO, logging to `run` and going on where it stopped.
+) -> Policy:
+    """Train `policy` in place on `task`, logging to `run` and going on where it stopped; by GRPO unless told else.
 
-    `reward` judges instead of the rewards that `config` names, which are then only logged. `reference`: the model that
-    `kl` is measured against, penalised or not; with a `kl_coef`, `model` as it is given if none is. Raises `RunError`
-    where going on makes no sense (see `health`).
+    `baseline`: makes the advantages, such as a `critic.CriticBaseline` for PPO. `reward` judges instead of the rewards
+    that `config` names, which are then only logged. `reference`: what `kl` is measured against, penalised or not; with
+    a `kl_coef`, `policy` as it is given if none is. Raises `RunError` where going on makes no sense.
     """
-    optimizers = make_optimizers(model, config.lr, config.weight_decay, betas=(0.9, 0.99))
     if reference is None and config.kl_coef:
-        reference = copy.deepcopy(model)
-    start, health = run.load_state(model=model, optimizers=optimizers), Health(run)
-    sampler = Sampler(model, tokenizer, task, config, config.resample, reward)
-    flops = sum(line["flops"] for line in run.metrics())
-    bar = tqdm(total=config.steps, initial=start, desc=description, unit="step", disable=not progress)
-    with suited_threads(model), bar:
-        for step in range(start, config.steps):
-            set_rate(optimizers, learning_rate(step, config.steps, config.lr, config.warmup, config.decay))
-            drawn = sampler(step)
-            sampled = drawn.sampled
-            health.look_at_rewards(step + 1, sampled)
-            advantages = group_advantages(sampled.rewards, config.scale).flatten()
-            stats: dict[str, float] = {}
-            for _ in range(config.updates):
-                stats = update(model, optimizers, sampled, advantages, config, reference)
-            spent = _flops(model, sampled, drawn.tokens, config)
-            flops += spent
-            run.log(step=step + 1, seconds=round(run.seconds, 2), flops=spent, **describe(sampled, tokenizer),
-                    tries=drawn.tries, advantage_std=float(group_advantages(sampled.rewards, "none").std()),
-                    **stats)  # fmt: skip
-            health.look_at_gradient(step + 1, stats["grad_norm"])
-            if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
-                health.save(step + 1, model=model, optimizers=optimizers)
-            bar.set_postfix(
-                reward=f"{float(sampled.rewards.mean()):.2f}", length=f"{float(sampled.lengths.float().mean()):.0f}"
-            )
-            bar.update()
-    health.look_at_weights(config.steps, model=model)
-    run.finish(model, tokenizer, flops=flops)
-    return model
+        reference = policy.copy()
+    if baseline is None:
+        if config.group < 2:
+            raise ValueError(f"group: {config.group!r} does not fit; a group needs 2 answers or more to compare")
+        baseline = GroupBaseline(config.scale)
+    optimizer, slices = Optimizer(policy.model, config.optim, config.steps), Slices(config.rows)
+    sampler = Sampler(policy, task, config, reward)
+
+    def step(number: int) -> dict[str, Any]:
+        optimizer.schedule(number)
+        drawn = sampler(number)
+        rollouts = drawn.rollouts
+        if 2 * len(rollouts.faults) >= len(rollouts.completions):
+            count, reason = len(rollouts.faults), next(iter(rollouts.faults.values()))
+            raise stopped(run, number + 1, f"{count} of {len(rollouts.completions)} answers could not be judged "
+                                           f"({reason}); fix the reward and run again")  # fmt: skip
+        advantages, figures = baseline(rollouts, number)
+        stats: dict[str, Any] = {}
+        for _ in range(config.updates):
+            stats = update(policy, optimizer, slices, rollouts, advantages, config, reference)
+        learned = policy.flops(rollouts.completions, config.updates) - policy.flops(rollouts.completions)
+        flops = drawn.flops + learned + figures.pop("flops", 0.0)
+        return {"flops": flops, **describe(rollouts), "tries": drawn.tries, **stats, **figures}
+
+    def show(figures: Mapping[str, Any]) -> dict[str, str]:
+        return {"reward": f"{figures['reward']:.2f}", "length": f"{figures['length']:.0f}"}
+
+    with threads_for(policy.device, policy.width):
+        fit(run, config.steps, step, {"model": policy.model, "optimizer": optimizer, **baseline.parts},
+            save_every=config.save_every, description=description, progress=progress, show=show)  # fmt: skip
+    run.finish(policy.save, flops=sum(line["flops"] for line in run.metrics()))
+    return policy
 
 
 def update(
-    model: MiniDeepSeek,
-    optimizers: list[torch.optim.Optimizer],
-    sampled: Rollouts,
+    policy: Policy,
+    optimizer: Optimizer,
+    slices: Slices,
+    rollouts: Rollouts,
     advantages: Tensor,
     config: RLConfig,
-    reference: MiniDeepSeek | None = None,
-) -> dict[str, float]:
-    """One optimizer step on all rollouts, in slices of `rows` answers of similar length; what there was to see.
+    reference: Policy | None = None,
+) -> dict[str, Any]:
+    """One optimizer step on all rollouts, in slices of similar length; what there was to see.
 
-    Answers with advantage 0 have no gradient and are left out, unless a KL penalty pulls at them.
+    Completions with advantage 0 have no gradient and are left out, unless a KL penalty pulls at them.
     """
-    if config.kl_coef:
-        chosen = torch.arange(len(advantages), device=advantages.device)
-    else:
-        chosen = advantages.nonzero().squeeze(1)
+    completions = rollouts.completions
+    counts = (advantages.view(len(completions), -1) != 0).any(1) | (config.kl_coef > 0)
+    chosen = counts.nonzero().squeeze(1)
     if len(chosen) == 0:
         return {"grad_norm": 0.0}
-    tokens = sampled.mask.sum()
+    tokens, compared = completions.mask.sum(), completions.mask[chosen].sum()
 
-    def loss(rows: Tensor) -> tuple[Tensor, Tensor | float, dict[str, Tensor]]:
-        by_tokens = config.loss_type in ("bnpo", "dapo")
-        weight = sampled.mask[rows].sum() / tokens if by_tokens else len(rows) / len(advantages)
-        with precision(model.device):
-            logp, entropy = answer_logprobs(model, sampled, rows)
-            with torch.no_grad():
-                ref_logp = answer_logprobs(reference, sampled, rows)[0] if reference is not None else None
-        width = logp.shape[1]
-        mask = sampled.mask[rows, :width]
+    def loss(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        some = completions[rows]
+        here, by_tokens = some.mask.sum(), config.loss_type in ("bnpo", "dapo")
+        logp, entropy = policy.predictions(some)
+        with torch.no_grad():
+            ref_logp = reference.logprobs(some) if reference is not None else None
         value, stats = policy_loss(
-            logp, sampled.old_logp[rows, :width], advantages[rows], mask, config.clip_low, config.clip_high,
-            ref_logp, config.kl_coef, config.loss_type, config.max_new_tokens, config.kl_estimator,
+            logp, some.logp, advantages[rows, : logp.shape[1]] if advantages.ndim == 2 else advantages[rows], some.mask,
+            config.clip_low, config.clip_high, ref_logp, config.kl_coef, config.loss_type, config.max_new_tokens,
+            config.kl_estimator,
         )  # fmt: skip
-        stats["entropy"] = (entropy * mask).sum() / mask.sum()
-        return value, weight, stats
+        stats["entropy"] = (entropy * some.mask).sum() / here
+        if reference is None:
+            del stats["kl"]
+        value = value * (here / tokens if by_tokens else len(rows) / len(completions))
+        return value, {"loss": value.detach(), **{name: v * (here / compared) for name, v in stats.items()}}
 
-    return step_in_slices(model, optimizers, sampled, chosen, config, loss)
-
-
-def step_in_slices(
-    model: MiniDeepSeek,
-    optimizers: list[torch.optim.Optimizer],
-    sampled: Rollouts,
-    chosen: Tensor,
-    config: PolicyConfig,
-    loss: Loss,
-) -> dict[str, float]:
-    """One optimizer step from the answers numbered `chosen` ``[n]``, in slices of `config.rows` of similar length.
-
-    `loss` maps the numbers of some answers to their loss, its weight in the whole, and statistics, which are averaged
-    by tokens. Returns these, with `loss` and `grad_norm` (before clipping). Where the gradient is not finite, nothing
-    moves.
-    """
-    chosen = chosen[sampled.lengths[chosen].argsort()]
-    compared = sampled.mask[chosen].sum()
-    sums: dict[str, Tensor] = {}
-    for rows in chosen.split(config.rows):
-        share = sampled.mask[rows].sum() / compared
-        value, weight, stats = loss(rows)
-        (value * weight).backward()
-        stats["loss"] = value.detach()
-        for name, figure in stats.items():
-            sums[name] = sums.get(name, torch.zeros_like(figure)) + figure * (weight if name == "loss" else share)
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-    # A step from a gradient that is not finite would spoil the weights for good.
-    if bool(torch.isfinite(norm)):
-        for optimizer in optimizers:
-            optimizer.step()
-    for optimizer in optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    return {**{name: float(value) for name, value in sums.items()}, "grad_norm": float(norm)}
-
-
-def _flops(model: MiniDeepSeek, sampled: Rollouts, drawn: int, config: RLConfig) -> float:
-    """Operations of one step: every token `drawn` once forward; those kept forward and backward in each update."""
-    context = sampled.ids.shape[1] / 2
-    once = training_flops(model.config, context, mtp=False) * config.updates
-    return drawn * forward_flops(model.config, context) + float(sampled.valid.sum()) * once
+    by_length = chosen[completions.lengths[chosen].argsort()]
+    return dict(slices.step(optimizer, by_length, loss))

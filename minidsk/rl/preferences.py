@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
-from minidsk.infer.evaluate import thought_of
-from minidsk.tasks.base import Problem
+from minidsk.settings import positive
+from minidsk.tasks.base import Problem, thought_of
 
 LENGTH_UNIT = 40  # characters of a thought that count as one unit of length: about two attempts
 
@@ -59,8 +59,7 @@ class Annotator:
     noise: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.noise > 0:
-            raise ValueError(f"noise: {self.noise!r} does not fit; it must be above 0 (small for a sharp judge)")
+        positive(self, "noise")
 
     def worth(self, problem: Problem, reply: str) -> float:
         """What a reply is worth to this judge."""

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from minidsk.data.tokenizer import Tokenizer
-from minidsk.model.attention import any_width
-from minidsk.model.transformer import MiniDeepSeek
-from minidsk.rl.actor_critic import critic_of
+from minidsk.rl.critic import Critic
+from minidsk.rl.policy import Policy
 from minidsk.rl.preferences import Preference, Ranking
+from minidsk.settings import AT_ONCE, LAST_SEED, positive, within
 from minidsk.tasks.base import Problem
-from minidsk.train.device import precision
-from minidsk.train.optim import learning_rate, make_optimizers, set_rate
-from minidsk.train.sft import collate
+from minidsk.train.loop import Slices, fit
+from minidsk.train.optim import OptimConfig, Optimizer
 
 
 @dataclass(frozen=True)
@@ -32,52 +29,45 @@ class RewardModelConfig:
 
     epochs: int = 1
     batch: int = 8
-    lr: float = 2e-3
-    warmup: int = 5
-    decay: float = 0.5
-    weight_decay: float = 0.0
-    clip: float = 1.0
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=2e-3, warmup=5))
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch", "lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
+        positive(self, "epochs")
+        within(self, 1, AT_ONCE, "batch")
+        within(self, 0, LAST_SEED, "seed")
 
 
 class RewardModel(nn.Module):
     """The body of a language model with a head of one number, read at the end of the reply (InstructGPT, section 3.5).
 
-    It starts as a copy of `model`, which stays as it is, and at first gives every reply 0.
+    It starts as a copy of `policy`, which stays as it is, and at first gives every reply 0.
     """
 
-    def __init__(self, model: MiniDeepSeek, tokenizer: Tokenizer) -> None:
+    def __init__(self, policy: Policy) -> None:
         super().__init__()
-        self.body, self.tokenizer = critic_of(model), tokenizer
+        self.critic = Critic(policy)
         self.offset: Tensor
-        self.register_buffer("offset", torch.zeros((), device=model.device))
+        self.register_buffer("offset", self.critic.head.weight.new_zeros(()))
 
     def forward(self, prompts: Sequence[str], replies: Sequence[str]) -> Tensor:
         """Scores ``[N]`` of replies to prompts."""
-        ids, learnt = collate(list(zip(prompts, replies, strict=True)), self.tokenizer)
-        # The last token to be learnt is the end; padding stands behind it, where causal attention does not look.
-        end = ids.shape[1] - 1 - learnt.flip(1).long().argmax(1)
-        with precision(self.body.device), any_width():
-            scores = self.body(ids.to(self.body.device), mtp=False).logits
-        return scores[torch.arange(len(ids)), end, 0].float() - self.offset
+        completions = self.critic.policy.encode(prompts, replies)
+        values = self.critic(completions, after=True)
+        return values.gather(1, completions.lengths[:, None] - 1).squeeze(1) - self.offset
 
     @torch.no_grad()
     def score(self, prompts: Sequence[str], replies: Sequence[str], rows: int = 256) -> Tensor:
         """The same without gradient, `rows` at a time and those of similar length together."""
         order = sorted(range(len(replies)), key=lambda i: len(prompts[i]) + len(replies[i]))
-        scores = torch.zeros(len(replies), device=self.offset.device)
+        scores = self.offset.new_zeros(len(replies))
         for start in range(0, len(order), rows):
             part = order[start : start + rows]
             scores[part] = self([prompts[i] for i in part], [replies[i] for i in part])
         return scores
 
     def reward(self, problems: list[Problem], replies: list[str]) -> Tensor:
-        """Scores ``[N]`` in the form that `reinforce` and `reinforce_with_critic` take as their `reward`."""
+        """Scores ``[N]`` in the form that `reinforce` takes as its `reward`."""
         return self.score([problem.prompt for problem in problems], replies)
 
     def centre(self, prompts: Sequence[str], replies: Sequence[str]) -> None:
@@ -120,23 +110,24 @@ def train_reward_model(
     steps = config.epochs * (len(rankings) // config.batch)
     if steps == 0:
         raise ValueError(f"rankings: {len(rankings)} do not fill a batch of {config.batch}; give more")
-    optimizers = make_optimizers(model, config.lr, config.weight_decay)
+    optimizer, slices = Optimizer(model, config.optim, steps), Slices(config.batch)
     generator = torch.Generator().manual_seed(config.seed)
     order = torch.cat([_whole_batches(len(rankings), config.batch, generator) for _ in range(config.epochs)])
-    history = []
-    for step, drawn in enumerate(tqdm(order.split(config.batch), desc="reward model", disable=not progress)):
-        set_rate(optimizers, learning_rate(step, steps, config.lr, config.warmup, config.decay))
-        some = [rankings[i] for i in drawn.tolist()]
-        scores = model([r.prompt for r in some for _ in r.replies], [reply for r in some for reply in r.replies])
-        loss = torch.stack([ranking_loss(part) for part in scores.split([len(r.replies) for r in some])]).mean()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-        for optimizer in optimizers:
-            if bool(norm.isfinite()):
-                optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        history.append(float(loss.detach()))
-    return history
+
+    def step(number: int) -> dict[str, Tensor]:
+        optimizer.schedule(number)
+        drawn = order[number * config.batch : (number + 1) * config.batch]
+
+        def loss(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            some = [rankings[i] for i in drawn[rows].tolist()]
+            scores = model([r.prompt for r in some for _ in r.replies], [reply for r in some for reply in r.replies])
+            parts = scores.split([len(r.replies) for r in some])
+            return torch.stack([ranking_loss(part) for part in parts]).sum() / config.batch, {}
+
+        return slices.step(optimizer, torch.arange(config.batch), loss)
+
+    history = fit(None, steps, step, {"model": model}, description="reward model", progress=progress)
+    return [figures["loss"] for figures in history]
 
 
 def _whole_batches(n: int, batch: int, generator: torch.Generator) -> Tensor:

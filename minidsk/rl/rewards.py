@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minidsk.infer.evaluate import thought_of
-from minidsk.tasks.base import Problem
+from minidsk.tasks.base import Problem, thought_of
 from minidsk.tasks.limit import OutOfTime, run_limited
 
 Reward = Callable[[Problem, str], float]

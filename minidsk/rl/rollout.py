@@ -1,90 +1,65 @@
-"""Rollouts: a group of answers to each problem, with the log-probabilities under which they were sampled."""
+"""Rollouts: a group of completions for each problem, with their rewards; and which problems a step poses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor
 
-from minidsk.data.tokenizer import Tokenizer
-from minidsk.infer.generate import left_padded, until_end
-from minidsk.model.decoding import decode
-from minidsk.model.recording import Recorder
-from minidsk.model.transformer import MiniDeepSeek
+from minidsk.rl.completions import Completions, joined
+from minidsk.rl.config import RLConfig
+from minidsk.rl.policy import Policy
 from minidsk.rl.rewards import RewardFunction, score
-from minidsk.tasks.base import Problem
+from minidsk.tasks.base import Problem, Task
 
 
 @dataclass
 class Rollouts:
-    """N = P * G answers, those to one problem side by side.
+    """N = P * G completions, those of one problem side by side.
 
-    ids ``[N, prompt + T]`` with prompts padded on the left; valid, the same shape, False at padding; tokens, old_logp,
-    mask ``[N, T]`` of the answers (mask True up to and including the end); texts; rewards ``[P, G]``, the weighted
-    sum; parts: each reward by itself ``[P, G]``; faults: why the reward of an answer could not be computed, by the
-    answer's number. Such an answer has the mean reward of its group (0 where none has one): it then says nothing.
+    rewards ``[P, G]``, the weighted sum; parts: each reward by itself ``[P, G]``; faults: why the reward of a
+    completion could not be computed, by its number. Such a one has the mean reward of its group (0 where none has
+    one): it then says nothing.
     """
 
-    ids: Tensor
-    valid: Tensor
-    tokens: Tensor
-    old_logp: Tensor
-    mask: Tensor
-    texts: list[str]
+    problems: list[Problem]
+    completions: Completions
     rewards: Tensor
     parts: dict[str, Tensor]
     faults: dict[int, str] = field(default_factory=dict)
 
     @property
-    def lengths(self) -> Tensor:
-        """Tokens of each answer ``[N]``."""
-        return self.mask.sum(1)
+    def posed(self) -> list[Problem]:
+        """The problem of each of the N completions."""
+        return [problem for problem in self.problems for _ in range(self.rewards.shape[1])]
 
     def groups(self, chosen: Tensor) -> Rollouts:
-        """The answers to some of the problems: `chosen` ``[P']``, their numbers."""
+        """The completions of some of the problems: `chosen` ``[P']``, their numbers."""
         group = self.rewards.shape[1]
         rows = (rearrange(chosen, "p -> p 1") * group + torch.arange(group, device=chosen.device)).flatten()
-        at = rows.tolist()
-        return Rollouts(
-            self.ids[rows], self.valid[rows], self.tokens[rows], self.old_logp[rows], self.mask[rows],
-            [self.texts[i] for i in at], self.rewards[chosen], {name: v[chosen] for name, v in self.parts.items()},
-            {new: self.faults[old] for new, old in enumerate(at) if old in self.faults},
-        )  # fmt: skip
+        faults = {new: self.faults[old] for new, old in enumerate(rows.tolist()) if old in self.faults}
+        problems = [self.problems[i] for i in chosen.tolist()]
+        return Rollouts(problems, self.completions[rows], self.rewards[chosen],
+                        {name: values[chosen] for name, values in self.parts.items()}, faults)  # fmt: skip
 
 
-def join(parts: Sequence[Rollouts], pad_id: int) -> Rollouts:
-    """Rollouts of the same group size, one after the other; prompts are padded on the left, answers on the right."""
-    if len(parts) == 1:
-        return parts[0]
-    prompt = max(part.ids.shape[1] - part.tokens.shape[1] for part in parts)
-    answer = max(part.tokens.shape[1] for part in parts)
-    columns: dict[str, list[Tensor]] = {name: [] for name in ("ids", "valid", "tokens", "old_logp", "mask")}
-    texts: list[str] = []
+def join(parts: Sequence[Rollouts]) -> Rollouts:
+    """Rollouts of the same group size, one after the other."""
+    problems: list[Problem] = []
     faults: dict[int, str] = {}
     for part in parts:
-        right = answer - part.tokens.shape[1]
-        left = prompt - (part.ids.shape[1] - part.tokens.shape[1])
-        columns["ids"].append(F.pad(part.ids, (left, right), value=pad_id))
-        columns["valid"].append(F.pad(part.valid, (left, right), value=False))
-        columns["tokens"].append(F.pad(part.tokens, (0, right), value=pad_id))
-        columns["old_logp"].append(F.pad(part.old_logp, (0, right)))
-        columns["mask"].append(F.pad(part.mask, (0, right), value=False))
-        faults.update({len(texts) + i: reason for i, reason in part.faults.items()})
-        texts += part.texts
-    rewards = torch.cat([part.rewards for part in parts])
+        faults |= {len(problems) * part.rewards.shape[1] + i: reason for i, reason in part.faults.items()}
+        problems += part.problems
     each = {name: torch.cat([part.parts[name] for part in parts]) for name in parts[0].parts}
-    return Rollouts(**{name: torch.cat(v) for name, v in columns.items()}, texts=texts, rewards=rewards, parts=each,
-                    faults=faults)  # fmt: skip
+    completions = joined([part.completions for part in parts])
+    return Rollouts(problems, completions, torch.cat([part.rewards for part in parts]), each, faults)
 
 
 def rollout(
-    model: Any,
-    tokenizer: Tokenizer,
+    policy: Policy,
     problems: Sequence[Problem],
     group: int,
     max_new_tokens: int,
@@ -93,32 +68,20 @@ def rollout(
     temperature: float = 1.0,
     generator: torch.Generator | None = None,
     reward: RewardFunction | None = None,
-    recorder: Recorder | None = None,
 ) -> Rollouts:
-    """Sample `group` answers to each problem and reward them; a `recorder` is for who does so often (see `decode`).
+    """Sample `group` completions for each problem and reward them.
 
     `weights` names rewards of `rewards.REWARDS`, which are summed; where `reward` is given, it alone counts, and they
     are computed to be looked at. A verifier that fails ends nothing (see `rewards.score` and `Rollouts.faults`).
-
-    A model that is not ours needs `.generate` and `.logits` alone: its log-probabilities are computed afterwards.
     """
-    prompts = [problem.prompt for problem in problems for _ in range(group)]
-    ids, valid = left_padded(prompts, tokenizer, model.device)
-    width = ids.shape[1]
-    options: dict[str, Any] = {"temperature": temperature, "generator": generator, "eos_token_id": tokenizer.eos_id,
-               "pad_token_id": tokenizer.pad_id}  # fmt: skip
-    if isinstance(model, MiniDeepSeek):
-        done = decode(model, ids, max_new_tokens, valid=valid, recorder=recorder, **options)
-        ids, old_logp, mask = done.ids, done.logprobs, done.mask
-    else:
-        ids, old_logp, mask = _from_outside(model, ids, valid, max_new_tokens, options)
-    tokens = ids[:, width:]
-    texts = [until_end(row, tokenizer) for row in tokens.tolist()]
+    prompts = [problem.prompt for problem in problems]
+    completions = policy.sample(prompts, group, max_new_tokens, temperature, generator)
     posed = [problem for problem in problems for _ in range(group)]
-    scores = score(posed, texts, weights, reward)
-    rewards = by_group(scores.total, group).to(ids.device)
-    parts = {name: by_group(values, group).to(ids.device) for name, values in scores.parts.items()}
-    return Rollouts(ids, torch.cat((valid, mask), 1), tokens, old_logp, mask, texts, rewards, parts, scores.faults)
+    scores = score(posed, completions.texts, weights, reward)
+    device = completions.ids.device
+    rewards = by_group(scores.total, group).to(device)
+    parts = {name: by_group(values, group).to(device) for name, values in scores.parts.items()}
+    return Rollouts(list(problems), completions, rewards, parts, scores.faults)
 
 
 def by_group(values: Tensor, group: int) -> Tensor:
@@ -128,16 +91,49 @@ def by_group(values: Tensor, group: int) -> Tensor:
     return torch.where(table.isnan(), mean, table)
 
 
-@torch.no_grad()
-def _from_outside(
-    model: Any, ids: Tensor, valid: Tensor, max_new_tokens: int, options: dict[str, Any]
-) -> tuple[Tensor, Tensor, Tensor]:
-    width = ids.shape[1]
-    options = {name: value for name, value in options.items() if name != "generator"}
-    out = model.generate(ids, attention_mask=valid.long(), max_new_tokens=max_new_tokens, do_sample=True, **options)
-    tokens = out[:, width:]
-    ended = (tokens == options["eos_token_id"]).long()
-    mask = ended.cumsum(1) - ended == 0
-    logits = model(out, attention_mask=torch.cat((valid, mask), 1).long()).logits[:, width - 1 : -1]
-    old_logp = logits.float().log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
-    return out, old_logp * mask, mask
+def with_signal(rewards: Tensor) -> Tensor:
+    """Which groups of `rewards` ``[P, G]`` have completions to tell apart: bool ``[P]``."""
+    return rewards.amax(1) > rewards.amin(1)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The rollouts of a step, and what they took: `tries` batches of prompts, `flops` operations."""
+
+    rollouts: Rollouts
+    tries: int
+    flops: float
+
+
+class Sampler:
+    """Draws the rollouts of step after step from `policy` as it then is.
+
+    With `config.resample`, so many more batches may be drawn to replace groups whose rewards are all the same (the
+    dynamic sampling of DAPO, arXiv:2503.14476, section 3.2, with a bound). Where they do not suffice, groups without
+    signal fill the rest. reward: counts instead of the rewards that `config` names.
+    """
+
+    def __init__(self, policy: Policy, task: Task, config: RLConfig, reward: RewardFunction | None = None) -> None:
+        self.policy, self.task, self.config, self.reward = policy, task, config, reward
+
+    def __call__(self, step: int) -> Drawn:
+        """The rollouts of step number `step`; a run that was interrupted draws the same ones."""
+        c = self.config
+        generator = torch.Generator(self.policy.device).manual_seed(c.seed * 1_000_003 + step)
+        kept: list[Rollouts] = []
+        flops, full, tries = 0.0, 0, 0
+        while full < c.prompts and tries <= c.resample:
+            first = (step * (1 + c.resample) + tries) * c.prompts
+            problems = [self.task[first + i] for i in range(c.prompts)]
+            drawn = rollout(self.policy, problems, c.group, c.max_new_tokens, c.rewards, temperature=c.temperature,
+                            generator=generator, reward=self.reward)  # fmt: skip
+            tries, flops = tries + 1, flops + self.policy.flops(drawn.completions)
+            if not c.resample:
+                return Drawn(drawn, tries, flops)
+            signal = with_signal(drawn.rewards)
+            full += int(signal.sum())
+            kept += [drawn.groups(signal.nonzero().squeeze(1))] if signal.any() else []
+        if full < c.prompts:  # what the last batch has without signal fills up
+            kept.append(drawn.groups((~signal).nonzero().squeeze(1)))
+        first_ones = torch.arange(c.prompts, device=self.policy.device)
+        return Drawn(join(kept).groups(first_ones), tries, flops)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from minidsk.model.config import ModelConfig
 
 
-def parameters(config: ModelConfig, active: bool = False) -> int:
-    """Weights of the main model (its MTP modules left out); with `active`, those that one token meets."""
-    block = sum(_block(config, layer, active) for layer in range(config.num_hidden_layers))
+def parameters(config: ModelConfig, active: bool = False, mtp: bool = False) -> int:
+    """Weights of the main model; with `active`, those that one token meets; with `mtp`, the MTP modules' too."""
+    layers = config.num_hidden_layers
+    dense = min(config.first_k_dense_replace, layers) if config.has_experts else layers
+    block = dense * _block(config, 0, active) + (layers - dense) * _block(config, layers - 1, active)
     head = 0 if config.tie_word_embeddings else config.vocab_size * config.hidden_size
     embedding = config.vocab_size * config.hidden_size
-    return block + head + embedding + config.hidden_size
+    total = block + head + embedding + config.hidden_size
+    if mtp:  # a block, the projection of two states to one, and three norms
+        module = _block(config, layers, active) + 2 * config.hidden_size**2 + 3 * config.hidden_size
+        total += config.num_nextn_predict_layers * module
+    return total
 
 
 def forward_flops(config: ModelConfig, context: float) -> float:

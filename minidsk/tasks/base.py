@@ -5,10 +5,14 @@ A reply is a thought and an answer, marked by four tags that the tokenizers know
     <think>3+7=10, 10*2=20: yes.</think><answer>(3+7)*2</answer>
 """
 
+from __future__ import annotations
+
 import hashlib
 import random
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 SPLITS = ("train", "valid", "test")
 
@@ -32,6 +36,17 @@ class Problem:
         """The reward of a reply, in [0, 1]. Any string gets one; what is not a string raises TypeError."""
         raise NotImplementedError
 
+    def verdict(self, text: str) -> str:
+        """What is to be said of a reply, in a few words: the answer that was read, and whether it is right."""
+        answer = read_answer(text)
+        if answer is None:
+            return "no answer"
+        return f"{'right' if self.score(text) == 1 else 'wrong'}: {answer}"
+
+    def attempts(self, text: str) -> list[str]:
+        """What the thought of a reply tries, in order: its lines, where a task does not know better."""
+        return thought_of(text).splitlines()
+
     def well_formed(self, text: str) -> bool:
         """Whether the reply has the right form, be it right or wrong: one thought, then one answer, nothing else.
 
@@ -43,15 +58,42 @@ class Problem:
 class Task:
     """Problems without end: `task[i]`, for any i >= 0, is a pure function of the task's settings, split, seed and i.
 
-    A task has no length; draw as many problems as needed with `[task[i] for i in range(n)]`.
+    A task has no length; draw as many problems as needed with `[task[i] for i in range(n)]`. It is made by name:
+    ``make_task("countdown", split="test", **settings)``.
     """
 
     split: str
     seed: int
 
+    @classmethod
+    def pose(cls, text: str) -> Problem | None:
+        """The problem that a user means who types `text`; None where it is none of this task's."""
+        return None
+
     def __getitem__(self, i: int) -> Problem:
         """Problem number i. A negative i raises IndexError."""
         raise NotImplementedError
+
+
+TASKS: dict[str, type[Task]] = {}
+"""Every task by name; see `register`."""
+
+
+def register(name: str) -> Callable[[type[Task]], type[Task]]:
+    """Let `make_task` know a class of tasks by this name."""
+
+    def known(task: type[Task]) -> type[Task]:
+        TASKS[name] = task
+        return task
+
+    return known
+
+
+def make_task(name: str, **settings: Any) -> Task:
+    """The task called `name`; `settings` are its own, `split` and `seed`. Raises `ValueError` for an unknown name."""
+    if name not in TASKS:
+        raise ValueError(f"task: {name!r} is not known; give {', '.join(sorted(TASKS))}")
+    return TASKS[name](**settings)
 
 
 def stream(*key: object) -> random.Random:
@@ -61,6 +103,15 @@ def stream(*key: object) -> random.Random:
     """
     digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
     return random.Random(int.from_bytes(digest, "big"))
+
+
+_THOUGHT = re.compile(r"(?:<think>)?(.*?)(?:</think>|<answer>|$)", re.DOTALL)
+
+
+def thought_of(text: str) -> str:
+    """What stands in a reply before the answer, without the tags."""
+    match = _THOUGHT.match(text)
+    return match[1] if match else ""
 
 
 def read_answer(text: str) -> str | None:

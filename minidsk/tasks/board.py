@@ -13,6 +13,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from minidsk.settings import positive, require
+
 LARGEST = 39  # cells of a board whose positions an int64 can number
 
 
@@ -30,11 +32,9 @@ class Board:
     gravity: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("rows", "columns"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
-        if not 2 <= self.line <= max(self.rows, self.columns):
-            raise ValueError(f"line: {self.line!r} does not fit; it must be 2 or more, and have room on the board")
+        positive(self, "rows", "columns")
+        fits = 2 <= self.line <= max(self.rows, self.columns)
+        require(self, "line", fits, "2 or more, and have room on the board")
 
     @property
     def cells(self) -> int:

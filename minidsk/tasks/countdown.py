@@ -4,84 +4,21 @@ The problems of TinyZero (Pan et al., 2025). They are made backwards, by combini
 left: so each can be solved. The verifier has a small parser of its own and computes with exact fractions.
 """
 
+from __future__ import annotations
+
 import hashlib
 import operator
 import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
-from minidsk.tasks.base import SPLITS, Problem, Task, read_answer, stream
+from minidsk.tasks.base import SPLITS, Problem, Task, read_answer, register, stream, thought_of
+from minidsk.tasks.expression import OPS, Steps, evaluate, whole, write_expression
 
-OPS = "+-*/"
 PROMPTS = {"en": "Make {target} from {numbers}.\n", "zh": "用 {numbers} 得到 {target}。\n"}
 
-MAX_LENGTH = 200  # characters of an answer
-MAX_DEPTH = 50  # parentheses inside one another
 MAX_ATTEMPTS = 100_000  # draws before a setting counts as impossible
-
-_TOKEN = re.compile(r"[ \t\r\n]*([0-9]+|[-+*/()])[ \t\r\n]*")
-_PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2}
-_APPLY = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
-
-
-# ---- the verifier
-
-
-def evaluate(expression: str) -> tuple[Fraction, list[str], set[str]]:
-    """The exact value of an expression, the numbers as they are written in it, and the operators that it uses.
-
-    Grammar: sum = product (("+" | "-") product)*, product = atom (("*" | "/") atom)*, atom = digits | "(" sum ")".
-    There is no unary minus, power, decimal point or name; digits are 0 to 9; spaces are free between tokens.
-    Raises ValueError where the text is not an expression, is longer than 200 characters, nests deeper than 50
-    parentheses, or divides by zero.
-    """
-    if len(expression) > MAX_LENGTH:
-        raise ValueError(f"an expression has at most {MAX_LENGTH} characters")
-    tokens, end = [], 0
-    while end < len(expression):
-        match = _TOKEN.match(expression, end)
-        if match is None:
-            raise ValueError(f"unexpected character {expression[end]!r}")
-        tokens.append(match[1])
-        end = match.end()
-    tokens.append("")  # the end
-    at = 0
-
-    def fold(precedence: int, depth: int) -> Fraction:
-        """A sum (precedence 1) or a product (2) that begins at `at`, folded from the left."""
-        nonlocal at
-        value = fold(2, depth) if precedence == 1 else atom(depth)
-        while _PRECEDENCE.get(tokens[at]) == precedence:
-            op = tokens[at]
-            at += 1
-            other = fold(2, depth) if precedence == 1 else atom(depth)
-            if op == "/" and other == 0:
-                raise ValueError("division by zero")
-            value = _APPLY[op](value, other)
-        return value
-
-    def atom(depth: int) -> Fraction:
-        nonlocal at
-        token = tokens[at]
-        at += 1
-        if token.isdigit():
-            return Fraction(int(token))
-        if token != "(":
-            raise ValueError(f"expected a number, found {token or 'the end'}")
-        if depth == MAX_DEPTH:
-            raise ValueError(f"more than {MAX_DEPTH} parentheses inside one another")
-        value = fold(1, depth + 1)
-        if tokens[at] != ")":
-            raise ValueError(f"expected ), found {tokens[at] or 'the end'}")
-        at += 1
-        return value
-
-    value = fold(1, 0)
-    if tokens[at]:
-        raise ValueError(f"expected an operator, found {tokens[at]}")
-    return value, [token for token in tokens if token.isdigit()], set(tokens) & set(OPS)
 
 
 @dataclass(frozen=True)
@@ -111,8 +48,24 @@ class CountdownProblem(Problem):
         same_numbers = sorted(literals) == sorted(map(str, self.numbers))
         return float(same_numbers and used <= set(self.ops) and value == self.target)
 
+    def verdict(self, text: str) -> str:
+        """What is to be said of a reply, in words."""
+        answer = read_answer(text)
+        if answer is None:
+            return "no answer"
+        if self.score(text) == 1:
+            return f"right: {answer} = {self.target}"
+        try:
+            value, literals, _ = evaluate(answer)
+        except ValueError as error:
+            return f"wrong: {answer} is no expression ({error})"
+        if sorted(literals) != sorted(map(str, self.numbers)):
+            return f"wrong: {answer} does not use each number once"
+        return f"wrong: {answer} = {value}, not {self.target}"
 
-# ---- the problems
+    def attempts(self, text: str) -> list[str]:
+        """The expressions that the thought tries: what stands before the first "=" of each line."""
+        return [line.partition("=")[0] for line in thought_of(text).splitlines()]
 
 
 def split_of(numbers: Sequence[int], target: int) -> str:
@@ -124,40 +77,6 @@ def split_of(numbers: Sequence[int], target: int) -> str:
     content = f"{','.join(map(str, sorted(numbers)))}={target}"
     bucket = int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "big") % 100
     return "train" if bucket < 80 else "valid" if bucket < 90 else "test"
-
-
-Steps = list[tuple[int, int, str]]  # each takes out part i, then part j of those left, and appends i op j
-
-
-def write_expression(numbers: Sequence[int], steps: Sequence[tuple[int, int, str]]) -> str:
-    """The expression that the steps make of the numbers, with the parentheses that it needs and no others."""
-    parts = [(str(n), 3) for n in numbers]  # each with the precedence of its outermost operator
-    for i, j, op in steps:
-        (left, left_rank), (right, right_rank), rank = parts.pop(i), parts.pop(j), _PRECEDENCE[op]
-        if left_rank < rank:
-            left = f"({left})"
-        if right_rank < rank or (right_rank == rank and op in "-/"):
-            right = f"({right})"
-        parts.append((left + op + right, rank))
-    return parts[0][0]
-
-
-def write_chain(numbers: Sequence[int], steps: Sequence[tuple[int, int, str]]) -> list[str]:
-    """The expression, then what is left of it after each step: `["(3+7)*2", "10*2", "20"]`."""
-    values, chain = list(numbers), [write_expression(numbers, steps)]
-    for done, (i, j, op) in enumerate(steps, start=1):
-        a, b = values.pop(i), values.pop(j)
-        values.append(a // b if op == "/" else _APPLY[op](a, b))
-        chain.append(write_expression(values, steps[done:]))
-    return chain
-
-
-def whole(a: int, b: int, op: str) -> int | None:
-    """`a op b` where it is a positive integer, as on a worksheet; else None."""
-    if op == "/":
-        return a // b if a % b == 0 else None
-    value: int = _APPLY[op](a, b)
-    return value if value > 0 else None
 
 
 def combine(rng: random.Random, numbers: Sequence[int], ops: str = OPS) -> tuple[int, Steps] | None:
@@ -204,6 +123,15 @@ def draw_problem(
     )
 
 
+_NUMBER = "[0-9]{1,7}"  # no task goes beyond a million
+_NUMBERS = f"(?P<numbers>{_NUMBER}(?:[ ,]+{_NUMBER})+)"
+_POSED = {
+    "en": (f"{_NUMBERS} *= *(?P<target>{_NUMBER})", rf"(?i:make) (?P<target>{_NUMBER}) (?i:from) {_NUMBERS}\.?"),
+    "zh": (f"用 *{_NUMBERS} *得到 *(?P<target>{_NUMBER})。?",),
+}
+
+
+@register("countdown")
 class Countdown(Task):
     """Countdown problems; `task[i]` is a pure function of the settings, split, seed and i (but not of the language).
 
@@ -245,6 +173,17 @@ class Countdown(Task):
         for count in counts:  # an impossible setting says so now, not in the middle of a run
             draw_problem(random.Random(0), (count,), high, target_high, ops)
         self[0]
+
+    @classmethod
+    def pose(cls, text: str) -> CountdownProblem | None:
+        """A problem from ``3 7 2 = 17``, or worded as on the worksheets in English or Chinese; None for other text."""
+        for language, forms in _POSED.items():
+            match = next(filter(None, (re.fullmatch(form, text.strip()) for form in forms)), None)
+            if match:
+                numbers, target = [int(n) for n in re.findall("[0-9]+", match["numbers"])], int(match["target"])
+                prompt = PROMPTS[language].format(numbers=" ".join(map(str, numbers)), target=target)
+                return CountdownProblem(prompt, tuple(numbers), target, solution="")
+        return None
 
     def __getitem__(self, i: int) -> CountdownProblem:
         """Problem number i >= 0 of this split and seed; a negative i raises IndexError."""

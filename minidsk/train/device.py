@@ -5,25 +5,33 @@ from __future__ import annotations
 import contextlib
 import copy
 import ctypes
+import re
+import reprlib
 import sys
 from collections.abc import Iterator
 
 import torch
 from torch import nn
+from torch.nn.attention import sdpa_kernel
 
 from minidsk.model.transformer import MiniDeepSeek
+from minidsk.precision import PLANLESS
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """`auto` is the GPU where there is one. Raises `ValueError` where a GPU is asked for and there is none."""
+    """`auto` is the GPU where there is one; `cuda:1` is the second one.
+
+    Raises `ValueError` for any other kind of device, and where a GPU is asked for that is not there.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device: {name!r} is not known; give auto, cpu or cuda") from None
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", name):
+        raise ValueError(f"device: {reprlib.repr(name)} is not known; give auto, cpu or cuda")
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: no GPU was found; give --device cpu, or install a torch built for your GPU")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device: {name} is not there; the last one is cuda:{torch.cuda.device_count() - 1}")
     return device
 
 
@@ -42,7 +50,21 @@ def keep_memory() -> None:
 
 
 @contextlib.contextmanager
-def suited_threads(model: MiniDeepSeek) -> Iterator[None]:
+def precision(device: torch.device, fixed_width: bool = False) -> Iterator[None]:
+    """Within, large products are bf16 on a GPU that has it; elsewhere nothing changes.
+
+    `fixed_width`: whether every call has the same shapes, so that attention may be planned for them.
+    """
+    with contextlib.ExitStack() as stack:
+        if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+            stack.enter_context(torch.autocast("cuda", torch.bfloat16))
+        if not fixed_width:
+            stack.enter_context(sdpa_kernel(PLANLESS))
+        yield
+
+
+@contextlib.contextmanager
+def threads_for(device: torch.device, hidden_size: int) -> Iterator[None]:
     """Within, torch computes a tiny model on a CPU with one thread; larger models, and GPUs, find what is set.
 
     Its products are so small that a second thread gains little on an idle machine, and costs much on a busy one, where
@@ -50,19 +72,11 @@ def suited_threads(model: MiniDeepSeek) -> Iterator[None]:
     however many cores there are.
     """
     before = torch.get_num_threads()
-    tiny = model.device.type == "cpu" and model.config.hidden_size < 128
-    torch.set_num_threads(1 if tiny else before)
+    torch.set_num_threads(1 if device.type == "cpu" and hidden_size < 128 else before)
     try:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """bf16 for the large products on a GPU that has it; elsewhere nothing changes."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.autocast("cuda", torch.bfloat16)
-    return contextlib.nullcontext()
 
 
 def compiled(model: MiniDeepSeek) -> MiniDeepSeek:

@@ -4,112 +4,101 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from minidsk.data.tokenizer import Tokenizer
-from minidsk.model.attention import any_width
-from minidsk.model.transformer import MiniDeepSeek
-from minidsk.scale.cost import training_flops
+from minidsk.hub.folder import sum_of
+from minidsk.settings import AT_ONCE, LAST_SEED, positive, within
 from minidsk.train.checkpoint import Run
-from minidsk.train.device import precision, suited_threads
-from minidsk.train.optim import learning_rate, make_optimizers, set_rate
+from minidsk.train.device import threads_for
+from minidsk.train.loop import Slices, fit
+from minidsk.train.optim import OptimConfig, Optimizer
 
 Example = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class SFTConfig:
-    """One run of fine-tuning: `steps` batches of `batch` examples, each drawn anew in an order fixed by `seed`."""
+    """Fine-tuning on examples. Raises `ValueError` for a field that does not fit."""
 
-    steps: int = 40
-    batch: int = 64
-    lr: float = 1e-3
-    warmup: int = 5
-    decay: float = 0.5
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    save_every: int = 20
-    seed: int = 0
+    steps: int = 40  # batches to learn from, one update each
+    batch: int = 64  # examples in a batch, drawn anew for each
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(warmup=5))
+    save_every: int = 20  # steps between states from which an interrupted run goes on
+    seed: int = 0  # of the order in which examples are drawn
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "lr", "save_every"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: {getattr(self, name)!r} does not fit; it must be positive")
+        positive(self, "steps", "save_every")
+        within(self, 1, AT_ONCE, "batch")
+        within(self, 0, LAST_SEED, "seed")
 
 
-def read_examples(path: str | Path) -> list[Example]:
-    """Examples from a file of JSON lines, each with "prompt" and "completion"."""
+def read_examples(path: str | Path, tokenizer: Tokenizer | None = None, positions: int = 0) -> list[Example]:
+    """Examples from a file of JSON lines, each with "prompt" and "completion".
+
+    Raises `ValueError` that names the file, and the line where one is at fault; with a tokenizer also for an example of
+    more tokens than a model has `positions`.
+    """
     examples = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
             examples.append((str(entry["prompt"]), str(entry["completion"])))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(
-                f"{path}, line {number}: not an object with prompt and completion; mend the line"
+                f"{path}, line {number}: not an object with prompt and completion; correct the line"
             ) from error
+        tokens = 1 + sum(len(tokenizer.encode(text)) for text in examples[-1]) if tokenizer else 0  # with <bos>
+        if tokens > positions:
+            raise ValueError(f"{path}, line {number}: {tokens:,} tokens, and this model was made for {positions:,}")
     if not examples:
         raise ValueError(f"{path}: holds no examples; give one JSON object a line with prompt and completion")
     return examples
 
 
-def collate(examples: Sequence[Example], tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
-    """Ids, padded on the right, and which of them are to be learnt: int64 and bool ``[batch, time]``."""
-    prompts = [[tokenizer.bos_id, *tokenizer.encode(prompt)] for prompt, _ in examples]
-    answers = [[*tokenizer.encode(completion), tokenizer.eos_id] for _, completion in examples]
-    width = max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True))
-    ids = torch.full((len(examples), width), tokenizer.pad_id)
-    learnt = torch.zeros(len(examples), width, dtype=torch.bool)
-    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-        ids[row, : len(prompt) + len(answer)] = torch.tensor(prompt + answer)
-        learnt[row, len(prompt) : len(prompt) + len(answer)] = True
-    return ids, learnt
-
-
 def fine_tune(
-    model: MiniDeepSeek,
-    tokenizer: Tokenizer,
+    policy: Any,
     examples: Sequence[Example],
     config: SFTConfig,
     run: Run,
     *,
     description: str = "sft",
     progress: bool = True,
-) -> MiniDeepSeek:
-    """Train `model` in place on (prompt, completion) pairs, logging to `run` and going on where it stopped."""
-    optimizers = make_optimizers(model, config.lr, config.weight_decay)
-    start = run.load_state(model=model, optimizers=optimizers)
-    tokens = sum(line["tokens"] for line in run.metrics())
-    bar = tqdm(total=config.steps, initial=start, desc=description, unit="step", disable=not progress)
-    with suited_threads(model), bar:
-        for step in range(start, config.steps):
-            rate = learning_rate(step, config.steps, config.lr, config.warmup, config.decay)
-            set_rate(optimizers, rate)
-            generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-            drawn = torch.randint(len(examples), (config.batch,), generator=generator).tolist()
-            ids, learnt = (t.to(model.device) for t in collate([examples[i] for i in drawn], tokenizer))
-            with precision(model.device), any_width():
-                logits = model(ids[:, :-1], mtp=False).logits
-            losses = F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
-            loss = losses[learnt[:, 1:].flatten()].mean()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-            value = float(loss.detach())
-            seen = int((ids != tokenizer.pad_id).sum())
-            tokens += seen
-            run.log(step=step + 1, seconds=round(run.seconds, 2), loss=value, lr=rate, tokens=seen)
-            if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
-                run.save_state(step + 1, model=model, optimizers=optimizers)
-            bar.set_postfix(loss=f"{value:.3f}")
-            bar.update()
-    run.finish(model, tokenizer, tokens=tokens, flops=tokens * training_flops(model.config, 100, mtp=False))
-    return model
+) -> None:
+    """Train a policy (see `minidsk.rl.policy`) in place on examples, logging to `run` and going on where it stopped.
+
+    Examples are pairs of prompt and completion; the loss is the mean over all tokens of the completions. Raises
+    `RunError` where the run was begun with other examples.
+    """
+    run.identify(examples=sum_of(list(examples))[:16])
+    optimizer, slices = Optimizer(policy.model, config.optim, config.steps), Slices(config.batch)
+
+    def step(number: int) -> dict[str, Any]:
+        rate = optimizer.schedule(number)
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
+        drawn = torch.randint(len(examples), (config.batch,), generator=generator).tolist()
+        batch = policy.encode([examples[i][0] for i in drawn], [examples[i][1] for i in drawn])
+        learned = batch.mask.sum()
+
+        def loss(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            some = batch[rows]
+            return -(policy.logprobs(some) * some.mask).sum() / learned, {}
+
+        figures = slices.step(optimizer, torch.arange(config.batch, device=learned.device), loss)
+        flops = policy.flops(batch, updates=1) - policy.flops(batch)
+        return {"lr": rate, "tokens": int(batch.attention_mask.sum()), "flops": flops, **figures}
+
+    with threads_for(policy.device, policy.width):
+        fit(run, config.steps, step, {"model": policy.model, "optimizer": optimizer}, save_every=config.save_every,
+            description=description, progress=progress, show=lambda f: {"loss": f"{f['loss']:.3f}"})  # fmt: skip
+    lines = run.metrics()
+    run.finish(policy.save, **{name: sum(line[name] for line in lines) for name in ("tokens", "flops")})

@@ -10,10 +10,10 @@ from torch import Tensor
 from minidsk.data import bpe
 from minidsk.homework import check
 from minidsk.kernels.cross_entropy import cross_entropy
+from minidsk.kernels.dispatch import sort_by_expert
 from minidsk.kernels.rmsnorm import rms_norm
 from minidsk.model import moe, mtp, rope
 from minidsk.model.config import ModelConfig
-from minidsk.model.dispatch import Dispatch
 from minidsk.rl import selfplay
 from minidsk.rl.dpo import dpo_loss
 from minidsk.rl.grpo import group_advantages, policy_loss
@@ -47,8 +47,8 @@ def yarn_inv_freq(dim: int, theta: float, factor: float, original: int, fast: fl
 
 
 def dispatch(indices: Tensor, n_experts: int) -> tuple[Tensor, Tensor]:
-    plan = Dispatch(indices, n_experts)
-    return plan.order, plan.counts
+    plan = sort_by_expert(indices, n_experts)
+    return plan.order, plan.ends.diff(prepend=plan.ends.new_zeros(1))
 
 
 def bpe_encode(data: bytes, merges: list[tuple[int, int]]) -> list[int]:

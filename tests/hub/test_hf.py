@@ -1,5 +1,8 @@
+import contextlib
+import functools
 import json
 import os
+import pathlib
 import shutil
 
 import pytest
@@ -36,28 +39,27 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 
 CHANGES = [{}, {"num_nextn_predict_layers": 2}, {"tie_word_embeddings": True, "num_nextn_predict_layers": 1},
            {"n_routed_experts": 0}, {"first_k_dense_replace": 2}, {"n_shared_experts": 0, "first_k_dense_replace": 0},
-           {"q_lora_rank": 10, "attention_bias": True}, {"rope_interleave": False, "absorb": True},
+           {"q_lora_rank": 10, "attention_bias": True}, {"rope_interleave": False},
            {"rope_scaling": {"type": "yarn", "factor": 4, "original_max_position_embeddings": 64}}]  # fmt: skip
 
 
-@pytest.mark.parametrize("limit", [None, 2000], ids=["one file", "sharded"])
 @pytest.mark.parametrize("changes", CHANGES)
-def test_round_trip(make, tmp_path, changes, limit):
+def test_round_trip(make, tmp_path, changes):
     model = make(**changes)
-    save_pretrained(model, tmp_path, extra={"step": 3}, max_shard_bytes=limit)
+    save_pretrained(model, tmp_path, extra={"step": 3})
     again = load_pretrained(tmp_path)
     assert same(again, model)
     without_dense = {"first_k_dense_replace": again.config.first_k_dense_replace}
     assert again.config == (model.config if model.config.has_experts else model.config.replace(**without_dense))
-    assert json.loads((tmp_path / "config.json").read_text())["minidsk"] == {"step": 3}
-    assert (tmp_path / "model.safetensors").exists() == (limit is None)
+    about = json.loads((tmp_path / "config.json").read_text())["minidsk"]
+    assert about["step"] == 3
+    assert set(about["files"]) == {path.name for path in tmp_path.iterdir()}
 
 
-@pytest.mark.parametrize("limit", [None, 2000], ids=["one file", "sharded"])
 @pytest.mark.parametrize("changes", [c for c in CHANGES if c.get("n_shared_experts") != 0])
-def test_transformers_reads_what_we_write(make, tmp_path, changes, limit):
+def test_transformers_reads_what_we_write(make, tmp_path, changes):
     model = make(**changes)
-    save_pretrained(model, tmp_path, max_shard_bytes=limit)
+    save_pretrained(model, tmp_path)
     theirs, info = DeepseekV3ForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     ahead = {key for key in info["unexpected_keys"] if key.startswith(("model.layers.2.", "model.layers.3."))}
     assert bool(ahead) == bool(model.config.num_nextn_predict_layers)
@@ -136,15 +138,28 @@ def test_loading_leaves_the_global_generator_alone(make, tmp_path):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def in_shards(model, folder):
+    """The model as transformers writes it, in several files with an index."""
+    save_pretrained(model, folder / "whole")
+    theirs = DeepseekV3ForCausalLM.from_pretrained(folder / "whole")
+    theirs.save_pretrained(folder, max_shard_size="10KB")
+    shutil.rmtree(folder / "whole")
+    assert len(list(folder.glob("*.safetensors"))) > 2
+
+
+def test_shards_are_read(make, tmp_path):
+    model = make()
+    in_shards(model, tmp_path)
+    assert same(load_pretrained(tmp_path), model)
+
+
 def test_saving_again_leaves_no_file_of_the_earlier_save(make, tmp_path):
-    first, second = make(), make(hidden_size=32)
-    for model, limit in ((first, 2000), (second, None), (first, 4000), (second, 2000)):
-        save_pretrained(model, tmp_path, max_shard_bytes=limit)
+    in_shards(make(), tmp_path)
+    for model in (make(hidden_size=32), make()):
+        save_pretrained(model, tmp_path)
         assert same(load_pretrained(tmp_path), model)
-        shards = {path.name for path in tmp_path.glob("*.safetensors")}
-        index = tmp_path / hf.INDEX
-        assert shards == (set(json.loads(index.read_text())["weight_map"].values()) if limit else {hf.WEIGHTS})
-        assert not (tmp_path / ".saving").exists()
+        assert [path.name for path in tmp_path.glob("*.safetensors*")] == [hf.WEIGHTS]
+        assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize("moment", ["weights", "tokenizer", "config"])
@@ -193,12 +208,81 @@ def test_a_save_killed_at_any_file_can_be_loaded_or_saved_again(make, tmp_path, 
         assert same(load_pretrained(tmp_path), later if allowed else earlier)
 
 
-def test_a_folder_left_by_a_kill_is_no_obstacle(make, tmp_path):
-    (tmp_path / ".saving").mkdir()
-    (tmp_path / ".saving" / "model.safetensors").write_bytes(b"half")
+@pytest.mark.parametrize("extra", [None, {"summary": {}}], ids=["without sums", "with sums"])
+@pytest.mark.parametrize(("before", "after"), [(2000, 2000), (None, 2000), (2000, None), (None, None)])
+def test_a_save_killed_at_any_move_never_mixes_two_models(make, tmp_path, monkeypatch, before, after, extra):
+    earlier, later = make(), make()
+    with torch.no_grad():
+        for parameter in later.parameters():
+            parameter.add_(1)
+    move, remove, loaded = os.replace, pathlib.Path.unlink, []
+    for allowed in range(100):
+        save_pretrained(earlier, tmp_path, max_shard_bytes=before, extra=extra)
+        done = []
+
+        def dies(path, *args, done=done, allowed=allowed, doing=None, **kwargs):
+            if len(done) == allowed:
+                raise KeyboardInterrupt
+            done.append(path)
+            return doing(path, *args, **kwargs)
+
+        monkeypatch.setattr(os, "replace", functools.partial(dies, doing=move))
+        monkeypatch.setattr(pathlib.Path, "unlink", lambda path, dies=dies, **kw: dies(path, doing=remove, **kw))
+        try:
+            save_pretrained(later, tmp_path, max_shard_bytes=after, extra=extra)
+        except KeyboardInterrupt:
+            monkeypatch.undo()
+        else:
+            monkeypatch.undo()
+            break
+        with contextlib.suppress(CheckpointError):  # a file that is missing, or damaged
+            found = load_pretrained(tmp_path)
+            loaded.append(same(found, later))
+            assert loaded[-1] or same(found, earlier)
+    assert same(load_pretrained(tmp_path), later)
+    assert len(done) > 1
+    assert loaded == sorted(loaded)  # the earlier one first, then the later one
+
+
+def test_what_a_killed_save_left_is_cleared_by_the_next(make, tmp_path):
+    left = tmp_path / f".checkpoint.{2**22 + 1}.writing"  # no process has such a number
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
     model = make()
     save_pretrained(model, tmp_path)
     assert same(load_pretrained(tmp_path), model)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_any_byte_of_any_file_is_noticed(make, tmp_path):
+    """Of shards, index, tokenizer and configuration: each file in its beginning, its middle and its end."""
+    save_pretrained(make(num_nextn_predict_layers=1), tmp_path, CharTokenizer("abc"), extra={"a": 1},
+                    max_shard_bytes=14000)  # fmt: skip
+    files = sorted(tmp_path.iterdir())
+    assert len(files) > 5
+    for path in files:
+        content = path.read_bytes()
+        for place in (0, 9, len(content) // 2, len(content) - 3):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            with pytest.raises(CheckpointError, match=rf"{path.name}(: damaged| cannot be read)") as caught:
+                load_pretrained(tmp_path)
+            assert "\n" not in str(caught.value)
+        path.write_bytes(content)
+    load_pretrained(tmp_path)
+
+
+def test_sums_are_of_the_files_that_we_wrote(make, tmp_path):
+    """transformers takes over our part of the configuration when it saves a model that it read from us."""
+    save_pretrained(make(), tmp_path / "ours", extra={"a": 1})
+    theirs = DeepseekV3ForCausalLM.from_pretrained(tmp_path / "ours")
+    with torch.no_grad():
+        theirs.lm_head.weight.add_(1)
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert "files" in json.loads((tmp_path / "theirs" / "config.json").read_text())["minidsk"]
+    again = load_pretrained(tmp_path / "theirs")
+    assert torch.equal(again.lm_head.weight, theirs.lm_head.weight)
+    save_pretrained(again, tmp_path / "theirs")
+    assert "minidsk" not in json.loads((tmp_path / "theirs" / "config.json").read_text())
 
 
 def test_a_folder_that_is_a_file(make, tmp_path):
@@ -227,7 +311,7 @@ DAMAGE = {
     "no folder": (lambda f: shutil.rmtree(f), r"config\.json is missing"),
     "no config": (lambda f: (f / "config.json").unlink(), r"config\.json is missing"),
     "config cut": (lambda f: truncate(f / "config.json", 40), r"config\.json cannot be read"),
-    "config no object": (lambda f: (f / "config.json").write_text("[1]"), r"config\.json holds no settings"),
+    "config no object": (lambda f: (f / "config.json").write_text("[1]"), r"config\.json holds no object of JSON"),
     "config not text": (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), r"config\.json cannot be read"),
     "another architecture": (lambda f: edit(f / "config.json", lambda c: c.update(model_type="llama")),
                              r"config\.json: model_type: 'llama' is not deepseek_v3"),
@@ -235,6 +319,10 @@ DAMAGE = {
                       r"config\.json: colour: no such"),
     "impossible size": (lambda f: edit(f / "config.json", lambda c: c.update(hidden_size=-1)),
                         r"config\.json: hidden_size: -1"),
+    "gigantic size": (lambda f: edit(f / "config.json", lambda c: c.update(hidden_size=10**7)),
+                      r"config\.json: its sizes make [\d.]+e\+\d+ parameters, and the files beside it hold \d"),
+    "many layers": (lambda f: edit(f / "config.json", lambda c: c.update(num_hidden_layers=10**8)),
+                    r"config\.json: its sizes make [\d.]+e\+\d+ parameters, and the files beside it hold \d"),
     "wrong type": (lambda f: edit(f / "config.json", lambda c: c.update(n_group=None)), r"config\.json: n_group: None"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors is missing"),
     "empty weights": (lambda f: truncate(f / "model.safetensors", 0), r"model\.safetensors is damaged"),
@@ -276,7 +364,7 @@ BAD_INDEX = {
 
 @pytest.mark.parametrize(("damage", "message"), BAD_INDEX.values(), ids=BAD_INDEX.keys())
 def test_bad_shards(make, tmp_path, damage, message):
-    save_pretrained(make(), tmp_path, max_shard_bytes=4000)
+    in_shards(make(), tmp_path)
     damage(tmp_path)
     with pytest.raises(CheckpointError, match=message):
         load_pretrained(tmp_path)

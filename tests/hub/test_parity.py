@@ -76,8 +76,8 @@ def test_left_padding(pair, ids):
     valid[1, :9] = 0
     expected = theirs(ids, attention_mask=valid, position_ids=(valid.cumsum(1) - 1).clamp(min=0)).logits
     valid = valid.bool()
-    assert apart(ours(ids, valid=valid).logits[valid], expected[valid]) <= BOUND
-    assert apart(ours(ids, valid=valid, cache=ours.new_cache(2, 23)).logits[valid], expected[valid]) <= BOUND
+    assert apart(ours(ids, attention_mask=valid).logits[valid], expected[valid]) <= BOUND
+    assert apart(ours(ids, attention_mask=valid, cache=ours.new_cache(2, 23)).logits[valid], expected[valid]) <= BOUND
 
 
 @pytest.mark.parametrize("absorb", [False, True])

@@ -3,6 +3,7 @@ import torch
 
 import minidsk
 from minidsk.hub import zoo
+from minidsk.hub.folder import about
 from minidsk.hub.hf import CheckpointError, save_pretrained
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
@@ -44,3 +45,10 @@ def test_every_checkpoint_that_ships_can_be_loaded():
     for name in zoo.names():
         model = minidsk.load(name)
         assert torch.isfinite(model(torch.zeros(1, 4, dtype=torch.long)).logits).all()
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_our_checkpoints_know_their_sums(name):
+    folder = zoo.find(name)
+    assert set(about(folder)["files"]) == {"config.json", "model.safetensors", "tokenizer.json"}
+    minidsk.load(name)

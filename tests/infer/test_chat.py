@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from minidsk.data.tokenizer import SPECIALS, BPETokenizer, CharTokenizer
-from minidsk.infer.chat import converse, read_problem, stream, verdict
+from minidsk.infer.chat import converse, posed, stream
 from minidsk.infer.generate import complete
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
@@ -14,14 +14,14 @@ from minidsk.tasks.countdown import PROMPTS
     ("用 3 7 2 得到 12。", "zh"), ("用3 7 2得到12", "zh"),
 ])  # fmt: skip
 def test_problems_are_read_as_people_write_them(text, language):
-    problem = read_problem(text)
+    problem = posed(text)
     assert (problem.numbers, problem.target) == ((3, 7, 2), 12)
     assert problem.prompt == PROMPTS[language].format(numbers="3 7 2", target=12)
 
 
 @pytest.mark.parametrize("text", ["", "hello", "3 = 3", "3 7 2", "= 4", "3 7 2 = x", "3 7 2 = 12 = 12", "-3 7 = 4"])
 def test_other_text_is_no_problem(text):
-    assert read_problem(text) is None
+    assert posed(text) is None
 
 
 @pytest.mark.parametrize(("answer", "says"), [
@@ -29,11 +29,17 @@ def test_other_text_is_no_problem(text):
     ("3+", "wrong: 3+ is no expression"), ("7/(3-2)", "wrong: 7/(3-2) = 7, not 12"),
 ])  # fmt: skip
 def test_the_verdict_says_why(answer, says):
-    assert verdict(read_problem("3 7 2 = 12"), f"<think></think><answer>{answer}</answer>").startswith(says)
+    assert posed("3 7 2 = 12").verdict(f"<think></think><answer>{answer}</answer>").startswith(says)
+
+
+def test_numbers_beyond_any_task_are_text():
+    assert posed("1234567 2 = 3").numbers == (1234567, 2)
+    for text in (f"{'1' * 5000} 2 = 3", f"1 2 = {'9' * 5000}", "12345678 2 = 3", "٣ ٤ = ٧"):
+        assert posed(text) is None
 
 
 def test_no_answer_is_said():
-    assert verdict(read_problem("3 7 2 = 12"), "<think>3+7") == "no answer"
+    assert posed("3 7 2 = 12").verdict("<think>3+7") == "no answer"
 
 
 def model_for(tokenizer):
@@ -76,3 +82,16 @@ def test_a_conversation():
     text = "".join(said)
     assert text.count("[no answer]") == 1
     assert text.count("[pose a problem like 3 7 2 = 12 for a verdict]") == 1
+
+
+@pytest.mark.parametrize("line", [
+    "1" * 5000 + " 2 = 3", "1 " * 5000 + "= 3", "a" * 10**6, "\0 \ufffd \udcff \x1b[31m", "题",
+], ids=["digits", "numbers", "letters", "no letters", "Chinese"])  # fmt: skip
+def test_no_line_ends_a_conversation(line):
+    for tokenizer in (CharTokenizer(), BPETokenizer((), SPECIALS)):
+        said = []
+        converse(model_for(tokenizer), tokenizer, [line, "1 2 = 3"], said.append, max_new_tokens=3)
+        text = "".join(said)
+        assert text.endswith("[no answer]\n")
+        assert text.count("[") == 2
+        assert ("tokens are too many; this model was made for 512" in text) == (len(line) > 512)

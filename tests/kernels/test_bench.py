@@ -9,9 +9,10 @@ import sys
 import pytest
 import torch
 
-from minidsk.cli.bench import Bench, rows, run_benches
+from minidsk.cli.bench import Bench
 from minidsk.kernels.bench import BENCHES
 from minidsk.kernels.bench.case import Case, measure, relative_error, time_once
+from minidsk.kernels.bench.run import rows, run_benches
 
 CPU = torch.device("cpu")
 CEILINGS = {"device": "cpu", "copy_gb_s": 1.0, "copy_of": "c", "matmul_tflop_s": 1.0, "matmul_of": "m"}
@@ -114,8 +115,8 @@ def test_the_time_is_looked_at_between_cases(clock, monkeypatch):
             assert name != "third", "made, though the time is up"
             yield made(name=name, ours=lambda: clock(1.0))
 
-    monkeypatch.setattr("minidsk.kernels.bench.ceilings.measure_ceilings", lambda device, small: CEILINGS)
-    monkeypatch.setattr("minidsk.kernels.bench.BENCHES", {"a": cases, "b": cases})
+    monkeypatch.setattr("minidsk.kernels.bench.run.measure_ceilings", lambda device, small: CEILINGS)
+    monkeypatch.setattr("minidsk.kernels.bench.run.BENCHES", {"a": cases, "b": cases})
     *_, last = run_benches(CPU, (), True, 5.0)
     assert [entry["case"] for entry in last["cases"]] == ["first"]
     assert last["left_out"] == ["a, from second, s on", "b"]
@@ -124,7 +125,7 @@ def test_the_time_is_looked_at_between_cases(clock, monkeypatch):
 
 def test_a_run_of_some_benches_keeps_the_others(monkeypatch):
     benches = {name: lambda device, small, name=name: iter([made(name=name)]) for name in "ab"}
-    monkeypatch.setattr("minidsk.kernels.bench.BENCHES", benches)
+    monkeypatch.setattr("minidsk.kernels.bench.run.BENCHES", benches)
     monkeypatch.setenv("MINIDSK_COMMIT", "first")
     *_, last = run_benches(CPU, (), True, 60)
     monkeypatch.setenv("MINIDSK_COMMIT", "second")

@@ -1,8 +1,10 @@
 import pytest
 import torch
 
-from minidsk.model.attention import LatentCache, MultiHeadLatentAttention, added, any_width
+from minidsk.model.attention import MultiHeadLatentAttention
+from minidsk.model.cache import LatentCache, added
 from minidsk.model.rope import inverse_frequencies, rotation
+from minidsk.train.device import precision
 
 
 @pytest.fixture
@@ -85,13 +87,12 @@ def test_static_cache_is_the_growing_one(layer):
     growing, static = (LatentCache(attention.config, 2, 12, layers=1, dtype=torch.float64) for _ in range(2))
     for cache in (growing, static):
         attention(x[:, :5], part(turn, 0, 5), cache.open(torch.ones(2, 5, dtype=torch.bool)), cache)
-    static.static, static.slots = True, torch.tensor([5])
+    static.static = True
     for step in range(5, 9):
         outs = [attention(x[:, step : step + 1], part(turn, step, step + 1), mask, cache)
                 for cache in (growing, static)
                 for mask in [cache.open(torch.ones(2, 1, dtype=torch.bool))]]  # fmt: skip
         torch.testing.assert_close(outs[1], outs[0])
-        static.slots += 1
     assert torch.equal(static.entries, growing.entries)
 
 
@@ -117,7 +118,7 @@ def test_an_added_mask_is_the_mask(layer, static):
     torch.testing.assert_close(outs[1][valid], outs[0][valid], atol=1e-10, rtol=0)
     assert outs[1].isfinite().all()
     for cache in caches:
-        cache.static, cache.slots = static, torch.tensor([6])
+        cache.static = static
     masks = [cache.open(torch.ones(2, 1, dtype=torch.bool)) for cache in caches]
     plain, fused = (attention(x[:, 6:7], part(turn, 6, 7), mask, cache)
                     for mask, cache in zip((masks[0], added(masks[1], x.dtype)), caches, strict=True))  # fmt: skip
@@ -136,20 +137,21 @@ def test_positions_count_valid_tokens(small):
     for cache in (growing, static):
         cache.open(valid)
         assert cache.positions().tolist() == [[0, 1, 2, 3], [0, 0, 0, 1]]
-    static.static, static.slots = True, torch.tensor([4])
+    static.static = True
     for expected in ([[4], [2]], [[5], [3]]):
         for cache in (growing, static):
             cache.open(torch.ones(2, 1, dtype=torch.bool))
             assert cache.positions().tolist() == expected
-        static.slots += 1
 
 
-def test_any_width_keeps_cudnn_away_and_gives_it_back():
+def test_where_widths_vary_cudnn_is_kept_away_and_given_back():
     allowed = torch.backends.cuda.cudnn_sdp_enabled
     before = allowed()
-    with any_width():
+    with precision(torch.device("cpu")):
         assert not allowed()
         assert torch.backends.cuda.flash_sdp_enabled()
+    with precision(torch.device("cpu"), fixed_width=True):
+        assert allowed() == before
     assert allowed() == before
 
 
@@ -166,13 +168,13 @@ def test_a_full_cache_says_so_and_stays_as_it_was(small):
     cache.open(torch.ones(1, 3, dtype=torch.bool))
     with pytest.raises(ValueError, match="cache: 5 tokens do not fit its 4 slots; make it larger"):
         cache.open(torch.ones(1, 2, dtype=torch.bool))
-    assert cache.length == 3
+    assert cache.lengths.tolist() == [3]
     assert cache.open(torch.ones(1, 1, dtype=torch.bool)).shape == (1, 1, 1, 4)
 
 
 def test_rows_that_ended_leave_the_cache(small):
     cache = LatentCache(small, 3, 4)
     cache.entries.copy_(torch.arange(3.0)[None, :, None, None].expand_as(cache.entries))
-    cache.keep(torch.tensor([True, False, True]))
+    cache = cache.fork(torch.tensor([True, False, True]))
     assert cache.entries[0, :, 0, 0].tolist() == [0.0, 2.0]
-    assert cache.valid.shape == (2, 4)
+    assert cache.lengths.shape == (2,)

@@ -104,7 +104,7 @@ def test_fields_that_change_nothing_are_passed_over_and_others_are_not():
             ModelConfig.from_dict({field: value})
 
 
-CHANGES = [{}, {"absorb": True, "rope_theta": 7.0}, {"rope_scaling": {"type": "yarn", **YARN}}]
+CHANGES = [{}, {"rope_theta": 7.0}, {"rope_scaling": {"type": "yarn", **YARN}}]
 
 
 @pytest.mark.parametrize("changes", CHANGES)

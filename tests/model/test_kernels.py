@@ -1,5 +1,6 @@
-"""The switch `kernels` of the configuration: the same model, computed by others."""
+"""The table of operations: the same model, computed by other backends."""
 
+import copy
 import subprocess
 import sys
 
@@ -7,7 +8,8 @@ import pytest
 import torch
 
 from minidsk import MiniDeepSeek, ModelConfig
-from minidsk.train.optim import make_optimizers
+from minidsk.model.operations import Kernels
+from minidsk.train.optim import OptimConfig, Optimizer
 from minidsk.train.pretrain import PretrainConfig, train_step
 
 CONFIG = ModelConfig(vocab_size=40, hidden_size=24, num_hidden_layers=2, num_attention_heads=2, kv_lora_rank=12,
@@ -18,8 +20,8 @@ CONFIG = ModelConfig(vocab_size=40, hidden_size=24, num_hidden_layers=2, num_att
 
 def twins(dtype=torch.float32):
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    models = [MiniDeepSeek(CONFIG.replace(kernels=kernels), torch.Generator().manual_seed(0)).to(device, dtype)
-              for kernels in ("torch", "triton")]  # fmt: skip
+    models = [MiniDeepSeek(CONFIG, torch.Generator().manual_seed(0)).to(device, dtype).use(Kernels.all(backend))
+              for backend in ("torch", "triton")]  # fmt: skip
     return *models, torch.randint(40, (2, 9), generator=torch.Generator().manual_seed(1)).to(device)
 
 
@@ -39,7 +41,7 @@ def test_one_training_step_is_the_same_step():
     plain, fast, ids = twins()
     config = PretrainConfig(model=CONFIG, batch=2, context=8)
     for model in (plain, fast):
-        train_step(model, make_optimizers(model, 1e-2, 0.0, muon=False), ids, config)
+        train_step(model, Optimizer(model, OptimConfig(lr=1e-2), 1), ids, config)
     for a, b in zip(plain.state_dict().values(), fast.state_dict().values(), strict=True):
         # Adam's first step is 1e-2 by the sign of the gradient; in bf16 the sign of next to nothing is chance.
         share = ((a - b).abs() < 2e-3).double().mean()
@@ -57,19 +59,23 @@ def test_generation_is_the_same():
     assert torch.equal(a, b)
 
 
-def test_files_for_transformers_do_not_speak_of_it():
-    assert "kernels" not in CONFIG.to_dict()
-    fast = CONFIG.replace(kernels="triton")
-    assert ModelConfig.from_dict(fast.to_dict()) == fast
+def test_each_operation_is_chosen_by_itself():
+    plain, _, ids = twins()
+    table = {name: getattr(Kernels(norm="triton"), name) for name in ("experts", "norm", "rotation", "loss")}
+    assert table == {"experts": "torch", "norm": "triton", "rotation": "torch", "loss": "torch"}
+    other = copy.deepcopy(plain).use(Kernels(norm="triton"))
+    assert {module.kernels.norm for module in other.modules() if hasattr(module, "kernels")} == {"triton"}
+    torch.testing.assert_close(other(ids).logits, plain(ids).logits, rtol=1e-5, atol=1e-6)
 
 
-def test_only_two_kinds():
-    with pytest.raises(ValueError, match="kernels: 'cuda' .* 'torch' or 'triton'"):
-        CONFIG.replace(kernels="cuda")
+def test_only_two_backends():
+    with pytest.raises(ValueError, match="norm: 'cuda' does not fit; it must be 'torch' or 'triton'"):
+        Kernels(norm="cuda")
 
 
 def test_off_means_off():
     code = ("import sys, torch; from minidsk import MiniDeepSeek, ModelConfig; "
             "MiniDeepSeek(ModelConfig())(torch.zeros(1, 3, dtype=torch.long)).logits.sum().backward(); "
-            "sys.exit(any(name.startswith('minidsk.kernels') for name in sys.modules))")  # fmt: skip
+            "sys.exit(any(name.startswith('minidsk.kernels.') and name != 'minidsk.kernels.dispatch' "
+            "or name == 'triton' for name in sys.modules))")  # fmt: skip
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from minidsk.model.moe import MLP, MoE, Router, Routing, max_violation, sequence_balance_loss, update_bias
+from minidsk.model.operations import every_expert, suits_every_expert
 
 
 @pytest.fixture
@@ -112,14 +113,33 @@ def test_mixture_is_the_weighted_sum_of_its_experts(make, small):
 def test_through_all_experts_is_the_same_sum(make):
     moe, x = make().layers[1].mlp, tokens(10)
     weights, indices = moe.gate(x)
-    torch.testing.assert_close(moe.experts.by_all(x, weights, indices), moe.experts(x, weights, indices))
+    y = every_expert(x, moe.experts.gate_up_proj, moe.experts.down_proj, weights, indices)
+    torch.testing.assert_close(y, moe.experts(x, weights, indices))
 
 
-def test_only_few_rows_take_all_experts(make):
-    experts = make().layers[1].mlp.experts  # 8 of them
-    assert experts.takes_all(512, 2)
-    assert not experts.takes_all(512, 1)
-    assert not experts.takes_all(100_000, 2)
+def test_only_few_rows_of_a_gpu_take_every_expert():
+    class OnAGPU:
+        is_cuda = True
+
+        def __init__(self, rows):
+            self.rows = rows
+
+        def __len__(self):
+            return self.rows
+
+    with torch.no_grad():
+        assert suits_every_expert(OnAGPU(512), experts=8, k=2)
+        assert not suits_every_expert(OnAGPU(512), experts=8, k=1)
+        assert not suits_every_expert(OnAGPU(100_000), experts=8, k=2)
+        assert not suits_every_expert(torch.zeros(512, 3), experts=8, k=2)
+    assert not suits_every_expert(OnAGPU(512), experts=8, k=2), "its gradients would be those of every expert"
+
+
+def test_autocast_multiplies_in_bfloat16(make):
+    moe, x = make().layers[1].mlp.float(), tokens(10).float()
+    weights, indices = moe.gate(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert moe.experts(x, weights, indices).dtype == torch.bfloat16
 
 
 def test_gated_layer():

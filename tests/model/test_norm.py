@@ -1,7 +1,7 @@
 import torch
 
 from minidsk.model.norm import RMSNorm
-from minidsk.model.precision import WideBuffers, at_least_float32
+from minidsk.precision import WideBuffers, at_least_float32
 
 
 def test_rms_norm_against_its_formula():

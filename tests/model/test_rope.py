@@ -39,6 +39,12 @@ def test_pairs_turn_as_complex_numbers(interleave):
     torch.testing.assert_close(turned(x, positions, interleave), torch.cat((z.real, z.imag), -1), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("theta", [100.0, 10_000.0])
+def test_frequencies_have_no_digit_that_a_processor_chooses(theta):
+    found = inverse_frequencies(ModelConfig(qk_rope_head_dim=64, rope_theta=theta))
+    assert found.tolist() == torch.tensor([theta ** (-i / 32) for i in range(32)], dtype=torch.float32).tolist()
+
+
 def test_lengths_stay_and_position_zero_turns_nothing():
     x = draw(4, 8)
     torch.testing.assert_close(turned(x, torch.arange(4)).norm(dim=-1), x.norm(dim=-1))

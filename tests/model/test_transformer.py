@@ -16,7 +16,7 @@ def test_left_padded_batch_is_its_single_rows(make, ids):
     padded, valid = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
     for row, length in enumerate(lengths):
         padded[row, -length:], valid[row, -length:] = ids[row, :length], True
-    for out in (model(padded, valid=valid), model(padded, valid=valid, cache=model.new_cache(3, 20))):
+    for out in (model(padded, attention_mask=valid), model(padded, attention_mask=valid, cache=model.new_cache(3, 20))):
         assert torch.isfinite(out.logits).all()
         for row, length in enumerate(lengths):
             torch.testing.assert_close(out.logits[row, -length:], model(ids[row : row + 1, :length]).logits[0],
@@ -37,7 +37,7 @@ def test_nothing_sees_what_comes_later(make, ids):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("changes", [{}, {"absorb": True}, {"q_lora_rank": 9}, {"n_routed_experts": 0}])
+@pytest.mark.parametrize("changes", [{}, {"q_lora_rank": 9}, {"n_routed_experts": 0}])
 def test_cached_is_uncached(make, ids, changes):
     model = make(**changes)
     expected = model(ids).logits

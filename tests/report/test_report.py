@@ -7,9 +7,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from minidsk.hub.folder import CheckpointError
 from minidsk.report.curves import CURVES, draw, points
 from minidsk.report.page import page, write_report
 from minidsk.report.stages import COLUMNS, Stage, cells, headline, read_stages, showcase, table, telling
+from minidsk.rl.recipe import evaluate_stage
 from minidsk.train.checkpoint import RunError
 
 EVIL = '</pre><script>alert("1")</script>&amp;'
@@ -146,6 +148,47 @@ def test_a_run_writes_its_report(micro_run, tmp_path):
     for name in ("base", "zero", "cold", "r1"):
         row = json.loads((micro_run / name / "evaluation.json").read_text())["row"]
         assert "".join(f"<td>{cell}</td>" for cell in cells(row)) in text
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda text: "{", lambda text: "[]", lambda text: "{}", lambda text: text.replace('"accuracy"', '"acuracy"', 1),
+    lambda text: text.replace('"score"', '"scoer"', 1), lambda text: re.sub(r'"low": [\d.]+', '"low": NaN', text),
+    lambda text: text.replace('"reply": "', '"reply": 1, "x": "', 1), lambda text: text.replace('"base"', '"zero"'),
+])  # fmt: skip
+def test_a_damaged_evaluation_is_one_line(micro, micro_run, tmp_path, spoil):
+    folder = shutil.copytree(micro_run, tmp_path / "run")
+    path = folder / "base" / "evaluation.json"
+    path.write_text(spoil(without_sums(path)))
+    for use in (lambda: read_stages(folder), lambda: evaluate_stage("base", micro, folder, None)):
+        with pytest.raises(ValueError, match=r"base/evaluation\.json.*; delete it, and the command") as caught:
+            use()
+        assert "\n" not in str(caught.value)
+
+
+def without_sums(path):
+    """What a file of JSON says, as text, without the sums that would tell of any change."""
+    content = json.loads(path.read_text())
+    for part in (content, content.get("minidsk", {})):
+        for name in ("sha256", "files", "metrics.jsonl"):
+            part.pop(name, None)
+    return json.dumps(content, indent=1)
+
+
+def test_what_else_is_damaged_is_named_or_left_out(micro_run, tmp_path):
+    folder = shutil.copytree(micro_run, tmp_path / "run")
+    for path in folder.glob("*/*.json"):
+        path.write_text(without_sums(path))
+    for line in ('{"step": 1, "accuracy": "x"}', '{"accuracy": 1}'):
+        with (folder / "zero" / "metrics.jsonl").open("a") as file:
+            file.write(line + "\n")
+    evaluation = json.loads((folder / "r1" / "evaluation.json").read_text())
+    evaluation["replies"] = evaluation["replies"][:1]  # r1 was evaluated on fewer problems than base and zero
+    (folder / "r1" / "evaluation.json").write_text(json.dumps(evaluation))
+    write_report(folder)
+    showcase(read_stages(folder))
+    (folder / "base" / "config.json").write_text('{"minidsk": {"settings": 5}}')
+    with pytest.raises(CheckpointError, match=r"base/config\.json: damaged"):
+        read_stages(folder)
 
 
 def test_nothing_to_report_is_said(tmp_path):

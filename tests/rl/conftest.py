@@ -4,6 +4,7 @@ import torch
 from minidsk.data.tokenizer import CharTokenizer
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
+from minidsk.rl.policy import MiniPolicy
 
 TOKENIZER = CharTokenizer("ab cd+=\n")
 CONFIG = ModelConfig(vocab_size=TOKENIZER.vocab_size, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
@@ -24,5 +25,15 @@ def make_model():
 
     def make(seed=0, **changes):
         return MiniDeepSeek(CONFIG.replace(**changes), torch.Generator().manual_seed(seed))
+
+    return make
+
+
+@pytest.fixture
+def make_policy(make_model):
+    """Makes a policy of such a model."""
+
+    def make(seed=0, **changes):
+        return MiniPolicy(make_model(seed, **changes), TOKENIZER)
 
     return make

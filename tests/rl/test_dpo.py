@@ -1,6 +1,5 @@
 """DPO: the loss against TRL's own and its definition, log-probabilities of replies, and where a run must end."""
 
-import copy
 import importlib.util
 import math
 from collections import defaultdict
@@ -11,6 +10,7 @@ import torch
 
 from minidsk.rl.dpo import LOSS_TYPES, DPOConfig, direct_preferences, dpo_loss, reply_logprobs
 from minidsk.rl.preferences import Preference
+from minidsk.train.optim import OptimConfig
 
 TRL = pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="TRL needs Python 3.11 or later")
 
@@ -101,10 +101,11 @@ def test_the_optimum_is_the_closed_form():
     assert torch.allclose(logits.log_softmax(0), want, atol=1e-5)
 
 
-def test_log_probabilities_of_replies(make_model, tokenizer):
-    model = make_model()
+def test_log_probabilities_of_replies(make_policy, tokenizer):
+    policy = make_policy()
+    model = policy.model
     prompts, replies = ["ab\n", "c\n"], ["c+d", "a"]
-    logp, tokens = reply_logprobs(model, tokenizer, prompts, replies)
+    logp, tokens = reply_logprobs(policy, policy.encode(prompts, replies))
     assert tokens.tolist() == [4, 2]  # the end counts
     for i in range(2):
         start = [tokenizer.bos_id, *tokenizer.encode(prompts[i])]
@@ -114,23 +115,23 @@ def test_log_probabilities_of_replies(make_model, tokenizer):
         assert torch.allclose(logp[i], want, atol=1e-5)
 
 
-def test_a_run_learns_the_preference_and_keeps_the_reference(make_model, tokenizer):
-    model = make_model(initializer_range=0.1)
-    before = copy.deepcopy(model)
+def test_a_run_learns_the_preference_and_keeps_the_reference(make_policy):
+    policy = make_policy(initializer_range=0.1)
+    before = policy.copy()
     pairs = [Preference(prompt, "a+b", "d") for prompt in ("ab\n", "c\n", "d+a\n")]
-    history = direct_preferences(model, tokenizer, pairs, DPOConfig(steps=30, batch=4, lr=5e-3), progress=False)
+    config = DPOConfig(steps=30, batch=4, optim=OptimConfig(lr=5e-3, warmup=5, betas=(0.9, 0.99)))
+    history = direct_preferences(policy, pairs, config, progress=False)
     assert history[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
     assert history[-1]["accuracy"] == 1.0
     assert history[-1]["loss"] < 0.5
-    now, _ = reply_logprobs(model, tokenizer, ["ab\n"] * 2, ["a+b", "d"])
-    then, _ = reply_logprobs(before, tokenizer, ["ab\n"] * 2, ["a+b", "d"])
+    replies = policy.encode(["ab\n"] * 2, ["a+b", "d"])
+    (now, _), (then, _) = reply_logprobs(policy, replies), reply_logprobs(before, replies)
     assert now[0] - then[0] > now[1] - then[1]
-    same = direct_preferences(copy.deepcopy(before), tokenizer, pairs, DPOConfig(steps=30, batch=4, lr=5e-3),
-                              reference=before, progress=False)  # fmt: skip
+    same = direct_preferences(before.copy(), pairs, config, reference=before, progress=False)
     assert same == history
 
 
-def test_bad_input(make_model, tokenizer):
+def test_bad_input(make_policy):
     with pytest.raises(ValueError, match="loss_type: 'rank'"):
         DPOConfig(loss_type="rank")
     with pytest.raises(ValueError, match="beta: 0"):
@@ -139,4 +140,4 @@ def test_bad_input(make_model, tokenizer):
     with pytest.raises(ValueError, match="lengths: missing"):
         dpo_loss(x, x, x, x, loss_type="ipo")
     with pytest.raises(ValueError, match="preferences: none"):
-        direct_preferences(make_model(), tokenizer, [], DPOConfig())
+        direct_preferences(make_policy(), [], DPOConfig())

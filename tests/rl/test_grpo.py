@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidsk.rl.grpo import LOSS_TYPES, SCALES, group_advantages, policy_loss, token_logprobs
+from minidsk.rl.completions import token_logprobs
+from minidsk.rl.grpo import LOSS_TYPES, SCALES, group_advantages, policy_loss
 
 ROWS = st.integers(1, 4).flatmap(
     lambda p: st.integers(2, 5).flatmap(

@@ -1,23 +1,27 @@
 import pytest
 import torch
 
-from minidsk.rl.metrics import describe, distinct_attempts, with_signal
-from minidsk.rl.rollout import Rollouts
+from minidsk.rl.completions import completed
+from minidsk.rl.metrics import describe, distinct_attempts
+from minidsk.rl.rollout import Rollouts, with_signal
+from minidsk.tasks.countdown import CountdownProblem
+
+PROBLEM = CountdownProblem("a", (1, 2), 3, "1+2")
 
 
 def rollouts(tokenizer, texts, rewards, longest, faults=None, **parts):
     """Rollouts that say `texts`; one that is as long as `longest` has no end."""
     rows = [tokenizer.encode(text) + [tokenizer.eos_id] * (len(text) < longest) for text in texts]
-    mask = torch.tensor([[i < len(row) for i in range(longest)] for row in rows])
-    tokens = torch.tensor([row + [tokenizer.pad_id] * (longest - len(row)) for row in rows])
-    return Rollouts(tokens, mask, tokens, torch.zeros(mask.shape), mask, texts, rewards, parts, faults or {})
+    prompts = torch.full((len(rows), 1), tokenizer.bos_id)
+    completions = completed(prompts, torch.ones_like(prompts).bool(), rows, texts, tokenizer.pad_id, [tokenizer.eos_id])
+    return Rollouts([PROBLEM] * len(rewards), completions, rewards, parts, faults or {})
 
 
 def test_every_figure_by_hand(tokenizer):
     texts = ["a=b\na=c\nb=c", "ab", "", "aaaaaaaaaaaa"]
     accuracy = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     sampled = rollouts(tokenizer, texts, accuracy + 0.5, 12, accuracy=accuracy, short=accuracy / 2)
-    found = describe(sampled, tokenizer)
+    found = describe(sampled)
     assert found == {
         "reward": 0.75, "accuracy": 0.25, "short": 0.125, "length": (12 + 3 + 1 + 12) / 4, "length_right": 12.0,
         "length_wrong": pytest.approx(16 / 3), "cut_off": 0.25, "groups_with_signal": 0.5,
@@ -28,18 +32,22 @@ def test_every_figure_by_hand(tokenizer):
 def test_nothing_right_and_nothing_judged(tokenizer):
     accuracy = torch.zeros(1, 2)
     sampled = rollouts(tokenizer, ["a", ""], accuracy + 0.2, 3, {1: "accuracy raised KeyError: 'x'"}, accuracy=accuracy)
-    found = describe(sampled, tokenizer)
+    found = describe(sampled)
     assert (found["length_right"], found["length_wrong"]) == (0.0, 1.5)
     assert (found["unjudged"], found["fault"]) == (0.5, "accuracy raised KeyError: 'x'")
-    alone = describe(rollouts(tokenizer, ["a", ""], torch.tensor([[3.0, 1.0]]), 3), tokenizer)
+    alone = describe(rollouts(tokenizer, ["a", ""], torch.tensor([[3.0, 1.0]]), 3))
     assert (alone["length_right"], alone["length_wrong"]) == (2.0, 1.0)  # without accuracy: the larger rewards
+
+
+def distinct(texts):
+    return distinct_attempts([PROBLEM] * len(texts), texts)
 
 
 def test_distinct_attempts():
     thought = "<think>1+2=3 no\n1+2=3 no\n2+1=3 yes</think><answer>2+1</answer>"
-    assert distinct_attempts([thought]) == pytest.approx(2 / 3)
-    assert distinct_attempts(["", "<think></think>"]) == 1.0
-    assert distinct_attempts(["<think>1=1</think>", "<think>1=1</think>"]) == 1.0  # each thought by itself
+    assert distinct([thought]) == pytest.approx(2 / 3)
+    assert distinct(["", "<think></think>"]) == 1.0
+    assert distinct(["<think>1=1</think>", "<think>1=1</think>"]) == 1.0  # each thought by itself
 
 
 def test_groups_of_equals_have_no_signal():

@@ -1,37 +1,16 @@
 import dataclasses
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from minidsk.data.tokenizer import CharTokenizer
-from minidsk.rl.recipe import PRESETS, STAGES, harvest, reason, run_stage
-from minidsk.train.checkpoint import RunError, load_checkpoint
-
-# Each of its children does what the command line does, until it is killed after a given step of a given stage.
-KILLED = """
-import json, os, signal, sys
-import torch._dynamo  # what every optimizer imports, once for all children
-from minidsk.cli import run
-from minidsk.train.checkpoint import Run
-
-log = Run.log
-for stage, last in json.loads(sys.argv[1]):
-    child = os.fork()
-    if child == 0:
-        def deadly(self, **metrics):
-            log(self, **metrics)
-            if self.folder.name == stage and metrics["step"] >= last:
-                os.kill(os.getpid(), signal.SIGKILL)
-        Run.log = deadly
-        os._exit(run(sys.argv[2:]))
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
+from minidsk.presets import PRESETS
+from minidsk.rl.harvest import harvest
+from minidsk.rl.policy import load_policy
+from minidsk.rl.recipe import STAGES, reason, run_stage
+from minidsk.train.checkpoint import RunError
 
 
 def test_the_stages_leave_folders_figures_and_replies(micro, micro_run):
@@ -44,7 +23,7 @@ def test_the_stages_leave_folders_figures_and_replies(micro, micro_run):
         evaluation = json.loads((micro_run / stage / "evaluation.json").read_text())
         assert len(evaluation["replies"]) == evaluation["row"]["problems"] == 16
         assert evaluation["row"]["flops"] > 0
-        task = micro.task("test")
+        task = micro.make_task("test")
         assert [entry["prompt"] for entry in evaluation["replies"]] == [task[i].prompt for i in range(16)]
         scores = [task[i].score(entry["reply"]) for i, entry in enumerate(evaluation["replies"])]
         assert scores == [entry["score"] for entry in evaluation["replies"]]
@@ -62,20 +41,10 @@ def test_a_second_call_does_nothing(micro, micro_run, figures, monkeypatch):
     assert [line[:5] for line in said if line.startswith("[")] == [f"[{i}/4]" for i in range(1, 5)]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kill -9 is for systems that have it")
-def test_killed_in_every_stage_and_started_again_it_gives_the_same(micro_flags, micro_run, figures, tmp_path):
-    deaths = [["base", 30], ["base", 40], ["zero", 3], ["cold", 5], ["r1", 1], ["none", 0]]
-    command = [sys.executable, "-c", KILLED, json.dumps(deaths), "reason", *micro_flags, "--out", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
-    codes = [int(line) for line in done.stdout.splitlines() if line.lstrip("-").isdigit()]
-    assert codes == [-signal.SIGKILL] * 5 + [0], done.stderr[-2000:]
-    assert figures(tmp_path / "run") == figures(micro_run)
-
-
 def test_a_folder_of_another_recipe_is_left_alone(micro, micro_run, figures):
     before = figures(micro_run)
-    other = dataclasses.replace(micro, zero=dataclasses.replace(micro.zero, lr=0.5))
-    with pytest.raises(RunError, match=r"zero: holds another run \(settings.config.lr is"):
+    other = dataclasses.replace(micro, zero=dataclasses.replace(micro.zero, temperature=0.5))
+    with pytest.raises(RunError, match=r"zero: holds another run \(settings.config.temperature is"):
         reason(other, micro_run, device="cpu", progress=False)
     with pytest.raises(RunError, match=r"base: holds another run \(settings.seed is 0, not 7"):
         reason(micro.seeded(7), micro_run, device="cpu", progress=False)
@@ -89,6 +58,13 @@ def test_a_stage_without_the_one_before_it_makes_no_folder(micro, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_other_answers_to_learn_from_are_another_run(micro, micro_run, figures):
+    before = figures(micro_run)
+    with pytest.raises(RunError, match=r"cold: holds another run \(settings.harvest is \[4, 24\], not \[5, 24\]"):
+        reason(dataclasses.replace(micro, cold_examples=5), micro_run, device="cpu", progress=False)
+    assert figures(micro_run) == before
+
+
 def test_another_evaluation_is_made_anew(micro, micro_run, tmp_path):
     shutil.copytree(micro_run, tmp_path / "run")
     rows = reason(dataclasses.replace(micro, problems=5), tmp_path / "run", device="cpu", progress=False)
@@ -97,7 +73,7 @@ def test_another_evaluation_is_made_anew(micro, micro_run, tmp_path):
 
 def test_the_cold_start_learns_from_right_and_readable_thoughts(micro):
     """A model that says one thing after another; only some of it is right, in one language, and tries nothing twice."""
-    tokenizer, task = CharTokenizer(), micro.task("train")
+    task = micro.make_task("train")
     forms = ["<think>{a} yes</think>{b}", "<think>{a} yes</think><answer>1+1+1</answer>",
              "<think>{a}=1 no\n{a}=2 yes</think>{b}", "<think>{a} 对了</think>{b}", "<think>{a} yes</think>so {b}",
              "<think>1+1 no\n{a} yes</think>{b}"]  # fmt: skip
@@ -105,16 +81,14 @@ def test_the_cold_start_learns_from_right_and_readable_thoughts(micro):
     class Script:
         device = torch.device("cpu")
 
-        def generate(self, ids, **options):
-            rows = []
-            for i, row in enumerate(ids.tolist()):
-                x, y = tokenizer.decode(row).split("from ")[1].strip(".\n").split()
-                text = forms[i % len(forms)].format(a=f"{x}+{y}", b=f"<answer>{x}+{y}</answer>")
-                new = [*tokenizer.encode(text), tokenizer.eos_id]
-                rows.append(row + new + [tokenizer.pad_id] * (100 - len(new)))
-            return torch.tensor(rows)
+        def sample(self, prompts, group, max_new_tokens, temperature, generator):
+            texts = []
+            for i, prompt in enumerate(prompts):
+                x, y = prompt.split("from ")[1].strip(".\n").split()
+                texts.append(forms[i % len(forms)].format(a=f"{x}+{y}", b=f"<answer>{x}+{y}</answer>"))
+            return SimpleNamespace(texts=texts)
 
-    examples = harvest(Script(), tokenizer, task, 12, 100, seed=0)
+    examples = harvest(Script(), task, 12, 100, seed=0)
     assert len(examples) == 12
     assert {"no" in reply for _, reply in examples} == {True, False}
     for prompt, reply in examples:
@@ -123,15 +97,15 @@ def test_the_cold_start_learns_from_right_and_readable_thoughts(micro):
 
 
 def test_nothing_to_harvest_is_said(micro, micro_run):
-    model, tokenizer = load_checkpoint(micro_run / "base")
+    policy = load_policy(micro_run / "base")
     with pytest.raises(RunError, match="train R1-Zero for longer"):
-        harvest(model, tokenizer, micro.task("train"), 2, 1, seed=0)
+        harvest(policy, micro.make_task("train"), 2, 1, seed=0)
 
 
 def test_a_seed_reaches_every_stage(micro):
     seeded = micro.seeded(5)
     assert {seeded.seed, seeded.pretrain.seed, seeded.zero.seed, seeded.cold.seed, seeded.r1.seed} == {5}
-    assert seeded.task("test").seed == 5
+    assert seeded.make_task("test").seed == 5
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -141,4 +115,4 @@ def test_the_presets_hang_together(name):
     assert recipe.problems >= 512
     assert recipe.pretrain.mtp_weight > 0 or not recipe.pretrain.model.num_nextn_predict_layers
     assert recipe.zero.rewards == {"accuracy": 1.0}
-    assert recipe.task("train").split == "train"
+    assert recipe.make_task("train").split == "train"

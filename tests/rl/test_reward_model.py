@@ -17,45 +17,49 @@ from minidsk.rl.reward_model import (
     ranking_loss,
     train_reward_model,
 )
+from minidsk.train.optim import OptimConfig
+
+FAST, SLOW = OptimConfig(lr=0.1, warmup=5), OptimConfig(lr=0.01, warmup=5)
 
 
-def with_a_head(model, tokenizer, seed=0):
+def with_a_head(policy, seed=0):
     """A reward model whose head is not 0."""
-    rm = RewardModel(model, tokenizer)
-    torch.nn.init.normal_(rm.body.lm_head.weight, generator=torch.Generator().manual_seed(seed))
+    rm = RewardModel(policy)
+    torch.nn.init.normal_(rm.critic.head.weight, generator=torch.Generator().manual_seed(seed))
     return rm
 
 
-def test_it_starts_at_zero_and_leaves_the_model_alone(make_model, tokenizer):
-    model = make_model()
+def test_it_starts_at_zero_and_leaves_the_model_alone(make_policy, tokenizer):
+    policy = make_policy()
+    model = policy.model
     before = {name: p.clone() for name, p in model.named_parameters()}
-    rm = RewardModel(model, tokenizer)
+    rm = RewardModel(policy)
     assert torch.equal(rm(["ab\n", "c\n"], ["d", "a+b=c"]), torch.zeros(2))
-    train_reward_model(rm, [Ranking("ab\n", ("c", "d"))] * 8, RewardModelConfig(batch=4, lr=0.1), progress=False)
+    train_reward_model(rm, [Ranking("ab\n", ("c", "d"))] * 8, RewardModelConfig(batch=4, optim=FAST), progress=False)
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
     assert rm(["ab\n"], ["c"]) != 0
 
 
-def test_it_reads_at_the_end_whatever_stands_beside(make_model, tokenizer):
-    rm = with_a_head(make_model(), tokenizer)
+def test_it_reads_at_the_end_whatever_stands_beside(make_policy, tokenizer):
+    rm = with_a_head(make_policy())
     ids = torch.tensor([[tokenizer.bos_id, *tokenizer.encode("ab\n"), *tokenizer.encode("c+d"), tokenizer.eos_id]])
-    alone = rm.body(ids, mtp=False).logits[0, -1, 0]
+    alone = rm.critic.head(rm.critic.body.states(ids, mtp=False).hidden)[0, -1, 0]
     for others in (["d"], ["a+b=c+d=a+b=c"], ["c+d"]):
         batch = rm(["ab\n"] * 2, ["c+d", *others])
         assert torch.allclose(batch[0], alone, atol=1e-6)
     assert not torch.allclose(rm(["ab\n"], ["c+d "]), alone, atol=1e-3)
 
 
-def test_slices_do_not_change_scores(make_model, tokenizer):
-    rm = with_a_head(make_model(), tokenizer)
+def test_slices_do_not_change_scores(make_policy, tokenizer):
+    rm = with_a_head(make_policy())
     prompts, replies = ["ab\n", "c\n", "d+a\n", "ab\n", "c\n"], ["a", "b+c=d", "", "dddddd", "a b"]
     assert torch.allclose(rm.score(prompts, replies, rows=2), rm(prompts, replies), atol=1e-6)
     problems = [SimpleNamespace(prompt=prompt) for prompt in prompts]
     assert torch.equal(rm.reward(problems, replies), rm.score(prompts, replies))
 
 
-def test_centring_moves_the_mean_and_no_margin(make_model, tokenizer):
-    rm = with_a_head(make_model(), tokenizer)
+def test_centring_moves_the_mean_and_no_margin(make_policy, tokenizer):
+    rm = with_a_head(make_policy())
     prompts, replies = ["ab\n"] * 3, ["a", "b", "c+d"]
     pairs = [Preference("ab\n", "a", "c+d"), Preference("ab\n", "b", "a")]
     before = rm.margins(pairs)
@@ -100,22 +104,22 @@ def test_the_loss_is_trls():
     assert abs(stand_in._metrics["eval"]["accuracy"][0] - accuracy(scores[0] - scores[1])) < 1e-6
 
 
-def test_it_learns_what_the_labels_say(make_model, tokenizer):
+def test_it_learns_what_the_labels_say(make_policy, tokenizer):
     """Labels that go by one letter: the right order on pairs that were not seen, whatever the prompt."""
     liked = [Ranking(prompt, (a + "c" + b, a + "d" + b))
              for prompt in ("ab\n", "c\n", "d+a\n") for a in ("", "a", "b+") for b in ("", "=a", "b")]  # fmt: skip
-    rm = RewardModel(make_model(initializer_range=0.1), tokenizer)
-    losses = train_reward_model(rm, liked, RewardModelConfig(epochs=6, batch=9, lr=1e-2), progress=False)
+    rm = RewardModel(make_policy(initializer_range=0.1))
+    losses = train_reward_model(rm, liked, RewardModelConfig(epochs=6, batch=9, optim=SLOW), progress=False)
     assert losses[0] == pytest.approx(0.6931, abs=1e-4)  # log 2: it begins as a coin
     assert losses[-1] < 0.1
     unseen = [Preference("b\n", "a+c=a", "a+d=a"), Preference("ab\n", "bbcb", "bbdb")]
     assert accuracy(rm.margins(unseen)) == 1.0
 
 
-def test_training_is_reproducible(make_model, tokenizer):
+def test_training_is_reproducible(make_policy, tokenizer):
     data = [Ranking("ab\n", ("c", "d", "a")), Ranking("c\n", ("a", "d"))] * 4
     runs = [
-        train_reward_model(RewardModel(make_model(), tokenizer), data, RewardModelConfig(batch=4), progress=False)
+        train_reward_model(RewardModel(make_policy()), data, RewardModelConfig(batch=4), progress=False)
         for _ in range(2)
     ]
     assert runs[0] == runs[1]
@@ -144,11 +148,11 @@ def test_a_calibrated_judge_has_no_error():
     assert calibration((12 * (p - 0.5)).sigmoid(), happened)[1] > 0.1  # too sure of itself
 
 
-def test_bad_input(make_model, tokenizer):
+def test_bad_input(make_policy, tokenizer):
     with pytest.raises(ValueError, match="do not fill a batch of 8"):
-        train_reward_model(RewardModel(make_model(), tokenizer), [Ranking("a", ("b", "c"))], RewardModelConfig())
-    with pytest.raises(ValueError, match="lr: 0"):
-        RewardModelConfig(lr=0)
+        train_reward_model(RewardModel(make_policy()), [Ranking("a", ("b", "c"))], RewardModelConfig())
+    with pytest.raises(ValueError, match="epochs: 0"):
+        RewardModelConfig(epochs=0)
     for wrong in (torch.tensor([0.5, 1.5]), torch.tensor([float("nan")]), torch.tensor([])):
         with pytest.raises(ValueError, match="not all probabilities"):
             calibration(wrong, torch.zeros(len(wrong)))

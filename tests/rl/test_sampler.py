@@ -4,14 +4,17 @@ import pytest
 import torch
 
 from minidsk.data.tokenizer import CharTokenizer
+from minidsk.model.operations import Kernels
 from minidsk.model.transformer import MiniDeepSeek
-from minidsk.rl.answers import answer_logprobs, over_all
+from minidsk.presets import nano
+from minidsk.rl.completions import over_all
 from minidsk.rl.config import RLConfig
-from minidsk.rl.metrics import with_signal
-from minidsk.rl.recipe import nano
-from minidsk.rl.rollout import join, rollout
-from minidsk.rl.sampler import Sampler, actor_of
+from minidsk.rl.loop import reinforce
+from minidsk.rl.policy import MiniPolicy
+from minidsk.rl.rollout import Sampler, join, rollout, with_signal
 from minidsk.tasks.base import Problem, Task
+from minidsk.train.checkpoint import Run
+from minidsk.train.optim import OptimConfig
 
 
 @dataclass(frozen=True)
@@ -35,79 +38,83 @@ class Sometimes(Task):
         return Numbered("abcd"[: 1 + i % 4], i)
 
 
-def sampler_of(model, tokenizer, **changes):
-    config = RLConfig(prompts=6, group=4, max_new_tokens=7, **changes)
-    return Sampler(model, tokenizer, Sometimes(), config, config.resample)
+def sampler_of(policy, **changes):
+    return Sampler(policy, Sometimes(), RLConfig(prompts=6, group=4, max_new_tokens=7, **changes))
 
 
-def test_groups_without_signal_are_replaced(make_model, tokenizer):
+def test_groups_without_signal_are_replaced(make_policy, tokenizer):
     """Two of six have a signal in each try: the third try fills the batch."""
-    drawn = sampler_of(make_model(), tokenizer, resample=5)(2)
+    drawn = sampler_of(make_policy(), resample=5)(2)
     assert drawn.tries == 3
-    assert with_signal(drawn.sampled.rewards).tolist() == [True] * 6
+    assert with_signal(drawn.rollouts.rewards).tolist() == [True] * 6
     first = 2 * 6 * 6  # problems of step 2, which belong to no other step
     prompts = [Sometimes()[first + i].prompt for i in range(18) if (first + i) % 3 == 0]
-    width = drawn.sampled.ids.shape[1] - drawn.sampled.tokens.shape[1]
+    sampled = drawn.rollouts.completions
+    width = sampled.prompt_width
     for row in range(24):
-        ids = drawn.sampled.ids[row, :width][drawn.sampled.valid[row, :width]]
+        ids = sampled.ids[row, :width][sampled.attention_mask[row, :width]]
         assert tokenizer.decode(ids) == "<bos>" + prompts[row // 4]
-    assert drawn.tokens > int(drawn.sampled.valid.sum())
+    assert [problem.prompt for problem in drawn.rollouts.problems] == prompts
+    assert drawn.flops > 2 * make_policy().flops(sampled)
 
 
-def test_the_bound_holds_and_the_rest_has_no_signal(make_model, tokenizer):
-    drawn = sampler_of(make_model(), tokenizer, resample=1)(0)
+def test_the_bound_holds_and_the_rest_has_no_signal(make_policy, tokenizer):
+    drawn = sampler_of(make_policy(), resample=1)(0)
     assert drawn.tries == 2
-    assert with_signal(drawn.sampled.rewards).tolist() == [True] * 4 + [False] * 2
-    assert drawn.sampled.rewards.shape == (6, 4)
+    assert with_signal(drawn.rollouts.rewards).tolist() == [True] * 4 + [False] * 2
+    assert drawn.rollouts.rewards.shape == (6, 4)
 
 
-def test_a_step_decides_what_it_draws(make_model, tokenizer):
-    model = make_model()
+def test_a_step_decides_what_it_draws(make_policy, tokenizer):
+    policy = make_policy()
     for resample in (0, 2):
-        one, other, next_one = (sampler_of(model, tokenizer, resample=resample)(step).sampled for step in (3, 3, 4))
-        assert one.texts == other.texts != next_one.texts
-        assert torch.equal(one.ids, other.ids)
+        one, other, next_one = (sampler_of(policy, resample=resample)(step).rollouts for step in (3, 3, 4))
+        texts = [drawn.completions.texts for drawn in (one, other, next_one)]
+        assert texts[0] == texts[1] != texts[2]
+        assert torch.equal(one.completions.ids, other.completions.ids)
 
 
 @pytest.mark.parametrize("resample", [0, 2])
-def test_no_problem_is_posed_twice(make_model, tokenizer, resample):
-    sampler = sampler_of(make_model(), tokenizer, resample=resample)
+def test_no_problem_is_posed_twice(make_policy, resample):
+    sampler = sampler_of(make_policy(), resample=resample)
     for step in range(4):
         sampler(step)
     assert len(sampler.task.asked) == len(set(sampler.task.asked)) == 4 * 6 * (1 + resample)
 
 
-def test_without_resampling_everything_is_kept(make_model, tokenizer):
-    drawn = sampler_of(make_model(), tokenizer)(1)
+def test_without_resampling_everything_is_kept(make_policy, tokenizer):
+    drawn = sampler_of(make_policy())(1)
     assert drawn.tries == 1
-    assert drawn.tokens == int(drawn.sampled.valid.sum())
-    assert with_signal(drawn.sampled.rewards).sum() == 2
+    assert drawn.flops == make_policy().flops(drawn.rollouts.completions)
+    assert with_signal(drawn.rollouts.rewards).sum() == 2
 
 
-def test_joined_rollouts_are_the_rollouts(make_model, tokenizer, generator):
+def test_joined_rollouts_are_the_rollouts(make_policy, generator):
     """Of different widths; each row keeps its prompt, answer and figures."""
-    model, task = make_model(), Sometimes()
-    parts = [rollout(model, tokenizer, [task[i] for i in numbers], 3, length, {"accuracy": 1.0}, generator=generator)
+    policy, task = make_policy(), Sometimes()
+    parts = [rollout(policy, [task[i] for i in numbers], 3, length, {"accuracy": 1.0}, generator=generator)
              for numbers, length in (([0, 4], 5), ([3, 6, 2], 9))]  # fmt: skip
     parts[1].faults[2] = "why"
-    both = join(parts, tokenizer.pad_id)
-    assert both.faults == {8: "why"}
-    assert both.texts == parts[0].texts + parts[1].texts
-    width = both.ids.shape[1] - both.tokens.shape[1]
-    assert torch.equal(both.ids[:, width:], both.tokens)
-    assert torch.equal(both.valid[:, width:], both.mask)
-    assert both.parts["accuracy"].tolist() == [row for part in parts for row in part.parts["accuracy"].tolist()]
-    rows = [(part, i) for part in parts for i in range(len(part.texts))]
+    rollouts = join(parts)
+    both, each = rollouts.completions, [part.completions for part in parts]
+    assert rollouts.faults == {8: "why"}
+    assert rollouts.problems == parts[0].problems + parts[1].problems
+    assert both.texts == each[0].texts + each[1].texts
+    assert torch.equal(both.ids[:, both.prompt_width :], both.tokens)
+    assert torch.equal(both.attention_mask[:, both.prompt_width :], both.mask)
+    assert both.ended.tolist() == each[0].ended.tolist() + each[1].ended.tolist()
+    assert rollouts.parts["accuracy"].tolist() == [row for part in parts for row in part.parts["accuracy"].tolist()]
+    rows = [(part, i) for part in each for i in range(len(part))]
     for row, (part, i) in enumerate(rows):
-        assert both.ids[row][both.valid[row]].tolist() == part.ids[i][part.valid[i]].tolist()
+        assert both.ids[row][both.attention_mask[row]].tolist() == part.ids[i][part.attention_mask[i]].tolist()
         assert both.tokens[row][both.mask[row]].tolist() == part.tokens[i][part.mask[i]].tolist()
-        assert both.old_logp[row][both.mask[row]].tolist() == part.old_logp[i][part.mask[i]].tolist()
-        assert not both.old_logp[row][~both.mask[row]].any()
-    some = both.groups(torch.tensor([2, 0]))
-    assert some.texts == both.texts[6:9] + both.texts[:3]
+        assert both.logp[row][both.mask[row]].tolist() == part.logp[i][part.mask[i]].tolist()
+        assert not both.logp[row][~both.mask[row]].any()
+    some = rollouts.groups(torch.tensor([2, 0]))
+    assert some.completions.texts == both.texts[6:9] + both.texts[:3]
     assert some.faults == {2: "why"}
-    assert torch.equal(some.rewards, both.rewards[[2, 0]])
-    assert torch.equal(some.ids[:3], both.ids[6:9])
+    assert torch.equal(some.rewards, rollouts.rewards[[2, 0]])
+    assert some.problems == [rollouts.problems[2], rollouts.problems[0]]
 
 
 @pytest.mark.parametrize("changes", [{"resample": -1}, {"scale": "rank"}, {"loss_type": "ppo"}, {"kl_estimator": "k"},
@@ -118,31 +125,61 @@ def test_impossible_settings_are_named(changes):
         RLConfig(**changes)
 
 
-def test_the_actor_is_the_model_in_bf16(make_model):
+def test_the_sampling_copy_is_the_model_in_bf16(make_policy, make_model, tokenizer):
     """Where no kernel can run, it is computed by what kernels are checked against."""
     model, ids = make_model(), torch.arange(12).view(2, 6)
-    actor = actor_of(model)
-    assert {module.kernels for module in actor.modules() if hasattr(module, "kernels")} == {"torch", "triton"}
+    policy = MiniPolicy(model, tokenizer, sampling_dtype=torch.bfloat16)
+    actor = policy.actor
+    assert actor is not model
+    used = {module.kernels for module in actor.modules() if hasattr(module, "kernels")}
+    assert used == {Kernels(norm="triton", rotation="triton")}
     with torch.no_grad():
         torch.testing.assert_close(actor.double()(ids).logits, model.double()(ids).logits, atol=0.1, rtol=0.1)
+
+
+def test_the_sampling_copy_follows_the_weights(make_model, tokenizer):
+    """On a CPU too: what is sampled after a change of the weights is what the changed model says."""
+    model = make_model()
+    policy = MiniPolicy(model, tokenizer, sampling_dtype=torch.float32)
+
+    def greedy(sampler):
+        return sampler.sample(["a b", "d"], 1, 6, 0.0).texts
+
+    before = greedy(policy)
+    assert before == greedy(MiniPolicy(model, tokenizer))
+    with torch.no_grad():
+        model.lm_head.weight.copy_(model.lm_head.weight.roll(1, 0))
+        for router in model.routers():
+            router.e_score_correction_bias.add_(torch.randn(4, generator=torch.Generator().manual_seed(3)))
+    assert greedy(policy) == greedy(MiniPolicy(model, tokenizer)) != before
+
+
+def test_learning_samples_from_the_weights_of_now(make_model, tokenizer, tmp_path):
+    """The loop itself: were the copy left behind, the log-probabilities at sampling time would drift away."""
+    policy = MiniPolicy(make_model(), tokenizer, sampling_dtype=torch.float32)
+    config = RLConfig(steps=4, prompts=3, group=8, max_new_tokens=6, optim=OptimConfig(lr=0.05, warmup=0))
+    reinforce(policy, Sometimes(), config, Run(tmp_path, "rl", config), progress=False)
+    lines = Run(tmp_path, "rl", config).metrics()
+    assert all(line["ratio"] == pytest.approx(1.0, abs=1e-3) for line in lines if "ratio" in line)
+    assert len(lines) == 4
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("group", [16, 600])
-def test_a_recorded_actor_knows_what_it_sampled(group):
+def test_a_recorded_copy_knows_what_it_sampled(group):
     """Few rows take all experts, many are sorted; what was noted while sampling is what the learner computes."""
     recipe = nano()
     model = MiniDeepSeek(recipe.pretrain.model, torch.Generator().manual_seed(0)).cuda()
-    tokenizer = CharTokenizer()
+    policy = MiniPolicy(model, CharTokenizer())
     config = RLConfig(prompts=4, group=group, max_new_tokens=48)
-    sampler = Sampler(model, tokenizer, recipe.task("train"), config)
-    assert sampler.actor is not model
+    sampler = Sampler(policy, recipe.make_task("train"), config)
+    assert policy.actor is not model
     for step in range(3):
-        sampled = sampler(step).sampled
-        known = over_all(lambda rows, s=sampled: answer_logprobs(model, s, rows)[0], sampled, 1024)
-        apart = ((known - sampled.old_logp) * sampled.mask).abs().sum() / sampled.mask.sum()
+        sampled = sampler(step).rollouts.completions
+        known = over_all(policy.logprobs, sampled, 1024)
+        apart = ((known - sampled.logp) * sampled.mask).abs().sum() / sampled.mask.sum()
         assert apart < 0.02, "bf16 against float32 with bf16 products, in nats a token"
         with torch.no_grad():
             model.lm_head.weight.mul_(1.5)  # the next step must sample from the model as it then is
-    assert sampler.recorder._step.graph is not None
+    assert policy._recorder._recording.graph is not None

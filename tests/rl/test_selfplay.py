@@ -39,7 +39,7 @@ def rows(position):
 
 def some_games(seed=0, games=64):
     g = torch.Generator().manual_seed(seed)
-    policy = Policy(BOARD, 16, g).double()
+    policy = Policy(BOARD, 16, g)
     torch.nn.init.normal_(policy.move.weight, std=0.3, generator=g)
     torch.nn.init.normal_(policy.value.weight, std=0.3, generator=g)
     return policy, play(BOARD, (policy, policy), openings(BOARD, games, g), g)
@@ -173,7 +173,7 @@ def test_training_learns_and_a_seed_means_one_policy():
     seen = []
     policy = train(BOARD, config, lambda step, policy, stats: seen.append((step, stats["entropy"])))
     assert [step for step, _ in seen] == list(range(1, 61))
-    untrained = Policy(BOARD, 64, torch.Generator().manual_seed(0)).double()
+    untrained = Policy(BOARD, 64, torch.Generator().manual_seed(0))
     assert judge(policy, SOLUTION).losing < 0.4 * judge(untrained, SOLUTION).losing
     again, other = train(BOARD, config), train(BOARD, dataclasses.replace(config, seed=1, steps=1))
     for name, weight in policy.state_dict().items():
@@ -190,11 +190,16 @@ def test_a_new_policy_moves_at_random():
     assert (value == 0.5).all()
 
 
+def test_weights_are_drawn_with_all_digits_of_float64():
+    for layer in (Policy(BOARD, 16).first, Policy(BOARD, 16).second):
+        assert (layer.weight.float() != layer.weight).any()
+
+
 def test_connect_four_trains_on_the_same_code():
     board = Board(4, 3, 3, gravity=True)
     solution = board.solve()
     config = SelfPlayConfig(steps=60, games=128, width=64)
-    before = judge(Policy(board, 64, torch.Generator().manual_seed(0)).double(), solution)
+    before = judge(Policy(board, 64, torch.Generator().manual_seed(0)), solution)
     assert judge(train(board, config), solution).losing < 0.6 * before.losing
 
 

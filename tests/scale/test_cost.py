@@ -5,7 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import Experts
 from minidsk.model.transformer import MiniDeepSeek
-from minidsk.rl.recipe import PRESETS
+from minidsk.presets import PRESETS
 from minidsk.scale.cost import forward_flops, parameters, training_flops
 
 BASE = ModelConfig(vocab_size=40, hidden_size=32, num_hidden_layers=3, kv_lora_rank=24, intermediate_size=48,
@@ -28,6 +28,7 @@ def test_parameters_are_those_of_the_tensors(name):
     model = MiniDeepSeek(CONFIGS[name], torch.Generator().manual_seed(0))
     main = {n: p for n, p in model.named_parameters() if not n.startswith("mtp.")}
     assert parameters(CONFIGS[name]) == sum(p.numel() for p in main.values())
+    assert parameters(CONFIGS[name], mtp=True) == sum(p.numel() for p in model.parameters())
     idle = sum(
         (1 - CONFIGS[name].num_experts_per_tok / CONFIGS[name].n_routed_experts) * p.numel()
         for module_name, module in model.named_modules() if isinstance(module, Experts) and "mtp" not in module_name

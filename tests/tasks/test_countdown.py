@@ -15,17 +15,8 @@ from hypothesis import strategies as st
 
 import minidsk
 from minidsk.tasks.base import SPLITS
-from minidsk.tasks.countdown import (
-    OPS,
-    Countdown,
-    CountdownProblem,
-    combine,
-    draw_problem,
-    evaluate,
-    split_of,
-    write_chain,
-    write_expression,
-)
+from minidsk.tasks.countdown import Countdown, CountdownProblem, combine, draw_problem, split_of
+from minidsk.tasks.expression import OPS, evaluate, write_chain, write_expression
 
 PROBLEM = CountdownProblem("Make 20 from 3 7 2.\n", (3, 7, 2), 20, "(3+7)*2")
 NANO = {"numbers": 3, "high": 12, "target_high": 20, "ops": "+-"}

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from minidsk.atomic import WriteError, atomic
 from minidsk.data.tokenizer import CharTokenizer
 from minidsk.hub.hf import CheckpointError
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
-from minidsk.train.checkpoint import Run, RunError, atomic, load_checkpoint, read_metrics
+from minidsk.rl.policy import MiniPolicy
+from minidsk.train.checkpoint import Run, RunError, load_checkpoint, read_metrics
 
 TINY = ModelConfig(vocab_size=16, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, kv_lora_rank=4,
                    qk_nope_head_dim=4, qk_rope_head_dim=2, v_head_dim=4, intermediate_size=8,
@@ -56,7 +58,7 @@ def test_atomic_writes_all_or_nothing(tmp_path):
 def test_a_write_that_fails_is_one_line_and_leaves_what_was_there(tmp_path, error):
     path = tmp_path / "file"
     path.write_text("before")
-    with pytest.raises(RunError, match="file: not written .*; free some space") as caught:
+    with pytest.raises(WriteError, match="file: not written .*; free some space") as caught:
         write_half(path, error)
     assert "\n" not in str(caught.value)
     assert contents(tmp_path) == {"file": b"before"}
@@ -66,14 +68,15 @@ def test_a_write_that_fails_is_one_line_and_leaves_what_was_there(tmp_path, erro
 FULL = """
 import resource, sys, torch
 from pathlib import Path
-from minidsk.train.checkpoint import Run, RunError
+from minidsk.atomic import WriteError
+from minidsk.train.checkpoint import Run
 model = torch.nn.Linear(100, 100)
 run = Run(sys.argv[1], "stage", {})
 run.save_state(1, model=model)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
     run.save_state(2, model=model)
-except RunError as error:
+except WriteError as error:
     print(error)
 """
 
@@ -102,11 +105,15 @@ def test_other_settings_are_refused_and_named(tmp_path):
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "\xff", '"a"'])
+@pytest.mark.parametrize("text", [
+    "{", "[1]", "\xff", '"a"', '{"minidsk": 1}', '{"minidsk": {"settings": 1}}', '{"minidsk": {"summary": 1}}',
+    "[" * 10**5,
+], ids=lambda text: text[:30])  # fmt: skip
 def test_a_damaged_config_is_one_line(tmp_path, text):
     (tmp_path / "config.json").write_text(text, encoding="latin-1")
-    with pytest.raises(RunError, match=r"config\.json: not readable"):
+    with pytest.raises(ValueError, match=r"config\.json( cannot|: damaged|: says of no|.*object)") as caught:
         Run(tmp_path, "sft", Settings())
+    assert "\n" not in str(caught.value)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
@@ -123,7 +130,21 @@ def trained(steps=3):
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
-    return model, optimizers
+    return model, Parts(optimizers)
+
+
+class Parts:
+    """Several optimizers as one part of a state."""
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    def state_dict(self):
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state):
+        for part, values in zip(self.parts, state["parts"], strict=True):
+            part.load_state_dict(values)
 
 
 def test_a_state_brings_everything_back(tmp_path):
@@ -137,7 +158,7 @@ def test_a_state_brings_everything_back(tmp_path):
     assert resumed.load_state(model=again, optimizers=fresh) == 3
     assert [line["step"] for line in resumed.metrics()] == [1, 2, 3]  # what came after the state is forgotten
     torch.testing.assert_close(again.state_dict(), model.state_dict(), rtol=0, atol=0)
-    assert str(fresh[0].state_dict()) == str(optimizers[0].state_dict())
+    assert str(fresh.state_dict()) == str(optimizers.state_dict())
     assert resumed.seconds >= torch.load(tmp_path / "state/latest.pt", weights_only=True)["seconds"]
 
 
@@ -161,6 +182,12 @@ def test_a_line_cut_short_by_a_crash_is_passed_over(tmp_path):
     assert [line["step"] for line in run.metrics()] == [1, 2]
 
 
+def test_metrics_that_are_not_text_are_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n\xff')
+    with pytest.raises(RunError, match=r"metrics\.jsonl: not readable as UTF-8; delete it"):
+        read_metrics(tmp_path)
+
+
 def spoil_half(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -180,7 +207,7 @@ def test_a_damaged_state_is_one_line(tmp_path, spoil):
     run = Run(tmp_path, "stage", {})
     run.save_state(1, model=tiny())
     spoil(tmp_path / "state" / "latest.pt")
-    with pytest.raises(RunError, match=r"latest\.pt: damaged; delete it") as caught:
+    with pytest.raises(RunError, match=r"latest\.pt: damaged; delete .*state to start this stage again") as caught:
         run.load_state(model=tiny())
     assert "\n" not in str(caught.value)
 
@@ -189,7 +216,7 @@ def test_a_finished_run_is_a_checkpoint(tmp_path):
     run = Run(tmp_path, "stage", Settings())
     run.save_state(1, model=tiny())
     assert not run.finished
-    run.finish(tiny(3), TOKENIZER, tokens=7)
+    run.finish(MiniPolicy(tiny(3), TOKENIZER).save, tokens=7)
     assert run.finished
     assert not (tmp_path / "state").exists()
     about = json.loads((tmp_path / "config.json").read_text())["minidsk"]
@@ -213,7 +240,7 @@ def test_a_run_that_died_while_finishing_is_not_finished(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", dying)
     with pytest.raises(KeyboardInterrupt):
-        run.finish(tiny(), TOKENIZER)
+        run.finish(MiniPolicy(tiny(), TOKENIZER).save)
     monkeypatch.undo()
     assert (tmp_path / "model.safetensors").exists()
     again = Run(tmp_path, "stage", Settings())
@@ -224,9 +251,9 @@ def test_a_run_that_died_while_finishing_is_not_finished(tmp_path, monkeypatch):
 
 
 def test_another_tokenizer_is_refused(tmp_path):
-    Run(tmp_path, "stage", {}).finish(tiny(), TOKENIZER)
+    Run(tmp_path, "stage", {}).finish(MiniPolicy(tiny(), TOKENIZER).save)
     CharTokenizer("abcdeg").save(tmp_path)
-    with pytest.raises(RunError, match=r"tokenizer\.json is not the one of these weights"):
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: damaged"):
         load_checkpoint(tmp_path)
 
 
@@ -242,9 +269,9 @@ def test_a_tokenizer_too_large_for_the_weights_is_refused(tmp_path):
 def test_missing_and_damaged_checkpoints_are_one_line(tmp_path):
     with pytest.raises(RunError, match="no finished run there"):
         load_checkpoint(tmp_path)
-    Run(tmp_path, "stage", {}).finish(tiny(), TOKENIZER)
+    Run(tmp_path, "stage", {}).finish(MiniPolicy(tiny(), TOKENIZER).save)
     spoil_half(tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged"):
         load_checkpoint(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"model\.safetensors is missing"):

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from minidsk import MiniDeepSeek, ModelConfig
-from minidsk.train.device import compiled
-from minidsk.train.loss import headless, prediction_losses
+from minidsk.model.operations import Kernels
+from minidsk.train.loss import prediction_losses
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CONFIG = ModelConfig(vocab_size=300, hidden_size=24, num_hidden_layers=2, num_attention_heads=2, kv_lora_rank=12,
@@ -16,8 +16,8 @@ CONFIG = ModelConfig(vocab_size=300, hidden_size=24, num_hidden_layers=2, num_at
 
 
 def model_of(kernels, **changes):
-    config = CONFIG.replace(kernels=kernels, **changes)
-    return MiniDeepSeek(config, torch.Generator().manual_seed(0)).to(DEVICE)
+    model = MiniDeepSeek(CONFIG.replace(**changes), torch.Generator().manual_seed(0)).to(DEVICE)
+    return model.use(Kernels.all(kernels))
 
 
 def batch():
@@ -35,6 +35,15 @@ def test_each_loss_is_what_the_paper_says(kernels):
     torch.testing.assert_close(losses["loss"], main, rtol=1e-5, atol=0)
     torch.testing.assert_close(losses["mtp_loss"], 0.3 * sum(ahead) / 2, rtol=1e-5, atol=0)
     assert len(routing) == 3
+
+
+def test_a_model_in_float64_learns_from_losses_in_float64():
+    model, ids = model_of("torch").double(), batch()
+    losses, _ = prediction_losses(model, ids, 0.3)
+    out = model(ids[:, :-1])
+    ahead = [F.cross_entropy(logits.mT, ids[:, 1 + k :]) * (11 - k) / 11 for k, logits in enumerate(out.mtp_logits, 1)]
+    torch.testing.assert_close(losses["loss"], F.cross_entropy(out.logits.mT, ids[:, 1:]), rtol=1e-13, atol=0)
+    torch.testing.assert_close(losses["mtp_loss"], 0.3 * sum(ahead) / 2, rtol=1e-13, atol=0)
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -74,14 +83,3 @@ def test_no_weight_no_modules():
         losses, routing = prediction_losses(model_of(kernels), batch(), 0.0)
         assert losses.keys() == {"loss"}
         assert len(routing) == 1
-
-
-def test_a_view_without_a_head_shares_all_else():
-    model, ids = model_of("torch"), batch()
-    view = headless(compiled(model))
-    assert isinstance(model.lm_head, torch.nn.Linear)
-    assert view.embed_tokens.weight is model.embed_tokens.weight
-    assert view.config is model.config
-    whole, stopped = model(ids), headless(model)(ids)
-    torch.testing.assert_close(stopped.logits, whole.hidden)
-    torch.testing.assert_close(F.linear(stopped.mtp_logits[1], model.lm_head.weight), whole.mtp_logits[1])

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
-from minidsk.train.optim import Muon, learning_rate, make_optimizers, newton_schulz, set_rate
+from minidsk.train.optim import Muon, OptimConfig, Optimizer, learning_rate, make_optimizers, newton_schulz
 
 TINY = ModelConfig(vocab_size=20, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, kv_lora_rank=8,
                    qk_nope_head_dim=4, qk_rope_head_dim=4, v_head_dim=4, intermediate_size=24, moe_intermediate_size=8,
@@ -80,7 +81,7 @@ def groups(model, **options):
     names = {id(p): name for name, p in model.named_parameters()}
     return [
         (names[id(p)], type(optimizer).__name__, group["weight_decay"])
-        for optimizer in make_optimizers(model, 0.1, weight_decay=0.3, **options)
+        for optimizer in make_optimizers(model, OptimConfig(lr=0.1, weight_decay=0.3, **options))
         for group in optimizer.param_groups
         for p in group["params"]
     ]
@@ -103,7 +104,67 @@ def test_tied_weights_are_optimised_once():
     assert len(names) == len(set(names))
 
 
-def test_set_rate_reaches_all_groups():
-    optimizers = make_optimizers(MiniDeepSeek(TINY, torch.Generator().manual_seed(0)), 0.1, muon=True)
-    set_rate(optimizers, 0.25)
-    assert {group["lr"] for optimizer in optimizers for group in optimizer.param_groups} == {0.25}
+def test_the_schedule_reaches_all_groups():
+    model = MiniDeepSeek(TINY, torch.Generator().manual_seed(0))
+    optimizer = Optimizer(model, OptimConfig(lr=0.1, warmup=4, muon=True), steps=20)
+    assert optimizer.schedule(1) == pytest.approx(0.05)
+    assert [group["lr"] for part in optimizer.parts for group in part.param_groups] == [optimizer.schedule(1)] * 3
+
+
+@pytest.mark.parametrize("muon", [False, True])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_moves_nothing(muon, bad):
+    model = MiniDeepSeek(TINY, torch.Generator().manual_seed(0))
+    optimizer = Optimizer(model, OptimConfig(lr=0.1, weight_decay=0.5, muon=muon), steps=5)
+    optimizer.schedule(0)
+
+    def step(spoiled):
+        model(torch.arange(6)[None]).logits.square().sum().backward()
+        if spoiled:
+            model.layers[0].mlp.up_proj.weight.grad[0, 0] = bad
+        return optimizer.step()
+
+    assert step(False).isfinite()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    kept = copy.deepcopy(optimizer.state_dict())
+    assert not step(True).isfinite()
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    torch.testing.assert_close(optimizer.state_dict(), kept, rtol=0, atol=0)
+    assert all(p.grad is None for p in model.parameters())
+    step(False)
+    assert not torch.equal(model.lm_head.weight, before["lm_head.weight"])
+
+
+def test_muon_is_told_as_torchs_fused_optimizers_are():
+    """On a GPU the guard does not wait: `found_inf` says that nothing shall move."""
+    p = torch.nn.Parameter(torch.ones(3, 4))
+    optimizer = Muon([p], lr=0.1)
+    p.grad = torch.ones(3, 4)
+    optimizer.step()
+    before, momentum = p.detach().clone(), optimizer.state[p]["momentum"].clone()
+    p.grad = torch.full((3, 4), math.nan)
+    optimizer.found_inf = torch.tensor(1.0)
+    optimizer.step()
+    assert torch.equal(p, before)
+    assert torch.equal(optimizer.state[p]["momentum"], momentum)
+    p.grad, optimizer.found_inf = torch.ones(3, 4), torch.tensor(0.0)
+    optimizer.step()
+    assert not torch.equal(p, before)
+
+
+def test_clipping_limits_the_norm():
+    p = torch.nn.Linear(3, 1, bias=False)
+    p.weight.grad = torch.full((1, 3), 100.0)
+    optimizer = Optimizer(p, OptimConfig(clip=0.5), steps=1)
+    seen = []
+    optimizer.parts[0].register_step_pre_hook(lambda *_: seen.append(p.weight.grad.norm().item()))
+    assert optimizer.step().item() == pytest.approx(100 * 3**0.5)
+    assert seen == [pytest.approx(0.5, rel=1e-4)]
+
+
+@pytest.mark.parametrize(("name", "value"), [("lr", 0.0), ("lr", math.nan), ("lr", math.inf), ("clip", -1.0),
+                                             ("warmup", -1), ("decay", math.nan), ("weight_decay", -0.1),
+                                             ("betas", (0.9, 1.0))])  # fmt: skip
+def test_impossible_settings_are_named(name, value):
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        OptimConfig(**{name: value})

@@ -10,12 +10,12 @@ No run is begun after `--limit` seconds; what was left out is named at the end.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,8 +34,11 @@ from minidsk.model.moe import max_violation
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import parameters, training_flops
 from minidsk.train.device import pick_device, precision
-from minidsk.train.optim import learning_rate, make_optimizers, set_rate
+from minidsk.train.optim import OptimConfig, Optimizer
 from minidsk.train.pretrain import PretrainConfig, train_step
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from sweep import Record, arguments, sweep
 
 WEB = TinyWebConfig(numbers=(3, 4), high=99, target_high=None, ops="+-*/")
 VALIDATION_SEED = 1_000_003
@@ -143,30 +146,27 @@ def evaluate(model: MiniDeepSeek, ids: Tensor, batch: int) -> tuple[float, Tenso
     return loss, torch.stack(loads).sum(0).cpu(), float(torch.stack(touched).mean()) if touched else 0.0
 
 
-def train(name: str, seed: int, a: argparse.Namespace, data: str, deadline: float) -> dict[str, Any] | None:
-    """One run: its curve, its loads and what it cost; None when it is too late to begin."""
-    if time.time() > deadline:
-        return None
-    torch.set_num_threads(a.threads)
+def train(name: str, seed: int, a: argparse.Namespace, data: str) -> dict[str, Any]:
+    """One run: its curve, its loads and what it cost."""
     where = pick_device(a.device)
     train_ids = torch.from_numpy(np.load(f"{data}/train.npy")).to(where)
     valid_ids = torch.from_numpy(np.load(f"{data}/valid.npy")).to(where).long()
     method = methods(TOY if a.toy else MOE, a.context)[name]
-    config = PretrainConfig(model=method.model, steps=a.steps, batch=a.batch, context=a.context, lr=a.lr, seed=seed,
-                            bias_speed=method.speed, balance=method.alpha)  # fmt: skip
+    config = PretrainConfig(model=method.model, steps=a.steps, batch=a.batch, context=a.context, seed=seed,
+                            optim=OptimConfig(lr=a.lr, warmup=20, weight_decay=0.1), bias_speed=method.speed,
+                            balance=method.alpha)  # fmt: skip
     model = MiniDeepSeek(config.model, torch.Generator().manual_seed(seed)).to(where)
-    optimizers = make_optimizers(model, config.lr, config.weight_decay)
+    optimizer = Optimizer(model, config.optim, a.steps)
     order = torch.randperm(len(train_ids), generator=torch.Generator().manual_seed(seed)).to(where)
     every, loads, curve = max(a.steps // ROWS_OF_HEAT, 1), [], []
     start = time.perf_counter()
     for step in range(a.steps):
         if step % max(a.steps // 10, 1) == 0:
             curve.append([step, round(evaluate(model, valid_ids[: 2 * a.batch], a.batch)[0], 4)])
-        set_rate(optimizers, learning_rate(step, a.steps, config.lr, config.warmup, config.decay))
+        optimizer.schedule(step)
         ids = train_ids[order[step * a.batch : (step + 1) * a.batch]].long()
-        _, routing = train_step(model, optimizers, ids, config)
-        if routing:
-            loads.append(torch.stack([decided.load() for decided in routing]))
+        _, load = train_step(model, optimizer, ids, config)
+        loads += [load] if len(load) else []
     loss, validation_load, touched = evaluate(model, valid_ids, a.batch)
     seconds = time.perf_counter() - start
     curve.append([a.steps, round(loss, 4)])
@@ -192,15 +192,6 @@ def train(name: str, seed: int, a: argparse.Namespace, data: str, deadline: floa
     return result
 
 
-def write(path: Path, value: Any) -> None:
-    """JSON, whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".metrics.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(json.dumps(value, separators=(",", ":")) + "\n")
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
-
-
 def table(runs: list[dict[str, Any]]) -> str:
     """One line a method: the mean over seeds, and half a 95 % interval where there are three."""
     lines = [f"{'method':24} {'parameters':>10} {'MFLOP/tok':>9} {'loss':>7} {'+-':>6} {'MaxVio':>7} {'batch':>6} "
@@ -220,43 +211,21 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Balancing experts, and dense models of equal cost.")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path(os.environ.get("MINIDSK_RESULT", "results/ch03_balance")))
+    parser = arguments(__doc__, "results/ch03_balance", limit=105.0)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--valid-rows", type=int, default=512)
-    parser.add_argument("--workers", type=int, default=1, help="runs at the same time (their seconds then say little)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of each run on a CPU")
-    parser.add_argument("--limit", type=float, default=105.0, help="seconds after which no run is begun")
     parser.add_argument("--only", nargs="*", help="some methods alone, by name")
     parser.add_argument("--toy", action="store_true", help="a model small enough for a CPU")
     a = parser.parse_args()
-    began = time.time()
-    a.out.mkdir(parents=True, exist_ok=True)
     names = [name for name in methods(TOY if a.toy else MOE, a.context) if not a.only or name in a.only]
-    runs: list[dict[str, Any]] = []
+    record = Record(a, lambda run: (names.index(run["method"]), run["seed"]))
     with tempfile.TemporaryDirectory() as data:
         make_data(Path(data), a.steps * a.batch, a.valid_rows, a.context, min(10, os.cpu_count() or 1))
-        print(f"data after {time.time() - began:.1f} s", flush=True)
-        with ProcessPoolExecutor(a.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            jobs = [pool.submit(train, name, seed, a, data, began + a.limit) for name in names for seed in a.seeds]
-            for job in as_completed(jobs):
-                run = job.result()
-                if run is None:
-                    continue
-                runs.append(run)
-                runs.sort(key=lambda run: (names.index(run["method"]), run["seed"]))
-                settings = {key: value for key, value in vars(a).items() if key not in ("out", "only")}
-                write(a.out / "metrics.json", {"settings": settings, "runs": runs})
-                print(f"{time.time() - began:6.1f} s  {run['method']:24} seed {run['seed']}  loss {run['loss']:.4f}  "
-                      f"{run['seconds']:.1f} s", flush=True)  # fmt: skip
-    print(table(runs))
-    missing = len(names) * len(a.seeds) - len(runs)
-    print(f"{len(runs)} runs, {missing} left out for time, {time.time() - began:.0f} s in all")
+        sweep([(train, name, seed, a, data) for name in names for seed in a.seeds], record.add, a)
+    print(table(record.rows))
 
 
 if __name__ == "__main__":

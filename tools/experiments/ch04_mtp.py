@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import multiprocessing
 import os
 import random
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +32,15 @@ from minidsk.infer.evaluate import evaluate
 from minidsk.infer.generate import complete
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek, Output
+from minidsk.rl.policy import MiniPolicy
 from minidsk.scale.cost import parameters, training_flops
 from minidsk.tasks.countdown import Countdown
 from minidsk.train.device import pick_device, precision
-from minidsk.train.optim import learning_rate, make_optimizers, set_rate
+from minidsk.train.optim import OptimConfig, Optimizer
 from minidsk.train.pretrain import PretrainConfig, train_step
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from sweep import Record, arguments, sweep
 
 TOKENIZER = CharTokenizer()
 WEB = TinyWebConfig(numbers=(3,), high=99, target_high=99, ops="+-", worksheets=0.6, patience=6)
@@ -94,8 +97,9 @@ def kinds(ids: list[int]) -> list[str]:
 
 def config_of(depth: int, args: argparse.Namespace, steps: int, seed: int) -> PretrainConfig:
     model = (TOY if args.toy else MODEL).replace(num_nextn_predict_layers=depth)
-    return PretrainConfig(model=model, web=WEB, steps=steps, batch=args.batch, context=args.context, lr=LR,
-                          mtp_weight=WEIGHT, seed=seed)  # fmt: skip
+    return PretrainConfig(model=model, web=WEB, steps=steps, batch=args.batch, context=args.context,
+                          optim=OptimConfig(lr=LR, warmup=40, weight_decay=0.1), mtp_weight=WEIGHT,
+                          seed=seed)  # fmt: skip
 
 
 def flops_per_token(depth: int, args: argparse.Namespace) -> float:
@@ -116,7 +120,7 @@ class Timed:
         self.config = config_of(depth, args, 1, 0)
         before = torch.cuda.memory_allocated() if batch.is_cuda else 0
         self.model = MiniDeepSeek(self.config.model, torch.Generator().manual_seed(0)).to(batch.device)
-        self.optimizers = make_optimizers(self.model, LR)
+        self.optimizer = Optimizer(self.model, self.config.optim, 1)
         if batch.is_cuda:
             torch.cuda.reset_peak_memory_stats()
         self.steps(10)
@@ -126,7 +130,7 @@ class Timed:
         """Make some, and say how many seconds they took."""
         start = time.perf_counter()
         for _ in range(count):
-            train_step(self.model, self.optimizers, self.batch, self.config)
+            train_step(self.model, self.optimizer, self.batch, self.config)
         if self.batch.is_cuda:
             torch.cuda.synchronize()
         return time.perf_counter() - start
@@ -149,22 +153,19 @@ def speeds_of(args: argparse.Namespace, rows: Tensor, rounds: int = 6) -> list[d
 
 
 def run(
-    name: str, depth: int, equal: str, seed: int, args: argparse.Namespace, folder: str, deadline: float
-) -> dict[str, Any] | None:
-    """Train one arm and measure it; None when it is too late to begin."""
-    if time.time() > deadline:
-        return None
-    torch.set_num_threads(1)
+    name: str, depth: int, equal: str, seed: int, args: argparse.Namespace, folder: str
+) -> dict[str, Any]:
+    """Train one arm and measure it."""
     device = pick_device(args.device)
     train, valid = (torch.load(Path(folder) / f"{which}.pt", weights_only=True).to(device) for which in (seed, "valid"))
     steps = steps_of(depth, equal, args)
     config = config_of(depth, args, steps, seed)
     model = MiniDeepSeek(config.model, torch.Generator().manual_seed(seed)).to(device)
-    optimizers = make_optimizers(model, LR, config.weight_decay)
+    optimizer = Optimizer(model, config.optim, steps)
     start, curve = time.perf_counter(), []
     for step in range(steps):
-        set_rate(optimizers, learning_rate(step, steps, LR, 40))
-        train_step(model, optimizers, train[step * args.batch : (step + 1) * args.batch].long(), config)
+        optimizer.schedule(step)
+        train_step(model, optimizer, train[step * args.batch : (step + 1) * args.batch].long(), config)
         if (step + 1) % max(args.steps // 10, 1) == 0:
             curve.append([step + 1, round(validation(model, valid[:64])["loss"][0], 4)])
     tokens = steps * args.batch * args.context
@@ -172,7 +173,7 @@ def run(
               "flops": tokens * flops_per_token(depth, args), "curve": curve, **validation(model, valid)}  # fmt: skip
     # Decoding has its kernels and its CUDA graph for weights in bf16.
     small = copy.deepcopy(model).to(torch.bfloat16) if device.type == "cuda" else model
-    solved = evaluate(small, TOKENIZER, TASK, args.problems, 192)
+    solved = evaluate(MiniPolicy(model, TOKENIZER), TASK, args.problems, 192)
     report["countdown"] = {key: round(value, 4) for key, value in solved.row().items()}
     report["sums"] = right_sums(small, args.problems)
     report["chains"] = right_chains(solved.replies)
@@ -287,28 +288,14 @@ def walk(right: list[list[bool]], at: int, last: int) -> int:
 # ---- the whole experiment
 
 
-def write(path: Path, value: Any) -> None:
-    """JSON, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", default=os.environ.get("MINIDSK_RESULT", "results/ch04_mtp"))
+    parser = arguments(__doc__, "results/ch04_mtp", workers=5)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--problems", type=int, default=512)
-    parser.add_argument("--workers", type=int, default=5, help="runs at a time")
-    parser.add_argument("--limit", type=float, default=1e9, help="seconds after which no run is begun")
     parser.add_argument("--toy", action="store_true", help="a model of 32 dimensions, to try the script")
     args = parser.parse_args()
-    begun, results, out = time.perf_counter(), [], Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
     settings = {"steps": args.steps, "batch": args.batch, "context": args.context, "problems": args.problems,
                 "valid_tokens": 4 * args.batch * args.context, "lr": LR, "mtp_weight": WEIGHT, "web": vars(WEB),
                 "model": (TOY if args.toy else MODEL).to_dict()}  # fmt: skip
@@ -318,29 +305,15 @@ def main() -> None:
                 rows = rows_of(pool, seed, args.steps * args.batch, args.context + 1)
                 torch.save(rows, Path(folder) / f"{seed}.pt")
             torch.save(rows_of(pool, VALID_SEED, 4 * args.batch, args.context + 1), Path(folder) / "valid.pt")
-        print(f"pages written after {time.perf_counter() - begun:.0f} s", flush=True)
         speeds = speeds_of(args, rows)
-        steps = [measured["ms_per_step"] for measured in speeds]
-        print(f"speed measured after {time.perf_counter() - begun:.0f} s: {steps} ms a step", flush=True)
-        with ProcessPoolExecutor(args.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            deadline = time.time() + args.limit - (time.perf_counter() - begun)
-            jobs = [(*arm, seed) for arm in ARMS for seed in args.seeds]
-            for job in as_completed([pool.submit(run, *job, args, folder, deadline) for job in jobs]):
-                done = job.result()
-                if done is None:
-                    continue
-                results.append(done)
-                results.sort(key=lambda r: (r["equal"] != "tokens", r["depth"], r["seed"]))
-                write(out / "metrics.json", {"settings": settings, "speed": speeds, "runs": results})
-                after = f"{time.perf_counter() - begun:.0f} s"
-                print(f"{after}: {done['name']} at equal {done['equal']}, seed {done['seed']}", flush=True)
+        record = Record(args, lambda r: (r["equal"] != "tokens", r["depth"], r["seed"]), settings=settings,
+                        speed=speeds)  # fmt: skip
+        sweep([(run, *arm, seed, args, folder) for arm in ARMS for seed in args.seeds], record.add, args)
     print("arm   equal    seed   tokens    loss   next  sums  chains countdown  per pass")
-    for r in results:
+    for r in record.rows:
         pace = r["replies"]["per_pass"] if r["depth"] else ""
         print(f"{r['name']:5} {r['equal']:8} {r['seed']:4} {r['tokens']:9,} {r['loss'][0]:.4f} {r['next'][0]:.4f} "
               f"{r['sums']:.3f} {r['chains']['right']:.3f} {r['countdown']['accuracy']:.3f}  {pace}")  # fmt: skip
-    left = len(jobs) - len(results)
-    print(f"{len(results)} runs, {left} left out for time, {time.perf_counter() - begun:.0f} s in all")
 
 
 if __name__ == "__main__":

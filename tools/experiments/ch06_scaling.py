@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
-import json
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -38,8 +38,11 @@ from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import parameters, training_flops
 from minidsk.tasks.countdown import Countdown
 from minidsk.train.device import pick_device, precision
-from minidsk.train.optim import learning_rate, make_optimizers, set_rate
+from minidsk.train.optim import OptimConfig, Optimizer, learning_rate
 from minidsk.train.pretrain import PretrainConfig, train_step
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from sweep import Record, arguments, sweep
 
 TOKENIZER = CharTokenizer()
 WEB = TinyWebConfig(numbers=(3,), high=99, target_high=99, ops="+-", worksheets=0.6, patience=6)
@@ -95,7 +98,7 @@ class Trainer:
     def __init__(self, config: PretrainConfig, data: Tensor, dtype: str) -> None:
         self.config, self.data, self.dtype = config, data, dtype
         self.model = MiniDeepSeek(config.model, torch.Generator().manual_seed(config.seed)).to(data.device)
-        self.optimizers = make_optimizers(self.model, config.lr, config.weight_decay, config.muon)
+        self.optimizer = Optimizer(self.model, config.optim, 10**9)
         self.order = torch.randperm(len(data), generator=torch.Generator().manual_seed(config.seed)).to(data.device)
         self.step = 0
 
@@ -103,27 +106,25 @@ class Trainer:
         """Go on to step `until` of a run of `steps`, or at a constant rate where no end is known."""
         for step in range(self.step, until):
             c = self.config
-            total, decay = (steps, DECAY) if steps else (10**9, DECAY)
-            set_rate(self.optimizers, learning_rate(step, total, c.lr, WARMUP, decay, 0.0))
+            self.optimizer.set_rate(learning_rate(step, steps or 10**9, c.optim.lr, WARMUP, DECAY, 0.0))
             ids = self.data[self.order[step * c.batch : (step + 1) * c.batch]].long()
             with as_asked(self.dtype):
-                train_step(self.model, self.optimizers, ids, c)
+                train_step(self.model, self.optimizer, ids, c)
         self.step = until
 
     def branch(self) -> Trainer:
         """The same run, from here on apart."""
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
-        other.optimizers = make_optimizers(other.model, self.config.lr, self.config.weight_decay, self.config.muon)
-        for mine, its in zip(self.optimizers, other.optimizers, strict=True):
-            its.load_state_dict(copy.deepcopy(mine.state_dict()))
+        other.optimizer = Optimizer(other.model, self.config.optim, 10**9)
+        other.optimizer.load_state_dict(copy.deepcopy(self.optimizer.state_dict()))
         return other
 
 
 def as_asked(dtype: str) -> contextlib.AbstractContextManager[Any]:
     """float32 throughout where that is asked for; else what `minidsk.train.device.precision` chooses."""
     if dtype == "float32":
-        return patch("minidsk.train.pretrain.precision", lambda device: contextlib.nullcontext())
+        return patch("minidsk.train.pretrain.precision", lambda device, **_: contextlib.nullcontext())
     return contextlib.nullcontext()
 
 
@@ -155,7 +156,6 @@ def right_answers(model: MiniDeepSeek, problems: int, samples: int, seed: int) -
 
 def load(a: argparse.Namespace, folder: str) -> tuple[Tensor, Tensor]:
     """Training and validation rows on the device."""
-    torch.set_num_threads(1)
     where = pick_device(a.device)
     train, valid = (torch.from_numpy(np.load(f"{folder}/{which}.npy")).to(where) for which in ("train", "valid"))
     return train, valid.long()
@@ -163,14 +163,13 @@ def load(a: argparse.Namespace, folder: str) -> tuple[Tensor, Tensor]:
 
 def settings_of(job: dict[str, Any], a: argparse.Namespace) -> PretrainConfig:
     model = model_of(job["hidden"], (TOY_LAYERS if a.toy else LAYERS)[job["hidden"]])
-    return PretrainConfig(model=model, web=WEB, steps=a.steps, batch=a.batch, context=a.context, lr=job["lr"],
-                          warmup=WARMUP, decay=DECAY, muon=job["muon"], seed=job["seed"])  # fmt: skip
+    optim = OptimConfig(lr=job["lr"], warmup=WARMUP, decay=DECAY, weight_decay=0.1, muon=job["muon"])
+    return PretrainConfig(model=model, web=WEB, steps=a.steps, batch=a.batch, context=a.context, optim=optim,
+                          seed=job["seed"])  # fmt: skip
 
 
-def run(job: dict[str, Any], a: argparse.Namespace, folder: str, deadline: float) -> dict[str, Any] | None:
-    """One job: a trunk with its branches, or one run; None when it is too late to begin."""
-    if time.time() > deadline:
-        return None
+def run(job: dict[str, Any], a: argparse.Namespace, folder: str) -> dict[str, Any]:
+    """One job: a trunk with its branches, or one run."""
     data, valid = load(a, folder)
     config = settings_of(job, a)
     start = time.perf_counter()
@@ -243,13 +242,6 @@ def jobs_of(a: argparse.Namespace) -> list[dict[str, Any]]:
     return scaling + compared + alone(a.lr, False, "float32") + spare
 
 
-def write(path: Path, value: Any) -> None:
-    """JSON, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def table(measured: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
     """The ledger, then one line for each kind of run: mean over seeds, and half a 95 % interval where there are 3."""
     lines = ["hidden dtype     predicted   counted  ms/step    TFLOP/s"]
@@ -272,10 +264,7 @@ def table(measured: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path(os.environ.get("MINIDSK_RESULT", "results/ch06_scaling")))
+    parser = arguments(__doc__, "results/ch06_scaling", workers=8, limit=85.0)
     parser.add_argument("--steps", type=int, default=400, help="the largest budget")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--context", type=int, default=256)
@@ -284,36 +273,19 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=256)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--timed", type=int, default=15, help="steps timed for the ledger")
-    parser.add_argument("--workers", type=int, default=8, help="runs at the same time (their seconds then say little)")
-    parser.add_argument("--limit", type=float, default=85.0, help="seconds after which no run is begun")
     parser.add_argument("--parts", nargs="+", default=["scaling", "optimizer", "precision"], help="these parts alone")
     parser.add_argument("--toy", action="store_true", help="two sizes small enough for a CPU")
     a = parser.parse_args()
-    began, runs = time.time(), []
-    a.out.mkdir(parents=True, exist_ok=True)
     jobs = [job for job in jobs_of(a) if job["part"] in a.parts]
     settings = {**{key: value for key, value in vars(a).items() if key != "out"}, "web": vars(WEB),
                 "warmup": WARMUP, "decay": DECAY, "valid_tokens": a.valid_rows * a.context}  # fmt: skip
     with tempfile.TemporaryDirectory() as data:
         make_data(Path(data), a.steps * a.batch, a.valid_rows, a.context, min(10, os.cpu_count() or 1))
-        print(f"data after {time.time() - began:.1f} s", flush=True)
         measured = [ledger(hidden, dtype, a, data) for hidden in (TOY_LAYERS if a.toy else LAYERS)
                     for dtype in ("bf16", "float32")]  # fmt: skip
-        print(f"ledger after {time.time() - began:.1f} s", flush=True)
-        with ProcessPoolExecutor(a.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            for done in as_completed([pool.submit(run, job, a, data, began + a.limit) for job in jobs]):
-                result = done.result()
-                if result is None:
-                    continue
-                runs.append(result)
-                runs.sort(key=lambda r: jobs.index({key: r[key] for key in jobs[0]}))
-                write(a.out / "metrics.json", {"settings": settings, "ledger": measured, "runs": runs})
-                after, name = f"{time.time() - began:6.1f} s", "Muon " if result["muon"] else "AdamW"
-                print(f"{after}  {result['part']:9} hidden {result['hidden']:3} {name} lr {result['lr']:.1e} "
-                      f"{result['dtype']:8} seed {result['seed']}  loss {result['loss']:.4f}  "
-                      f"{result['seconds']:.1f} s", flush=True)  # fmt: skip
-    print(table(measured, runs))
-    print(f"{len(runs)} runs, {len(jobs) - len(runs)} left out for time, {time.time() - began:.0f} s in all")
+        record = Record(a, lambda r: jobs.index({key: r[key] for key in jobs[0]}), settings=settings, ledger=measured)
+        sweep([(run, job, a, data) for job in jobs], record.add, a)
+    print(table(measured, record.rows))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from triton.testing import do_bench
 from minidsk.kernels.experts import experts
 from minidsk.kernels.fp8 import dequantize, quantize, scaled_matmul
 from minidsk.kernels.grouped_gemm import rows_times_matrices, rows_times_rows
-from minidsk.model.dispatch import Dispatch, grouped_matmul
+from minidsk.model.operations import routed_experts
 
 EXPERTS, ROWS, IN, OUT = 64, 1536, 2048, 1408
 FORWARD = [(128, 256, 64, 8, 3, 1, True), (128, 256, 64, 8, 4, 1, True), (128, 256, 64, 8, 3, 1, False),
@@ -119,16 +119,9 @@ def layers(until: float) -> None:
         x, dy = random(tokens, hidden).requires_grad_(), random(tokens, hidden)
         weights, indices = torch.rand(tokens, count, device="cuda").topk(k, -1)
         weights = weights.requires_grad_()
-        for name, forward in (("plain dispatch", plain), ("hf-like", transformers_way), ("ours", experts)):
+        for name, forward in (("plain dispatch", routed_experts), ("hf-like", transformers_way), ("ours", experts)):
             taken = milliseconds(lambda: forward(x, gate_up, down, weights, indices).backward(dy))  # noqa: B023
             print(hidden, inner, count, k, tokens, name, f"{taken:.3f} ms", flush=True)
-
-
-def plain(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
-    """The package's own path without kernels."""
-    dispatch = Dispatch(indices, len(gate_up))
-    gate, up = grouped_matmul(dispatch.gather(x), gate_up, dispatch).chunk(2, -1)
-    return dispatch.combine(grouped_matmul(F.silu(gate) * up, down, dispatch), weights)
 
 
 def transformers_way(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indices: Tensor) -> Tensor:

@@ -27,14 +27,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minidsk.kernels import dispatch
 from minidsk.kernels.bench.case import host_seconds, release, time_once
 from minidsk.kernels.bench.rowwise import rows_of
 from minidsk.kernels.experts import _Experts, experts, gated, gated_backward
 from minidsk.kernels.grouped_gemm import rows_times_matrices, rows_times_rows
 from minidsk.kernels.launch import INTERPRETED, triton
 from minidsk.kernels.routing import collect, sort_by_expert, spread
-from minidsk.model import dispatch as plain
-from minidsk.model.dispatch import Dispatch
 from minidsk.model.moe import max_violation
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -57,26 +56,38 @@ def inputs(tokens: int, hidden: int, inner: int, count: int, k: int, skew: float
     return [leaf.detach().requires_grad_() for leaf in leaves], (likely + noise).topk(k).indices
 
 
-def layer(multiply: Callable[[Tensor, Tensor, Dispatch], Tensor]) -> Way:
+def layer(multiply: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Way:
     """A layer of experts around a way to multiply sorted rows by their experts' matrices."""
 
     def way(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
-        order = Dispatch(indices, len(gate_up))
-        gate, up = multiply(order.gather(x), gate_up, order).chunk(2, -1)
-        return order.combine(multiply(F.silu(gate) * up, down, order), weights)
+        plan = dispatch.sort_by_expert(indices, len(gate_up))
+        gate, up = multiply(dispatch.gather(x, plan), gate_up, plan.ends).chunk(2, -1)
+        return dispatch.combine(multiply(F.silu(gate) * up, down, plan.ends), weights, plan)
 
     return way
 
 
-def one_by_one(x: Tensor, weight: Tensor, order: Dispatch) -> Tensor:
+def one_by_one(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     """Each expert's rows times its matrix, in turn."""
-    parts = x.split(order.counts.tolist())
+    parts = x.tensor_split(ends[:-1].tolist())
     return torch.cat([part @ matrix.T for part, matrix in zip(parts, weight, strict=True)])
 
 
-WAYS: dict[str, Way] = {"ours": experts, "padded to the fullest": layer(plain._padded), "one by one": layer(one_by_one)}
+def padded(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
+    """All experts as one batched product, each filled up to the rows of the fullest."""
+    ends = ends.long()
+    counts = ends.diff(prepend=ends.new_zeros(1))
+    experts, longest = len(counts), int(counts.max())
+    expert = torch.repeat_interleave(torch.arange(experts, device=x.device), counts, output_size=len(x))
+    place = torch.arange(len(x), device=x.device) - (ends - counts)[expert]
+    rows = expert * longest + place
+    filled = x.new_zeros(experts * longest, x.shape[-1]).index_copy(0, rows, x)
+    return torch.bmm(filled.view(experts, longest, -1), weight.transpose(1, 2)).flatten(0, 1)[rows]
+
+
+WAYS: dict[str, Way] = {"ours": experts, "padded to the fullest": layer(padded), "one by one": layer(one_by_one)}
 if DEVICE.type == "cuda":
-    WAYS["torch._grouped_mm"] = layer(lambda x, weight, order: torch._grouped_mm(x, weight.mT, offs=order.ends))
+    WAYS["torch._grouped_mm"] = layer(lambda x, weight, ends: torch._grouped_mm(x, weight.mT, offs=ends))
 
 
 def passes(way: Way, leaves: list[Tensor], indices: Tensor) -> Callable[[], object]:

@@ -23,10 +23,11 @@ from torch import Tensor
 
 from minidsk.data.corpus import TinyWeb
 from minidsk.data.tokenizer import CharTokenizer
+from minidsk.model.operations import Kernels
 from minidsk.model.transformer import MiniDeepSeek
-from minidsk.rl.recipe import PRESETS
+from minidsk.presets import PRESETS
 from minidsk.train.device import compiled
-from minidsk.train.optim import make_optimizers
+from minidsk.train.optim import Optimizer
 from minidsk.train.pretrain import PackedPages, PretrainConfig, train_step
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -37,18 +38,19 @@ WARM_UP = 3
 def settings(words: int, kernels: str, compile: bool) -> PretrainConfig:
     """The small preset, changed; on a CPU a model of one layer."""
     config = PRESETS["nano" if TINY else "small"]().pretrain
-    model = config.model.replace(vocab_size=max(words, config.model.vocab_size), kernels=kernels)
+    model = config.model.replace(vocab_size=max(words, config.model.vocab_size))
     if TINY:
         model = model.replace(num_hidden_layers=2, hidden_size=32, num_nextn_predict_layers=1)
         config = dataclasses.replace(config, batch=2, context=16)
-    return dataclasses.replace(config, model=model, compile=compile)
+    return dataclasses.replace(config, model=model, kernels=kernels, compile=compile)
 
 
 def train(config: PretrainConfig, batches: list[Tensor], steps: int) -> dict[str, Any]:
     """Some steps: how long they take, what they hold at most, and what they lose."""
     model = MiniDeepSeek(config.model, torch.Generator().manual_seed(0)).to(DEVICE)
+    model.use(Kernels.all(config.kernels))
     trainee = compiled(model) if config.compile else model
-    optimizers = make_optimizers(model, config.lr, config.weight_decay, config.muon)
+    optimizer = Optimizer(model, config.optim, steps)
     times: list[float] = []
     losses: list[float] = []
     for step in range(WARM_UP + steps):
@@ -57,7 +59,7 @@ def train(config: PretrainConfig, batches: list[Tensor], steps: int) -> dict[str
             if step == WARM_UP:
                 torch.cuda.reset_peak_memory_stats()
         start = time.perf_counter()
-        parts, _ = train_step(trainee, optimizers, batches[step % len(batches)], config)
+        parts, _ = train_step(trainee, optimizer, batches[step % len(batches)], config)
         losses.append(float(parts["loss"]))  # waits for the GPU
         times.append(time.perf_counter() - start)
     seconds = statistics.median(times[WARM_UP:])

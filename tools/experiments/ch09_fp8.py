@@ -31,7 +31,7 @@ from minidsk.kernels.fp8_linear import Fp8Linear
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.train.device import pick_device, precision
-from minidsk.train.optim import learning_rate, make_optimizers, set_rate
+from minidsk.train.optim import OptimConfig, Optimizer
 from minidsk.train.pretrain import PretrainConfig, train_step
 
 WEB = TinyWebConfig(numbers=(3, 4), high=99, target_high=None, ops="+-*/")
@@ -88,14 +88,15 @@ def train(kind: str, seed: int, data: Tensor, held_out: Tensor, a: argparse.Name
     size = TINY if a.tiny else MODEL
     model = MiniDeepSeek(size, torch.Generator().manual_seed(seed)).to(data.device)
     model = in_fp8(model) if kind == "fp8" else model
-    config = PretrainConfig(model=size, steps=a.steps, batch=a.batch, context=a.context, lr=2e-3)
-    optimizers = make_optimizers(model, config.lr, config.weight_decay, muon=False)
+    config = PretrainConfig(model=size, steps=a.steps, batch=a.batch, context=a.context,
+                            optim=OptimConfig(lr=2e-3, warmup=20, weight_decay=0.1))  # fmt: skip
+    optimizer = Optimizer(model, config.optim, a.steps)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed)).to(data.device)
     losses = []
     for step in range(a.steps):
-        set_rate(optimizers, learning_rate(step, a.steps, config.lr, config.warmup, config.decay))
+        optimizer.schedule(step)
         batch = data[order[step * a.batch : (step + 1) * a.batch]].long()
-        found, _ = train_step(model, optimizers, batch, config)
+        found, _ = train_step(model, optimizer, batch, config)
         losses.append(found["loss"])
     with torch.no_grad(), precision(model.device):
         parts = [F.cross_entropy(model(part[:, :-1].long()).logits.flatten(0, 1).float(), part[:, 1:].flatten().long())

@@ -14,14 +14,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from minidsk.atomic import atomic
 from minidsk.rl.selfplay import Policy, SelfPlayConfig, judge, losses, train
 from minidsk.tasks.board import Board, Solution
 
@@ -49,7 +48,7 @@ def methods(game: str, steps: int) -> dict[str, SelfPlayConfig]:
 def one_run(board: Board, solution: Solution, config: SelfPlayConfig, every: int) -> dict[str, Any]:
     """One policy: its curve of [games, losing, worse], the endings that it loses, and the seconds of training alone."""
     curve, judging = [], 0.0
-    untrained = judge(Policy(board, config.width, torch.Generator().manual_seed(config.seed)).double(), solution)
+    untrained = judge(Policy(board, config.width, torch.Generator().manual_seed(config.seed)), solution)
     curve.append([0, untrained.losing, untrained.worse])
 
     def watch(step: int, policy: Policy, stats: dict[str, float]) -> None:
@@ -79,11 +78,8 @@ def one_run(board: Board, solution: Solution, config: SelfPlayConfig, every: int
 
 def write(path: Path, value: Any) -> None:
     """JSON, whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".metrics.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(json.dumps(value, separators=(",", ":")) + "\n")
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 def main() -> None:

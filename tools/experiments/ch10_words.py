@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minidsk.atomic import atomic
 from minidsk.data.tokenizer import CharTokenizer
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
@@ -101,11 +100,8 @@ def one_run(method: Method, seed: int, batch: int, every: int) -> dict[str, Any]
 
 def write(path: Path, value: Any) -> None:
     """JSON, whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".metrics.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(json.dumps(value, separators=(",", ":")) + "\n")
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 def main() -> None:

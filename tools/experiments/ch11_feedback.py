@@ -11,15 +11,11 @@ verifier (the control), by DPO, and by picking the best of n. Writes metrics.jso
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
-import json
 import math
-import multiprocessing
-import os
+import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -27,16 +23,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minidsk import load_policy
 from minidsk.data.corpus import TinyWeb
-from minidsk.data.tokenizer import Tokenizer
-from minidsk.infer.generate import complete
-from minidsk.model.transformer import MiniDeepSeek
-from minidsk.rl.actor_critic import reinforce_with_critic
-from minidsk.rl.answers import answer_logprobs, over_all
-from minidsk.rl.config import PPOConfig
+from minidsk.presets import nano
+from minidsk.rl.completions import over_all
+from minidsk.rl.config import CriticConfig, RLConfig
+from minidsk.rl.critic import CriticBaseline
 from minidsk.rl.dpo import DPOConfig, direct_preferences
+from minidsk.rl.loop import reinforce
+from minidsk.rl.policy import MiniPolicy
 from minidsk.rl.preferences import Annotator, Ranking, claims_success
-from minidsk.rl.recipe import nano
 from minidsk.rl.reward_model import (
     RewardModel,
     RewardModelConfig,
@@ -46,10 +42,14 @@ from minidsk.rl.reward_model import (
     train_reward_model,
 )
 from minidsk.rl.rollout import rollout
-from minidsk.tasks.base import Problem
-from minidsk.train.checkpoint import Run, load_checkpoint
+from minidsk.tasks.base import Problem, Task
+from minidsk.train.checkpoint import Run
 from minidsk.train.device import pick_device
+from minidsk.train.optim import OptimConfig
 from minidsk.train.sft import SFTConfig, fine_tune
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from sweep import Record, arguments, sweep
 
 PER_RANKING = 4
 HELD_OUT = 10**8  # problems whose rankings test the reward model, far from those it learned from
@@ -68,17 +68,15 @@ def annotator(a: argparse.Namespace) -> Annotator:
     return Annotator(a.right, a.claims, a.length, a.noise)
 
 
-def rank(
-    model: MiniDeepSeek, tokenizer: Tokenizer, first: int, count: int, seed: int, a: argparse.Namespace
-) -> list[tuple[Problem, Ranking]]:
-    """Replies of `model` to `count` problems, ranked by the judge."""
-    problems = [nano().task("train")[first + seed * 10**6 + i] for i in range(count)]
+def rank(policy: MiniPolicy, first: int, count: int, seed: int, a: argparse.Namespace) -> list[tuple[Problem, Ranking]]:
+    """Replies of a policy to `count` problems, ranked by the judge."""
+    problems = [nano().make_task("train")[first + seed * 10**6 + i] for i in range(count)]
     prompts = [problem.prompt for problem in problems for _ in range(PER_RANKING)]
-    draws = torch.Generator(model.device).manual_seed(seed + first % 1009)
+    draws = torch.Generator(policy.device).manual_seed(seed + first % 1009)
     replies: list[str] = []
     for start in range(0, len(prompts), 2048):
         part = prompts[start : start + 2048]
-        replies += complete(model, tokenizer, part, a.tokens, temperature=1.0, generator=draws)
+        replies += policy.sample(part, 1, a.tokens, 1.0, draws).texts
     generator, judge, ranked = torch.Generator().manual_seed(seed), annotator(a), []
     for i, problem in enumerate(problems):
         ranking = judge.rank(problem, replies[i * PER_RANKING : (i + 1) * PER_RANKING], generator)
@@ -89,25 +87,25 @@ def rank(
 
 def prepare(seed: int, folder: str, a: argparse.Namespace) -> list[dict[str, Any]]:
     """Fine-tuning and reward models of one seed, kept in `folder`; what became of them."""
-    torch.set_num_threads(a.threads)
     began = time.time()
-    model, tokenizer = load_checkpoint(a.base, pick_device(a.device))
-    base = look(model, copy.deepcopy(model), None, tokenizer, a)
+    policy = load_policy(a.base, pick_device(a.device))
+    base = look(policy, policy.copy(), None, a)
     with tempfile.TemporaryDirectory() as run:
-        config = SFTConfig(steps=a.sft_steps, batch=32, lr=a.sft_lr, seed=seed)
-        fine_tune(model, tokenizer, demonstrations(a.demonstrations, seed), config, Run(run, "sft", {}), progress=False)
+        config = SFTConfig(steps=a.sft_steps, batch=32, optim=OptimConfig(lr=a.sft_lr, warmup=5), seed=seed)
+        fine_tune(policy, demonstrations(a.demonstrations, seed), config, Run(run, "sft", {}), progress=False)
     seconds = {"sft": time.time() - began}
     began = time.time()
-    tested = rank(model, tokenizer, HELD_OUT, a.test_rankings, seed, a)
-    ranked = rank(model, tokenizer, 0, max(a.rankings), seed, a)
+    tested = rank(policy, HELD_OUT, a.test_rankings, seed, a)
+    ranked = rank(policy, 0, max(a.rankings), seed, a)
     seconds["ranking"] = time.time() - began
     rows = []
     for count in a.rankings:
         began = time.time()
-        reward_model = RewardModel(model, tokenizer).to(model.device)
+        reward_model = RewardModel(policy)
         # Few labels are read more often: every reward model takes as many steps.
         epochs = max(max(a.rankings) // count, 1) if count < max(a.rankings) else 1
-        config = RewardModelConfig(epochs=min(epochs, a.most_epochs), batch=4, lr=a.rm_lr, seed=seed)
+        config = RewardModelConfig(epochs=min(epochs, a.most_epochs), batch=4,
+                                   optim=OptimConfig(lr=a.rm_lr, warmup=5), seed=seed)  # fmt: skip
         losses = train_reward_model(reward_model, [r for _, r in ranked[:count]], config, progress=False)
         prompts = [r.prompt for _, r in ranked[:512] for _ in r.replies]
         reward_model.centre(prompts, [reply for _, r in ranked[:512] for reply in r.replies])
@@ -115,11 +113,11 @@ def prepare(seed: int, folder: str, a: argparse.Namespace) -> list[dict[str, Any
         rows.append({"part": "reward_model", "seed": seed, "rankings": count,
                      "comparisons": sum(len(r.pairs()) for _, r in ranked[:count]), "epochs": config.epochs,
                      "last_loss": mean(losses[-20:]), **judge_reward_model(reward_model, tested, a)})  # fmt: skip
-    sft = look(model, copy.deepcopy(model), reward_model, tokenizer, a)
-    torch.save({"sft": model.state_dict(), "rm": reward_model.state_dict(), "rankings": [r for _, r in ranked]},
+    sft = look(policy, policy.copy(), reward_model, a)
+    torch.save({"sft": policy.model.state_dict(), "rm": reward_model.state_dict(), "rankings": [r for _, r in ranked]},
                Path(folder) / f"{seed}.pt")  # fmt: skip
     return [*rows, {"part": "start", "seed": seed, "base": base, "sft": sft, "seconds": seconds},
-            *best_of(model, reward_model, tokenizer, seed, a)]  # fmt: skip
+            *best_of(policy, reward_model, seed, a)]  # fmt: skip
 
 
 def judge_reward_model(
@@ -150,17 +148,15 @@ def judge_reward_model(
 
 
 @torch.no_grad()
-def look(
-    policy: MiniDeepSeek, reference: MiniDeepSeek, rm: RewardModel | None, tokenizer: Tokenizer, a: argparse.Namespace
-) -> dict[str, float]:
+def look(policy: MiniPolicy, reference: MiniPolicy, rm: RewardModel | None, a: argparse.Namespace) -> dict[str, float]:
     """Proxy, judge and truth on held-out problems, one reply each at temperature 1, and the nats a reply is away."""
-    problems = [nano().task("test")[i] for i in range(a.problems)]
+    problems = [nano().make_task("test")[i] for i in range(a.problems)]
     generator = torch.Generator(policy.device).manual_seed(0)
-    s = rollout(policy, tokenizer, problems, 1, a.tokens, {"accuracy": 1.0}, generator=generator)
-    ref = over_all(lambda rows: answer_logprobs(reference, s, rows)[0], s, 256)
-    found = {"kl": float(((s.old_logp - ref) * s.mask).sum() / len(problems)), "right": float(s.rewards.mean()),
-             "tokens": float(s.lengths.float().mean()),
-             "cut_off": 1 - float((s.tokens == tokenizer.eos_id).any(1).float().mean()),
+    rollouts = rollout(policy, problems, 1, a.tokens, {"accuracy": 1.0}, generator=generator)
+    s = rollouts.completions
+    ref = over_all(reference.logprobs, s, 256)
+    found = {"kl": float(((s.logp - ref) * s.mask).sum() / len(problems)), "right": float(rollouts.rewards.mean()),
+             "tokens": float(s.lengths.float().mean()), "cut_off": 1 - float(s.ended.float().mean()),
              **impression(problems, s.texts, a)}  # fmt: skip
     return found | ({"proxy": float(rm.reward(problems, s.texts).mean())} if rm else {})
 
@@ -172,16 +168,15 @@ def impression(problems: list[Problem], replies: list[str], a: argparse.Namespac
     return {"worth": worth, "claims": mean(map(claims_success, replies))}
 
 
-def best_of(
-    model: MiniDeepSeek, rm: RewardModel, tokenizer: Tokenizer, seed: int, a: argparse.Namespace
-) -> list[dict[str, Any]]:
+def best_of(policy: MiniPolicy, rm: RewardModel, seed: int, a: argparse.Namespace) -> list[dict[str, Any]]:
     """The reply that the reward model likes best among n, for n from 1 to `most`: the unbiased mean over all choices.
 
     Its distance from the policy is log n - (n - 1) / n nats (Stiennon et al., 2020).
     """
-    problems = [nano().task("test")[i] for i in range(a.problems // 4)]
-    generator = torch.Generator(model.device).manual_seed(seed)
-    s = rollout(model, tokenizer, problems, a.most, a.tokens, {"accuracy": 1.0}, generator=generator)
+    problems = [nano().make_task("test")[i] for i in range(a.problems // 4)]
+    generator = torch.Generator(policy.device).manual_seed(seed)
+    rollouts = rollout(policy, problems, a.most, a.tokens, {"accuracy": 1.0}, generator=generator)
+    s = rollouts.completions
     posed, judge = [p for p in problems for _ in range(a.most)], annotator(a)
     proxy = rm.reward(posed, s.texts).cpu().view(-1, a.most)
     worth = torch.tensor([judge.worth(p, t) for p, t in zip(posed, s.texts, strict=True)]).view(-1, a.most)
@@ -194,25 +189,24 @@ def best_of(
             return float((values.cpu().float().gather(1, order) * w).sum(1).mean())
 
         rows.append({"part": "best_of_n", "seed": seed, "n": n, "kl": math.log(n) - (n - 1) / n,
-                     "proxy": chosen(proxy), "worth": chosen(worth), "right": chosen(s.rewards)})  # fmt: skip
+                     "proxy": chosen(proxy), "worth": chosen(worth), "right": chosen(rollouts.rewards)})  # fmt: skip
     return rows
 
 
-def load(seed: int, folder: str, a: argparse.Namespace) -> tuple[MiniDeepSeek, RewardModel, Tokenizer, list[Ranking]]:
+def load(seed: int, folder: str, a: argparse.Namespace) -> tuple[MiniPolicy, RewardModel, list[Ranking]]:
     """What `prepare` made."""
-    torch.set_num_threads(a.threads)
-    model, tokenizer = load_checkpoint(a.base, pick_device(a.device))
-    kept = torch.load(Path(folder) / f"{seed}.pt", map_location=model.device, weights_only=False)
-    model.load_state_dict(kept["sft"])
-    rm = RewardModel(model, tokenizer).to(model.device)
+    policy = load_policy(a.base, pick_device(a.device))
+    kept = torch.load(Path(folder) / f"{seed}.pt", map_location=policy.device, weights_only=False)
+    policy.model.load_state_dict(kept["sft"])
+    rm = RewardModel(policy)
     rm.load_state_dict(kept["rm"])
-    return model, rm, tokenizer, kept["rankings"]
+    return policy, rm, kept["rankings"]
 
 
-def by_ppo(seed: int, folder: str, kl_coef: float, verifier: bool, a: argparse.Namespace) -> list[dict[str, Any]]:
+def by_ppo(seed: int, folder: str, kl_coef: float, verifier: bool, a: argparse.Namespace) -> dict[str, Any]:
     """One run of PPO against the reward model, or against the verifier; a figure of each kind for every step."""
-    model, rm, tokenizer, _ = load(seed, folder, a)
-    reference, seen = copy.deepcopy(model), []
+    policy, rm, _ = load(seed, folder, a)
+    reference, seen = policy.copy(), []
 
     def reward(problems: list[Problem], replies: list[str]) -> Tensor:
         proxy = rm.reward(problems, replies)
@@ -220,54 +214,52 @@ def by_ppo(seed: int, folder: str, kl_coef: float, verifier: bool, a: argparse.N
         right = torch.tensor([problem.score(reply) for problem, reply in zip(problems, replies, strict=True)])
         return right if verifier else proxy
 
-    config = PPOConfig(steps=a.steps, prompts=a.prompts, max_new_tokens=a.tokens, lr=a.lr, critic_lr=a.critic_lr,
-                       critic_updates=a.critic_updates, critic_warmup=1, kl_coef=kl_coef, rows=a.rows, seed=seed,
-                       save_every=10**6, warmup=1, decay=0.01)  # fmt: skip
+    optim = OptimConfig(lr=a.lr, warmup=1, decay=0.01, betas=(0.9, 0.99))
+    config = RLConfig(steps=a.steps, prompts=a.prompts, group=1, max_new_tokens=a.tokens, optim=optim, clip_high=0.2,
+                      rows=a.rows, seed=seed, save_every=10**6)  # fmt: skip
+    critic = CriticConfig(optim=dataclasses.replace(optim, lr=a.critic_lr), updates=a.critic_updates, alone=1,
+                          kl_coef=kl_coef)  # fmt: skip
 
-    class Shifted:
+    class Shifted(Task):
         """The training problems, from a place that no ranking used."""
 
         def __getitem__(self, i: int) -> Problem:
-            return nano().task("train")[FOR_PPO + seed * 10**6 + i]
+            return nano().make_task("train")[FOR_PPO + seed * 10**6 + i]
 
     began = time.time()
     with tempfile.TemporaryDirectory() as place:
         run = Run(place, "ppo", config)
-        reinforce_with_critic(model, tokenizer, Shifted(), config, run, reward=reward, reference=reference,
-                              progress=False)  # type: ignore[arg-type]  # fmt: skip
+        baseline = CriticBaseline(policy, critic, a.steps, a.rows, reference)
+        reinforce(policy, Shifted(), config, run, baseline=baseline, reward=reward, progress=False)
         lines = run.metrics()
     wanted = {"kl": "kl_answer", "right": "accuracy", "tokens": "length", "cut_off": "cut_off", "entropy": "entropy",
               "explained_variance": "explained_variance"}  # fmt: skip
     curves = {name: [float(line.get(key, 0.0)) for line in lines] for name, key in wanted.items()}
     curves |= {name: [line[name] for line in seen] for name in ("proxy", "worth", "claims")}
-    end = look(model, reference, rm, tokenizer, a)
-    problems = [nano().task("test")[i] for i in range(3)]
-    samples = complete(model, tokenizer, [p.prompt for p in problems], a.tokens, temperature=1.0,
-                       generator=torch.Generator(model.device).manual_seed(seed))  # fmt: skip
-    return [{"part": "ppo", "seed": seed, "reward": "verifier" if verifier else "reward model", "kl_coef": kl_coef,
-             "curves": {name: [round(v, 4) for v in values] for name, values in curves.items()}, "end": end,
-             "seconds": time.time() - began, "samples": samples}]  # fmt: skip
+    end = look(policy, reference, rm, a)
+    problems = [nano().make_task("test")[i] for i in range(3)]
+    generator = torch.Generator(policy.device).manual_seed(seed)
+    samples = policy.sample([p.prompt for p in problems], 1, a.tokens, 1.0, generator).texts
+    return {"part": "ppo", "seed": seed, "reward": "verifier" if verifier else "reward model", "kl_coef": kl_coef,
+            "curves": {name: [round(v, 4) for v in values] for name, values in curves.items()}, "end": end,
+            "seconds": time.time() - began, "samples": samples}  # fmt: skip
 
 
-def in_time(deadline: float, run: Any, *arguments: Any) -> list[dict[str, Any]]:
-    """What `run` returns, or nothing where it would begin too late."""
-    return run(*arguments) if time.time() < deadline else []
-
-
-def by_dpo(seed: int, folder: str, beta: float, a: argparse.Namespace) -> list[dict[str, Any]]:
+def by_dpo(seed: int, folder: str, beta: float, a: argparse.Namespace) -> dict[str, Any]:
     """DPO on the pairs of the same rankings, looked at every few steps."""
-    model, rm, tokenizer, rankings = load(seed, folder, a)
-    reference = copy.deepcopy(model)
+    policy, rm, rankings = load(seed, folder, a)
+    reference = policy.copy()
     pairs = [pair for ranking in rankings for pair in ranking.pairs()]
-    looks, began = [{"step": 0, **look(model, reference, rm, tokenizer, a)}], time.time()
+    looks, began = [{"step": 0, **look(policy, reference, rm, a)}], time.time()
+    optim = OptimConfig(lr=a.dpo_lr, warmup=5, decay=0.01, betas=(0.9, 0.99))
     for part in range(a.dpo_looks):
         steps = a.dpo_steps // a.dpo_looks
         # One long run in parts: a constant rate, and the optimizer begins anew at each look.
-        config = DPOConfig(steps=steps, batch=16, beta=beta, lr=a.dpo_lr, decay=0.01, seed=seed * 100 + part)
-        history = direct_preferences(model, tokenizer, pairs, config, reference=reference, progress=False)
+        config = DPOConfig(steps=steps, batch=16, beta=beta, optim=optim, seed=seed * 100 + part)
+        history = direct_preferences(policy, pairs, config, reference=reference, progress=False)
         looks.append({"step": (part + 1) * steps, "accuracy": mean(h["accuracy"] for h in history),
-                      **look(model, reference, rm, tokenizer, a)})  # fmt: skip
-    return [{"part": "dpo", "seed": seed, "beta": beta, "looks": looks, "seconds": time.time() - began}]
+                      **look(policy, reference, rm, a)})  # fmt: skip
+    return {"part": "dpo", "seed": seed, "beta": beta, "looks": looks, "seconds": time.time() - began}
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
@@ -300,11 +292,9 @@ def summary(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, "results/ch11_feedback", device="cpu", workers=4, limit=200)
     add = parser.add_argument
-    add("--base", default="checkpoints/nano-base", help="the checkpoint that all start from")
-    add("--device", default="cpu", choices=("cuda", "cpu"))
-    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    add("--base", default="nano-base", help="the checkpoint that all start from, by name or folder")
     add("--right", type=float, default=2.0, help="what a right answer is worth to the judge")
     add("--claims", type=float, default=1.0, help="and a thought that ends in yes")
     add("--length", type=float, default=0.5, help="and 40 characters of thought")
@@ -332,26 +322,11 @@ def main() -> None:
     add("--most", type=int, default=32, help="replies for best of n")
     add("--problems", type=int, default=200, help="held-out problems")
     add("--rows", type=int, default=64, help="answers computed at a time")
-    add("--threads", type=int, default=1)
-    add("--workers", type=int, default=4)
-    add("--limit", type=float, default=200, help="seconds after which no run is begun")
-    add("--out", type=Path, default=Path(os.environ.get("MINIDSK_RESULT", "results/ch11_feedback")))
     a = parser.parse_args()
-    deadline, rows = time.time() + a.limit, list[dict[str, Any]]()
-    settings = {name: value for name, value in vars(a).items() if name != "out"}
-    a.out.mkdir(parents=True, exist_ok=True)
-
-    def keep(more: list[dict[str, Any]]) -> None:
-        rows.extend(more)
-        rows.sort(key=lambda r: (r["part"], str(r.get("reward")), r.get("kl_coef", r.get("beta", 0)), r["seed"],
-                                 r.get("rankings", 0), r.get("n", 0)))  # fmt: skip
-        (a.out / "metrics.json").write_text(json.dumps({"settings": settings, "rows": rows}) + "\n")
-
-    context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(a.workers, mp_context=context) as pool:
-        jobs = [pool.submit(prepare, seed, folder, a) for seed in a.seeds]
-        for job in as_completed(jobs):
-            keep(job.result())
+    record = Record(a, lambda r: (r["part"], str(r.get("reward")), r.get("kl_coef", r.get("beta", 0)), r["seed"],
+                                  r.get("rankings", 0), r.get("n", 0)), "rows")  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        sweep([(prepare, seed, folder, a) for seed in a.seeds], record.add, a)
         # The most telling first, for all seeds: what does not fit into the time is cut from the end.
         asked: list[tuple[Any, ...]] = [
             (by_ppo, seed, folder, price, False) for price in a.kl_coefs if price == 0 for seed in a.seeds
@@ -360,10 +335,8 @@ def main() -> None:
         asked += [(by_dpo, seed, folder, beta) for beta in a.betas for seed in a.seeds
                   if a.dpo_seeds is None or seed in a.dpo_seeds]  # fmt: skip
         asked += [(by_ppo, seed, folder, price, False) for price in a.kl_coefs if price for seed in a.seeds]
-        jobs = [pool.submit(in_time, deadline, *job, a) for job in asked]
-        for job in as_completed(jobs):
-            keep(job.result())
-    print(summary(rows))
+        sweep([(*call, a) for call in asked], record.add, a)
+    print(summary(record.rows))
 
 
 if __name__ == "__main__":

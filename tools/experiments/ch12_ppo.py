@@ -13,27 +13,29 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
-import json
-import multiprocessing
-import os
+import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
 import torch
 
+from minidsk import MiniDeepSeek, load_policy
+from minidsk.infer.engine import WIDTH
 from minidsk.infer.evaluate import evaluate
-from minidsk.model.recording import ROUND
-from minidsk.model.transformer import MiniDeepSeek
-from minidsk.rl.actor_critic import critic_of, reinforce_with_critic
-from minidsk.rl.config import PolicyConfig, PPOConfig, RLConfig
+from minidsk.presets import nano, small
+from minidsk.rl.config import CriticConfig, RLConfig
+from minidsk.rl.critic import CriticBaseline
 from minidsk.rl.loop import reinforce
-from minidsk.rl.recipe import nano, small
-from minidsk.train.checkpoint import Run, load_checkpoint
+from minidsk.rl.policy import MiniPolicy
+from minidsk.train.checkpoint import Run
 from minidsk.train.device import pick_device
+from minidsk.train.optim import OptimConfig
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from sweep import Record, arguments, sweep
 
 WARM_UP = 3  # steps that are not timed
 PARTS = {"speed": "timed", "memory": "memory", "accuracy": "curves"}  # of a row, and of the command line
@@ -54,47 +56,54 @@ class Clock(Run):
 
     def log(self, **metrics: float | int | str) -> None:
         """The line, and the clock."""
-        if self.device == "cuda":
+        if self.device.startswith("cuda"):
             torch.cuda.synchronize()
         self.ends.append(time.perf_counter())
         super().log(**metrics)
-        if self.device == "cuda" and len(self.ends) == self.weigh_after:
+        if self.device.startswith("cuda") and len(self.ends) == self.weigh_after:
             torch._C._cuda_clearCublasWorkspaces()  # tens of MiB that belong to the library
             self.held = torch.cuda.memory_allocated()
 
 
-def config_of(method: str, a: argparse.Namespace, steps: int, seed: int, rows: int = 1024) -> PolicyConfig:
+def settings_of(method: str, a: argparse.Namespace, steps: int, seed: int, rows: int = 1024) -> RLConfig:
     """The same number of answers a step for all: `prompts` groups for GRPO, for PPO as many prompts as answers."""
-    shared: dict[str, Any] = {"steps": steps, "max_new_tokens": a.tokens, "lr": a.lr, "rows": rows, "seed": seed,
-                              "clip_high": 0.28, "save_every": 10**6}  # fmt: skip
-    if method == "GRPO":
-        return RLConfig(prompts=a.prompts, group=a.group, **shared)
-    return PPOConfig(prompts=a.prompts * a.group, lam=0.95 if method == "PPO" else 1.0, critic_lr=a.critic_lr, **shared)
+    prompts, group = (a.prompts, a.group) if method == "GRPO" else (a.prompts * a.group, 1)
+    optim = OptimConfig(lr=a.lr, decay=0.3, betas=(0.9, 0.99))
+    return RLConfig(steps=steps, prompts=prompts, group=group, max_new_tokens=a.tokens, optim=optim, rows=rows,
+                    seed=seed, save_every=10**6)  # fmt: skip
+
+
+def critic_config(method: str, a: argparse.Namespace, **changes: Any) -> CriticConfig:
+    """The critic of PPO."""
+    optim = OptimConfig(lr=a.critic_lr, decay=0.3, betas=(0.9, 0.99))
+    return CriticConfig(optim=optim, lam=0.95 if method == "PPO" else 1.0, **changes)
 
 
 def learn(
-    model: MiniDeepSeek, tokenizer: Any, config: PolicyConfig, a: argparse.Namespace, weigh_after: int = 0
+    policy: MiniPolicy, config: RLConfig, critic: CriticConfig | None, a: argparse.Namespace, weigh_after: int = 0
 ) -> Clock:
     """Train, and hand back what was noted."""
-    task = nano().seeded(config.seed).task("train")
+    task = nano().seeded(config.seed).make_task("train")
     with tempfile.TemporaryDirectory() as folder:
-        run = Clock(folder, config, a.device)
+        run = Clock(folder, config, str(policy.device))
         run.weigh_after = weigh_after
-        if isinstance(config, RLConfig):
-            reinforce(model, tokenizer, task, config, run, progress=False)
-        else:
-            reinforce_with_critic(model, tokenizer, task, config, run, progress=False)
+        baseline = CriticBaseline(policy, critic, config.steps, config.rows) if critic else None
+        reinforce(policy, task, config, run, baseline=baseline, progress=False)
         run.lines = run.metrics()
     return run
 
 
+def critic_of(method: str, a: argparse.Namespace, **changes: Any) -> CriticConfig | None:
+    """What a method has of a critic."""
+    return None if method == "GRPO" else critic_config(method, a, **changes)
+
+
 def alone(a: argparse.Namespace) -> list[dict[str, Any]]:
     """How fast each method is, with the machine to itself."""
-    torch.set_num_threads(a.threads)
     rows = []
     for method in METHODS[:2]:
-        model, tokenizer = load_checkpoint(a.base, pick_device(a.device))
-        run = learn(model, tokenizer, config_of(method, a, a.timed, a.seeds[0]), a)
+        policy = load_policy(a.base, pick_device(a.device))
+        run = learn(policy, settings_of(method, a, a.timed, a.seeds[0]), critic_of(method, a), a)
         steps = [after - before for before, after in itertools.pairwise(run.ends)][WARM_UP - 1 :]
         rows.append({"part": "speed", "method": method, "step_seconds": [round(s, 4) for s in steps]})
     return rows
@@ -105,25 +114,26 @@ def memory(method: str, size: str, a: argparse.Namespace) -> dict[str, Any]:
 
     For a process of its own: what an earlier run has not given back yet would be counted.
     """
-    on_gpu = a.device == "cuda"
-    model, tokenizer = load_checkpoint(a.base)
+    device = pick_device(a.device)
+    on_gpu, policy = device.type == "cuda", load_policy(a.base)
+    model = policy.model
     if size == "small":
         model = MiniDeepSeek(small().pretrain.model.replace(num_nextn_predict_layers=0))
-    policy = sum(p.numel() for p in model.parameters())
-    critic = sum(p.numel() for p in critic_of(model).parameters()) if method != "GRPO" else 0
+    policy = MiniPolicy(model.to(device), policy.tokenizer)
+    weights = sum(p.numel() for p in model.parameters())
+    critic = weights if method != "GRPO" else 0
     # float32 weights and the two moments of AdamW for what learns (gradients come and go), bf16 for what samples, and
-    # its cache, for prompts of up to `ROUND` tokens.
-    kept = 12 * (policy + critic) + (2 * policy if on_gpu else 0)
-    cache = model.new_cache(1, 1).bytes_per_token // 2 * a.prompts * a.group * (ROUND + a.tokens) if on_gpu else 0
+    # its cache, for prompts of up to `WIDTH` tokens.
+    kept = 12 * (weights + critic) + (2 * weights if on_gpu else 0)
+    cache = model.new_cache(1, 1).bytes_per_token // 2 * a.prompts * a.group * (WIDTH + a.tokens) if on_gpu else 0
     # What has taken no step has no moments: an untrained model needs a reward that it can get, and PPO no warm-up.
-    changes: dict[str, Any] = {"rewards": {"short": 1.0}} | ({} if method == "GRPO" else {"critic_warmup": 0})
-    config = dataclasses.replace(config_of(method, a, 2, 0, rows=32), **changes)
-    run = learn(model.to(pick_device(a.device)), tokenizer, config, a, weigh_after=2)
+    config = dataclasses.replace(settings_of(method, a, 2, 0, rows=32), rewards={"short": 1.0})
+    run = learn(policy, config, critic_of(method, a, alone=0), a, weigh_after=2)
     assert all(line["grad_norm"] for line in run.lines)
     return {
-        "part": "memory", "method": method, "size": size, "parameters": policy, "critic_parameters": critic,
+        "part": "memory", "method": method, "size": size, "parameters": weights, "critic_parameters": critic,
         "predicted_mib": round(kept / 2**20, 2), "cache_mib": round(cache / 2**20, 2),
-        "gradients_mib": round(4 * max(policy, critic) / 2**20, 2),
+        "gradients_mib": round(4 * max(weights, critic) / 2**20, 2),
         "held_mib": None if run.held is None else round(run.held / 2**20, 2),
         "peak_mib": round(torch.cuda.max_memory_allocated() / 2**20, 1) if on_gpu else None,
     }  # fmt: skip
@@ -131,19 +141,13 @@ def memory(method: str, size: str, a: argparse.Namespace) -> dict[str, Any]:
 
 def accuracy(method: str, seed: int, a: argparse.Namespace) -> dict[str, Any]:
     """One run and its test."""
-    torch.set_num_threads(a.threads)
-    model, tokenizer = load_checkpoint(a.base, pick_device(a.device))
-    run = learn(model, tokenizer, config_of(method, a, a.steps, seed), a)
-    result = evaluate(model, tokenizer, nano().seeded(seed).task("test"), a.problems, a.tokens)
+    policy = load_policy(a.base, pick_device(a.device))
+    run = learn(policy, settings_of(method, a, a.steps, seed), critic_of(method, a), a)
+    result = evaluate(policy, nano().seeded(seed).make_task("test"), a.problems, a.tokens)
     curves = {n: [round(float(line.get(n, 0.0)), 4) for line in run.lines] for n in CURVES}
     return {"part": "accuracy", "method": method, "seed": seed, "accuracy": round(result.accuracy, 4),
             "low": round(result.low, 4), "high": round(result.high, 4), "thought": round(result.thought, 1),
             "flops": sum(line["flops"] for line in run.lines), "curves": curves}  # fmt: skip
-
-
-def in_time(deadline: float, *run: Any) -> dict[str, Any] | None:
-    """What `accuracy` returns, or None where it would begin too late."""
-    return accuracy(*run) if time.time() < deadline else None
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
@@ -175,10 +179,8 @@ def summary(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", default="checkpoints/nano-base", help="the checkpoint that all start from")
-    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = arguments(__doc__, "results/ch12_ppo", workers=len(METHODS), limit=100)
+    parser.add_argument("--base", default="nano-base", help="the checkpoint that all start from, by name or folder")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="NAME")
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--parts", nargs="+", default=list(PARTS.values()), choices=PARTS.values())
@@ -189,41 +191,19 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=6e-4)
     parser.add_argument("--critic-lr", type=float, default=1e-3)
     parser.add_argument("--problems", type=int, default=1024, help="held-out problems that each run is tested on")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--limit", type=float, default=100, help="seconds after which nothing is begun")
-    parser.add_argument("--out", type=Path, default=Path(os.environ.get("MINIDSK_RESULT", "results/ch12_ppo")))
     a = parser.parse_args()
-    deadline, rows = time.time() + a.limit, list[dict[str, Any]]()
-    settings = {name: value for name, value in vars(a).items() if name != "out"}
-    a.out.mkdir(parents=True, exist_ok=True)
-    if (a.out / "metrics.json").exists():
-        earlier = json.loads((a.out / "metrics.json").read_text())["rows"]
-        rows += [row for row in earlier if PARTS[row["part"]] not in a.parts]
-
-    def keep(row: dict[str, Any]) -> None:
-        rows.append(row)
-        rows.sort(key=lambda r: (r["part"], METHODS.index(r["method"]), r.get("size", ""), r.get("seed", 0)))
-        (a.out / "metrics.json").write_text(json.dumps({"settings": settings, "rows": rows}) + "\n")
-
-    context = multiprocessing.get_context("spawn")
+    record = Record(a, lambda r: (r["part"], METHODS.index(r["method"]), r.get("size", ""), r.get("seed", 0)), "rows")
+    record.resume(())
+    record.rows = [row for row in record.rows if PARTS[row["part"]] not in a.parts]
     if "timed" in a.parts:
-        with ProcessPoolExecutor(1, mp_context=context) as one:
-            for row in one.submit(alone, a).result():
-                keep(row)
+        sweep([(alone, a)], record.add, a)
     if "memory" in a.parts:
-        asked = [(method, size) for size in ("nano", "small") for method in METHODS[:2]]
-        with ProcessPoolExecutor(len(asked), mp_context=context, max_tasks_per_child=1) as pool:
-            for row in pool.map(memory, *zip(*asked, strict=True), [a] * len(asked)):
-                keep(row)
+        for method, size in itertools.product(METHODS[:2], ("nano", "small")):
+            sweep([(memory, method, size, a)], record.add, a)
     if "curves" in a.parts:
         # A GPU takes turns between processes: as many as methods fill it.
-        with ProcessPoolExecutor(len(METHODS), mp_context=context) as pool:
-            runs = [pool.submit(in_time, deadline, method, seed, a) for seed in a.seeds for method in a.methods]
-            for future in as_completed(runs):
-                row = future.result()
-                if row is not None:
-                    keep(row)
-    print(summary(rows))
+        sweep([(accuracy, method, seed, a) for seed in a.seeds for method in a.methods], record.add, a)
+    print(summary(record.rows))
 
 
 if __name__ == "__main__":

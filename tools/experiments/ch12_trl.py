@@ -28,17 +28,19 @@ from typing import Any
 
 import torch
 
+from minidsk import load_policy
 from minidsk.data.tokenizer import Tokenizer, load_tokenizer
 from minidsk.infer.generate import until_end
+from minidsk.presets import nano
 from minidsk.rl.config import RLConfig
 from minidsk.rl.grpo import group_advantages
 from minidsk.rl.loop import reinforce, update
-from minidsk.rl.recipe import nano
-from minidsk.rl.sampler import Sampler
-from minidsk.tasks.countdown import Countdown
-from minidsk.train.checkpoint import Run, load_checkpoint
+from minidsk.rl.rollout import Sampler
+from minidsk.tasks.base import Task
+from minidsk.train.checkpoint import Run
 from minidsk.train.device import pick_device
-from minidsk.train.optim import learning_rate, make_optimizers
+from minidsk.train.loop import Slices
+from minidsk.train.optim import OptimConfig, Optimizer, learning_rate, make_optimizers
 
 WARM_UP = 3  # steps that are not timed: graphs, kernels and caches are made in them
 LIBRARIES = ("minidsk", "trl")
@@ -46,19 +48,18 @@ LIBRARIES = ("minidsk", "trl")
 
 def config_of(a: argparse.Namespace, seed: int, updates: int) -> RLConfig:
     """The settings that both libraries are given."""
-    return RLConfig(steps=updates, prompts=a.prompts, group=a.group, max_new_tokens=a.tokens, lr=6e-4, rows=1024,
-                    save_every=10**6, seed=seed)  # fmt: skip
+    return RLConfig(steps=updates, prompts=a.prompts, group=a.group, max_new_tokens=a.tokens, rows=1024,
+                    optim=OptimConfig(lr=6e-4, decay=0.3, betas=(0.9, 0.99)), save_every=10**6, seed=seed)  # fmt: skip
 
 
-def task_of(seed: int) -> Countdown:
+def task_of(seed: int) -> Task:
     """The problems of the nano recipe."""
-    return nano().seeded(seed).task("train")
+    return nano().seeded(seed).make_task("train")
 
 
 def with_minidsk(a: argparse.Namespace, seed: int, updates: int, deadline: float) -> tuple[list[float], list[float]]:
     """Mean reward of each step, and when each ended."""
-    model, tokenizer = load_checkpoint(a.base, pick_device(a.device))
-    config = config_of(a, seed, updates)
+    policy, config = load_policy(a.base, pick_device(a.device)), config_of(a, seed, updates)
     ends = []
 
     class Clock(Run):
@@ -69,7 +70,7 @@ def with_minidsk(a: argparse.Namespace, seed: int, updates: int, deadline: float
 
     with tempfile.TemporaryDirectory() as folder:
         run = Clock(folder, "grpo", config)
-        reinforce(model, tokenizer, task_of(seed), config, run, progress=False)
+        reinforce(policy, task_of(seed), config, run, progress=False)
         return [line["reward"] for line in run.metrics()], ends
 
 
@@ -104,18 +105,19 @@ def with_trl(
     if go is not None:
         go.wait()
     model.to(pick_device(a.device))
-    [optimizer] = make_optimizers(model, config.lr, config.weight_decay, betas=(0.9, 0.99))
+    [optimizer] = make_optimizers(model, config.optim)
     rate = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate(step, updates, 1.0, config.warmup, config.decay)
+        optimizer, lambda step: learning_rate(step, updates, 1.0, config.optim.warmup, config.optim.decay)
     )
     with tempfile.TemporaryDirectory() as folder:
         settings = GRPOConfig(
             folder, per_device_train_batch_size=config.prompts * config.group, num_generations=config.group,
             gradient_accumulation_steps=1, max_completion_length=config.max_new_tokens, max_steps=updates,
-            learning_rate=config.lr, loss_type=config.loss_type, epsilon=config.clip_low,
+            learning_rate=config.optim.lr, loss_type=config.loss_type, epsilon=config.clip_low,
             epsilon_high=config.clip_high, beta=0.0, scale_rewards=config.scale, temperature=1.0, top_p=1.0, top_k=0,
-            max_grad_norm=config.clip, shuffle_dataset=False, gradient_checkpointing=False, bf16=a.device == "cuda",
-            use_cpu=a.device == "cpu", save_strategy="no", report_to=[], logging_strategy="no", disable_tqdm=True,
+            max_grad_norm=config.optim.clip, shuffle_dataset=False, gradient_checkpointing=False,
+            bf16=a.device == "cuda", use_cpu=a.device == "cpu", save_strategy="no", report_to=[],
+            logging_strategy="no", disable_tqdm=True,
             seed=seed,
         )  # fmt: skip
         GRPOTrainer(model=model, reward_funcs=accuracy, args=settings, train_dataset=Dataset.from_list(posed),
@@ -125,17 +127,17 @@ def with_trl(
 
 def anatomy(a: argparse.Namespace, seed: int) -> dict[str, list[float]]:
     """Where a step of minidsk's goes: seconds of sampling and judging, and of the update."""
-    model, tokenizer = load_checkpoint(a.base, pick_device(a.device))
-    config = config_of(a, seed, 8)
-    sampler = Sampler(model, tokenizer, task_of(seed), config)
-    optimizers = make_optimizers(model, config.lr, config.weight_decay, betas=(0.9, 0.99))
+    policy, config = load_policy(a.base, pick_device(a.device)), config_of(a, seed, 8)
+    sampler = Sampler(policy, task_of(seed), config)
+    optimizer, slices = Optimizer(policy.model, config.optim, config.steps), Slices(config.rows)
     parts: dict[str, list[float]] = {"sampling": [], "update": []}
     for step in range(config.steps):
         start = time.perf_counter()
-        sampled = sampler(step).sampled
+        rollouts = sampler(step).rollouts
         synchronize(a.device)
         middle = time.perf_counter()
-        update(model, optimizers, sampled, group_advantages(sampled.rewards, config.scale).flatten(), config)
+        advantages = group_advantages(rollouts.rewards, config.scale).flatten()
+        update(policy, optimizer, slices, rollouts, advantages, config)
         synchronize(a.device)
         parts["sampling"].append(round(middle - start, 4))
         parts["update"].append(round(time.perf_counter() - middle, 4))

@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minidsk.kernels import dispatch
 from minidsk.kernels.bench.case import Case, relative_error
 from minidsk.kernels.bench.rowwise import rows_of
 from minidsk.kernels.experts import experts
 from minidsk.kernels.grouped_gemm import (
     forward_blocks,
     grouped_matmul,
-    grouped_matmul_reference,
     rows_times_matrices,
 )
 from minidsk.kernels.launch import on_hopper
@@ -82,7 +82,7 @@ def with_gradients(y: Tensor, leaves: tuple[Tensor, ...], slope: Tensor) -> obje
 @torch.no_grad()
 def exact(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     """The product in float32, of tensor cores' inputs without their rounding of the result."""
-    return grouped_matmul_reference(x.float(), weight.float(), ends)
+    return dispatch.grouped_matmul(x.float(), weight.float(), ends)
 
 
 def moe_cases(device: torch.device, small: bool) -> Iterator[Case]:
@@ -133,7 +133,7 @@ def by_torch(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indices:
     grouped = x.is_cuda and x.dtype == torch.bfloat16
 
     def multiply(x: Tensor, weight: Tensor) -> Tensor:
-        return torch._grouped_mm(x, weight.mT, offs=ends) if grouped else grouped_matmul_reference(x, weight, ends)
+        return torch._grouped_mm(x, weight.mT, offs=ends) if grouped else dispatch.grouped_matmul(x, weight, ends)
 
     gate, up = multiply(x[order // indices.shape[1]], gate_up).chunk(2, -1)
     y = multiply(F.silu(gate) * up, down)

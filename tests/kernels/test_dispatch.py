@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from minidsk.model.dispatch import Dispatch, _padded, grouped_matmul, has_grouped_kernel
+from minidsk.kernels.dispatch import combine, gather, grouped_matmul, has_grouped_product, sort_by_expert
 
 ROUTES = {
     "random": torch.stack([torch.randperm(6, generator=torch.Generator().manual_seed(i))[:3] for i in range(17)]),
@@ -30,11 +30,10 @@ def by_experts(indices, x, w, m):
     return out
 
 
-@pytest.mark.parametrize("multiply", [grouped_matmul, _padded])
-def test_sorted_is_the_dense_loop_with_gradients(route, multiply):
+def test_sorted_is_the_dense_loop_with_gradients(route):
     indices, x, w, m = route
-    dispatch = Dispatch(indices, 6)
-    out = dispatch.combine(multiply(dispatch.gather(x), m, dispatch), w)
+    plan = sort_by_expert(indices, 6)
+    out = combine(grouped_matmul(gather(x, plan), m, plan.ends), w, plan)
     expected = by_experts(indices, x, w, m)
     torch.testing.assert_close(out, expected)
     direction = torch.randn(out.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
@@ -45,41 +44,32 @@ def test_sorted_is_the_dense_loop_with_gradients(route, multiply):
 
 def test_the_plan(route):
     indices, x, _, _ = route
-    dispatch = Dispatch(indices, 6)
-    ordered = indices.flatten()[dispatch.order]
+    plan = sort_by_expert(indices, 6)
+    ordered = indices.flatten()[plan.order]
     assert (ordered.diff() >= 0).all()
-    assert torch.equal(ordered[dispatch.inverse], indices.flatten())
-    assert dispatch.counts.tolist() == [(indices == e).sum().item() for e in range(6)]
-    assert dispatch.counts.dtype == dispatch.ends.dtype == torch.int32
-    assert dispatch.ends.tolist() == dispatch.counts.cumsum(0).tolist()
+    assert torch.equal(ordered[plan.inverse], indices.flatten())
+    assert plan.ends.diff(prepend=plan.ends.new_zeros(1)).tolist() == [(indices == e).sum().item() for e in range(6)]
+    assert plan.ends.dtype == torch.int32
     tokens = torch.arange(len(x))[:, None].expand_as(indices).flatten()
-    assert torch.equal(dispatch.gather(x), x[tokens[dispatch.order]])
+    assert torch.equal(gather(x, plan), x[tokens[plan.order]])
 
 
 def test_weights_are_applied_in_their_own_precision(route):
     indices, x, w, _ = route
-    dispatch = Dispatch(indices, 6)
-    y = (dispatch.gather(x).bfloat16() @ torch.ones(5, 4).bfloat16()).detach()
-    out = dispatch.combine(y, w.float())
+    plan = sort_by_expert(indices, 6)
+    y = (gather(x, plan).bfloat16() @ torch.ones(5, 4).bfloat16()).detach()
+    out = combine(y, w.float(), plan)
     assert out.dtype == torch.bfloat16
-    expected = (y[dispatch.inverse].view(*indices.shape, 4).float() * w.float()[..., None]).sum(1)
+    expected = (y[plan.inverse].view(*indices.shape, 4).float() * w.float()[..., None]).sum(1)
     assert torch.equal(out, expected.bfloat16())
 
 
 def test_the_grouped_kernel_of_torch_multiplies_the_same():
     generator = torch.Generator().manual_seed(0)
     indices = torch.randint(4, (24, 2), generator=generator)
-    dispatch = Dispatch(indices, 4)
+    plan = sort_by_expert(indices, 4)
     x, m = (torch.randn(*shape, generator=generator).bfloat16() for shape in ((48, 16), (4, 8, 16)))
-    expected = grouped_matmul(x, m, dispatch)
-    assert not has_grouped_kernel(x)
-    torch.testing.assert_close(_padded(x, m, dispatch), expected)
+    expected = grouped_matmul(x, m, plan.ends)
+    assert not has_grouped_product(x)
     if hasattr(torch, "_grouped_mm"):  # what the GPU path calls; torch has it for the CPU since 2.9 or so
-        torch.testing.assert_close(torch._grouped_mm(x, m.transpose(1, 2), offs=dispatch.ends), expected)
-
-
-def test_autocast_multiplies_in_bfloat16(route):
-    indices, x, _, m = route
-    dispatch = Dispatch(indices, 6)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert grouped_matmul(dispatch.gather(x.float()), m.float(), dispatch).dtype == torch.bfloat16
+        torch.testing.assert_close(torch._grouped_mm(x, m.transpose(1, 2), offs=plan.ends), expected)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from minidsk.model.decoding import _sample, decode
+from minidsk.infer.generate import _sample, decode
 
 
 def seeded(seed=0):
@@ -21,7 +21,7 @@ def prompts(ids):
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
 def test_cached_is_uncached(make, prompts, temperature):
     model, (ids, valid) = make(), prompts
-    a, b = (decode(model, ids, 20, temperature=temperature, generator=seeded(), valid=valid, eos_token_id=3,
+    a, b = (decode(model, ids, 20, temperature=temperature, generator=seeded(), attention_mask=valid, eos_token_id=3,
                    use_cache=cached) for cached in (True, False))  # fmt: skip
     assert torch.equal(a.ids, b.ids)
     assert torch.equal(a.mask, b.mask)
@@ -30,9 +30,9 @@ def test_cached_is_uncached(make, prompts, temperature):
 
 def test_rows_stop_at_the_end_token_and_are_padded_after_it(make, prompts):
     model, (ids, valid) = make(), prompts
-    free = decode(model, ids, 12, temperature=0.0, valid=valid)
+    free = decode(model, ids, 12, temperature=0.0, attention_mask=valid)
     eos = free.ids[0, 6 + 4].item()  # the first row is to end by its fifth token
-    out = decode(model, ids, 12, temperature=0.0, valid=valid, eos_token_id=eos, pad_token_id=9)
+    out = decode(model, ids, 12, temperature=0.0, attention_mask=valid, eos_token_id=eos, pad_token_id=9)
     assert torch.equal(out.ids[:, :6], ids)
     for row, tokens in enumerate(out.ids[:, 6:].tolist()):
         unlimited = free.ids[row, 6:].tolist()
@@ -43,6 +43,16 @@ def test_rows_stop_at_the_end_token_and_are_padded_after_it(make, prompts):
         assert (out.logprobs[row, length:] == 0).all()
     assert out.mask.any(0).all()  # nothing after the longest answer
     assert out.mask[0].sum() <= 5
+
+
+def test_any_of_several_tokens_ends_a_row(make, prompts):
+    model, (ids, valid) = make(), prompts
+    free = decode(model, ids, 12, temperature=0.0, attention_mask=valid).ids[:, 6:].tolist()
+    ends = {free[0][3], free[1][5]}
+    out = decode(model, ids, 12, temperature=0.0, attention_mask=valid, eos_token_id=sorted(ends))
+    for row, tokens in enumerate(free):
+        length = next((i + 1 for i, token in enumerate(tokens) if token in ends), 12)
+        assert int(out.mask[row].sum()) == length
 
 
 def test_all_rows_ended_ends_the_loop(make, ids, monkeypatch):
@@ -56,10 +66,10 @@ def test_all_rows_ended_ends_the_loop(make, ids, monkeypatch):
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 def test_logprobs_are_those_of_a_fresh_forward(make, prompts, temperature):
     model, (ids, valid) = make(), prompts
-    out = decode(model, ids, 10, temperature=temperature, generator=seeded(), valid=valid, eos_token_id=3)
+    out = decode(model, ids, 10, temperature=temperature, generator=seeded(), attention_mask=valid, eos_token_id=3)
     valid = torch.cat((valid, out.mask), 1)
     with torch.no_grad():
-        logits = model(out.ids, valid=valid).logits
+        logits = model(out.ids, attention_mask=valid).logits
     fresh = logits[:, 5:-1].log_softmax(-1).gather(2, out.ids[:, 6:, None]).squeeze(2)
     torch.testing.assert_close(out.logprobs[out.mask].double(), fresh[out.mask], atol=1e-5, rtol=0)
 
@@ -113,7 +123,7 @@ def test_a_token_of_probability_zero_is_never_drawn():
 def test_generate_is_decode(make, prompts):
     model, (ids, valid) = make(), prompts
     answer = model.generate(ids, 5, 0.0, attention_mask=valid.long(), eos_token_id=3, pad_token_id=7)
-    expected = decode(model, ids, 5, temperature=0.0, valid=valid, eos_token_id=3, pad_token_id=7)
+    expected = decode(model, ids, 5, temperature=0.0, attention_mask=valid, eos_token_id=3, pad_token_id=7)
     assert torch.equal(answer, expected.ids)
     assert torch.equal(answer, model.generate(ids, 5, 0.0, attention_mask=valid, eos_token_id=3, pad_token_id=7,
                                               use_cache=False))  # fmt: skip

@@ -1,0 +1,165 @@
+"""The engine under all decoding: rows of text that grow token by token, be it by a reply, a search or a speculation.
+
+A small model's step is mostly the cost of starting kernels. All that a step reads and writes can have a fixed place and
+a fixed shape, so that on a GPU one launch, of a CUDA graph, replays all of it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from minidsk.kernels.dispatch import has_grouped_product
+from minidsk.model.operations import suits_every_expert
+from minidsk.model.transformer import MiniDeepSeek
+
+WIDTH = 32  # prompts of different lengths share a recording: slots are made for a multiple of so many
+
+
+class Engine:
+    """`rows` texts of at most `capacity` tokens, and what comes next in each: `logits` ``[rows, vocab]``.
+
+    `static`: whether all shapes are fixed, as a recording needs them; where there is no GPU it computes the same.
+    """
+
+    def __init__(
+        self, model: MiniDeepSeek, rows: int, capacity: int, *, mtp: bool = False, static: bool = False
+    ) -> None:
+        self.model, self.mtp = model, mtp
+        self.cache = model.new_cache(rows, capacity, mtp=mtp, static=static)
+        dtype, vocab = model.embed_tokens.weight.dtype, model.config.vocab_size
+        self.logits = torch.zeros(rows, vocab, dtype=dtype, device=model.device)
+        self.ahead: list[Tensor] = []
+
+    @torch.no_grad()
+    def prefill(self, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Begin anew with the prompts `ids` ``[rows, time]``, padded on the left where the mask is 0; the logits."""
+        static, self.cache.static = self.cache.static, False
+        self.cache.clear()
+        self._advance(ids, attention_mask)
+        self.cache.static = static
+        return self.logits
+
+    @torch.no_grad()
+    def step(self, tokens: Tensor) -> Tensor:
+        """Append one token to each row, `tokens` ``[rows]``, or several, ``[rows, new]``; the logits after the last."""
+        self._advance(tokens[:, None] if tokens.ndim == 1 else tokens)
+        return self.logits
+
+    def fork(self, rows: Tensor) -> Engine:
+        """An engine that goes on from copies of these rows ``[rows']`` of this one."""
+        copy = object.__new__(Engine)
+        copy.__dict__ |= self.__dict__
+        copy.cache, copy.logits = self.cache.fork(rows), self.logits[rows]
+        copy.ahead = [logits[rows] for logits in self.ahead]
+        return copy
+
+    def truncate(self, lengths: Tensor) -> None:
+        """Cut each row back to its first `lengths` ``[rows]`` tokens; the next `step` gives logits again."""
+        self.cache.truncate(lengths)
+
+    def _advance(self, ids: Tensor, attention_mask: Tensor | None = None) -> None:
+        states = self.model.states(ids, attention_mask=attention_mask, cache=self.cache, mtp=self.mtp)
+        # A recording reads the logits where it wrote them last; elsewhere a new tensor is as good.
+        logits = self.model.lm_head(states.hidden[:, -1])
+        if self.cache.static:
+            self.logits.copy_(logits)
+        else:
+            self.logits = logits
+        self.ahead = [self.model.lm_head(hidden[:, -1]) for hidden in states.ahead]
+
+
+def recordable(model: MiniDeepSeek, rows: int) -> bool:
+    """Whether a step of `model` for so many rows can be a CUDA graph: on a GPU, with nothing that waits for the CPU."""
+    weight, config = model.embed_tokens.weight, model.config
+    if not weight.is_cuda or not config.has_experts:
+        return weight.is_cuda
+    with torch.no_grad():
+        few = suits_every_expert(weight[:1].expand(rows, -1), config.n_routed_experts, config.num_experts_per_tok)
+    return few or has_grouped_product(weight, config.hidden_size, config.moe_intermediate_size)
+
+
+def pick(logprobs: Tensor, temperature: float, noise: Tensor) -> Tensor:
+    """A token for each row ``[rows]`` from `logprobs` ``[rows, vocab]``; `noise` is exponential, of the same shape.
+
+    The largest of log p / T + Gumbel noise is a draw from softmax(log p / T); -log(exponential) is such noise.
+    """
+    if temperature == 0:
+        return logprobs.argmax(-1)
+    if temperature != 1:
+        logprobs = logprobs / temperature
+    return (logprobs - noise.clamp(min=1e-30).log()).argmax(-1)
+
+
+class Recording:
+    """Drawing a token for each row and computing what comes after it, recorded once and replayed up to `new` times.
+
+    `tokens` and `logprobs` ``[rows, new]`` fill up from the left. Where there is no GPU, the step runs as written.
+    """
+
+    def __init__(self, model: MiniDeepSeek, rows: int, capacity: int, new: int, temperature: float) -> None:
+        self.engine = Engine(model, rows, capacity, static=True)
+        self.temperature = temperature
+        self.place = torch.zeros(1, dtype=torch.long, device=model.device)
+        self.noise = torch.ones(rows, model.config.vocab_size, device=model.device)
+        self.tokens = torch.zeros(rows, new, dtype=torch.long, device=model.device)
+        self.logprobs = torch.zeros(rows, new, device=model.device)
+        self.graph = self._record() if model.device.type == "cuda" else None
+
+    def begin(self, ids: Tensor, attention_mask: Tensor) -> None:
+        """Read the prompts ``[rows, time]``, padded on the left where the mask is 0."""
+        logits = self.engine.logits
+        logits.copy_(self.engine.prefill(ids, attention_mask))
+        self.engine.logits = logits
+        self.place.zero_()
+
+    def run(self, generator: torch.Generator | None) -> None:
+        """Draw one token more."""
+        if self.temperature:
+            self.noise.exponential_(generator=generator)
+        if self.graph is None:
+            self._step()
+        else:
+            self.graph.replay()
+
+    @torch.no_grad()
+    def _step(self) -> None:
+        logprobs = self.engine.logits.log_softmax(-1, dtype=torch.float32)
+        drawn = pick(logprobs, self.temperature, self.noise).unsqueeze(1)
+        self.tokens.index_copy_(1, self.place, drawn)
+        self.logprobs.index_copy_(1, self.place, logprobs.gather(1, drawn))
+        self.engine.step(drawn)
+        self.place.add_(1)
+
+    def _record(self) -> torch.cuda.CUDAGraph:
+        side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(2):  # what the first passes allocate and choose must not be part of the recording
+                self._step()
+                self.engine.cache.clear()
+                self.place.zero_()
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.cuda.graph(graph):
+            self._step()
+        return graph
+
+
+class Recorder:
+    """Keeps a recording from one call to the next. Recording takes as long as dozens of steps."""
+
+    def __init__(self) -> None:
+        self._asked: tuple[object, ...] = ()
+        self._recording: Recording | None = None
+
+    def recording(self, model: MiniDeepSeek, ids: Tensor, new: int, temperature: float) -> Recording:
+        """The recording for prompts `ids` ``[rows, time]``: the one of the last call, where that fits."""
+        rows, time = ids.shape
+        asked = (model, rows, new, temperature)
+        kept = self._recording
+        if kept is None or self._asked != asked or kept.engine.cache.capacity < time + new:
+            self._recording = None  # give its memory back before the next one takes its own
+            capacity = -(-time // WIDTH) * WIDTH + new
+            self._recording = kept = Recording(model, rows, capacity, new, temperature)
+            self._asked = asked
+        return kept

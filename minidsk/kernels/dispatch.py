@@ -1,0 +1,86 @@
+"""Tokens to experts and back in plain torch: sort by expert, multiply group by group, put the results back in place.
+
+This is the reference of `routing` and `grouped_gemm`, and what the model computes with where no kernel of ours is
+asked for. It imports no Triton.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Sorted(NamedTuple):
+    """The (token, choice) pairs of N tokens with K experts each, sorted by expert and in order within each.
+
+    `order` ``[N K]``: pair ``n K + k`` at each sorted place; `inverse` ``[N K]``: the place of each pair; `ends`
+    ``[experts]`` (int32): where each expert's pairs end.
+    """
+
+    order: Tensor
+    inverse: Tensor
+    ends: Tensor
+
+
+def sort_by_expert(indices: Tensor, experts: int) -> Sorted:
+    """Sort the choices `indices` ``[N, K]``, whole numbers below `experts`; stable."""
+    flat = indices.flatten()
+    order = flat.argsort(stable=True)
+    inverse = torch.empty_like(order).scatter_(0, order, torch.arange(len(flat), device=flat.device))
+    counts = (flat[:, None] == torch.arange(experts, device=flat.device)).sum(0, dtype=torch.int32)
+    return Sorted(order, inverse, counts.cumsum(0, dtype=torch.int32))
+
+
+def gather(x: Tensor, plan: Sorted) -> Tensor:
+    """Each token's row once for each chosen expert, sorted by expert: ``[N, H]`` to ``[N K, H]``."""
+    k = len(plan.order) // max(len(x), 1)
+    repeated = x.unsqueeze(1).expand(-1, k, -1).reshape(-1, x.shape[-1])
+    return _Permute.apply(repeated, plan.order, plan.inverse)
+
+
+def combine(y: Tensor, weights: Tensor, plan: Sorted) -> Tensor:
+    """The weighted sum of each token's K results, ``[N K, H]`` and ``[N, K]`` to ``[N, H]``, in the dtype of `y`."""
+    y = _Permute.apply(y, plan.inverse, plan.order).unflatten(0, weights.shape)
+    return (y * weights.unsqueeze(-1)).sum(1).to(y.dtype)
+
+
+def grouped_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
+    """Each expert's rows times its matrix: sorted rows ``[N K, in]``, `weight` ``[E, out, in]``, to ``[N K, out]``.
+
+    By torch's own grouped product where it has one, else one expert after the other, which waits for a GPU.
+    """
+    if has_grouped_product(x, x.shape[1], weight.shape[1]):
+        return torch._grouped_mm(x, weight.transpose(1, 2), offs=ends)
+    parts = x.tensor_split(ends[:-1].tolist())
+    return torch.cat([part @ matrix.T for part, matrix in zip(parts, weight, strict=True)])
+
+
+def has_grouped_product(x: Tensor, *widths: int) -> bool:
+    """Whether torch has its grouped product for tensors like `x`: bf16 on compute capability 9.0, rows of 16 bytes.
+
+    `widths`: the lengths of rows, in numbers.
+    """
+    return (
+        x.is_cuda
+        and x.dtype == torch.bfloat16
+        and all(width % 8 == 0 for width in widths)
+        and hasattr(torch, "_grouped_mm")
+        and torch.cuda.get_device_capability(x.device) == (9, 0)
+    )
+
+
+class _Permute(torch.autograd.Function):
+    """``x[order]`` for a permutation. Its gradient is a gather too; autograd's own would scatter with atomics."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+        order, inverse = order.long(), inverse.long()
+        ctx.save_for_backward(inverse)
+        return x[order]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (inverse,) = ctx.saved_tensors
+        return grads[0][inverse], None, None

@@ -1,0 +1,142 @@
+"""Who computes what: each operation of the model by torch, or by the kernels of `minidsk.kernels`. One table.
+
+The choice belongs to a run, not to an architecture: `MiniDeepSeek.use` sets it for all layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
+
+from minidsk.kernels import dispatch
+from minidsk.model.rope import rotate
+from minidsk.precision import at_least_float32
+
+BACKENDS = ("torch", "triton")
+MANY_ROWS = 2048  # from here on products take longer than starting them
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The backend of each operation, "torch" or "triton"; the numbers are the same up to rounding.
+
+    experts: a layer's routed experts. norm: RMSNorm. rotation: RoPE, of a token at a time. loss: the head and
+    its cross-entropy in one, so that no logits are held.
+    """
+
+    experts: str = "torch"
+    norm: str = "torch"
+    rotation: str = "torch"
+    loss: str = "torch"
+
+    def __post_init__(self) -> None:
+        for name, backend in vars(self).items():
+            if backend not in BACKENDS:
+                raise ValueError(f"{name}: {backend!r} does not fit; it must be {' or '.join(map(repr, BACKENDS))}")
+
+    @classmethod
+    def all(cls, backend: str) -> Kernels:
+        """The same backend for every operation."""
+        return cls(backend, backend, backend, backend)
+
+    def operation(self, name: str) -> Callable[..., Any]:
+        """The function that computes the operation called `name`."""
+        return TABLE[name][getattr(self, name)]
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """``weight * x / sqrt(mean(x^2) + eps)`` over the last dimension; cast down before the weight, as DeepSeek does."""
+    wide = at_least_float32(x)
+    return weight * (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)).to(x.dtype)
+
+
+def routed_experts(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
+    """``sum_k weights[k] down(silu(gate(x)) * up(x))`` over each token's K experts.
+
+    `x` ``[N, H]``, `gate_up` ``[E, 2 I, H]`` with the gate's rows first, `down` ``[E, H, I]``, `weights` and `indices`
+    ``[N, K]``; returns ``[N, H]``.
+    """
+    if suits_every_expert(x, len(gate_up), indices.shape[1]):
+        return every_expert(x, gate_up, down, weights, indices)
+    x, gate_up, down = _autocast(x, gate_up, down)
+    plan = dispatch.sort_by_expert(indices, len(gate_up))
+    gate, up = dispatch.grouped_matmul(dispatch.gather(x, plan), gate_up, plan.ends).chunk(2, dim=-1)
+    (inner,) = _autocast(F.silu(gate) * up)
+    y = dispatch.grouped_matmul(inner, down, plan.ends)
+    return dispatch.combine(y, weights, plan)
+
+
+def suits_every_expert(x: Tensor, experts: int, k: int) -> bool:
+    """Whether a GPU had better send the rows `x` ``[N, H]`` through every expert than sort them, without gradients.
+
+    Multiplying by all matrices at once costs ``E / k`` times the work and starts a third of the kernels, and of few
+    rows starting kernels takes the time.
+    """
+    return x.is_cuda and not torch.is_grad_enabled() and len(x) <= MANY_ROWS and experts <= 4 * k
+
+
+def every_expert(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
+    """The same sum as `routed_experts` by two large products, with weight 0 where an expert was not chosen."""
+    experts = len(gate_up)
+    of_all = weights.new_zeros(len(x), experts).scatter(1, indices, weights).to(x.dtype)
+    gate, up = rearrange(x @ gate_up.flatten(0, 1).T, "n (e two i) -> two n e i", two=2, e=experts)
+    inner = F.silu(gate) * up * of_all.unsqueeze(-1)
+    return inner.flatten(1) @ rearrange(down, "e h i -> (e i) h")
+
+
+def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy in nats of a head `weight` ``[vocab, H]`` on states ``[N, H]``, against `targets` ``[N]``."""
+    return F.cross_entropy(at_least_float32(F.linear(hidden, weight)), targets)
+
+
+def _rms_norm_kernel(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    if torch.compiler.is_compiling():  # torch.compile fuses the norm by itself
+        return rms_norm(x, weight, eps)
+    from minidsk.kernels import rmsnorm
+
+    return rmsnorm.rms_norm(x, weight, eps)
+
+
+def _rotate_kernel(x: Tensor, cos: Tensor, sin: Tensor, interleave: bool = True) -> Tensor:
+    # The kernel has no backward pass, and is compiled anew for some widths: it is for a token at a time.
+    if x.shape[2] != 1 or torch.is_grad_enabled():
+        return rotate(x, cos, sin, interleave)
+    from minidsk.kernels import rotary
+
+    return rotary.rotate(x, cos, sin, interleave)
+
+
+def _experts_kernel(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
+    if suits_every_expert(x, len(gate_up), indices.shape[1]):
+        return every_expert(x, gate_up, down, weights, indices)
+    from minidsk.kernels import experts
+
+    return experts.experts(*_autocast(x, gate_up, down), weights, indices)
+
+
+def _head_loss_kernel(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    from minidsk.kernels.cross_entropy import linear_cross_entropy
+
+    return linear_cross_entropy(hidden, weight, targets)
+
+
+def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors in autocast's dtype, which products of our own would not know of."""
+    kind = tensors[0].device.type
+    if not torch.is_autocast_enabled(kind):
+        return tensors
+    return tuple(tensor.to(torch.get_autocast_dtype(kind)) for tensor in tensors)
+
+
+TABLE: dict[str, dict[str, Callable[..., Any]]] = {
+    "experts": {"torch": routed_experts, "triton": _experts_kernel},
+    "norm": {"torch": rms_norm, "triton": _rms_norm_kernel},
+    "rotation": {"torch": rotate, "triton": _rotate_kernel},
+    "loss": {"torch": head_loss, "triton": _head_loss_kernel},
+}

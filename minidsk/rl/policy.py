@@ -1,0 +1,135 @@
+"""Policies: what reinforcement learning needs of a language model, and the only file of `rl` that knows ours.
+
+`MiniPolicy` is a model of ours; `HFPolicy` is any causal model of transformers.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import repeat
+from torch import Tensor, nn
+
+from minidsk.data.tokenizer import Tokenizer
+from minidsk.hub.hf import save_pretrained
+from minidsk.hub.zoo import find
+from minidsk.infer.engine import Recorder
+from minidsk.infer.generate import decode, left_padded, until_end
+from minidsk.model.operations import Kernels
+from minidsk.model.transformer import MiniDeepSeek
+from minidsk.rl.completions import Completions, Policy, completed, token_logprobs
+from minidsk.rl.hf_policy import HFPolicy
+from minidsk.scale.cost import forward_flops, training_flops
+from minidsk.train.checkpoint import load_checkpoint
+from minidsk.train.device import precision
+
+__all__ = ["HFPolicy", "MiniPolicy", "Policy", "load_policy"]
+
+
+class MiniPolicy(Policy):
+    """A model of ours and its tokenizer.
+
+    On a GPU it samples from a copy in `sampling_dtype`, bf16 where the GPU has it, with few kernels for each token;
+    the copy takes over the weights at each `sample`. None samples from the model itself.
+    """
+
+    model: MiniDeepSeek
+
+    def __init__(
+        self, model: MiniDeepSeek, tokenizer: Tokenizer, sampling_dtype: torch.dtype | str | None = "auto"
+    ) -> None:
+        self.model, self.tokenizer, self.width = model, tokenizer, model.config.hidden_size
+        if sampling_dtype == "auto":
+            sampling_dtype = torch.bfloat16 if model.device.type == "cuda" else None
+        self.sampling_dtype = sampling_dtype
+        self._actor: MiniDeepSeek | None = None
+        self._recorder = Recorder()
+
+    def copy(self) -> MiniPolicy:
+        """As `Policy.copy`, with a sampling copy of its own."""
+        return MiniPolicy(copy.deepcopy(self.model), self.tokenizer, self.sampling_dtype)
+
+    def body(self) -> MiniPolicy:
+        """See `Policy.body`."""
+        twin = self.copy()
+        twin.model.lm_head = nn.Identity()  # type: ignore[assignment]
+        return twin
+
+    @property
+    def actor(self) -> MiniDeepSeek:
+        """What samples, with the weights of now."""
+        if self.sampling_dtype is None:
+            return self.model
+        if self._actor is None:
+            self._actor = copy.deepcopy(self.model).to(self.sampling_dtype)
+            # Few rows go through all experts at once, which torch does; the other two are one kernel each.
+            self._actor.use(Kernels(norm="triton", rotation="triton"))
+        self._actor.load_state_dict(self.model.state_dict())
+        return self._actor
+
+    def sample(
+        self,
+        prompts: Sequence[str],
+        group: int = 1,
+        max_new_tokens: int = 256,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Completions:
+        """See `Policy.sample`."""
+        ids, mask = left_padded([prompt for prompt in prompts for _ in range(group)], self.tokenizer, self.device)
+        done = decode(
+            self.actor, ids, max_new_tokens, temperature=temperature, generator=generator, attention_mask=mask,
+            eos_token_id=self.tokenizer.eos_id, pad_token_id=self.tokenizer.pad_id, recorder=self._recorder,
+        )  # fmt: skip
+        tokens = done.ids[:, ids.shape[1] :]
+        texts = [until_end(row, self.tokenizer) for row in tokens.tolist()]
+        ended = (tokens == self.tokenizer.eos_id).any(1)
+        return Completions(done.ids, torch.cat((mask, done.mask), 1), tokens, done.mask, done.logprobs, texts, ended)
+
+    def encode(self, prompts: Sequence[str], texts: Sequence[str]) -> Completions:
+        """See `Policy.encode`."""
+        ids, mask = left_padded(prompts, self.tokenizer, self.device)
+        rows = [[*self.tokenizer.encode(text), self.tokenizer.eos_id] for text in texts]
+        return completed(ids, mask, rows, texts, self.tokenizer.pad_id, [self.tokenizer.eos_id])
+
+    def hidden(self, completions: Completions, after: bool = False) -> Tensor:
+        """See `Policy.hidden`. Prompts lose their padding, so that attention needs no mask but the causal one."""
+        c, padding = completions, completions.padding
+        place = torch.arange(c.ids.shape[1], device=c.ids.device) + padding[:, None]
+        ids = c.ids.gather(1, place.clamp(max=c.ids.shape[1] - 1))
+        with precision(ids.device):
+            everywhere = self.model.states(ids, mtp=False).hidden
+        # The completion of a row begins where its prompt ends; the state before each token predicts it.
+        begin = c.prompt_width - padding - (0 if after else 1)
+        at = begin[:, None] + torch.arange(c.tokens.shape[1], device=ids.device)
+        return everywhere.gather(1, repeat(at, "n t -> n t h", h=self.width))
+
+    def predictions(self, completions: Completions) -> tuple[Tensor, Tensor]:
+        """See `Policy.predictions`."""
+        hidden = self.hidden(completions)
+        with precision(hidden.device):
+            logits = self.model.lm_head(hidden)
+        return token_logprobs(logits, completions.tokens)
+
+    def flops(self, completions: Completions, updates: int = 0) -> float:
+        """See `Policy.flops`."""
+        config, context = self.model.config, completions.ids.shape[1] / 2
+        each = forward_flops(config, context) + updates * training_flops(config, context, mtp=False)
+        return float(completions.attention_mask.sum()) * each
+
+    def save(self, folder: str | Path, extra: dict[str, Any] | None = None) -> None:
+        """See `Policy.save`."""
+        extra = None if extra is None else {**extra, "tokenizer": self.tokenizer.fingerprint}
+        save_pretrained(self.model, folder, self.tokenizer, extra=extra)
+
+
+def load_policy(name_or_folder: str | Path, device: torch.device | str = "cpu") -> MiniPolicy:
+    """One of our checkpoints by name, or the folder of a finished run: model and tokenizer together.
+
+    Raises `CheckpointError` for an unknown name, and what `load_checkpoint` raises.
+    """
+    return MiniPolicy(*load_checkpoint(find(name_or_folder), device))
