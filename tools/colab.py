@@ -61,7 +61,8 @@ def interpreter() -> str:
     wanted = os.environ.get("PYTHON312") or "python3.12"
     found = shutil.which(wanted)
     if not found:
-        print(f"no {wanted} here (PYTHON312 names a program), so with Python {sys.version.split()[0]}", flush=True)
+        here = sys.version.split()[0]
+        print(f"{wanted}: no such program here (PYTHON312 may name one), so with Python {here}", flush=True)
     return found or sys.executable
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from nbclient import NotebookClient
@@ -116,6 +117,18 @@ def test_what_the_environment_says_now(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "KeyError" in check(NAME, mine).problem
     monkeypatch.setenv("MINE", "1")
     assert check(NAME, mine)
+
+
+def test_what_numpy_was_told_to_ignore(capsys: pytest.CaptureFixture[str]) -> None:
+    def mine(load: torch.Tensor) -> torch.Tensor:
+        np.exp(np.array([1000.0]))
+        return load.max() / load.mean() - 1
+
+    with np.errstate(over="ignore"):
+        assert check(NAME, mine)
+    assert capsys.readouterr().err == ""
+    assert check(NAME, mine)
+    assert "RuntimeWarning: overflow" in capsys.readouterr().err
 
 
 def test_what_belongs_to_the_reader() -> None:
