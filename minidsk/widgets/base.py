@@ -65,6 +65,10 @@ class Figure(anywidget.AnyWidget):
     data = traitlets.Dict().tag(sync=True)
     title = traitlets.Unicode("").tag(sync=True)
 
+    # Colab's ipywidgets 7 displays a widget by this method, without the text/html that outlives the kernel. Where it is
+    # None, IPython asks _repr_mimebundle_ below, as with ipywidgets 8.
+    _ipython_display_ = None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "js" in vars(cls):  # not where anywidget derives a class of its own from this one
             cls.module = _KIT + (_HERE / cls.js).read_text(encoding="utf-8").replace(
