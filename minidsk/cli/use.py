@@ -19,7 +19,7 @@ from minidsk.report.page import write_report
 from minidsk.report.stages import read_stages, showcase, table
 from minidsk.rl.policy import load_policy
 from minidsk.settings import AT_ONCE, LAST_SEED, sampling, within
-from minidsk.tasks.countdown import Countdown
+from minidsk.tasks import make_task
 from minidsk.train.checkpoint import RunError, load_checkpoint
 from minidsk.train.device import pick_device
 
@@ -52,8 +52,8 @@ class Eval:
         """Evaluate, and print the figures."""
         folder, where = trained(self.where), pick_device(self.device)
         asked = {name: getattr(self, name) for name in ("numbers", "high", "target_high", "ops")}
-        task = Countdown(split=self.split, seed=self.seed,
-                         **task_of(folder) | {name: value for name, value in asked.items() if value is not None})
+        asked = {name: value for name, value in asked.items() if value is not None}
+        task = make_task(split=self.split, seed=self.seed, **{"name": "countdown"} | task_of(folder) | asked)
         policy = load_policy(folder, where)
         generator = torch.Generator(where).manual_seed(self.seed)
         result = evaluate(policy, task, self.problems, self.max_new_tokens,
@@ -152,10 +152,10 @@ def finished(folder: Path) -> bool:
 
 
 def task_of(folder: Path) -> dict[str, Any]:
-    """The problems that a checkpoint was trained on, as settings of `Countdown`; empty where it does not say."""
+    """The problems that a checkpoint was trained on, as settings of `make_task`; empty where it does not say."""
     settings = (about(folder) if (folder / CONFIG).exists() else {}).get("settings", {})
     task = settings.get("task") or settings.get("web") or {}
-    return {name: task[name] for name in ("numbers", "high", "target_high", "ops") if name in task}
+    return {name: task[name] for name in ("name", "numbers", "high", "target_high", "ops") if name in task}
 
 
 def emit(text: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import cloudpickle
 import numpy as np
+import torch
 
 from minidsk.homework.compare import fresh
 from minidsk.homework.data import pack
@@ -76,6 +77,7 @@ def _load(job: dict[str, Any]) -> Any:
     with contextlib.suppress(OSError):
         os.chdir(job["folder"])
     np.seterr(**job["numpy"])
+    torch.set_default_dtype(getattr(torch, job["dtype"]))
     for name, source in job["cells"].items():  # for messages with a line of the source, and for Triton, which reads it
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     return cloudpickle.loads(base64.b64decode(job["code"]))

@@ -2,6 +2,7 @@
 
 Sources: DeepSeekMath (arXiv:2402.03300, equations 3 and 4), Dr. GRPO (arXiv:2503.20783), DAPO (arXiv:2503.14476).
 """
+# Longer than 250 lines because every exercise has its natural mistakes beside it, each with a name.
 
 from typing import Any
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from minidsk.homework.parcel import pack_function
 
@@ -145,6 +146,7 @@ def _surroundings() -> dict[str, Any]:
         "environment": dict(os.environ),
         "path": [place for place in sys.path if isinstance(place, str)],
         "folder": folder,
+        "dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "numpy": np.geterr(),  # a reader who runs kernels in Triton's interpreter silences its overflows
     }
 

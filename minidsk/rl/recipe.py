@@ -85,17 +85,12 @@ class Recipe:
 
     def make_task(self, split: str) -> Task:
         """The problems of this recipe, of one split."""
-        return make_task(self.task, split=split, seed=self.seed, **self.problem)
+        return make_task(split=split, seed=self.seed, **self.problem)
 
     @property
     def problem(self) -> dict[str, Any]:
-        """What the problems are like, as settings of the task."""
-        return self.pretrain.web.problem
-
-    @property
-    def posed(self) -> dict[str, Any]:
-        """The same with the task's name."""
-        return {"name": self.task, **self.problem}
+        """What the problems are like, as settings of `make_task`."""
+        return {"name": self.task, **self.pretrain.web.problem}
 
 
 def reason(
@@ -135,7 +130,8 @@ def run_stage(name: str, recipe: Recipe, folder: Path, device: torch.device, pro
     # Before a folder is made: without what it begins with there is nothing to do.
     origins = {f"weights_of_{given}": load_and_sum(folder / given) for given in (stage.origin, stage.teacher) if given}
     config = getattr(recipe, stage.field)
-    settings = {"recipe": recipe.name, "seed": recipe.seed, "task": recipe.posed, "config": dataclasses.asdict(config)}
+    settings = {"recipe": recipe.name, "seed": recipe.seed, "task": recipe.problem}
+    settings["config"] = dataclasses.asdict(config)
     if stage.teacher:
         settings["harvest"] = [recipe.cold_examples, recipe.max_new_tokens]
     run = Run(folder / name, name, settings, **origins)
@@ -159,7 +155,7 @@ def load_and_sum(folder: Path) -> str:
 def evaluate_stage(name: str, recipe: Recipe, folder: Path, policy: Policy) -> dict[str, Any]:
     """Greedy answers to the held-out problems: the row of figures, and `evaluation.json` with the replies."""
     path = folder / name / "evaluation.json"
-    asked = as_plain({"task": recipe.posed, "seed": recipe.seed, "problems": recipe.problems,
+    asked = as_plain({"task": recipe.problem, "seed": recipe.seed, "problems": recipe.problems,
                       "max_new_tokens": recipe.max_new_tokens, "weights": weights_of(folder / name)})  # fmt: skip
     earlier = read_evaluation(path.parent) if path.exists() else {}
     if earlier.get("asked") == asked:

@@ -158,6 +158,19 @@ def test_overflows_are_silent_where_they_are_here(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == ""
 
 
+def test_the_default_dtype_is_the_readers() -> None:
+    def mine(load: torch.Tensor) -> torch.Tensor:
+        assert torch.zeros(()).dtype == torch.float64
+        return load.max() / load.mean() - 1
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert check(NAME, mine)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert not check(NAME, mine)
+
+
 def test_what_belongs_to_the_reader() -> None:
     assert installed(torch.__file__)
     assert installed(os.__file__)
