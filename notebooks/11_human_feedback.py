@@ -55,7 +55,7 @@ _ = base.model.double()  # 16 digits: your processor draws the replies that ours
 test = recipe.make_task("test")
 
 
-def look(policy, problems: int = 160) -> dict[str, float]:
+def look(policy, problems: int = 128) -> dict[str, float]:
     """One reply to each held-out problem, at temperature 1: shares, and tokens a reply."""
     posed, generator = [test[i] for i in range(problems)], torch.Generator().manual_seed(0)
     drawn = rollout(policy, posed, 1, 160, {"accuracy": 1.0}, generator=generator)
@@ -204,7 +204,7 @@ else:
 # %% [markdown]
 # ## A model of the judge
 #
-# The judge ranks four sampled replies to each of 240 problems; yours are added to its labels. Where a reply was drawn twice, it stands in the ranking once.
+# The judge ranks four sampled replies to each of 180 problems; yours are added to its labels. Where a reply was drawn twice, it stands in the ranking once.
 
 # %%
 def judged(policy, first: int, count: int, seed: int) -> tuple[list, list]:
@@ -215,7 +215,7 @@ def judged(policy, first: int, count: int, seed: int) -> tuple[list, list]:
     return zip(*[(p, r) for p, r in ranked if r is not None], strict=True)
 
 
-_, rankings = judged(sft, 0, 240, seed=2)
+_, rankings = judged(sft, 0, 180, seed=2)
 comparisons = sum(len(ranking.pairs()) for ranking in rankings)
 print(f"{len(rankings)} rankings hold {comparisons:,} comparisons")
 
@@ -231,7 +231,7 @@ losses = train_reward_model(reward_model, [*rankings, *mine], settings, progress
 seconds["reward model"] = time.perf_counter() - began
 print(f"first step: loss {losses[0]:.3f} (it gives every reply 0)")
 
-# %% tags=["nbval-ignore-output"]
+# %%
 reward_model.centre([r.prompt for r in rankings for _ in r.replies], [reply for r in rankings for reply in r.replies])
 print(f"last 15 of {len(losses)} steps: mean loss {sum(losses[-15:]) / 15:.3f}")
 for name, text in {"a": a, "b": b, "c": c}.items():
@@ -247,7 +247,7 @@ margins = reward_model.margins([pair for _, pair in trials])
 known = tensor([judge.probability(p, pair.chosen, pair.rejected) for p, pair in trials])
 differ = tensor([p.score(pair.chosen) - p.score(pair.rejected) for p, pair in trials])
 
-# %% tags=["nbval-ignore-output"]
+# %%
 as_judged, best = accuracy(margins), accuracy(known - 0.5)
 prefers_right = accuracy((margins * differ)[differ != 0])
 print(f"{len(trials)} comparisons: accuracy {as_judged:.2f}, best possible {best:.2f}")
@@ -259,7 +259,7 @@ assert prefers_right > 0.7
 # %% [markdown]
 # The **reliability diagram** sorts comparisons by the probability that the model gave, and asks how often it came true. On the diagonal, 80 % means 80 %. Each comparison is counted from both sides.
 
-# %% tags=["figure", "nbval-ignore-output"]
+# %% tags=["figure"]
 predicted = torch.sigmoid(torch.cat((margins, -margins)))
 happened = torch.cat((torch.ones(len(margins)), torch.zeros(len(margins))))
 bins, calibration_error = calibration(predicted, happened, bins=8)
@@ -273,7 +273,7 @@ for row in bins:
 print(f"expected calibration error {calibration_error:.3f}")
 
 # %% [markdown]
-# By all that is usually reported, this is a good reward model: nearly as accurate as can be, honest about its doubts, and mostly for the right answer. InstructGPT's reward models predicted the labels of people whom they had not learned from in 69.6 % of cases {cite}`ouyang2022instructgpt`.
+# By all that is usually reported, this is a good reward model: it agrees with the judge in three of four cases where five of six would be the best possible, its doubts are roughly honest, and it is mostly for the right answer. InstructGPT's reward models predicted the labels of people whom they had not learned from in 69.6 % of cases {cite}`ouyang2022instructgpt`.
 #
 # Does the measure bite? We plant a bug, the labels swapped, and look at both numbers:
 
@@ -372,7 +372,7 @@ with tempfile.TemporaryDirectory() as folder:
 seconds["PPO"] = time.perf_counter() - began
 print(f"{len(diary)} steps of {settings.prompts} replies, all of them judged by the reward model")
 
-# %% tags=["nbval-ignore-output"]
+# %%
 print("step  nats away  score  judge's worth  right  claims  tokens")
 for line in diary:
     print(f"{line['step']:4d}  {max(line['kl_answer'], 0):9.1f}  {line['score']:5.2f}  {line['worth']:13.2f}  "
@@ -381,7 +381,7 @@ for line in diary:
 # %% [markdown]
 # The distance from `sft`, in nats a reply, is the KL divergence; following Gao et al. {cite}`gao2022overoptimization`, we draw against its square root.
 
-# %% tags=["figure", "nbval-ignore-output"]
+# %% tags=["figure"]
 distance = [math.sqrt(max(line["kl_answer"], 0)) for line in diary]
 panels = {"score": "the reward model's score", "worth": "worth to the judge", "accuracy": "share right"}
 fig, axes = plt.subplots(1, 3, figsize=(8.4, 2.8), layout="constrained")
@@ -397,12 +397,12 @@ for key, label in panels.items():
 # %% [markdown]
 # The score did what it was asked to do. For a few steps, so did the truth: the policy gave up less often. Then it turned, and so did what the judge would have said. Here is what the policy writes at the end; the verdict is ours:
 
-# %% tags=["nbval-ignore-output"]
+# %%
 for p in [test[i] for i in range(4)]:
     r = rollout(pleaser, [p], 1, 160, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(0))
     print(f"{p.prompt.strip()}  {r.completions.texts[0]}\n    score {reward_model.reward([p], r.completions.texts).item():+.1f}, right: {r.rewards.item():.0f}")
 
-# %% tags=["nbval-ignore-output"]
+# %%
 right_at_the_end.reveal(round(look(pleaser)["right"], 2))
 
 # %%
@@ -414,7 +414,7 @@ print("score up, share right down, against the first three steps: True")
 # %% [markdown]
 # It writes *yes*, at once, behind whatever sum. This is reply **c**. The judge would not have preferred it to a right one. But the judge was never asked: among the replies of `sft` a *yes* nearly always stood behind a right sum, so the labels could not tell *being* right from *saying* so. The policy then went where the labels had not been. Ask the reward model about its own pupil:
 
-# %% tags=["nbval-ignore-output"]
+# %%
 posed_now, ranked_now = judged(pleaser, 2 * 10**8, 60, seed=4)
 now = [(p, pair) for p, ranking in zip(posed_now, ranked_now, strict=True) for pair in ranking.pairs()]
 margins_now = reward_model.margins([pair for _, pair in now])
@@ -557,19 +557,19 @@ assert dpo_gap < 1e-12
 print(f"implicit rewards {won:+.1f} and {lost:+.1f}, loss {surprise(won, lost):.3f}; largest difference below 1e-12")
 
 # %% [markdown]
-# No sampling, no critic, no reward model: two models and the labels. Twenty steps on the comparisons of our rankings:
+# No sampling, no critic, no reward model: two models and the labels. Twelve steps on the comparisons of our rankings:
 
 # %%
 direct, began = sft.copy(), time.perf_counter()
 comparisons_of = [pair for ranking in [*rankings, *mine] for pair in ranking.pairs()]
-dpo = DPOConfig(steps=20, beta=0.1, optim=OptimConfig(lr=4e-4, warmup=5, betas=(0.9, 0.99)))
+dpo = DPOConfig(steps=12, beta=0.1, optim=OptimConfig(lr=4e-4, warmup=5, betas=(0.9, 0.99)))
 history = direct_preferences(direct, comparisons_of, dpo, progress=False)
 seconds["DPO"] = time.perf_counter() - began
 print(f"first step: loss {history[0]['loss']:.3f} (policy and reference are equal)")
 
-# %% tags=["nbval-ignore-output"]
+# %%
 at_dpo, at_ppo = look(direct), look(pleaser)
-for name, seen in (("SFT", at_sft), ("DPO, 20 steps", at_dpo), (f"PPO, {settings.steps} steps", at_ppo)):
+for name, seen in (("SFT", at_sft), (f"DPO, {dpo.steps} steps", at_dpo), (f"PPO, {settings.steps} steps", at_ppo)):
     tell(name, seen)
 print(f"implicit rewards at the end: chosen {history[-1]['chosen']:+.2f}, rejected {history[-1]['rejected']:+.2f}")
 
@@ -834,7 +834,7 @@ caught
 # %% [markdown]
 # ## The opening question
 
-# %% tags=["nbval-ignore-output"]
+# %%
 print(f"the reward model's score: {first['score']:+.1f} in the first three steps, {last['score']:+.1f} in the last three")
 print(f"share right: {first['accuracy']:.2f} at first, {max(smooth([line['accuracy'] for line in diary])):.2f} at its best, {last['accuracy']:.2f} in the end")
 print(f"claims to be right: {diary[0]['claims']:.2f} at first, {diary[-1]['claims']:.2f} in the end")
@@ -843,7 +843,7 @@ print("models in memory:", sum(map(len, stages["PPO on a reward model"][:2])))
 # %% [markdown]
 # ## Receipt
 
-# %% tags=["receipt", "nbval-ignore-output"]
+# %% tags=["receipt"]
 spread = {}
 for name, curves in runs.items():
     right = [smooth(curve["right"]) for curve in curves]
