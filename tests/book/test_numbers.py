@@ -20,7 +20,8 @@ def stage(folder, name, accuracy, steps=0):
     folder.mkdir(parents=True)
     row = {"stage": name, "problems": 512, "accuracy": accuracy, "low": accuracy - 0.03, "high": accuracy + 0.03,
            "well_formed": 1.0, "thought": 40.0, "one_language": 1.0, "seconds": 50.0, "flops": 1e12}  # fmt: skip
-    (folder / "evaluation.json").write_text(json.dumps({"row": row, "replies": []}))
+    replies = [{"prompt": "2 3 5=", "reply": "2+3=5", "score": 1.0}]
+    (folder / "evaluation.json").write_text(json.dumps({"row": row, "replies": replies}))
     (folder / "config.json").write_text(json.dumps({"minidsk": {"settings": {}}}))
     lines = [{"step": k + 1, "accuracy": accuracy * (k + 1) / steps, "length": 30 + k} for k in range(steps)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
