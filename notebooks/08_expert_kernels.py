@@ -393,7 +393,7 @@ for entry in violation:
 #
 # ## Training by one switch
 #
-# The model takes these kernels by one field, `ModelConfig(kernels="triton")`: experts, RMSNorm, and in pretraining the loss of chapter 07, which never holds its logits. The numbers with and without agree up to rounding; `tests/model/test_kernels.py` and `tests/train/test_loss.py` hold it to that. And the price and the gain, for the `small` preset on an H100:
+# The model takes these kernels by one field of the run's settings, `PretrainConfig(kernels="triton")`: experts, RMSNorm, and in pretraining the loss of chapter 07, which never holds its logits. The numbers with and without agree up to rounding; `tests/model/test_kernels.py` and `tests/train/test_loss.py` hold it to that. And the price and the gain, for the `small` preset on an H100:
 
 # %%
 training = results.read("ch08_training")

@@ -1270,10 +1270,10 @@ print("the third's steps: ", ", ".join(f"{x:.2f} s" for x in pace(third)))
 #
 # A profile said it. In those steps it was the *update* that took long, and there the attention: cuDNN makes a plan for
 # every shape that it has not seen, and answers have another longest length at each step. Other kernels take every width alike,
-# and need no plan (`any_width` in `minidsk/model/attention.py`). The rest was sampling: a token of a small model is
+# and need no plan (`PLANLESS` in `minidsk/precision.py`). The rest was sampling: a token of a small model is
 # hundreds of kernels that compute next to nothing, each of which costs a few microseconds to start. So norms and rotations became
 # one kernel each, the attention one instead of eight, and few rows go through *all* experts at once, which is more
-# arithmetic and less work than sorting them. `tests/model/test_recording.py` counts the operations of a token, and
+# arithmetic and less work than sorting them. `tests/infer/test_engine.py` counts the operations of a token, and
 # fails if they grow.
 #
 # Two cautions. TRL's own pace differs between the records, by the machine's other work; against the faster of its two

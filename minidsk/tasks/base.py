@@ -36,9 +36,13 @@ class Problem:
         """The reward of a reply, in [0, 1]. Any string gets one; what is not a string raises TypeError."""
         raise NotImplementedError
 
+    def answer(self, text: str) -> str | None:
+        """The answer that is read from a reply; None where it gives none, or several."""
+        return read_answer(text)
+
     def verdict(self, text: str) -> str:
         """What is to be said of a reply, in a few words: the answer that was read, and whether it is right."""
-        answer = read_answer(text)
+        answer = self.answer(text)
         if answer is None:
             return "no answer"
         return f"{'right' if self.score(text) == 1 else 'wrong'}: {answer}"

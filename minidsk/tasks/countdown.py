@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from minidsk.tasks.base import SPLITS, Problem, Task, read_answer, register, stream, thought_of
+from minidsk.tasks.base import SPLITS, Problem, Task, register, stream, thought_of
 from minidsk.tasks.expression import OPS, Steps, evaluate, whole, write_expression
 
 PROMPTS = {"en": "Make {target} from {numbers}.\n", "zh": "用 {numbers} 得到 {target}。\n"}
@@ -35,9 +35,9 @@ class CountdownProblem(Problem):
 
         The expression (see `evaluate`) uses each number exactly once, only this problem's operators, and equals the
         target exactly; values on the way may be negative or fractions. Nothing but the expression belongs in the
-        block: `(3+7)*2 = 20` scores 0. See `read_answer` for what counts as the one block.
+        block: `(3+7)*2 = 20` scores 0. See `tasks.base.read_answer` for what counts as the one block.
         """
-        answer = read_answer(text)
+        answer = self.answer(text)
         if answer is None:
             return 0.0
         try:
@@ -50,7 +50,7 @@ class CountdownProblem(Problem):
 
     def verdict(self, text: str) -> str:
         """What is to be said of a reply, in words."""
-        answer = read_answer(text)
+        answer = self.answer(text)
         if answer is None:
             return "no answer"
         if self.score(text) == 1:

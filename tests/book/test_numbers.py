@@ -9,6 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
 
+TASK = {"numbers": [3], "high": 9, "target_high": 9, "ops": "+-"}
+
 spec = importlib.util.spec_from_file_location("reason_summary", ROOT / "tools" / "experiments" / "reason_summary.py")
 summary = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(summary)
@@ -21,7 +23,7 @@ def stage(folder, name, accuracy, steps=0):
     row = {"stage": name, "problems": 512, "accuracy": accuracy, "low": accuracy - 0.03, "high": accuracy + 0.03,
            "well_formed": 1.0, "thought": 40.0, "one_language": 1.0, "seconds": 50.0, "flops": 1e12}  # fmt: skip
     replies = [{"prompt": "2 3 5=", "reply": "2+3=5", "score": 1.0}]
-    (folder / "evaluation.json").write_text(json.dumps({"row": row, "replies": replies}))
+    (folder / "evaluation.json").write_text(json.dumps({"asked": {"task": TASK}, "row": row, "replies": replies}))
     (folder / "config.json").write_text(json.dumps({"minidsk": {"settings": {}}}))
     lines = [{"step": k + 1, "accuracy": accuracy * (k + 1) / steps, "length": 30 + k} for k in range(steps)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -87,5 +89,10 @@ def test_the_summary_of_the_capstone_quotes_the_results():
     for stages in (base, zero):
         assert summary.accuracy(stages).split()[0] in text
     assert f"{summary.seconds(seeds, ('base', 'zero')):.0f} seconds" in text
-    assert f"{100 * base[0].row['accuracy']:.1f}%" in text
-    assert f"{100 * zero[0].metrics[0]['accuracy']:.0f} % when it is sampled" in text
+    assert f"{summary.average(zero, 'seconds'):.0f} seconds and" in text
+    sampled = sum(stage.metrics[0]["accuracy"] for stage in zero) / len(zero)
+    assert f"{100 * sampled:.0f} % when it is sampled" in text
+    for preset in ("small", "nano"):
+        seeds = summary.read(RESULTS)[preset]
+        gains = [100 * (seed["zero"].row["accuracy"] - seed["base"].row["accuracy"]) for seed in seeds]
+        assert f"{min(gains):.0f} to {max(gains):.0f}" in text

@@ -46,11 +46,23 @@ def read(results: Path) -> dict[str, Seeds]:
 
 
 def machine(results: Path, preset: str) -> str:
-    """What the run was recorded on, in a few words."""
-    record = min((results / f"reason_{preset}").rglob("run.json"))
-    facts = json.loads(record.read_text(encoding="utf-8"))["machine"]
-    gpus = facts.get("gpus") or []
-    return f"one {gpus[0]}" if gpus else f"{facts['cores']} CPU cores"
+    """What the runs were recorded on, in a few words."""
+    said = set()
+    for record in (results / f"reason_{preset}").rglob("run.json"):
+        facts = json.loads(record.read_text(encoding="utf-8"))["machine"]
+        gpus = facts.get("gpus") or []
+        said.add(f"one {gpus[0]}" if gpus else f"{facts['cores']} CPU cores")
+    return " or ".join(sorted(said))
+
+
+def difficulty(results: Path, preset: str) -> str:
+    """How hard the problems are: how many numbers, up to what, which targets and operators."""
+    evaluation = min((results / f"reason_{preset}").rglob("evaluation.json"))
+    task = json.loads(evaluation.read_text(encoding="utf-8"))["asked"]["task"]
+    return (
+        f"{' or '.join(map(str, task['numbers']))} numbers from 1 to {task['high']}, target from 1 to "
+        f"{task['target_high']}, operators `{' '.join(task['ops'])}`"
+    )
 
 
 def spread(values: list[float]) -> tuple[float, float, float]:
@@ -86,13 +98,14 @@ def seconds(seeds: Seeds, names: tuple[str, ...]) -> float:
 def table(runs: dict[str, Seeds], results: Path) -> str:
     """One row a preset, as Markdown."""
     lines = [
-        "| preset | machine | base | reward alone (R1-Zero) | R1 | thought, base and R1-Zero | training |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| preset | problems | machine | base | reward alone (R1-Zero) | R1 | thought, base and R1-Zero | training |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for preset, seeds in runs.items():
         base, zero, r1 = (of(seeds, name) for name in ("base", "zero", "r1"))
         cells = [
-            preset, machine(results, preset), accuracy(base), accuracy(zero), accuracy(r1) if r1 else "not evaluated",
+            preset, difficulty(results, preset), machine(results, preset),
+            accuracy(base), accuracy(zero), accuracy(r1) if r1 else "not evaluated",
             f"{average(base, 'thought'):.0f} and {average(zero, 'thought'):.0f} characters",
             f"{seconds(seeds, ('base', 'zero', 'cold', 'r1') if r1 else ('base', 'zero')):.0f} s",
         ]  # fmt: skip
@@ -157,12 +170,32 @@ def block(runs: dict[str, Seeds], results: Path, picture: str) -> str:
         ends.append(f"{preset} {first:.0%} to {last:.0%}")
     counts = ", ".join(f"{preset} {len(seeds)}" for preset, seeds in runs.items())
     alternative = f"Right answers and length of answers over the steps of reward alone: {'; '.join(ends)} right."
+    first = ", ".join(f"{of(seeds, 'base')[0].row['problems']} ({preset})" for preset, seeds in runs.items())
     note = (
-        f"The table: greedy answers to held-out problems. Seeds: {counts}. The 95 % intervals are over seeds "
-        "(Student's t), or over problems (Wilson) where there is one seed. The picture: answers sampled while learning."
+        f"The table: one greedy answer to each of the first {first} problems that the held-out split draws under the "
+        "run's seed; each is made backwards from its numbers, so that it can be solved. "
+        f"Seeds: {counts}. The 95 % intervals are over seeds (Student's t), or over problems (Wilson) where there is "
+        "one seed. The picture: answers sampled while learning."
     )
     said = "\n".join(sentence(runs, results, preset) for preset in runs)
-    return f"![{alternative}]({picture})\n\n{said}\n\n{table(runs, results)}\n\n{note}"
+    parts = [f"![{alternative}]({picture})", said, table(runs, results), note, processors(results)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def processors(results: Path) -> str:
+    """How far a processor moves a run: one seed of nano, recorded with the instructions of several processors."""
+    runs = [read_stages(folder) for folder in sorted((results / "reason_nano_processors").glob("*"))]
+    if len(runs) < 2:
+        return ""
+    shown = "; ".join(
+        f"{stages[0].title} " + ", ".join(f"{stage.row['accuracy']:.1%}" for stage in stages)
+        for stages in zip(*runs, strict=True)
+    )
+    return (
+        "A run repeats to the bit only on one processor with one version of torch. On another, sums are rounded in "
+        "another order, and thousands of steps turn the last digit into another model. Seed 0 of nano, trained with "
+        f"the instructions of {len(runs)} processors: {shown}. Expect yours to differ as much."
+    )
 
 
 def replace(page: str, text: str) -> str:
