@@ -9,14 +9,21 @@ PINS ?= requirements.txt
 EXTRAS ?=
 ARGS ?=
 
+# The instructions of an older processor make another one out of this one: sums are then rounded in another order.
+PROCESSOR ?= native
+native :=
+avx2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2
+sse41 := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE
+$(if $(filter native avx2 sse41,$(PROCESSOR)),,$(error PROCESSOR=$(PROCESSOR): give native, avx2 or sse41))
+
 # One thread a worker: printed digits then do not depend on the number of cores.
-TEST_ENV := OMP_NUM_THREADS=1
+TEST_ENV := OMP_NUM_THREADS=1 $($(PROCESSOR))
 
 .PHONY: env reason test lint unit nbval check pages package colab book lab bench notebooks clean help
 
 help:
 	@echo "make reason      train a tiny reasoner from random weights (ARGS=... goes to minidsk reason)"
-	@echo "make test        everything that CI runs"
+	@echo "make test        everything that CI runs (PROCESSOR=avx2 or sse41: with the instructions of an older processor)"
 	@echo "make colab       all notebooks from the wheel, outside the checkout, in Colab's versions (ARGS='--env DIR' keeps them)"
 	@echo "make env         the environment alone, in .venv"
 	@echo "make book        the book, in _build/html"

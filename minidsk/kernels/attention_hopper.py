@@ -74,14 +74,14 @@ def _copy(
         if more:
             tma.async_copy_global_to_shared(q_second, [batch, head, row, first], q_full.index(0), q[1].index(group))
     for i in range(blocks):
-        at, stage, turn = (blocks - 1 - i) * 128, i % STAGES, (i // STAGES & 1) ^ 1
-        mbarrier.wait(k_free.index(stage), turn)
+        at, stage, phase = (blocks - 1 - i) * 128, i % STAGES, (i // STAGES & 1) ^ 1
+        mbarrier.wait(k_free.index(stage), phase)
         ready = k_full.index(stage)
         mbarrier.expect(ready, k_first.block_type.nbytes + more * k_second.block_type.nbytes)
         tma.async_copy_global_to_shared(k_first, [batch, head, at, 0], ready, k[0].index(stage))
         if more:
             tma.async_copy_global_to_shared(k_second, [batch, head, at, first], ready, k[1].index(stage))
-        mbarrier.wait(v_free.index(stage), turn)
+        mbarrier.wait(v_free.index(stage), phase)
         mbarrier.expect(v_full.index(stage), v_map.block_type.nbytes)
         tma.async_copy_global_to_shared(v_map, [batch, head, at, 0], v_full.index(stage), values.index(stage))
 
