@@ -2,6 +2,7 @@
 
     python tools/notebooks.py new 07_triton_kernels     a chapter from tools/chapter_template.py
     python tools/notebooks.py execute [NAMES]           run the .py twin, write the .ipynb beside it
+    python tools/notebooks.py text [NAMES]              take over the twin's new text; the same code keeps its outputs
     python tools/notebooks.py check [NAMES]             do the outputs come from one clean run of this code?
 
 A chapter is a pair: `notebooks/NN_name.py` (jupytext's percent format) is the file that people edit,
@@ -84,6 +85,26 @@ def execute(name: str, folder: Path = NOTEBOOKS) -> str:
         return "unchanged"
     with atomic(path) as temporary:
         temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    return "written"
+
+
+def take_text(name: str, folder: Path = NOTEBOOKS) -> str:
+    """Write a twin's text into its notebook, whose outputs stay; returns "written", or "unchanged".
+
+    Refuses where the code is not the code that was executed.
+    """
+    path, new = folder / f"{name}.ipynb", read_twin(folder / f"{name}.py")
+    old = nbformat.read(path, as_version=4) if path.exists() else new
+    if old is new or not old.metadata.get("minidsk", {}).get("code") == code_hash(old) == code_hash(new):
+        raise SystemExit(f"{name}: its code was not executed; run `make notebooks NAMES={name}`")
+    for cell, executed in zip(code_cells(new), code_cells(old), strict=True):
+        cell.outputs, cell.execution_count = executed.outputs, executed.execution_count
+    new.metadata["minidsk"] = old.metadata["minidsk"]
+    content = nbformat.writes(new) + "\n"
+    if path.read_text(encoding="utf-8") == content:
+        return "unchanged"
+    with atomic(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
     return "written"
 
 
@@ -232,7 +253,7 @@ def names(folder: Path = NOTEBOOKS) -> list[str]:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="Make, execute and check the notebooks of the book.")
-    parser.add_argument("action", choices=["new", "execute", "check"])
+    parser.add_argument("action", choices=["new", "execute", "text", "check"])
     parser.add_argument("names", nargs="*", help="chapters such as 03_mixture_of_experts; all of them by default")
     arguments = parser.parse_args()
     chapters = [Path(name).stem for name in arguments.names] or names()
@@ -241,10 +262,10 @@ def main() -> int:
             parser.error("new needs the name of the chapter")
         print("\n".join(str(new(name)) for name in arguments.names))
         return 0
-    if arguments.action == "execute":
+    if arguments.action in ("execute", "text"):
         for name in chapters:
             start = time.perf_counter()
-            outcome = execute(name)
+            outcome = execute(name) if arguments.action == "execute" else take_text(name)
             print(f"{name}: {outcome}, {time.perf_counter() - start:.0f} s", flush=True)
     found = [line for name in chapters for line in check(name)]
     print("\n".join(found) if found else f"{len(chapters)} notebooks checked: each the output of one clean run")
