@@ -45,7 +45,7 @@ _ = torch.set_num_threads(1)
 # %% [markdown]
 # ## Six losses, and where they differ
 #
-# All six losses start from the same two things: the advantage $A$ of an answer, and for each of its tokens the ratio $r$ of the token's probability now to its probability when it was sampled. They differ in three choices.
+# All six losses start from the same two things: the advantage $A$ of an answer, and for each of its tokens the ratio $r$ of the token's probability now to its probability when it was sampled. They differ in the three choices that the table shows.
 #
 # | loss | advantage is divided by | what is clipped | how tokens are averaged |
 # | --- | --- | --- | --- |
@@ -118,7 +118,7 @@ chance, truth = (probability @ right).item(), (probability * right) @ score
 print(f"{len(world.answers)} answers; the uniform policy is right with probability {chance:.3f}")
 
 # %% [markdown]
-# Before you run on, guess. We take GRPO's *expected* step, which is what remains if one averages over infinitely many groups, and measure the angle between it and the true gradient. Replace `None` by a number of degrees; the tally stays on your machine.
+# Before you run on, make a guess. We take GRPO's *expected* step, which is what remains if one averages over infinitely many groups, and measure the angle between it and the true gradient. Replace `None` by a number of degrees; the tally stays on your machine.
 
 # %% tags=["prediction"]
 guess = None
@@ -203,7 +203,7 @@ def angle(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 # %% [markdown]
-# GRPO divides twice: the advantage by the group's standard deviation, and the answer by its length. We switch each division on and off. With neither, the method is Dr. GRPO.
+# GRPO divides twice: the advantage by the group's standard deviation, and the answer by its length. We switch each division on and off. With both switched off, the method is Dr. GRPO.
 
 # %%
 switches = {
@@ -307,7 +307,7 @@ print(f"grpo minus dapo, seed by seed: {longer[0]:+.2f} ± {longer[1]:.2f} token
 assert longer[0] > longer[1]
 
 # %% [markdown]
-# Both averages learn equally well, but under GRPO's average the answers that are still wrong are longer, and the interval excludes zero. In our world that costs nothing. In a language model wrong answers may grow to thousands of tokens. That costs time at least, and it is easily mistaken for "thinking longer" {cite}`liu2025drgrpo`. So watch the lengths of right and of wrong answers separately.
+# Both averages learn equally well, but under GRPO's average the answers that are still wrong are longer, and the interval excludes zero. In our world that costs no accuracy. In a language model wrong answers may grow to thousands of tokens. That costs time at least, and it is easily mistaken for "thinking longer" {cite}`liu2025drgrpo`. So watch the lengths of right and of wrong answers separately.
 #
 # ### Which average spares the long wrong answers?
 #
@@ -334,7 +334,7 @@ print("1 / sqrt(p (1 - p))", *(f"{1 / math.sqrt(q * (1 - q)):6.2f}" for q in cha
 # %% [markdown]
 # In groups of 64, a question that is nearly hopeless or nearly solved counts more than three times as much as one with even odds. As groups grow, the weight approaches $1/\sqrt{p(1-p)}$, and $\nabla p / \sqrt{p(1-p)}$ is the gradient of $2 \arcsin \sqrt{p}$. So GRPO with large groups does not maximise the mean of $p$ over questions. It maximises the mean of $2 \arcsin \sqrt p$ {cite}`davis2025objective`. In groups of 4 the row is flat, because most groups of a hard question contain no right answer and are therefore silent.
 #
-# Is that bad? The next cell compares both with exact gradients for groups of 64, on three questions of different difficulty. All steps have the same total length, because an optimizer such as Adam also normalises.
+# To find out whether that is bad, the next cell compares both with exact gradients for groups of 64, on three questions of different difficulty. All steps have the same total length, because an optimizer such as Adam also normalises.
 
 # %%
 def three_questions(scale: str, steps: int, length: float = 0.15) -> list[float]:
@@ -382,11 +382,11 @@ for name, options in ways.items():
 # %% [markdown]
 # - **The token-level clip** of GRPO and DAPO removes the pull of one token, the one that has tripled.
 # - **GSPO** computes one ratio for the answer, the geometric mean $(0.7 \cdot 1.0 \cdot 1.1 \cdot 3.0)^{1/4} = 1.23$. Beyond a bound of 0.2 it drops the whole answer. Below a bound of 0.3 it keeps the whole answer, and pulls all four tokens equally.
-# - **CISPO** drops nothing. It caps the weight of the tripled token at 1.28 and keeps pulling. Its authors' reason is that the rare words at which a thought changes direction ("wait", "however") move fast, so a clip silences them first {cite}`minimax2025m1`.
+# - **CISPO** drops nothing, but caps the weight of the tripled token at 1.28 and keeps pulling. Its authors' reason is that the rare words at which a thought changes direction ("wait", "however") move fast, so a clip silences them first {cite}`minimax2025m1`.
 #
 # ### Why GSPO's bounds are so narrow
 #
-# GSPO's authors report bounds of 0.0003 and 0.0004 {cite}`zheng2025gspo`, where GRPO uses 0.2. The geometric mean explains why. Suppose the logarithm of each token's ratio is random, independent, and about 0.01 in size. The product over $T$ tokens then spreads with $\sqrt T$, and its $T$-th root spreads with $1/\sqrt T$.
+# GSPO's authors report bounds of 0.0003 and 0.0004 {cite}`zheng2025gspo`, where GRPO uses 0.2. To see why, suppose the logarithm of each token's ratio is random, independent, and about 0.01 in size. The product over $T$ tokens then spreads with $\sqrt T$, and its $T$-th root spreads with $1/\sqrt T$.
 
 # %%
 print("tokens   one token   product of all   geometric mean")
@@ -417,7 +417,7 @@ for advantage, ratio in cases:
     print(f"{advantage:+9.0f} {ratio:6.1f} {objective:11.2f} {pull:+8.2f}")
 
 # %% [markdown]
-# A good token that is already 20 times more likely gets no further push. A bad token that is already half as likely gets no further push either. But a **bad token that became 20 times more likely** has the objective $\min(-20, -1.2) = -20$ and the full pull, because that mistake must be undone. A wrong implementation that takes the larger product, or the smaller ratio, gets $-1.2$ and no pull at all. An example with $A = +1$ cannot tell these versions apart. (Nothing bounds the $-20$ from below. TRL has a second clip for that, `delta`, which is off by default.)
+# A good token that is already 20 times more likely gets no further push. A bad token that is already half as likely gets no further push either. But a **bad token that became 20 times more likely** has the objective $\min(-20, -1.2) = -20$ and the full pull, because that mistake must be undone. A wrong implementation that takes the larger product, or the smaller ratio, gets $-1.2$ and no pull at all. An example with $A = +1$ cannot tell these versions apart. (Nothing bounds the $-20$ from below; TRL has a second clip for that, `delta`, which is off by default.)
 #
 # Would a learning curve reveal the bug? We plant it, use each group of 8 answers for 16 updates, and compare it with the variants.
 
@@ -487,7 +487,7 @@ for p in (0.5, 0.1, 0.02):
 # %% [markdown]
 # ## KL: a good estimate can be a bad term of a loss
 #
-# Some recipes add a penalty that keeps the policy near a reference model. The penalty is a KL divergence, estimated from the sampled tokens. With $d = \log \pi_{\rm ref} - \log \pi$ at the sampled token, Schulman gives three estimates: $k_1 = -d$, $k_2 = d^2/2$ and $k_3 = e^d - d - 1$ {cite}`schulman2020kl`. GRPO uses $k_3$. We test them on a policy over three tokens, where the true value and the true gradient are known.
+# Some recipes add a penalty that keeps the policy near a reference model. The penalty is a KL divergence, estimated from the sampled tokens. With $d = \log \pi_{\rm ref} - \log \pi$ at the sampled token, Schulman gives three estimates: $k_1 = -d$, $k_2 = d^2/2$ and $k_3 = e^d - d - 1$ {cite}`schulman2020kl`. GRPO uses $k_3$. We test all three on a policy over three tokens, where the true value and the true gradient are known.
 
 # %%
 policy3, reference3 = tensor([0.2, 0.5, 0.3]).double(), tensor([0.6, 0.1, 0.3]).double()
@@ -620,6 +620,33 @@ for name in ("plain", "dynamic sampling"):
           f"{work:.2e} operations")
 
 # %% [markdown]
+# ### Four updates per batch: GSPO survives, CISPO does not
+#
+# The last experiment has the same base, steps and rate as the ablations, on another processor. Every run makes four updates per batch, and the runs differ in what they clip. *4 updates* is the token-level clip with bounds 0.2 and 0.28.
+
+# %%
+print(results.origin("ch13_ratios"))
+clips = {}
+for run in results.read("ch13_ratios")["runs"]:
+    clips.setdefault(run["variant"], []).append(run)
+gained = {name: [100 * run["accuracy"] for run in of] for name, of in clips.items()}
+print(f"{'':25} accuracy, %     minus '4 updates', points   KL per token   tokens clipped")
+for name, of in clips.items():
+    kl = mean(run["kl_per_token"] for run in of)
+    clipped = mean(mean(run["curves"][f"clipped_{side}"]) for run in of for side in ("low", "high"))
+    print("{:25} {:5.1f} ± {:4.1f} {:+14.1f} ± {:4.1f} {:18.2f} {:14.0%}".format(
+        name, *interval(gained[name]), *apart(gained[name], gained["4 updates"]), kl, 2 * clipped))
+same_average = apart(gained["4 updates, gspo"], gained["4 updates, sequence mean"])
+print("gspo minus the token-level clip with the same average: {:+.1f} ± {:.1f} points".format(*same_average))
+
+# %% [markdown]
+# **GSPO is clearly better here**, both than the token-level clip and than the token-level clip with GSPO's average. Look at the last column before you conclude that it is the better loss. Its bounds of 0.0003 clip nine tokens in ten, so most of the extra updates do nothing, and the policy stays near its base. With wider bounds it clips less, moves further, and gains less.
+#
+# **CISPO destroys the model on every seed**, with either bound, as no clip at all did. It never takes a gradient away, so at this rate nothing slows it down.
+#
+# At a rate at which every brake helps, the strongest brake wins. This says nothing about which loss is best at a rate that suits it.
+
+# %% [markdown]
 # ## When a run goes wrong
 #
 # Every quantity in this chapter has a name in a run's `metrics.jsonl`: `clipped_low`, `groups_with_signal`, `length_wrong` and others. The page [Symptoms](../book/symptoms.md) lists what one sees when a run fails, the likely cause, the metric to look at, and the fix. Here is the worst of the recorded runs, to practise on.
@@ -637,7 +664,7 @@ for key in ("ratio", "entropy", "cut_off", "groups_with_signal", "grad_norm"):
     print(f"{key:18}", " ".join(f"{x:8.2f}" for x in curve))
 
 # %% [markdown]
-# The ratio is an average over tokens and should stay near 1; here it wanders. The entropy triples, so this collapse is into noise and not into one answer. More and more answers never end. Then the gradient is 0, because where no answer is right, no group carries a signal. **A policy that has lost all right answers cannot recover.**
+# The ratio is an average over tokens and should stay near 1; here it wanders. The entropy triples, so this collapse is into noise and not into one answer. More and more answers never end, until the gradient is 0, because where no answer is right, no group carries a signal. **A policy that has lost all right answers cannot recover.**
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -651,7 +678,7 @@ for key in ("ratio", "entropy", "cut_off", "groups_with_signal", "grad_norm"):
 #
 # V3.2 keeps the average within each answer, $1/|o_i|$, which is the division that turned our step by 17 degrees. It also masks wrong answers that have moved far from the policy that sampled them, which puts a bound on the $-20$ above.
 #
-# DeepSeek-R1 {cite}`deepseekr1` used 16 minibatches from each round of sampling and, for R1's first stage, $\varepsilon = 10$, which hardly clips from above. That is what they report. What we saw is a table of a few logits and a model of 0.4 million parameters, and our results say nothing about which variant is best at their size. GSPO was developed for Qwen3 {cite}`zheng2025gspo` and CISPO for MiniMax-M1 {cite}`minimax2025m1`.
+# DeepSeek-R1 {cite}`deepseekr1` used 16 minibatches from each round of sampling and, for R1's first stage, $\varepsilon = 10$, which hardly clips from above. That is what they report, while what we saw is a table of a few logits and a model of 0.4 million parameters, and our results say nothing about which variant is best at their size. GSPO was developed for Qwen3 {cite}`zheng2025gspo` and CISPO for MiniMax-M1 {cite}`minimax2025m1`.
 
 # %% [markdown]
 # ## What went wrong, or did not help
@@ -867,14 +894,13 @@ print(f"by the deviation:            {angle(expected_gradient(16, 'group', False
 
 # %% tags=["receipt"]
 spread = {f"tokens of wrong answers, {name}": [run[40][1] for run in of] for name, of in learned.items()}
-spread |= {f"recorded accuracy, %, {name}": [100 * run["accuracy"] for run in variants[name]]
-           for name in ("plain", "4 updates", "4 updates, no clip")}  # fmt: skip
+spread |= {f"recorded accuracy, %, {name}": each for name, each in gained.items()}
 receipt(spread=spread, differences={"six losses by loops and the package": (difference, 1e-12)})
 
 # %% [markdown]
 # ## Summary
 #
-# Dividing each answer by its own length turns GRPO's expected step **by 17 degrees** in our world, whatever the size of the group, and the wrong answers that remain are longer. Dividing by the deviation does not turn the step on one question; on several questions it gives more weight to the very hard and the very easy ones. The clip hardly matters in a table and decides everything in a network. A bug in the clip learned faster than the right version, so no curve would have shown it.
+# Dividing each answer by its own length turns GRPO's expected step **by 17 degrees** in our world, whatever the size of the group, and the wrong answers that remain are longer. Dividing by the deviation does not turn the step on one question; on several questions it gives more weight to the very hard and the very easy ones. The clip hardly matters in a table and decides everything in a network: with four updates per batch, no clip and CISPO destroyed the model, and GSPO, which clips most, did best. A bug in the clip learned faster than the right version, so no curve would have shown it.
 #
 # - I can now name six losses by what they divide, what they clip and how they average, and write them in one function.
 # - I can now tell a bias from noise, with a world that is small enough to enumerate.
