@@ -414,12 +414,13 @@ for name, size in judges.items():
 # How much do questions differ for a real policy? We sample 16 answers to each of 48 problems from `nano-base` and from `nano-zero`, the same model after reinforcement learning ([chapter 21](21_capstone.ipynb)). The spread *within* groups gives the error of a group's mean. The spread *between* groups, minus what sampling adds, gives the error of the simplest critic, which predicts the same number for every question.
 
 # %%
-bars = {}
+bars, sampled_from = {}, {}
 for name in ("nano-base", "nano-zero"):
     policy = minidsk.load_policy(name)
     _ = policy.model.double()  # 16 digits: your processor draws the answers that ours drew
     posed, seeded = [nano().make_task("train")[i] for i in range(48)], torch.Generator().manual_seed(0)
-    r = rollout(policy, posed, 16, 160, {"accuracy": 1.0}, generator=seeded).rewards.double()
+    sampled_from[name] = rollout(policy, posed, 16, 160, {"accuracy": 1.0}, generator=seeded)
+    r = sampled_from[name].rewards.double()
     within = r.var(1).mean()
     between = (r.mean(1).var() - within / 16).clamp(min=0)
     constant, others = between.sqrt().item(), (within / 15).sqrt().item()
@@ -512,7 +513,7 @@ for who in ("group of 2", "group of 4", "group of 16"):
 #
 # ## GRPO on a language model, in the open
 #
-# Now we write the whole method for a language model, and import nothing but the model itself. `nano-base` is a DeepSeek-V3 of 0.4 million parameters that has read worksheets about **Countdown**: reach a target from given numbers, using each exactly once. It knows `+`, `-` and three numbers up to 12.
+# Now we write the whole method for a language model. We import the model, and functions that test it. `nano-base` is a DeepSeek-V3 of 0.4 million parameters that has read worksheets about **Countdown**: reach a target from given numbers, using each exactly once. It knows `+`, `-` and three numbers up to 12.
 
 # %%
 learner, untrained = minidsk.load_policy("nano-base"), minidsk.load_policy("nano-base")
@@ -771,6 +772,12 @@ shown = next((problem, failed, solved) for problem, failed, solved in both
              if verify(problem, failed) < verify(problem, solved) and "no\n" in solved)
 print(f"{shown[0].prompt}--- before\n{shown[1]}\n--- after\n{shown[2]}\n")
 
+earlier = sampled_from["nano-base"]
+once = tensor(["\n" not in text.partition("</think>")[0] for text in earlier.completions.texts])
+for what, which in (("one attempt", once), ("more attempts", ~once)):
+    share = earlier.rewards.flatten()[which].mean()
+    print(f"before, {int(which.sum())} samples with {what}: {share:.0%} right")
+
 stem = tensor([[*encoded(problem), *tokenizer.encode("<think>8-6+4=2+4=6?18 no")]])
 for name, policy in (("before", untrained), ("after", learner)):
     with torch.no_grad():
@@ -779,7 +786,7 @@ for name, policy in (("before", untrained), ("after", learner)):
     print(f"{name:6}: after a first no, try again {again:.2f}, give up {stop:.2f}")
 
 # %% [markdown]
-# Sixteen steps of 64 samples took the model from a quarter of the problems to well over half, by verdicts alone. Nothing in the reward mentions trying again. But answers that tried again were right more often, so their tokens had positive advantages, and the habit spread. In the example the model now finds its mistake and tries again. The last two lines show the fork at which it decides.
+# Sixteen steps of 64 samples took the model from a quarter of the problems to well over half, by verdicts alone. Nothing in the reward mentions trying again. But among the samples of the base model (they are those of the comparison above), answers with more than one attempt were right twice as often. So their tokens had positive advantages more often, and the habit spread. The last two lines show the fork at which the model decides.
 #
 # Why does the greedy accuracy rise more than the share right among samples? Greedy decoding takes the likelier token at every fork. Before training, giving up is likelier, so greedy answers rarely try twice. Once trying again is likelier, they always do. A sampled answer changes only as far as the probability has moved.
 #
@@ -943,7 +950,7 @@ for back in (5, 20, round(length)):
 #
 # *Accurate enough*: **GRPO and PPO with $\lambda = 1$ cannot be told apart** by three seeds, which could not have shown less than about eleven points. PPO with the usual $\lambda = 0.95$ ended lower than GRPO on every seed, but the interval of the difference just includes zero. That is a strong hint and not a result. Against PPO with $\lambda = 1$ it is behind by an interval that excludes zero.
 #
-# Why would $\lambda = 0.95$ be worse? The verdict comes with the last token. A token that lies $k$ tokens earlier receives it with weight $\lambda^k$ only, and the rest of its advantage comes from the critic's own predictions. At the average length of an answer almost nothing of the verdict is left, and this critic has met each problem only once.
+# Why would $\lambda = 0.95$ be worse? The verdict comes with the last token. A token that lies $k$ tokens earlier receives it with weight $\lambda^k$ only, and the rest of its advantage comes from the critic's own predictions. At the beginning of an answer of average length, almost nothing of the verdict is left, and this critic has met each problem only once.
 #
 # Do not make much of this, for two reasons. On the *samples* of the last step, PPO with $\lambda = 0.95$ is level with GRPO. And in a smaller record (`results/ch12_ppo`: 64 answers per step, 10 steps) all three ended within a few points of each other, with GRPO last.
 #
@@ -955,9 +962,9 @@ for back in (5, 20, round(length)):
 print(results.origin("ch12_trl_speed"))
 first, third = results.read("ch12_trl"), results.read("ch12_trl_speed")
 pace = {row["library"]: median(row["step_seconds"]) for row in third["timed"]}
-earlier = next(median(row["step_seconds"]) for row in first["timed"] if row["library"] == "trl")
+other = next(median(row["step_seconds"]) for row in first["timed"] if row["library"] == "trl")
 print(f"minidsk {pace['minidsk']:.3f} s per step; TRL {pace['trl']:.3f} s, "
-      f"in an earlier record {earlier:.3f} s (medians)")
+      f"in an earlier record {other:.3f} s (medians)")
 curves = {"minidsk": [row["reward"] for row in third["curves"]],
           "TRL": [row["reward"] for row in first["curves"] if row["library"] == "trl"]}  # fmt: skip
 updates = min(len(curve) for of in curves.values() for curve in of)
@@ -967,7 +974,7 @@ for name, of in curves.items():
         name, updates - 4, updates, *interval(ends)))
 
 # %% [markdown]
-# Both learn equally well, as far as three seeds each can tell, and ours takes a tenth of the time per step or less, mostly because it starts fewer GPU kernels while it samples. Beside a server such as vLLM, TRL may be much faster; we have not tried. The [lab notebook](../book/lab_notebook.md) tells how the speed came about.
+# Both learn equally well, as far as three seeds each can tell, and ours takes a tenth of the time per step or less. Beside a server such as vLLM, TRL may be much faster; we have not tried. The [lab notebook](../book/lab_notebook.md) tells how the speed came about.
 #
 # ## What DeepSeek did
 #
@@ -1140,7 +1147,7 @@ receipt(spread=spread, differences={
 # %% [markdown]
 # ## Summary
 #
-# A critic may be off **by 13 percentage points** at even odds, and by 9 in our world, before fifteen other answers are the better judge. Little depends on it, because a perfect critic of questions would need only 7 % fewer answers than groups of 16. What a group cannot do is tell tokens apart; a perfect critic of tokens would need only 37 % of the answers. GRPO is *cheap*: it keeps half the memory, and its steps took half the time. It is *accurate enough* in the world of fifteen answers. In a language model, three seeds show no difference from PPO with $\lambda = 1$, with an interval too wide to close the case. PPO with $\lambda = 0.95$ ended lower than GRPO on each seed, but that interval includes zero.
+# A critic may be off **by 13 percentage points** at even odds, and by 9 in our world, before fifteen other answers are the better judge. Little depends on it, because a perfect critic of questions would need only 7 % fewer answers than groups of 16. What a group cannot do is tell tokens apart; a perfect critic of tokens would need only 37 % of the answers. GRPO is *cheap*: what learns keeps half the memory, and its steps took half the time. It is *accurate enough* in the world of fifteen answers. In a language model, three seeds show no difference from PPO with $\lambda = 1$, with an interval too wide to close the case. PPO with $\lambda = 0.95$ ended lower than GRPO on each seed, but that interval includes zero.
 #
 # - I can now carry four answers by hand through rewards and advantages to a loss, and say why it is 0.
 # - I can now say what a group loses against a critic.

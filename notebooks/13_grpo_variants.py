@@ -640,7 +640,7 @@ same_average = apart(gained["4 updates, gspo"], gained["4 updates, sequence mean
 print("gspo minus the token-level clip with the same average: {:+.1f} ± {:.1f} points".format(*same_average))
 
 # %% [markdown]
-# **GSPO is clearly better here**, both than the token-level clip and than the token-level clip with GSPO's average. Look at the last column before you conclude that it is the better loss. Its bounds of 0.0003 clip nine tokens in ten, so most of the extra updates do nothing, and the policy stays near its base. With wider bounds it clips less, moves further, and gains less.
+# **GSPO is clearly better here** than the token-level clip, and also better than the token-level clip with GSPO's average. Look at the last column before you conclude that it is the better loss. Its own bounds of 0.0003 clip nine tokens in ten, so most of the extra updates do nothing, and the policy stays near its base. With wider bounds it clips less, moves further, and gains less.
 #
 # **CISPO destroys the model on every seed**, with either bound, as no clip at all did. It never takes a gradient away, so at this rate nothing slows it down.
 #
