@@ -343,7 +343,8 @@ for rows, columns in ((64, 128), (192, 128), (128, 256)):
 
 # %% [markdown]
 # The count shows two problems of the small tile. First, scaling and adding takes a quarter of the product's time, and more with the waiting for both. Second, a small tile reads a lot of data for little work: nearly twice as much per tick as a tile of 192 by 128.
-#
+
+# %% [markdown]
 # ## Giving warps different jobs made eight bits faster
 #
 # The time for scaling and adding need not be *lost*, because one group of warps can multiply while another group adds. DeepSeek reports that V3's kernels do this (section 3.3.2). In Triton we cannot ask for it, because the compiler decides which warp does what. So we use **Gluon**, a language one level lower, in which the program itself says who does what:
