@@ -18,7 +18,7 @@
 #
 # A softmax over 134 million numbers takes about 700 million operations, and the matrix units of an H100 can do that many in less than a microsecond. Yet no softmax on that chip will ever take a microsecond. The best ones take *hundreds* of times as long, and PyTorch's own is slower still. What is the chip waiting for? And how can you know, before you write a kernel, how fast it can become?
 #
-# - **You will build** a softmax that touches each number once, RMSNorm with its gradient, and a loss that never holds all its logits. You will also use a meter that counts a kernel's bytes without a GPU, and write the tests that tell a right kernel from a lucky one.
+# - **You will build** a softmax that touches each number once, RMSNorm with its gradient, and a loss that never holds all its logits. You also get a meter that counts bytes without a GPU, and tests that tell a right kernel from a lucky one.
 # - **You need** PyTorch and Triton, which comes with Colab and with `pip install triton` on Linux. You need **no GPU**: the kernels run here in Triton's interpreter, and the speeds were recorded on an H100 by a command that you can run too.
 # - **It takes** 6 to 20 s to run on two CPU cores of a laptop, about twice that on Colab's two, and an hour and a half to read.
 
@@ -52,7 +52,7 @@ _ = np.seterr(invalid="ignore", over="ignore")  # the interpreter computes with 
 # %% [markdown]
 # ## A GPU computes far faster than its memory delivers
 #
-# An H100 has 132 **multiprocessors**, which are independent processors on one chip. Each has its own registers and its own shared memory, where the numbers lie within reach of its arithmetic units. All of them share one large **memory**, which holds the tensors. Picture 132 workshops that are supplied from one warehouse. The next cell does the arithmetic with figures from the data sheet and the white paper of the H100 {cite}`nvidia2022h100`. A tick is one cycle of its clock.
+# An H100 has 132 **multiprocessors**, which are independent processors on one chip. Each has its own registers and its own shared memory, where the numbers lie within reach of its arithmetic units. All of them share one large **memory**, which holds the tensors. The next cell compares the two speeds, with figures from the data sheet and the white paper of the H100 {cite}`nvidia2022h100`. A tick is one cycle of its clock.
 
 # %%
 multiprocessors, clock = 132, 1.83e9
@@ -65,11 +65,9 @@ print(f"per tick and multiprocessor: {memory_bytes_s / multiprocessors / clock:.
 # %% [markdown]
 # In each tick, seven bf16 numbers arrive at a multiprocessor, and it could do four thousand operations. A kernel that does little with each number therefore waits for memory. There is only one remedy: **move each number once.**
 #
-# Two more facts matter for what follows.
-#
 # **The work is divided into programs.** A kernel is a *program* that runs many times at once, each time with another number, its `program_id`. A multiprocessor runs several programs at a time. Inside a program, threads work in groups of 32 that move in lockstep, and such a group is called a *warp*. In Triton {cite}`tillet2019triton` you say what one program does with a whole *block* of numbers, and the compiler decides how the warps share the block.
 #
-# **Many programs keep the memory busy.** A number arrives about half a microsecond after it was requested. To use the full bandwidth, requests must be outstanding for as many bytes as it can deliver in that time:
+# **Many programs keep the memory busy.** A number arrives about half a microsecond after it was requested. To use the full bandwidth, requests must be outstanding for as many bytes as the memory can deliver in that time:
 
 # %%
 latency = 0.5e-6
@@ -77,7 +75,7 @@ under_way = memory_bytes_s * latency
 print(f"bytes under way: {under_way / 1e6:.1f} MB, {under_way / multiprocessors / 1024:.0f} KB per multiprocessor")
 
 # %% [markdown]
-# A program that requests one row of 4,096 bf16 numbers (8 KB) and then waits is not enough to keep a multiprocessor's share of the memory busy. Two or more such programs side by side are enough. Remember this when we choose block sizes.
+# One program that requests a row of 4,096 bf16 numbers (8 KB) and then waits is too little for a multiprocessor. Two or more such programs side by side are enough. This matters when we choose block sizes.
 #
 # Now guess the answer to the opening question. A softmax does about 5 operations on each number: compare, subtract, exponential, add and divide. We count these at the speed of the matrix units, the fastest on the chip. Replace `None` by a number; the tally stays on your machine.
 
@@ -90,7 +88,7 @@ wait
 # %% [markdown]
 # ## Five PyTorch operations move the array eight times
 #
-# Here is a row that we keep for the whole chapter, with its softmax step by step. We subtract the largest number first, because that keeps the exponentials from overflowing.
+# We keep one row for the whole chapter. Here is its softmax, step by step. We subtract the largest number first, because that keeps the exponentials from overflowing.
 
 # %%
 row = torch.tensor([2.0, 0.0, 3.0, 1.0])
@@ -157,7 +155,7 @@ print([round(v, 3) for v in fused(row[None].to(device))[0].tolist()])
 # %% [markdown]
 # ## The same, from the package
 #
-# The package's `softmax` gives the same result. It also handles several short rows per program, rows that are too long for the registers, strides, and the gradient.
+# The package's `softmax` does the same. It also handles several short rows per program, rows that are too long for the registers, strides, and the gradient.
 
 # %% tags=["agree"]
 from minidsk.kernels.softmax import softmax
@@ -188,7 +186,7 @@ if INTERPRETED:
 # %% [markdown]
 # ## How to test a kernel
 #
-# Before we measure speed, we must know that a kernel is right. Kernels go wrong in ways of their own, and the first example is a kernel without a mask:
+# A fast kernel is useless if it is wrong, and kernels go wrong in ways of their own. The first example has no mask:
 
 # %%
 @triton.jit
@@ -250,7 +248,7 @@ print("random numbers, poisoned:  ", right(50, lazy_kernel, poison=float("nan"))
 #
 # $$ t \ge \max\left(\frac{\text{bytes}}{\text{bandwidth}},\ \frac{\text{operations}}{\text{rate}}\right). $$
 #
-# It is better to measure bandwidth and rate than to read them off a data sheet. The next cell measures the machine on which this notebook runs:
+# Bandwidth and rate are best measured. The next cell measures them on the machine that runs this notebook:
 
 # %% tags=["timing"]
 def seconds(run, times=5):
@@ -283,7 +281,7 @@ print(f"copies at {roof['copy_gb_s']:,.0f} GB/s, multiplies bf16 matrices at {ro
 print(f"ridge: {ridge:.0f} operations per byte")
 
 # %% [markdown]
-# The next figure shows where our kernels stand. The dots are measured, and the rings show what the roof allows. Pick a kernel, or move the slider to change the side of a product of two matrices. From which side on does that product no longer wait for the memory?
+# The next figure shows where our kernels stand. The dots are measured, and the rings show what the roof allows. Pick a kernel, or move the slider to change the side of a product of two matrices. From which side on does that product no longer wait for the memory? (The product does $n/3$ operations per byte at side $n$, so on the H100 it is about 800.)
 
 # %% tags=["widget"]
 from minidsk.widgets import Roofline
@@ -296,7 +294,7 @@ devices = {roof["device"]: (roof["copy_gb_s"], roof["matmul_tflop_s"]), "a lapto
 Roofline(devices, points, title="Under the roof")
 
 # %% [markdown]
-# Softmax stands far to the left, because it does only 5 operations on 4 bytes. Whatever we do, it waits for the memory. This answers both questions of the opening: the chip waits for numbers, and **a softmax can be as fast as a copy of its array, and no faster.**
+# Softmax stands far to the left, because it does only 5 operations on 4 bytes. It waits for the memory, whatever we do. This answers both questions of the opening: the chip waits for numbers, and **a softmax can be as fast as a copy of its array, and no faster.**
 
 # %%
 case = next(c for c in bench["cases"] if c["case"] == "softmax, forward")
@@ -307,7 +305,7 @@ wait.reveal(round(case["contestants"]["ours"]["median"] / arithmetic))
 # %% [markdown]
 # ## A row that does not fit into the registers
 #
-# A row of 4,096 numbers fits into the registers of one program. The logits of one token in a large vocabulary, 131,072 numbers, do not fit. Must we read such a row three times, once for the maximum, once for the sum and once to write the result? Take our row in two blocks of two numbers, and begin with the first block:
+# A row of 4,096 numbers fits into the registers of one program. The logits of one token in a large vocabulary, 131,072 numbers, do not fit. Must we read such a row three times, for the maximum, for the sum and for the result? Take our row in two blocks of two numbers, and begin with the first block:
 
 # %%
 first, second = row[:2], row[2:]
@@ -315,7 +313,7 @@ top, total = first.max(), (first - first.max()).exp().sum()
 print(f"[2, 0]: maximum {top:.0f}, sum {total:.3f}")
 
 # %% [markdown]
-# Then comes a 3, which is larger than the old maximum of 2. The sum so far was computed relative to 2. Relative to 3, it is smaller by a factor of $e^{2-3}$. So we rescale the sum and go on:
+# Then comes a 3, which is larger than the old maximum of 2. The sum so far was computed relative to 2, and relative to 3 it is smaller by a factor of $e^{2-3}$. So we rescale it and go on:
 
 # %%
 higher = torch.maximum(top, second.max())
@@ -342,11 +340,11 @@ r = 1 / row.square().mean().sqrt()
 print(f"mean square {row.square().mean():.1f}, r = {r:.4f}, normalised {[round(v, 3) for v in (row * r).tolist()]}")
 
 # %% [markdown]
-# The forward pass is like softmax: read, reduce, write. The backward pass has a new difficulty. With $n = x r$ and $g = w\, dy$, the gradients are
+# The forward pass is like softmax: read, reduce, write. The backward pass has a new difficulty. Let $r$ be one over the root mean square, $n = x r$ and $g = w\, dy$. The gradients are
 #
 # $$ dx = r \left(g - n \cdot \mathrm{mean}(g\, n)\right), \qquad dw = \sum_{\text{rows}} dy\, n. $$
 #
-# One row is enough for `dx`: read `x` and `dy`, reduce, write `dx`. But `dw` sums over *all* rows, and programs cannot talk to each other. There are three ways to sum over rows nevertheless:
+# One row is enough for `dx`: read `x` and `dy`, reduce, write `dx`. But `dw` sums over *all* rows, and programs cannot talk to each other. There are three ways to do it nevertheless:
 #
 # - All programs add to one array in memory. This is slow where thousands queue for the same address, and the sum differs in its last digits from run to run.
 # - Each program writes its products, and a second kernel sums them, which moves a whole additional array.
@@ -405,7 +403,7 @@ print(f"loss {loss:.3f} = 3 + log 1.553 - 2")
 print("gradient", [round(v, 3) for v in gradient.tolist()])
 
 # %% [markdown]
-# Both follow from the pair of maximum and sum. So one kernel can read a row of logits and write the gradient *in their place*. With that gradient we can compute what we really want, `dx` and `dW`, at once, without waiting for the backward pass. After that the logits are no longer needed. We can therefore work through a few thousand tokens at a time, and only their logits exist in memory.
+# Both follow from the pair of maximum and sum. So one kernel can read a row of logits and write the gradient *in their place*. With that gradient we can compute what we really want, `dx` and `dW`, without waiting for the backward pass. After that the logits are no longer needed, so we can work through a few thousand tokens at a time.
 
 # %%
 def chunked_loss(x, weight, targets, chunk):
@@ -441,7 +439,7 @@ print("chunks of 7 tokens in the notebook, and the package's kernel: below 1e-5"
 #
 # Attention is a softmax between two products. Written out, it holds one score for each pair of tokens. If the softmax is kept online, no score has to leave the registers. A program holds a block of queries and walks over the keys. For each query it keeps the pair (maximum, sum) and the weighted sum of values so far, and it rescales them whenever the maximum rises {cite}`dao2023flash2`.
 #
-# MLA, the attention of [chapter 02](02_latent_attention), adds an awkward shape: its keys have 192 numbers and its values 128. A block's side must be a power of two. Padding 192 to 256 would waste work, so the package cuts the keys into 128 and 64 and adds two products into one score.
+# MLA, the attention of [chapter 02](02_latent_attention), adds an awkward shape: its keys have 192 numbers and its values 128. A block's side must be a power of two. Instead of padding 192 to 256, the package cuts the keys into 128 and 64 and adds two products into one score.
 
 # %%
 from minidsk.kernels.attention import attention, attention_reference
@@ -515,7 +513,7 @@ for kernel in ("softmax", "attention, forward"):
 # %% [markdown]
 # ## On the H100: as fast as a copy, and two cases behind
 #
-# We measured each kernel beside its rivals in one run on one GPU. The contestants took turns, and the times are medians over the rounds. The rivals compute the same in plain PyTorch (*eager*), through `torch.compile`, and in Liger-Kernel {cite}`hsu2024liger`, a library of Triton kernels. For attention they are all backends of `scaled_dot_product_attention`. *Ours* is always what the package uses. For attention on a Hopper GPU such as the H100, that is a special version, described under "What went wrong". *Ours, in Triton alone* is the kernel of this chapter.
+# We measured each kernel beside its rivals, in turns, in one run on one GPU. The times are medians. The rivals compute the same in plain PyTorch (*eager*), through `torch.compile`, and in Liger-Kernel {cite}`hsu2024liger`, a library of Triton kernels. For attention they are all backends of `scaled_dot_product_attention`. *Ours* is what the package uses. For attention on a Hopper GPU such as the H100, that is a version described under "What went wrong". *Ours, in Triton alone* is the kernel of this chapter.
 
 # %%
 print(results.origin("bench_kernels"))
@@ -563,28 +561,28 @@ for case in mine:
         print(f"{'':45} share of eager's memory {held:.3f}")
 
 # %% [markdown]
-# The column *spread* is the distance between the quartiles, relative to the median. Where it is large, the time is not to be trusted (see "What went wrong").
+# The column *spread* is the distance between the quartiles, relative to the median. A large spread means that the time is not to be trusted.
 #
-# - **Softmax and RMSNorm (forward) are as fast as a copy** for rows of 4,096, within about a percent. Liger's kernels are too, and nothing is left to win, because each number moves once. `torch.compile`'s softmax takes 1.7 times as long. The five operations take six times as long, not four, because each of their kernels also falls short of the speed of a copy.
+# - **Softmax and RMSNorm (forward) are as fast as a copy** for rows of 4,096, within about a percent. Liger's kernels are too, and nothing is left to win. `torch.compile`'s softmax takes 1.7 times as long. The five operations take six times as long, not four, because each of them is also slower than a copy.
 # - **RMSNorm's backward pass** takes an eighth less time than `torch.compile`'s, and the others are further behind. Its memory could not be much smaller, because `dx` alone is a tenth of what eager holds.
-# - **The output layer with its loss** (linear cross-entropy) is 6 % ahead of `torch.compile` and uses a fifteenth of eager's memory. Four fifths of its time are what the products need at full rate. Liger holds still less memory but is slower. Its chunks are small, and each chunk adds once to the whole gradient of the weight.
+# - **The output layer with its loss** (linear cross-entropy) is 6 % ahead of `torch.compile` and uses a fifteenth of eager's memory. Four fifths of its time are what the products need at full rate. Liger holds still less memory but is slower, because its chunks are small and each adds once to the whole gradient of the weight.
 
 # %% [markdown]
 # In two cases a rival is ahead of us:
 #
-# - **The loss on logits that already exist** reaches a third of the roof, and Liger's is a tenth faster. The roof counts two trips of the array, one to read the logits and one to write the gradient. The second reading is a third trip (see "What went wrong"). At the end the gradient is multiplied by the incoming gradient of the loss, which makes five. Liger first looks whether that incoming gradient is 1. Python must wait for the answer, and its launch takes seven times as long as ours. When the output layer is in the same kernel, only small arrays are multiplied.
+# - **The loss on logits that already exist** reaches a third of the roof, and Liger's is a tenth faster. The roof counts two trips of the array, one to read the logits and one to write the gradient. The second reading is a third trip (see "What went wrong"). At the end the gradient is multiplied by the incoming gradient of the loss, which makes five. Liger first looks whether that incoming gradient is 1. Python must wait for the answer, so Liger's launch takes seven times as long as ours. When the output layer is in the same kernel, only small arrays are multiplied.
 # - **Attention** is ahead in one pass and behind in the other. Our forward kernel in Triton alone is behind cuDNN's, which takes MLA's shapes as they are. With roles for warps, ours is ahead: cuDNN takes 1.16 times as long. The backward pass, in Triton, takes 1.2 times as long as cuDNN's. The other two backends are far behind.
 
 # %% [markdown]
 # ## What DeepSeek did
 #
-# The kernels for which DeepSeek-V3 {cite}`deepseekv3` is known are expert products, FP8 and communication, which are the subject of chapters [08](08_expert_kernels) and [09](09_fp8_and_ptx). Two decisions of the report belong here, because both follow from a roofline.
+# DeepSeek-V3 {cite}`deepseekv3` is known for its kernels for expert products, FP8 and communication, the subject of chapters [08](08_expert_kernels) and [09](09_fp8_and_ptx). Two other decisions belong here, because both follow from a roofline.
 #
 # **V3 computes the output of RMSNorm twice** (section 3.2.3). The output of each norm would have to be kept for the backward pass. DeepSeek reports that V3 throws it away and computes it again. If a layer's activations are $N$ numbers of two bytes, that frees $2N$ bytes. A norm is as fast as a copy, so the extra time is
 #
 # $$ t_{\text{again}} = \frac{2N + 2N \text{ bytes}}{\text{bandwidth}}. $$
 #
-# V3 does the same with the products that expand MLA's keys and values, which are short. From our record we can compute what this would cost on one GPU, for a batch of 32,768 tokens and V3's 7,168 numbers per token:
+# V3 does the same with the products that expand MLA's keys and values, which are short. From our record we can compute what recomputing the norms would cost on one GPU, for a batch of 32,768 tokens and V3's 7,168 numbers per token:
 
 # %%
 numbers = 32768 * 7168
@@ -598,11 +596,11 @@ print(f"two norms in each of 61 layers: {122 * 2 * numbers / 1e9:.0f} GB less, "
 # %% [markdown]
 # V3's layers are spread over many GPUs, but the ratio of time to memory stays the same.
 #
-# **MLA's attention has a library of its own**, FlashMLA {cite}`flashmla2025`, with which V3 is served. In decoding, its authors report that it reads the cache at 3,000 GB/s, nine tenths of an H800's 3,350. Where there are many queries, they report 660 TFLOP/s. FlashMLA is CUDA C++ for one kind of chip, with the warps' roles written by hand. Ours is for training and much shorter, and its speed is in the table above.
+# **MLA's attention has a library of its own**, FlashMLA {cite}`flashmla2025`, with which V3 is served. In decoding, its authors report that it reads the cache at 3,000 GB/s, nine tenths of an H800's 3,350. Where there are many queries, they report 660 TFLOP/s. FlashMLA is CUDA C++ for one kind of chip, with the warps' roles written by hand. Ours is for training and much shorter, with the speeds of the table above.
 #
 # ## What went wrong, or did not help
 #
-# **We timed Python instead of the GPU.** The table above replaces an earlier one. That first table (`results/bench_kernels_first`) disagreed with our sweep of block sizes, although it measured the same kernels on the same kind of chip on the same day. The next cell prints them side by side:
+# **We timed Python instead of the GPU.** The table above replaces an earlier one. That first table (`results/bench_kernels_first`) disagreed with our sweep of block sizes, although both measured the same kernels on the same kind of chip on the same day:
 
 # %%
 first = results.read("bench_kernels_first")
@@ -627,14 +625,14 @@ for name in parts:
           f"{1e3 * now['median']:10.3f} {spread[1]:7.1%} {1e3 * now['host_seconds']:10.2f}")
 
 # %% [markdown]
-# In the first table, two kernels agree with the sweep to a percent and three do not. The spread of those three is 8 to 39 %, although a kernel that does the same work each time should hardly vary.
+# In the first table, two kernels agree with the sweep to a percent and three do not. Those three have a spread of 8 to 39 %, too much for a kernel that does the same work each time.
 #
-# The last column explains the disagreement. Python needs time to launch a kernel, and more with autograd, descriptors and an autotuner. This time does not count *as long as the GPU has other work in its queue*. To fill the queue, the bench gave the GPU a third of a millisecond of other work before each call. The sweep called the kernels directly, on idle cores. The first table was made on three cores of a busy machine, where a third of a millisecond was not enough. Now the bench first measures how long Python takes for a call, gives the GPU twice as much work beforehand, and reports both times.
+# The last column explains the disagreement. Python needs time to launch a kernel, and more with autograd, descriptors and an autotuner. This time does not count *as long as the GPU has other work in its queue*, so the bench gave it a third of a millisecond of other work before each call. The sweep called the kernels directly, on idle cores. The first table was made on three cores of a busy machine, where a third of a millisecond was not enough. Now the bench first measures Python's time for a call, gives the GPU twice as much work beforehand, and reports both times.
 
 # %% [markdown]
-# **Triton's switch for giving warps roles did nothing.** On Hopper, the fast way is to let some warps only load and others only multiply. The exponentials of one block then run during the products of another {cite}`shah2024flash3`. Triton has a switch for such roles, `warp_specialize=True`. With the 8 warps that our attention wants, Triton 3.6 ignores it: the compiled kernel is the same, instruction for instruction. With 4 warps, its compiler stops with an internal error. Both can be seen without a GPU.
+# **Triton's switch for giving warps roles did nothing.** On Hopper, the fast way is to let some warps only load and others only multiply, and to compute one block's exponentials during another's products {cite}`shah2024flash3`. Triton has a switch for roles, `warp_specialize=True`. With the 8 warps that our attention wants, Triton 3.6 ignores it: the compiled kernel is the same, instruction for instruction. With 4 warps, its compiler stops with an internal error. Both can be seen without a GPU.
 #
-# We therefore wrote the forward pass in Gluon, the language below Triton (`attention_hopper.py`). There the author, and not the compiler, decides which warp does what, which registers it has and what it waits for. It works on one kind of chip only; on all others the Triton kernel runs.
+# We therefore wrote the forward pass in Gluon, the language below Triton (`attention_hopper.py`). There the author, and not the compiler, decides which warp does what, which registers it has and what it waits for. This version works on one kind of chip only.
 #
 # **A backward pass with fewer products was slower.** Our backward pass needs seven products, because one kernel computes `dk` and `dv`, another computes `dq`, and both compute the scores. `attention_backward` can also do it in five, with one kernel whose programs add up `dq` in memory. Then `dk`, `dv` and `dq` compete for the same registers, so the blocks have to shrink. Every block of `dq` also travels to memory and back once for each block of keys. The five products took longer than the seven:
 
@@ -644,7 +642,7 @@ for name in ("ours", "ours, adding up dq", "sdpa cudnn"):
     print(name, pull[name].get("failed") or f"{1e3 * pull[name]['median']:.2f} ms")
 
 # %% [markdown]
-# **In Triton, softmax and products take turns.** What must one forward pass do at least? A multiprocessor does 16 exponentials or 128 simple operations per tick {cite}`nvidia2022h100`. Every score needs one exponential and about four simple operations: scale and shift, maximum, sum, and rounding.
+# **In Triton, softmax and products take turns.** What must one forward pass do at least? A multiprocessor does 16 exponentials and 128 simple operations per tick {cite}`nvidia2022h100`. Every score needs one exponential and about four simple operations: scale and shift, maximum, sum, and rounding.
 
 # %%
 scores = 16 * 8192**2 / 2
@@ -659,9 +657,9 @@ for name in ("ours, in Triton alone", "ours", "sdpa cudnn"):
     print(f"{name:22} {1e6 * pull[name]['median']:4.0f} µs")
 
 # %% [markdown]
-# One after the other, these parts add up to most of the time that the Triton kernel takes, because each warp multiplies and then waits for its own softmax. If the parts overlapped perfectly, only the products' time would remain. The kernel with roles comes nearer to that, and so does cuDNN's.
+# One after the other, these parts add up to most of the Triton kernel's time, because each warp multiplies and then waits for its own softmax. With perfect overlap, only the products' time would remain, and the kernel with roles and cuDNN's come nearer to that.
 #
-# **Long rows do not stay in the cache.** A row of 131,072 logits takes 256 KB. With two programs on each of the 132 multiprocessors, 264 rows are in work at once. That is 69 million bytes, and the L2 cache holds 50 million. So the second reading mostly goes to the memory after all, and cross-entropy moves its array three times instead of twice. With one program per multiprocessor the rows would fit, but that was no faster, because a multiprocessor then has nothing to do while its program waits.
+# **Long rows do not stay in the cache.** A row of 131,072 logits takes 256 KB. With two programs on each of the 132 multiprocessors, the rows in work are 69 million bytes, and the L2 cache holds 50 million. So the second reading mostly goes to the memory after all, and cross-entropy moves its array three times instead of twice. With one program per multiprocessor the rows would fit, but then a multiprocessor has nothing to do while its program waits, and that was no faster.
 #
 # **More programs per multiprocessor were not better.** For RMSNorm's backward pass, four programs per multiprocessor looked safe, because more loads would be under way. Three were faster, and even one program with three loads requested in advance (*stages*) was nearly as fast as the best:
 
@@ -675,7 +673,7 @@ for t in sorted((t for t in tried["RMSNorm, backward"] if t["blocks"]["warps"] =
 # ```{exercise} Softmax in blocks
 # :label: ex-07-online
 #
-# *20 minutes.* Write `online_softmax(x, block)` in plain PyTorch, so that it reads the row once for the maximum and the sum, and once more to write the result. If yours is wrong, `check("kernels.online_softmax", my_online)` can name five mistakes.
+# *20 minutes.* Write `online_softmax(x, block)` in plain PyTorch. It may read the row once for maximum and sum, and once more to write the result. If yours is wrong, `check("kernels.online_softmax", my_online)` can name five mistakes.
 #
 # **Hint.** The section on a row that does not fit has one merge. What are maximum and sum before the first block? And what is the exponential if the whole first block is masked?
 # ```
@@ -845,7 +843,7 @@ if INTERPRETED:
 # %% [markdown]
 # ## Bug zoo
 #
-# The package contains three wrong versions of `online_softmax`. Like many wrong kernels, they are right on many inputs and wrong on some. The test below accepts the right version and catches only one of the wrong ones. Which of the four habits catch the rest?
+# The package contains three wrong versions of `online_softmax`, which are right on many inputs and wrong on some. The test below accepts the right version and catches only one of the wrong ones. Which of the four habits catch the rest?
 
 # %% tags=["zoo"]
 def weights_sum_to_one(online_softmax):
@@ -876,7 +874,7 @@ caught
 # %% [markdown]
 # ## Receipt
 #
-# This is what the run cost, and how far our results are from the references. Only the inputs depend on a seed here. The record holds the spread of the measured times as quartiles.
+# This is what the run cost, and how far our results are from the references. Only the inputs depend on a seed. The record holds the spread of the times as quartiles.
 
 # %% tags=["receipt"]
 receipt(differences={name: (value, 1e-5) for name, value in differences.items()})
@@ -884,7 +882,7 @@ receipt(differences={name: (value, 1e-5) for name, value in differences.items()}
 # %% [markdown]
 # ## Summary
 #
-# The chip is waiting for numbers from its memory. A softmax does five operations on each number, and moving the number takes hundreds of times as long as those operations. The best softmax therefore takes as long as a copy of its array, which is **hundreds of times** its arithmetic (the measured factor is printed under the roofline). Ours is within a percent of a copy for rows of 4,096. No other kernel can be much faster, and now you can say so before you write a line.
+# The chip is waiting for numbers from its memory. A softmax does five operations on each number, and moving the number takes hundreds of times as long as those operations. The best softmax therefore takes as long as a copy of its array, which is **hundreds of times** its arithmetic (the factor is printed under the roofline). Ours is within a percent of a copy for rows of 4,096, so no other kernel can be much faster. Now you can say so before you write a line.
 #
 # - I can now count a kernel's bytes and operations, and say from two measured ceilings how fast it can become.
 # - I can now write a Triton kernel with a mask, run it without a GPU, and count the bytes that it moves.

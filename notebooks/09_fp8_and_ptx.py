@@ -266,7 +266,7 @@ for name, ours_gradient, exact_gradient in zip(("input", "weight"), narrow, wide
     assert share < 0.06
 
 # %% [markdown]
-# Both gradients are 3 to 4 % off, at every layer and every step. Does this matter for the trained model? The recorded experiment trains a tiny model of four layers on the tiny web, for three seeds (`results/ch09_fp8_h100`, third seed in `..._seed2`). For each seed it trains two models from the same weights on the same pages. One is trained in bf16, and the other has all linear layers of its blocks in FP8, with our kernels on an H100.
+# Both gradients are 3 to 4 % off, and in training this happens at every layer and every step. Does it matter for the trained model? The recorded experiment trains a tiny model of four layers on the tiny web, for three seeds (`results/ch09_fp8_h100`, third seed in `..._seed2`). For each seed it trains two models from the same weights on the same pages. One is trained in bf16, and the other has all linear layers of its blocks in FP8, with our kernels on an H100.
 
 # %% tags=["figure"]
 third_seed = results.read("ch09_fp8_h100_seed2")
@@ -342,7 +342,7 @@ for rows, columns in ((64, 128), (192, 128), (128, 256)):
           f"{read:.0f} bytes read per tick")  # fmt: skip
 
 # %% [markdown]
-# The count shows two problems of the small tile. First, scaling and adding takes a quarter of the product's time, and more with the waiting for both. Second, a small tile reads a lot of data for little work: nearly twice as much per tick as a tile of 192 by 128.
+# The count shows two problems of the small tile. First, scaling and adding takes a quarter of the product's time, and waiting for both adds to it. Second, a small tile reads a lot of data for little work: nearly twice as much per tick as a tile of 192 by 128.
 
 # %% [markdown]
 # ## Giving warps different jobs made eight bits faster
