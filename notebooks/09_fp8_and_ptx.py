@@ -20,7 +20,7 @@
 #
 # - **You will build** a quantiser with one scale per block, a model of how tensor cores add, a linear layer in FP8, and a kernel that contains a line of PTX. You will read its PTX without owning a GPU, and see what it took to make eight bits faster than sixteen.
 # - **You need** [chapter 07](07_triton_kernels) (kernels), but **no GPU**, because Triton brings NVIDIA's assembler and can compile kernels for an H100 here. FP8 arithmetic is emulated, and the speeds were recorded on an H100.
-# - **It takes** 25 to 90 s to run on two CPU cores of a laptop, about twice that on Colab's two, and an hour to read.
+# - **It takes** 25 s to run on two idle CPU cores of a laptop and up to 110 s on busy ones, about twice that on Colab's two, and an hour to read.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
@@ -170,6 +170,8 @@ Curve({name: {"x": loudness, "y": ys} for name, ys in errors.items()}, xlabel="t
       ylabel="error of the quiet ones, %", title="One loud number")
 
 # %% [markdown]
+# Up to 10,000, one scale does no harm: the error stays below 3 %. At 100,000 it is 13 %, and at a million 96 %. With blocks the error does not change.
+#
 # A linear layer multiplies two quantised matrices. Activations have blocks of 1 x 128, because both single *tokens* and single *channels* can be large. Weights have blocks of 128 x 128. All the products within one block share the same scales, so the layer adds up 128 products first and multiplies by the scales once.
 
 # %%
@@ -185,7 +187,7 @@ print(f"relative error of the product: {error:.3f}, all of it from the rounding 
 # %% [markdown]
 # ## Tensor cores lose the end of a long sum
 #
-# The second loss is in the addition. Tensor cores are the GPU's matrix units. The tensor cores of an H800 add FP8 products with about 14 bits instead of float32's 24 {cite}`deepseekv3`. To see what that does, we add ones in a register of only 4 bits:
+# Rounding the inputs is one loss of precision, and the second is in the addition. The GPU's matrix units are called tensor cores. DeepSeek found that those of an H800 add FP8 products with about 14 bits instead of float32's 24 {cite}`deepseekv3`. To see what that does, we add ones in a register of only 4 bits:
 
 # %%
 def cut(value: float, bits: int) -> float:
@@ -209,7 +211,7 @@ def narrow_sum(terms: list[float], bits: int, promote_every: int | None = None) 
 print("ones:", {n: narrow_sum([1.0] * n, 4) for n in (8, 16, 17, 100)}, " emptied every 8:", narrow_sum([1.0] * 100, 4, 8))
 
 # %% [markdown]
-# The sum stops at **16**, because 17 needs five bits, so adding another one changes nothing. If we empty the register into a wide one in time, it counts to 100, and this emptying is called **promotion**. The figure shows the same with 14 bits, for sums of random positive numbers.
+# The sum stops at **16**. The number 17 needs five bits, so adding another one changes nothing. If we empty the register into a wide one in time, it counts to 100, and this emptying is called **promotion**. The figure shows the same with 14 bits, for sums of random positive numbers.
 
 # %% tags=["figure"]
 lengths, sums = [2**power for power in range(7, 14)], {}
