@@ -119,7 +119,8 @@ print("wanted 8; padded to the fullest, in tiles of two:", rows_computed(counts,
 
 # %% tags=["prediction"]
 guess = None
-padding = predict("experts.padding", "At a MaxVio of 3, how many times the wanted rows does padding compute?", guess, example=2)
+padding = predict("experts.padding", "At a MaxVio of 3, how many times the wanted rows does padding compute?",
+                  guess, example=2)  # fmt: skip
 padding
 
 # %%
@@ -209,11 +210,11 @@ for name, ys in factors.items():
     print(f"{name:22} at MaxVio {violations[0]:.0f}: {ys[0]:.2f}, at {violations[10]:.1f}: {ys[10]:.2f}, at {violations[-1]:.1f}: {ys[-1]:.2f}")
 
 # %% [markdown]
-# Padding to the fullest expert grows with MaxVio, as it must: at a MaxVio of 38.3 it computes 39.30 times the wanted rows. Tiles of 128 rows compute at most 1.05 times the wanted rows.
+# With padding to the fullest expert, the work grows with MaxVio, as it must: at a MaxVio of 38.3 it computes 39.30 times the wanted rows. Tiles of 128 rows compute at most 1.05 times the wanted rows.
 #
 # ## The heaviest expert should start first
 #
-# One product behaves differently: the gradient of the matrices. There each program adds up *all rows of one expert*, so programs do not cost the same. The product is finished when its slowest program is finished. Programs start in order, and a multiprocessor (one of the H100's 132 independent cores) that becomes free takes the next one. So which expert should start first if we want the shortest total time?
+# One product behaves differently: the gradient of the matrices. There each program adds up *all rows of one expert*, so programs do not cost the same. The whole product has to wait for its last program. Programs start in order, and a multiprocessor (one of the H100's 132 independent cores) that becomes free takes the next one. So which expert should start first if we want the shortest total time?
 
 # %%
 def last_to_finish(costs: list[int], processors: int = 132) -> int:
@@ -470,7 +471,7 @@ for case in layers[:1]:
 # %% [markdown]
 # The first measurement put calls one behind the other into an empty queue. When kernels are short, this measures how fast Python can launch them. The 3.2 ms are what *Python* needs for one pass, and the GPU needs about a sixth of that. Each launch costs Python some 50 µs, or 100 µs with descriptors for the copy engine. The steps together make half of a pass. We suppose that the rest is autograd, which runs backward passes in a thread of its own.
 #
-# The bench now keeps the GPU busy while Python launches, and reports Python's time separately (chapter 07). In the bench, Python took half as long. Part of this is because the package launched fewer kernels by then, and part may be that the machine was faster that day; we cannot tell how much is which. If you train a narrow model without `torch.compile` or a CUDA graph, Python's time still limits you.
+# The bench now keeps the GPU busy while Python launches, and reports Python's time separately (chapter 07). In the bench, Python took half as long. By then the package launched fewer kernels, but the machine may also have been faster that day, and we cannot tell the two apart. If you train a narrow model without `torch.compile` or a CUDA graph, Python's time still limits you.
 #
 # **Large tiles are bad for small outputs.** This concerns the gradient of gate and up, at hidden size 256 with 16 experts. Tiles of 128 by 256 give only 32 programs, each with thousands of rows to add up, so most of the 132 multiprocessors are idle. Tiles of 64 by 64 read every row more often, but from the cache, and they are faster:
 
