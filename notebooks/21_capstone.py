@@ -57,7 +57,7 @@ from minidsk.widgets import Rollouts
 # %% [markdown]
 # ## What the model has read
 #
-# The task is **Countdown**: reach a target from given numbers, and use each number exactly once. Our training text, the tiny web, is full of such problems. Here are three of its pages.
+# The task is **Countdown**: reach a target from given numbers, and use each number exactly once. Our training text, the tiny web, is full of such problems, and here are three of its pages.
 
 # %%
 recipe = nano()
@@ -84,7 +84,7 @@ print(f"one attempt:    {len(once) / len(sheets):4.0%} of them, right: {sum(once
 print(f"three or more:  {len(long) / len(sheets):4.0%} of them, right: {sum(long) / len(long):.0%}")
 
 # %% [markdown]
-# So the web does contain the way to be right, but only a minority of its pages show it, and nothing marks these pages as the good ones. Keep this in mind for the rest of the chapter: **everything that reward will teach is already written somewhere. It is only rare.**
+# So the web does contain the way to be right, but only a minority of its pages show it, and nothing marks these pages as the good ones. Keep this in mind for the rest of the chapter: **everything that reward will teach is already written somewhere, but it is rare.**
 #
 # ## The base model completes documents, and is mostly wrong
 #
@@ -138,15 +138,15 @@ rewards = torch.tensor([[problem.score(text) for text in answers.values()]], dty
 print("rewards", rewards.tolist()[0])
 
 # %% [markdown]
-# The rewards are **0, 1, 0, 0**. They come from a *verifier*, a small program. It reads the expression in the answer with its own parser, computes its value with exact fractions, and looks at nothing else. It does not read the thought. So **c** earns nothing for its *yes*, and **b** loses nothing for its two failed attempts.
+# The rewards are **0, 1, 0, 0**. They come from a *verifier*, a small program. It reads the expression in the answer with its own parser, computes its value with exact fractions, and looks at nothing else. It does not even read the thought, so **c** earns nothing for its *yes*, and **b** loses nothing for its two failed attempts.
 #
-# *How would you cheat this reward?* Think for a minute before you read on. One of our runs learned to cheat itself, and *What went wrong* tells how.
+# Before you read on, think for a minute: how would you cheat this reward? One of our runs learned to cheat itself, and *What went wrong* tells how.
 #
 # ### Rewards become advantages
 #
 # A reward of 1 means little until we know what the other answers earned. GRPO {cite}`deepseekmath` therefore compares each answer with the other answers to the same problem, its *group*. It subtracts the mean of the group and divides by its standard deviation. The result is the answer's *advantage*: how much better the answer was than its group.
 #
-# Here the mean is $1/4$, and the deviations from it are $-\frac14, \frac34, -\frac14, -\frac14$. Their squares add up to $\frac34$. Divided by $4 - 1$ this gives $\frac14$, and the square root is $\frac12$. So the advantages are:
+# Here the mean is $1/4$, and the deviations from it are $-\frac14, \frac34, -\frac14, -\frac14$. Their squares add up to $\frac34$, which divided by $4 - 1$ gives $\frac14$, and the square root of that is $\frac12$. This gives us the advantages:
 #
 # | answer | reward | advantage |
 # | --- | --- | --- |
@@ -248,7 +248,7 @@ print("minidsk.rl.grpo.policy_loss:", round(loss.item(), 4), "| largest differen
 
 # %% [markdown]
 # ```{warning}
-# This number is called a loss, but it does not say how good the model is. Averaged over answers it is 0 at *every* first step, however bad the model. Only its gradient means something. Watch the reward, not the loss.
+# This number is called a loss, but it does not say how good the model is. Averaged over answers it is 0 at *every* first step, however bad the model. Only its gradient means something, so watch the reward and not the loss.
 # ```
 #
 # ### The loss becomes one step
@@ -367,7 +367,7 @@ assert ends[0] > ends[1] > ends[2]
 print("last three steps: true reward is ahead of the frozen base, and that of shuffled reward: True")
 
 # %% [markdown]
-# Why does the shuffle fall? Random rewards have nothing to do with the answers, so their gradient is zero on average, and each step follows noise. But the optimizer, AdamW, rescales the gradient, so a step has about the same length whether its direction is useful or not. The next cell measures how far the weights moved, and what this did to the simplest skill of the base: is the first line of a thought computed correctly? It samples one answer to each held-out problem.
+# The shuffle falls because its steps follow noise. Random rewards have nothing to do with the answers, so their gradient is zero on average. But the optimizer, AdamW, rescales the gradient, so a step has about the same length whether its direction is useful or not. The next cell measures how far the weights moved, and what this did to the simplest skill of the base: is the first line of a thought computed correctly? It samples one answer to each held-out problem.
 
 # %%
 def first_sum_holds(text: str) -> bool:
@@ -436,7 +436,7 @@ for preset in PRESETS.values():
     print(f"{preset().name}: {million:.2g} million parameters, {671e3 / million:,.0f} times fewer than DeepSeek-V3's 671 billion")
 
 # %% [markdown]
-# One seed proves little. The interval in the table says how much another set of *problems* might change the result. Only other *seeds* say how much another run might. Here are the mean over seeds and its 95 % interval (Student's $t$), which has to be wide with only three values.
+# One seed proves little, because the interval in the table only says how much another set of *problems* might change the result. Other *seeds* say how much another run might. Here are the mean over seeds and its 95 % interval (Student's $t$), which has to be wide with only three values.
 
 # %%
 def mean_and_half(values: list[float]) -> tuple[float, float]:
@@ -624,22 +624,22 @@ print(f"base, one sample: {once:.0%} right; any of 16 samples: {ever:.0%} ({low:
 #
 # They report that pass@1 on AIME 2024, a mathematics competition, rose from 15.6 % to 71.0 %, and that the thoughts became longer during training without being asked to. The thoughts were hard to read and mixed languages, so R1 followed: a cold start on thousands of readable thoughts, then reward with a bonus for keeping to one language, then another round of both.
 #
-# All of that is their report. What we saw stands in the sections above: the same loop without the $\beta$ term, and without a reward for the form, because our base keeps the form anyway. Our models are tens of thousands of times smaller, or more, and know nothing but worksheets, so our curves say nothing about AIME. That the method works for large models is shown by their evidence, not by ours.
+# All of that is their report, and what we saw stands in the sections above: the same loop without the $\beta$ term, and without a reward for the form, because our base keeps the form anyway. Our models are tens of thousands of times smaller, or more, and know nothing but worksheets, so our curves say nothing about AIME. That the method works for large models is shown by their evidence, not by ours.
 
 # %% [markdown]
 # ## What went wrong
 #
-# The runs above are not our first. Here is what failed, in order. `results/lab_nano` keeps what these early runs printed, under the names in parentheses.
+# The runs above are not our first, and this is what failed before them, in order. `results/lab_nano` keeps what these early runs printed, under the names in parentheses.
 #
 # 1. **A base that cannot add (A).** With batches of 6,144 tokens and 400 steps, the loss ended at 0.48, and the kept samples contain wrong sums. Reward then destroyed the model (AdamW at a rate of 1e-3): the share of right samples fell from 11 % to 0 % within 10 steps. A thought with wrong sums is of no use, and the samples that happened to be right taught only luck.
 # 2. **The same number of tokens in smaller batches (N1).** With batches of 2,560 tokens and 1,000 steps, the loss ended at 0.37, and 96 % of the equations were right. For so small a model, the number of steps mattered more than the size of a batch.
 
 # %% [markdown]
-# 3. **The model fooled itself (P1).** Where the base still gets sums wrong, every rewarded answer has one thing in common, the word *yes*. So the model learned to write it, as in `8+4+8=11+8=20 yes`, and stopped early. Its accuracy stayed at that of one guess, and its thoughts became shorter. This is the cheat that you were asked to guess: it never fooled the verifier, but it fooled the model. Right sums removed it only in part. Of two bases with more than 99 % of their equations right, reward took one (V1) from 21 % to 58 %, and the other (V3) only from 29 % to 34 %.
+# 3. **The model fooled itself (P1).** Where the base still gets sums wrong, every rewarded answer has one thing in common, the word *yes*. So the model learned to write it, as in `8+4+8=11+8=20 yes`, and stopped early. Its accuracy stayed at that of one guess, and its thoughts became shorter. This is the cheat that you were asked to guess: it never fooled the verifier, but it fooled the model. Right sums removed it only in part. Of two bases with more than 99 % of their equations right, reward with the same settings took one (V1) from 21 % to 58 %, and the other (V3) only from 29 % to 34 %.
 
 # %% [markdown]
 # 4. **Right when sampled, stuck when greedy (N2).** At first the persistent authors of our web tried expressions at random. A model that learned from them could be right when sampled and still fail greedily, because its most likely next attempt was one that it had already made. One base repeated the same lines until it ran out of tokens, and solved no problem greedily. Our persistent authors now go through the expressions in order.
-# 5. **A base that cannot compare.** Good sums were not enough for *nano*, as V3 shows. So we counted verdicts, among lines whose sums are right (`verdicts.txt`). Of those that missed the target, 32 % said *yes*; of those that hit it, 56 % said *no*. This base had learned to add, and how often people say *yes*, but it could not compare its result with a target dozens of characters back. Trying again is worthless for a model that does not recognise success. Two changes fixed this: authors now write the target beside their result (`=18?4 no`), and attention stays within a page, so the model does not see the targets of other pages. The same count then gave 3 % and 2 %.
+# 5. **A base that cannot compare.** Good sums were not enough for *nano*, as V3 shows. So we counted the verdicts of another such base, among lines whose sums are right (`verdicts.txt`). Of those that missed the target, 32 % said *yes*; of those that hit it, 56 % said *no*. This base had learned to add, and how often people say *yes*, but it could not compare its result with a target dozens of characters back. Trying again is worthless for a model that does not recognise success. Two changes fixed this: authors now write the target beside their result (`=18?4 no`), and attention stays within a page, so the model does not see the targets of other pages. The same count then gave 3 % and 2 %.
 
 # %% [markdown]
 # 6. **One seed lagged behind.** With 2,000 steps of pretraining, reward gained 62 and 58 points on two seeds of *nano*. It gained only 47 on the third, whose model still wrote sums like `5+5=6`. Ten more steps of reward did not fix this. What did was 1,000 more steps of pretraining, with more and smaller steps of reward. Here are both records, seed by seed:
@@ -651,7 +651,7 @@ for name in ("reason_nano_2000", "reason_nano"):
         print(f"{name:16} {seed}: {first['accuracy']:.1%} -> {last['accuracy']:.1%}, {first['seconds'] + last['seconds']:.0f} seconds")
 
 # %% [markdown]
-# We conclude that the base decides. Reward amplifies what the base sometimes does, including its mistakes, and it does not find what the base never does. Chapter 13 asks how strong a base has to be, and uses more controls than this chapter, such as a reward for the form alone.
+# We conclude that the base decides, because reward amplifies what the base sometimes does, including its mistakes, and does not find what the base never does. Chapter 13 asks how strong a base has to be, and uses more controls than this chapter, such as a reward for the form alone.
 #
 # ## Exercises
 #
@@ -694,7 +694,7 @@ check("grpo.advantages", solution)
 # ```{exercise} Two answers of two lengths
 # :label: ex-21-lengths
 #
-# *10 minutes.* A right answer has 4 tokens and advantage $+1$. A wrong answer has 8 tokens and advantage $-1$. All ratios are 1. What is the loss if you average within each answer first and then over answers? What is it if you average over all tokens? Which of the two pulls harder at a token of the long answer?
+# *10 minutes.* A right answer has 4 tokens and advantage $+1$, a wrong answer has 8 tokens and advantage $-1$, and all ratios are 1. What is the loss if you average within each answer first and then over answers? What is it if you average over all tokens? Which of the two pulls harder at a token of the long answer?
 #
 # **Hint.** Write down what each single token is divided by.
 # ```
@@ -702,7 +702,7 @@ check("grpo.advantages", solution)
 # ```{solution} ex-21-lengths
 # :class: dropdown
 #
-# Averaged by answers, the loss is $-(1 - 1)/2 = 0$. Averaged by tokens, it is $-(4 \cdot 1 - 8 \cdot 1)/12 = 1/3$. A token of the long answer weighs $1/16$ in the first and $1/12$ in the second; a token of the short answer weighs $1/8$ and $1/12$. So the mean within answers is mild with long wrong answers, which is one way to thoughts that only grow {cite}`liu2025drgrpo`.
+# Averaged by answers, the loss is $-(1 - 1)/2 = 0$, and averaged by tokens, it is $-(4 \cdot 1 - 8 \cdot 1)/12 = 1/3$. A token of the long answer weighs $1/16$ in the first and $1/12$ in the second; a token of the short answer weighs $1/8$ and $1/12$. So the mean within answers is mild with long wrong answers, which is one way to thoughts that only grow {cite}`liu2025drgrpo`.
 # ```
 
 # %% [markdown]
@@ -722,7 +722,7 @@ check("grpo.advantages", solution)
 #
 # ## Bug zoo
 #
-# The package contains three wrong versions of the advantages. Write tests that accept the right version and catch all three wrong ones. `silent_at_both_ends` is a beginning.
+# The package contains three wrong versions of the advantages. Write tests that accept the right version and catch all three wrong ones, beginning with the rule in `silent_at_both_ends`.
 
 # %% tags=["zoo"]
 def ladder_ends(advantages) -> None:
@@ -767,7 +767,7 @@ receipt(spread=spread, differences={"advantages by hand": (advantage_gap, 1e-12)
 #
 # Can random weights become a reasoner on one GPU? Yes: 174 seconds of training on an H100 took them to 92.8% of held-out problems (three numbers from 1 to 20, four operators, three seeds), because a verifier checked each answer.
 #
-# And what did reward alone add? It began with a base that solves 10.0% greedily and 35 % when it is sampled, and that gives up after its first attempt. Reward took 36 seconds and 5 % of the operations, and after it the model tries until it is right. It invented nothing, but made a rare habit of the web the usual one. From `nano-base` to `nano-zero`, the chance to try again after a first *no* went from 0.36 to 1.00.
+# What did reward alone add? The base solves 10.0% greedily and 35 % when it is sampled, and gives up after its first attempt. Reward took 36 seconds and 5 % of the operations, and after it the model tries until it is right. It invented nothing, but made a rare habit of the web the usual one. From `nano-base` to `nano-zero`, the chance to try again after a first *no* went from 0.36 to 1.00.
 #
 # Reward added 80 to 86 points in the three seeds of *small*, and 63 to 66 in those of *nano*. The stages after it added nothing: R1 ended within half a point of R1-Zero in each seed of *small*, and 3 to 4 points below it in each seed of *nano*.
 #
