@@ -116,7 +116,7 @@ for hidden in (16, 32, 96):
 # %% [markdown]
 # All three runs cost the same, and yet their losses differ by more than a nat. (A nat is the unit of a loss that is computed with natural logarithms.) So it matters how the budget is split between weights and tokens. At fifty times this budget a different split is best, and trying them all would cost more than the large run itself. So we make several cheap runs and extrapolate from them.
 #
-# The largest run of this chapter has width 96 and 120 steps, which costs about 50 times the budget above. Which loss will it reach? Before you run on, guess by replacing `None` with a number.
+# The largest run of this chapter has width 96 and 120 steps, which costs about 50 times the budget above. Which loss will it reach? Guess before you run on, by replacing `None` with a number.
 
 # %% tags=["prediction"]
 guess = None
@@ -126,7 +126,7 @@ print(largest)
 # %% [markdown]
 # ## A run of ten steps
 #
-# First we look at every part of a run, on a run that is small enough to follow by hand. It has all parts of the larger runs of this book: latent attention, experts, and a module that predicts one token further ahead (chapter 04). It makes ten steps, and each step reads two rows of twelve tokens. Through the chapter we follow its pages, its learning rates, its interruption and its cost.
+# First we look at every part of a run, on a run that is small enough to follow by hand. It has all parts of the larger runs of this book: latent attention, experts, and a module that predicts one token further ahead (chapter 04). It makes ten steps, and each step reads two rows of twelve tokens. We follow its pages, its learning rates, its interruption and its cost.
 
 # %%
 ten_model = size(16).replace(num_nextn_predict_layers=1)
@@ -274,7 +274,7 @@ except KeyboardInterrupt:
     print("interrupted; left behind:", sorted(str(p.relative_to(folder / "cut")) for p in (folder / "cut").rglob("*") if p.is_file()))
 
 # %% [markdown]
-# Because `save_every` is 2, `latest.pt` holds the state after 4 steps: the weights, the experts' bias, and AdamW's running means. Step 4, the fifth step, was made and is lost. When we call `pretrain` again with the same arguments, it goes on from the saved state.
+# Because `save_every` is 2, `latest.pt` holds the state after 4 steps: the weights, the experts' bias, and AdamW's running means. Step 4, the fifth step, was made and is lost. The same call of `pretrain` goes on from the saved state.
 
 # %%
 cut_state = torch.load(folder / "cut" / "state" / "latest.pt", weights_only=True)
@@ -438,7 +438,7 @@ print(f"counted {seen:,}", operators)
 print(f"predicted, attention to half of the row {predicted:,.0f}, to the whole row {24 * training_flops(ten.model, 12):,.0f}")
 
 # %% [markdown]
-# Now the two numbers differ by less than 1 %, but this agreement is an accident, because two differences nearly cancel. The counter takes attention to the whole row, since the plain version computes the masked half too, while our prediction takes it to half of the row. On the other side, the prediction counts the norms, and it lets the module that predicts further ahead work at 12 positions instead of 11.
+# Now the two numbers differ by less than 1 %, but this agreement is an accident, because two differences nearly cancel. The counter takes attention to the whole row, since the plain version computes the masked half too, while our prediction takes half of the row. On the other side, the prediction counts the norms, and it lets the module that predicts further ahead work at 12 positions instead of 11.
 #
 # A counter only measures the operations that it knows, often not the fused kernels. **Keep both numbers in the ledger, and find the cause when they differ.**
 #
@@ -467,7 +467,7 @@ for hidden in (16, 32, 64, 96):
 #
 # We need finished runs of several lengths for every width. Three separate runs of 20, 40 and 80 steps would take 140 steps. But with a constant rate and a late fall, the first 16 steps of all three are the same. So we train one **trunk** at a constant rate. Wherever a run should end, we let the rate of a copy fall, and call the copy a **branch** {cite}`hagele2024`. That takes only 92 steps.
 #
-# The second cell below checks that a branch equals a run of its own.
+# The second cell checks that a branch equals a run of its own.
 
 # %%
 def go(model, optimizer, config, span, steps):
@@ -538,7 +538,7 @@ for compute, loss in best_runs:
     print(f"   {compute:.2e} FLOPs: loss {loss:.3f}, law {a * compute**-b:.3f}, residual {100 * (loss / (a * compute**-b) - 1):+.1f} %")
 
 # %% [markdown]
-# A residual is the difference between a measured loss and the law. Look at the signs of the five residuals: plus, then three times minus, then plus again. Noise would rarely be sorted like this. The runs bend away from the line, so beyond the last point the line will predict a loss that is too low. We write the prediction down all the same, and then make the run with three seeds.
+# A residual is the difference between a measured loss and the law. The signs of the five residuals are plus, then three times minus, then plus again. Noise would rarely be sorted like this. The runs bend away from the line, so beyond the last point the line will predict a loss that is too low. We write the prediction down all the same, and then make the run with three seeds.
 
 # %%
 target = flops(96, 120)
@@ -794,7 +794,7 @@ print(f"Muon adds {100 * sum(orthogonal_flops(*shape) for shape in inner) / step
 #
 # $$ \eta(t) = \begin{cases} \text{linear, 2,000 steps} & \text{up to } 2.2\cdot 10^{-4} \\ 2.2\cdot 10^{-4} & \text{up to } 10\,\mathrm{T} \\ \text{cosine to } 2.2\cdot 10^{-5} & \text{over } 4.3\,\mathrm{T} \\ 2.2\cdot 10^{-5},\ \text{then } 7.3\cdot 10^{-6} & \text{for } 333\,\mathrm{B},\ 167\,\mathrm{B} \end{cases} $$
 #
-# The run read 14.8 T tokens in all, and most of its products were computed in FP8. DeepSeek reports no irrecoverable loss spike and no rollback. We now apply our ledger to V3's configuration:
+# The run read 14.8 T tokens in all, and most of its products were computed in FP8. DeepSeek reports no irrecoverable loss spike and no rollback. Our ledger, applied to V3's configuration, gives:
 
 # %%
 v3 = ModelConfig(vocab_size=129280, hidden_size=7168, num_hidden_layers=61, num_attention_heads=128, q_lora_rank=1536,
