@@ -14,7 +14,7 @@ def _draw(pen: Pen) -> None:
         ("latent attention", "remembers little"), ("mixture of experts", "computes little"),
         ("multi-token prediction", "looks further ahead"),
     )):  # fmt: skip
-        pen.box(270, 56 + 40 * i, 206, 36, "", tone="learns")
+        pen.box(270, 56 + 40 * i, 206, 36, tone="learns")
         pen.text(373, 71 + 40 * i, name, bold=True)
         pen.text(373, 86 + 40 * i, note, size=10.5, tone="soft")
     pen.box(510, 42, 142, 56, "pretraining", "predict what follows", tone="learns")
