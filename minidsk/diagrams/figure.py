@@ -1,4 +1,4 @@
-"""A diagram as a notebook shows it: the drawing inside the page, its caption below, its description where no picture is."""
+"""A diagram as a notebook shows it: the drawing, its caption below, and its description where no picture is."""
 
 from __future__ import annotations
 

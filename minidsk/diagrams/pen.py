@@ -1,7 +1,8 @@
 """What every diagram is drawn with: boxes, arrows, cells and words in one palette, written down as SVG.
 
-Colours have one meaning throughout. *learns*: what gradient moves. *frozen*: a network that stays as it is. *kept*: what
-is remembered. *judged*: rewards and what is made of them. *wrong*: what is dropped or fails. *ink* and *soft*: all else.
+Colours have one meaning throughout. *learns*: what gradient moves. *frozen*: a network that stays as it is. *kept*:
+what is remembered. *judged*: rewards, and what is made of them. *wrong*: what is dropped or fails. *ink* and *soft*:
+everything else.
 """
 
 from __future__ import annotations
@@ -111,8 +112,9 @@ class Pen:
     def svg(self, title: str, description: str) -> str:
         """The drawing as one `<svg>` that says what it shows. It has no ids, so that a page may hold any number."""
         w, h = _short(self.width), _short(self.height)
-        head = (f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {w} {h}" aria-label="{escape(title)}" '
-                f'style="min-width:{_short(0.88 * self.width)}px;max-width:{_short(1.15 * self.width)}px">')  # fmt: skip
+        limits = f"min-width:{_short(0.88 * self.width)}px;max-width:{_short(1.15 * self.width)}px"
+        head = (f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(title)}" '
+                f'viewBox="0 0 {w} {h}" style="{limits}">')  # fmt: skip
         said = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
         return head + said + "".join(self.marks) + "</svg>"
 

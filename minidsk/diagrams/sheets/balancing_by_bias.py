@@ -5,7 +5,7 @@ from minidsk.diagrams.pen import Pen
 
 LOAD = (6, 3, 2, 1)  # tokens that each expert was given
 MEAN = sum(LOAD) / len(LOAD)
-SIGNS = [(MEAN > n) - (MEAN < n) for n in LOAD]
+SIGNS = [(n < MEAN) - (n > MEAN) for n in LOAD]
 MOVES = {-1: "−0.001", 0: "0", 1: "+0.001"}
 
 
@@ -13,7 +13,16 @@ def _draw(pen: Pen) -> None:
     pen.box(16, 40, 148, 60, "scores s", "one per expert", "in (0, 1)", tone="learns")
     pen.box(204, 20, 204, 46, "choice: top K of s + b", "the bias decides with", tone="kept")
     pen.box(204, 82, 204, 46, "weights: s / sum", "of the chosen, without b", tone="learns")
-    pen.box(448, 40, 216, 60, "y = Σ weight × expert(x)", "gradient flows through", "the weights, never through b", tone="learns")
+    pen.box(
+        448,
+        40,
+        216,
+        60,
+        "y = Σ weight × expert(x)",
+        "gradient flows through",
+        "the weights, never through b",
+        tone="learns",
+    )
     pen.arrow((164, 60), (204, 43), tone="kept")
     pen.arrow((164, 80), (204, 105), tone="learns")
     pen.arrow((408, 105), (448, 84), tone="learns")
@@ -45,11 +54,13 @@ def _draw(pen: Pen) -> None:
 
 FIGURE = Diagram(
     "Balancing the load by a bias",
-    "Scores s go two ways. The choice takes the top K of s plus a bias b; the weights are the scores of the chosen experts, "
-    "divided by their sum, without the bias. So gradient flows through the weights and never through b. Below, a step is "
-    f"counted: four experts were given {LOAD[0]}, {LOAD[1]}, {LOAD[2]} and {LOAD[3]} tokens, {MEAN:g} on average. After the "
-    "step each bias moves by 0.001 times the sign of the mean load less its own: the first, over the mean, by -0.001; the "
-    "second not at all; the two under the mean by +0.001. The new biases go back to the choice.",
-    "The bias steers who is chosen and changes no output directly. 0.001 is the step of DeepSeek-V3 and of our pretraining.",
+    "Scores s go two ways. The choice takes the top K of s plus a bias b; the weights are the scores of the chosen "
+    "experts, divided by their sum, without the bias. So gradient flows through the weights and never through b. "
+    f"Below, a step is counted: four experts were given {LOAD[0]}, {LOAD[1]}, {LOAD[2]} and {LOAD[3]} tokens, "
+    f"{MEAN:g} on average. After the step each bias moves by 0.001 times the sign of the mean load less its own: the "
+    "first, over the mean, by -0.001; the second not at all; the two under the mean by +0.001. The new biases go "
+    "back to the choice.",
+    "The bias steers who is chosen and changes no output directly. 0.001 is the step of DeepSeek-V3 and of our "
+    "pretraining.",
     684, 380, _draw,
 )  # fmt: skip

@@ -67,15 +67,15 @@ def _draw(pen: Pen) -> None:
 
 FIGURE = Diagram(
     "The course on one page: from text to a reasoner",
-    "Four parts, one below the other. Part I, the base model: text of the tiny web becomes tokens, which a network reads that "
-    "is built of latent attention, a mixture of experts and multi-token prediction; pretraining makes it a base model, which "
-    "completes documents; mined maths gives it better pages. Part II, the machine: Triton kernels, expert kernels, FP8 and "
-    "PTX compute the same numbers faster. Part III, reasoning: from games to words, where an answer is a move; human "
-    "feedback, the costly road that can be left out; GRPO, where a group of replies judges itself, and its variants. The base "
-    "model and GRPO make R1-Zero, from reward alone; then follow R1, whose thoughts one can read, distillation into small "
-    "models, thinking longer by votes and search, and fast inference. Part IV, beyond: what it cost, real models, many GPUs, "
-    "and the capstone, a reasoner of your own.",
-    "The way through the course. Blue builds and trains the network, orange makes it faster, green learns from reward. Human "
-    "feedback is dashed, because a reasoner whose answers can be checked does not need it.",
+    "Four parts, one below the other. Part I, the base model: text of the tiny web becomes tokens, which a network "
+    "reads that is built of latent attention, a mixture of experts and multi-token prediction; pretraining makes it "
+    "a base model, which completes documents; mined maths gives it better pages. Part II, the machine: Triton "
+    "kernels, expert kernels, FP8 and PTX compute the same numbers faster. Part III, reasoning: from games to "
+    "words, where an answer is a move; human feedback, the costly road that can be left out; GRPO, where a group of "
+    "replies judges itself, and its variants. The base model and GRPO make R1-Zero, from reward alone; then follow "
+    "R1, whose thoughts one can read, distillation into small models, thinking longer by votes and search, and fast "
+    "inference. Part IV, beyond: what it cost, real models, many GPUs, and the capstone, a reasoner of your own.",
+    "The way through the course. Blue builds and trains the network, orange makes it faster, green learns from "
+    "reward. Human feedback is dashed, because a reasoner whose answers can be checked does not need it.",
     684, 636, _draw,
 )  # fmt: skip

@@ -36,7 +36,7 @@ def _draw(pen: Pen) -> None:
     pen.cells(224, 222, [""], w=40, h=40, tone="kept", fill=0.7)
     pen.text(244, 322, "128 × 128: one scale", size=11.5, tone="soft")
     pen.text(244, 337, "for 16,384 numbers", size=11.5, tone="soft")
-    pen.text(174, 366, "dark: one block", size=11.5, tone="soft")
+    pen.text(174, 366, "filled: one block", size=11.5, tone="soft")
 
     pen.region(348, 130, 316, 250, "A product, promoted every 128")
     for i, y in enumerate((164, 220, 276)):
@@ -50,12 +50,13 @@ def _draw(pen: Pen) -> None:
 
 FIGURE = Diagram(
     "FP8: a scale per block, and promotion",
-    f"Above, one block, here of four values: 0.5, -3.5, 1.75 and 0.25. Its scale is its largest magnitude divided by 448, "
-    f"3.5 / 448 = 1/128, and divided by it the values become the codes {', '.join(map(str, CODES))}, of eight bits each in "
-    "the format E4M3. Below on the left, where blocks lie: in activations each is 1 by 128, so that a token has scales of its "
-    "own; in weights 128 by 128, one scale for 16,384 numbers. On the right, a product: the tensor cores add up 128 products "
-    "at a time in about 14 bits; each such sum is multiplied by the scales s of both blocks and added to a total in float32.",
-    "One loud value spoils only its own block. Along the inner dimension a block is as long as a partial sum, so scales are "
-    "applied once per 128 products. Sizes of DeepSeek-V3, and of minidsk.kernels.fp8.",
+    "Above, one block, here of four values: 0.5, -3.5, 1.75 and 0.25. Its scale is its largest magnitude divided by "
+    f"448, 3.5 / 448 = 1/128, and divided by it the values become the codes {', '.join(map(str, CODES))}, of eight "
+    "bits each in the format E4M3. Below on the left, where blocks lie: in activations each is 1 by 128, so that a "
+    "token has scales of its own; in weights 128 by 128, one scale for 16,384 numbers. On the right, a product: the "
+    "tensor cores add up 128 products at a time in about 14 bits; each such sum is multiplied by the scales s of "
+    "both blocks and added to a total in float32.",
+    "One loud value spoils only its own block. Along the inner dimension a block is as long as a partial sum, so "
+    "scales are applied once per 128 products. Sizes of DeepSeek-V3, and of minidsk.kernels.fp8.",
     680, 392, _draw,
 )  # fmt: skip

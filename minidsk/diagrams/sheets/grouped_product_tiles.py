@@ -53,13 +53,13 @@ def _draw(pen: Pen) -> None:
 
 FIGURE = Diagram(
     "A grouped product in tiles",
-    f"Eight rows are sorted by expert: {COUNTS[0]} for expert 0, none for expert 1, {COUNTS[2]} for expert 2, {COUNTS[3]} "
-    f"for expert 3. Each expert's rows meet its own matrix W. The output is cut into tiles of {ROWS} rows by half of the "
-    f"columns, and a tile belongs to one expert: {COLUMNS * len(TILES)} tiles, numbered through all experts, of which tile t "
-    f"goes to program t modulo {PROGRAMS}. The last tile of experts 0 and 3 holds one row of padding. Three bars below: "
-    f"{sum(COUNTS)} rows are wanted, tiles of two compute {TILED}, and padding every expert to the fullest would compute "
-    f"{PADDED}.",
-    "All tiles cost the same, so the deal is even, however uneven the experts are. Only an expert’s last tile is padded, "
-    "and an expert without rows costs nothing.",
-    680, 462, _draw,
+    f"Eight rows are sorted by expert: {COUNTS[0]} for expert 0, none for expert 1, {COUNTS[2]} for expert 2, "
+    f"{COUNTS[3]} for expert 3. Each expert's rows meet its own matrix W. The output is cut into tiles of {ROWS} "
+    f"rows by half of the columns, and a tile belongs to one expert: {COLUMNS * len(TILES)} tiles, numbered through "
+    f"all experts, of which tile t goes to program t modulo {PROGRAMS}. The last tile of experts 0 and 3 holds one "
+    f"row of padding. Three bars below: {sum(COUNTS)} rows are wanted, tiles of two compute {TILED}, and padding "
+    f"every expert to the fullest would compute {PADDED}.",
+    "All tiles cost the same, so the deal is even, however uneven the experts are. Only an expert’s last tile is "
+    "padded, and an expert without rows costs nothing.",
+    640, 462, _draw,
 )  # fmt: skip

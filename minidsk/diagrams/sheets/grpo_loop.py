@@ -11,19 +11,25 @@ _P, _G = _RL.prompts, _RL.group
 def _draw(pen: Pen) -> None:
     pen.box(16, 16, 176, 80, "Task", f"P = {_P} problems", "with verifiers")
     pen.box(252, 16, 176, 80, "`policy.sample", f"G = {_G} replies to each", "temperature 1", tone="learns")
-    pen.box(488, 16, 176, 80, "`Completions", f"N = P × G = {_P * _G}", "`tokens, mask [N, T]", "`logp [N, T]", tone="kept")
+    pen.box(
+        488, 16, 176, 80, "`Completions", f"N = P × G = {_P * _G}", "`tokens, mask [N, T]", "`logp [N, T]", tone="kept"
+    )
     pen.arrow((192, 56), (252, 56))
     pen.arrow((428, 56), (488, 56))
 
     pen.box(16, 140, 176, 80, "Policy", "its weights, now", tone="learns")
-    pen.box(252, 140, 176, 80, "`policy.logprobs", "the same tokens, now:", "`logp [N, T]", "with gradient", tone="learns")
+    pen.box(
+        252, 140, 176, 80, "`policy.logprobs", "the same tokens, now:", "`logp [N, T]", "with gradient", tone="learns"
+    )
     pen.box(488, 140, 176, 80, "Verifier", "is the answer right?", "`rewards [P, G]", tone="judged")
     pen.arrow((104, 140), (104, 118), (340, 118), (340, 96), tone="learns")
     pen.arrow((192, 180), (252, 180), tone="learns")
     pen.arrow((576, 96), (576, 140))
 
     pen.box(16, 264, 176, 80, "One step", "gradient clipped to 1,", "then AdamW", tone="learns")
-    pen.box(252, 264, 176, 80, "`policy_loss", "ratio = exp(logp − old)", "clipped to 1 ± 0.2", "`loss [ ]", tone="learns")
+    pen.box(
+        252, 264, 176, 80, "`policy_loss", "ratio = exp(logp − old)", "clipped to 1 ± 0.2", "`loss [ ]", tone="learns"
+    )
     pen.box(488, 264, 176, 80, "`group_advantages", "less the row's mean,", "over its deviation", "`advantages [P, G]",
             tone="judged")  # fmt: skip
     pen.arrow((576, 220), (576, 264), tone="judged")
@@ -56,14 +62,15 @@ def _draw(pen: Pen) -> None:
 
 FIGURE = Diagram(
     "The GRPO loop, with its tensors",
-    f"A circle of nine boxes. The task gives P = {_P} problems. policy.sample writes G = {_G} replies to each: Completions, "
-    f"with tokens, mask and logp of shape [N, T], where N = P times G = {_P * _G}. The verifier turns them into rewards of "
-    "shape [P, G], and group_advantages into advantages of the same shape: reward less the mean of its row, divided by "
-    "the row's standard deviation. policy.logprobs computes the log-probability of the same tokens again, [N, T], with "
-    "gradient. policy_loss combines them with the old log-probabilities into one number; one step of AdamW moves the "
-    "weights of the policy, and the circle begins again. By hand: rewards 1, 0, 0, 0 become advantages +1.5, -0.5, "
-    "-0.5, -0.5, and each stands on every token of its reply, of 2, 2, 3 and 3 tokens.",
-    f"One step of GRPO. Only the blue boxes hold weights that learn; the verifier is a rule. P, G and N are those of the "
-    f"nano preset: {_P} problems, {_G} replies to each, {_P * _G} replies in a step.",
+    f"A circle of nine boxes. The task gives P = {_P} problems. policy.sample writes G = {_G} replies to each: "
+    f"Completions, with tokens, mask and logp of shape [N, T], where N = P times G = {_P * _G}. The verifier turns "
+    "them into rewards of shape [P, G], and group_advantages into advantages of the same shape: reward less the "
+    "mean of its row, divided by the row's standard deviation. policy.logprobs computes the log-probability of the "
+    "same tokens again, [N, T], with gradient. policy_loss combines them with the old log-probabilities into one "
+    "number; one step of AdamW moves the weights of the policy, and the circle begins again. By hand: rewards 1, 0, "
+    "0, 0 become advantages +1.5, -0.5, -0.5, -0.5, and each stands on every token of its reply, of 2, 2, 3 and 3 "
+    "tokens.",
+    "One step of GRPO. Only the blue boxes hold weights that learn; the verifier is a rule. P, G and N are those of "
+    f"the nano preset: {_P} problems, {_G} replies to each, {_P * _G} replies in a step.",
     680, 508, _draw,
 )  # fmt: skip

@@ -45,15 +45,15 @@ def _draw(pen: Pen) -> None:
 
 FIGURE = Diagram(
     "From the key-value cache to multi-head latent attention",
-    "Three columns, each from a token down to attention. First, ordinary attention: W_K and W_V make keys and values, and "
-    f"the cache keeps 128 heads times 128 numbers twice, {FULL:,} numbers per token and layer; they are read as they are. "
-    "Second, latent attention, naive: W_DKV and W_KR make a latent c of 512 numbers and one rotated key k_R of 64 that "
-    f"all heads share; the cache keeps these {KEPT}. To attend, keys and values of every head are unfolded from the latent "
-    "of every token, by W_UK and W_UV. Third, absorbed: the same cache, but W_UK is folded into the query, once for each "
-    "head, and W_UV is applied after the sum, so that all heads read the latents themselves. Below, two bars to scale: "
-    f"{FULL:,} against {KEPT}, one in {FULL / KEPT:.0f}.",
-    "What a cache keeps of one token in one layer, with the sizes of DeepSeek-V3. Columns 2 and 3 keep the same and give "
-    "the same numbers; column 2 is cheaper in training, where there are many queries, and column 3 in decoding, where one "
-    "query meets a long cache.",
+    "Three columns, each from a token down to attention. First, ordinary attention: W_K and W_V make keys and "
+    f"values, and the cache keeps 128 heads times 128 numbers twice, {FULL:,} numbers per token and layer; they are "
+    "read as they are. Second, latent attention, naive: W_DKV and W_KR make a latent c of 512 numbers and one "
+    f"rotated key k_R of 64 that all heads share; the cache keeps these {KEPT}. To attend, keys and values of every "
+    "head are unfolded from the latent of every token, by W_UK and W_UV. Third, absorbed: the same cache, but W_UK "
+    "is folded into the query, once for each head, and W_UV is applied after the sum, so that all heads read the "
+    f"latents themselves. Below, two bars to scale: {FULL:,} against {KEPT}, one in {FULL / KEPT:.0f}.",
+    "What a cache keeps of one token in one layer, with the sizes of DeepSeek-V3. Columns 2 and 3 keep the same and "
+    "give the same numbers; column 2 is cheaper in training, where there are many queries, and column 3 in "
+    "decoding, where one query meets a long cache.",
     680, 490, _draw,
 )  # fmt: skip

@@ -49,7 +49,9 @@ def _draw(pen: Pen) -> None:
     pen.text(404, 136, "memory:", size=11.5, tone="kept", anchor="start")
     pen.text(404, 151, "3.35 × x", size=11.5, tone="kept", anchor="start")
     pen.circle(_x(SOFTMAX), _y(SOFTMAX * BANDWIDTH), 5, tone="kept", fill=0.9)
-    pen.text(_x(SOFTMAX) + 12, _y(SOFTMAX * BANDWIDTH) + 10, f"softmax: {SOFTMAX * BANDWIDTH:.1f}", size=11.5, anchor="start")
+    pen.text(
+        _x(SOFTMAX) + 12, _y(SOFTMAX * BANDWIDTH) + 10, f"softmax: {SOFTMAX * BANDWIDTH:.1f}", size=11.5, anchor="start"
+    )
     pen.circle(_x(PRODUCT), _y(RATE), 5, tone="learns", fill=0.9)
     pen.text(640, _y(RATE) + 20, "product,", size=11.5, anchor="end")
     pen.text(640, _y(RATE) + 35, "8,192²", size=11.5, anchor="end")
@@ -57,12 +59,13 @@ def _draw(pen: Pen) -> None:
 
 FIGURE = Diagram(
     "The memories of a chip, and the roofline",
-    "Left, four memories of an H100, from small and near to large and far: registers, 132 times 256 KB, of one thread; shared "
-    "memory, 132 times 228 KB, of one program; the L2 cache, 50 MB, of the whole chip; and the memory, 80 GB, with all "
-    "tensors, from which 3.35 TB per second arrive. Right, the roofline: speed in TFLOP/s against operations per byte, both "
-    f"logarithmic. It rises by 3.35 per operation and byte up to the ridge at {RIDGE:.0f}, and is flat at {RATE:.0f} from "
-    f"there on. Softmax, with {SOFTMAX} operations per byte, lies on the slope at {SOFTMAX * BANDWIDTH:.1f} TFLOP/s at best; "
-    f"a product of two matrices of 8,192 by 8,192, with {PRODUCT:,.0f} operations per byte, lies under the flat part.",
+    "Left, four memories of an H100, from small and near to large and far: registers, 132 times 256 KB, of one "
+    "thread; shared memory, 132 times 228 KB, of one program; the L2 cache, 50 MB, of the whole chip; and the "
+    "memory, 80 GB, with all tensors, from which 3.35 TB per second arrive. Right, the roofline: speed in TFLOP/s "
+    "against operations per byte, both logarithmic. It rises by 3.35 per operation and byte up to the ridge at "
+    f"{RIDGE:.0f}, and is flat at {RATE:.0f} from there on. Softmax, with {SOFTMAX} operations per byte, lies on the "
+    f"slope at {SOFTMAX * BANDWIDTH:.1f} TFLOP/s at best; a product of two matrices of 8,192 by 8,192, with "
+    f"{PRODUCT:,.0f} operations per byte, lies under the flat part.",
     "Left of the ridge a kernel waits for memory, right of it for arithmetic. Sizes and rates are the datasheet’s; the "
     "chapter measures its own.",
     680, 352, _draw,

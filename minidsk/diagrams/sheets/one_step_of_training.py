@@ -43,20 +43,20 @@ def _draw(pen: Pen) -> None:
     pen.line((start, low), (end, low), tone="line")
     pen.line((start, low), (warm, top), (start + (end - start) * hold, top), (end, floor), tone="learns", width=2.4)
     pen.text(warm + 6, 303, f"peak {_C.lr:g} after {_C.warmup} steps", size=11.5, anchor="start")
-    pen.text(612, 300, f"to a tenth over the last {_C.decay:.0%}", size=11.5, anchor="end")
+    pen.text(612, 282, f"to a tenth over the last {100 * _C.decay:.0f} %", size=11.5, anchor="end")
     pen.text(start, 354, "0", size=11.5, tone="soft")
     pen.text(end, 354, f"{_NANO.steps:,} steps", size=11.5, tone="soft", anchor="end")
 
 
 FIGURE = Diagram(
     "One step of training",
-    f"A batch of tokens of shape [{_B}, {_T} + 1] goes, without its last column, through the model forward and becomes logits "
-    f"of shape [{_B}, {_T}, {_V}]. The targets are the same tokens, one place further. The loss is the mean cross-entropy, one "
-    f"number, of {_B * _T:,} predictions. Backward gives a gradient for each weight; clipping shortens all of them together to "
-    f"a norm of at most {_C.clip:g}; AdamW keeps two running means, with {_C.betas[0]} and {_C.betas[1]}; the weights move by "
-    f"minus the rate times the smoothed gradient, decay by {_C.weight_decay} times the rate, and the next step begins. Below, "
-    f"the rate over {_NANO.steps:,} steps: it rises to {_C.lr:g} in {_C.warmup} steps, holds, and falls to a tenth over the "
-    f"last {_C.decay:.0%}.",
+    f"A batch of tokens of shape [{_B}, {_T} + 1] goes, without its last column, through the model forward and "
+    f"becomes logits of shape [{_B}, {_T}, {_V}]. The targets are the same tokens, one place further. The loss is "
+    f"the mean cross-entropy, one number, of {_B * _T:,} predictions. Backward gives a gradient for each weight; "
+    f"clipping shortens all of them together to a norm of at most {_C.clip:g}; AdamW keeps two running means, with "
+    f"{_C.betas[0]} and {_C.betas[1]}; the weights move by minus the rate times the smoothed gradient, decay by "
+    f"{_C.weight_decay} times the rate, and the next step begins. Below, the rate over {_NANO.steps:,} steps: it "
+    f"rises to {_C.lr:g} in {_C.warmup} steps, holds, and falls to a tenth over the last {100 * _C.decay:.0f} %.",
     f"The nano preset does this {_NANO.steps:,} times. Everything else in pretraining (experts’ biases, tokens further "
     "ahead) joins this loop and does not change it.",
     680, 374, _draw,

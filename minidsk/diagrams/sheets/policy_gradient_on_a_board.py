@@ -5,7 +5,7 @@ from fractions import Fraction
 from minidsk.diagrams.figure import Diagram
 from minidsk.diagrams.pen import Pen
 
-BOARD = "XX2" "3XO" "6OO"
+BOARD = "XX23XO6OO"
 CELLS = ("2", "3", "6")
 THIRD, SIXTH = Fraction(1, 3), Fraction(1, 6)
 OUTCOMES = ((0, 1, THIRD), (1, 0, THIRD), (2, 1, SIXTH), (2, 0, SIXTH))  # move, score, how often
@@ -33,7 +33,7 @@ def _draw(pen: Pen) -> None:
     for column, name in enumerate(("move", "score R", "of games")):
         pen.text(266 + 68 * column, 54, name, size=11.5, tone="soft")
     for a, cell in enumerate(CELLS):
-        pen.text(491 + 54 * a, 54, f"push on {cell}", size=10.5, tone="soft")
+        pen.text(491 + 54 * a, 54, f"p({cell})", size=11.5, tone="soft")
     for row, ((move, score, often), estimate) in enumerate(zip(OUTCOMES, ESTIMATES, strict=True)):
         y = 66 + 38 * row
         pen.cells(244, y, [CELLS[move]], w=44, h=28, tone="learns")
@@ -51,11 +51,12 @@ def _draw(pen: Pen) -> None:
 
 FIGURE = Diagram(
     "The policy gradient in one position",
-    "A tic-tac-toe position in which X may move to cell 2, 3 or 6. Cell 2 wins at once and is worth 1; cell 3 always loses, "
-    "worth 0; cell 6 wins half of the time. The policy takes each with probability one third. Four things can happen in a "
-    "game. Move 2, score 1, in a third of the games: pushes of +2/3, -1/3 and -1/3 on the three moves. Move 3, score 0, in "
-    "a third: no push. Move 6, score 1, in a sixth: -1/3, -1/3, +2/3. Move 6, score 0, in a sixth: no push. The average of "
-    "the pushes over all games is +1/6, -1/6, 0: the exact gradient of the expected score.",
+    "A tic-tac-toe position in which X may move to cell 2, 3 or 6. Cell 2 wins at once and is worth 1; cell 3 "
+    "always loses, worth 0; cell 6 wins half of the time. The policy takes each with probability one third. Four "
+    "things can happen in a game. Move 2, score 1, in a third of the games: pushes of +2/3, -1/3 and -1/3 on the "
+    "three moves. Move 3, score 0, in a third: no push. Move 6, score 1, in a sixth: -1/3, -1/3, +2/3. Move 6, "
+    "score 0, in a sixth: no push. The average of the pushes over all games is +1/6, -1/6, 0: the exact gradient of "
+    "the expected score.",
     "Each single game is a poor estimate, and a lost one says nothing, because 0 times anything is 0. Their average is "
     "right. O, the opponent, moves at random.",
     680, 312, _draw,

@@ -38,8 +38,19 @@ def _draw(pen: Pen) -> None:
     zero, cold, r1 = _NANO.zero, _NANO.cold, _NANO.r1
     pen.box(28, 378, 136, 56, "base", f"{_NANO.pretrain.steps:,} steps", tone="learns")
     pen.box(190, 378, 136, 56, "R1-Zero", f"{zero.steps} steps of GRPO", tone="learns")
-    pen.box(352, 378, 136, 56, "cold start", f"{_NANO.cold_examples} of Zero’s texts", f"{cold.steps} steps of SFT", tone="learns")
-    pen.box(514, 378, 136, 56, "R1", f"{r1.steps} steps of GRPO", f"+ {r1.rewards['language']} × language", tone="learns")
+    pen.box(
+        352,
+        378,
+        136,
+        56,
+        "cold start",
+        f"{_NANO.cold_examples} of Zero’s texts",
+        f"{cold.steps} steps of SFT",
+        tone="learns",
+    )
+    pen.box(
+        514, 378, 136, 56, "R1", f"{r1.steps} steps of GRPO", f"+ {r1.rewards['language']} × language", tone="learns"
+    )
     pen.arrow((164, 406), (190, 406))
     pen.arrow((326, 406), (352, 406), tone="judged", dashed=True)
     pen.arrow((488, 406), (514, 406))
@@ -47,15 +58,16 @@ def _draw(pen: Pen) -> None:
 
 FIGURE = Diagram(
     "The pipelines of R1-Zero and R1",
-    "DeepSeek-V3-Base, 671 billion weights, goes two ways. R1-Zero: GRPO with rewards by rule, for a right answer and the "
-    "right form; pass@1 on AIME 2024 rose from 15.6 to 71.0 %. R1: first a cold start, supervised fine-tuning (SFT) on "
-    "thousands of readable thoughts; second GRPO for right answers in one language; third, samples of that model, of which "
-    "600,000 right and readable ones are kept, with 200,000 other texts, and SFT of the base on all 800,000 for two epochs; "
-    "fourth GRPO again, with rules where answers can be checked and reward models elsewhere. R1 reaches 79.8 % on AIME "
-    "2024. The same 800,000 samples also taught Qwen and Llama models of 1.5 to 70 billion weights, by SFT alone. Ours, "
-    f"the nano preset: a base of {_NANO.pretrain.steps:,} steps; R1-Zero, {_NANO.zero.steps} steps of GRPO; a cold start of "
-    f"the base on {_NANO.cold_examples} of R1-Zero's own right texts, {_NANO.cold.steps} steps; R1, {_NANO.r1.steps} steps "
-    f"of GRPO with a reward for one language of weight {_NANO.r1.rewards['language']}.",
+    "DeepSeek-V3-Base, 671 billion weights, goes two ways. R1-Zero: GRPO with rewards by rule, for a right answer "
+    "and the right form; pass@1 on AIME 2024 rose from 15.6 to 71.0 %. R1: first a cold start, supervised "
+    "fine-tuning (SFT) on thousands of readable thoughts; second GRPO for right answers in one language; third, "
+    "samples of that model, of which 600,000 right and readable ones are kept, with 200,000 other texts, and SFT of "
+    "the base on all 800,000 for two epochs; fourth GRPO again, with rules where answers can be checked and reward "
+    "models elsewhere. R1 reaches 79.8 % on AIME 2024. The same 800,000 samples also taught Qwen and Llama models "
+    f"of 1.5 to 70 billion weights, by SFT alone. Ours, the nano preset: a base of {_NANO.pretrain.steps:,} steps; "
+    f"R1-Zero, {_NANO.zero.steps} steps of GRPO; a cold start of the base on {_NANO.cold_examples} of R1-Zero's own "
+    f"right texts, {_NANO.cold.steps} steps; R1, {_NANO.r1.steps} steps of GRPO with a reward for one language of "
+    f"weight {_NANO.r1.rewards['language']}.",
     "Above, what DeepSeek reports (arXiv:2501.12948); below, what this course runs. Our cold start begins at the base "
     "again and learns from R1-Zero’s right and readable replies (dashed); nobody writes thoughts for it.",
     680, 458, _draw,

@@ -27,7 +27,9 @@ def _draw(pen: Pen) -> None:
                 pen.arrow((left + 10, 296), (left + 10, 324), tone="learns")
                 pen.text(left + 10, 338, f"{WEIGHTS[g, e]:.2f}"[1:], size=11.5)
         pen.text(x + 58, 244, f"best two: {BEST_TWO[g]:.2f}", size=11.5)
-        pen.text(x + 58, 266, "stays" if stays else "dropped", size=11.5, bold=True, tone="learns" if stays else "wrong")
+        pen.text(
+            x + 58, 266, "stays" if stays else "dropped", size=11.5, bold=True, tone="learns" if stays else "wrong"
+        )
     pen.region(516, 80, 148, 212, "shared expert", tone="kept")
     pen.cells(576, 132, [""], w=28, h=92, tone="kept", fill=0.7)
     pen.text(590, 244, "no score:", size=11.5)
@@ -38,19 +40,20 @@ def _draw(pen: Pen) -> None:
     pen.text(16, 338, "weights: s / sum", size=11.5, tone="soft", anchor="start")
     pen.box(140, 356, 524, 44, "y = Σ weight × expert(x) + shared(x)")
     pen.text(16, 432, "DeepSeek-V3:", anchor="start", size=11.5, bold=True)
-    pen.text(112, 432, "256 experts in 8 groups of 32; 4 groups stay; 8 of their 128 experts are chosen; weights × 2.5.",
-             anchor="start", size=11.5, tone="soft")  # fmt: skip
+    pen.notes(
+        112, 432, "256 experts in 8 groups of 32; 4 groups stay; 8 of their 128 experts are chosen; weights × 2.5."
+    )
 
 
 FIGURE = Diagram(
     "One token's route, with groups and a shared expert",
-    "A token x is scored against 16 experts in 4 groups of 4, drawn as bars. The best two scores of each group add up to "
-    f"{', '.join(f'{b:.2f}' for b in BEST_TWO)}. Groups 2 and 3 stay, groups 1 and 4 are dropped, although the single best "
-    "expert, with a score of 0.90, is in group 1. Of the experts that are left the best three are chosen, with scores "
-    f"{', '.join(f'{s:.2f}' for s, _, _ in RANKED)}. Divided by their sum, these are the weights "
-    f"{', '.join(f'{WEIGHTS[g, e]:.2f}' for _, g, e in RANKED)}. A shared expert stands beside the groups; it has no score "
-    "and sees every token. The output is the weighted sum of the chosen experts, plus the shared one.",
-    "Groups are chosen first, so that a token visits few machines: the best single expert (.90) is lost because its group "
-    "is weak. Dark bars are the chosen experts; the numbers below them are their weights.",
+    "A token x is scored against 16 experts in 4 groups of 4, drawn as bars. The best two scores of each group add "
+    f"up to {', '.join(f'{b:.2f}' for b in BEST_TWO)}. Groups 2 and 3 stay, groups 1 and 4 are dropped, although the "
+    "single best expert, with a score of 0.90, is in group 1. Of the experts that are left the best three are "
+    f"chosen, with scores {', '.join(f'{s:.2f}' for s, _, _ in RANKED)}. Divided by their sum, these are the weights "
+    f"{', '.join(f'{WEIGHTS[g, e]:.2f}' for _, g, e in RANKED)}. A shared expert stands beside the groups; it has no "
+    "score and sees every token. The output is the weighted sum of the chosen experts, plus the shared one.",
+    "Groups are chosen first, so that a token visits few machines: the best single expert (.90) is lost because its "
+    "group is weak. Filled bars are the chosen experts; the numbers below them are their weights.",
     680, 446, _draw,
 )  # fmt: skip

@@ -27,7 +27,8 @@ def _draw(pen: Pen) -> None:
     pen.text(16, 226, "The network, with DeepSeek-V3’s sizes: H = 7,168", bold=True, anchor="start")
     steps = (
         (78, "ids", ("`[B, T]",), "soft"), (112, "embedding", ("129,280 × H",), "learns"),
-        (108, "3 blocks", ("dense", "18,432 wide"), "learns"), (124, "58 blocks", ("256 experts + 1", "9 for a token"), "learns"),
+        (108, "3 blocks", ("dense", "18,432 wide"), "learns"),
+        (124, "58 blocks", ("256 experts + 1", "9 for a token"), "learns"),
         (64, "norm", (), "soft"), (90, "head", ("`[B, T, V]",), "learns"),
     )  # fmt: skip
     x = 16.0
@@ -40,12 +41,13 @@ def _draw(pen: Pen) -> None:
 
 FIGURE = Diagram(
     "A transformer block, and the network",
-    "Above, one block. A stream x of shape [B, T, H], batch, time and width, runs through from left to right. Twice a branch "
-    "leaves the stream, passes a norm and a layer, and is added back: first attention, the only place where a token looks "
-    "at others, which keeps a cache; then a feed-forward layer, which treats each token by itself and is dense or a mixture "
-    "of experts. Below, the network with the sizes of DeepSeek-V3: ids of shape [B, T], an embedding of 129,280 rows of "
-    "7,168 numbers, 3 dense blocks of inner width 18,432, 58 blocks with 256 routed experts and 1 shared one, of which 9 work "
-    "for a token, a norm, and a head that gives logits of shape [B, T, V].",
+    "Above, one block. A stream x of shape [B, T, H], batch, time and width, runs through from left to right. Twice "
+    "a branch leaves the stream, passes a norm and a layer, and is added back: first attention, the only place "
+    "where a token looks at others, which keeps a cache; then a feed-forward layer, which treats each token by "
+    "itself and is dense or a mixture of experts. Below, the network with the sizes of DeepSeek-V3: ids of shape "
+    "[B, T], an embedding of 129,280 rows of 7,168 numbers, 3 dense blocks of inner width 18,432, 58 blocks with "
+    "256 routed experts and 1 shared one, of which 9 work for a token, a norm, and a head that gives logits of "
+    "shape [B, T, V].",
     "Nothing replaces the stream: each layer reads a normalised copy of it and adds to it. All 61 blocks have the same "
     "attention; the first three are dense, the others are mixtures of experts.",
     680, 318, _draw,

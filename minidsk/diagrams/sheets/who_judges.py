@@ -20,7 +20,7 @@ def _draw(pen: Pen) -> None:
     judges = ("one number", "a critic network", "its own group")
     for i, (title, judge) in enumerate(zip(titles, judges, strict=True)):
         x = 16 + 220 * i
-        pen.region(x, 10, 208, 412, title)
+        pen.region(x, 10, 208, 418, title)
         pen.text(x + 12, 50, f"judge: {judge}", anchor="start", size=11.5, tone="soft")
         _reply(pen, x + 22, 84)
         pen.text(x + 12, 284, "advantage of each token", anchor="start", size=11.5, tone="soft")
@@ -30,7 +30,7 @@ def _draw(pen: Pen) -> None:
     pen.cells(57, 294, [f"+{1 - MEAN:.1f}"] * 3, w=42, tone="judged")
 
     pen.box(248, 150, 184, 54, "critic", "as large as the policy", tone="learns")
-    for k, value in enumerate(VALUES):
+    for k in range(3):
         pen.arrow((298 + 42 * k, 204), (298 + 42 * k, 222), tone="learns")
     pen.cells(277, 226, [f"{v}" for v in VALUES], w=42, tone="learns")
     pen.text(268, 241, "V", anchor="end", size=11.5)
@@ -44,7 +44,7 @@ def _draw(pen: Pen) -> None:
         pen.circle(617, y + 11, 12, "0", fill=0.1)
     pen.text(560, 244, "three more replies to", size=11.5)
     pen.text(560, 260, "the same problem", size=11.5)
-    pen.cells(477, 294, [f"+{GROUP[0]}"] * 3, w=42, tone="judged")
+    pen.cells(497, 294, [f"+{GROUP[0]}"] * 3, w=42, tone="judged")
     pen.text(560, 334, "the other three: −0.5", size=11.5, tone="soft")
 
     for i, (memory, weak) in enumerate((
@@ -61,14 +61,15 @@ def _draw(pen: Pen) -> None:
 
 FIGURE = Diagram(
     "Who judges a reply: REINFORCE, PPO and GRPO",
-    "Three columns with the same right reply of three tokens and reward 1. REINFORCE compares it with one number, the mean "
-    f"reward so far, {MEAN}, the same for easy and hard problems: every token has the advantage +0.6. PPO has a critic, a "
-    f"network as large as the policy, which expects {VALUES[0]}, {VALUES[1]} and {VALUES[2]} before the three tokens: their "
-    "advantages are +0.6, +0.5 and +0.2. GRPO samples three more replies to the same problem, all wrong: the right reply "
-    "has the advantage +1.5 on every token, the others -0.5. Policy and critic learn in PPO, the policy alone in the other "
-    "two. Weak points: REINFORCE praises and blames by problem instead of by reply; PPO's critic must be learned and errs "
-    "at first; GRPO has no signal where all replies are right, or all wrong.",
-    "One right reply, three judges. The advantages are before clipping and whitening; PPO's are with γ = λ = 1, GRPO's are "
-    "divided by the group's standard deviation, ½.",
-    680, 434, _draw,
+    "Three columns with the same right reply of three tokens and reward 1. REINFORCE compares it with one number, "
+    f"the mean reward so far, {MEAN}, the same for easy and hard problems: every token has the advantage +0.6. PPO "
+    f"has a critic, a network as large as the policy, which expects {VALUES[0]}, {VALUES[1]} and {VALUES[2]} before "
+    "the three tokens: their advantages are +0.6, +0.5 and +0.2. GRPO samples three more replies to the same "
+    "problem, all wrong: the right reply has the advantage +1.5 on every token, the others -0.5. Policy and critic "
+    "learn in PPO, the policy alone in the other two. Weak points: REINFORCE praises and blames by problem instead "
+    "of by reply; PPO's critic must be learned and errs at first; GRPO has no signal where all replies are right, "
+    "or all wrong.",
+    "One right reply, three judges. The advantages are before clipping and whitening; PPO's are with γ = λ = 1, "
+    "GRPO's are divided by the group's standard deviation, ½.",
+    680, 438, _draw,
 )  # fmt: skip
