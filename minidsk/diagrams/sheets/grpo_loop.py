@@ -70,7 +70,7 @@ FIGURE = Diagram(
     "number; one step of AdamW moves the weights of the policy, and the circle begins again. By hand: rewards 1, 0, "
     "0, 0 become advantages +1.5, -0.5, -0.5, -0.5, and each stands on every token of its reply, of 2, 2, 3 and 3 "
     "tokens.",
-    "One step of GRPO. Only the blue boxes hold weights that learn; the verifier is a rule. P, G and N are those of "
-    f"the nano preset: {_P} problems, {_G} replies to each, {_P * _G} replies in a step.",
+    "One step of GRPO. Blue boxes use the policy’s weights or move them; the verifier is a rule. P, G and N are "
+    f"those of the nano preset: {_P} problems, {_G} replies to each, {_P * _G} replies in a step.",
     680, 508, _draw,
 )  # fmt: skip

@@ -10,12 +10,14 @@ CELLS = ("2", "3", "6")
 THIRD, SIXTH = Fraction(1, 3), Fraction(1, 6)
 OUTCOMES = ((0, 1, THIRD), (1, 0, THIRD), (2, 1, SIXTH), (2, 0, SIXTH))  # move, score, how often
 ESTIMATES = [[score * ((a == move) - THIRD) for a in range(3)] for move, score, _ in OUTCOMES]
-AVERAGE = [sum(often * e[a] for (_, _, often), e in zip(OUTCOMES, ESTIMATES, strict=True)) for a in range(3)]
+AVERAGE = [
+    sum((often * e[a] for (_, _, often), e in zip(OUTCOMES, ESTIMATES, strict=True)), Fraction(0)) for a in range(3)
+]
 
 
 def _signed(value: Fraction) -> str:
     parts = {Fraction(2, 3): "+⅔", -THIRD: "−⅓", SIXTH: "+⅙", -SIXTH: "−⅙", Fraction(0): "0"}
-    return parts[Fraction(value)]
+    return parts[value]
 
 
 def _draw(pen: Pen) -> None:

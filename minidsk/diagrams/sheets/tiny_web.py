@@ -52,12 +52,12 @@ FIGURE = Diagram(
     "The tiny web",
     f"A bar shows the pages: {_share(_SHEETS)} worksheets, {_share(1 - _SHEETS)} others. Of the worksheets, "
     f"{_share(1 - _HARD)} are by hands that guess once or twice: Make 4 from 3 7 8; 3+7+8=18, no; and 3+7+8 is "
-    f"handed in, wrong. The other {_share(_HARD)} go on until the check passes: two attempts end in no, the third, "
-    "8-(7-3)=4, in yes, and is handed in. Other pages are sums, tables, letters, lists in order, number puzzles and "
-    f"teachers' marks. {_share(_CHINESE)} of the worksheets are posed in Chinese, and {_share(_MIXED)} are written "
-    "in both languages at once. Pages are packed end to end, each between a token for its beginning and one for its "
-    f"end, into rows of {_NANO.context} tokens; the last page of a row is cut.",
-    "What the base model of the nano preset reads. Right answers and patient authors are there, and they are the "
-    "minority: reward can only make more frequent what the web contains.",
+    f"handed in, wrong. The other {_share(_HARD)} go on until the check passes, at most {_WEB.patience} times: two "
+    "attempts end in no, the third, 8-(7-3)=4, in yes, and is handed in. Other pages are sums, tables, letters, "
+    f"lists in order, number puzzles and teachers' marks. {_share(_CHINESE)} of the worksheets are posed in Chinese, "
+    f"and {_share(_MIXED)} are written in both languages at once. Pages are packed end to end, each between a token "
+    f"for its beginning and one for its end, into rows of {_NANO.context} tokens; the last page of a row is cut.",
+    "What the base model of the nano preset reads. Patient authors are there, but they are the minority; "
+    "reward will make their way of working the usual one.",
     680, 374, _draw,
 )  # fmt: skip

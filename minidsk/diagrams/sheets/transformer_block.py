@@ -32,10 +32,10 @@ def _draw(pen: Pen) -> None:
         (64, "norm", (), "soft"), (90, "head", ("`[B, T, V]",), "learns"),
     )  # fmt: skip
     x = 16.0
-    for number, (width, name, notes, tone) in enumerate(steps):
+    for number, (width, name, lines, tone) in enumerate(steps):
         if number:
             pen.arrow((x - 14.4, 272), (x, 272))
-        pen.box(x, 240, width, 64, name, *notes, tone=tone)
+        pen.box(x, 240, width, 64, name, *lines, tone=tone)
         x += width + 14.4
 
 
