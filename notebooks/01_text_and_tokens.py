@@ -77,6 +77,11 @@ print(characters.decode(characters.encode("no, naïve: 不对, 不懂")))
 #
 # We count the pairs of neighbours in our text. The most frequent pair will become the first new piece.
 
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("bpe_merges")
+
 # %%
 pieces = [bytes([byte]) for byte in hand.encode()]
 counts = Counter(pairwise(pieces))
@@ -557,6 +562,9 @@ for budget in sorted({run["budget"] for run in runs}):
 # ## A base model continues documents and does not answer questions
 #
 # Now we train a model on the tiny web, with characters, and do nothing else to it. It gets no special training on questions and answers, and no reward. Such a model is called a **base model**.
+
+# %% tags=["diagram", "hide-input"]
+diagram("tiny_web")
 
 # %%
 base_config = ModelConfig(

@@ -126,6 +126,11 @@ for kind, n in numbers.items():
 #
 # The keys of all heads in a layer are computed from one vector, the token's hidden state, so they cannot be fully independent of each other. Suppose that each token has a short vector $c$, its **latent**. A head computes its key as $W^{UK} c$ and its value as $W^{UV} c$, where UK means *up to the key* and UV *up to the value*. Then we need to keep only the latent. Here are latents that give the keys of our three tokens:
 
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("kv_cache_to_mla")
+
 # %%
 latents = tensor([[1.0, 2.0], [3.0, 1.0], [2.0, 2.0]])
 w_uk = tensor([[2.0, 0.0], [0.0, 1.0]])

@@ -54,6 +54,11 @@ _ = torch.set_default_dtype(torch.float64)  # 16 digits: your processor gives th
 # then pays for the whole width, including the parts that have nothing to do with that token. We count DeepSeek-V3's
 # weights from its configuration:
 
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("transformer_block")
+
 # %%
 from minidsk.scale.cost import parameters
 
@@ -422,6 +427,9 @@ for seed, run in zip(SEEDS, runs["auxiliary loss"], strict=True):
 # each expert whose load was above the mean goes down by a fixed amount. The bias of each expert below the mean goes up
 # by the same amount, which is called the speed.
 
+# %% tags=["diagram", "hide-input"]
+diagram("balancing_by_bias")
+
 # %%
 def nudge(bias: torch.Tensor, load: torch.Tensor, speed: float) -> torch.Tensor:
     """bias and load [E] -> the next bias [E]."""
@@ -636,6 +644,9 @@ for name, shape in shapes.items():
 # Suppose 256 experts are spread over the 8 nodes (machines) of a cluster. A token that chooses 8 experts is sent to
 # every node that holds one of them, and the network between nodes is slow. Please guess how many nodes such a token
 # visits if it chooses its experts at random:
+
+# %% tags=["diagram", "hide-input"]
+diagram("routing")
 
 # %% tags=["prediction"]
 nodes = predict("moe.nodes", "How many of 8 nodes does a token visit that picks 8 of 256 experts at random?",

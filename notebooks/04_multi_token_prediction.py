@@ -148,6 +148,11 @@ on_answers.reveal(right(second, fresh)[0])
 #
 # Our example for the rest of the chapter has six tokens, `7+5=12`. The next cell prints which tokens each depth sees and which token it must predict.
 
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("mtp")
+
 # %%
 sum_text = "7+5=12"
 for depth in range(3):

@@ -128,6 +128,11 @@ print(largest)
 #
 # First we look at every part of a run, on a run that is small enough to follow by hand. It has all parts of the larger runs of this book: latent attention, experts, and a module that predicts one token further ahead (chapter 04). It makes ten steps, and each step reads two rows of twelve tokens. We follow its pages, its learning rates, its interruption and its cost.
 
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("one_step_of_training")
+
 # %%
 ten_model = size(16).replace(num_nextn_predict_layers=1)
 optim = OptimConfig(lr=1e-2, warmup=2, weight_decay=0.1)

@@ -54,6 +54,11 @@ _ = np.seterr(invalid="ignore", over="ignore")  # the interpreter computes with 
 #
 # An H100 has 132 **multiprocessors**, which are independent processors on one chip. Each has its own registers and its own shared memory, where the numbers lie within reach of its arithmetic units. All of them share one large **memory**, which holds the tensors. The next cell compares the two speeds, with figures from the data sheet and the white paper of the H100 {cite}`nvidia2022h100`. A tick is one cycle of its clock.
 
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("memory_hierarchy_and_roofline")
+
 # %%
 multiprocessors, clock = 132, 1.83e9
 bench_bytes = 256 * 1024 + 228 * 1024  # registers and shared memory of one multiprocessor

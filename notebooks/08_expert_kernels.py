@@ -165,6 +165,11 @@ print("order", plan.order.tolist(), " ends", plan.ends.tolist())
 #
 # The naive product takes the experts one after the other. The kernel `grouped_matmul` cuts the work into tiles, where a tile is a block of rows of *one* expert by a block of columns. It numbers the tiles through all experts and deals them out to its $P$ programs: program $p$ takes tiles $p, p + P, p + 2P, \dots$ Every program gets the same amount of work, because all tiles cost the same, however unevenly the rows are spread.
 
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("grouped_product_tiles")
+
 # %%
 def in_turn(x: torch.Tensor, weight: torch.Tensor, counts: list[int]) -> torch.Tensor:
     """Each expert's rows times its matrix, one expert after the other."""

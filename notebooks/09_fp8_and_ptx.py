@@ -84,6 +84,11 @@ print("E4M3 from 1 to 2:", between[(between >= 1) & (between <= 2)].tolist())
 #
 # We keep one example for the whole chapter: three *quiet* (small) numbers and one *loud* (large) number, in two blocks of two. To *quantise* them, we divide by a scale so that the largest becomes 448, the largest number of E4M3, and round the results to E4M3. The rounded numbers are called *codes*.
 
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("fp8_blocks")
+
 # %%
 x = torch.tensor([[0.3, -0.7, 0.2, 1e6]])
 

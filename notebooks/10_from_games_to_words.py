@@ -92,6 +92,11 @@ games_needed
 #
 # Before we build a network, we study one position in which X is to move and the opponent O moves at random.
 
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("policy_gradient_on_a_board")
+
 # %%
 small = torch.tensor([[1, 1, 0, 0, 1, -1, 0, -1, -1]], dtype=torch.int8)
 print(board.text(small[0]))

@@ -205,6 +205,11 @@ else:
 #
 # The judge ranks four sampled replies to each of 180 problems, and your own labels are added to these. A reply that was drawn twice stands in its ranking once.
 
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("reward_model_and_dpo")
+
 # %%
 def judged(policy, first: int, count: int, seed: int) -> tuple[list, list]:
     """Problems and their rankings: four replies of `policy` to each, in the judge's order."""

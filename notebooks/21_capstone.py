@@ -25,6 +25,11 @@
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
 
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("course")
+
 # %%
 import copy
 import dataclasses
@@ -625,6 +630,9 @@ print(f"base, one sample: {once:.0%} right; any of 16 samples: {ever:.0%} ({low:
 # They report that pass@1 on AIME 2024, a mathematics competition, rose from 15.6 % to 71.0 %, and that the thoughts became longer during training without being asked to. The thoughts were hard to read and mixed languages, so R1 followed: a cold start on thousands of readable thoughts, then reward with a bonus for keeping to one language, then another round of both.
 #
 # All of that is their report, and what we saw stands in the sections above: the same loop without the $\beta$ term, and without a reward for the form, because our base keeps the form anyway. Our models are tens of thousands of times smaller, or more, and know nothing but worksheets, so our curves say nothing about AIME. That the method works for large models is shown by their evidence, not by ours.
+
+# %% tags=["diagram", "hide-input"]
+diagram("r1_pipeline")
 
 # %% [markdown]
 # ## What went wrong
