@@ -89,7 +89,9 @@ class ChapterCards(SphinxDirective):
             files = [entry["file"] for entry in part["chapters"] if entry["file"].startswith("notebooks/")]
             if files:
                 cards = "\n".join(self.card(root, file) for file in files)
-                html.append(f'<h3 class="cards-part">{escape(part["caption"])}</h3>\n<ol class="cards">\n{cards}\n</ol>')
+                html.append(
+                    f'<h3 class="cards-part">{escape(part["caption"])}</h3>\n<ol class="cards">\n{cards}\n</ol>'
+                )
         return [nodes.raw("", "\n".join(html), format="html")]
 
     def card(self, root: Path, file: str) -> str:
@@ -101,7 +103,7 @@ class ChapterCards(SphinxDirective):
         return (
             f'<li><div class="card-head">{icon(Path(file).name)}<div><span class="card-number">{said["number"]}</span>'
             f'<a href="{link}">{said["title"]}</a></div></div><p>{said["question"]}</p>'
-            f'<p class="card-cost">{said["read"]} to read · {said["run"]} to run · {said["hardware"]}</p></li>'
+            f'<p class="card-cost">Read: {said["read"]} · Run: {said["run"]} · On: {said["hardware"]}</p></li>'
         )
 
 

@@ -27,7 +27,7 @@ import reason_summary as summary  # noqa: E402
 
 RECORD = Path("time_lapse") / "replies.json"
 SHOWN = 6  # problems that the figure offers, the first ones of the held-out split
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 420, 150, 44, 404, 14, 122  # of the curve, in its own units
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 420, 176, 44, 408, 14, 148  # of the curve, in its own units
 FILES = ("first_screen.css", "first_screen.js")
 
 
@@ -104,7 +104,7 @@ def curve(moments: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def evidence(results: Path) -> list[dict[str, Any]]:
-    """The recorded runs of `make reason`, one entry a preset: where, from what to what, of what, over how many seeds."""
+    """The recorded runs of `make reason`, one entry a preset: where, before and after, seeds, problems."""
     runs = summary.read(results)
     missing = [preset for preset in summary.COLOURS if preset not in runs]
     if missing:
@@ -115,8 +115,8 @@ def evidence(results: Path) -> list[dict[str, Any]]:
         base, zero = summary.of(seeds, "base"), summary.of(seeds, "zero")
         mean, low, high = summary.spread([stage.row["accuracy"] for stage in zero])
         found.append({
-            "where": summary.machine(results, preset), "before": f"{summary.average(base, 'accuracy'):.0%}",
-            "after": f"{mean:.0%}", "interval": f"{low:.0%} to {high:.0%}", "seeds": len(seeds),
+            "where": summary.machine(results, preset), "before": f"{100 * summary.average(base, 'accuracy'):.0f} %",
+            "after": f"{100 * mean:.0f} %", "interval": f"{100 * low:.0f} to {100 * high:.0f} %", "seeds": len(seeds),
             "problems": base[0].row["problems"], "minutes": round(summary.seconds(seeds, ("base", "zero")) / 60),
         })  # fmt: skip
     return found
@@ -144,7 +144,11 @@ class FirstScreen(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """The HTML, with its data inside."""
         root, builder = Path(self.env.app.srcdir), self.env.app.builder
-        for path in [*(root / "results").glob("reason_*/**/*.json*"), root / "results" / RECORD, HERE / "first_screen.html"]:
+        for path in [
+            *(root / "results").glob("reason_*/**/*.json*"),
+            root / "results" / RECORD,
+            HERE / "first_screen.html",
+        ]:
             self.env.note_dependency(str(path))
         lapse, first = read(root / "results"), chapters(root)[0]
         template = Environment(
