@@ -83,7 +83,8 @@ class ChapterCards(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """The HTML."""
         root = Path(self.env.app.srcdir)
-        self.env.note_dependency(str(root / "_toc.yml"))
+        for path in [root / "_toc.yml", Path(__file__), *ICONS.glob("*.svg")]:
+            self.env.note_dependency(str(path))
         html = []
         for part in yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))["parts"]:
             files = [entry["file"] for entry in part["chapters"] if entry["file"].startswith("notebooks/")]

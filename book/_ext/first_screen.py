@@ -144,11 +144,8 @@ class FirstScreen(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """The HTML, with its data inside."""
         root, builder = Path(self.env.app.srcdir), self.env.app.builder
-        for path in [
-            *(root / "results").glob("reason_*/**/*.json*"),
-            root / "results" / RECORD,
-            HERE / "first_screen.html",
-        ]:
+        read_files = [*(root / "results").glob("reason_*/**/*.json*"), *(root / "results" / RECORD.parent).glob("*")]
+        for path in [*read_files, root / "_toc.yml", HERE / "first_screen.html", Path(__file__)]:
             self.env.note_dependency(str(path))
         lapse, first = read(root / "results"), chapters(root)[0]
         template = Environment(

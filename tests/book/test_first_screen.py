@@ -114,10 +114,10 @@ def test_keyboard_mouse_and_finger(page):
 
 
 def test_the_command_is_copied_or_selected(page):
-    page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    page.evaluate("() => { navigator.clipboard.writeText = async (text) => { window.copied = text; }; }")
     page.locator("[data-copies]").click()
     assert page.evaluate("window.copied").endswith("&& make reason")
-    page.evaluate("navigator.clipboard.writeText = async () => { throw new Error(); }")
+    page.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error(); }; }")
     page.locator("[data-copies]").click()
     page.wait_for_function("document.querySelector('.front-copied').textContent.includes('Ctrl+C')")
     assert page.evaluate("String(getSelection())").endswith("make reason")
@@ -166,7 +166,8 @@ def test_evidence_is_that_of_the_runs():
 
 @pytest.mark.parametrize(("reply", "outcome"), [
     ("<think>1+2=3?4 no</think><answer>1+2</answer>", "1 try, then it gives up and hands in a wrong answer"),
-    ("<think>1+2=3?4 no\n2+2=4?4 yes</think><answer>4</answer>", "2 tries, then a wrong answer that it takes for right"),
+    ("<think>1+2=3?4 no\n2+2=4?4 yes</think><answer>4</answer>",
+     "2 tries, then a wrong answer that it takes for right"),
     ("<think>1+2=3?4 no\n2+", "2 tries, then no answer"),
 ])  # fmt: skip
 def test_a_wrong_reply_is_described(reply, outcome):
@@ -217,7 +218,8 @@ def project(folder, missing=None, reply=None, build=True):
         f"import sys\nsys.path.insert(0, {str(ROOT / 'book' / '_ext')!r})\n"
         "extensions = ['myst_parser', 'first_screen']\n"
         f"html_static_path = [{str(ROOT / 'book' / '_static')!r}]\nhtml_theme = 'basic'\n"
-        "html_theme_options = {'repository_url': 'https://github.com/a/b'}\nexclude_patterns = ['results', 'tests', 'notebooks']\n"
+        "html_theme_options = {'repository_url': 'https://github.com/a/b'}\n"
+        "exclude_patterns = ['results', 'tests', 'notebooks']\n"
     )
     command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", str(folder), str(folder / "out")]
     return subprocess.run(command, capture_output=True, text=True, check=False) if build else None

@@ -1,4 +1,4 @@
-"""The rest of the front page: cards that say what the chapters say, the share card, the 404 page, focus that is seen."""
+"""The rest of the front page: cards that say what the chapters say, the share card, the 404 page, visible focus."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def test_a_card_says_what_its_chapter_says(site, browser, file):
     for part in card:
         assert part in text
     item.locator("a").click()
-    assert card.title in page.locator("h1").inner_text()
+    assert card.title in page.locator("article h1").inner_text()
     page.close()
 
 
@@ -82,13 +82,14 @@ def test_a_link_elsewhere_shows_the_card(page, site):
     assert (str(size[0]), str(size[1])) == (meta("og:image:width"), meta("og:image:height"))
 
 
-def test_an_address_that_leads_nowhere_leads_back(page, site):
-    requests = []
+def test_an_address_that_leads_nowhere_leads_back(browser, site):
+    requests, page = [], browser.new_page()
     page.on("request", lambda request: requests.append(request.url))
     page.goto(f"{site}/404.html")
     assert requests == [f"{site}/404.html"]
     for link in page.locator("a").all():
         assert page.request.get(f"{site}/{link.get_attribute('href').partition('/minidsk/')[2]}").ok
+    page.close()
 
 
 def test_the_keyboard_is_seen_in_the_toolbar(page):
