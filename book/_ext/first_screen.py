@@ -51,7 +51,7 @@ def take_apart(text: str, score: float) -> Reply:
     elif not found:
         end = "no answer"
     elif lines and lines[-1].endswith(" no"):
-        end = "it gives up and hands in a wrong answer"
+        end = "it gives up with a wrong answer"
     else:
         end = "a wrong answer that it takes for right"
     return Reply(lines, found[1] if found else None, score == 1, f"{tries}, then {end}")
@@ -81,10 +81,10 @@ def read(results: Path) -> dict[str, Any]:
 
 
 def telling(moments: list[dict[str, Any]]) -> int:
-    """The problem on which the figure opens: wrong at first and right at last, after the most tries."""
+    """The problem on which the figure opens: wrong at first, right at last, and with the most tries on the way."""
     first, last = moments[0]["replies"], moments[-1]["replies"]
     learned = [k for k in range(len(first)) if not first[k]["right"] and last[k]["right"]]
-    return max(learned, key=lambda k: len(last[k]["lines"]), default=0)
+    return max(learned, key=lambda k: sum(len(m["replies"][k]["lines"]) for m in moments), default=0)
 
 
 def curve(moments: list[dict[str, Any]]) -> dict[str, Any]:

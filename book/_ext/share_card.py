@@ -47,7 +47,7 @@ def draw(lapse: dict[str, Any], path: Path) -> None:
         axes.set_xlabel("steps of learning from reward", color=QUIET, fontsize=14)
         axes.text(3, right[0] - 12, f"{right[0]} % right", fontsize=17, color=WRONG, weight="bold")
         axes.text(
-            steps[-1], right[-1] - 13, f"{right[-1]} % right", fontsize=17, color=RIGHT, weight="bold", ha="right"
+            steps[-1], right[-1] - 20, f"{right[-1]} % right", fontsize=17, color=RIGHT, weight="bold", ha="right"
         )
         axes.tick_params(colors=QUIET, labelsize=13, length=0)
         axes.spines[:].set_visible(False)

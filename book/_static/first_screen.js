@@ -27,7 +27,7 @@
     const left = at > last / 2;
     said.textContent = `${moment.right} % right`;
     said.setAttribute("x", left ? x - 10 : x + 10);
-    said.setAttribute("y", left ? y + 26 : y - 12);
+    said.setAttribute("y", y + 24);
     said.setAttribute("text-anchor", left ? "end" : "start");
     slider.setAttribute("aria-valuetext", `${when}: ${moment.right} % right`);
     play.textContent = timer ? "Pause" : calm.matches ? "Next step" : at === last ? "Play again" : "Play";

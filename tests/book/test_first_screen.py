@@ -165,7 +165,7 @@ def test_evidence_is_that_of_the_runs():
 
 
 @pytest.mark.parametrize(("reply", "outcome"), [
-    ("<think>1+2=3?4 no</think><answer>1+2</answer>", "1 try, then it gives up and hands in a wrong answer"),
+    ("<think>1+2=3?4 no</think><answer>1+2</answer>", "1 try, then it gives up with a wrong answer"),
     ("<think>1+2=3?4 no\n2+2=4?4 yes</think><answer>4</answer>",
      "2 tries, then a wrong answer that it takes for right"),
     ("<think>1+2=3?4 no\n2+", "2 tries, then no answer"),
