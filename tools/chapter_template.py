@@ -23,11 +23,7 @@
 # - **It takes** about 60 s to run on two CPU cores, 20 s on a GPU, and an hour to read.
 
 # %% tags=["hide-input"]
-import importlib.util
-
-_ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic(
-    "pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'"
-)
+import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
 
 # %%
 import matplotlib.pyplot as plt
@@ -52,7 +48,6 @@ print(largest)
 # ## The idea, small and slow
 #
 # One visible change a cell; at most 8 lines in the median, never more than 30.
-
 
 # %% tags=["naive"]
 def naive(x: torch.Tensor) -> torch.Tensor:
@@ -118,7 +113,6 @@ largest.reveal(x.softmax(-1)[0].max())
 # **Hint.** Something that helps without giving the answer away.
 # ```
 
-
 # %%
 def my_softmax(x: torch.Tensor) -> torch.Tensor:
     """Replace the line below by your own; x: [rows, columns]."""
@@ -131,7 +125,6 @@ def my_softmax(x: torch.Tensor) -> torch.Tensor:
 # ```{solution-start} ex-NN-first
 # :class: dropdown
 # ```
-
 
 # %%
 def solution(x: torch.Tensor) -> torch.Tensor:
@@ -177,7 +170,6 @@ def solution(x: torch.Tensor) -> torch.Tensor:
 # ## Bug zoo
 #
 # Three plausible wrong versions live in the package. Write tests that accept the right one and catch all three.
-
 
 # %% tags=["zoo"]
 def rows_sum_to_one(softmax) -> None:

@@ -1,8 +1,8 @@
 """What experiments repeat: runs side by side in processes, results kept after each, and no run begun too late.
 
-settings = arguments(__doc__, out="results/ch99_probe").parse_args()
-record = Record(settings)                                   # metrics.json, whole at any time
-left = sweep([(train, name, seed, settings) for ...], record.add, settings)
+    settings = arguments(__doc__, out="results/ch99_probe").parse_args()
+    record = Record(settings)                                   # metrics.json, whole at any time
+    left = sweep([(train, name, seed, settings) for ...], record.add, settings)
 """
 
 from __future__ import annotations

@@ -152,7 +152,9 @@ def speeds_of(args: argparse.Namespace, rows: Tensor, rounds: int = 6) -> list[d
              "main_parameters": parameters(t.config.model)} for t in timed]  # fmt: skip
 
 
-def run(name: str, depth: int, equal: str, seed: int, args: argparse.Namespace, folder: str) -> dict[str, Any]:
+def run(
+    name: str, depth: int, equal: str, seed: int, args: argparse.Namespace, folder: str
+) -> dict[str, Any]:
     """Train one arm and measure it."""
     device = pick_device(args.device)
     train, valid = (torch.load(Path(folder) / f"{which}.pt", weights_only=True).to(device) for which in (seed, "valid"))

@@ -74,33 +74,23 @@ def grouped(until: float) -> None:
     for skewed in (False, True):
         until_row = ends(skewed)
         rival = torch._grouped_mm(x, weight.transpose(1, 2), offs=until_row)
-        report(
-            f"torch forward skewed={skewed}",
-            operations,
-            lambda: torch._grouped_mm(x, weight.transpose(1, 2), offs=until_row),
-        )  # noqa: B023
+        report(f"torch forward skewed={skewed}", operations,
+               lambda: torch._grouped_mm(x, weight.transpose(1, 2), offs=until_row))  # noqa: B023
         for rows, out, inner, warps, stages, per_sm, flatten in FORWARD:
             if time.time() > until:
                 return
             blocks = {"ROWS": rows, "OUT": out, "INNER": inner, "PER_SM": per_sm, "FLATTEN": flatten,
                       "num_warps": warps, "num_stages": stages}  # fmt: skip
-            report(
-                f"ours forward skewed={skewed} {blocks}",
-                operations,
-                lambda: rows_times_matrices(x, weight, until_row, blocks=blocks),
-                rival,
-            )  # noqa: B023
+            report(f"ours forward skewed={skewed} {blocks}", operations,
+                   lambda: rows_times_matrices(x, weight, until_row, blocks=blocks), rival)  # noqa: B023
     balanced = ends(False)
     report("torch gradient of the matrices", operations, lambda: torch._grouped_mm(dy.t(), x, offs=balanced))
     report("torch gradient of the rows", operations, lambda: torch._grouped_mm(dy, weight, offs=balanced))
     report("ours gradient of the rows", operations, lambda: rows_times_matrices(dy, weight, balanced, transposed=True))
     for rows, out, wide, warps, stages in GRADIENT:
         blocks = {"ROWS": rows, "OUT": out, "IN": wide, "num_warps": warps, "num_stages": stages}
-        report(
-            f"ours gradient of the matrices {blocks}",
-            operations,
-            lambda: rows_times_rows(dy, x, balanced, blocks=blocks),
-        )  # noqa: B023
+        report(f"ours gradient of the matrices {blocks}", operations,
+               lambda: rows_times_rows(dy, x, balanced, blocks=blocks))  # noqa: B023
 
 
 def eight_bits(until: float, n: int = 8192) -> None:

@@ -176,10 +176,8 @@ def main() -> None:
         call = passes(experts, *inputs(*sizes))
         entry = {"sizes": sizes, "seconds": seconds_of(call, arguments.rounds), "kernels": by_kernel(call)}
         found["kernels"].append(entry)
-        lines.append(
-            f"{sizes}: {1e3 * entry['seconds']:.3f} ms, of it "
-            + ", ".join(f"{name} {1e6 * value:.0f}" for name, value in list(entry["kernels"].items())[:9])
-        )
+        lines.append(f"{sizes}: {1e3 * entry['seconds']:.3f} ms, of it "
+                     + ", ".join(f"{name} {1e6 * value:.0f}" for name, value in list(entry["kernels"].items())[:9]))
         release(DEVICE)
     count = LAYERS[-1][3]
     for skew in SKEWS:
