@@ -27,7 +27,7 @@ import reason_summary as summary  # noqa: E402
 
 RECORD = Path("time_lapse") / "replies.json"
 SHOWN = 6  # problems that the figure offers, the first ones of the held-out split
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 420, 176, 44, 408, 14, 148  # of the curve, in its own units
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 420, 176, 52, 408, 14, 148  # of the curve, in its own units
 FILES = ("first_screen.css", "first_screen.js")
 
 

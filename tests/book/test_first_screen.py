@@ -85,6 +85,9 @@ def test_play_runs_to_the_end_and_can_be_stopped(page):
     page.clock.run_for(60_000)
     assert int(live(page, "step").input_value()) == len(RECORD["moments"]) - 1
     assert live(page, "play").inner_text() == "Play again"
+    live(page, "play").click()
+    page.clock.run_for(1000)
+    assert live(page, "step").input_value() == "1"
 
 
 def test_where_less_motion_is_asked_for_nothing_moves_by_itself(page):
