@@ -20,6 +20,8 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 ICONS = Path(__file__).parent / "icons"
+RUN = re.compile(r"\b((?:\d+ to )?\d+ s|(?:half a minute to )?(?:a|two|three) minutes?)\b")
+READ = re.compile(r"\b((?:an|two|three) hours?(?: and a half)?) (?:to read|for reading)")
 SENTENCE_END = re.compile(r'(?<=[.?!])["”]?\s+(?=["“A-Z0-9])')
 
 
@@ -60,11 +62,11 @@ def read_card(path: Path) -> Card:
     if not asked:
         raise lacking("question before its list")
     takes = plain(next((point for point in points if point.startswith("**It takes**")), ""))
-    run, read = re.search(r"about (.+?) to run", takes), re.search(r"and (an? [^,.]*?|[a-z]+ hours) to read", takes)
+    run, read = RUN.search(takes), READ.search(takes)
     if not run or not read:
-        raise lacking('line "**It takes** about ... to run on ..., and ... to read"')
+        raise lacking('line "**It takes**" with seconds or minutes to run, and hours "to read" or "for reading"')
     needs = plain(next((point for point in points if point.startswith("**You need**")), ""))
-    hardware = "two CPU cores; GPU speeds are recorded" if "No GPU" in needs else "two CPU cores"
+    hardware = "two CPU cores; GPU speeds are recorded" if "no gpu" in needs.lower() else "two CPU cores"
     if "CPU" not in takes:
         hardware = "a GPU"
     question = " ".join(sentences[max(asked[-1] - 1, 0) : asked[-1] + 1])

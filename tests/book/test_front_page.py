@@ -64,6 +64,25 @@ def test_an_opening_that_lacks_a_part_is_refused_by_name(tmp_path, cut, lacks):
         chapter_cards.read_card(tmp_path / "99_y.ipynb")
 
 
+@pytest.mark.parametrize(
+    ("takes", "run", "read"),
+    [
+        ("6 to 20 s on two CPU cores, and an hour and a half to read.", "6 to 20 s", "an hour and a half"),
+        ("two hours to read. The code runs in a minute on two CPU cores.", "a minute", "two hours"),
+        (
+            "half a minute to a minute on two CPU cores. Plan an hour for reading.",
+            "half a minute to a minute",
+            "an hour",
+        ),
+    ],
+)
+def test_a_card_reads_the_cost_in_several_wordings(tmp_path, takes, run, read):
+    path = tmp_path / "05_x.ipynb"
+    source = f"# T\n\nWhy?\n\n- **You need** **no GPU**.\n- **It takes** {takes}"
+    path.write_text(json.dumps({"cells": [{"source": source}]}))
+    assert chapter_cards.read_card(path)[2:] == ("Why?", run, read, "two CPU cores; GPU speeds are recorded")
+
+
 def test_icons_belong_to_chapters():
     stems = {Path(file).name[3:] for file in CHAPTERS}
     assert {path.stem for path in chapter_cards.ICONS.glob("*.svg")} <= stems
