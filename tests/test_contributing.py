@@ -51,10 +51,11 @@ assert evaluate(policy, task, 64, 8).accuracy > 0.9
 from minidsk.rl.grpo import policy_loss
 logp = torch.tensor([[-1.0, -2.0, -9.0]], requires_grad=True)
 old, mask = torch.tensor([[-2.0, -2.0, -1.0]]), torch.tensor([[1, 1, 0]])
-RLConfig(loss_type="gspo")
-loss, _ = policy_loss(logp, old, torch.tensor([1.0]), mask, 9.0, 9.0, loss_type="gspo")
-torch.testing.assert_close(loss, -torch.tensor(0.5).exp())  # the mean of 1 and 0
+RLConfig(loss_type="sapo")
+loss, _ = policy_loss(logp, old, torch.tensor([1.0]), mask, loss_type="sapo")
+torch.testing.assert_close(loss, -2 * ((torch.e - torch.ones(())).sigmoid() + 0.5))  # ratios e and 1
 loss.backward()
+torch.testing.assert_close(logp.grad[0, 1], torch.tensor(-0.5))  # where nothing has moved, GRPO's
 assert logp.grad[0, 2] == 0
 """,
     "minidsk/model/block.py": """

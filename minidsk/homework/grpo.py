@@ -1,4 +1,4 @@
-"""Exercises of the chapter on GRPO: advantages without a critic, the clip, averages, KL, empty groups.
+"""Exercises of the chapters on GRPO: advantages without a critic, the clip, averages, KL, empty groups.
 
 Sources: DeepSeekMath (arXiv:2402.03300, equations 3 and 4), Dr. GRPO (arXiv:2503.20783), DAPO (arXiv:2503.14476).
 """
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minidsk.homework import answers
 from minidsk.homework.exercise import Exercise, Mistake
 
 
@@ -283,5 +284,6 @@ EXERCISES = (
         ),
         "Go through the groups one by one: are its rewards all equal?",
     ),
+    *answers.EXERCISES,
 )  # fmt: skip
-"""The chapter's exercises; the first is its bug zoo."""
+"""The exercises of the chapters on GRPO and on its variants; the first is the first chapter's bug zoo."""

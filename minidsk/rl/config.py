@@ -34,7 +34,7 @@ class RLConfig:
     kl_coef: float = 0.0  # price of a nat away from the policy at the start
     rows: int = 256  # answers computed at a time; fewer take less memory
     scale: str = "group"  # what an advantage is divided by: the deviation of its group, of the batch, or none
-    loss_type: str = "dapo"  # over what token losses are averaged: grpo, bnpo, dr_grpo or dapo, as TRL names them
+    loss_type: str = "dapo"  # what is clipped and averaged: grpo, bnpo, dr_grpo, dapo, gspo or cispo, see grpo
     kl_estimator: str = "k3"  # how the distance from the start is estimated: k1, k2 or k3
     resample: int = 0  # how many more batches of problems a step may draw to replace groups without signal
     save_every: int = 10  # steps between states from which an interrupted run goes on

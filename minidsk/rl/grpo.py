@@ -12,7 +12,7 @@ from torch import Tensor
 from minidsk.rl.kl import kl_estimate
 
 SCALES = ("group", "batch", "none")
-LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo")
+LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "gspo", "cispo")
 
 
 def group_advantages(rewards: Tensor, scale: str = "group", eps: float = 1e-4) -> Tensor:
@@ -64,17 +64,27 @@ def policy_loss(
 
     loss_type, how tokens are averaged: "grpo", within each answer, then over answers; "bnpo", over all tokens;
     "dr_grpo", sum over all tokens divided by ``N * max_length``; "dapo" (arXiv:2503.14476), over all tokens of the
-    whole batch, which for one batch is "bnpo". `whole`: the mask of a whole batch of which these are some answers; the
-    losses of its parts then add up to its own. Returns the loss and detached scalars: `ratio`, `clipped_low`,
-    `clipped_high`, `kl`.
+    whole batch, which for one batch is "bnpo". Two more change the ratio: "gspo" (arXiv:2507.18071) averages as "grpo"
+    and gives all tokens of an answer one ratio, the geometric mean of theirs; "cispo" (arXiv:2506.13585) averages as
+    "dapo" and weighs the log-probability of each token by its clipped ratio, so that no token loses its gradient.
+
+    `whole`: the mask of a whole batch of which these are some answers; the losses of its parts then add up to its own.
+    Returns the loss and detached scalars: `ratio`, `clipped_low`, `clipped_high`, `kl`. Clipped are the tokens whose
+    gradient the clip takes away; with "cispo", those whose weight it changes.
     """
     if loss_type not in LOSS_TYPES:
         raise ValueError(f"loss_type: {loss_type!r} is not known; give {', '.join(LOSS_TYPES)}")
     mask = mask.to(logp.dtype)
     advantage = advantages.unsqueeze(1) if advantages.ndim == 1 else advantages
-    ratio = (logp - old_logp).exp()
+    change = logp - old_logp
+    if loss_type == "gspo":
+        change = ((change * mask).sum(1) / mask.sum(1).clamp(min=1)).unsqueeze(1).expand_as(change)
+    ratio = change.exp()
     clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
-    losses = -torch.minimum(ratio * advantage, clipped * advantage)
+    if loss_type == "cispo":
+        losses = -clipped.detach() * advantage * logp
+    else:
+        losses = -torch.minimum(ratio * advantage, clipped * advantage)
     kl = torch.zeros_like(logp)
     if ref_logp is not None:
         kl = kl_estimate(logp, ref_logp, kl_estimator)
@@ -84,7 +94,7 @@ def policy_loss(
         losses = losses + kl_coef * kl
     masked = losses * mask
     whole = mask if whole is None else whole
-    if loss_type == "grpo":
+    if loss_type in ("grpo", "gspo"):
         loss = (masked.sum(1) / mask.sum(1).clamp(min=1)).sum() / len(whole)
     elif loss_type == "dr_grpo":
         loss = masked.sum() / (len(whole) * (max_length or logp.shape[1]))
@@ -92,8 +102,9 @@ def policy_loss(
         loss = masked.sum() / whole.sum().clamp(min=1)
     with torch.no_grad():
         tokens = mask.sum().clamp(min=1)
-        low = ((ratio < 1 - clip_low) & (advantage < 0)) * mask
-        high = ((ratio > 1 + clip_high) & (advantage > 0)) * mask
+        both = loss_type == "cispo"
+        low = ((ratio < 1 - clip_low) & ((advantage < 0) | both)) * mask
+        high = ((ratio > 1 + clip_high) & ((advantage > 0) | both)) * mask
         stats = {"ratio": (ratio * mask).sum() / tokens, "clipped_low": low.sum() / tokens,
                  "clipped_high": high.sum() / tokens, "kl": (kl * mask).sum() / tokens}  # fmt: skip
     return loss, stats

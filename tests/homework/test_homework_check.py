@@ -181,7 +181,7 @@ def test_html_is_escaped_and_deterministic() -> None:
 
 
 def test_references_do_not_use_the_model() -> None:
-    from minidsk.homework import attention, feedback, games, grpo, moe, mtp, pretraining, text
+    from minidsk.homework import answers, attention, feedback, games, grpo, moe, mtp, pretraining, text
 
-    for module in (attention, feedback, games, grpo, moe, mtp, pretraining, text):
+    for module in (answers, attention, feedback, games, grpo, moe, mtp, pretraining, text):
         assert "minidsk.model" not in inspect.getsource(module)

@@ -72,6 +72,19 @@ def average(losses: Tensor, mask: Tensor, how: str, max_length: int) -> Tensor:
     return sizes[0] - sizes[1]
 
 
+def answer_mask(ids: Tensor, prompt: int, end: int) -> Tensor:
+    """As decoding does it: a mask of the new tokens alone, and the prompt is no part of it."""
+    ended = (ids[:, prompt:] == end).cumsum(1)
+    return torch.cat((torch.zeros_like(ids[:, :prompt]).bool(), ended - (ids[:, prompt:] == end).long() == 0), 1)
+
+
+def sequence_ratio(logp: Tensor, old_logp: Tensor, mask: Tensor) -> Tensor:
+    """GSPO's loss of one answer at a time, never clipped, with advantage -1: its ratio."""
+    minus, free = -torch.ones(1), (float("inf"), float("inf"))
+    return torch.stack([policy_loss(logp[[n]], old_logp[[n]], minus, mask[[n]], *free, loss_type="gspo")[0]
+                        for n in range(len(logp))])  # fmt: skip
+
+
 def one_answer(rewards: Tensor, values: Tensor, gamma: float, lam: float) -> Tensor:
     return gae(rewards[None], values[None], torch.ones(1, len(rewards)), gamma, lam)[0][0]
 
@@ -132,6 +145,8 @@ OURS: dict[str, Callable[..., Any]] = {
     "grpo.clipped_loss": clipped_loss,
     "grpo.advantages": lambda rewards, eps: group_advantages(rewards, eps=eps),
     "grpo.average": average,
+    "grpo.answer_mask": answer_mask,
+    "grpo.sequence_ratio": sequence_ratio,
     "grpo.kl_estimators": lambda logp, ref_logp: {name: kl_estimate(logp, ref_logp, name) for name in ESTIMATORS},
     "grpo.with_signal": lambda rewards, wanted: with_signal(rewards).nonzero().flatten()[:wanted],
 }

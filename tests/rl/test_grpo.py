@@ -67,18 +67,24 @@ def by_loops(logp, old, advantages, mask, low, high, ref, kl_coef, loss_type, ma
     per_answer, total, tokens = [], 0.0, 0
     for i, row in enumerate(logp):
         summed, length = 0.0, 0
+        ratios = [math.exp(value - old[i][t]) for t, value in enumerate(row)]
+        if loss_type == "gspo":  # the geometric mean of the answer's own
+            own = [ratio for ratio, here in zip(ratios, mask[i], strict=True) if here]
+            ratios = [math.prod(own) ** (1 / len(own))] * len(row)
         for t, value in enumerate(row):
             if not mask[i][t]:
                 continue
-            ratio = math.exp(value - old[i][t])
+            ratio = ratios[t]
             kept = max(min(ratio, 1 + high), 1 - low)
             loss = -min(ratio * advantages[i], kept * advantages[i])
+            if loss_type == "cispo":
+                loss = -kept * advantages[i] * value
             if kl_coef:
                 loss += kl_coef * (math.exp(ref[i][t] - value) - (ref[i][t] - value) - 1)
             summed, length = summed + loss, length + 1
         per_answer.append(summed / max(length, 1))
         total, tokens = total + summed, tokens + length
-    if loss_type == "grpo":
+    if loss_type in ("grpo", "gspo"):
         return sum(per_answer) / len(per_answer)
     if loss_type == "dr_grpo":
         return total / (len(logp) * max_length)
@@ -100,7 +106,12 @@ def test_the_loss_is_what_the_loops_say(loss_type, kl_coef, seed):
     plain = [part.tolist() for part in (logp, old, advantages, mask)]
     assert float(loss) == pytest.approx(by_loops(*plain, 0.2, 0.28, ref.tolist(), kl_coef, loss_type, 9), rel=1e-12)
     ratio = (logp - old).exp()
+    if loss_type == "gspo":
+        lengths = mask.sum(1, keepdim=True)
+        ratio = ratio.where(mask, torch.ones(())).prod(1, keepdim=True).pow(1 / lengths).expand_as(mask)
     bad, good = advantages[:, None] < 0, advantages[:, None] > 0
+    if loss_type == "cispo":  # clips a weight, whatever the advantage
+        bad = good = torch.ones_like(bad)
     n = mask.sum()
     assert float(stats["clipped_low"]) == pytest.approx(float((mask & bad & (ratio < 0.8)).sum() / n))
     assert float(stats["clipped_high"]) == pytest.approx(float((mask & good & (ratio > 1.28)).sum() / n))
@@ -142,7 +153,7 @@ def test_the_penalty_is_zero_at_equality_and_positive_elsewhere():
     assert float(other["kl"]) > 0
 
 
-@pytest.mark.parametrize("loss_type", LOSS_TYPES)
+@pytest.mark.parametrize("loss_type", [name for name in LOSS_TYPES if name != "cispo"])
 def test_gradients_by_finite_differences(loss_type):
     logp, old, advantages, mask, ref = batch(3)
     logp.requires_grad_()
@@ -153,6 +164,42 @@ def test_gradients_by_finite_differences(loss_type):
     assert torch.autograd.gradcheck(loss, logp)
     [gradient] = torch.autograd.grad(loss(logp), logp)
     assert gradient[~mask].eq(0).all()
+
+
+def test_cispo_takes_no_gradient_away_and_bounds_all():
+    """Its gradient is not that of its value: the clipped ratio is a constant weight (MiniMax-M1, equation 4)."""
+    logp, old, advantages, mask, _ = batch(3)
+    logp.requires_grad_()
+    loss, _ = policy_loss(logp, old, advantages, mask, 0.2, 0.28, loss_type="cispo")
+    [gradient] = torch.autograd.grad(loss, logp)
+    ratio = (logp - old).exp().detach()
+    assert ((ratio < 0.8) & mask).any()
+    assert ((ratio > 1.28) & mask).any()
+    weight = ratio.clamp(0.8, 1.28) * mask / mask.sum()
+    torch.testing.assert_close(gradient, -weight * advantages[:, None], rtol=0, atol=1e-15)
+
+
+def test_gspo_clips_answers_and_not_tokens():
+    """Two tokens moved far and against each other: their geometric mean is 1, so nothing is clipped."""
+    logp = torch.tensor([[1.0, -1.0, 9.0], [1.0, 0.0, 9.0]], dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[1, 1, 0], [1, 1, 0]])
+    loss, stats = policy_loss(logp, torch.zeros_like(logp), torch.ones(2).double(), mask, loss_type="gspo")
+    assert float(loss.detach()) == pytest.approx(-(1 + 1.2) / 2)  # the second one's is exp(1/2), and clipped
+    loss.backward()
+    torch.testing.assert_close(logp.grad, torch.tensor([[-0.25, -0.25, 0], [0, 0, 0]]).double())
+    assert float(stats["clipped_high"]) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("loss_type", LOSS_TYPES)
+def test_the_losses_of_parts_add_up(loss_type):
+    logp, old, advantages, mask, ref = batch(5)
+
+    def loss(rows, whole=None):
+        part = (values[rows] for values in (logp, old, advantages, mask))
+        return policy_loss(*part, 0.2, 0.28, ref[rows], 0.1, loss_type, max_length=9, whole=whole)[0]
+
+    parts = [loss(torch.tensor(rows), mask) for rows in ([0], [1, 2], [3])]
+    torch.testing.assert_close(sum(parts), loss(torch.arange(4)), rtol=0, atol=1e-12)
 
 
 def test_log_probabilities_and_entropies():

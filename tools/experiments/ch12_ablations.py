@@ -1,6 +1,7 @@
-"""Chapter 12: each switch of GRPO on and off, from the same base, three seeds.
+"""Chapter 13: each switch of GRPO on and off, from the same base, three seeds.
 
     python tools/experiments/ch12_ablations.py --device cpu --seeds 0 1 2 --workers 10 --out results/ch12_ablations
+    python tools/experiments/ch12_ablations.py --variants "4 updates" "4 updates, gspo" ... --out results/ch13_ratios
 
 Every run starts from the same checkpoint and has the same steps of the same size; a variant differs from `plain` in
 what its row of `VARIANTS` says. A run is a process of one thread. Writes metrics.json after every run, so that a
@@ -49,6 +50,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "unscaled": {"scale": "none"},
     "dynamic sampling": {"resample": 2},
     "scaled by batch": {"scale": "batch"},
+    "4 updates, sequence mean": {"updates": 4, "loss_type": "grpo"},
+    # GSPO's own bounds, which are for answers of thousands of tokens, and wider ones: short answers move further.
+    "4 updates, gspo": {"updates": 4, "loss_type": "gspo", "clip_low": 3e-4, "clip_high": 4e-4},
+    "4 updates, gspo 0.02": {"updates": 4, "loss_type": "gspo", "clip_low": 0.02, "clip_high": 0.02},
+    "4 updates, cispo": {"updates": 4, "loss_type": "cispo", "clip_low": FREE, "clip_high": 4.0},
+    "4 updates, cispo 0.28": {"updates": 4, "loss_type": "cispo", "clip_low": FREE, "clip_high": 0.28},
 }
 CURVES = ("reward", "entropy", "length", "length_right", "length_wrong", "groups_with_signal", "clipped_low",
           "clipped_high", "ratio", "kl", "cut_off", "distinct_attempts", "tries", "grad_norm")  # fmt: skip

@@ -21,6 +21,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from minidsk.report.interval import interval
 from minidsk.report.stages import Stage, read_stages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +30,6 @@ PAGES = {Path("README.md"): "book/_static/learning_curve.svg", Path("book/intro.
 BEGIN, END = "<!-- written by tools/experiments/reason_summary.py -->", "<!-- until here -->"
 COLOURS = {"small": "#2f9099", "nano": "#cf7a2c"}
 INK = "#858b8c"  # legible on white and on black
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # Student's t, two-sided, by the number of seeds
 
 Seeds = list[dict[str, Stage]]
 
@@ -67,8 +67,7 @@ def difficulty(results: Path, preset: str) -> str:
 
 def spread(values: list[float]) -> tuple[float, float, float]:
     """Mean, and the ends of its 95 % interval (Student's t), kept within 0 and 1."""
-    mean = statistics.fmean(values)
-    half = T_95[len(values)] * statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    mean, half = interval(values) if len(values) > 1 else (values[0], math.nan)
     return mean, max(mean - half, 0.0), min(mean + half, 1.0)
 
 
