@@ -650,7 +650,7 @@ readers = [MiniDeepSeek(reader_config, torch.Generator().manual_seed(seed)) for 
 for seed, model in enumerate(readers):
     read(model, 32, 512, 200, 5e-3, seed)
 
-# %%
+
 ways = ("plain", "all slowed", "YaRN", "YaRN, scores as before")
 changes = [{way: changed(model, way) for way in ways} for model in readers]
 curves = {(way, 0): torch.tensor([loss_by_eighths(others[way]) for others in changes]) for way in ways}

@@ -386,7 +386,7 @@ def half_width(values):
 def said(values):
     return f"{fmean(values):.3f} ± {half_width(values):.3f}"
 
-# %%
+
 RATES = (4e-3, 1.6e-2, 6.4e-2)
 raced = {}
 for muon, rate in product((False, True), RATES):

@@ -33,7 +33,7 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # kernels run in Python, one program after the other
 
-# %%
+
 import time
 
 import matplotlib.pyplot as plt

@@ -440,7 +440,7 @@ def recorded(name: str):
     print(results.origin(name))
     return results.read(name)
 
-# %%
+
 rows, control, priced = (recorded(name)["rows"] for name in ("ch11_feedback", "ch11_control", "ch11_price"))
 runs: dict[str, list[dict]] = {}
 for row in rows + priced + control:
