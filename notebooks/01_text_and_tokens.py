@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/01_text_and_tokens.ipynb)
 #
-# DeepSeek-V3 cuts text into pieces, and knows 129,280 of them {cite}`deepseekv3`. The models of this course are about a hundred thousand times smaller. How many pieces should *it* know: 200, 500, 2,000? A large vocabulary makes texts short and the model fat; a small one does the reverse. With the same compute for each, which one is best, and by how much? We will have a number at the end, and a model that has read a small web and does not answer a single question.
+# A language model reads text in pieces, which are called tokens, and DeepSeek-V3 knows 129,280 different ones {cite}`deepseekv3`. The models in this chapter are millions of times smaller than V3. Should such a small model know 200 tokens, 500 or 2,000? A large vocabulary makes texts short but the model large, and a small vocabulary does the reverse. If every vocabulary gets the same compute, which one is best, and by how much? At the end we will have a number. We will also have a model that has read a small corpus and does not answer a single question.
 #
-# - **You will build** byte-pair encoding from an empty cell, equal to the `tokenizers` library merge for merge, and your first base model.
-# - **You need** PyTorch. Nothing of the course comes before this.
-# - **It takes** about 60 s to run on two CPU cores of a laptop, about twice that on Colab's two cores (a GPU would not help models this small), and an hour to read.
+# - **You will build** byte-pair encoding from an empty cell, with the same merges in the same order as the `tokenizers` library, and your first base model.
+# - **You need** PyTorch, but nothing from the rest of the course.
+# - **It takes** about 60 s to run on two CPU cores of a laptop, and about twice that on Colab's two cores. A GPU would not help models this small. Plan about an hour for reading.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
@@ -45,9 +45,9 @@ from minidsk.homework import check, describe, predict, receipt, zoo
 _ = torch.set_default_dtype(torch.float64)  # 16 digits: your processor gives the same numbers as ours
 
 # %% [markdown]
-# ## A model reads numbers
+# ## A model reads numbers, so text must become numbers
 #
-# A language model takes whole numbers and gives, for each place, a probability for each number that may come next. Somebody has to turn text into numbers. Here is the text that we carry through the chapter: two languages, as on the pages that this course will train on.
+# A language model takes a sequence of whole numbers. At each position it gives a probability to every number that may come next. So we first need a way to turn text into such numbers, called **ids**, and back. That is the job of a **tokenizer**. We will carry the text below through the chapter. It mixes English and Chinese, as the pages that this course trains on do.
 
 # %%
 hand = "no, no, not now: 不对 不对"
@@ -56,7 +56,7 @@ print("bytes     ", len(hand.encode()))
 print(list("no 不".encode()))
 
 # %% [markdown]
-# **Characters** are the obvious pieces: one number for each letter that we have seen. It works until somebody writes a letter that we have not.
+# **Characters** are the obvious pieces: we give one id to each character that we have seen. This works until a text contains a character that we have not seen.
 
 # %%
 from minidsk.data.tokenizer import CharTokenizer
@@ -66,16 +66,21 @@ print("ids", characters.vocab_size)
 print(characters.decode(characters.encode("no, naïve: 不对, 不懂")))
 
 # %% [markdown]
-# Two characters are gone for good. Unicode has about 150,000 of them, so listing all is no way out at our size.
+# Two characters are lost, because each of them became `<unk>`, the id for anything unknown. We cannot fix this by listing all characters at our size, because Unicode has about 150,000 of them.
 #
-# **Bytes** are the other obvious pieces. There are 256, and every text in the world is made of them. But `不` costs three, and every step of the model, in training and in use, is paid per piece.
+# **Bytes** are the other obvious pieces, because there are only 256 different ones and every text can be written with them. Nothing is ever unknown. But `不` takes three bytes, and every piece costs the model one step of work, in training and in use.
 #
-# Byte-pair encoding starts from bytes, so nothing is ever unknown, and then gives frequent neighbours an id of their own, again and again {cite}`sennrich2015bpe`.
+# **Byte-pair encoding** (BPE) joins the advantages of both {cite}`sennrich2015bpe`. In the form that GPT-2 introduced {cite}`radford2019gpt2`, it starts from the 256 bytes. Then it repeatedly takes the most frequent pair of neighbouring pieces and gives that pair an id of its own.
 
 # %% [markdown]
-# ## Merge by hand
+# ## Byte-pair encoding by hand: merge the most frequent pair
 #
-# Count the neighbours of our text. The most frequent pair becomes the first new piece.
+# We count the pairs of neighbours in our text. The most frequent pair will become the first new piece.
+
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("bpe_merges")
 
 # %%
 pieces = [bytes([byte]) for byte in hand.encode()]
@@ -84,7 +89,7 @@ for pair, n in counts.most_common(3):
     print(n, pair)
 
 # %% [markdown]
-# `n` and `o` meet four times. Replace each such pair by one piece.
+# `n` and `o` stand side by side four times. We replace each of these pairs with one piece.
 
 # %%
 def merge(pieces: list, pair: tuple, new) -> list:
@@ -101,13 +106,13 @@ def merge(pieces: list, pair: tuple, new) -> list:
 print(merge(pieces, (b"n", b"o"), b"no")[:8])
 
 # %% [markdown]
-# It looks right. The chapter's test disagrees, and names the case that our text does not hold.
+# The result looks right, but the chapter's test disagrees, and it names a case that does not occur in our text.
 
 # %%
 print(check("text.merge", merge))
 
 # %% [markdown]
-# The middle 7 was used twice. A piece takes part in one merge only, so walk with an index and step over what was merged.
+# In three equal neighbours, our loop used the middle one twice. A piece may take part in only one merge. So we walk through the list with an index, and after a merge we step over both merged pieces.
 
 # %%
 def merge(pieces: list, pair: tuple, new) -> list:
@@ -123,7 +128,7 @@ def merge(pieces: list, pair: tuple, new) -> list:
 print(check("text.merge", merge))
 
 # %% [markdown]
-# Now again and again: count, merge the most frequent pair, count anew. Twelve rounds, one a line.
+# Now we repeat these two steps: count the pairs, and merge the most frequent one. The next cell does this twelve times and prints one line per round.
 
 # %%
 step = pieces
@@ -134,9 +139,9 @@ for _ in range(12):
     print(f"{n} times {new!r:18} leaves {len(step)} pieces")
 
 # %% [markdown]
-# Round 9 has put `不对` together out of seven bytes (the � are halves of characters). Nobody told it what a character is.
+# By round 9 the piece ` 不对`, with the space before it, has been built from seven bytes. (Each � in the rounds before is an incomplete character.) The algorithm has found whole Chinese characters without being told what a character is.
 #
-# The last rounds are the trouble. `'no, no, not'` is no word; it is our text, learned by heart. A piece like that fits nowhere else. So GPT-2 first cuts the text into words, each with the space before it, and lets no merge cross a cut {cite}`radford2019gpt2`. DeepSeek does the same with a rule of its own.
+# The last rounds show a problem, because `'no, no, not'` is not a word. It is a stretch of our particular text, learned by heart, and it will hardly occur anywhere else. GPT-2 avoids such pieces in a simple way {cite}`radford2019gpt2`. It first cuts the text into words, each with the space before it, and it allows no merge across a cut. DeepSeek does the same with its own rule for words.
 
 # %%
 from minidsk.data.bpe import words
@@ -144,11 +149,11 @@ from minidsk.data.bpe import words
 print(list(words(hand)))
 
 # %% [markdown]
-# There is a second gain: each different word needs to be looked at once, however often it occurs.
+# Cutting into words also saves time, because we need to process each different word only once, however often it occurs.
 #
-# ## Guess first
+# ## Guess: how many merges does our corpus allow?
 #
-# The course trains on the **tiny web**: worksheets, sums, letters and lists in English and Chinese, made by a program. Here are two of its pages.
+# The course trains on the **tiny web**, a corpus that a program writes. It contains worksheets, sums, letters and lists in English and Chinese. Here are two of its pages: a worksheet that asks for the number 19, made from 5, 11 and 3, and a letter.
 
 # %%
 from minidsk.data.corpus import TinyWeb
@@ -160,7 +165,7 @@ letter = next(page for page in pages if page.startswith("Dear"))
 print(sheet, letter, sep="\n\n")
 
 # %% [markdown]
-# Merges go on until every word of the web is one piece; then no pair is left. After how many? Replace `None` by your number. Your tally stays on your machine.
+# We can keep merging until every word of the tiny web is one piece and no pair is left. After how many merges does that happen? Replace `None` with your guess, which is kept on your machine only.
 
 # %% tags=["prediction"]
 guess = None
@@ -168,9 +173,9 @@ merges_left = predict("text.merges", "How many merges until the tiny web has no 
 print(merges_left)
 
 # %% [markdown]
-# ## Learning merges, small and slow
+# ## Learning merges, the slow and simple way
 #
-# Bytes get the ids 0 to 255, and merge number i makes the id 256 + i. Words are kept with their counts. Where two pairs are equally frequent, somebody has to decide: we take the one of the lowest ids.
+# The 256 bytes get the ids 0 to 255, and merge number i creates the id 256 + i. We store each different word once, together with its count. When two pairs are equally frequent, we need a rule. We take the pair with the lowest ids.
 
 # %% tags=["naive"]
 def learn(text: str, merges: int, order=range(256)) -> list[tuple[bytes, bytes]]:
@@ -196,7 +201,7 @@ def learn(text: str, merges: int, order=range(256)) -> list[tuple[bytes, bytes]]
 print(*learn(hand, 6), sep="\n")
 
 # %% [markdown]
-# No piece crosses a word any more. On the web's pages it takes a moment, and then stops by itself:
+# No piece crosses a word boundary any more. On the pages of the tiny web, learning takes a moment and stops by itself when no pair is left:
 
 # %%
 start = time.perf_counter()
@@ -206,15 +211,15 @@ print(len(ours), "merges;", f"{slow:.1f} s")
 merges_left.reveal(len(ours))
 
 # %% [markdown]
-# So few: the tiny web has a small stock of words. The longest pieces:
+# The number is small because the tiny web uses few different words. The next cell prints its longest pieces:
 
 # %%
 print([(a + b).decode(errors="replace") for a, b in sorted(ours, key=lambda m: -len(m[0] + m[1]))[:12]])
 
 # %% [markdown]
-# ## The same, from the library and from the package
+# ## Our merges equal the library's once ties are settled alike
 #
-# `tokenizers` is the library behind most open models. It is a development dependency of this course, and Colab has it. Where it is missing, the cells below say so and compare with the package alone.
+# `tokenizers` is the library behind most open models. It is a development dependency of this course, and Colab has it installed. If the library is missing, the cells below say so and compare with our package alone.
 
 # %%
 from minidsk.data.tokenizer import SPECIALS, BPETokenizer
@@ -226,7 +231,7 @@ except ImportError:
     print("tokenizers is not installed: comparing with minidsk.data.tokenizer alone")
 
 # %% [markdown]
-# Byte-level, no space put in front, the same 256 bytes to begin with. The library has one setting more: the rule for words, which is GPT-2's by default.
+# We set the library up as we did ours: it works on bytes, adds no space at the start of the text, and begins with the same 256 bytes. Its rule for words is GPT-2's by default.
 
 # %%
 def library(text: str, size: int):
@@ -243,7 +248,7 @@ package = BPETokenizer.train(corpus, 10_000)
 reference = library(corpus, 10_000) if Tokenizer else package
 
 # %% [markdown]
-# Both write bytes in GPT-2's visible characters (`Ġ` is a space), so we write ours in the same way, and compare.
+# The library and the package both write bytes as the visible characters that GPT-2 uses, where `Ġ` stands for a space. To compare, we write our merges in the same way.
 
 # %%
 from minidsk.data.bpe import byte_characters
@@ -259,9 +264,11 @@ first = next(i for i, (a, b) in enumerate(zip(found, wanted, strict=True)) if a 
 print(f"{len(found)} and {len(wanted)} merges; the first {first} are equal, then {found[first]} against {wanted[first]}")
 
 # %% [markdown]
-# Not equal! As many merges, and a good number of them the same, then a tie. Both sides take the pair of the lowest ids, but the ids differ: GPT-2 numbers the printable bytes first and the others after them. Nobody would notice in the loss. But a model trained with one order reads nonsense with the other, because the same ids mean other pieces.
+# The two lists are not equal! They have the same length and begin with the same merges, but then comes a tie that they settle differently. In a tie, both sides take the pair with the lowest ids. The ids themselves differ, because GPT-2 numbers the printable bytes first and the other bytes after them.
 #
-# With the bytes in GPT-2's order:
+# No loss curve would show this difference. But a model trained with one order reads nonsense when it is used with the other, because the same ids stand for different pieces.
+#
+# We try again with the bytes in GPT-2's order:
 
 # %%
 ours = learn(corpus, 10_000, order=list(byte_characters()))
@@ -270,9 +277,9 @@ assert package.merges == wanted
 print("equal:", len(ours), "merges, in the same order")
 
 # %% [markdown]
-# ## From merges to ids
+# ## Encoding replays the merges in the order they were learned
 #
-# To encode a text, replay the merges in the order in which they were learned.
+# To encode a text means to turn it into ids. We cut the text into words and apply the merges to each word, in the order in which they were learned.
 
 # %%
 def encode(text: str) -> list[bytes]:
@@ -289,7 +296,9 @@ def encode(text: str) -> list[bytes]:
 print([piece.decode(errors="replace") for piece in encode(hand)])
 
 # %% [markdown]
-# `now` is no word of the tiny web, and `naïve` is even less; bytes take over where the pieces end. The id of a piece is its place in the vocabulary. Ours, the package's and the library's must be the same on pages that none of them was trained on:
+# `now` is not a word of the tiny web, so it ends up as the pieces ` no` and `w`. Words that are even stranger to it, such as `naïve`, fall apart into smaller pieces and single bytes, so any text can be encoded.
+#
+# The id of a piece is its place in the vocabulary. Our ids must equal the package's and the library's ids, also on pages that none of the three was trained on:
 
 # %% tags=["agree"]
 vocabulary = [bytes([byte]) for byte in byte_characters()] + [a + b for a, b in ours]
@@ -304,7 +313,7 @@ assert package.decode(mine) == fresh
 print(f"{len(mine)} ids; largest difference: {difference}")
 
 # %% [markdown]
-# Is that comparison worth anything? Plant a bug that many first versions have: take the longest piece that fits, from left to right, and forget the order of the merges.
+# To find out how much this comparison is worth, we plant a bug that many first versions have. The buggy encoder goes from left to right, always takes the longest piece that fits, and ignores the order of the merges.
 
 # %%
 def encode_greedily(data: bytes, pieces: list[bytes]) -> list[int]:
@@ -321,7 +330,7 @@ greedy = [i for word in words(fresh) for i in encode_greedily(word.encode(), voc
 print("the same ids:", greedy == mine.tolist())
 
 # %% [markdown]
-# The bug gives the same ids on every page! The words of the tiny web are too plain to tell the two apart, and our comparison is blind to it. A test needs a case that was made for the mistake:
+# The buggy encoder gives the same ids on every page! The words of the tiny web are so simple that both methods cut them alike, so our comparison cannot see this bug. A test needs a case that was made for the mistake:
 
 # %%
 def greedy_from_merges(data: bytes, merges: list[tuple[int, int]]) -> list[int]:
@@ -334,9 +343,9 @@ def greedy_from_merges(data: bytes, merges: list[tuple[int, int]]) -> list[int]:
 print(check("text.bpe_encode", greedy_from_merges))
 
 # %% [markdown]
-# ## A figure that moves
+# ## Which pieces form first?
 #
-# A page of the web, and the slider goes through the merges. Watch the tags close up first (in training they are tokens of their own; here we treat them as text), and the Chinese characters go from three bytes to one piece to whole words. The figure's caption says how many pieces there are before and after, for whoever does not move the slider.
+# The figure below shows one page of the tiny web, and its slider goes through the first 80 merges. The words in the tags, such as `think`, come together early. (In training, each tag is a token of its own, but here we treat it as text.) The Chinese characters grow from three bytes to one piece, and then to whole words. By the end, the 100 bytes of this page have become 50 pieces.
 
 # %% tags=["widget"]
 from minidsk.widgets import Tokens
@@ -344,9 +353,11 @@ from minidsk.widgets import Tokens
 Tokens.from_merges(sheet.encode(), ours[:80], title="One page, merge by merge")
 
 # %% [markdown]
-# ## What a vocabulary costs
+# ## What a vocabulary costs: two tables that grow with it
 #
-# Each id has a row in the embedding and a row in the head: two rows of the model's width. Here is what that is for a width of 64, beside what it buys, bytes a piece. We take a wider web now, with numbers up to 99 and all four operators, because the small one runs out of words.
+# Each id has two rows of numbers in the model, and each row is as long as the model is wide. One row is in the **embedding**, the table that turns an id into a vector. The other is in the **head**, the table that turns the model's last vector into a score for each id.
+#
+# The cell after next prints what these tables cost at a width of 64, and what they buy, measured in bytes per token. The small web runs out of words, so from here on we use a wider web with numbers up to 99 and all four operators.
 
 # %%
 from minidsk.data.corpus import TinyWebConfig
@@ -377,14 +388,14 @@ def bytes_per_token(tokenizer) -> float:
 for name, tokenizer in tokenizers.items():
     total, tables = parameters(config_for(tokenizer)), 2 * 64 * tokenizer.vocab_size
     share = f"{tables / total:.0%} of {total:,} parameters"
-    print(f"{name:11} {bytes_per_token(tokenizer):.2f} bytes a token, tables are {share}")
+    print(f"{name:11} {bytes_per_token(tokenizer):.2f} bytes per token, tables are {share}")
 
 # %% [markdown]
-# From 512 to 2048 the tables grow fourfold, and a token gains few bytes: what is left to merge is rare numbers. Somewhere along the way it stops paying. Where?
+# From 512 to 2,048 ids the tables grow fourfold, but a token covers only about 9 % more bytes. Most of what is left to merge is rare numbers. Somewhere between no merges and 2,048 ids, a larger vocabulary stops paying for itself. The rest of the chapter measures where.
 #
-# ## The measure
+# ## Bits per byte compares models with different tokenizers
 #
-# Loss per token cannot tell us, since the tokens differ. The bytes of the text do not. So add up the loss of the whole text and divide by its bytes; in bits, because then it is the size to which the model could compress the text:
+# The **loss** per token is the usual measure of a language model: how surprised the model is by the token that really comes next, in units called nats. It cannot rank our vocabularies, because their tokens differ. The bytes of the text are the same for all of them. So we add up the loss over the whole text and divide by the number of bytes. We express the result in bits, because it is then the size to which the model could compress the text:
 #
 # $$ \text{bits per byte} = \frac{1}{\text{bytes} \cdot \ln 2} \sum_{i=1}^{\text{tokens}} -\ln p(t_i \mid t_{<i}) $$
 
@@ -395,7 +406,7 @@ size_held_out = sum(len(page.encode()) for page in held_out)
 
 @torch.no_grad()
 def evaluate(model, tokenizer) -> tuple[float, float]:
-    """Loss on the held-out pages, in nats a token and in bits a byte."""
+    """Loss on the held-out pages, in nats per token and in bits per byte."""
     rows = [torch.tensor([tokenizer.bos_id, *tokenizer.encode(page), tokenizer.eos_id]) for page in held_out]
     pad, nats = tokenizer.pad_id, 0.0
     for some in (rows[i : i + 25] for i in range(0, len(rows), 25)):
@@ -406,7 +417,7 @@ def evaluate(model, tokenizer) -> tuple[float, float]:
 
 
 # %% [markdown]
-# Check it on a case with a known answer. A model that knows nothing gives each of 266 ids the same chance, so every token costs log2(266) bits.
+# We check the function on a case with a known answer. A model that knows nothing gives each of 266 ids the same probability, so every token costs log2(266) bits.
 
 # %%
 class Clueless:
@@ -416,22 +427,22 @@ class Clueless:
 
 plain = tokenizers["BPE 266"]
 tokens = sum(len(plain.encode(page)) + 1 for page in held_out)  # one more for the end of the page
-print(f"{evaluate(Clueless(), plain)[1]:.3f} = {tokens * math.log2(266) / size_held_out:.3f} bits a byte")
+print(f"{evaluate(Clueless(), plain)[1]:.3f} = {tokens * math.log2(266) / size_held_out:.3f} bits per byte")
 
 # %% [markdown]
-# (Not 8, because a tag such as `<think>` is one token in every vocabulary, for seven bytes.)
+# The result is lower than 8 bits per byte, the cost of a random byte, although this vocabulary has no merges. The reason is that a tag such as `<think>` is a single token in every vocabulary, and it covers seven bytes.
 
 # %% [markdown]
-# ## The experiment
+# ## The experiment: four vocabularies with equal compute
 #
-# Every vocabulary gets the same compute (counted in floating-point operations: a larger head costs more a token, a longer text more tokens), the same pages in the same order, and rows that hold the same stretch of text. What is left of the budget when a token is dear is fewer steps.
+# Every vocabulary gets the same budget of floating-point operations and reads the same pages in the same order. Each row of a batch holds the same length of text, measured in bytes. A larger head costs more operations per token, and a longer token sequence has more tokens to pay for. A vocabulary whose batches are more expensive therefore trains for fewer steps.
 
 # %%
 from minidsk.data.packing import Windows
 from minidsk.train.optim import OptimConfig
 from minidsk.train.pretrain import PretrainConfig, pretrain
 
-FLOPS, BATCH, WINDOW = 2.5e10, 4, 192  # operations in all; rows a step; bytes a row
+FLOPS, BATCH, WINDOW = 2.5e10, 4, 192  # operations in all; rows per step; bytes per row
 
 
 def train(tokenizer, seed: int):
@@ -447,7 +458,7 @@ def train(tokenizer, seed: int):
 
 
 # %% [markdown]
-# Which one will win? And by how much will it beat plain characters?
+# Which vocabulary will win, and by what factor will it beat plain characters?
 
 # %%
 gain = predict("text.gain", "Bits per byte of characters, divided by those of the best vocabulary?", None, example=2)
@@ -459,15 +470,15 @@ outcomes = {}
 
 
 def run(name: str) -> None:
-    """Train with every seed, keep (nats a token, bits a byte), print the means and the standard deviation."""
+    """Train with every seed, keep (nats per token, bits per byte), print the means and the standard deviation."""
     trained = [train(tokenizers[name], seed) for seed in SEEDS]
     outcomes[name] = torch.tensor([evaluate(model, tokenizers[name]) for model, _ in trained])
     (nats, bits), spread = outcomes[name].mean(0).tolist(), outcomes[name][:, 1].std()
-    print(f"{name:11} {trained[0][1]:4} steps  {nats:.2f} nats a token  {bits:.2f} ± {spread:.2f} bits a byte")
+    print(f"{name:11} {trained[0][1]:4} steps  {nats:.2f} nats per token  {bits:.2f} ± {spread:.2f} bits per byte")
 
 
 # %% [markdown]
-# First the two that need no merges, the controls:
+# First we train the two controls, which use no merges:
 
 # %%
 run("characters")
@@ -476,7 +487,7 @@ run("characters")
 run("BPE 266")
 
 # %% [markdown]
-# Then some hundred merges, and a lot of them:
+# Then we train with a few hundred merges, and with many more:
 
 # %%
 run("BPE 512")
@@ -487,7 +498,7 @@ run("BPE 2048")
 # %% tags=["figure"]
 means = {name: r[:, 1].mean().item() for name, r in outcomes.items()}
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3), constrained_layout=True)
-for axis, column, label in ((left, 0, "nats a token"), (right, 1, "bits a byte")):
+for axis, column, label in ((left, 0, "nats per token"), (right, 1, "bits per byte")):
     for i, r in enumerate(outcomes.values()):
         _ = axis.plot([i] * len(SEEDS), r[:, column], "o", color="C0", alpha=0.5)
         _ = axis.plot([i - 0.2, i + 0.2], [r[:, column].mean()] * 2, color="C1", lw=2)
@@ -495,31 +506,33 @@ for axis, column, label in ((left, 0, "nats a token"), (right, 1, "bits a byte")
     _ = axis.set_xticklabels([name.replace("characters", "chars") for name in outcomes], fontsize=8)
 plt.show()
 best = min(means, key=means.get)
-print("bits a byte:", {name: round(value, 2) for name, value in means.items()}, "best:", best)
+print("bits per byte:", {name: round(value, 2) for name, value in means.items()}, "best:", best)
 gain.reveal(means["characters"] / means[best])
 
 # %% [markdown]
-# Each seed read the same pages with every vocabulary, so compare seed by seed:
+# With a given seed, every vocabulary read the same pages. We can therefore compare the results seed by seed:
 
 # %%
 def gap(a: str, b: str) -> str:
-    """Bits a byte of a less those of b, seed by seed: the mean and its 95 % interval (Student's t, three seeds)."""
+    """Bits per byte of a minus those of b, seed by seed: the mean and its 95 % interval (Student's t, three seeds)."""
     apart = outcomes[a][:, 1] - outcomes[b][:, 1]
     half = 4.30 * apart.std() / math.sqrt(len(SEEDS))
-    return f"{a} less {b}: {apart.mean():+.2f} ± {half:.2f} bits a byte"
+    return f"{a} minus {b}: {apart.mean():+.2f} ± {half:.2f} bits per byte"
 
 
 print(gap("characters", "BPE 512"), gap("BPE 2048", "BPE 512"), gap("BPE 266", "characters"), sep="\n")
 
 # %% [markdown]
-# The two panels tell opposite stories, and the left one is the trap: by loss per token the small vocabularies look far better. They only answer easier questions, more of them. In bits a byte they are the worst.
+# The two panels tell opposite stories, and the left one misleads. By loss per token, the small vocabularies look far better, but only because each of their tokens is easier to guess. They have to guess more of them. In bits per byte, the small vocabularies are the worst.
 #
-# The answer to our puzzle is a modest number: a few hundred merges beat characters, by the factor printed above. A vocabulary of 2,048 spends most of the model on its two tables and is no better than 512 for it, if anything a little worse.
+# A few hundred merges beat characters, by the modest factor printed above. A vocabulary of 2,048 ids spends most of the model on its two tables and does not beat 512. On average it is slightly worse, but the interval contains zero.
 #
-# Then why will the rest of the course spell with characters? One alphabet for all chapters lets every model and every checkpoint be compared, a reader can count the tokens of a thought, and a number is made of digits that recur in all numbers. It costs what the figure says. You can change it: every stage takes a `tokenizer`.
+# Why does the rest of the course use characters, then? With one alphabet in all chapters, every model and every checkpoint can be compared. You can count the tokens of a thought by eye. And a number is always made of digits, which occur in all other numbers too. The price is the gap in the figure. You can choose differently, because every training stage takes a `tokenizer`.
 
 # %% [markdown]
-# Does this last when there is more compute? `tools/experiments/ch01_vocabulary.py` repeats the experiment at about this budget, at ten and at a hundred times of it, on one GPU, three seeds each. It has 1,024 pieces where we had 2,048.
+# ### With ten times the compute, most of the gap closes
+#
+# Does the advantage last when there is more compute? The script `tools/experiments/ch01_vocabulary.py` repeats the experiment at about this budget, at ten times and at a hundred times of it. It ran on one GPU with three seeds each. It also tries 320 ids, and its largest vocabulary has 1,024 ids where ours had 2,048.
 
 # %%
 runs = results.read("ch01_vocabulary")["runs"]
@@ -527,12 +540,12 @@ print(results.origin("ch01_vocabulary"))
 
 # %%
 def recorded_bits(budget: float, name: str) -> list[float]:
-    """Bits a byte of the recorded runs, one a seed."""
+    """Bits per byte of the recorded runs, one per seed."""
     return [run["bits_per_byte"] for run in runs if (run["budget"], run["vocabulary"]) == (budget, name)]
 
 
 for budget in sorted({run["budget"] for run in runs}):
-    print(f"{budget:.0e} operations       bits a byte        characters less this, seed by seed")
+    print(f"{budget:.0e} operations     bits per byte       characters minus this, seed by seed")
     plain = recorded_bits(budget, "characters")
     for name in dict.fromkeys(run["vocabulary"] for run in runs):
         bits = recorded_bits(budget, name)
@@ -541,14 +554,17 @@ for budget in sorted({run["budget"] for run in runs}):
         print(f"  {name:11} {statistics.fmean(bits):17.3f} ± {statistics.stdev(bits):.3f} {behind.mean():+18.3f} ± {half:.3f}")
 
 # %% [markdown]
-# Ten times the compute closes most of the gap, though not all: 512 pieces are still ahead on every seed. Our explanation, untested: long pieces save steps early, when every model is still learning which characters stand together; later, each rare piece has a row of its own that few examples train.
+# Ten times the compute closes most of the gap but not all of it, because 512 ids are still ahead on every seed. We have an explanation that we did not test. Early in training, every model is still learning which characters belong together, and long pieces save it that work. Later, rare pieces become a burden, because each has a row of its own and few examples to train that row.
 #
-# Then it does not go on like that. At a hundred times the gap is open again on average, and the interval is wider than the gap. What grew is the spread: by now the models have begun to learn sums, and a seed that begins early is far ahead of one that begins late. Three seeds cannot rank vocabularies through that noise.
+# At a hundred times the compute, the picture changes again. On average the gap is wide once more, but the interval is wider than the gap, because the spread between seeds has grown. We think that this spread comes from the sums: by now the models have begun to learn them, and a seed that begins early is far ahead of one that begins late. With such noise, three seeds cannot rank the vocabularies.
 
 # %% [markdown]
-# ## A base model
+# ## A base model continues documents and does not answer questions
 #
-# Now train a model on the tiny web, with characters, and do nothing else to it: no examples of questions and answers, no reward. That is what is called a base model.
+# Now we train a model on the tiny web, with characters, and do nothing else to it. It gets no special training on questions and answers, and no reward. Such a model is called a **base model**.
+
+# %% tags=["diagram", "hide-input"]
+diagram("tiny_web")
 
 # %%
 base_config = ModelConfig(
@@ -560,10 +576,10 @@ settings = PretrainConfig(base_config, steps=320, batch=8, context=128, optim=op
 with tempfile.TemporaryDirectory() as folder:
     base = pretrain(settings, folder, tokenizer=characters, device="cpu", progress=False)
     losses = [json.loads(line)["loss"] for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
-print(f"loss after 10 steps {losses[0]:.1f}, at the end {sum(losses[-5:]) / 5:.1f} nats a character")
+print(f"loss after 10 steps {losses[0]:.1f}, at the end {sum(losses[-5:]) / 5:.1f} nats per character")
 
 # %% [markdown]
-# Ask it something polite, and something that looks like its web.
+# We give the model a few beginnings. Some are questions and requests, and some look like the pages of its corpus.
 
 # %% tags=["nbval-ignore-output"]
 from minidsk.infer.generate import complete
@@ -577,11 +593,11 @@ def show(*prompts: str) -> None:
 show("What is 3+4?", "What is 3+4?", "Can you help me?", "Dear Mei,\n", "Make 10 from 7 2 1.\n", "3+4=")
 
 # %% [markdown]
-# The brackets hold the prompt; the rest is the model's. It does not answer, and it does not try. After a question it writes a piece of some page in which such words occur. The letter becomes something like a letter, the task becomes a worksheet (a wrong one, handed in anyway, as most hands on this web do), the sum becomes a list of sums.
+# The prompt is in brackets, and the model wrote the rest. It does not answer the questions, and it does not try to. After a question it writes a piece of some page in which such words occur. The beginning of a letter becomes something like a letter. The task becomes a worksheet that hands in a wrong answer, as many worksheets in the corpus do. The sum becomes a list of sums.
 #
-# The model has one skill: *which document is this the beginning of, and how does it go on?*
+# The model has learned one skill: *which document starts like this, and how does it continue?*
 #
-# Count it. The same 60 sums, once as a question and once as the beginning of a page of sums; we look whether the first line of the reply is a number and nothing else, and whether it is the right one.
+# To count this, we take 60 sums and ask for each one twice, once as a question and once as the beginning of a page of sums. For each form we count how often the first line of the reply is a number and nothing else, and how often it is the right number.
 
 # %%
 sums = [(a, b) for a in range(2, 12) for b in range(3, 9)]
@@ -594,15 +610,15 @@ for form in ("What is {}+{}?", "{}+{}="):
 # tolerance: 8
 
 # %% [markdown]
-# So a base model can be *used* only by somebody who writes the beginning of a document whose end is the answer. The whole third part of this course is about the other way: to make it want to answer. The form comes at once, the sums themselves do not: so short a training taught it that a number follows `=`, and not yet which.
+# A base model is therefore useful only if its user writes the beginning of a document whose continuation is the answer. The third part of this course shows the other way, which is to train the model so that it answers. The experiment also shows what was learned first: after such a short training the model knows that a number follows `=`, but not yet which number.
 #
 # ## What DeepSeek did
 #
-# V3's tokenizer is byte-level BPE, as ours, with a vocabulary of 128K (129,280 rows in the model), trained to be short in many languages {cite}`deepseekv3`. Its width is $d = 7168$, and its embedding and head are two tables of
+# DeepSeek reports that V3's tokenizer is byte-level BPE, like ours, with a vocabulary of 128K ids {cite}`deepseekv3`. The model has 129,280 rows for them. The tokenizer's word rule and training data were chosen to keep texts short in many languages. V3's width is $d = 7168$, so its embedding and head together hold this many numbers:
 #
 # $$ 2 \cdot V \cdot d = 2 \cdot 129{,}280 \cdot 7168 $$
 #
-# numbers. The report compares base models on the Pile in bits per byte, for the reason that we met: their tokenizers differ.
+# The report compares base models on the Pile, a large collection of text, in bits per byte. The reason is the one that we met: the models' tokenizers differ.
 
 # %%
 V, d = 129_280, 7168
@@ -614,9 +630,11 @@ ours_with_V = parameters(config_for(tokenizers["BPE 512"]).replace(vocab_size=V)
 print(f"V3's vocabulary in our model: {2 * V * 64 / ours_with_V:.1%} of {ours_with_V / 1e6:.1f} million")
 
 # %% [markdown]
-# A share of a few parts in a thousand there, nearly everything here. A vocabulary is sized to its model.
+# In V3 the two tables hold fewer than three in a thousand of the parameters. V3's vocabulary in our model would take nearly all of them. The right size of a vocabulary depends on the size of the model.
 #
-# V3 also changed V2's rule for words: some pieces now join punctuation with the line break that follows. A prompt that ends just before the break is then cut in a place where training text never was, which misleads the model; so a share of these pieces is split at random in training {cite}`deepseekv3`. The same can be seen at our size. A prompt that stops in the middle of `不对` shares hardly a piece with the pages that the model knows:
+# V3 also changed the rule for words that V2 had used: some of its pieces join punctuation with the line break after it. This causes trouble when a prompt ends just before the line break. The prompt is then cut at a place where training text was never cut, and this misleads the model. To correct it, DeepSeek splits a share of these pieces at random during training {cite}`deepseekv3`.
+#
+# We can see the same effect at our size. A prompt that stops in the middle of `不对` shares no piece with the complete word that the model knows from its pages:
 
 # %%
 print([id_of[piece] for piece in encode(" 不对")], "against", [id_of[piece] for piece in encode(" 不")])
@@ -624,11 +642,11 @@ print([id_of[piece] for piece in encode(" 不对")], "against", [id_of[piece] fo
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# - **A tie.** Our first merges differed from the library's after a few dozen rounds, because equal counts are settled by ids, and the ids of bytes were in another order. The paper does not say how to settle ties, and no loss curve would have shown it.
-# - **A blind test.** Greedy encoding passed on every page of the web. Only a case made for it caught it.
-# - **The web runs out of words.** On the small web, merging stops by itself after a few hundred merges. Asking for 10,000 ids changes nothing. We needed a wider web to see a large vocabulary at all.
-# - **Bytes alone did not pay.** 266 ids were no better than characters: Chinese became three times as long, and nothing became shorter.
-# - **Very short training.** Each model took fewer than a hundred steps, and one learning rate served all. That says who is ahead early, at this size. At ten times the compute the lead is a third of what it was or less, and at a hundred times our three seeds do not suffice.
+# - **Our ties went another way than the library's.** After a few dozen rounds our first merges differed from the library's. Equal counts are settled by ids, and our bytes had their ids in another order. The paper does not say how to settle ties, and no loss curve would have shown the difference.
+# - **One test was blind to a bug.** Greedy encoding passed on every page of the web. Only a case that was made for this bug caught it.
+# - **The small web ran out of words.** On it, merging stops by itself after a few hundred merges, so asking for 10,000 ids changes nothing. We needed a wider web to study a large vocabulary at all.
+# - **Bytes without merges did not pay off.** With 266 ids the models were no better than with characters. Chinese text became three times as long, and nothing became shorter.
+# - **Training was short, with one learning rate for all.** Each model took fewer than a hundred steps. The result says which vocabulary is ahead early in training, at this size. At ten times the compute the lead is less than a third of what it was. At a hundred times, three seeds are too few to tell.
 
 # %% [markdown]
 # ## Exercises
@@ -636,9 +654,9 @@ print([id_of[piece] for piece in encode(" 不对")], "against", [id_of[piece] fo
 # ```{exercise} Count the pairs
 # :label: ex-01-pairs
 #
-# *5 minutes.* Write `count_pairs(ids)`: how often each pair of neighbours stands in a list, as `{(left, right): count}`. Overlapping pairs count too.
+# *5 minutes.* Write `count_pairs(ids)`, which returns how often each pair of neighbours occurs in a list, as `{(left, right): count}`. Count overlapping pairs too.
 #
-# **Hint.** Line the list up with itself, moved by one.
+# **Hint.** Put the list beside a copy of itself that is shifted by one.
 # ```
 
 # %%
@@ -668,9 +686,9 @@ print(check("text.count_pairs", count_pairs))
 # ```{exercise} Encode
 # :label: ex-01-encode
 #
-# *15 minutes.* Write `bpe_encode(data, merges)`: the ids of some bytes, where `merges[i]` is the pair of ids that becomes id 256 + i.
+# *15 minutes.* Write `bpe_encode(data, merges)`, which returns the ids of some bytes, where `merges[i]` is the pair of ids that becomes id 256 + i.
 #
-# **Hint.** Write down what `abc` becomes with the merges `bc`, `ab`, in this order. Then reuse `merge`.
+# **Hint.** Write down what `abc` becomes when the merges are `bc` and then `ab`, in this order. You can reuse `merge` for each step.
 # ```
 
 # %%
@@ -703,9 +721,9 @@ print(check("text.bpe_encode", bpe_encode))
 # ```{exercise} Bits per byte
 # :label: ex-01-bits
 #
-# *10 minutes.* Write `bits_per_byte(loss, tokens, text)` from the mean loss in nats a token. Then say why a loss per *character* would be unfair to one of our two languages.
+# *10 minutes.* Write `bits_per_byte(loss, tokens, text)`, where `loss` is the mean loss in nats per token. Then explain why a loss per *character* would be unfair to one of our two languages.
 #
-# **Hint.** The nats of the whole text first, then the unit, then the share of each byte.
+# **Hint.** First compute the nats of the whole text, then convert them to bits, then divide by the bytes.
 # ```
 
 # %%
@@ -729,7 +747,7 @@ def bits_per_byte(loss: float, tokens: int, text: str) -> float:
 print(check("text.bits_per_byte", bits_per_byte))
 
 # %% [markdown]
-# A Chinese character says as much as several letters, so a Chinese page would look hard to predict per character. Bytes are fairer (three a character), not perfectly fair.
+# One Chinese character says as much as several letters, so each of them is harder to predict. Per character, a Chinese page would therefore look worse than an English page with the same content. Bytes are fairer, because a Chinese character counts as three of them, but they are not perfectly fair.
 #
 # ```{solution-end}
 # ```
@@ -737,9 +755,9 @@ print(check("text.bits_per_byte", bits_per_byte))
 # ```{exercise} How many seeds?
 # :label: ex-01-budget
 #
-# *10 minutes.* At the largest recorded budget, 512 pieces lead characters on average, and the interval holds 0. Suppose that mean and that spread are the truth. About how many seeds would have shown the lead?
+# *10 minutes.* At the largest recorded budget, 512 ids are ahead of characters on average, but the interval contains 0. Suppose that this mean and this spread are the truth. About how many seeds would have shown the lead?
 #
-# **Hint.** The half width of the interval falls with the square root of the seeds, and tends to 2 standard deviations over that root. It must become smaller than the mean.
+# **Hint.** The half width of the interval shrinks with the square root of the number of seeds. For many seeds it approaches 2 standard deviations divided by that root. To show the lead, it must be smaller than the mean.
 # ```
 #
 # ```{solution-start} ex-01-budget
@@ -757,7 +775,9 @@ for budget in sorted({run["budget"] for run in runs}):
     print(f"{budget:.0e} operations: {[round(x, 2) for x in apart]}, about {seeds_needed(apart)} seeds")
 
 # %% [markdown]
-# One or two seeds (and some luck) suffice early, when the lead is many times the spread. The number that comes out for the last budget is a guess itself, since three seeds give the spread to a factor of two or so. Plan for twice as many, or measure something that the sums do not drown.
+# At the two smaller budgets one or two seeds would do, with some luck, because the lead is many times the spread. At the largest budget the formula says 3, and yet our three seeds did not show the lead. The formula is too optimistic for so few seeds: with three seeds the exact factor from Student's t is 4.30, not 2. With the exact factors, 5 seeds would be enough.
+#
+# Even this number is a guess, because three seeds tell us the spread only to within a factor of two or so. Plan for twice as many seeds, or measure something that the sums affect less.
 #
 # ```{solution-end}
 # ```
@@ -765,9 +785,9 @@ for budget in sorted({run["budget"] for run in runs}):
 # ```{exercise} Make it answer
 # :label: ex-01-prompt
 #
-# *10 minutes.* Without training, write a prompt that contains a question, ends with a question mark, and makes the base reply with a bare number.
+# *10 minutes.* Without training, write a prompt that contains a question, ends with a question mark, and makes the base model reply with a bare number.
 #
-# **Hint.** Which pages of its web contain a question? Print some more of them.
+# **Hint.** Find out which pages of the corpus contain a question, and print some more of them.
 # ```
 #
 # ```{solution-start} ex-01-prompt
@@ -778,7 +798,7 @@ for budget in sorted({run["budget"] for run in runs}):
 show("2 4 6 8\nWhat comes next?", "3 6 9 12\nWhat comes next?")
 
 # %% [markdown]
-# The puzzle pages ask and answer, so here the most likely rest of the document is an answer.
+# The puzzle pages contain a question and its answer. After such a question, the most likely continuation of the document is therefore a number. It need not be the right number.
 #
 # ```{solution-end}
 # ```
@@ -786,7 +806,7 @@ show("2 4 6 8\nWhat comes next?", "3 6 9 12\nWhat comes next?")
 # %% [markdown]
 # ## Bug zoo
 #
-# Three wrong encoders live in the package. Write tests that accept the right one and catch all three. One test is there; it is not enough.
+# The package contains one right encoder and three wrong ones. Write tests that accept the right one and catch all three wrong ones. The single test below is not enough.
 
 # %%
 print(describe("text.bpe_encode"))
@@ -801,25 +821,27 @@ print(zoo("text", [replays_a_merge_everywhere]))
 
 # %% [markdown]
 # ## Receipt
+#
+# The receipt shows what this run cost, the spread over seeds, and how far our ids are from the references.
 
 # %% tags=["receipt"]
 receipt(
-    spread={f"bits a byte, {name}": r[:, 1].tolist() for name, r in outcomes.items()},
+    spread={f"bits per byte, {name}": r[:, 1].tolist() for name, r in outcomes.items()},
     differences={"our ids, the package's and the library's": (difference, 0)},
 )
 
 # %% [markdown]
 # ## Summary
 #
-# How many pieces should a small model know? At equal compute and a width of 64, 512 pieces did best among the four we tried: characters need 1.1 times as many bits a byte. 2,048 pieces made the model more than twice as large and gained nothing. With ten times the compute the lead shrinks to a few parts in a hundred; with a hundred times we cannot rank them. V3's 129,280 would have been more than 99 % of it.
+# How many tokens should a small model know? With equal compute and a width of 64, a vocabulary of 512 did best among the four that we tried. A model that reads characters needs **1.1 times** as many bits per byte. A vocabulary of 2,048 made the model more than twice as large and gained nothing. In the recorded runs, ten times the compute shrinks the lead to about 4 % of the bits. At a hundred times we cannot rank the vocabularies. V3's vocabulary of 129,280 would have taken more than 99 % of our model's parameters.
 #
-# - I can now train byte-pair encoding, and I know three places where two implementations part: the rule for words, ties, and the order in which merges are replayed.
-# - I can now compare models with different tokenizers, in bits a byte.
-# - I can now say what a base model does with a question: it goes on with the document that the question came from.
+# - I can now train byte-pair encoding, and I know three places where two implementations may differ: the rule for words, the rule for ties, and the order in which merges are replayed.
+# - I can now compare models with different tokenizers, in bits per byte.
+# - I can now say what a base model does with a question: it continues the document in which the question seems to stand.
 
 # %% [markdown]
 # ## Read on
 #
-# - Sennrich, Haddow and Birch brought byte-pair encoding to language {cite}`sennrich2015bpe`; section 3.2 has the algorithm in a few lines.
-# - Section 4.1 of V3's report, for the tokenizer and the data {cite}`deepseekv3`.
-# - Every piece that we cut will be looked back at by all the pieces after it, and each must be kept. What that costs, and how DeepSeek made it cheap, is [the next chapter](02_latent_attention).
+# - Sennrich, Haddow and Birch brought byte-pair encoding to language {cite}`sennrich2015bpe`. Section 3.2 of their paper gives the algorithm in a few lines.
+# - Section 4.1 of the V3 report describes the tokenizer and the data {cite}`deepseekv3`.
+# - When a model writes, each new token looks back at all the tokens before it, so the model has to remember something about each of them. [The next chapter](02_latent_attention) shows what that memory costs, and how DeepSeek made it small.

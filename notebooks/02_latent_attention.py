@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/02_latent_attention.ipynb)
 #
-# To write its next token, a language model looks back at every token before. An ordinary model of DeepSeek-V3's shape would keep two million numbers for each of them: a conversation of 128 thousand tokens would fill seven GPUs of 80 GB, with nothing but its memory. DeepSeek-V3 has as many heads and as many layers, looks at every token all the same, and keeps under 2 % of that. What did it throw away, and what does it still have to keep?
+# To write its next token, a language model looks back at every token before it. An ordinary model of DeepSeek-V3's shape would keep two million numbers in memory for each of these tokens. For a conversation of 128 thousand tokens, this memory alone would fill seven GPUs of 80 GB. DeepSeek-V3 has as many heads and layers and also looks at every token, but it keeps less than 2 % of those numbers. What did it throw away, and what does it still have to keep?
 #
-# - **You will build** attention with a cache, rotary positions, and multi-head latent attention (MLA) in two forms that give the same numbers; then stretch a trained model to eight times its context.
-# - **You need** PyTorch, and to have seen softmax attention once. Chapter 01 is useful, not required.
-# - **It takes** about 60 s to run on two CPU cores of a laptop, about twice that on Colab's two cores, no less on a GPU (the models are too small to notice it), and an hour and a half to read.
+# - **You will build** attention with a cache, rotary positions, and multi-head latent attention (MLA) in two forms that give the same numbers. Then you will stretch a trained model to eight times its context.
+# - **You need** PyTorch, and you should have seen softmax attention once. [Chapter 01](01_text_and_tokens) is useful but not required.
+# - **It takes** about 60 s to run on two CPU cores of a laptop, and about twice that on Colab's two cores. A GPU is no faster, because the models are too small for it. Plan an hour and a half for reading.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
@@ -41,9 +41,9 @@ from minidsk.model.attention import LatentCache, MultiHeadLatentAttention
 from minidsk.model.rope import inverse_frequencies, rotate, rotation, softmax_scale
 
 # %% [markdown]
-# ## The pain first
+# ## Without a cache, twice the text means four times the reading
 #
-# Times in this chapter are processor time, so that other work on the machine does not count. Here is a small model with random weights. We let it write 32, 64 and 128 tokens, and forbid it to remember anything: for each new token it reads the whole text again.
+# Here is a small model with random weights. It writes 32, 64 and 128 tokens, and we do not let it remember anything. For each new token it reads the whole text again. (Times in this chapter are processor time, so that other work on the machine does not count.)
 
 # %%
 small = ModelConfig(n_routed_experts=0)
@@ -57,11 +57,11 @@ for new in (32, 64, 128):
     print(f"{new:4d} new tokens read {new * (new + 1) // 2:5,} tokens in {1000 * (time.process_time() - began):.0f} ms")
 
 # %% [markdown]
-# Twice the text, four times the reading: 128 tokens cost 8,256 readings, though only 128 different tokens were ever read. The remedy is as old as the decoder: remember what can be used again.
+# When the text is twice as long, the model reads about four times as many tokens. For 128 tokens it does 8,256 readings, although the text contains only 128 tokens. The remedy is to keep whatever can be used again.
 #
-# ### Three tokens, by hand
+# ### Three tokens by hand: keys and values can be kept
 #
-# What can be used again? Take one head, and three tokens that we will keep for the whole chapter. Each token has a key; the newest token asks with its query. The score of a token is the product of query and key.
+# To see what can be used again, we take one attention head and three tokens that we will keep for the whole chapter. Each token has a **key** and a **value**, and the newest token asks with its **query**. The score of a token is the dot product of the query with the token's key. The softmax turns scores into weights, and the output is the weighted mean of the values.
 
 # %%
 keys = tensor([[2.0, 2.0], [6.0, 1.0], [4.0, 2.0]])
@@ -74,9 +74,9 @@ print("weights", [round(w, 3) for w in weights.tolist()])
 print("output ", [round(v, 3) for v in (weights @ values).tolist()])
 
 # %% [markdown]
-# Remember **4, 7, 6**. These three scores will come back.
+# Remember the three scores **4, 7, 6**, because they will come back.
 #
-# Nothing in the first token's key depends on the tokens after it. So a key, once computed, stays valid for ever, and so does a value. Old queries are never used again. That is the **KV cache**: keep keys and values, forget the rest.
+# Nothing in the first token's key depends on the tokens after it. So a key stays valid once it has been computed, and so does a value, while old queries are never needed again. A **KV cache** therefore keeps the keys and values and drops everything else.
 
 # %%
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -95,11 +95,11 @@ assert torch.allclose(at_once, one_by_one, atol=1e-12)
 print("six tokens at once, and one by one with a cache: equal")
 
 # %% [markdown]
-# ## The price
+# ## What the cache holds: two vectors per head, layer and token
 #
-# The cache turns reading into remembering. How much is there to remember? Two vectors (key and value) for each head, in each layer, for each token. DeepSeek-V3 has 61 layers and 128 heads of 128 numbers.
+# The cache replaces reading by remembering, so how much does the model have to remember? For each token, each head in each layer needs two vectors, a key and a value. DeepSeek-V3 has 61 layers and 128 heads, and its key and value vectors have 128 numbers.
 #
-# Before you run on, guess: replace `None` by a number. The tally stays on your machine.
+# Before you run the next cells, replace `None` with your guess. Your score is kept on your machine only.
 
 # %% tags=["prediction"]
 guess = None
@@ -107,7 +107,7 @@ kept_by_v3 = predict("attention.elements", "How many numbers per token does V3's
 kept_by_v3
 
 # %% [markdown]
-# Others had attacked this price before. **Multi-query attention** (MQA) lets all heads share one key and one value {cite}`shazeer2019mqa`; **grouped-query attention** (GQA) lets a group of heads share {cite}`ainslie2023gqa`. Both save by making heads look at the same thing. Eight groups is a usual choice; V3 uses neither. In bf16, two bytes a number, and for a text of 131,072 tokens:
+# Two earlier methods make the cache smaller. In **multi-query attention** (MQA) all heads share one key and one value {cite}`shazeer2019mqa`. In **grouped-query attention** (GQA) the heads of a group share them {cite}`ainslie2023gqa`. Both save memory by making several heads look at the same keys. Eight groups is a usual choice, while V3 uses neither method. The next cell compares them with ordinary multi-head attention (MHA) for a text of 131,072 tokens. Each number takes two bytes, in the format bf16.
 
 # %%
 layers, heads, head_dim, groups = 61, 128, 128, 8
@@ -117,15 +117,19 @@ numbers = {
     "MQA": layers * 2 * head_dim,
 }
 for kind, n in numbers.items():
-    print(f"{kind}  {n:9,} numbers a token, {2 * n:9,} bytes, {2 * n * 131072 / 1e9:6.1f} gigabytes in all")
+    print(f"{kind}  {n:9,} numbers per token, {2 * n:9,} bytes, {2 * n * 131072 / 1e9:6.1f} gigabytes in all")
 
 # %% [markdown]
-# MQA is cheap because it is poor: 128 heads, one key. Can a cache be small and the keys still differ from head to head?
-
-# %% [markdown]
+# MQA is cheap because its 128 heads share a single key, and this limits what they can look for. Can we make the cache small and still give each head its own keys?
+#
 # ## Keep the latent, not the keys
 #
-# The keys of all heads come from one hidden state, so they cannot be all that independent. Suppose that each token has a short vector, its **latent** $c$, and that the key of a head is $W^{UK} c$, its value $W^{UV} c$ (UK: *up to the key*). Then the latent is all that must be kept. Here are latents behind our three tokens:
+# The keys of all heads in a layer are computed from one vector, the token's hidden state, so they cannot be fully independent of each other. Suppose that each token has a short vector $c$, its **latent**. A head computes its key as $W^{UK} c$ and its value as $W^{UV} c$, where UK means *up to the key* and UV *up to the value*. Then we need to keep only the latent. Here are latents that give the keys of our three tokens:
+
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("kv_cache_to_mla")
 
 # %%
 latents = tensor([[1.0, 2.0], [3.0, 1.0], [2.0, 2.0]])
@@ -134,9 +138,9 @@ print("keys  ", (latents @ w_uk.T).tolist())
 print("scores", (latents @ w_uk.T @ query).tolist())
 
 # %% [markdown]
-# 4, 7, 6 again. But we paid for it: each step unfolds the keys of the *whole* past from their latents. Memory became small, work became large.
+# The scores are 4, 7, 6 again. But this has a cost, because each step has to compute the keys of the *whole* past from their latents. We save memory and pay for it with work.
 #
-# Now move a bracket. $q \cdot (W^{UK} c) = (W^{UK\top} q) \cdot c$. Instead of unfolding every key, fold the matrix into the query, once:
+# Since $q \cdot (W^{UK} c) = (W^{UK\top} q) \cdot c$, we can avoid this work. Instead of multiplying every latent by the matrix, we multiply the query by it, once:
 
 # %%
 absorbed_query = w_uk.T @ query
@@ -144,14 +148,13 @@ print("absorbed query", absorbed_query.tolist())
 print("scores        ", (latents @ absorbed_query).tolist())
 
 # %% [markdown]
-# 4, 7, 6, and no key was ever built. This is **absorption**: the query meets the latents themselves. The same move works for the values: mix the latents first, apply $W^{UV}$ once to the mixture.
+# The scores are the same, and no key was ever computed. This is called **absorption**, because the query absorbs the matrix and then meets the latents directly. The same works for the values: we first average the latents with the attention weights and then apply $W^{UV}$ once to the result.
 #
-# If this were all, the chapter would end here. What is missing is order.
-
-# %% [markdown]
-# ## Where is a token?
+# One thing is still missing, because so far the model cannot know the order of the tokens.
 #
-# Attention sees a bag. Shuffle keys and values together, and the output is the same:
+# ## Attention ignores order, so positions must be added
+#
+# Attention treats its tokens as a set. If we shuffle keys and values together, the output is the same:
 
 # %%
 order = tensor([2, 0, 1])
@@ -160,7 +163,7 @@ print("in order", [round(x, 3) for x in (weights @ values).tolist()])
 print("shuffled", [round(x, 3) for x in shuffled.tolist()])
 
 # %% [markdown]
-# **Rotary positions** (RoPE) {cite}`su2021roformer` turn each pair of numbers of a query or a key by an angle proportional to its position. Turn both, and their product depends on the *difference* of the angles alone: on the distance. Let one position be a quarter turn, so that we can do it in our heads:
+# **Rotary positions** (RoPE) {cite}`su2021roformer` add the order by splitting each query and key into pairs of numbers. They rotate each pair by an angle proportional to the token's position. When both a query and a key are rotated, their dot product depends only on the *difference* of the two angles, and so only on the distance between the tokens. We can check this in our heads if one position is a quarter turn:
 
 # %%
 def quarter_turns(x: torch.Tensor, times: int) -> torch.Tensor:
@@ -175,7 +178,7 @@ for m, n in ((2, 1), (7, 6), (2, 0), (7, 5)):
     print(f"query at {m}, key at {n}: distance {m - n}, score {product.item():.0f}")
 
 # %% [markdown]
-# Same distance, same score, wherever the two stand. A real model has many pairs, and pair $i$ turns by $\theta^{-2i/d}$ radians a position: the first pair is a second hand, the last an hour hand. Written with complex numbers, the definition is one line:
+# The same distance gives the same score, wherever the two tokens stand. A real model has many pairs, and pair $i$ turns by $\theta^{-2i/d}$ radians per position. We can think of the pairs as the hands of a clock: the first pair turns fast like the second hand, and the last pair turns slowly like the hour hand. With complex numbers, the definition takes one line:
 
 # %%
 def rope_complex(x: torch.Tensor, positions: torch.Tensor, frequencies: torch.Tensor) -> torch.Tensor:
@@ -197,12 +200,11 @@ print("radians per position:", [f"{f:g}" for f in frequencies.tolist()])
 print("largest difference of the scores:", "below 1e-12" if rope_difference < 1e-12 else rope_difference)
 
 # %% [markdown]
-# We compare *scores*, not vectors, with reason: the package lays the turned numbers out in another order (first members, then second members), as transformers does. Queries and keys share that order, so no score notices.
-
-# %% [markdown]
-# ## Rotation breaks the trick
+# We compare *scores* and not vectors for a reason. The package stores the rotated numbers in another order, as transformers does: first the first members of all pairs, then the second members. Queries and keys share that order, so it does not change any score.
 #
-# Put the two ideas together. With RoPE the score of a query at position $m$ and a key at $n$ is $q^\top R_{n-m} W^{UK} c$: a rotation stands *between* the query and the matrix. To absorb, we must fold $R$ too, so the absorbed query is $W^{UK\top} R_{m-n}\, q$. Compute it for our query:
+# ## Rotated keys cannot be absorbed
+#
+# We now try to combine the two ideas. With RoPE, the score of a query at position $m$ and a key at position $n$ is $q^\top R_{n-m} W^{UK} c$. A rotation $R_{n-m}$ stands *between* the query and the matrix. If the query is to absorb the matrix, it must absorb the rotation too. The next cell computes the result, $W^{UK\top} R_{m-n}\, q$, for our query:
 
 # %%
 for distance in range(4):
@@ -210,9 +212,9 @@ for distance in range(4):
     print(f"distance {distance}: absorbed query {absorbed.int().tolist()}")
 
 # %% [markdown]
-# One query has become four, one for each distance, and with real frequencies there are as many as there are tokens. There is no single vector to compare with all latents: absorption is gone.
+# The single query has become four different ones, one for each distance. With real frequencies there would be as many as there are tokens. No single vector can be compared with all latents any more, so absorption no longer saves any work.
 #
-# Could the rotation be applied elsewhere, on the latent's side of the matrix? Only if $R W = W R$. Try it:
+# Could we rotate the latent instead of the key? That works only if rotation and matrix can change places, that is, if $R W = W R$. We try this with our three tokens:
 
 # %%
 for n, c in enumerate(latents):
@@ -221,7 +223,7 @@ for n, c in enumerate(latents):
     print(f"token {n}, distance {2 - n}: score {true.item():3.0f}; with the latent rotated instead {wrong.item():3.0f}")
 
 # %% [markdown]
-# At distance 0 nothing turns and both agree; at distance 2 the two minus signs agree too. In between, they do not: 5 is not 1. And here is why, in four numbers:
+# At distance 0 nothing turns, so both scores agree. At distance 2 they also agree, because half a turn only changes the sign of both. At distance 1 they differ, because the true score is -5 and the other one is -1. The reason can be seen in two small matrices:
 
 # %%
 turn = tensor([[0.0, -1.0], [1.0, 0.0]])
@@ -229,14 +231,13 @@ print("first W, then turn:", (turn @ w_uk).tolist())
 print("first turn, then W:", (w_uk @ turn).tolist())
 
 # %% [markdown]
-# $W$ stretches the first direction; the rotation moves what stands in it. In general the two do not commute, and training has no reason to make them.
-
-# %% [markdown]
-# ## The decoupled key
+# $W$ stretches the first direction, and a rotation changes which numbers stand in the first direction. So it matters which of the two comes first. In general $W$ and $R$ do not commute, and nothing in training makes them commute.
 #
-# DeepSeek-V2's answer {cite}`deepseekv2` is to stop asking one key to do both jobs. The **content** part of the key comes from the latent and never turns, so it can be absorbed. Beside it each token keeps one short **position** key, turned *before* it goes into the cache and shared by all heads. The two scores are added.
+# ## DeepSeek's solution: a separate position key
 #
-# By hand: give every token the position key (1, 0) and the query the position part (1, 0), a quarter turn a position.
+# DeepSeek-V2 solves this by splitting the key into two parts {cite}`deepseekv2`. The **content** part comes from the latent and is never rotated, so it can be absorbed. The **position** part is one short extra key per token, which all heads share. It is rotated *before* it goes into the cache. The scores of the two parts are added. DeepSeek calls the position part the **decoupled key**.
+#
+# In our example, every token gets the position key (1, 0), the query gets the position part (1, 0), and one position is again a quarter turn.
 
 # %%
 content = latents @ absorbed_query
@@ -247,22 +248,21 @@ print("position", (position_keys @ position_query).tolist())
 print("sum     ", (content + position_keys @ position_query).tolist())
 
 # %% [markdown]
-# 4, 7, 6 became 3, 7, 7: near tokens gained, far ones lost, and still nobody built a key. Each token keeps its latent and one rotated key, and that is all. The table's missing row is 61 layers of 512 + 64 numbers:
+# The scores 4, 7, 6 have become 3, 7, 7: the nearest token has gained and the farthest has lost. Still we did not compute any content key. Each token keeps its latent and one rotated key, and nothing else. For V3 that makes 512 + 64 numbers in each of 61 layers, which is the row that our table lacked:
 
 # %%
 numbers["MLA"] = layers * (512 + 64)
 kept_by_v3.reveal(numbers["MLA"])
 for kind, n in numbers.items():
-    print(f"{kind}  {n:9,} numbers a token, {2 * n:9,} bytes, {100 * n / numbers['MHA']:6.2f} % of MHA")
+    print(f"{kind}  {n:9,} numbers per token, {2 * n:9,} bytes, {100 * n / numbers['MHA']:6.2f} % of MHA")
 assert numbers["MLA"] == 35_136
 
 # %% [markdown]
-# MLA costs as much as GQA with (512 + 64) / (2 · 128) = 2.25 groups, and yet each of its 128 heads has keys of its own.
-
-# %% [markdown]
-# ## All of it, small and slow
+# MLA costs as much memory as GQA with (512 + 64) / (2 · 128) = 2.25 groups. Yet each of its 128 heads has keys of its own.
 #
-# Now real shapes, one head at a time. We borrow only the *matrices* of the package's layer, under the names that DeepSeek's checkpoints use, and do everything else ourselves. First, what is remembered of a token:
+# ## The whole of MLA, small and slow
+#
+# Now we use a layer of realistic shape and compute one head at a time. From the package we take only the layer's *matrices*, whose names are those in DeepSeek's checkpoints, and we do everything else ourselves. First we compute what is kept for each token:
 
 # %% tags=["naive"]
 def remember(layer, x: torch.Tensor, frequencies: torch.Tensor):
@@ -274,7 +274,7 @@ def remember(layer, x: torch.Tensor, frequencies: torch.Tensor):
 
 
 # %% [markdown]
-# Then each head unfolds its own keys and values from the latents, and attends as in the beginning:
+# Then each head computes its own keys and values from the latents, and attends as at the beginning of the chapter:
 
 # %%
 def head_by_head(layer, x: torch.Tensor, frequencies: torch.Tensor):
@@ -298,9 +298,9 @@ def slow_mla(layer, x: torch.Tensor, frequencies: torch.Tensor) -> torch.Tensor:
 
 
 # %% [markdown]
-# ## The same, from the package
+# ## Four versions from the package give the same numbers
 #
-# The package has both forms, chosen by `absorb`, and a `LatentCache` that holds latents and rotated keys. In float64, all must give the same output. First a layer with random weights and a text of 20 random vectors:
+# The package has both forms of MLA, and the argument `absorb` chooses between them. It also has a `LatentCache` that holds latents and rotated keys. In float64, all versions must give the same output. Our test is a layer with random weights and a text of 20 random vectors:
 
 # %%
 g = torch.Generator().manual_seed(3)
@@ -314,7 +314,7 @@ cos, sin = rotation(torch.arange(20).unsqueeze(0), frequencies)
 
 
 # %% [markdown]
-# Then decoding: token by token, each one turned by its own position, everything earlier read from the cache.
+# To decode, we give the layer one token at a time. Each token is rotated by its own position, and everything earlier is read from the cache.
 
 # %%
 def token_by_token(layer, x, cos, sin, absorb: bool) -> torch.Tensor:
@@ -342,7 +342,7 @@ for name, difference in differences.items():
 assert max(differences.values()) < 1e-12
 
 # %% [markdown]
-# Does the check bite? The likeliest mistake in a cache is to turn each new token as if it stood at position 0, because the new text *is* one token long. We plant it:
+# Would this check notice a mistake? A likely one with a cache is to rotate each new token as if it stood at position 0, because the new text *is* only one token long. The next cell makes this mistake on purpose:
 
 # %%
 always_zero = (cos[:, :1].expand_as(cos), sin[:, :1].expand_as(sin))
@@ -352,12 +352,11 @@ print(f"largest difference over all tokens: {bug.abs().max():.2g}")
 assert bug.abs().max() > 0.01
 
 # %% [markdown]
-# The first token is right, the others are not. No error, no warning: text that gets slowly worse. That is why the book asserts equality wherever it can.
-
-# %% [markdown]
-# ## What is the rotated key worth?
+# The first token is right and the others are wrong. The program raises no error and prints no warning. In a real model, the only sign would be text that slowly gets worse. For this reason the book asserts equality wherever it can.
 #
-# A task with a known answer: write a word of eight letters backwards. After the word stand eight markers, one for each letter to write; at the marker $j$ the model must say letter $7 - j$. One layer, one head. The letters are random, so nothing but attention can bring them, and if the model is right, then its map must be an anti-diagonal.
+# ## Without rotation the model cannot reverse a word
+#
+# To see what the rotated key does, we choose a task with a known answer, which is to write a word of eight letters backwards. After the word come eight markers, one for each letter to be written. At marker $j$, counted from 0, the model must name letter $7 - j$. The model has one layer and one head. The letters are random, so only attention can bring them to the markers. If the model is right, its map of attention weights must be an anti-diagonal.
 
 # %%
 length, letters = 8, 10
@@ -390,7 +389,7 @@ def fit(model: MiniDeepSeek, steps: int, peak: float, loss_of) -> None:
 
 
 # %% [markdown]
-# The control is the same model with all frequencies set to zero: its rotated key stays, and never turns. Three seeds each; the test is 1,000 new words.
+# The control is the same model with all frequencies set to zero, so that its rotated key is still there but never rotates. We train each with three seeds and test on 1,000 new words.
 
 # %%
 def reversal(seed: int, turning: bool, steps: int = 150, peak: float = 1e-2) -> tuple[float, MiniDeepSeek]:
@@ -437,12 +436,11 @@ print("anti-diagonal, rotated key:", [round(w, 2) for w in maps[0].flip(1).diago
 print("anti-diagonal, no rotation:", [round(w, 2) for w in maps[1].flip(1).diagonal().tolist()])
 
 # %% [markdown]
-# The figure shows whom each marker looks at: on the left one dark diagonal from bottom left to top right, on the right an even grey. Sixteen rotated numbers a token carry the whole order of the word. Without them the model knows *which* letters are there but not *where*, and the best it can do is to name the commonest one.
-
-# %% [markdown]
-# ## A figure that moves
+# The figure shows which letter each marker looks at. On the left there is one dark diagonal from bottom left to top right. On the right, the attention is spread evenly over all letters. So sixteen rotated numbers per token carry the whole order of the word. Without rotation the model knows *which* letters are in the word but not *where*. The best it can do is to name the most frequent one, which is right 30 % of the time.
 #
-# The sizes that set the price. Raise the number of heads, and see which bar does not move; then raise the context until MHA no longer fits on one GPU of 80 GB, and see how far MLA still is from it.
+# ## How does each cache grow with heads and context?
+#
+# The figure below shows the sizes that determine the memory. Raise the number of heads and see which bars do not move. Then raise the context until MHA no longer fits on one GPU of 80 GB, and see how far MLA still is from that limit.
 
 # %% tags=["widget"]
 from minidsk.widgets import Cache
@@ -450,12 +448,11 @@ from minidsk.widgets import Cache
 Cache()
 
 # %% [markdown]
-# In bytes: 3,997,696 for MHA, 70,272 for MLA, for each token in bf16, at V3's sizes.
-
-# %% [markdown]
-# ## What it costs here
+# At V3's sizes and in bf16, MHA keeps 3,997,696 bytes per token and MLA keeps 70,272.
 #
-# Bytes are arithmetic; time must be measured. One attention layer with V3's proportions (latent 4 times a head, rotated key half of it), one new token, a growing past. Four ways to serve it: keep nothing; keep the keys and values of all heads; keep latents and unfold them at each step; keep latents and absorb.
+# ## What one new token costs in time and memory
+#
+# We can compute bytes, but we have to measure time. We take one attention layer with V3's proportions: the latent is 4 times as long as a head's value, and the rotated key is half as long as that value. The layer processes one new token after more and more earlier ones. We compare four ways to serve it. The first keeps nothing, and the second keeps the keys and values of all heads. The third keeps latents and unfolds them into keys and values at each step, and the fourth keeps latents and absorbs.
 
 # %%
 _ = torch.set_default_dtype(torch.float32)  # 4 bytes a number
@@ -528,9 +525,9 @@ plt.show()
 assert measured[4096][0]["latents, absorbed"] < measured[4096][0]["latents, unfolded"]
 
 # %% [markdown]
-# The way that keeps nothing climbs steepest. Keys and values are quick to use, and their 20 MiB a layer grow fastest. Latents that are unfolded at each step save the memory and give back the time. Absorbed latents save both: their curve rises slowest, because two matrix products with the latents are all that the past costs. (The way that keeps nothing was not asked about 4,096 tokens: it takes seconds.)
+# Keeping nothing gets slow fastest as the past grows. (We did not measure it after 4,096 tokens because it takes seconds.) Keys and values are quick to use after a short past, but they take the most memory: 20 MiB for this one layer after 4,096 tokens. Latents that are unfolded at each step save this memory but lose the time again. Absorbed latents save both, and their time grows most slowly. The past costs them only a few matrix products with the latents and the short position keys.
 #
-# And the model of the beginning, 128 tokens, now with its latent cache:
+# Finally, the model from the beginning of the chapter writes its 128 tokens again, now with a latent cache:
 
 # %%
 began = time.process_time()
@@ -540,9 +537,9 @@ assert torch.equal(cached, uncached)
 print("the same 128 tokens as without the cache")
 
 # %% [markdown]
-# ## Longer than it was trained: YaRN
+# ## YaRN: reading longer texts than the model was trained on
 #
-# With so cheap a cache, long contexts become affordable. But does the model understand position 100,000 if it was trained on texts of 4,096 tokens? Look at the clock hands of V3's rotated key (32 pairs), and count the turns that each makes within the trained length:
+# With such a small cache, long contexts become affordable. But does a model understand position 100,000 if it was trained on texts of 4,096 tokens? The 32 pairs of V3's rotated key are its clock hands. The table shows how many turns a hand makes within the trained length and within a text of 163,840 tokens:
 
 # %%
 v3 = ModelConfig(qk_rope_head_dim=64, qk_nope_head_dim=128, max_position_embeddings=163_840)
@@ -555,9 +552,15 @@ for pair in (0, 5, 10, 15, 20, 23, 31):
     print(f"{pair:4d} {turns[0]:16.4g} {turns[1]:18.4g} {turns[2]:11.4g} {before[pair] / after[pair]:12.4g}")
 
 # %% [markdown]
-# The fast hands went round hundreds of times: every angle is known to them. The slowest made less than a tenth of a turn. At position 163,840 it would stand where it never stood in training, and what the model makes of that angle is anybody's guess.
+# The fast hands made hundreds of turns, so the model has seen them at every angle in training. The slowest hand made less than a tenth of one turn. Long before position 163,840 it reaches angles that never occurred in training, and we cannot know what the model makes of them.
 #
-# **YaRN** {cite}`peng2023yarn` treats the hands by their speed. Those that made more than 32 turns stay; those that made less than one are slowed by the factor, here 40, so that the long text shows them only angles they know; between the two lies a ramp. And scores are made a little larger, because among more tokens attention thins out:
+# **YaRN** {cite}`peng2023yarn` treats each hand according to its speed:
+#
+# - Hands that made more than 32 turns within the trained length are left alone.
+# - Hands that made less than one turn are slowed by the full factor, here 40. Then even the long text shows only angles that the model knows.
+# - Hands between these bounds are slowed by something between 1 and the full factor.
+#
+# YaRN also makes the attention scores larger, because attention spreads too thinly when there are more tokens. For a factor of 40, V3 multiplies its scores by 1.87:
 
 # %%
 print(f"pairs left alone: 0 to {int((after == before).nonzero().max())}")
@@ -569,7 +572,7 @@ fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
 _ = ax.semilogy(before, "o-", ms=4, label="as trained")
 _ = ax.semilogy(after, "s-", ms=4, label="YaRN, factor 40")
 _ = ax.axhline(2 * math.pi / 4096, ls=":", color="gray", label="one turn in 4,096 tokens")
-_ = ax.set(xlabel="pair", ylabel="radians a position")
+_ = ax.set(xlabel="pair", ylabel="radians per position")
 _ = ax.legend(frameon=False)
 plt.show()
 print("pairs          0, 10, 16, 23, 31")
@@ -577,9 +580,9 @@ print("as trained", [f"{before[i].item():.3g}" for i in (0, 10, 16, 23, 31)])
 print("with YaRN ", [f"{after[i].item():.3g}" for i in (0, 10, 16, 23, 31)])
 
 # %% [markdown]
-# ### Does it work here?
+# ### At our size, most of the help comes from further training
 #
-# A small model reads the course's tiny web, one character a token, in pieces of 32. Then it meets pieces of 256. We report its loss on held-out pages (nats a character), by eighths of the piece.
+# We test YaRN on a small model that reads the tiny web, one character per token, in pieces of 32 characters. Then we give it pieces of 256, and report its loss on held-out text, in nats per character, for each eighth of a piece.
 
 # %%
 web = TinyWeb(seed=0)
@@ -599,7 +602,7 @@ reader_config = ModelConfig(
 
 
 def read(model: MiniDeepSeek, length: int, tokens: int, steps: int, peak: float, seed: int) -> None:
-    """Train on pieces of `length` characters, `tokens` characters a step."""
+    """Train on pieces of `length` characters, `tokens` characters per step."""
     g = torch.Generator().manual_seed(seed)
 
     def loss_of(model):
@@ -630,7 +633,7 @@ def loss_by_eighths(model: MiniDeepSeek) -> list[float]:
 
 
 # %% [markdown]
-# What will happen beyond the trained length? Guess before you run:
+# What will happen beyond the trained length? Type your guess before you run the cell:
 
 # %% tags=["prediction"]
 guess = None
@@ -640,14 +643,14 @@ beyond = predict(
 beyond
 
 # %% [markdown]
-# DeepSeek-V3 was not only stretched: it was trained on for a while at the new length. So we look twice, at the model as it is and after 20 more steps on pieces of 256, at three ways: plain (the control), all hands slowed by 8, and YaRN. Three seeds each.
+# DeepSeek did not only stretch V3 but also trained it further at the new length. So we test each model twice, first as it is and then after 20 more steps on pieces of 256. There are three ways to treat the hands, with three seeds each: plain (the control, which changes nothing), all hands slowed by 8, and YaRN. A fourth row shows YaRN without its larger scores, before the further steps only.
 
 # %%
 readers = [MiniDeepSeek(reader_config, torch.Generator().manual_seed(seed)) for seed in range(3)]
 for seed, model in enumerate(readers):
     read(model, 32, 512, 200, 5e-3, seed)
 
-# %%
+
 ways = ("plain", "all slowed", "YaRN", "YaRN, scores as before")
 changes = [{way: changed(model, way) for way in ways} for model in readers]
 curves = {(way, 0): torch.tensor([loss_by_eighths(others[way]) for others in changes]) for way in ways}
@@ -674,7 +677,7 @@ for (way, steps), runs in curves.items():
     _ = ax.fill_between(torch.arange(8) * 32 + 16, runs.min(0).values, runs.max(0).values, color=color, alpha=0.15)
     _ = ax.axvline(32, ls=":", color="gray")
     _ = ax.set(xlabel="character of the piece", title="as it is" if steps == 0 else "after 20 steps at length 256")
-_ = axes[0].set(ylabel="held-out loss, nats a character")
+_ = axes[0].set(ylabel="held-out loss, nats per character")
 _ = axes[0].legend(frameon=False, fontsize=8)
 plt.show()
 far = {key: runs[:, 4:].mean(1) for key, runs in curves.items()}
@@ -694,9 +697,9 @@ print("YaRN against all slowed, 20 steps, all characters:  ", apart("YaRN", "all
 print("YaRN against plain, as it is, all characters:       ", apart("YaRN", "plain", 0, slice(0, 8)))
 
 # %% [markdown]
-# Left: the plain model falls apart soon after the length that it knows. And stretching alone does *not* save it here. YaRN without a further step is worse than plain within the first 128 characters and no better after them, because hands that the model had learned to read now go slower. Slowing *all* hands is worse still, which is the part of YaRN's case that we can confirm: leave the fast hands alone.
+# On the left, the plain model becomes much worse soon after the length that it knows. Stretching alone does *not* save it here. YaRN without further training is worse than plain up to character 192 and about equal to it after that, because hands that the model had learned to read now turn more slowly. Slowing *all* hands by 8 makes the loss higher still. This supports one part of YaRN's design: leave the fast hands alone.
 #
-# Right: after 20 steps at the new length YaRN is ahead of the plain model beyond character 128 on average, but not on every one of the three seeds. Within the first 32 characters it is behind on every seed. So there is a price close by, and a gain at a distance that three seeds only suggest. In every line it is the further training that does most of the work.
+# On the right, 20 further steps put YaRN ahead of the plain model beyond character 128 on average, but not on every one of the three seeds. Within the first 32 characters YaRN is behind on every seed. So it costs something nearby, and three seeds only suggest that it gains something at a distance. In every case, the further training matters more than the choice between plain and YaRN.
 
 # %%
 yarn_20, plain_20, slowed_20 = (curves[way, 20] for way in ("YaRN", "plain", "all slowed"))
@@ -710,28 +713,28 @@ print("  worse than plain up to character 32, and better than all slowed, on eac
 # %% [markdown]
 # ## What DeepSeek did
 #
-# For each token with hidden state $h_t$, DeepSeek-V3 {cite}`deepseekv3` computes, in each layer,
+# For each token with hidden state $h_t$, DeepSeek-V3 {cite}`deepseekv3` computes two vectors in each layer,
 #
 # $$
 # \boxed{c_t^{KV}} = W^{DKV} h_t, \qquad \boxed{k_t^R} = \mathrm{RoPE}(W^{KR} h_t),
 # $$
 #
-# and keeps the two boxed vectors, 512 and 64 numbers. Keys and values of head $i$ are, on paper,
+# and keeps only these two, which have 512 and 64 numbers. On paper, the keys and values of head $i$ are
 #
 # $$
-# k_{t,i} = [W_i^{UK} c_t^{KV};\ k_t^R], \qquad v_{t,i} = W_i^{UV} c_t^{KV},
+# k_{t,i} = [W_i^{UK} c_t^{KV};\ k_t^R], \qquad v_{t,i} = W_i^{UV} c_t^{KV}.
 # $$
 #
-# with 128 heads of 128 + 64 numbers, and the output is $\sum_j \mathrm{softmax}_j\!\left(q_{t,i}^\top k_{j,i} / \sqrt{128 + 64}\right) v_{j,i}$. The queries are compressed too (to 1,536), which saves memory in training and nothing in the cache. A norm stands on the latent; the code keeps it normalised. We do the same; `q_lora_rank` is the package's name for the other compression.
+# There are 128 heads, whose keys have 128 + 64 numbers. The output of head $i$ is $\sum_j \mathrm{softmax}_j\!\left(q_{t,i}^\top k_{j,i} / \sqrt{128 + 64}\right) v_{j,i}$. The queries are compressed too, to 1,536 numbers, which saves memory in training and nothing in the cache. The latent passes through a norm, and DeepSeek's code caches the normalised latent. Our package does the same, and it can also compress the queries if `q_lora_rank` is set.
 #
-# DeepSeek-V2, where MLA comes from, reports a cache 93.3 % smaller than that of DeepSeek 67B and 5.76 times its largest throughput, and in its own comparisons MLA came out *better* than MHA, not only cheaper {cite}`deepseekv2`. We have not tested that claim here: our models are far too small for it.
+# MLA comes from DeepSeek-V2. The V2 report says that V2's cache is 93.3 % smaller than that of DeepSeek 67B, and its maximum throughput 5.76 times as high. In DeepSeek's own comparisons, MLA was *better* than MHA, not only cheaper {cite}`deepseekv2`. We have not tested that claim, because our models are far too small for it.
 #
-# V3 was pretrained at 4,096 tokens, then stretched by YaRN with factor 40 in two phases of 1,000 steps, to 32 and to 128 thousand tokens; only the decoupled key is changed {cite}`deepseekv3`.
+# DeepSeek reports that V3 was pretrained at 4,096 tokens and then stretched by YaRN with factor 40. This took two phases of 1,000 steps, to 32 and then to 128 thousand tokens, and only the decoupled key was changed {cite}`deepseekv3`.
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **Absorbing everything.** If absorption is so good, why not always? Because it trades: the absorbed query is as long as the latent (512 + 64 in V3) where an ordinary one has 128 + 64. With one query and a long past that is a bargain. With many queries, as in training, it is not:
+# **Absorption does not pay for many queries at once.** Absorption makes each query longer: in V3 an absorbed query has 512 + 64 numbers, while an ordinary one has 128 + 64. With one query and a long past, this is a bargain, because no keys have to be computed. With many queries at once, as in training, it is slower:
 
 # %%
 text = torch.randn(1, 512, 256, dtype=torch.float32)
@@ -741,9 +744,9 @@ for absorb in (False, True):
     print(f"512 queries at once, {'absorbed' if absorb else 'unfolded'}: {ms:.0f} ms")
 
 # %% [markdown]
-# **YaRN's larger scores.** In the table above, the row "scores as before" leaves them out, and is at least as good nearly everywhere. The formula was fitted to large models and factors on long texts; at 32 characters we see nothing of its benefit. The bounds of 32 turns and 1 turn are made for thousands of tokens, too: within 32 characters no hand makes 32 turns, so almost all of ours are slowed.
+# **YaRN's larger scores did not help at our size.** The row "scores as before" in the table above leaves them out, and its loss is lower in every column. The YaRN paper fitted its formula to large models and long texts, and at 32 characters we see no benefit. The bounds of 32 turns and 1 turn are also made for thousands of tokens: within 32 characters our fastest hand makes only five turns, and YaRN slows all the others.
 #
-# **A map that explained nothing.** Our first reversal task showed no diagonal. There the model wrote the word itself, after a single separator, with two layers: most letters came out right, and its maps were a muddle. It had no need to look at letter $7 - j$ directly; the second layer could fetch it from wherever the first had carried it. A map explains a model only where the path is forced, which is why the task above has one layer and markers.
+# **The first attention map that we drew explained nothing.** In our first version of the reversal task the map showed no diagonal. There the model had two layers and wrote the word itself after a single separator. It got most letters right, but no pattern could be seen in its maps. It did not need to look at letter $7 - j$ directly, because its second layer could fetch the letter from wherever the first had moved it. A map explains a model only if information has just one way to go, so the task above has one layer and markers.
 
 # %% [markdown]
 # ## Exercises
@@ -751,9 +754,9 @@ for absorb in (False, True):
 # ```{exercise} RoPE from an empty cell
 # :label: ex-02-rotate
 #
-# *15 minutes.* Write `rotate(x, positions, theta)`: neighbouring pairs, the output in halves. `print(describe("attention.rotate"))` has the shapes; `check("attention.rotate", my_rotate)` says how you stand.
+# *15 minutes.* Write `rotate(x, positions, theta)`, which rotates neighbouring pairs and returns its output in halves. `print(describe("attention.rotate"))` gives the shapes, and `check("attention.rotate", my_rotate)` tests your version.
 #
-# **Hint.** Begin with `rope_complex` above; what remains is the order of the output.
+# **Hint.** Begin with `rope_complex` above, and then change the order of the output.
 # ```
 
 # %%
@@ -786,9 +789,9 @@ check("attention.rotate", rotate_solution)
 # ```{exercise} Absorb
 # :label: ex-02-absorb
 #
-# *15 minutes.* Write `absorb(q_nope, q_rope, latent, k_rope, w_k)`: the scores of all heads, no key built. `check("attention.absorb", my_absorb)`.
+# *15 minutes.* Write `absorb(q_nope, q_rope, latent, k_rope, w_k)`, which returns the scores of all heads without computing any key. Run `check("attention.absorb", my_absorb)` to test your version.
 #
-# **Hint.** Two `einsum`, one of them over the latent's dimension. Under the root stands the length of a query *before* it was absorbed.
+# **Hint.** Two `einsum` are enough, one of them over the latent's dimension. The square root contains the length of a query *before* it was absorbed.
 # ```
 
 # %%
@@ -820,26 +823,25 @@ check("attention.absorb", absorb_solution)
 # ```{exercise} Which matrices would commute?
 # :label: ex-02-commute
 #
-# *10 minutes, on paper.* If $W^{UK}$ commuted with every rotation, RoPE and absorption would live together and the decoupled key would be needless. Which 2 by 2 matrices commute with the quarter turn $J$? What would such a key be unable to express?
+# *10 minutes, on paper.* If $W^{UK}$ commuted with every rotation, RoPE and absorption could be combined, and the decoupled key would not be needed. Which 2 by 2 matrices commute with the quarter turn $J$? What would such a key be unable to express?
 #
-# **Hint.** Write $W$ as (a, b; c, d), multiply both ways, compare four entries. Then think of complex numbers.
+# **Hint.** Write $W$ as (a, b; c, d), multiply both ways, and compare the four entries. Then think of multiplication by complex numbers.
 # ```
 #
 # ```{solution} ex-02-commute
 # :class: dropdown
 #
-# $WJ = JW$ gives $d = a$ and $c = -b$: $W = aI + bJ$-like, that is, stretch and turn, multiplication by one complex number. Two free numbers for each pair instead of four, and, worse, a latent as long as the key, pair for pair: nothing could be compressed. Compression needs a tall matrix (many key numbers from few latent numbers), and a tall one cannot commute at all.
+# $WJ = JW$ gives $d = a$ and $c = -b$, so $W = aI - bJ$. Such a matrix only stretches and turns, as multiplication by one complex number does. It has two free numbers for each pair where a general matrix has four. A more serious limit is that the latent would have to be as long as the key, so nothing would be compressed. Compression needs a tall matrix, which makes many key numbers from few latent numbers, and a matrix that is not square cannot commute with a rotation at all.
 # ```
 #
 # ```{exercise} How small may the latent be?
 # :label: ex-02-rank
 #
-# *20 minutes.* Train the reversal model with `kv_lora_rank` 1, 2 and 4, for 300 steps with a peak of 5e-3. Its values must carry one of ten letters. Say first which rank will suffice.
+# *20 minutes.* Train the reversal model with `kv_lora_rank` 1, 2 and 4, for 300 steps with a peak learning rate of 5e-3. Its values must tell ten letters apart. Before you run it, say which rank will be enough.
 #
-# **Hint.** `reverse_config.replace(kv_lora_rank=...)`. The latent is *normalised*: what is left of a latent of one number?
+# **Hint.** `reverse_config.replace(kv_lora_rank=...)` gives the configuration. Ask yourself what is left of a latent of one number, since the latent is *normalised*.
 # ```
-
-# %% [markdown]
+#
 # ```{solution-start} ex-02-rank
 # :class: dropdown
 # ```
@@ -855,7 +857,9 @@ for rank in (1, 2, 4):
 reverse_config = full
 
 # %% [markdown]
-# A normalised latent of two numbers is a point on a circle, and ten letters find room there, though not on every seed. A latent of one number, normalised, has only two values, so it can tell two letters apart. And yet nearly all ten come through. What carries the others? The rotated key is the suspect: it is not normalised, and it may differ from letter to letter. Give all letters the same one:
+# A normalised latent of two numbers is a point on a circle. Ten letters have room on the circle, though training does not find a place for all of them on every seed. A normalised latent of one number has only two values, so it can tell only two letters apart. Yet with rank 1 nearly all letters come out right, so something else must carry the others.
+#
+# We suspect the rotated key, because it is not normalised and may differ from letter to letter. To test this, we give all letters the same rotated key:
 
 # %%
 def same_for_all_letters(module, inputs, output):
@@ -873,7 +877,7 @@ print(f"rank 1, one rotated key for all letters: {100 * right:.0f} % right")
 assert right < 0.25
 
 # %% [markdown]
-# Caught: two values, two letters of ten. The other eight were smuggled by the position key, through the attention weights. Names of parts say what we meant them for, not what training makes of them.
+# With one rotated key for all, the model gets about two of ten letters right, as many as the two values of the latent can tell apart. So the suspicion was right. The position key had carried the other eight letters through the attention weights. The name of a part says what we meant it for, but training may use it for something else.
 #
 # ```{solution-end}
 # ```
@@ -881,9 +885,9 @@ assert right < 0.25
 # ```{exercise} The bytes of a cache
 # :label: ex-02-bytes
 #
-# *5 minutes.* Write `cache_bytes(kind, layers, heads, head_dim, groups, rank, rope_dim, bytes_each)` for the four kinds. `check("attention.cache_bytes", my_cache_bytes)`.
+# *5 minutes.* Write `cache_bytes(kind, layers, heads, head_dim, groups, rank, rope_dim, bytes_each)` for the four kinds of attention, and test it with `check("attention.cache_bytes", my_cache_bytes)`.
 #
-# **Hint.** List what one layer keeps of one token, then multiply.
+# **Hint.** List what one layer keeps for one token, and then multiply.
 # ```
 #
 # ```{solution-start} ex-02-bytes
@@ -902,11 +906,10 @@ check("attention.cache_bytes", cache_bytes_solution)
 # %% [markdown]
 # ```{solution-end}
 # ```
-
-# %% [markdown]
+#
 # ## Bug zoo
 #
-# Three wrong versions of `rotate` live in the package. The tests below accept the right one and catch one of them at best. Write the rest.
+# The package contains three wrong versions of `rotate`. The single test below accepts the right version and catches one of the wrong ones. Write tests that catch the other two.
 
 # %% tags=["zoo"]
 def nothing_turns_at_position_zero(rotate) -> None:
@@ -917,7 +920,7 @@ def nothing_turns_at_position_zero(rotate) -> None:
 zoo("attention", [nothing_turns_at_position_zero])
 
 # %% [markdown]
-# Ours are behind the button. Look at them last.
+# Our own tests are in the folded cell below. Look at them after you have written yours.
 
 # %% tags=["hide-cell"]
 def one_radian_turns_counterclockwise(rotate) -> None:
@@ -935,7 +938,7 @@ zoo("attention", [nothing_turns_at_position_zero, one_radian_turns_counterclockw
 # %% [markdown]
 # ## Receipt
 #
-# What this run cost, the spread over seeds, and how far we are from the reference.
+# The receipt shows what this run cost, the spread over seeds, and how far we are from the reference.
 
 # %% tags=["receipt"]
 receipt(
@@ -950,18 +953,18 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# What did V3 throw away? The keys and values of 128 heads: 1,998,848 numbers a token. What does it keep? **35,136**: in each of 61 layers one latent of 512 numbers, from which every key and value follows, and one rotated key of 64, because a rotation cannot be folded into a query. That is 57 times less, and not an approximation: unfolded, absorbed and cached agree to the last digits of a float64.
+# V3 threw away the keys and values of 128 heads, which would take 1,998,848 numbers per token. It keeps **35,136** numbers per token: in each of 61 layers one latent of 512 numbers and one rotated key of 64. The content keys and the values of all heads follow from the latent. The rotated key is separate because a rotation cannot be absorbed into a query. V3 keeps 57 times fewer numbers than ordinary attention, and yet MLA is computed exactly: its unfolded, absorbed and cached versions agree to within 1e-12 in float64.
 #
-# - I can now say what a cache costs, from a model's sizes, for MHA, GQA, MQA and MLA.
-# - I can now turn a vector by its position, and say why scores see only distances.
-# - I can now show, with a 2 by 2 matrix, why rotation stops absorption, and how the decoupled key gives it back.
+# - I can now compute from a model's sizes what its cache costs, for MHA, GQA, MQA and MLA.
+# - I can now rotate a vector by its position, and explain why scores depend only on distances.
+# - I can now show with a 2 by 2 matrix why rotation prevents absorption, and how the decoupled key makes it possible again.
 # - I can now decode with a latent cache, and say when to absorb and when to unfold.
 # - I can now read YaRN's frequencies, and say what stretching alone does and does not do.
 
 # %% [markdown]
 # ## Read on
 #
-# - DeepSeek-V2, section 2.1 and its appendix on MLA against MHA {cite}`deepseekv2`.
-# - RoPE {cite}`su2021roformer`, section 3; YaRN {cite}`peng2023yarn`, section 3.
-# - The code of this chapter in the package: `minidsk/model/rope.py` and `attention.py`, 80 and 190 lines.
-# - Next: attention is now cheap to remember. Chapter 03 makes the other half of each layer cheap to compute.
+# - DeepSeek-V2's report presents MLA in section 2.1, and an appendix compares it with MHA {cite}`deepseekv2`.
+# - Section 3 of the RoPE paper {cite}`su2021roformer` and section 3 of the YaRN paper {cite}`peng2023yarn` have the derivations.
+# - The package has the code of this chapter in `minidsk/model/rope.py`, `attention.py` and `cache.py`, each under 130 lines.
+# - Attention is now cheap to remember, and [chapter 03](03_mixture_of_experts) makes the other half of each layer cheap to compute.

@@ -16,15 +16,17 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/03_mixture_of_experts.ipynb)
 #
-# Give a small model 16 experts, let each token pick two, and train it on nothing but the loss. How many of the 16 end
-# up idle? And the part that surprises people: **how much loss do the idle ones cost?** Both answers are numbers, and
-# the second one decides why anybody balances experts at all.
+# We give a small model 16 small networks, called experts, let each token use two of them, and train the model on
+# nothing but the loss. How many of the 16 experts end up idle? And **how much loss do the idle experts cost?** Both
+# answers are numbers, and the second one surprises most people.
 #
-# - **You will build** a router, a layer of experts, and two ways to keep all of them at work.
-# - **You need** PyTorch, and what a transformer's feed-forward layer does. Chapter 02 helps, but is not needed.
-# - **It takes** about 40 s to run on two CPU cores of a laptop, about twice that on Colab's two cores (a GPU is no faster on
-#   models this small), and an hour to read.
-#   The GPU experiment was recorded once, in under five minutes of one H100; here it is only read.
+# - **You will build** a router, a layer of experts, and two ways to keep all the experts at work.
+# - **You need** PyTorch, and to know what a transformer's feed-forward layer does. Chapter 02 helps but is not
+#   required.
+# - **It takes** about half a minute to a minute on two free CPU cores of a laptop, about twice as long on Colab's two
+#   cores, and an hour to read. The receipt at the end says how long the run on this page took; a busy machine takes
+#   longer. A GPU is no faster, because the models are so small. One larger experiment took under five minutes on an
+#   H100 GPU, and this chapter only reads its record.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
@@ -46,11 +48,16 @@ _ = torch.set_num_threads(1)
 _ = torch.set_default_dtype(torch.float64)  # 16 digits: your processor gives the same numbers as ours
 
 # %% [markdown]
-# ## The pain first: width is paid for by every token
+# ## The problem: every token pays for the whole width
 #
-# A feed-forward layer is where a transformer keeps much of what it knows. A wider one knows more, but every token pays
-# for the whole width, including the parts that have nothing to do with it. Take DeepSeek-V3's sizes, counted from its
-# configuration:
+# A transformer keeps much of what it knows in its feed-forward layers. A wider layer can know more, but every token
+# then pays for the whole width, including the parts that have nothing to do with that token. We count DeepSeek-V3's
+# weights from its configuration:
+
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("transformer_block")
 
 # %%
 from minidsk.scale.cost import parameters
@@ -61,12 +68,13 @@ print(f"stored {stored / 1e9:.0f} billion weights, one token meets {active / 1e9
 print(f"if every token met them all, it would cost {stored / active:.0f} times as much")
 
 # %% [markdown]
-# (The paper says 671 and 37.) So: cut the wide layer into pieces, the **experts**, and let each token use a few. Somebody has to choose which. That
-# is the **router**, and it is learned.
+# The paper gives the same two numbers as 671 and 37 billion. The saving comes from cutting the wide layer into many
+# narrow ones, the **experts**, and letting each token use only a few of them. A small learned layer, the **router**,
+# decides which experts a token uses.
 #
-# It sounds safe: surely the loss will teach the router to use everything it has? We will train such a model below, with
-# 16 experts, and call one **idle** if it gets less than a tenth of its fair share of tokens. Guess first: replace `None`
-# by a number. The tally stays on your machine.
+# This sounds safe, because training should teach the router to use everything that it has. Below we train such a model
+# with 16 experts and call an expert **idle** if it gets less than a tenth of its fair share of the tokens. Guess first
+# how many will be idle, by replacing `None` with a number. The tally stays on your machine.
 
 # %% tags=["prediction"]
 guess = predict("moe.idle", "Of 16 experts, how many are idle after training on the loss alone (mean of three seeds)?",
@@ -76,8 +84,9 @@ guess
 # %% [markdown]
 # ## One token's route, by hand
 #
-# One token, a vector of two numbers, and six experts. Each expert has a vector of its own, its *centroid*: a row of `W`.
-# We keep these eight numbers for the whole chapter.
+# Our example is one token, which is a vector of two numbers, and six experts. Each expert has a vector of its own,
+# called its *centroid*, which is a row of the matrix `W`. We keep this example for the whole chapter. The product of
+# the token with each centroid gives one number per expert, its *logit*.
 
 # %%
 x = torch.tensor([[1.0, 2.0]])
@@ -86,15 +95,17 @@ logits = x @ W.T
 print("logits", logits[0].tolist())
 
 # %% [markdown]
-# Each logit becomes an *affinity* between 0 and 1. DeepSeek-V3 uses a sigmoid: an expert's affinity does not depend on
-# the other experts'. (A softmax would make them share one unit.)
+# The router turns each logit into an *affinity* between 0 and 1, which the code calls a score. DeepSeek-V3 uses a
+# sigmoid for this, so each expert's affinity is computed on its own. With a softmax the affinities would have to sum to
+# 1, and raising one of them would lower all the others.
 
 # %%
 scores = torch.sigmoid(logits)
 print("scores", [round(s, 3) for s in scores[0].tolist()])
 
 # %% [markdown]
-# The two best are chosen. Their scores, divided by their sum, say how much of each expert's answer the token takes.
+# The token goes to the two experts with the highest scores. We divide these two scores by their sum, and the results
+# are the weights with which the token mixes the two experts' outputs.
 
 # %%
 chosen = scores.topk(2).indices
@@ -103,12 +114,13 @@ weights = weights / weights.sum(-1, keepdim=True)
 print("experts", chosen[0].tolist(), "with weights", [round(w, 3) for w in weights[0].tolist()])
 
 # %% [markdown]
-# The token goes to experts 0 and 4. Experts 1, 2, 3 and 5 never hear of it: that is the saving, and, as we shall see,
-# the trouble.
+# The token goes to experts 0 and 4. Experts 1, 2, 3 and 5 do no work for this token, which is where the saving comes
+# from. They also learn nothing from this token, and we will see that this causes the trouble.
 #
-# ## The idea, small and slow
+# ## The router and the experts, written slowly
 #
-# The same three steps as a function. `bias` is zero for now; keep an eye on where it is used, and where it is not.
+# The same three steps become a function. Its argument `bias` is zero for now. The function uses it for the choice of
+# experts but not for the weights, and this will matter later.
 
 # %%
 def route(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -122,7 +134,7 @@ def route(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, k: int) -> 
 print(route(x, W, torch.zeros(6), 2)[1])
 
 # %% [markdown]
-# An expert is an ordinary gated feed-forward layer, only narrow.
+# An expert is an ordinary gated feed-forward layer, except that it is narrow.
 
 # %%
 def expert(x: torch.Tensor, gate_up: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
@@ -132,7 +144,8 @@ def expert(x: torch.Tensor, gate_up: torch.Tensor, down: torch.Tensor) -> torch.
 
 
 # %% [markdown]
-# And the layer: token by token, choice by choice.
+# The layer goes through the tokens one by one, and for each token through its chosen experts. It adds up their outputs,
+# each multiplied by its weight.
 
 # %% tags=["naive"]
 def naive_experts(x, weights, chosen, gate_up, down):
@@ -145,22 +158,22 @@ def naive_experts(x, weights, chosen, gate_up, down):
 
 
 # %% [markdown]
-# ## Fine-grained and shared
+# ## Finer experts and a shared one
 #
-# DeepSeekMoE {cite}`deepseekmoe` changed two things about the experts of its day.
+# DeepSeekMoE {cite}`deepseekmoe` changed two things about the experts that were usual at the time.
 #
-# **Finer.** Cut each expert into four and choose four times as many. Stored weights and cost stay the same, but the
-# choices multiply:
+# **Finer experts:** cut each expert into four, and let each token choose four times as many. The number of stored
+# weights and the cost per token stay the same, but there are many more combinations to choose from:
 
 # %%
 for experts, k in ((16, 2), (64, 8), (256, 8)):
-    print(f"{k} of {experts:3} experts: {float(math.comb(experts, k)):.2g} different teams")
+    print(f"{k} of {experts:3} experts: {float(math.comb(experts, k)):.2g} different choices")
 
 # %% [markdown]
-# **Shared.** One more expert that every token visits, without a router. What every token needs (a comma is a comma) can
-# live there, and the routed experts need not all learn it again.
+# **A shared expert:** add one more expert that every token visits without being routed. It can hold what every token
+# needs, such as how to handle a comma, so that the routed experts need not all learn it again.
 #
-# Here is our layer in the package's configuration: 16 routed experts of width 24, two for each token, one shared.
+# Our own layer has 16 routed experts of width 24, of which each token uses two, and one shared expert:
 
 # %%
 from minidsk.data.corpus import TinyWeb
@@ -172,13 +185,13 @@ config = ModelConfig(
     qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=24, intermediate_size=72, first_k_dense_replace=1,
     moe_intermediate_size=24, n_routed_experts=16, num_experts_per_tok=2, n_shared_experts=1,
 )  # fmt: skip
-print(f"{parameters(config):,} weights, {parameters(config, active=True):,} of them active for a token")
+print(f"{parameters(config):,} weights, {parameters(config, active=True):,} of them active for one token")
 
 # %% [markdown]
-# ## The same, from the package
+# ## The package's layer gives the same result
 #
-# `minidsk.model.moe.MoE` is the layer of the real model. We give it random weights and a bias that is not zero, so that
-# a mistake about the bias would show. The slow version must agree.
+# The full model uses the layer `minidsk.model.moe.MoE`. We give it random weights, and a bias that is not zero so that
+# a mistake in its use would show.
 
 # %%
 from minidsk.model.moe import MoE
@@ -200,10 +213,11 @@ assert difference < 1e-12
 print(f"largest difference: {'below 1e-12' if difference < 1e-12 else difference}")
 
 # %% [markdown]
-# ## Dispatch: sort, multiply, put back
+# ## Sorting by expert makes the layer fast
 #
-# The slow version multiplies a matrix by one vector at a time. A processor would rather multiply it by many at once, so
-# the package sorts the choices by expert. By hand, three tokens with two choices each, four experts:
+# The slow version multiplies a matrix by one vector at a time. A processor is much faster when it multiplies a matrix
+# by many vectors at once, so the package first sorts the choices by expert. Here is the sorting for three tokens with
+# two choices each and four experts:
 
 # %%
 from minidsk.kernels.dispatch import sort_by_expert
@@ -216,8 +230,9 @@ print("sorted by expert  ", choices.flatten()[plan.order].tolist())
 print("rows end at       ", plan.ends.tolist())
 
 # %% [markdown]
-# Choices 1 and 2 are the ones that expert 0 works on (token 0's second choice, token 1's first); its two rows now stand
-# side by side. Each expert does one product; then everything goes back to its place. What it buys, on 256 tokens:
+# The package numbers the six choices from 0 to 5. Expert 0 was chosen twice, in choice 1 (the second choice of token 0)
+# and choice 2 (the first choice of token 1). After sorting, these two rows stand side by side, so expert 0 can process
+# them in one product. At the end every result goes back to its token. The next cell times both versions on 256 tokens:
 
 # %% tags=["timing"]
 def seconds(run, times):
@@ -234,14 +249,16 @@ with torch.no_grad():
 print(f"token by token {1e3 * looped:.1f} ms, sorted {1e3 * sorted_:.2f} ms: {looped / sorted_:.0f}x faster")
 
 # %% [markdown]
-# ## Trained on the loss alone
+# ## Trained on the loss alone, several experts go idle
 #
-# The data is the tiny web, pages of worksheets, sums and letters; validation pages come from another seed. Every way
-# of balancing below sees the same batches. A seed draws the weights, and the same seed gives every way the same weights
-# to start from, so that differences can be taken seed by seed.
+# The training data is the tiny web, a made-up collection of worksheets, sums and letters, and the validation pages are
+# made with another seed. Every way of balancing below sees the same batches and, for the same seed, starts from the
+# same weights. We can therefore compare two ways seed by seed.
 #
-# We compute in float64. Which expert a token picks is a yes-or-no matter, and a difference in the 7th digit between two
-# processors can flip it. In float64 they differ in the 16th, and your numbers should be these.
+# We compute in float64 so that your numbers agree with ours. Two processors round differently, and because the choice
+# of an expert is all or nothing, a tiny difference can send a token to another expert. In float32 a difference in the
+# 7th digit is enough to change some choices. In float64 the processors differ only in the 16th digit, which is
+# practically never enough.
 
 # %%
 from minidsk.data.packing import PackedPages
@@ -272,9 +289,10 @@ def fit(config, seed, balance=0.0, speed=0.0, prepare=lambda model: None):
 
 
 # %% [markdown]
-# After training we want the loss on the held-out pages, and how the load is spread there. **MaxVio**
-# {cite}`wang2024auxfree` compares the fullest expert with a fair share: 0 is perfect balance, and 3 means that one expert
-# does four times its share.
+# After training we measure two things: the loss on the validation pages, and how evenly the experts share the work
+# there. The *load* of an expert is the number of times it was chosen. **MaxVio** {cite}`wang2024auxfree` is the load of
+# the busiest expert divided by the mean load, minus 1. A MaxVio of 0 means perfect balance, and 3 means that one expert
+# does four times its fair share.
 
 # %%
 from minidsk.model.moe import max_violation
@@ -285,7 +303,7 @@ print(f"MaxVio by hand: {hand.max() / hand.mean() - 1:.0f}, package: {max_violat
 # %%
 @torch.no_grad()
 def judge(model, loads=None):
-    """Validation loss (nats a token); for a mixture MaxVio, idle experts and the loads over time."""
+    """Validation loss (nats per token); for a mixture MaxVio, idle experts and the loads over time."""
     out = model(held_out[:, :-1])
     result = {"loss": F.cross_entropy(out.logits.flatten(0, 1), held_out[:, 1:].flatten()).item()}
     if out.routing:
@@ -295,7 +313,7 @@ def judge(model, loads=None):
 
 
 # %% [markdown]
-# Three seeds, no balancing of any kind:
+# Now we train three seeds without any balancing:
 
 # %%
 runs = {"none": [judge(*fit(config, seed)) for seed in SEEDS]}
@@ -307,13 +325,16 @@ idle = mean(run["idle"] for run in runs["none"])
 guess.reveal(idle)
 
 # %% [markdown]
-# A column below is an expert, time runs downwards, and brightness is its load as a multiple of a fair share. A few
-# columns light up in the first steps and stay lit.
+# In the figure each column is one expert, time runs downwards, and brightness is the load as a multiple of the fair
+# share. In each run a few experts, such as 0 and 13 with seed 0, take over within about ten steps and stay bright until
+# the end. Most other columns stay dark.
 
 # %% tags=["figure"]
 def heat(ax, load, title):
-    picture = ax.imshow(load / load.mean(1, keepdim=True), aspect="auto", vmin=0, vmax=4, cmap="magma")
+    picture = ax.imshow(load / load.mean(1, keepdim=True), aspect="auto", interpolation="nearest", vmin=0, vmax=4,
+                        cmap="magma")
     ax.set(title=title, xlabel="expert", ylabel="step")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     return picture
 
 
@@ -327,10 +348,10 @@ for seed in SEEDS:
     print(f"seed {seed}, last step:", [round(v, 1) for v in (last / last.mean()).tolist()])
 
 # %% [markdown]
-# ## Why the loss does not mend it
+# ## Why the loss alone does not fix this
 #
-# Back to the token of the beginning. Suppose the loss would like more of the second chosen expert's answer. What does
-# the router learn?
+# Our token from the beginning chose experts 0 and 4. Suppose the loss would fall if the token took more of expert 4's
+# output. Each expert's logit then gets this gradient:
 
 # %%
 leaf = logits.clone().requires_grad_()
@@ -340,17 +361,20 @@ print("gradient of each expert's logit:", [round(v, 3) for v in leaf.grad[0].tol
 assert (leaf.grad[0, [1, 2, 3, 5]] == 0).all()
 
 # %% [markdown]
-# The four experts that were not chosen get a gradient of exactly zero. They are not told that they are bad; they are
-# told nothing. An expert without tokens learns nothing, stays as useless as it was born, and nobody ever asks it again:
-# the rich get richer.
+# The four experts that were not chosen get a gradient of exactly zero. The loss does not tell the router that these
+# experts are bad, because it tells the router nothing about them at all. An expert without tokens learns nothing, so it
+# stays as useless as it was at the start, and the router has no reason to choose it later. The experts that are already
+# chosen keep improving, so the rich get richer.
 #
 # ## First remedy: an auxiliary loss
 #
-# Make unevenness cost something. For one sequence of $T$ tokens let $f_i$ be expert $i$'s share of the choices times
-# the number of experts, and $P_i$ its mean normalised score. The loss is $\alpha \sum_i f_i P_i$: even routing gives
-# $\alpha$, and piling up tokens where the scores already are high gives more. Only $P$ has a gradient; counting has none.
+# The first remedy is a second loss that is higher when the load is uneven. Take one sequence of $T$ tokens. Let $f_i$
+# be expert $i$'s share of all choices, multiplied by the number of experts. Let $P_i$ be expert $i$'s mean score, after
+# each token's scores have been divided by their sum. The auxiliary loss is $\alpha \sum_i f_i P_i$. If the routing is
+# even, this loss equals $\alpha$. It is higher if the busiest experts are also those with high scores. Only $P$ has a
+# gradient, because $f$ comes from counting.
 #
-# By hand: our token and three others.
+# We compute it by hand for our token and three others.
 
 # %%
 four = torch.tensor([[1.0, 2.0], [1.0, 1.5], [0.5, 2.0], [-1.0, 1.0]])
@@ -375,8 +399,8 @@ assert balance_difference < 1e-6
 print("the package agrees")
 
 # %% [markdown]
-# Does its gradient reach the experts that nobody chose? Through $P$ it does, because every score is in every token's
-# sum:
+# The gradient of this loss reaches even the experts that no token chose. It does so through $P$, because the score of
+# every expert is part of the sum by which each token's scores are divided:
 
 # %%
 leaf = (four @ W.T).requires_grad_()
@@ -384,8 +408,8 @@ sequence_balance_loss(torch.sigmoid(leaf), chosen4, alpha=1.0).backward()
 print("mean gradient of each logit:", [round(v, 3) for v in leaf.grad.mean(0).tolist()])
 
 # %% [markdown]
-# Gradient descent goes against these signs: the busy experts 0, 2 and 4 are pushed down (expert
-# 0, the busiest, hardest), the idle ones up. Now train with it.
+# Gradient descent moves each logit against the sign of its gradient. So it pushes the busy experts 0, 2 and 4 down
+# (expert 0, the busiest, the most) and the idle experts up. We now train with this loss added.
 
 # %%
 runs["auxiliary loss"] = [judge(*fit(config, seed, balance=0.1)) for seed in SEEDS]
@@ -393,13 +417,18 @@ for seed, run in zip(SEEDS, runs["auxiliary loss"], strict=True):
     print(f"seed {seed}: loss {run['loss']:.3f}, MaxVio {run['maxvio']:.2f}, idle {run['idle']} of 16")
 
 # %% [markdown]
-# It works. The worry about it is a different one: these gradients go into the same weights that should learn to predict
-# text, and $\alpha$ sets how loudly they interrupt.
+# The auxiliary loss works, because no expert is idle any more. Its weakness is that its gradients change the same
+# weights that should learn to predict text, and $\alpha$ decides how much they interfere.
 #
-# ## Second remedy: a bias that only the choice sees
+# ## Second remedy: a bias that only affects the choice
 #
-# DeepSeek's answer needs no gradient {cite}`wang2024auxfree`. Add a number $b_i$ to each expert's score **for the choice
-# alone**. After every step, an expert above the mean load goes down by a fixed step, one below goes up.
+# DeepSeek-V3 balances its experts without a gradient, by a method of Wang et al. {cite}`wang2024auxfree`. A number
+# $b_i$, the bias, is added to each expert's score, **but only for the choice**. After every training step, the bias of
+# each expert whose load was above the mean goes down by a fixed amount. The bias of each expert below the mean goes up
+# by the same amount, which is called the speed.
+
+# %% tags=["diagram", "hide-input"]
+diagram("balancing_by_bias")
 
 # %%
 def nudge(bias: torch.Tensor, load: torch.Tensor, speed: float) -> torch.Tensor:
@@ -412,7 +441,7 @@ print("load", load4.tolist())
 print("bias", [round(b, 1) for b in bias.tolist()])
 
 # %% [markdown]
-# The next time our four tokens come by with that bias, and three more times after that:
+# We route our four tokens with this bias, change the bias again, and repeat this three more times:
 
 # %%
 for _ in range(4):
@@ -421,8 +450,8 @@ for _ in range(4):
     bias = nudge(bias, load, speed=0.1)
 
 # %% [markdown]
-# Experts that nobody chose get work within a few steps, and no gradient was needed. With four tokens the load cannot
-# settle; with thousands it can. The package has the same line:
+# Experts that no token had chosen get work within a few steps, and no gradient was needed. With four tokens the load
+# cannot become even, but with thousands it nearly can. The package has the same line, and we train with it:
 
 # %%
 from minidsk.model.moe import update_bias
@@ -434,10 +463,14 @@ for seed, run in zip(SEEDS, runs["bias"], strict=True):
     print(f"seed {seed}: loss {run['loss']:.3f}, MaxVio {run['maxvio']:.2f}, idle {run['idle']} of 16")
 
 # %% [markdown]
-# ## A figure that moves
+# ## Without balancing the same experts stay busy
 #
-# Switch between the three ways and drag through the steps of seed 0. What to look for: without balancing the tall bars
-# stay where they are; with the bias the tall ones of the first steps sink, and nobody takes their place.
+# The figure below shows seed 0 with each way of balancing. Switch between the three ways, and drag the slider through
+# the training steps. The bars on the right show each expert's load at the chosen step.
+#
+# Without balancing, from step 10 until the end, the two longest bars nearly always belong to experts 0 and 13. With the
+# bias, single experts also become overloaded, such as expert 1 around step 12 and expert 9 around step 40. Each time
+# the bias brings the load down again, and at the end the busiest expert has 1.4 times its share.
 
 # %% tags=["widget"]
 from minidsk.widgets import Routing
@@ -445,11 +478,12 @@ from minidsk.widgets import Routing
 Routing({name: of[0]["loads"][::2].tolist() for name, of in runs.items()}, steps=range(0, STEPS, 2))
 
 # %% [markdown]
-# ## What idleness costs
+# ## What idle experts cost: no loss that we can measure
 #
-# Losses differ from seed to seed for reasons that have nothing to do with balance. The seeds are paired (same start, same
-# batches), so we take each way's difference from *none* seed by seed, and give its mean with a 95 % interval (Student's
-# t, three seeds).
+# The loss differs from seed to seed for reasons that have nothing to do with balance. We therefore compare runs with
+# the same seed, which share their initial weights and batches. From the loss of each way we subtract the loss of *none*
+# (no balancing), seed by seed. We report the mean of the three differences with its 95 % interval (from Student's t
+# distribution). If that interval contains zero, three seeds cannot show a difference.
 
 # %%
 def interval(values):
@@ -478,25 +512,28 @@ for name, of in runs.items():
     print(f"{name:16} MaxVio in each quarter of the run:", [round(v, 1) for v in over_time])
 
 # %% [markdown]
-# Go back to the column *minus none*, and read it twice. Both remedies put every expert to work, and the intervals of the loss hold zero: **in this
-# run we cannot show that idle experts cost any loss at all.** The model is so small and so briefly trained that a few
-# experts are enough for what it learns.
+# The column *minus none* answers the second opening question. Both remedies put every expert to work, and both
+# intervals of the loss difference contain zero. **In this run we cannot show that idle experts cost any loss at all.**
+# We think the reason is that the model is so small and so briefly trained that a few experts are enough for what it
+# learns.
 #
-# Then why balance? Because in a large model the experts live on different devices, and a layer is done when its
-# fullest expert is done. With one expert a device, the layer takes $1 + \text{MaxVio}$ times as long as it should:
+# Balancing is still needed, because in a large model the experts live on different devices. A layer is finished only
+# when its busiest expert is finished. With one expert per device, an uneven layer therefore takes $1 + \text{MaxVio}$
+# times as long as an even one:
 
 # %%
 for name, of in runs.items():
     slow_down = [1 + run["maxvio"] for run in of]
-    print(f"{name:16} waits {mean(slow_down):.1f} times the fair time (from {min(slow_down):.1f} to {max(slow_down):.1f})")
+    print(f"{name:16} takes {mean(slow_down):.1f} times as long (from {min(slow_down):.1f} to {max(slow_down):.1f})")
 
 # %% [markdown]
-# That cost is real from the first step on. The other one, weights that were paid for and never learn, shows itself when
-# a model is trained long enough to need them.
+# This cost is there from the first step of training. The other cost is that idle experts hold weights which never
+# learn. We expect it to show only when a model is trained long enough to need all its weights.
 #
-# ## The bug that the loss does not show
+# ## A bug that the loss does not show
 #
-# The bias belongs to the choice. It is easy to let it slip into the weights as well, because one line less does it:
+# The bias should affect only the choice of experts. It is easy to let it leak into the weights as well, because the
+# code with the mistake is one line shorter:
 
 # %%
 def leaky(x, weight, bias, k):
@@ -511,8 +548,9 @@ for router in (route, leaky):
     print(f"{router.__name__:6}", {int(i): round(float(v), 3) for i, v in zip(e[0], w[0], strict=True)})
 
 # %% [markdown]
-# Same experts, other weights: 0.519 for expert 0 became less than half. A steering wheel that should only say *where*
-# now also says *how much*. Does the loss notice? We train the leak, three seeds.
+# Both routers choose the same experts, but the weight of expert 0 falls from 0.519 to less than a half. The bias was
+# meant to say only *where* the token goes. With the bug it also says *how much* of each output the token takes. To see
+# whether the loss notices, we train three seeds with the leak.
 
 # %%
 from types import MethodType
@@ -532,8 +570,8 @@ runs["leaky bias"] = [judge(*fit(config, seed, speed=0.01, prepare=plant)) for s
 compare("leaky bias", control="bias")
 
 # %% [markdown]
-# The loss does not give it away: balance is fine, the interval is wide and holds zero, and a curve would look healthy.
-# Only a test on the weights themselves catches it. Here is one, seen failing:
+# The loss does not reveal the bug, because the experts are balanced and the wide interval contains zero. Only a test of
+# the weights themselves catches the bug, as this one does:
 
 # %%
 def weights_ignore_the_bias(router):
@@ -550,10 +588,10 @@ except AssertionError:
     print("route passes; leaky is caught")
 
 # %% [markdown]
-# ## A dense model for the same money
+# ## A dense model of equal cost: no measurable difference
 #
-# The mixture must be compared with a dense model whose token costs the same. `minidsk.scale.cost` counts the FLOPs of
-# training on one token; we look for the width that matches.
+# A fair comparison needs a dense model, one without experts, whose training costs as many FLOPs (arithmetic operations)
+# per token. `minidsk.scale.cost` counts them, and we search for the width that comes closest.
 
 # %%
 from minidsk.scale.cost import training_flops
@@ -565,8 +603,8 @@ def cost(config):
 
 widths = (config.replace(n_routed_experts=0, intermediate_size=width) for width in range(24, 400))
 dense = min(widths, key=lambda c: abs(cost(c) - cost(config)))
-print(f"mixture {cost(config) / 1e6:.4f} MFLOP a token, {parameters(config):,} weights")
-print(f"dense   {cost(dense) / 1e6:.4f} MFLOP a token, {parameters(dense):,} weights, width {dense.intermediate_size}")
+print(f"mixture {cost(config) / 1e6:.4f} MFLOP per token, {parameters(config):,} weights")
+print(f"dense   {cost(dense) / 1e6:.4f} MFLOP per token, {parameters(dense):,} weights, width {dense.intermediate_size}")
 
 # %%
 assert abs(cost(dense) / cost(config) - 1) < 0.01
@@ -575,13 +613,15 @@ middle, half = interval([a["loss"] - b["loss"] for a, b in zip(runs["dense"], ru
 print(f"dense {mean(run['loss'] for run in runs['dense']):.3f}; dense minus mixture with bias: {middle:+.3f} ± {half:.3f}")
 
 # %% [markdown]
-# Twice the weights, the same price, and no gain that three seeds could show. In this short run the extra weights have hardly been visited: each expert sees an eighth of the tokens.
-# Whether a longer run changes that is a question for a GPU, below.
+# The mixture has twice the weights of the dense model at the same cost per token, but three seeds show no gain in loss.
+# One reason may be that each expert sees only an eighth of the tokens of a short run, so the additional weights have
+# had little training. The GPU experiment below trains for longer.
 #
-# ## Finer and shared, trained
+# ## Finer experts and a shared one: no measurable difference
 #
-# The same weights, cut in other ways: twice as many experts of half the width (top 4, and the shared part as wide as
-# before), and no shared expert (three of 17 instead of two of 16 and one). All with the bias.
+# We now cut the same number of weights in two other ways, both with the bias. *Finer* has twice as many routed experts
+# of half the width, uses the best four, and keeps the shared part as wide as before. *No shared* has 17 routed experts,
+# uses three of them, and has no shared expert.
 
 # %%
 shapes = {
@@ -595,13 +635,18 @@ for name, shape in shapes.items():
     compare(name, control="bias")
 
 # %% [markdown]
-# Both intervals hold zero. DeepSeekMoE's gains from both are real at 2 billion weights {cite}`deepseekmoe`; a
-# model of a hundred thousand weights is the wrong place to look for them.
+# Both intervals contain zero, so three seeds show no difference. DeepSeekMoE reports gains from both changes at 2
+# billion weights {cite}`deepseekmoe`. Our model, with a hundred thousand, is far too small to confirm or contradict
+# that.
 #
-# ## Groups: how many machines does a token visit?
+# ## Groups limit how many machines a token visits
 #
-# Spread 256 experts over 8 nodes of a cluster. A token that picks 8 experts is sent to every node that holds one of
-# them, and between nodes the wires are slow. Guess how many that is, if the choice is as good as random:
+# Suppose 256 experts are spread over the 8 nodes (machines) of a cluster. A token that chooses 8 experts is sent to
+# every node that holds one of them, and the network between nodes is slow. Please guess how many nodes such a token
+# visits if it chooses its experts at random:
+
+# %% tags=["diagram", "hide-input"]
+diagram("routing")
 
 # %% tags=["prediction"]
 nodes = predict("moe.nodes", "How many of 8 nodes does a token visit that picks 8 of 256 experts at random?",
@@ -609,8 +654,8 @@ nodes = predict("moe.nodes", "How many of 8 nodes does a token visit that picks 
 nodes
 
 # %% [markdown]
-# We can count it with the package's router: V3's sizes, random scores, and $n_\text{group} = 8$ groups with 8 (no limit)
-# down to 1 of them allowed.
+# We can count the visits with the package's router. We use V3's sizes and random scores, and divide the experts into
+# $n_\text{group} = 8$ groups, one per node. Then we limit each token to 8 groups (no limit), 4, 2 or 1.
 
 # %%
 from minidsk.model.moe import Router
@@ -626,7 +671,7 @@ def nodes_visited(topk_group):
 
 visited = {limit: nodes_visited(limit) for limit in (8, 4, 2, 1)}
 for limit, count in visited.items():
-    print(f"{limit} nodes allowed: {count.mean():.2f} visited on average, {int(count.max())} at most")
+    print(f"{limit} of 8 nodes allowed: {count.mean():.2f} visited on average, {int(count.max())} at most")
 
 # %%
 nodes.reveal(visited[8].mean())
@@ -635,9 +680,10 @@ print(f"by combinatorics {exact:.2f}")
 assert abs(visited[8].mean() - exact) < 0.05
 
 # %% [markdown]
-# That is what **group-limited routing** is for: first choose groups, then experts inside them. A group's score is the sum of
-# its best *two* biased scores, so that one bright expert among duds does not carry a group. On our six-expert token, with
-# three groups of two, of which one may stay:
+# **Group-limited routing** keeps the number of visits small. The router first chooses groups, and then chooses experts
+# inside these groups only. The score of a group is the sum of its *two* best biased scores, so one strong expert among
+# weak ones is not enough for its group to win. We try it on our token with its six experts, in three groups of two, and
+# allow one group:
 
 # %%
 def group_limited(scores: torch.Tensor, bias: torch.Tensor, groups: int, kept: int) -> torch.Tensor:
@@ -653,10 +699,11 @@ print("group scores", [round(v, 2) for v in scores.unflatten(1, (3, 2)).sum(-1)[
 print("left        ", [round(v, 2) for v in left[0].tolist()])
 
 # %% [markdown]
-# Experts 0 and 4, the two best of all, are both out of reach: each has a dud for a neighbour. The token goes to 2 and 3.
-# Dropped groups become $-\infty$, not 0: after a while biases can pull every score below 0, and then 0 would win.
+# Experts 0 and 4 are the best two of all, but the token cannot reach either of them, because each shares its group with
+# a weak expert. The token goes to experts 2 and 3. The router sets the scores of all other groups to $-\infty$ and not
+# to 0. After some training the biases can make every remaining score negative, and then a 0 would win.
 #
-# The package's router does the same:
+# The package's router chooses the same experts:
 
 # %%
 limited = Router(config.replace(n_routed_experts=256, num_experts_per_tok=8, n_group=8, topk_group=4))
@@ -666,23 +713,24 @@ assert torch.equal(ours, theirs)
 print("all", len(ours), "tokens choose the same experts")
 
 # %% [markdown]
-# What a visit costs in bytes: V3 sends a token's 7168 numbers in FP8 (1 byte each) to each node and gets them back in
-# BF16 (2 bytes).
+# We can also count the bytes that these visits cost. For each node visited, V3 sends the token's 7168 numbers in FP8 (1
+# byte each) and gets as many back in BF16 (2 bytes each).
 
 # %%
 for limit in (8, 4):
     sent = visited[limit].mean() * v3.hidden_size * (1 + 2)
-    print(f"{limit} nodes allowed: {sent / 1e3:.0f} kB between nodes, for each token and layer")
+    print(f"{limit} of 8 nodes allowed: {sent / 1e3:.0f} kB between nodes, for each token and layer")
 worst = [visited[limit].max().item() for limit in (8, 4)]
 print(f"a token's worst case: {worst[0]:.0f} nodes without the limit, {worst[1]:.0f} with it")
 
 # %% [markdown]
-# On one GPU there are no nodes, and the limit only takes choices away. It pays on a cluster or not at all.
+# On a single GPU there are no nodes, so a group limit only takes choices away from the router and cannot pay.
 #
-# ## The same on a GPU, larger
+# ## A larger model on a GPU: deeper collapse, the same open question
 #
-# A model of 4 layers and width 256, 64 experts, top 4, one shared; 1,200 steps of 8,192 tokens on a harder tiny web; three
-# seeds. The run was recorded once; this cell only reads it.
+# The larger model has 4 layers, width 256, and 64 routed experts, of which each token uses four, besides one shared
+# expert. It trained for 1,200 steps of 8,192 tokens on a harder tiny web, with three seeds. We recorded it once, and
+# this cell only reads the record.
 
 # %%
 record = results.read("ch03_balance")
@@ -720,22 +768,22 @@ for y, (name, _, (middle, half)) in enumerate(drawn):
 _ = ax.set_yticks(range(len(drawn)), [name for name, *_ in drawn])
 ax.invert_yaxis()
 _ = ax.axvline(0, color="grey", lw=1)
-_ = ax.set(xlabel="validation loss minus none, nats a token (95 %, 3 seeds)")
+_ = ax.set(xlabel="validation loss minus that of none, nats per token (95 %, 3 seeds)")
 plt.show()
 print("intervals without zero:", [name for name, _, (middle, half) in drawn if abs(middle) > half])
 
 # %% [markdown]
-# Read it with the intervals in view.
+# - **The collapse is deeper here, and it lasts.** Without balancing, nearly two thirds of the 64 experts are idle at
+#   the end, and the busiest one does twelve times its fair share. All remedies fix this, and V3's own speed of 0.001
+#   leaves only a few experts idle.
+# - **Idle experts may cost some loss here.** With the bias, at either speed, the final loss is lower than without
+#   balancing on each of the three seeds, but the intervals still contain zero.
+# - **The comparison of dense model and mixture is undecided,** because the interval of their difference is wide.
 #
-# - **Collapse is deeper here, and it lasts.** Without balancing nearly two thirds of the 64 experts are idle at the end, and
-#   the fullest does twelve times its share. Every remedy mends it, V3's own speed of 0.001 too, a few experts short.
-# - **Idleness may cost something now.** With the bias, at either speed, the loss ends lower than without on each of the
-#   three seeds. The intervals still hold zero.
-# - **Dense or mixture: not decided.**
-#
-# The losses of the seeds lie far apart because somewhere in these runs a model learns to add, early or late, and falls.
-# So we ask when. (The level of 1 nat lies in the middle of that fall. We chose it after seeing the curves, so this is a
-# hint and no test.)
+# The losses of the seeds lie far apart because at some point in each run the model learns to add. Its loss then falls
+# quickly, but earlier with some seeds than with others. We measure when this happens, as the step at which the loss
+# falls below 1 nat (the unit of a loss computed with natural logarithms). We chose this level after seeing the curves,
+# because it lies in the middle of the fall. The result is therefore a hint and not a test.
 
 # %%
 def steps_to(curve, level):
@@ -754,10 +802,10 @@ first = [a < b for of in balanced for a, b in zip(of, came["none"], strict=True)
 print(f"{sum(first)} of {len(first)} balanced runs come before the unbalanced run of their seed")
 
 # %% [markdown]
-# Most balanced runs get there first, and much of what the table shows is this head start. Balance seems to help a little.
-# Three seeds do not prove it.
+# Most balanced runs learn to add earlier, and this head start explains much of the difference in the table. Balance
+# seems to help a little, but three seeds do not prove it.
 #
-# How many seeds would settle it? And what did the mixture cost in time?
+# How many seeds would decide between mixture and dense model, and how much more time did the mixture take?
 
 # %%
 by = {name: of for name, of, _ in rows(record, "none")}
@@ -769,12 +817,14 @@ slower = mean(x["seconds"] for x in b) / mean(x["seconds"] for x in a)
 print(f"at equal FLOPs the mixture took {slower:.1f} times as long")
 
 # %% [markdown]
-# Four runs shared the GPU, so take the last figure as rough. Sorting, gathering and many thin products are no FLOPs, and
-# still take time; chapter 08 is about that.
+# The ratio of the times is rough, because four runs shared the GPU. The mixture is slower at equal FLOPs because it
+# also sorts and gathers rows, and because many narrow products use a GPU less well than a few wide ones. Chapter 08 is
+# about that.
 #
 # ## What DeepSeek did
 #
-# DeepSeek-V3 {cite}`deepseekv3` (section 2.1.2, equations 12 to 16): for token $t$ with input $u_t$ and centroids $e_i$,
+# DeepSeek-V3 {cite}`deepseekv3` describes its layer in section 2.1.2, equations 12 to 16. For token $t$ with input
+# $u_t$ and expert centroids $e_i$:
 #
 # $$ s_{i,t} = \sigma(u_t^\top e_i), \qquad
 # g'_{i,t} = \begin{cases} s_{i,t} & s_{i,t} + b_i \in \text{TopK}(\{s_{j,t} + b_j\}, K) \\ 0 & \text{otherwise} \end{cases},
@@ -782,14 +832,18 @@ print(f"at equal FLOPs the mixture took {slower:.1f} times as long")
 #
 # $$ h'_t = u_t + \sum_{i=1}^{N_s} \text{FFN}^{(s)}_i(u_t) + \sum_{i=1}^{N_r} g_{i,t}\, \text{FFN}^{(r)}_i(u_t). $$
 #
-# The bias stands in the condition and not in the value: that is the whole trick, and the bug above is its loss.
+# The bias $b_i$ appears in the condition but not in the value $s_{i,t}$. This is the whole trick, and the leaky router
+# above breaks exactly this rule.
 #
-# Its sizes: 58 of 61 layers are mixtures, each with $N_r = 256$ routed experts of width 2048, $K = 8$, and $N_s = 1$
-# shared; 8 groups, of which a token may use 4; weights times 2.5. The bias moves by 0.001 a step for 14.3 trillion tokens
-# and stands still for the last 500 billion. A sequence-wise auxiliary loss with $\alpha = 0.0001$ stays, against single
-# sequences that lean on one expert. No token is dropped. They report (section 4.5.2) that the bias beat a purely
-# auxiliary loss on most benchmarks, in models of 15.7 and 228.7 billion weights. Ours are more than a thousand times
-# smaller than the smaller one; our intervals neither confirm nor contradict them.
+# In V3, 58 of the 61 layers are mixtures. Each has $N_r = 256$ routed experts of width 2048, of which a token uses $K =
+# 8$, and $N_s = 1$ shared expert. The routed experts form 8 groups, of which a token may use 4, and the weights are
+# multiplied by 2.5. The bias moves by 0.001 per step for the first 14.3 trillion tokens and stays fixed for the last
+# 500 billion. V3 drops no tokens, and it keeps a sequence-wise auxiliary loss with $\alpha = 0.0001$ to prevent single
+# sequences from overloading one expert.
+#
+# DeepSeek reports (section 4.5.2) that the bias did better than an auxiliary loss alone on most benchmarks, in models
+# of 15.7 and 228.7 billion weights. Our larger model is more than a thousand times smaller than the smaller of these
+# two, and our intervals neither confirm nor contradict the report.
 
 # %%
 print(f"{v3.num_hidden_layers - v3.first_k_dense_replace} mixture layers, {v3.n_routed_experts} experts of width "
@@ -798,10 +852,14 @@ print(f"{v3.num_hidden_layers - v3.first_k_dense_replace} mixture layers, {v3.n_
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **V3's own speed failed at first.** Our first recording had 300 steps. A bias that moves by 0.001 a step can reach 0.3 in
-# that time, and that is not enough to turn a collapsed router round; *both*, with V3's two constants, did only a little
-# better. V3 had hundreds of thousands of steps, and with our 1,200 the same speed gets there. Constants travel badly: what
-# matters is speed times steps. And 0.1 overshoots, step after step: scores lie between 0 and 1. The failed runs:
+# **V3's own bias speed of 0.001 failed at first.** Our first recording had only 300 steps. A bias that moves by 0.001
+# per step can reach at most 0.3 in 300 steps, and this was not enough to reverse the collapse. The row *both* combines
+# V3's two constants, the speed and its $\alpha$, and it was only a little better. V3 itself trained for hundreds of
+# thousands of steps, and with our later 1,200 steps the same speed does work. What matters is the speed multiplied by
+# the number of steps, so a constant from a long run may not suit a short one.
+#
+# **A speed of 0.1 is too high.** It is the last row of the table, and the only one whose interval of the loss does not
+# contain zero: its loss is higher than without balancing. These are the runs of 300 steps:
 
 # %%
 short = results.read("ch03_balance_300")
@@ -818,32 +876,54 @@ _ = axes[0].set(ylabel="step / 6")
 _ = fig.colorbar(picture, label="load / fair share")
 plt.show()
 for name in ("none", "bias 0.001", "bias 0.01", "bias 0.1"):
-    print(f"{name:10} fullest expert at the end: {max(heats[name][-1]) / 100:.1f} fair shares")
+    print(f"{name:10} busiest expert, mean of the last six steps: {max(heats[name][-1]) / 100:.1f} fair shares")
 
 # %% [markdown]
-# **What does not pay at this size**, plainly:
+# Why does the panel of 0.1 look calm, when the table shows a MaxVio above 5? The scores lie between 0 and 1, so one
+# step of 0.1 moves an expert past many others. An expert with too little work then gets too much, and after the next
+# step too little again. The panel hides this because each of its rows is the mean of six steps, in which high and low
+# loads cancel. We train our small model at the same speed and draw every step beside the means of six:
+
+# %% tags=["figure"]
+loads = fit(config, 0, speed=0.1)[1][-24:]
+six = loads.unflatten(0, (4, 6)).mean(1)
+fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
+_ = heat(axes[0], loads, "bias 0.1: each of the last 24 steps")
+picture = heat(axes[1], six, "the same, means of six steps")
+_ = axes[1].set(ylabel="step / 6")
+_ = fig.colorbar(picture, label="load / fair share")
+plt.show()
+share = loads / loads.mean(1, keepdim=True)
+print("expert 15, last ten steps:", [round(v, 1) for v in share[-10:, 15].tolist()])
+busiest = [(part / part.mean(1, keepdim=True)).max(1).values.mean().item() for part in (loads, six)]
+print(f"busiest expert, in fair shares: {busiest[0]:.1f} step by step, {busiest[1]:.1f} in means of six steps")
+assert busiest[0] > 1.5 * busiest[1]
+
+# %% [markdown]
+# **What does not pay at this size:**
 #
-# - Balancing, if all you want is the loss and three seeds must show it. It pays as soon as experts live on several devices.
-# - The mixture itself. At equal FLOPs neither the runs on the CPU nor those on the GPU decide between mixture and dense
-#   model, and the mixture runs slower.
-# - More weights as such. The *dense* model with as many weights as the mixture costs five times the FLOPs and was not
-#   better in the short recording. The web is small and the runs are short: little that more weights could hold.
-# - Finer experts and a shared one: no difference that three seeds could show.
-# - Group limits: on one device they only take choices away. We did not train with them on the GPU.
+# - Balancing does not pay if only the loss counts. It pays once the experts live on several devices.
+# - The mixture runs more slowly, and at equal FLOPs neither the CPU runs nor the GPU runs show that its loss is better
+#   or worse than the dense model's.
+# - More weights did not help by themselves. The *dense* model with as many weights as the mixture costs five times the
+#   FLOPs and was not better in the short recording. We think the web is too small and the runs are too short for more
+#   weights to matter.
+# - Finer experts and a shared expert made no difference that three seeds could show.
+# - Group limits only take choices away on a single device. We did not train with them on the GPU.
 #
-# So why does our model keep its experts? To be DeepSeek throughout, and because the price is small. The reasons to
-# believe in mixtures come from models a thousand times larger.
+# Our model keeps its experts all the same, because we want to build all of DeepSeek's architecture and the price is
+# small. The evidence for mixtures comes from models a thousand times larger than ours.
 #
 # ## Exercises
 #
 # ```{exercise} The router, whole
 # :label: ex-03-router
 #
-# *20 minutes.* Write the router with everything in it: bias, groups, normalisation, scale. The signature is printed below.
-# `check("moe.router", my_router)` knows ten mistakes by name.
+# *20 minutes.* Write the complete router with bias, groups, normalisation and scale, by the signature that the next
+# cell prints. `check("moe.router", my_router)` recognises ten mistakes and names the one you made.
 #
-# **Hint.** Print one token's scores, biased scores, group scores, choice and weights, in this order. You have all the
-# pieces: `route` and `group_limited`.
+# **Hint.** For one token, print the scores, the biased scores, the group scores, the choice and the weights, in this
+# order. You have all the pieces in `route` and `group_limited`.
 # ```
 
 # %%
@@ -882,11 +962,11 @@ answer
 # ```{exercise} The bias, one step
 # :label: ex-03-bias
 #
-# *5 minutes.* Write `update_bias(bias, load, speed)` without looking above. Then say why the step has a fixed size,
-# whatever the distance from the mean.
+# *5 minutes.* Write `update_bias(bias, load, speed)` without looking at the code above. Then explain why the step has a
+# fixed size.
 #
-# **Hint.** One expert far above the others: how large would a step in proportion to its distance be, beside scores
-# that lie between 0 and 1?
+# **Hint.** Suppose one expert's load is far above all others, and the step were proportional to its distance from the
+# mean. How large would this step be, compared with scores between 0 and 1?
 # ```
 
 # %%
@@ -907,8 +987,8 @@ assert answer
 answer
 
 # %% [markdown]
-# A fixed step cannot throw an expert from one end to the other on one strange batch. The price: it never rests, and
-# once balance is reached it jitters by `speed`.
+# With a fixed step, one unusual batch cannot move an expert from one extreme to the other. The price is that the bias
+# never comes to rest. Even when the load is balanced, each bias keeps moving up and down by `speed`.
 #
 # ```{solution-end}
 # ```
@@ -916,10 +996,11 @@ answer
 # ```{exercise} The balance loss of a batch
 # :label: ex-03-balance
 #
-# *10 minutes.* Write `sequence_balance_loss(scores, indices, alpha)` for scores `[B, T, E]` and indices `[B, T, K]`: f and P
-# belong to one sequence each, and the batch is averaged last.
+# *10 minutes.* Write `sequence_balance_loss(scores, indices, alpha)` for scores `[B, T, E]` and indices `[B, T, K]`.
+# Compute f and P for each sequence separately, and average over the batch at the end.
 #
-# **Hint.** `F.one_hot` turns indices into something you can average. What is f when everything is even?
+# **Hint.** `F.one_hot` turns the indices into something that you can average. As a check, find out what f is when the
+# load is even.
 # ```
 
 # %%
@@ -953,10 +1034,10 @@ answer
 # ```{exercise} One expert for each token
 # :label: ex-03-top1
 #
-# *10 minutes.* Set `num_experts_per_tok=1` and leave `norm_topk_prob=True`. What is the gradient of the router's weight from the
-# language loss? Say it first, then print it.
+# *10 minutes.* Set `num_experts_per_tok=1` and leave `norm_topk_prob=True`. What is the gradient of the language loss
+# with respect to the router's weight? Decide before you print it.
 #
-# **Hint.** What is a number divided by itself?
+# **Hint.** The normalised weight of the only chosen expert is its score divided by itself.
 # ```
 
 # %% [markdown]
@@ -973,8 +1054,8 @@ for norm in (True, False):
     print(f"normalised {norm!s:5}: largest gradient of the router {'0 or rounding' if size < 1e-12 else f'{size:.1g}'}")
 
 # %% [markdown]
-# The only weight is 1 whatever the score, so the router learns nothing at all from the loss. With one expert a token the
-# weights must not be normalised (Switch {cite}`fedus2021switch` does not).
+# The weight of the only chosen expert is 1 whatever its score is, so the router learns nothing at all from the loss. A
+# model with one expert per token must therefore not normalise the weights, and Switch {cite}`fedus2021switch` does not.
 #
 # ```{solution-end}
 # ```
@@ -982,8 +1063,9 @@ for norm in (True, False):
 # %% [markdown]
 # ## Bug zoo
 #
-# Three wrong routers live in the package, and the leak is one of them. Write tests that pass the right router and catch
-# all three; a bug's name is shown once it is caught. These do it; try to do it with fewer.
+# The package contains three wrong routers, and the leaky one is among them. Write tests that pass on the right router
+# and fail on all three wrong ones. A bug's name appears once a test has caught it. The three tests below catch all of
+# them. Try to do it with fewer.
 
 # %% tags=["zoo"]
 def bias_stays_out_of_the_weights(router):
@@ -1008,12 +1090,12 @@ caught
 # %% [markdown]
 # ## The opening question
 #
-# Before the receipt, the two numbers, once more from the runs:
+# Two numbers from the runs above answer the opening question:
 
 # %%
 middle, half = interval([a["loss"] - b["loss"] for a, b in zip(runs["none"], runs["bias"], strict=True)])
 print(f"idle without balancing: {idle:.1f} of 16; with the bias: {mean(run['idle'] for run in runs['bias']):.1f}")
-print(f"what the idle ones cost: {middle:+.3f} ± {half:.3f} nats a token")
+print(f"what the idle ones cost: {middle:+.3f} ± {half:.3f} nats per token")
 assert 1 <= idle <= 6
 assert abs(middle) < half
 
@@ -1029,21 +1111,23 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# How many experts does the loss alone leave idle? A few of 16 here, more than half of 64 in the larger model. What do
-# they cost? **No loss that three seeds can show** (the interval printed above holds zero; in the longer runs each seed leans
-# towards balance), but several times the waiting as soon as each expert has a device of its own. A bias that only the
-# choice sees puts the idle ones to work, and we saw no price for it.
+# Trained on the loss alone, our small model leaves a few of its 16 experts idle, and the larger one more than half of
+# its 64. **The idle experts cost no loss that three seeds can show.** The interval printed above contains zero,
+# although in the longer runs the mean loss is lower with each way of balancing. Idle experts do cost several times the
+# waiting time once each expert has a device of its own. A bias that affects only the choice puts them to work at no
+# loss that we could measure, if its speed is right.
 #
 # - I can now follow one token through a router by hand, with and without bias and groups.
-# - I can now say why the loss alone lets experts starve, and show the gradient that is zero.
-# - I can now balance a mixture in two ways, measure it by MaxVio, and say what it costs and buys.
-# - I can now tell a leaking bias from a healthy one, which the loss cannot.
+# - I can now explain why training on the loss alone leaves experts without tokens, and show the gradient that is zero.
+# - I can now balance a mixture in two ways, measure it by MaxVio, and say what it costs and brings.
+# - I can now find a leaking bias with a test, although the loss does not show it.
 #
 # ## Read on
 #
-# - DeepSeekMoE {cite}`deepseekmoe`, sections 3.1 and 3.2: fine-grained and shared experts, and what each adds at 2 billion
-#   weights.
-# - Wang et al. {cite}`wang2024auxfree`: the bias, MaxVio, and why an auxiliary loss disturbs.
-# - Where it began: sparsely-gated experts {cite}`shazeer2017moe`, GShard {cite}`lepikhin2020gshard`, Switch
+# - DeepSeekMoE {cite}`deepseekmoe`, sections 3.1 and 3.2, has fine-grained and shared experts and what each adds at 2
+#   billion weights.
+# - Wang et al. {cite}`wang2024auxfree` introduce the bias and MaxVio, and show how an auxiliary loss disturbs.
+# - The beginnings are sparsely-gated experts {cite}`shazeer2017moe`, GShard {cite}`lepikhin2020gshard` and Switch
 #   {cite}`fedus2021switch`.
-# - Chapter 04 lets the model look further ahead than the next token. Chapter 08 writes the sorted product as a GPU kernel.
+# - Chapter 04 lets the model predict further ahead than the next token, and chapter 08 writes the sorted product as a
+#   GPU kernel.

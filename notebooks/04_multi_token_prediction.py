@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/04_multi_token_prediction.ipynb)
 #
-# At every token of its training, DeepSeek-V3 answered two questions: what comes next, and what comes after that. The second answer is not needed to run the model, and it costs a layer and a softmax. Training like this, one often hears, is cheaper and boosts accuracy as well. How much better does the first answer become, at what price, and is the second one good for anything?
+# At every token of its training, DeepSeek-V3 answered two questions: which token comes next, and which token comes after that one. The model can run without the second answer, which costs an extra layer and an extra softmax in training. People often say that training on both answers is cheaper and boosts accuracy as well. How much better does the first answer become, what does that cost, and is the second answer good for anything?
 #
-# - **You will build** a head that looks one token further, see it fail at something a child can do, mend it, and measure what it buys and what it costs.
+# - **You will build** a head that predicts one token further ahead. You will see the simplest version fail at an easy task, fix it, and measure what the fixed version gains and costs.
 # - **You need** PyTorch, and a rough idea of a transformer's block (chapters 02 and 03).
-# - **It takes** about 40 s to run on two CPU cores of a laptop, about twice that on Colab's two cores, no less on a GPU (the models are too small to notice it), and an hour to read.
+# - **It takes** an hour to read, and the code runs in about 40 s on two CPU cores of a laptop, and in about twice that on Colab's two cores. A GPU is no faster, because the models are too small.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
@@ -53,9 +53,9 @@ from minidsk.train.pretrain import PretrainConfig, train_step
 _ = torch.set_default_dtype(torch.float64)  # 16 digits: your processor gives the same numbers as ours
 
 # %% [markdown]
-# ## The pain first
+# ## A second head on the same state fails
 #
-# A text whose answers we know: sixteen questions, `a` to `p`, each always followed by its own answer, a capital letter. Which question comes next is drawn by lot. So every second token is certain, and nobody can do better than one in sixteen at the others.
+# We begin with a text whose answers we know. It has sixteen questions, the letters `a` to `p`, and each is always followed by its own answer, a capital letter. Which question comes next is drawn at random. So every second token is certain, and no model can name the other tokens more often than one time in sixteen.
 
 # %%
 key = torch.randperm(16, generator=torch.Generator().manual_seed(0))
@@ -68,9 +68,9 @@ def pairs(rows, seed):
 print("".join("abcdefghijklmnopABCDEFGHIJKLMNOP"[i] for i in pairs(1, seed=1)[0]))
 
 # %% [markdown]
-# Now the obvious way to look further ahead: beside the head that reads the hidden state of position $i$ and predicts token $i+1$, a second one that reads the same state and predicts token $i+2$ {cite}`gloeckle2024mtp`.
+# The obvious way to predict further ahead is a second head. The main head reads the hidden state of position $i$ and predicts token $i+1$. The second head reads the same state and predicts token $i+2$ {cite}`gloeckle2024mtp`.
 #
-# The main head will learn the answers by heart. How well will the second head do on them? Before you run on, guess: replace `None` by a number.
+# The main head will learn all the answers. Which share of the answers will the second head get right? Before you run on, guess by replacing `None` with a number.
 
 # %% tags=["prediction"]
 guess = None
@@ -138,15 +138,20 @@ print("second head           {:5.2f}      {:5.2f}".format(*right(second, fresh))
 on_answers.reveal(right(second, fresh)[0])
 
 # %% [markdown]
-# The second head is hopeless, at a task that the main head finds trivial. It is not stupid: from `k` and its answer it must name the answer to the *next* question, and the next question is still to be drawn. Token $i+2$ hangs on token $i+1$, and this head is asked for both at once.
+# The second head fails at a task that the main head solves perfectly. Its task is impossible: at the answer to one question it must name the answer to the *next* question, and that question has not been drawn yet. Token $i+2$ depends on token $i+1$, and this head must guess both at once.
 #
-# Language is full of this. After `7+5=1` the next token is certain. At `7+5` nobody can say what follows the `=` unless they assume the `=`.
+# Language is full of such cases. After `7+5=1` the next token is certain. At `7+5` no model can know which token follows the `=` unless it assumes that the `=` comes first.
 #
 # ## The idea, small and slow
 #
-# So let the head see token $i+1$. In training it stands in the text anyway; when the model writes, the main head has just chosen it. DeepSeek's module of depth 1 joins two things at position $i$: what the model knew there, $h_i$, and the embedding of token $i+1$. Each is normalised, a matrix brings both back to the model's width, and one ordinary block follows. Embedding and head are the main model's own.
+# The remedy is to let the head see token $i+1$. During training this token is in the text anyway, and when the model writes, the main head has just chosen it. DeepSeek's module of depth 1 combines two things at position $i$: the main model's hidden state $h_i$ and the embedding of token $i+1$. It normalises each of them, a matrix maps both together back to the model's width, and one ordinary transformer block follows. The module uses the main model's own embedding and output head.
 #
-# Our example for the rest of the chapter has six tokens, `7+5=12`. Who sees what, and who must say what?
+# Our example for the rest of the chapter has six tokens, `7+5=12`. The next cell prints which tokens each depth sees and which token it must predict.
+
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("mtp")
 
 # %%
 sum_text = "7+5=12"
@@ -156,9 +161,9 @@ for depth in range(3):
         print(f"   at {i}: sees {sum_text[:i + 1 + depth]!r:9} must say {sum_text[i + 1 + depth]!r}")
 
 # %% [markdown]
-# Depth 0 is the main head. Each depth sees one token more, answers for one token further, and so has one position fewer. Depth 2 works on the states of depth 1, not on the main model's: a chain, with every link one step ahead of the last.
+# Depth 0 is the main head. Each further depth sees one more token and predicts one token further ahead, so it has one position fewer. Depth 2 works on the states of depth 1 rather than on those of the main model. So the modules form a chain, in which each link is one step ahead of the link before it.
 #
-# By hand, one position at a time:
+# We first write one depth by hand, one position at a time:
 
 # %% tags=["naive"]
 def rms(x):
@@ -177,7 +182,7 @@ def look_ahead(module, hidden, embedding, turn):
 # %% [markdown]
 # ## The same, from the package
 #
-# `minidsk.model.mtp.MTPModule` is these lines with the two products joined into one. `MiniDeepSeek` makes `num_nextn_predict_layers` of them and returns their answers as `out.mtp_logits`. Three depths against three turns of our loop, in float64:
+# `minidsk.model.mtp.MTPModule` contains the same lines, with the two products joined into one. `MiniDeepSeek` makes `num_nextn_predict_layers` such modules and returns their predictions as `out.mtp_logits`. We compare three depths with three turns of our loop, in float64:
 
 # %% tags=["agree"]
 deep = MiniDeepSeek(tiny.replace(num_nextn_predict_layers=3), torch.Generator().manual_seed(1)).double()
@@ -195,7 +200,7 @@ print(f"largest difference, three depths: {'below 1e-12' if difference < 1e-12 e
 # %% [markdown]
 # ### Which tokens a depth may see
 #
-# A head that looks ahead has one way to go wrong that no error message reports: it sees the token that it should guess. So we ask it. Change one token of six, and see whose logits move.
+# A head that predicts further ahead can go wrong in a way that no error message reports: it may see the very token that it should predict. We can test for this by changing one of the six tokens and recording which logits change.
 
 # %%
 def heads(model, ids):
@@ -227,7 +232,7 @@ for depth, grid in enumerate(grids):
     print(f"depth {depth}: changing '=' (token 3) moves positions {grid[3].nonzero().flatten().tolist()}")
 
 # %% [markdown]
-# Blue: the position notices. The red `?` is the token that the position must say. At every depth it lies just below the blue: seen up to the token before, and no further.
+# Each blue field marks a position whose logits change. The red `?` marks the token that the position must predict. At every depth the `?` lies just below the blue fields. So each position sees everything up to the token before its target, and nothing further. The next cell checks this rule for every field.
 
 # %%
 for depth, grid in enumerate(grids):
@@ -238,7 +243,7 @@ print("position i of depth k notices token j exactly where j <= i + k; its targe
 # %% [markdown]
 # ### The loss by hand
 #
-# `7+5=12` has five targets, `+5=12`. Let every head be a coin: each right token gets probability one half, $\ln 2 = 0.6931$ nats. The main head answers for five targets, depth 1 for four, depth 2 for three. DeepSeek divides every depth by the same five, averages the depths and weighs them by $\lambda = 0.3$:
+# The text `7+5=12` has five targets, `+5=12`. Suppose that every head gives each right token a probability of one half, as if it tossed a coin. Then each target costs $\ln 2 = 0.6931$ nats, the unit of a loss with natural logarithms. The main head has five targets, depth 1 has four and depth 2 has three. DeepSeek divides the sum of every depth by the same five, takes the mean over the depths, and multiplies it by a weight $\lambda$, here 0.3:
 
 # %%
 coin = math.log(2)
@@ -252,9 +257,9 @@ assert loss_difference < 1e-6
 print("the package says the same:", loss_difference < 1e-6)
 
 # %% [markdown]
-# ### Back to the questions and answers
+# ### Depth 1 on the questions and answers
 #
-# Depth 1 sees the question. Its own targets are half answers (certain) and half questions (a draw of 16), so no honest head gets below $\tfrac12 \ln 16$ nats on average. Keep that floor in mind; we need it in a moment.
+# Depth 1 sees the question, so it can know the answer. Half of its targets are answers, which are certain, and half are questions, which are drawn from 16. So no head that sees only what it may see can have a mean loss below $\tfrac12 \ln 16$ nats. We call this value the floor and use it again in a moment.
 
 # %%
 def chained(model, ids):
@@ -273,11 +278,11 @@ assert first == 1.0
 assert further < 0.12
 
 # %% [markdown]
-# All answers, and chance on the questions: what it should be.
+# Depth 1 gets every answer right, and the questions as often as chance would. This is the best that is possible.
 #
 # ### A planted bug: the loss is too good
 #
-# The most natural slip is in the target: `ids[:, 1:]`, cut to length, where `ids[:, 2:]` belongs. Everything runs. Nothing warns.
+# The most natural mistake is in the target. It is to write `ids[:, 1:]`, cut to length, instead of `ids[:, 2:]`. The code runs without an error or a warning.
 
 # %%
 def off_by_one(model, ids):
@@ -291,7 +296,7 @@ shares = right(wrong(fresh[:, :-1]).mtp_logits[0].argmax(-1), fresh)
 print(f"loss at the end {fmean(curve_wrong[-10:]):.2f} nats; right: answers {shares[0]:.2f}, questions {shares[1]:.2f}")
 
 # %% [markdown]
-# A loss near nothing, and it has learned nothing that we want: it copies what it is shown. Two checks catch it. Nobody beats a draw by lot, so a loss under the floor is no success but a leak. And the target must lie outside of what the head sees.
+# The loss is close to zero, but the head has learned nothing useful, because it copies a token that it is shown. Two checks catch this bug in different ways. First, no model can predict a random draw, so a loss below the floor means that the target has leaked. Second, the target must lie outside the tokens that the head sees.
 
 # %%
 def below_the_floor(curve):
@@ -310,7 +315,7 @@ assert not below_the_floor(curve_chained)
 # %% [markdown]
 # ## The experiment: does it make a better model?
 #
-# Sums of two digits, one to a line. We train a small model without any further head, with one (D = 1) and with two (D = 2): the same first weights, the same lines in the same order, three seeds. All hundred sums are asked, and a sum is right when greedy decoding writes its result and ends the line.
+# Our task is to add two digits, with one sum per line. We train a small model without a further head, with one (D = 1) and with two (D = 2). All three get the same first weights and the same lines in the same order, and we repeat this with three seeds. In the end we ask all hundred sums. A sum is right when greedy decoding, which always takes the likeliest token, writes its result and ends the line.
 
 # %%
 ALPHABET = "\n+=0123456789"
@@ -361,7 +366,7 @@ def study(depth, seed):
     return seen
 
 # %% [markdown]
-# The rate stays constant after the warm-up, so that every point of a curve is an honest shorter run. One guess first: at the end, of 100 sums, how many more will the model with D = 1 get right than the one without?
+# The learning rate stays constant after the warm-up, so every point of a curve is the end of a valid shorter run. Before you run on, make one guess. How many more of the 100 sums will D = 1 get right in the end than the model without a further head?
 
 # %% tags=["prediction"]
 guess = None
@@ -394,7 +399,7 @@ for depth in runs:
     print(f"D = {depth}: {share_of_none:.2f} of the FLOPs of none, {1000 * took[depth]:.0f} ms a step")
 
 # %% [markdown]
-# Two comparisons, because "better" has two meanings. At **equal tokens** each model has read the same lines. At **equal compute** the models that look ahead stop earlier, when they have spent the FLOPs that the plain model spends in all.
+# We make two comparisons, because "better" can mean two things. At **equal tokens** every model has read the same lines. At **equal compute** the models with further heads stop earlier, as soon as they have spent the FLOPs (floating-point operations) that the plain model spends in the whole run.
 
 # %%
 def half_width(values):
@@ -441,11 +446,11 @@ _ = axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# Look at the thin lines before the thick ones. All models are in the middle of learning to add, and which seed gets it first matters more than whether the model looks ahead: at equal tokens both intervals of the difference hold 0, and that of D = 1 is tens of sums wide. At equal compute the plain model is ahead on average, because it has taken more steps. Three seeds of this size cannot tell more, and we will not let them.
+# Look at the thin lines, the single seeds, before the thick ones. All models are still learning to add, and the seed matters more than the further heads. At equal tokens both 95 % intervals of the difference contain 0, and the interval for D = 1 is tens of sums wide. At equal compute the plain model is ahead on average, because it has made more steps. Three seeds of this size cannot show more.
 #
 # ### The same at a larger size
 #
-# So the question went to a GPU: a mixture of experts of DeepSeek's shape (width 256, four layers), on pages of the tiny web with numbers up to 99, 1,200 steps of 8,192 tokens, by `tools/experiments/ch04_mtp.py`. *Sums*: 512 prompts such as `57+38=`. *Countdown*: 512 held-out problems. Both are answered greedily.
+# So we repeated the experiment on a GPU. The model there is a mixture of experts of DeepSeek's shape, with width 256 and four layers. It reads pages of the tiny web, the synthetic text of this course, with numbers up to 99, for 1,200 steps of 8,192 tokens, by the script `tools/experiments/ch04_mtp.py`. *Sums* are 512 prompts such as `57+38=`. *Countdown* means 512 held-out problems, in which the model must combine given numbers to reach a target. The model answers both greedily.
 
 # %%
 large = results.read("ch04_mtp")
@@ -496,7 +501,7 @@ for d in range(3):
     print(f"D = {d}: sums right, of 100, by seed: {[round(v) for v in arm(d, 'tokens', 'sums')]}")
 
 # %% [markdown]
-# On every seed the two models that look ahead fall first, and the plain one catches up. The fall is the moment at which a model learns to add. So the question has a third form: how many steps does it take to get down to 0.6 nats? (A level chosen after seeing the curves, in the middle of the fall.) A step of D = 1 costs more, so we count in compute too.
+# On every seed the loss of the two models with further heads falls first, and the plain model catches up later. The fall is the moment at which a model learns to add. So we can ask a third question: after how many steps does the loss reach 0.6 nats? (We chose this level in the middle of the fall, after seeing the curves.) We also convert the steps into compute, because a step of D = 1 costs more.
 
 # %%
 def steps_to(curve, level):
@@ -517,7 +522,7 @@ for depth in range(3):
     print(f"       less D = 0, seed by seed: {fmean(early):+.0f} ± {half_width(early):.0f} steps")
 
 # %% [markdown]
-# Then the price itself. (The three were timed in turns, on a GPU that was doing other things too: read the times as ratios.)
+# The last measurement is the price itself. (The three models were timed in turns on a GPU that was also doing other work, so only the ratios of the times mean something.)
 
 # %%
 for s in large["speed"]:
@@ -526,22 +531,23 @@ for s in large["speed"]:
           f"{step_time:.2f} of the time, {s['peak_mib']} MiB")
 
 # %% [markdown]
-# What we may say, and what not:
+# These runs allow three statements:
 #
-# - **At equal tokens looking ahead is ahead, a little.** All six models learn to add sooner than the plain model of their seed. At the end D = 1 gets more sums right on each seed, with an interval well clear of 0; D = 2 names the next token right a little more often. The losses differ by less than we can tell, and Countdown does not move: being able to add is not yet looking for the answer. Two of eight intervals miss 0, both in favour; chance alone would give fewer than one in two tables like this.
-# - **At equal compute nothing is left.** Counted in plain steps, D = 1 arrives when D = 0 does. No measure differs clearly at the end, and the loss leans the other way. (One run of D = 2 had no time left; two seeds say next to nothing.)
-# - **Cheaper it is not, here.** A token costs more FLOPs, time and memory, and saves about as much as it costs.
+# - **At equal tokens predicting ahead helps a little.** All six models learn to add sooner than the plain model of their seed, although the intervals of that lead still contain 0. At the end D = 1 gets more sums right on every seed, and its interval is well clear of 0. D = 2 names the next token right slightly more often. The losses differ by less than we can measure. Countdown does not change, because it needs more than addition: the model must also search for the answer. Of the eight intervals at equal tokens two exclude 0, both in favour of predicting ahead. By chance we would expect 0.4 of eight.
+# - **At equal compute no gain is left.** Counted in plain steps, D = 1 reaches 0.6 nats about when D = 0 does. No measure differs clearly at the end, and the mean loss is slightly worse. (One run of D = 2 had no time left, and two seeds tell us very little.)
+# - **Training with further heads is not cheaper here.** Each token costs more FLOPs, time and memory, and the gain is about as large as this cost.
 #
 # ```{admonition} A number that misleads
 # :class: warning
-# Do not compare training losses between D = 0 and D = 1. The second has a term more, and depth 1's own loss answers another question. Only the main head's loss, on fresh text, is the same quantity in both.
+# Do not compare the training losses of D = 0 and D = 1. The loss of D = 1 has an extra term, because depth 1 answers a different question. Only the main head's loss on fresh text is the same quantity in both models.
 # ```
-#
+
+# %% [markdown]
 # ## The second answer, kept
 #
-# When the model writes, depth 1 makes a guess at the token after the one that was just chosen. If the main model, one pass later, says the same, the guess was right, and that pass need not wait for it: it can check the guess and go on from there. Chapter 17 builds this, speculative decoding {cite}`leviathan2022speculative`. Here we measure what it has to live on: how often the guess is **accepted**.
+# When the model writes, depth 1 guesses the token after the one that was just chosen. If the main model then says the same in its next pass, the guess is **accepted**: that pass has checked the guess and goes on from there at once, so it yields two tokens. This is called speculative decoding {cite}`leviathan2022speculative`, and chapter 17 builds it. Here we measure what its speed depends on, which is how often a guess is accepted.
 #
-# First where we know the answer. On the questions and answers, depth 1 is right on every answer and on one question in sixteen, so on about half of all tokens. If every guess is tried, how many tokens does a pass of the main model yield, on average?
+# We start with the questions and answers, where we know the result. Depth 1 is right on every answer and on one question in sixteen, so it is right on about half of all tokens. If every guess is tried, how many tokens does a pass of the main model yield on average?
 
 # %% tags=["prediction"]
 guess = None
@@ -569,9 +575,9 @@ print(f"accepted: {accepted.float().mean():.2f} of all guesses; tokens a pass: {
 pace.reveal(33 * len(fresh) / passes)
 
 # %% [markdown]
-# Half of the guesses are good, and yet nearly every pass yields two tokens. After an accepted answer the next pass begins at an answer: it draws the question itself, and guesses its answer. The hopeless guesses are seldom asked for. A mean over all positions would have promised 1.5: **count passes, not positions.**
+# Only half of the guesses are right, and yet nearly every pass yields two tokens. The reason is where the passes begin. After an accepted answer the next pass begins at that answer: the main model draws the next question itself, and depth 1 then guesses the answer to it. The hopeless guesses, those of questions, are seldom needed. A mean over all positions would have promised 1.5 tokens, so **count passes rather than positions.**
 #
-# Now a text of the course's own kind: worksheets of the tiny web, small enough for a minute. One model, D = 2.
+# Next we take a text of the course's own kind: worksheets of the tiny web, which are small enough to be learned in a minute. We train one model with D = 2.
 
 # %%
 web = TinyWebConfig(numbers=(2,), high=9, target_high=18, worksheets=1.0, chinese=0.0, mixed=0.0)
@@ -596,7 +602,7 @@ print(f"loss {losses['loss']:.2f} nats; of 100 replies "
 print(task[0].prompt + solved.replies[0])
 
 # %% [markdown]
-# It is no mathematician yet, and it need not be: a guess is accepted where it is what the main head then wrote, right or wrong. We go over the model's own replies (drawn at temperature 1: greedily so small a model writes nearly the same reply to everybody), and ask of each token what kind it is. Depth 2 is asked only where depth 1 was accepted, for otherwise its guess is worthless.
+# The model's answers are mostly wrong, but that does not matter here. A guess is accepted if it equals the token that the main head then wrote, whether the reply is right or wrong. We go over the model's own replies and sort the tokens by kind. We draw the replies at temperature 1, because so small a model would greedily write nearly the same reply to every problem. A guess of depth 2 counts only where depth 1 was accepted, because otherwise it rests on a wrong token.
 
 # %%
 KIND = re.compile(r"(?P<tags></?\w+>)|(?<==)(?P<results>\d+)|(?P<verdicts> no| yes)"
@@ -642,9 +648,9 @@ small_pace = [written / p for p in passes]
 print(f"tokens a pass: {small_pace[0]:.2f} with depth 1, {small_pace[1]:.2f} with both")
 
 # %% [markdown]
-# Tags are free: after `</think>` everybody knows what follows. The signs and verdicts come nearly as easily. The digits of the expression, on the other hand, are a choice, here among several good ways to begin, and a head that is not the main head makes another.
+# The tags are always accepted, because after `</think>` the next tokens are fixed by the form. Signs and verdicts are accepted nearly as often. The digits of the expression are different. There are several good ways to begin an expression, and depth 1 often picks another one than the main head then draws.
 #
-# On the larger models, three seeds, each on its own 512 greedy replies:
+# We measured the same on the larger models, with three seeds and each model's own 512 greedy replies:
 
 # %%
 def replies_of(depth):
@@ -663,11 +669,11 @@ for depth, values in zip((1, 2), paces, strict=True):
     print(f"D = {depth}: tokens a pass {fmean(values):.3f} ± {half_width(values):.3f}")
 
 # %% [markdown]
-# Greedy replies begin with the numbers as the problem gives them, so their digits are copied. The results are not: depth 1 adds, in a single block, nearly as reliably as the main model does in four. It had to learn it; what it knew earlier is printed below, among the things that went wrong.
+# Here nearly all digits are accepted, because greedy replies begin with the numbers of the problem, so the digits are copied. The results of the sums cannot be copied. Even so, depth 1 with its single block agrees with the main model on nearly all of them. It had to learn this: in the shorter recording of 500 steps, shown below, it agreed on fewer than six results in ten.
 #
-# ### What speed that would buy at most
+# ### The speed that this could buy at most
 #
-# A pass that yields $n$ tokens is worth $n$ passes, less what the guessing costs. A GPU that writes for one reader spends its time on reading weights, for one token or for three alike, and the weights of the modules come on top. FLOPs for one token count the same weights, so we divide by their ratio. For DeepSeek-V3 itself we take the acceptance that the paper reports, 85 %.
+# A pass that yields $n$ tokens replaces $n$ passes of the plain model, but the guessing has a cost. A GPU that writes for a single reader spends most of its time reading weights. It reads them once per pass, whether the pass handles one token or three, and the modules add weights of their own. The FLOPs per token grow with the same weights, so we divide the tokens per pass by the ratio of the FLOPs. For DeepSeek-V3 itself we use an acceptance of 85 %, the lower end of what its paper reports.
 
 # %%
 def ceiling(pace, depth, config):
@@ -689,9 +695,9 @@ print(f"DeepSeek-V3, D = 1: at most {ceiling(1.85, 1, v3):.2f} times the speed")
 print(f"   there, a token with its guess costs {price_of(v3):.3f} of a token without")
 
 # %% [markdown]
-# The deeper the model, the cheaper the look ahead. A module is one block and a head: half the work of our model of two layers, more than a quarter of the one with four, and a few hundredths of V3, where comparing at equal compute is nearly the same as comparing at equal tokens. For V3 our ceiling lies close to the 1.8 that the paper reports. It leaves out what a real decoder adds: bookkeeping, and experts that two tokens do not share.
+# The deeper the model, the cheaper a module is in comparison. A module is one block and a head. It adds more than half to the work of our model with two layers, more than a quarter to that of the model with four, and a few hundredths to that of V3. For V3, then, a comparison at equal compute is nearly the same as one at equal tokens. Our ceiling for V3 is close to the factor of 1.8 that the paper reports. The ceiling leaves out two costs of a real decoder: its bookkeeping, and the experts that two tokens do not share.
 #
-# Below, one reply of the small model. Choose a depth and walk along: what was guessed for each token, and where the guess was wrong. Without the figure: tags and the word `Make` are guessed by all depths, the digits that a problem leaves open by none.
+# The figure below shows one reply of the small model. Choose a depth and step through the reply to see what was guessed for each token and where the guess was wrong. In words: all depths guess the tags and the word `Make`, and no depth guesses the digits that a problem leaves open.
 
 # %% tags=["widget"]
 from minidsk.widgets import Acceptance
@@ -716,19 +722,19 @@ Acceptance(spelled[0], spelled[1:], title="A reply, and what each depth guessed"
 #
 # $$ \mathcal{L}_{\mathrm{MTP}} = \frac{\lambda}{D} \sum_{k=1}^{D} \mathcal{L}^{k}_{\mathrm{MTP}}. $$
 #
-# The weight $\lambda$ was 0.3 for the first 10 trillion tokens and 0.1 for the other 4.8. In the paper's order the state comes first; in the weights that DeepSeek published, and in ours, the embedding does.
+# The weight $\lambda$ was 0.3 for the first 10 trillion tokens and 0.1 for the other 4.8 trillion. In the paper's formula the state comes first and the embedding second. In the weights that DeepSeek published, and in ours, the order is the other way round.
 #
-# The idea of training on several tokens at once is older: Gloeckle and others put independent heads side by side on the same state, as our first try did {cite}`gloeckle2024mtp`. DeepSeek's change is the chain, in which every head sees all tokens before its target.
+# The idea of training on several tokens at once is older. Gloeckle and others put independent heads side by side on the same state, as our first attempt did {cite}`gloeckle2024mtp`. DeepSeek's change is the chain, in which every head sees all the tokens before its target.
 #
-# DeepSeek's own comparison is at equal tokens, with the module dropped afterwards so that inference costs the same; it reports gains on most benchmarks (section 4.5.1). The paper says that the guess for the second token is accepted in 85 to 90 % of cases, for 1.8 times the tokens per second (section 5.4.3).
+# DeepSeek compared the two ways of training at equal tokens and dropped the module afterwards, so that inference costs the same. The paper reports gains on most benchmarks (section 4.5.1). It also reports that the guess for the second token is accepted in 85 to 90 % of cases, which yields 1.8 times the tokens per second (section 5.4.3).
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# - **A gain in accuracy, and no better answers.** More sums are right with D = 1, and not one Countdown problem more that we could tell. Gloeckle and others report that the gain grows with the model and that small models lose {cite}`gloeckle2024mtp`; ours have a few million weights.
-# - **A mean over positions misleads.** On questions and answers it promises half a token more for each pass, and the walk finds nearly a whole one.
-# - **In the smallest model depth 2 does not pay.** One more block on top of two costs about what its accepted guesses bring; the ceiling says so before anybody builds it.
-# - **The first recording stopped too soon.** It had 500 steps, and we nearly wrote this chapter on it:
+# - **The sums improved, but the answers did not.** With D = 1 more sums are right, but we could not see that more Countdown problems are solved. Gloeckle and others report that the gain grows with the model, and that small models get worse {cite}`gloeckle2024mtp`. Our models have a few million weights.
+# - **A mean over all positions is misleading.** On questions and answers it promises half a token more per pass, while the walk through the passes finds nearly a whole token more.
+# - **In the smallest model depth 2 does not pay.** With only two layers below it, one more block costs more than its accepted guesses bring. The ceiling shows this before any decoder is built.
+# - **The first recording stopped too soon.** It had 500 steps, and we nearly wrote this chapter about it:
 
 # %%
 short = results.read("ch04_mtp_500")
@@ -741,7 +747,7 @@ for depth in range(3):
     print(f"; results that depth 1 guessed: {known:.2f}" if depth else "")
 
 # %% [markdown]
-# While a skill is being learned, a score measures *when* a seed gets there, and the seeds lie far apart: from these numbers nobody can say anything. With more than twice the steps, of half the size, all have arrived, and the intervals of the losses are ten times narrower. The small run of this chapter has the same fault. It is left in, so that you can see what too short looks like.
+# While a model is learning a skill, its score mainly measures *when* its seed gets there. The seeds lie far apart, so nothing can be concluded from these numbers. The final recording has more than twice as many steps, each of half the size. There all models have learned to add, and the intervals of the losses are about ten times narrower. The small run of this chapter stops too soon as well. We left it in so that you can see what such a run looks like.
 
 # %% [markdown]
 # ## Exercises
@@ -749,9 +755,9 @@ for depth in range(3):
 # ```{exercise} What should depth k say?
 # :label: ex-04-targets
 #
-# *10 minutes.* Write the targets of depth `k` from the token ids, with -100 where the text ends (cross-entropy passes over it). `check("mtp.targets", your_function)` names the mistake.
+# *10 minutes.* Write the targets of depth `k` from the token ids, with -100 where the text ends (cross-entropy ignores such targets). `check("mtp.targets", your_function)` names the mistake.
 #
-# **Hint.** Write the ids of `7+5=12` in a row, and under each what depth 1 should say there. Where does the row run out?
+# **Hint.** Write the ids of `7+5=12` in a row, and under each id the token that depth 1 should predict there. Where does the row end too early?
 # ```
 
 # %%
@@ -782,9 +788,9 @@ check("mtp.targets", targets)
 # ```{exercise} How far does one pass get?
 # :label: ex-04-accept
 #
-# *15 minutes.* Several depths guess several tokens. The main model then says what it would have written after each of them. How many tokens did this pass yield? `check("mtp.accept_length", your_function)`.
+# *15 minutes.* Several depths guess several tokens. The main model then says which token it would have written before the first guess and after each guess. How many tokens does this pass yield? `check("mtp.accept_length", your_function)` tests your answer.
 #
-# **Hint.** Walk along both lists until they part. The main model's own token, at the place where they part, is a good token too.
+# **Hint.** Go along both lists until they differ. At that place the main model's own token is also a valid token.
 # ```
 
 # %%
@@ -817,35 +823,36 @@ check("mtp.accept_length", accept_length)
 # ```{exercise} The floor of depth 2
 # :label: ex-04-floor
 #
-# *10 minutes.* On the questions and answers, what is the lowest loss that an honest head of depth 2 can reach, and how many tokens would a pass yield with D = 2?
+# *10 minutes.* On the questions and answers, what is the lowest loss that depth 2 can reach without a leak, and how many tokens would a pass yield with D = 2?
 #
-# **Hint.** At a question, depth 2 must say the token three places on. What does it see of it?
+# **Hint.** At a question, depth 2 must predict the token three places ahead. Which tokens does it see that say something about its target?
 # ```
 #
 # ```{solution} ex-04-floor
 # :class: dropdown
 #
-# The same floor, $\tfrac12 \ln 16$: its targets are again half questions (nobody knows them) and half answers (it sees their question). But a pass from an answer yields question and answer, and then depth 2 must guess the next question: right once in sixteen. So 2 tokens a pass become about 2.06. The second module costs as much as the first and is nearly worthless here: the text gives certain tokens one at a time.
+# The floor of depth 2 is the same, $\tfrac12 \ln 16$, as that of depth 1. Half of its targets are again questions, which cannot be known, and half are answers, whose question depth 2 sees. The number of tokens per pass hardly changes. A pass that begins at an answer yields a question and its answer. Depth 2 must then guess the next question, and it is right once in sixteen times. So 2 tokens per pass become about 2.06. The second module costs as much as the first and is nearly worthless here, because in this text a certain token is always followed by a random one.
 # ```
-#
+
+# %% [markdown]
 # ```{exercise} A smaller weight
 # :label: ex-04-weight
 #
-# *20 minutes.* DeepSeek lowered $\lambda$ to 0.1 late in training. Run `study` for D = 1 with `mtp_weight` 0, 0.1, 0.3 and 1, three seeds each. Say first what you expect, and what would count as a difference.
+# *20 minutes.* DeepSeek lowered $\lambda$ to 0.1 late in training. Run `study` for D = 1 with `mtp_weight` 0, 0.1, 0.3 and 1, with three seeds each. Write down first what you expect and what would count as a difference.
 #
-# **Hint.** With weight 0, the numbers must be those of D = 0, to the last digit: a check that costs one run.
+# **Hint.** With weight 0 the numbers must equal those of D = 0 to the last digit. This check costs one run.
 # ```
 #
 # ```{solution} ex-04-weight
 # :class: dropdown
 #
-# `train_step` leaves the modules out at weight 0, and the main weights of a seed are drawn first: so the curve of D = 0 comes back exactly. For the others compare differences seed by seed, with their interval. With three seeds of this size the interval is tens of sums wide; only the size of the interval is a safe prediction.
+# The curve of weight 0 equals that of D = 0 exactly. `train_step` leaves the modules out at weight 0, and the main weights of a seed are drawn before those of the modules. For the other weights, compare the differences seed by seed, with their interval. With three seeds of this size the interval is tens of sums wide. So the only safe prediction is the size of the interval.
 # ```
 
 # %% [markdown]
 # ## Bug zoo
 #
-# Three plausible wrong versions of the loss live in the package. Write tests that accept the right one and catch all three. The coins of `7+5=12` are a start, and the reader who has carried them along can do it without a computer. Two tests of ours stand below, and together they catch all three. Take them out and write your own first.
+# The package contains three plausible wrong versions of the loss. Write tests that accept the right version and catch all three wrong ones. The coin example of `7+5=12` is a start, and you can do it without a computer. The next cell holds two tests of ours that together catch all three, so delete them and write your own first.
 
 # %% tags=["zoo"]
 def coins_by_hand(loss):
@@ -860,7 +867,7 @@ def certain_of_the_right_tokens(loss):
 zoo("mtp.loss", [coins_by_hand, certain_of_the_right_tokens])
 
 # %% [markdown]
-# ## The opening question, and the receipt
+# ## The opening question in numbers, and the receipt
 
 # %%
 for equal in ("tokens", "compute"):
@@ -882,17 +889,17 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# How much better does the first answer become? At equal tokens, a little: D = 1 learns to add sooner and ends with some four sums in a hundred more. At what price? About what it gains: at equal compute we cannot tell it from a plain model. So "boosts accuracy" holds here, token for token, and "cheaper" does not, for a model of four layers, where a module is more than a quarter more work; for one of sixty-one layers the price is small. Is the second answer good for anything? Yes: kept, it yields nearly two tokens for each pass of the main model.
+# How much better does the first answer become? At equal tokens it becomes a little better: D = 1 learns to add sooner and ends with about four more right sums in a hundred. The gain costs about as much as it is worth, because at equal compute we cannot tell D = 1 from a plain model. So "boosts accuracy" holds here at equal tokens. "Cheaper" does not hold for a model of four layers, where a module adds more than a quarter to the work. For a model of sixty-one layers, such as V3, the price is small. Is the second answer good for anything? Yes, because with it each pass of the main model yields nearly two tokens.
 #
 # - I can now build a head that looks ahead along a chain, and say why heads side by side cannot do its work.
 # - I can now prove which tokens a head sees, and recognise a loss that is too good.
 # - I can now compare two ways of training at equal tokens and at equal compute, with an interval.
-# - I can now turn acceptance into tokens a pass, and tell it from a mean over positions.
+# - I can now turn acceptance into tokens per pass, and say why a mean over positions is a different number.
 
 # %% [markdown]
 # ## Read on
 #
-# - Gloeckle and others {cite}`gloeckle2024mtp`, section 2 and the results by model size: heads side by side, and how the gain depends on scale.
-# - The report on V3 {cite}`deepseekv3`, section 2.2 for the module and 4.5.1 for its ablation.
-# - Leviathan and others {cite}`leviathan2022speculative`, for why checking guesses changes nothing in what is written. Chapter 17 builds it with the head that you have just trained.
-# - Chapter 05 asks where good text comes from; chapter 06 puts the whole model together.
+# - Gloeckle and others {cite}`gloeckle2024mtp`, section 2 and the results by model size, show heads side by side and how the gain depends on scale.
+# - The report on V3 {cite}`deepseekv3` describes the module in section 2.2 and its ablation in section 4.5.1.
+# - Leviathan and others {cite}`leviathan2022speculative` explain why checking guesses does not change what is written. Chapter 17 builds this with the head that you have just trained.
+# - Chapter 05 asks where good text comes from, and chapter 06 puts the whole model together.

@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/06_pretraining.ipynb)
 #
-# DeepSeek-V3 was pretrained once, for 2.664 million GPU hours {cite}`deepseekv3`. Nobody tries a few variants of such a run and keeps the best. One has to know, before it starts, about what will come out. Can we? We train small models, draw a line through their losses, write down the loss of a larger run, and then make that run. How far off are we?
+# DeepSeek-V3 was pretrained once, for 2.664 million GPU hours {cite}`deepseekv3`. Such a run is too expensive to repeat, so the people who start it must know beforehand roughly what will come out. In this chapter we build a run and make several small ones. From their losses we predict that of a larger run, and then we make it. How far off will the prediction be?
 #
-# - **You will build** a whole pretraining run: data order, schedule, two optimizers, precision, checkpoints, a ledger of FLOPs, a small scaling law, and an honest test of what the base model can do.
+# - **You will build** a whole pretraining run, from the order of the data to checkpoints and a ledger of its operations. You will also predict its loss, and test honestly what the trained model can do.
 # - **You need** PyTorch, and a rough idea of chapters 02 to 04, whose parts all meet here.
-# - **It takes** about 60 s to run on two CPU cores of a laptop, about twice that on the two cores that Colab lends, no less on a GPU (the models are too small for one), and an hour and a half to read.
+# - **It takes** an hour and a half to read. The code runs in about 60 s on two CPU cores of a laptop, and in twice that on Colab's two cores. A GPU is no faster, because the models are too small.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
@@ -60,9 +60,9 @@ from minidsk.widgets import Curve, Schedule
 _ = torch.set_default_dtype(torch.float64)  # 16 digits: your processor gives the same numbers as ours
 
 # %% [markdown]
-# ## The pain first
+# ## Why the compute alone does not fix the loss
 #
-# A mixture of experts with latent attention, in any width we like, and pages of the tiny web to read. `flops` says what one batch costs; the last third of this chapter shows where that number comes from.
+# We train a small mixture of experts with latent attention (chapters 02 and 03), in any width we like. It reads pages of the tiny web, the synthetic text of this course. The function `flops` says how many floating-point operations (FLOPs) a run costs, and the section on the ledger explains it.
 
 # %%
 tokenizer = CharTokenizer()
@@ -90,12 +90,12 @@ held_out = PackedPages(TinyWeb(WEB, 99), tokenizer, 64, CONTEXT)[0]
 
 @torch.no_grad()
 def loss_of(model):
-    """Nats a token on pages that no run reads."""
+    """Nats per token on pages that no run reads."""
     return F.cross_entropy(model(held_out[:, :-1]).logits.flatten(0, 1), held_out[:, 1:].flatten()).item()
 
 # %%
 def train(config, steps):
-    """The shortest loop that works: a model after `steps` updates, its rate falling to 0 at the end."""
+    """The shortest loop that works. Returns the model after `steps` updates, its rate falling to 0 at the end."""
     model = MiniDeepSeek(config.model, torch.Generator().manual_seed(config.seed))
     optim, optimizer = config.optim, Optimizer(model, config.optim, steps)
     for step in range(steps):
@@ -104,7 +104,7 @@ def train(config, steps):
     return model
 
 # %% [markdown]
-# Now a bill of two billion FLOPs, to be spent on one run. A narrow model buys many steps with it, a wide one a few.
+# We spend a budget of two billion FLOPs on each of three runs. A narrow model can make many steps for that price, and a wide model only a few.
 
 # %%
 BILL = 2e9
@@ -114,9 +114,9 @@ for hidden in (16, 32, 96):
     print(f"width {hidden:3}: {parameters(size(hidden)):7,} weights, {steps:3} steps, {flops(hidden, steps):.1e} FLOPs, loss {loss:.3f} nats")
 
 # %% [markdown]
-# The same bill, and the loss differs by more than a nat. So the bill alone does not tell the loss: somebody has to split it well between weights and tokens. And at fifty times this bill the right split is another one. Trying them all would cost more than the run.
+# All three runs cost the same, and yet their losses differ by more than a nat. (A nat is the unit of a loss that is computed with natural logarithms.) So it matters how the budget is split between weights and tokens. At fifty times this budget a different split is best, and trying them all would cost more than the large run itself. So we make several cheap runs and extrapolate from them.
 #
-# The plan: spend little, several times, and extrapolate. The largest run of this chapter is width 96 for 120 steps, about 50 times this bill. Which loss will it reach? Before you run on, guess: replace `None` by a number.
+# The largest run of this chapter has width 96 and 120 steps, which costs about 50 times the budget above. Which loss will it reach? Guess before you run on, by replacing `None` with a number.
 
 # %% tags=["prediction"]
 guess = None
@@ -126,7 +126,12 @@ print(largest)
 # %% [markdown]
 # ## A run of ten steps
 #
-# Before we scale, every part once, on a run small enough to hold in the hand. It has all that the book's larger runs have: latent attention, experts, a module that looks one token ahead. Ten steps, two rows of twelve tokens each. We carry it through the chapter: its pages, its rates, its interruption, its bill.
+# First we look at every part of a run, on a run that is small enough to follow by hand. It has all parts of the larger runs of this book: latent attention, experts, and a module that predicts one token further ahead (chapter 04). It makes ten steps, and each step reads two rows of twelve tokens. We follow its pages, its learning rates, its interruption and its cost.
+
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("one_step_of_training")
 
 # %%
 ten_model = size(16).replace(num_nextn_predict_layers=1)
@@ -139,11 +144,11 @@ for i in (0, 5):
 # %% [markdown]
 # ### The order of the data
 #
-# The usual way is a generator: draw a page, yield it, draw the next. What does it say when a run is interrupted before step 5 and started again?
+# The usual way to order the data is a generator, which draws one page after another. What does it yield when a run is interrupted before step 5 and started again?
 
 # %%
 def stream(seed):
-    """Page numbers without end, drawn one after another."""
+    """Endless page numbers, drawn one after another."""
     rng = random.Random(seed)
     while True:
         yield rng.randrange(1000)
@@ -155,7 +160,7 @@ print("interrupted ", begun_again)
 assert whole != begun_again
 
 # %% [markdown]
-# It begins again: the first pages are read twice, the last ones never, and no error says so. One can save the generator's state, and that of each worker that reads ahead, and of the shuffle buffer. Or one can do without state: **batch $i$ is a pure function of $i$**. Each row begins at a page whose number is computed, not remembered.
+# The generator begins again from the start. So the run reads the first pages twice and the last ones never, without an error message. One remedy is to save the state of the generator, of every worker that reads ahead and of the shuffle buffer. The other is to have no state at all: **batch $i$ is a pure function of $i$**. Each row then begins at a page whose number is computed.
 
 # %%
 def row_by_hand(number, context):
@@ -167,12 +172,12 @@ def row_by_hand(number, context):
     return ids[: context + 1]
 
 assert ten_pages[5].tolist() == [row_by_hand(10, 12), row_by_hand(11, 12)]
-print("batch 5 is rows 10 and 11, whoever asks and whenever")
+print("batch 5 is rows 10 and 11, no matter when it is asked for")
 
 # %% [markdown]
-# ### The schedule
+# ### The learning rate rises, holds and falls
 #
-# The rate climbs for `warmup` steps, holds, and falls over the last part. For our ten steps, with a peak of 0.01, two steps up and half of the run down to a tenth of the peak:
+# The learning rate climbs for `warmup` steps, stays constant, and falls over the last part of the run. In our ten steps the peak is 0.01, the warm-up takes two steps, and the rate falls to a tenth of the peak over the second half:
 
 # %%
 def rate_by_hand(step, steps=10, peak=0.01, warmup=2, decay=0.5, floor=0.1):
@@ -186,7 +191,7 @@ assert all(abs(rate - learning_rate(step, 10, 0.01, 2)) < 1e-12 for step, rate i
 print([round(rate, 4) for rate in rates])
 
 # %% [markdown]
-# Turn the schedule by hand: choose a shape, a warm-up, a floor, and read the rate at any step. Look at where the area under the curve lies. A cosine begins to fall at once and must know the length of the run from its first step. A constant rate with a fall at the end (WSD, for warm-up, stable, decay) need not: the decision to stop can be taken late.
+# In the figure below you can choose a shape, a warm-up and a floor, and read the rate at any step. A cosine begins to fall at once, so it must know the length of the run from its first step. A constant rate with a fall at the end (WSD, for warm-up, stable, decay) does not need the length, so we can decide late when to stop.
 
 # %%
 Schedule(steps=1000, peak=3e-3, warmup=5, decay=20, floor=10, shape=2)
@@ -194,7 +199,7 @@ Schedule(steps=1000, peak=3e-3, warmup=5, decay=20, floor=10, shape=2)
 # %% [markdown]
 # ## The idea, small and slow
 #
-# A run is a loop around an update. Here is the update of AdamW {cite}`loshchilov2017adamw` as its paper has it, one tensor at a time, and around it the ten steps with everything spelled out: three losses, a clipped gradient, the rate, the experts' bias.
+# A training run is a loop around an update. The next cells contain the update of AdamW {cite}`loshchilov2017adamw` as its paper gives it, one tensor at a time. Around it we write out the ten steps in full, with three losses, the learning rate, and the bias that balances the experts. The gradient is clipped, that is, shortened to length 1 if it is longer.
 
 # %% tags=["naive"]
 def adamw(p, state, rate, decay, step, betas=(0.9, 0.95), eps=1e-8):
@@ -207,7 +212,7 @@ def adamw(p, state, rate, decay, step, betas=(0.9, 0.95), eps=1e-8):
 
 # %% tags=["naive"]
 def gradients(model, ids, config):
-    """Backward through the three losses, then clip all gradients together to length 1; what the routers decided."""
+    """Backward through the three losses, then clip all gradients together to length 1; returns the routers' decisions."""
     out = model(ids[:, :-1])
     loss = F.cross_entropy(out.logits.flatten(0, 1), ids[:, 1:].flatten())
     loss = loss + mtp_loss(out.mtp_logits, ids[:, 1:], config.mtp_weight)
@@ -222,7 +227,7 @@ def gradients(model, ids, config):
 
 # %% tags=["naive"]
 def naive_pretrain(config):
-    """Every step in the open; the trained model."""
+    """Every step written out; returns the trained model."""
     model = MiniDeepSeek(config.model, torch.Generator().manual_seed(config.seed))
     states = {name: {} for name, _ in model.named_parameters()}
     for step in range(config.steps):
@@ -240,7 +245,7 @@ by_hand = naive_pretrain(ten)
 # %% [markdown]
 # ## The same, from the package
 #
-# `minidsk.train.pretrain.pretrain` is that loop, with torch's optimizer, and a folder that it leaves behind.
+# `minidsk.train.pretrain.pretrain` is the same loop. It uses PyTorch's AdamW and leaves a folder behind.
 
 # %% tags=["agree"]
 scratch = tempfile.TemporaryDirectory()
@@ -256,9 +261,9 @@ assert naive_difference < 1e-12
 print("largest difference of any weight after ten steps: below 1e-12")
 
 # %% [markdown]
-# ### A run is a folder
+# ### An interrupted run resumes from its folder
 #
-# Now somebody trips over the cable. `Interrupted` reads the same pages and raises Ctrl-C when step 5 asks for its batch.
+# Now suppose that a cable is pulled out during the run. `Interrupted` reads the same pages and raises Ctrl-C at step 5.
 
 # %%
 class Interrupted(PackedPages):
@@ -274,7 +279,7 @@ except KeyboardInterrupt:
     print("interrupted; left behind:", sorted(str(p.relative_to(folder / "cut")) for p in (folder / "cut").rglob("*") if p.is_file()))
 
 # %% [markdown]
-# `save_every` is 2, so `latest.pt` holds the state after 4 steps: weights, the bias, and AdamW's running means. Step 4 was done and is lost. The same call again goes on from there.
+# Because `save_every` is 2, `latest.pt` holds the state after 4 steps: the weights, the experts' bias, and AdamW's running means. Step 4, the fifth step, was made and is lost. The same call of `pretrain` goes on from the saved state.
 
 # %%
 cut_state = torch.load(folder / "cut" / "state" / "latest.pt", weights_only=True)
@@ -286,7 +291,7 @@ print("left behind:", sorted(p.name for p in (folder / "cut").iterdir()))
 print("largest difference to the run that was never interrupted:", resume_difference)
 
 # %% [markdown]
-# Zero: not close, the same bits. That is worth insisting on, because a resume that is only close hides bugs. Here is the commonest: the weights are saved, the optimizer is not.
+# The difference is exactly zero: every bit of the two models is the same. A resume that is only close can hide a bug. The most common such bug saves the weights and forgets the optimizer:
 
 # %%
 def resume_without_optimizer():
@@ -304,11 +309,11 @@ print(f"largest difference without optimizer: {apart(whole, forgetful):.2g}; its
 assert apart(whole, forgetful) > 1e-3
 
 # %% [markdown]
-# The loss would not have told us. The check did.
+# The two losses are so close that they would not have shown the bug. The exact check did.
 #
-# ### Precision
+# ### Precision: weights need float32, products do not
 #
-# bf16 keeps the range of float32 and 8 of its 24 significant bits. Products are fine with that. Sums are not: a weight near 1 does not notice a step of 0.001.
+# The number format bf16 has the range of float32, but keeps only 8 of its 24 significant bits. That is enough for products but not for sums: a weight near 1 does not change when 0.001 is added to it.
 
 # %%
 one = torch.tensor(1.0, dtype=torch.bfloat16)
@@ -316,7 +321,7 @@ for step in (0.001, 0.003, 0.005, 0.008):
     print(f"1 + {step} in bf16 is {(one + step).item():.4f}")
 
 # %% [markdown]
-# So what happens to a model whose weights themselves are bf16, at the last and smallest rates of a run? We take one step at a rate of 0.0001 and count the weights that moved.
+# What happens at the small rates of the end of a run when the weights themselves are stored in bf16? We take one step at a rate of 0.0001 and count the weights that move.
 
 # %%
 def moved(dtype, rate=1e-4):
@@ -332,12 +337,11 @@ for dtype in (torch.float32, torch.bfloat16):
     print(f"{str(dtype):15} {100 * moved(dtype):5.1f} % of the weights moved")
 
 # %% [markdown]
-# Hence the rule of nearly every lab, DeepSeek's too: **weights and optimizer in float32, products in something smaller**. `minidsk.train.device.precision` gives exactly this by autocast on a GPU. What it saves in time and memory, and what it costs in loss, the recorded runs below measure.
-
-# %% [markdown]
+# In bf16 fewer than half as many weights move as in float32. Therefore nearly every lab, DeepSeek included, keeps **weights and optimizer in float32 and computes products in a smaller format**. On a GPU `minidsk.train.device.precision` does this with PyTorch's autocast. The recorded runs below measure what this saves and costs.
+#
 # ### AdamW against Muon
 #
-# AdamW sees a matrix as a heap of numbers and gives each its own step. Muon {cite}`jordan2024muon` sees what a matrix does to vectors. A gradient is often dominated by one direction: its singular values are far apart, and the small ones hardly learn. Muon's step keeps the directions and makes all of them count alike: it replaces $U S V^\top$ by $U V^\top$. With a two-by-two gradient we can do it by hand.
+# AdamW treats a matrix as separate numbers and gives each its own step. Muon {cite}`jordan2024muon` treats it as a map from vectors to vectors. Often one direction dominates a gradient: it has one large singular value and many small ones, and the directions of the small ones hardly learn. Muon keeps the directions and makes their lengths equal, that is, it replaces the gradient $U S V^\top$ by $U V^\top$. For a two-by-two gradient we can compute this by hand.
 
 # %%
 g = torch.tensor([[3.0, 0.0], [0.0, 0.1]], dtype=torch.float64)
@@ -345,7 +349,7 @@ U, S, Vt = torch.linalg.svd(g)
 print("singular values", S.tolist(), "  direction of the step\n", (U @ Vt).numpy())
 
 # %% [markdown]
-# A singular value decomposition is slow on a GPU. Newton and Schulz's iteration needs products only: an odd polynomial, applied to the matrix again and again, acts on each singular value alone and pushes it towards 1. Muon's has the coefficients $3.4445, -4.7750, 2.0315$. They are chosen so that small values rise fast; the price is that none ever settles at 1.
+# A singular value decomposition is slow on a GPU. Newton and Schulz's iteration reaches nearly the same matrix with products alone. It applies an odd polynomial several times, and each application pushes every singular value separately towards 1. Muon's polynomial has the coefficients $3.4445, -4.7750, 2.0315$. They were chosen so that small values rise fast, and the price is that no value ever settles at 1.
 
 # %%
 def quintic(s):
@@ -370,7 +374,9 @@ assert muon_difference < 1e-10
 print(f"largest difference, singular values by hand and the package: {'below 1e-10' if muon_difference < 1e-10 else muon_difference}")
 
 # %% [markdown]
-# Every step of Muon is thus about equally long in every direction, and it is scaled so that AdamW's learning rates fit {cite}`liu2025moonlight`. Embeddings, the head and all vectors stay with AdamW. Which is better here? Three rates, three seeds, 24 steps of width 32, everything else equal. An optimizer must be compared at its own best rate, or we compare rates.
+# Each step of Muon is therefore about equally long in every direction. Its length is scaled so that learning rates made for AdamW fit {cite}`liu2025moonlight`. Embeddings, the output head and all vectors are still updated by AdamW.
+#
+# Which optimizer is better here? We try three rates and three seeds for each, with 24 steps at width 32. Each optimizer must be judged at its own best rate, because otherwise we would compare rates.
 
 # %%
 def half_width(values):
@@ -380,29 +386,27 @@ def half_width(values):
 def said(values):
     return f"{fmean(values):.3f} ± {half_width(values):.3f}"
 
-# %%
+
 RATES = (4e-3, 1.6e-2, 6.4e-2)
 raced = {}
 for muon, rate in product((False, True), RATES):
     raced[muon, rate] = [loss_of(train(settings(32, seed, lr=rate, muon=muon), 24)) for seed in range(3)]
 for (muon, rate), losses in raced.items():
     print(f"{'Muon' if muon else 'AdamW':5} at {rate:.3f}: loss {said(losses)} nats")
-
-# %%
 best = {muon: min((raced[muon, rate] for rate in RATES), key=fmean) for muon in (False, True)}
 gained = [a - m for a, m in zip(best[False], best[True], strict=True)]
-print(f"AdamW less Muon, each at its better rate, seed by seed: {said(gained)} nats")
-print("the interval holds 0:", abs(fmean(gained)) <= half_width(gained))
+print(f"AdamW less Muon, each at its best rate, seed by seed: {said(gained)} nats")
+print("the interval contains 0:", abs(fmean(gained)) <= half_width(gained))
 
 # %% [markdown]
-# Had we raced both at the lowest rate only, we would have reported something else. And a caution in the other direction: Muon is best at the highest rate that we tried, so its own best may lie beyond it; and these are the first 24 steps of a tiny model. A longer race is recorded below.
+# Muon leads when each optimizer has its best rate. At the lowest rate alone its lead would have been less than 0.1 nats. But Muon does best at the highest rate that we tried, so its true best rate may be higher still, and these are only the first 24 steps of a tiny model. A longer race on a GPU follows below.
 
 # %% [markdown]
-# ## The ledger
+# ## The ledger: what a run costs before it starts
 #
-# A product of a vector with a matrix is one multiplication and one addition for each weight: 2 FLOPs. Backward needs two such products, one for the gradient of the input and one for that of the weight. So training costs 6 FLOPs for each weight and token, and attention adds its own: for each head and each earlier token, a product of query and key and one with the value.
+# Multiplying a vector by a matrix takes 2 FLOPs per weight, a multiplication and an addition. The backward pass needs two such products, one for the gradient of the input and one for that of the weight. So training costs 6 FLOPs per weight and token. Attention adds a cost of its own: for each head and each earlier token, one product of query and key and one product with the value.
 #
-# Our ten steps, by hand. Width 16, one head: $W_q$ is $16 \times 16$, the latent's two matrices are $16 \times 16$ and $8 \times 24$, the output $16 \times 16$, and so on, block by block.
+# For our ten steps we can do the sum by hand. With width 16 and one head, $W_q$ is $16 \times 16$, the two matrices of the latent are $16 \times 16$ and $8 \times 24$, the output matrix is $16 \times 16$, and so on for every block.
 
 # %%
 h, latent, rope, nope, value = 16, 8, 8, 8, 16
@@ -416,7 +420,7 @@ looking_back = 3 * 1 * (nope + rope + value) * 6  # three blocks, one head; 6 to
 print(f"weights that a token meets {weights:,}; one token {6 * (weights + looking_back):,} FLOPs; ten steps {10 * 2 * 12 * 6 * (weights + looking_back):.3g}")
 
 # %% [markdown]
-# Three ways to know the same number: by hand, `minidsk.scale.cost` from the configuration before anything runs, and torch's counter, which watches the operations of a real step.
+# There are two more ways to get this number. `minidsk.scale.cost` computes it from the configuration before anything runs, and PyTorch's counter watches the operations of a real step.
 
 # %%
 def counted(model, ids, config):
@@ -430,7 +434,7 @@ predicted = 24 * training_flops(ten.model, 6)
 print(f"by hand {24 * 6 * (weights + looking_back):,}   predicted {predicted:,.0f}   counted {ten_count:,}", operators)
 
 # %% [markdown]
-# By hand and predicted differ by under 2 %: the package counts the norms' weights too. But the counter is far lower. What did it miss? It knows `mm` and nothing else, so attention is absent: the CPU's fused kernel is an operator that the counter has no formula for. We can make attention visible by asking for the plain version of it.
+# Our sum and the package's prediction differ by under 2 %, because the package also counts the weights of the norms. But the counter reports 8 % less than the prediction. One reason is that it has seen only the operator `mm`, so attention is missing. On a CPU attention runs as one fused kernel, and the counter has no formula for that kernel. The plain version of attention is visible to it:
 
 # %%
 with sdpa_kernel(SDPBackend.MATH):
@@ -439,9 +443,11 @@ print(f"counted {seen:,}", operators)
 print(f"predicted, attention to half of the row {predicted:,.0f}, to the whole row {24 * training_flops(ten.model, 12):,.0f}")
 
 # %% [markdown]
-# Now all but a trifle is there, and the two agree for a reason that is half an accident: the counter takes attention to the whole row, as the plain version computes it, masked half included; and it takes its two products as 3 times forward, as we do. A counter measures what it knows about, and a fused kernel is exactly what it tends not to know. **Keep both numbers in the ledger, and be suspicious when they agree too well or not at all.**
+# Now the two numbers differ by less than 1 %, but this agreement is an accident, because two differences nearly cancel. The counter takes attention to the whole row, since the plain version computes the masked half too, while our prediction takes half of the row. On the other side, the prediction counts the norms, and it lets the module that predicts further ahead work at 12 positions instead of 11.
 #
-# FLOPs are not seconds. What share of what this processor can do does a training step use? We time a large product, which is about the best case, and a step of each width.
+# A counter only measures the operations that it knows, often not the fused kernels. **Keep both numbers in the ledger, and find the cause when they differ.**
+#
+# To see how FLOPs become seconds, we time a large matrix product, which is about this processor's best case, and then one training step of each width.
 
 # %% tags=["nbval-ignore-output"]
 def seconds(work, times):
@@ -460,11 +466,13 @@ for hidden in (16, 32, 64, 96):
     print(f"width {hidden:3}: {1000 * took:.0f} ms a step, {flops(hidden, 1) / took / 1e9:.1f} GFLOP/s")
 
 # %% [markdown]
-# The narrow models leave most of the machine idle: their time goes into starting operations, not into doing them. So a law in FLOPs and a law in seconds are different laws at this size. We draw ours in FLOPs, as the field does, and keep in mind that a step of width 96 costs far less than twenty steps of width 16 in time.
+# The narrow models leave most of the processor idle, because their time goes into starting operations rather than into doing them. A step of width 96 costs as many FLOPs as twenty steps of width 16, but far less time. We still predict in FLOPs, as most of the field does.
 #
-# ## Loss against compute
+# ## The prediction
 #
-# For the law we need finished runs of several lengths for every width. Three runs of 20, 40 and 80 steps are 140 steps. But with a constant rate and a late fall, the first 16 steps of all three are the same. So we train one **trunk** at a constant rate, and where a run should end, a **branch** lets its rate fall {cite}`hagele2024`. 92 steps for the same three models:
+# We need finished runs of several lengths for every width. Three separate runs of 20, 40 and 80 steps would take 140 steps. But with a constant rate and a late fall, the first 16 steps of all three are the same. So we train one **trunk** at a constant rate. Wherever a run should end, we let the rate of a copy fall, and call the copy a **branch** {cite}`hagele2024`. That takes only 92 steps.
+#
+# The second cell checks that a branch equals a run of its own.
 
 # %%
 def go(model, optimizer, config, span, steps):
@@ -486,9 +494,6 @@ def trunk(config, budgets):
         at, ends = fall, [*ends, (branch, loss_of(model))]
     return ends
 
-# %% [markdown]
-# Is a branch the same as a run of its own?
-
 # %%
 BUDGETS = (20, 40, 80)
 own_run = train(settings(16), 40)
@@ -508,9 +513,11 @@ for (hidden, steps), (end, before) in points.items():
     print(f"width {hidden:2}, {steps:2} steps: {flops(hidden, steps):.2e} FLOPs, loss {said(end)}, before the fall {fmean(before):.3f}")
 
 # %% [markdown]
-# ### The fit
+# The last fifth of each run, in which the rate falls, is worth between 0.08 and 0.26 nats. So the loss halfway through a run is not the loss of a finished run of half the length. This was one reason why the first scaling laws {cite}`kaplan2020scaling` and their correction {cite}`hoffmann2022chinchilla` disagreed about the best size of a model.
 #
-# A power law $L = a\,C^{-b}$ is a straight line in logarithms, $\ln L = \ln a - b \ln C$. Which points should it go through? Those of the **frontier**: runs that no cheaper run beats. The others spent their FLOPs badly, and what they say is how badly.
+# ### A line through the best runs
+#
+# The usual first guess is a power law, $L = a\,C^{-b}$, between the loss $L$ and the compute $C$. In logarithms it is a straight line, $\ln L = \ln a - b \ln C$. We fit it to the **frontier**, which consists of the runs that no cheaper run beats. The other runs split their FLOPs badly.
 
 # %%
 def frontier(runs):
@@ -536,21 +543,19 @@ for compute, loss in best_runs:
     print(f"   {compute:.2e} FLOPs: loss {loss:.3f}, law {a * compute**-b:.3f}, residual {100 * (loss / (a * compute**-b) - 1):+.1f} %")
 
 # %% [markdown]
-# Look at the signs: plus, then minus, then plus again. Residuals like these are no noise. The runs bend away from the line, and beyond its last point the line will promise too much. We could stop here and look for a better law. Instead we do what is done under time pressure, write the number down, and make the run:
+# A residual is the difference between a measured loss and the law. The signs of the five residuals are plus, then three times minus, then plus again. Noise would rarely be sorted like this. The runs bend away from the line, so beyond the last point the line will predict a loss that is too low. We write the prediction down all the same, and then make the run with three seeds.
 
 # %%
 target = flops(96, 120)
-foretold = a * target**-b
-print(f"{target:.2e} FLOPs, {target / best_runs[-1][0]:.1f} times the dearest run on the frontier: foretold loss {foretold:.3f} nats")
-
-# %% [markdown]
-# Now the run, with three seeds.
+promised = a * target**-b
+print(f"{target:.2e} FLOPs, {target / best_runs[-1][0]:.1f} times the most expensive run on the frontier: "
+      f"predicted loss {promised:.3f} nats")
 
 # %%
 giants = [train(settings(96, seed), 120) for seed in range(3)]
 reached = [loss_of(model) for model in giants]
-miss = foretold / fmean(reached) - 1
-print(f"width 96, 120 steps: loss {said(reached)} nats; foretold {foretold:.3f}, off by {100 * miss:+.1f} %")
+miss = promised / fmean(reached) - 1
+print(f"width 96, 120 steps: loss {said(reached)} nats; predicted {promised:.3f}, off by {100 * miss:+.1f} %")
 largest.reveal(fmean(reached))
 
 # %% tags=["figure"]
@@ -567,11 +572,9 @@ plt.show()
 print("frontier", [(f"{c:.1e}", round(loss, 3)) for c, loss in best_runs], "law", round(a, 1), round(b, 3))
 
 # %% [markdown]
-# The line promised too much, as its residuals had said.
+# ### A law that keeps weights and tokens apart
 #
-# ### A second law
-#
-# Compute is weights times tokens, and a line in compute treats the two as interchangeable. Here they are not: all our runs are short of tokens. So give each its own exponent, $L = a\,N^{-\alpha} D^{-\beta}$ with $N$ the FLOPs of a token and $D$ the tokens, and use all nine runs:
+# The line predicted too low a loss, as its residuals had suggested. Compute is roughly weights times tokens, and a law in compute treats the two as interchangeable. In our runs they are not, because all are short of tokens. So we give each its own exponent, $L = a\,N^{-\alpha} D^{-\beta}$, where $N$ is the number of FLOPs per token and $D$ the number of tokens. This law can use all nine runs:
 
 # %%
 def fit_two(runs):
@@ -588,38 +591,14 @@ two = fit_two(nine)
 errors = [100 * (loss / law(*two, n, d) - 1) for n, d, loss in nine]
 second = law(*two, flops(96, 1), 120 * BATCH * CONTEXT)
 print(f"alpha {two[1]:.3f}, beta {two[2]:.3f}; residuals {[round(e, 1) for e in errors]} %")
-print(f"foretold {second:.3f} nats, off by {100 * (second / fmean(reached) - 1):+.1f} %")
+print(f"predicted {second:.3f} nats, off by {100 * (second / fmean(reached) - 1):+.1f} %")
 
 # %% [markdown]
-# Better, and still too hopeful. It was also chosen after we saw the first one fail, which makes its success worth less. Its fair test comes below, on runs that it has not seen. The exponents say where the next FLOP belongs: in tokens, at this size.
+# The second law is better, but still too low. We also chose it after the first had failed, so its success counts for less. Its fair test comes below, on GPU runs that played no part in choosing it. The larger exponent belongs to the tokens, so at this size additional compute is best spent on more tokens.
 #
-# ### A check that we expected to fail: a law through unfinished runs
+# ## What the base model can do
 #
-# One long run leaves a whole curve of losses. Why train short ones at all, and not take the curve? Because halfway through a run the rate is still high. Its loss there is not the loss of a run half as long. This was one of the reasons why the first scaling laws {cite}`kaplan2020scaling` and their correction {cite}`hoffmann2022chinchilla` disagreed about how large a model should be. We have both kinds of points, and expected the second to mislead:
-
-# %%
-unfinished = [(0.8 * flops(*key), fmean(before)) for key, (_, before) in points.items()]
-
-def foretell(runs):
-    a, b = fit(frontier(runs))
-    return a * target**-b
-
-for name, runs in (("finished runs", ended), ("unfinished runs", unfinished)):
-    said_so = foretell(runs)
-    print(f"{name:15} foretell {said_so:.3f} nats, off by {100 * (said_so / fmean(reached) - 1):+.1f} %")
-
-# %% [markdown]
-# It did not come out so: both are far off, and the unfinished ones no more than the others. The frontier's bend is the larger error here. What the falling rate is worth can still be seen run by run, and it is too much to leave out of a comparison:
-
-# %%
-fell = {key: [y - x for x, y in zip(end, before, strict=True)] for key, (end, before) in points.items()}
-for (hidden, steps), gain in fell.items():
-    print(f"width {hidden:2}, {steps:2} steps: the last fifth of the run, with a falling rate, is worth {said(gain)} nats")
-
-# %% [markdown]
-# ## What the base can do, and what it cannot
-#
-# The largest model has read a few hundred pages. It completes documents:
+# A model that is pretrained and not trained further is called a base model. Our largest one has read a few hundred pages. It now completes documents:
 
 # %%
 base = giants[0]
@@ -629,11 +608,11 @@ for prompt, reply in zip(prompts, replies, strict=True):
     print(repr(prompt + reply))
 
 # %% [markdown]
-# It has the form, and the form is not nothing: a thought, verdicts, an answer, in this order. But read the numbers. Is the answer ever right? One greedy try says little about a model that will later be trained by reward. For that, what counts is whether a right answer is **within reach**: whether it comes up at all if we draw often enough.
+# The model has learned the form of a worksheet: a thought, verdicts and an answer, in this order. But is the answer ever right? For a model that will later be trained by reward, what counts is whether a right answer is **within reach**, that is, whether it comes up when we draw often enough. One greedy try says little about that.
 #
-# ### pass@k
+# ### pass@k: a right answer among k samples
 #
-# pass@k is the chance that at least one of $k$ samples is right. Draw $n \ge k$ samples once; $c$ of them are right. Plugging $c/n$ into $1-(1-p)^k$ is biased, because it is curved in $p$. Of all ways to pick $k$ of the $n$ samples, the share with no right one is $\binom{n-c}{k} / \binom{n}{k}$, and 1 minus it is unbiased {cite}`chen2021codex`. For one problem with $p = 0.1$, $n = 8$, $k = 4$ we can average over every possible $c$, with no sampling at all:
+# pass@k is the chance that at least one of $k$ samples is right. To estimate it, we draw $n \ge k$ samples once and count the $c$ samples that are right. Putting $p = c/n$ into $1-(1-p)^k$ gives a biased estimate, because this function is curved in $p$. An unbiased estimate counts subsets: of all ways to pick $k$ of the $n$ samples, the share without a right one is $\binom{n-c}{k} / \binom{n}{k}$, and pass@k is 1 minus this share {cite}`chen2021codex`. For $p = 0.1$, $n = 8$ and $k = 4$ we can check both without any sampling, by averaging over every possible $c$:
 
 # %%
 def pass_at_k(n, c, k):
@@ -649,7 +628,7 @@ def plugged(n, c, k):
 print(f"truth {1 - 0.9**4:.4f}   combinations {expected(pass_at_k):.4f}   plugged in {expected(plugged):.4f}")
 
 # %% [markdown]
-# Now the base: 40 problems that no page holds, 16 samples each. And two controls without which the number means nothing: a blind author who writes the three numbers in any order with any signs, and the authors of the pages that the base has read.
+# Now we test the base model on 40 problems that are on no page, with 16 samples each. The result means nothing without two controls. The first is the share of right answers among the worksheets that the model has read. The second is a blind author, who writes the three given numbers in a random order with random signs.
 
 # %%
 task = Countdown(3, high=12, target_high=20, ops="+-", split="valid")
@@ -660,6 +639,11 @@ scores = torch.tensor([problems[i // n].score(reply) for i, reply in enumerate(r
 right = (scores == 1).sum(1).tolist()
 formed = fmean(problems[i // n].well_formed(reply) for i, reply in enumerate(replies))
 print(f"well formed {100 * formed:.0f} %; right {sum(right)} of {len(replies)} samples; problems never solved {right.count(0)} of {len(problems)}")
+
+read = [page for i in range(600) if (page := TinyWeb(WEB, 0)[i]).startswith("Make")]
+handed_in = fmean(page.endswith("</answer>") and " yes</think>" in page for page in read)
+low, high = wilson(handed_in, len(read))
+print(f"of {len(read)} worksheets {100 * handed_in:.0f} % [{100 * low:.0f}, {100 * high:.0f}] end in a right answer")
 
 # %%
 def blind(problem):
@@ -673,7 +657,6 @@ def interval(values, draws=2000):
     picked = torch.randint(len(x), (draws, len(x)), generator=torch.Generator().manual_seed(0))
     return x[picked].mean(1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
 
-# %%
 luck = [blind(problem) for problem in problems]
 KS = (1, 2, 4, 8, 16)
 reach = {k: [pass_at_k(n, c, k) for c in right] for k in KS}
@@ -682,14 +665,8 @@ for k in KS:
     low, high = interval(reach[k])
     print(f"pass@{k:2}: base {fmean(reach[k]):.3f} [{low:.3f}, {high:.3f}]   blind author {fmean(by_luck[k]):.3f}")
 
-# %%
-read = [page for i in range(600) if (page := TinyWeb(WEB, 0)[i]).startswith("Make")]
-handed_in = fmean(page.endswith("</answer>") and " yes</think>" in page for page in read)
-low, high = wilson(handed_in, len(read))
-print(f"of {len(read)} worksheets {100 * handed_in:.0f} % [{100 * low:.0f}, {100 * high:.0f}] end in a right answer")
-
 # %% [markdown]
-# Move the slider along $k$ and compare the two curves. Most replies have the right form, and half of the authors it read were right; yet the base stays far below somebody who writes the given numbers blindly. Its replies show why: it does not yet copy the three numbers of its prompt. pass@16 says how much a reward would find to reinforce, here next to nothing, and **not** that a model can reason: drawing at random has a pass@k too, and a high one.
+# The slider moves along $k$ and compares the two curves. Most replies have the right form, and half of the worksheets that the model read were right. Even so, the model stays far below the blind author, because it does not yet copy the three numbers of its prompt. The figure for pass@16 says how much a reward would find to reinforce, and here that is next to nothing. It does **not** say whether a model can reason: random drawing has a pass@k too, and a high one.
 
 # %% tags=["widget"]
 Curve({"base": {"x": KS, "y": [fmean(reach[k]) for k in KS], "low": [interval(reach[k])[0] for k in KS], "high": [interval(reach[k])[1] for k in KS]},
@@ -699,26 +676,21 @@ Curve({"base": {"x": KS, "y": [fmean(reach[k]) for k in KS], "low": [interval(re
 # %% [markdown]
 # ## The same on a GPU
 #
-# Four sizes from 64 to 384, two to five layers, eight experts, four budgets from one trunk, three seeds; 16,384 tokens a step, up to 6.6 million tokens a run; numbers up to 99. `tools/experiments/ch06_scaling.py` makes the runs.
+# On a GPU we trained four widths from 64 to 384, with two to five layers and eight experts. Each width has four budgets from one trunk, and three seeds. A step reads 16,384 tokens and a run up to 6.6 million, with numbers up to 99. The script `tools/experiments/ch06_scaling.py` made the runs, and here we read their record. Then we fit both laws to the three smaller widths, so neither law has seen width 384.
 
 # %%
 def recorded(name):
-    """What a recorded run measured; how it was run is printed."""
+    """What a recorded run measured; also prints how it was run."""
     print(results.origin(name))
     return results.read(name)
 
 large = recorded("ch06_scaling")
-
-# %%
 grown = {}  # (width, tokens): its runs' losses, and what they cost
 for r in (r for r in large["runs"] if r["part"] == "scaling"):
     for p in r["points"]:
         grown.setdefault((r["hidden"], p["tokens"]), (p["flops"], []))[1].append(p["loss"])
 for (hidden, tokens), (cost, losses) in sorted(grown.items()):
     print(f"width {hidden:3}, {tokens / 1e6:.1f} M tokens: {cost:.2e} FLOPs, loss {said(losses)}")
-
-# %% [markdown]
-# Both laws, fitted to the three smaller widths alone. Neither has seen width 384.
 
 # %%
 seen = [(cost, fmean(losses)) for (hidden, _), (cost, losses) in grown.items() if hidden < 384]
@@ -729,32 +701,47 @@ for (hidden, tokens), (cost, losses) in sorted(grown.items()):
         off = [100 * (x / fmean(losses) - 1) for x in (line_gpu[0] * cost ** -line_gpu[1], law(*two_gpu, cost / tokens, tokens))]
         print(f"width 384, {tokens / 1e6:.1f} M tokens: loss {fmean(losses):.3f}; law in compute off by {off[0]:+.1f} %, in weights and tokens {off[1]:+.1f} %")
 
-# %% tags=["figure"]
-fig, ax = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
-for hidden, marker in zip((64, 128, 256, 384), "o^sD", strict=True):
-    own = sorted((cost, losses) for (h, _), (cost, losses) in grown.items() if h == hidden)
-    _ = ax.errorbar([c for c, _ in own], [fmean(v) for _, v in own], [half_width(v) for _, v in own], marker=marker, capsize=3, label=f"width {hidden}")
-line = torch.logspace(math.log10(6e11), math.log10(3.2e14), 30).tolist()
-_ = ax.plot(line, [line_gpu[0] * c ** -line_gpu[1] for c in line], "k--", lw=1, label="law in compute, widths to 256")
-_ = ax.set(xscale="log", yscale="log", xlabel="compute, FLOPs", ylabel="loss on fresh pages, nats")
-_ = ax.legend(fontsize=8)
-plt.show()
-print("law in compute", [round(v, 3) for v in line_gpu], " law in weights and tokens", [round(v, 3) for v in two_gpu])
-
 # %% [markdown]
-# The pattern of the small run returns. The line in compute promises too much, worst for the run that cost most or was split worst. The law in weights and tokens comes within about a tenth everywhere, and nearly hits the dearest run, which we put down to luck as much as to insight: its other misses are near a tenth.
+# The GPU runs confirm the small ones. The law in compute again predicts losses that are too low, by a quarter to a half, and most of all for the shortest run, which has the worst split. The law in weights and tokens is off by at most a tenth. It nearly hits the most expensive run, partly by luck, because its other three misses are between 8 and 10 %.
 #
-# The ledger, measured alone on that GPU:
+# ### The ledger on a GPU
+#
+# These lines were measured alone on the GPU:
 
 # %%
 for m in large["ledger"]:
-    print(f"width {m['hidden']:3} {m['dtype']:8} predicted {m['predicted'] / 1e6:6.2f} MFLOP a token, counted {m['counted'] / 1e6:6.2f}; {m['ms_per_step']:.1f} ms, {m['flops_per_second'] / 1e12:.2f} TFLOP/s, {m['peak_mib']} MiB")
+    off = 100 * (m["counted"] / m["predicted"] - 1)
+    print(f"width {m['hidden']:3} {m['dtype']:8} MFLOP per token: predicted {m['predicted'] / 1e6:5.2f}, counted {m['counted'] / 1e6:5.2f} ({off:+4.0f} %)")
+    print(f"{'':22}{m['ms_per_step']:.1f} ms, {m['flops_per_second'] / 1e12:.2f} TFLOP/s, {m['peak_mib']} MiB")
 
 # %% [markdown]
-# Predicted and counted disagree in both directions, and each time the counter is the one to distrust. In bf16 the experts' grouped kernel is unknown to it, and a third of the work vanishes. In float32 there is no such kernel, the groups are padded to the longest, and the counter sees up to twice the work that was wanted: it counts zeros. The last column is the sobering one. An H200 is sold with 989 TFLOP/s in bf16; our largest model uses about 2 % of that. bf16 saves memory everywhere, and time only at width 384: below, a step is spent on starting kernels.
+# In bf16 the counter reports 19 % more than the prediction at width 64 and 25 % less at width 384. The counter differs in two ways. It does not know the grouped kernel that computes the experts, so it misses their work. And it counts attention to the whole row, with 3.5 instead of 3 times the forward pass, because the fused kernel computes one product again in the backward pass. We can compute both differences:
+
+# %%
+def grown_size(hidden):
+    """The recorded models: deeper as they get wider, two of eight experts active, and one shared."""
+    return ModelConfig(vocab_size=tokenizer.vocab_size, hidden_size=hidden,
+        num_hidden_layers={64: 2, 128: 3, 256: 4, 384: 5}[hidden], num_attention_heads=hidden // 32,
+        kv_lora_rank=hidden // 4, qk_nope_head_dim=24, qk_rope_head_dim=8, v_head_dim=32, intermediate_size=3 * hidden,
+        moe_intermediate_size=3 * hidden // 4, n_routed_experts=8, num_experts_per_tok=2, n_shared_experts=1)
+
+for m in (m for m in large["ledger"] if m["dtype"] == "bf16"):
+    config = grown_size(m["hidden"])
+    attention = m["predicted"] - training_flops(config, 0)  # to half of the row, 3 times forward
+    experts = (config.num_hidden_layers - 1) * 6 * 2 * 3 * config.hidden_size * config.moe_intermediate_size
+    seen = m["predicted"] - experts + attention * (2 * 3.5 / 3 - 1)
+    print(f"width {m['hidden']:3}: experts {-100 * experts / m['predicted']:3.0f} %, attention {100 * attention * (2 * 3.5 / 3 - 1) / m['predicted']:+3.0f} %; "
+          f"together {seen / 1e6:5.2f} MFLOP per token, counted {m['counted'] / 1e6:5.2f}")
+    assert abs(seen / m["counted"] - 1) < 0.01
 
 # %% [markdown]
-# And Countdown: 256 held-out problems, 16 samples each, for every size and seed.
+# With both differences included, our prediction agrees with the counter within 1 % at every width. In float32 there is no grouped kernel. There all experts' groups are padded to the longest one, so the counter also counts multiplications with zeros, up to as many as useful ones.
+#
+# We use little of the GPU. An H200 is sold with 989 TFLOP/s in bf16, and our largest model reaches about 2 % of that. bf16 saves memory at every width. It clearly saves time only at width 384, because the smaller models spend their step on starting kernels.
+#
+# ### Countdown on a GPU
+#
+# Every width and seed was also tested on 256 held-out Countdown problems, with 16 samples each.
 
 # %%
 harder = Countdown(3, high=99, target_high=99, ops="+-", split="valid")
@@ -762,20 +749,18 @@ luck_gpu = [blind(harder[i]) for i in range(256)]
 for r in (r for r in large["runs"] if r["part"] == "scaling"):
     c = r["countdown"]["right"]
     once, often = [pass_at_k(16, x, 1) for x in c], [pass_at_k(16, x, 16) for x in c]
-    print(f"width {r['hidden']:3} seed {r['seed']}: pass@1 {fmean(once):.3f} [{interval(once)[0]:.3f}, {interval(once)[1]:.3f}], pass@16 {fmean(often):.3f}")
-print(f"blind author:     pass@1 {fmean(luck_gpu):.3f}                 pass@16 {fmean(1 - (1 - p) ** 16 for p in luck_gpu):.3f}")
+    print(f"width {r['hidden']:3} seed {r['seed']}: loss {r['points'][-1]['loss']:.3f}, pass@1 {fmean(once):.3f} [{interval(once)[0]:.3f}, {interval(once)[1]:.3f}], pass@16 {fmean(often):.3f}")
+print(f"blind author:                 pass@1 {fmean(luck_gpu):.3f}                 pass@16 {fmean(1 - (1 - p) ** 16 for p in luck_gpu):.3f}")
 
 # %% [markdown]
-# At width 64 nothing; from 128 on something, and then a jump that some seeds have made and others not. The loss hides this: two runs whose losses differ by less than 0.02 nats differ threefold in pass@1. The best are as good as the blind author and no better. They have learned to copy the numbers; they have not learned to look for the answer. That is the base that part III starts from.
+# At width 64 no sample is right. From width 128 on some samples are right, and then there is a jump that some seeds have made and others have not. The loss does not show this jump. Seed 2 has a loss of 0.666 at width 384 and of 0.649 at width 256, yet the pass@1 of the second is three times as high. The best models are about as good as the blind author. They have learned to copy the numbers, but not to look for the answer. From such a base model part III starts.
 #
-# ### The longer race
+# ### A longer race between AdamW and Muon
 #
-# AdamW against Muon once more, width 128, 300 steps, three rates each; and AdamW at its middle rate with every product in float32.
+# We ran the race again on a GPU, at width 128 with 300 steps and three rates for each optimizer. We also ran AdamW at its middle rate in float32 to see what bf16 costs.
 
 # %%
 race = recorded("ch06_optimizers")
-
-# %%
 lanes = {}
 for r in race["runs"]:
     lanes.setdefault((r["muon"], r["dtype"], r["lr"]), []).append(r["loss"])
@@ -792,33 +777,29 @@ print("AdamW after 400 steps, from the runs above:", said(grown[128, 400 * 64 * 
 assert fmean(lead) > half_width(lead)
 assert abs(fmean(rounding)) < half_width(rounding)
 
-# %% [markdown]
-# What does Muon's iteration cost? For a matrix of $m$ rows and $n \geq m$ columns, one turn is two products of $m \times m$ with $m \times n$ and one of $m \times m$ with itself, and there are five turns.
-
 # %%
 def orthogonal_flops(*shape):
+    """Five turns, each two products of m x m with m x n (m <= n) and one of m x m with itself."""
     m, n = sorted(shape[-2:])
     return math.prod(shape[:-2]) * 5 * (2 * 2 * m * m * n + 2 * m**3)
 
-racer = ModelConfig(vocab_size=tokenizer.vocab_size, hidden_size=128, num_hidden_layers=3, num_attention_heads=4,
-    kv_lora_rank=32, qk_nope_head_dim=24, qk_rope_head_dim=8, v_head_dim=32, intermediate_size=384,
-    moe_intermediate_size=96, n_routed_experts=8, num_experts_per_tok=2, n_shared_experts=1)
+racer = grown_size(128)
 inner = [p.shape for name, p in MiniDeepSeek(racer).named_parameters() if p.ndim > 1 and "embed" not in name and "head" not in name]
 step_flops = 64 * 256 * training_flops(racer, 128)
 print(f"Muon adds {100 * sum(orthogonal_flops(*shape) for shape in inner) / step_flops:.1f} % to the FLOPs of a step")
 
 # %% [markdown]
-# Muon wins clearly here: after 300 steps it is at least as far as AdamW, at the rate of the rule, gets in 400, and its products cost next to nothing. (They are many and small, so on a GPU that waits for kernels to start the price in time is higher. The runs shared the GPU, and we quote no seconds.) Twice now the highest rate served Muon best, so we still do not know its best. At the lowest rate the order turns round.
-#
-# bf16 costs no loss that three seeds can show.
+# Muon wins clearly here: after 300 steps it is at least as far as AdamW is after 400 steps at its usual rate. Its extra products cost few FLOPs, but they are many and small, so on a GPU that waits for kernels to start they cost relatively more time. (These runs shared the GPU, so we quote no seconds.) Again Muon does best at the highest rate, so we still do not know its best rate. At the lowest rate AdamW is better. bf16 costs no loss that three seeds can show.
 #
 # ## What DeepSeek did
 #
-# DeepSeek studied laws like ours before its first large model, and chose a schedule of steps for the reason that we chose a trunk: the first part of a run can be used again {cite}`deepseekllm`. V3's run {cite}`deepseekv3` (section 4.2): AdamW with $\beta = 0.9, 0.95$, decay 0.1, gradients clipped at 1. With $t$ in tokens, the rate was
+# DeepSeek studied laws like ours before its first large model. It chose a learning rate that falls in steps, for the same reason that we chose a trunk: the first part of a run can be used again {cite}`deepseekllm`.
+#
+# The report on V3 {cite}`deepseekv3` (section 4.2) gives the run's settings. The optimizer was AdamW with $\beta = 0.9, 0.95$ and decay 0.1, and gradients were clipped at 1. With $t$ in tokens, the rate was
 #
 # $$ \eta(t) = \begin{cases} \text{linear, 2,000 steps} & \text{up to } 2.2\cdot 10^{-4} \\ 2.2\cdot 10^{-4} & \text{up to } 10\,\mathrm{T} \\ \text{cosine to } 2.2\cdot 10^{-5} & \text{over } 4.3\,\mathrm{T} \\ 2.2\cdot 10^{-5},\ \text{then } 7.3\cdot 10^{-6} & \text{for } 333\,\mathrm{B},\ 167\,\mathrm{B} \end{cases} $$
 #
-# and 14.8 T tokens in all, mostly with products in FP8. No irrecoverable loss spike, no rollback. Our ledger applied to its configuration:
+# The run read 14.8 T tokens in all, and most of its products were computed in FP8. DeepSeek reports no irrecoverable loss spike and no rollback. Our ledger, applied to V3's configuration, gives:
 
 # %%
 v3 = ModelConfig(vocab_size=129280, hidden_size=7168, num_hidden_layers=61, num_attention_heads=128, q_lora_rank=1536,
@@ -831,24 +812,24 @@ print(f"{parameters(v3) / 1e9:.0f} B weights, {parameters(v3, active=True) / 1e9
 print(f"over 2.664 M hours of a GPU with 989 TFLOP/s in bf16: {100 * share:.0f} % of it used")
 
 # %% [markdown]
-# The paper states 671 and 37 billion; we count the table of embeddings among the latter. Our bill includes the module that looks one token ahead. The share is that of the peak in bf16; much of V3's work was in FP8, whose peak is twice as high. Theirs is some twenty times ours: the price of width 384.
+# The paper states 671 and 37 billion weights. Our second number is higher because it includes the table of embeddings. Our FLOPs include the module that predicts one token further ahead. The 41 % are a share of the peak in bf16. Much of V3's work was in FP8, whose peak is twice as high. V3's share is about twenty times ours, because its products are much larger than at width 384.
 #
 # ## What went wrong, or did not help
 #
-# - **Our law failed at its one purpose.** A straight line through the frontier was off by a fifth here and by a quarter to a half on the GPU, and its residuals had warned us. A law in two variables did better. We kept the first in the chapter because it is what most people try first.
-# - **The shortest runs spoil the fit.** At 20 steps a model has hardly left the warm-up. Leaving them out would have bent the line our way; we did not, for we thought of it after seeing the result.
-# - **A claim that we could not repeat:** that points of unfinished runs foretell worse. Here they were no worse.
-# - **Rates were scaled with width by a rule, not tuned.** A part of what looks like a law of size may be a law of badly chosen rates.
-# - **We never found Muon's best rate.** On both sizes it was the highest of three. AdamW's was the middle one, so the comparison is fair to AdamW alone. The rest of the book trains with AdamW all the same, at rates that were found for it.
-#
+# - **The law in compute failed to predict.** It was off by a fifth here and by a quarter to a half on the GPU, and its residuals had warned us. We show it because most people try it first.
+# - **The shortest runs spoil the fit.** After 20 steps a model has hardly left the warm-up. Leaving these runs out would have helped our law, but we had that idea only after seeing the result.
+# - **We scaled the rates with width by a rule and did not tune them.** So our laws of size may partly be laws of badly chosen rates.
+# - **We never found Muon's best rate.** At both sizes it was the highest of three, while AdamW's was the middle one. So the comparison is fair to AdamW alone. The rest of the book trains with AdamW, at rates that were found for it.
+
+# %% [markdown]
 # ## Exercises
 #
 # ```{exercise} A cosine schedule
 # :label: ex-06-rate
 #
-# *10 minutes.* Write V3's kind of fall: a warm-up, then half a cosine to a floor. `check("pretraining.learning_rate", your_function)` names the mistake.
+# *10 minutes.* Write V3's kind of schedule: a warm-up, then half a cosine down to a floor. `check("pretraining.learning_rate", your_function)` names the mistake.
 #
-# **Hint.** Draw the first step, the end of the warm-up, the middle and the last step on paper first.
+# **Hint.** Draw on paper the rate at the first step, at the end of the warm-up, in the middle and at the last step.
 # ```
 
 # %%
@@ -881,9 +862,9 @@ check("pretraining.learning_rate", cosine)
 # ```{exercise} Muon's iteration
 # :label: ex-06-muon
 #
-# *15 minutes.* Write the iteration for any shape. `check("pretraining.newton_schulz", your_function)`.
+# *15 minutes.* Write Newton and Schulz's iteration for a matrix of any shape. `check("pretraining.newton_schulz", your_function)` tests it.
 #
-# **Hint.** Print the singular values after each turn; ours went 0.0333, 0.1146, 0.3875, 1.0747.
+# **Hint.** Print the singular values after each turn. Our small one went 0.0333, 0.1146, 0.3875, 1.0747.
 # ```
 
 # %%
@@ -911,9 +892,9 @@ check("pretraining.newton_schulz", orthogonal)
 # ```{exercise} The law, and the estimator
 # :label: ex-06-law
 #
-# *10 minutes.* Both stand in this chapter. Close the page and write them again: `check("pretraining.fit_power_law", ...)` and `check("pretraining.pass_at_k", ...)`.
+# *10 minutes.* Both functions are printed in this chapter. Close the page, write them again, and test them with `check("pretraining.fit_power_law", ...)` and `check("pretraining.pass_at_k", ...)`.
 #
-# **Hint.** In which axes is a power law a line? And: count the ways to draw $k$ samples that are all wrong.
+# **Hint.** For the first, ask in which axes a power law is a line. For the second, count the ways to draw $k$ samples that are all wrong.
 # ```
 #
 # ```{solution-start} ex-06-law
@@ -925,8 +906,6 @@ def power_law(compute, loss):
     return fit(torch.stack((compute, loss), dim=1).tolist())
 
 check("pretraining.fit_power_law", power_law)
-
-# %%
 check("pretraining.pass_at_k", pass_at_k)
 
 # %% [markdown]
@@ -936,21 +915,34 @@ check("pretraining.pass_at_k", pass_at_k)
 # ```{exercise} What would a floor do?
 # :label: ex-06-floor
 #
-# *20 minutes.* Text has an entropy that no model gets below. Fit $L = E + a\,C^{-b}$ to the frontier: try $E$ from 0 to 1.1 in steps of 0.1, and fit the rest as before. Which $E$ foretells the large run best, and could you have known it from the residuals?
+# *20 minutes.* Text has an entropy, and no model's loss can get below it. Fit $L = E + a\,C^{-b}$ to the frontier: try $E$ from 0 to 1.1 in steps of 0.1, and for each $E$ fit the rest as before. Which $E$ predicts the large run best? Could you have chosen it from the residuals?
 #
-# **Hint.** `fit` of `loss - E`. Compare the sums of squared residuals, in nats rather than in logarithms.
+# **Hint.** Call `fit` with `loss - E`. Add up the squared residuals twice, once in nats and once in logarithms of $L - E$. Do both sums choose the same $E$?
 # ```
 #
-# ```{solution} ex-06-floor
+# ```{solution-start} ex-06-floor
 # :class: dropdown
-#
-# On our frontier an $E$ between 0.8 and 0.9 foretells best, within a few percent. But the residuals in logarithms of $L - E$ are no better there than at $E = 0$: five points cannot carry three parameters. To know $E$, one needs more runs, not a better formula.
 # ```
 
+# %%
+for tenths in range(12):
+    E = tenths / 10
+    a_E, b_E = fit([(c, loss - E) for c, loss in best_runs])
+    fitted = [a_E * c**-b_E for c, _ in best_runs]
+    in_nats = sum((loss - E - y) ** 2 for (_, loss), y in zip(best_runs, fitted, strict=True))
+    in_logs = sum(math.log((loss - E) / y) ** 2 for (_, loss), y in zip(best_runs, fitted, strict=True))
+    off = 100 * ((E + a_E * target**-b_E) / fmean(reached) - 1)
+    print(f"E = {E:.1f}: predicts {E + a_E * target**-b_E:.3f} nats ({off:+5.1f} %); squared residuals {in_nats:.3f} in nats, {in_logs:.3f} in logs")
+
 # %% [markdown]
+# $E = 0.9$ predicts the large run best, with an error under 1 %. But the residuals could not have told us. Measured in nats they shrink all the way to $E = 1.1$, and that floor is certainly wrong, because the large run got below it. Measured in logarithms they are smallest at $E = 0$, where there is no floor, and largest at the best $E$. Five points are too few for three parameters, so to find $E$ we would need more runs rather than another formula.
+#
+# ```{solution-end}
+# ```
+#
 # ## Bug zoo
 #
-# Three plausible wrong schedules live in the package. Write tests that accept the right one and catch all three. Our ten rates are a start. Here are tests of ours; take them out before you write yours.
+# The package contains three plausible wrong schedules. Write tests that accept the right schedule and catch all three wrong ones. Our ten rates are a start. The next cell holds our own tests, so delete them first.
 
 # %% tags=["zoo"]
 def first_step_learns(rate):
@@ -982,7 +974,7 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# Can the loss of a larger run be told before it is made? Not well by the line that everybody draws first: it was off by about a fifth here and by a quarter or more on the GPU, in a direction that its own residuals had shown. By a law that keeps weights and tokens apart, within about a seventh here and a tenth on the GPU. DeepSeek's predictions are of another quality, and so is the number of its small runs.
+# Can the loss of a larger run be predicted before the run is made? The line that most people draw first was off by about a fifth here and by a quarter or more on the GPU, in the direction that its residuals had shown. A law that keeps weights and tokens apart came within about a seventh here and within a tenth on the GPU. DeepSeek's own predictions rest on many more small runs than ours.
 #
 # - I can now write a training run whose every batch, rate and interruption is known, and prove that it resumes to the bit.
 # - I can now compare two optimizers without comparing two learning rates.
@@ -993,8 +985,8 @@ receipt(
 # %% [markdown]
 # ## Read on
 #
-# - Hoffmann and others {cite}`hoffmann2022chinchilla`, section 3: three ways to the same question. It began with Kaplan and others {cite}`kaplan2020scaling`.
-# - DeepSeek LLM {cite}`deepseekllm`, section 3: what DeepSeek did before its first large run.
-# - The report on V3 {cite}`deepseekv3`, sections 4.1 and 4.2: data and hyperparameters of the run.
-# - Moonlight {cite}`liu2025moonlight`, for Muon at the size of a real mixture of experts.
-# - Part II opens the machine whose 98 % we left unused; part III starts from this base.
+# - Hoffmann and others {cite}`hoffmann2022chinchilla`, section 3, find the best split in three ways. Kaplan and others {cite}`kaplan2020scaling` asked the question first.
+# - DeepSeek LLM {cite}`deepseekllm`, section 3, describes what DeepSeek did before its first large run.
+# - The report on V3 {cite}`deepseekv3`, sections 4.1 and 4.2, gives the data and the hyperparameters of the run.
+# - Moonlight {cite}`liu2025moonlight` trains a mixture of experts of real size with Muon.
+# - Part II of this book is about the GPU, of which we left 98 % unused. Part III starts from this base model.

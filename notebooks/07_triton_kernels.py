@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/07_triton_kernels.ipynb)
 #
-# A softmax over 134 million numbers takes about 700 million operations, and the matrix units of an H100 do as many in less than a microsecond. Yet no softmax on that chip will ever take a microsecond: the best take *hundreds* of times as long, and PyTorch's own is slower still. What is the chip waiting for? And how do you know, before you write a kernel, how fast it can become?
+# A softmax over 134 million numbers takes about 700 million operations, and the matrix units of an H100 can do that many in less than a microsecond. Yet no softmax on that chip will ever take a microsecond. The best ones take *hundreds* of times as long, and PyTorch's own is slower still. What is the chip waiting for? And how can you know, before you write a kernel, how fast it can become?
 #
-# - **You will build** a softmax that touches each number once, RMSNorm with its gradient, and a loss that never holds its logits; a meter that counts a kernel's bytes without a GPU; and the tests that tell a right kernel from a lucky one.
-# - **You need** PyTorch, and Triton: it comes with Colab and with `pip install triton` on Linux. **No GPU**: kernels run here in Triton's interpreter, and the speeds were recorded on an H100 by a command that you can run too.
-# - **It takes** about 6 s to run on two CPU cores of a laptop, about twice that on Colab's two, and an hour and a half to read.
+# - **You will build** a softmax that touches each number once, RMSNorm with its gradient, and a loss that never holds all its logits. You also get a meter that counts bytes without a GPU, and tests that tell a right kernel from a lucky one.
+# - **You need** PyTorch and Triton, which comes with Colab and with `pip install triton` on Linux. You need **no GPU**: the kernels run here in Triton's interpreter, and the speeds were recorded on an H100 by a command that you can run too.
+# - **It takes** 6 to 20 s to run on two CPU cores of a laptop, about twice that on Colab's two, and an hour and a half to read.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
@@ -33,7 +33,7 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # kernels run in Python, one program after the other
 
-# %%
+
 import time
 
 import matplotlib.pyplot as plt
@@ -50,37 +50,39 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 _ = np.seterr(invalid="ignore", over="ignore")  # the interpreter computes with numpy, also in lanes that are masked
 
 # %% [markdown]
-# ## A chip in two pages
+# ## A GPU computes far faster than its memory delivers
 #
-# Think of a town of 132 workshops around one big warehouse. Each **multiprocessor** (a workshop) has a bench, its registers and its shared memory, where everything lies within reach. The **memory** (the warehouse) holds all tensors. Between them run the trucks. From the datasheet and the white paper of the H100 {cite}`nvidia2022h100`:
+# An H100 has 132 **multiprocessors**, which are independent processors on one chip. Each has its own registers and its own shared memory, where the numbers lie within reach of its arithmetic units. All of them share one large **memory**, which holds the tensors. The next cell compares the two speeds, with figures from the data sheet and the white paper of the H100 {cite}`nvidia2022h100`. A tick is one cycle of its clock.
+
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("memory_hierarchy_and_roofline")
 
 # %%
 multiprocessors, clock = 132, 1.83e9
 bench_bytes = 256 * 1024 + 228 * 1024  # registers and shared memory of one multiprocessor
 memory_bytes_s, matrix_flop_s = 3.35e12, 989e12
-print(f"on the benches: {multiprocessors * bench_bytes / 1e6:.0f} MB; in the warehouse: 80 GB")
-print(f"each tick, each workshop: {memory_bytes_s / multiprocessors / clock:.0f} bytes arrive, "
+print(f"registers and shared memory, together: {multiprocessors * bench_bytes / 1e6:.0f} MB; memory: 80 GB")
+print(f"per tick and multiprocessor: {memory_bytes_s / multiprocessors / clock:.0f} bytes arrive, "
       f"{matrix_flop_s / multiprocessors / clock:,.0f} operations can be done")
 
 # %% [markdown]
-# Seven bf16 numbers arrive in the time of four thousand operations. A workshop that does little with each number waits for trucks, and there is no way around it but one: **let each number make the trip once.**
+# In each tick, seven bf16 numbers arrive at a multiprocessor, and it could do four thousand operations. A kernel that does little with each number therefore waits for memory. There is only one remedy: **move each number once.**
 #
-# Two more things to know.
+# **The work is divided into programs.** A kernel is a *program* that runs many times at once, each time with another number, its `program_id`. A multiprocessor runs several programs at a time. Inside a program, threads work in groups of 32 that move in lockstep, and such a group is called a *warp*. In Triton {cite}`tillet2019triton` you say what one program does with a whole *block* of numbers, and the compiler decides how the warps share the block.
 #
-# **Who works.** A kernel is a *program* that is run many times at once, each time with another number, `program_id`. A workshop takes several programs at a time. Inside a program work 32 threads in lockstep, a *warp*, and then a few warps. In Triton {cite}`tillet2019triton` you say what one program does with a whole *block* of numbers; how the warps share the block is the compiler's business.
-#
-# **Why so many.** A truck takes its time, about half a microsecond from the order to the delivery. To keep the road full, orders for as many bytes as fit on it must be under way:
+# **Many programs keep the memory busy.** A number arrives about half a microsecond after it was requested. To use the full bandwidth, requests must be outstanding for as many bytes as the memory can deliver in that time:
 
 # %%
 latency = 0.5e-6
 under_way = memory_bytes_s * latency
-print(f"bytes under way on a full road: {under_way / 1e6:.1f} MB, {under_way / multiprocessors / 1024:.0f} KB a workshop")
+print(f"bytes under way: {under_way / 1e6:.1f} MB, {under_way / multiprocessors / 1024:.0f} KB per multiprocessor")
 
 # %% [markdown]
-# A program that asks for one row of 4,096 bf16 numbers (8 KB) and waits is too little for a workshop; two or more such programs side by side will do. Remember this when we choose block sizes.
-
-# %% [markdown]
-# Now guess. A softmax does about 5 operations on each number (compare, subtract, exponential, add, divide); let the matrix units' rate stand for what the chip can do at best. Replace `None` by a number; the tally stays on your machine.
+# One program that requests a row of 4,096 bf16 numbers (8 KB) and then waits is too little for a multiprocessor. Two or more such programs side by side are enough. This matters when we choose block sizes.
+#
+# Now guess the answer to the opening question. A softmax does about 5 operations on each number: compare, subtract, exponential, add and divide. We count these at the speed of the matrix units, the fastest on the chip. Replace `None` by a number; the tally stays on your machine.
 
 # %% tags=["prediction"]
 guess = None
@@ -89,9 +91,9 @@ wait = predict("kernels.wait", "On an H100, how many times as long as its operat
 wait
 
 # %% [markdown]
-# ## The pain first: five trips
+# ## Five PyTorch operations move the array eight times
 #
-# Here is a row that we will keep for the whole chapter, and its softmax, step by step. Subtracting the largest first keeps the exponentials from overflowing.
+# We keep one row for the whole chapter. Here is its softmax, step by step. We subtract the largest number first, because that keeps the exponentials from overflowing.
 
 # %%
 row = torch.tensor([2.0, 0.0, 3.0, 1.0])
@@ -102,7 +104,7 @@ print("their sum   ", round(shifted.exp().sum().item(), 3))
 print("softmax     ", [round(v, 3) for v in row.softmax(0).tolist()])
 
 # %% [markdown]
-# Remember **1.553**, the sum. As PyTorch, that is five operations, and each is a kernel of its own:
+# Remember the sum, **1.553**, because it returns below. In PyTorch this softmax is five operations, and each operation is a kernel of its own:
 
 # %% tags=["naive"]
 def five_operations(x: torch.Tensor) -> torch.Tensor:
@@ -115,19 +117,19 @@ def five_operations(x: torch.Tensor) -> torch.Tensor:
 
 
 # %% [markdown]
-# Every arrow to and from the warehouse costs a trip. For an array of N numbers:
+# Each of these kernels reads its input from memory and writes its result back. The next cell counts these trips for an array of N numbers:
 
 # %%
 trips = {"max": (1, 0), "subtract": (1, 1), "exp": (1, 1), "sum": (1, 0), "divide": (1, 1)}  # N read, N written
 for name, (read, written) in trips.items():
     print(f"{name:9} reads {read} N, writes {written} N")
 naive_trips = sum(read + written for read, written in trips.values())
-print(f"in all {naive_trips} N; with each number read once and written once it would be 2 N")
+print(f"in all {naive_trips} N; if each number were read once and written once, it would be 2 N")
 
 # %% [markdown]
-# ## A kernel that reads once
+# ## A kernel that reads and writes each number once
 #
-# One program does one row. It loads the row into registers, and everything else happens there.
+# In our kernel, one program handles one row. It loads the row into registers and does everything else there.
 
 # %%
 @triton.jit
@@ -142,11 +144,11 @@ def softmax_kernel(x, y, columns, WIDTH: tl.constexpr):
 
 
 # %% [markdown]
-# Line by line. `x` is the address of the first number, so `x + row * columns + column` are `WIDTH` addresses, one for each lane. A block's size must be a power of two; rows seldom are, so the lanes beyond the row are masked: they load minus infinity, whose exponential is 0, and store nothing. The *launch* says how many programs there are:
+# `x` is the address of the first number, so `x + row * columns + column` gives `WIDTH` addresses, one for each position (*lane*) of the block. A block's size must be a power of two, but the length of a row seldom is. The lanes beyond the end of the row are therefore masked: they load minus infinity, whose exponential is 0, and they store nothing. The *launch*, the call with square brackets, says how many programs run:
 
 # %%
 def fused(x: torch.Tensor) -> torch.Tensor:
-    """Softmax over the last dimension, one program a row; x: [rows, columns], contiguous."""
+    """Softmax over the last dimension, one program per row; x: [rows, columns], contiguous."""
     y = torch.empty_like(x)
     rows, columns = x.shape
     softmax_kernel[(rows,)](x, y, columns, WIDTH=triton.next_power_of_2(columns))
@@ -158,7 +160,7 @@ print([round(v, 3) for v in fused(row[None].to(device))[0].tolist()])
 # %% [markdown]
 # ## The same, from the package
 #
-# The package's version does the same, and also several short rows at once, rows too long for the registers, strides, and the gradient.
+# The package's `softmax` does the same. It also handles several short rows per program, rows that are too long for the registers, strides, and the gradient.
 
 # %% tags=["agree"]
 from minidsk.kernels.softmax import softmax
@@ -172,7 +174,7 @@ print("largest difference: below 1e-6")
 # %% [markdown]
 # ## Counting bytes without a GPU
 #
-# Speed needs a GPU; *bytes* do not. The interpreter sees every load and every store, so the package has a meter for it:
+# You need a GPU to measure speed, but not to count *bytes*. The interpreter sees every load and every store, so the package has a meter that counts them:
 
 # %%
 from minidsk.kernels.traffic import traffic
@@ -184,12 +186,12 @@ if INTERPRETED:
     assert moved.bytes == 2 * x.numel() * x.element_size()
 
 # %% [markdown]
-# 2 N, and not a byte more: masked lanes move nothing. Four times fewer bytes than the five operations. If bytes are what the chip waits for, this kernel should be four times as fast. We will see.
+# The kernel moves 2 N numbers and not a byte more, because masked lanes move nothing. That is a quarter of what the five operations move. If the chip waits for bytes, this kernel should be four times as fast. (On the H100 it is six times as fast; the section "On the H100" explains the difference.)
 
 # %% [markdown]
 # ## How to test a kernel
 #
-# Before speed comes right or wrong, and kernels are wrong in their own ways. Here is one without a mask:
+# A fast kernel is useless if it is wrong, and kernels go wrong in ways of their own. The first example has no mask:
 
 # %%
 @triton.jit
@@ -217,7 +219,7 @@ print("50 columns, random numbers:", right(50, unmasked_kernel))
 print("50 columns, with the mask: ", right(50, softmax_kernel))
 
 # %% [markdown]
-# A test at 64 would have passed it. The other classics: a row that is never written, and a sum that forgets the last block. On *zeros* a wrong kernel has an easy life:
+# A test with 64 columns alone would have passed the wrong kernel. Two other mistakes are common: part of a row is never written, or a sum leaves out the last block. If the test uses *zeros*, such a mistake can go unnoticed:
 
 # %%
 @triton.jit
@@ -235,23 +237,23 @@ print("on zeros, into used memory:", bool(torch.allclose(ran_before[:250], torch
 print("random numbers, poisoned:  ", right(50, lazy_kernel, poison=float("nan")))
 
 # %% [markdown]
-# Hence the four habits of `tests/kernels`:
+# These mistakes are the reason for four habits in `tests/kernels`:
 #
-# 1. **Fresh random inputs** in every run, never zeros, never the same twice.
-# 2. **A float64 reference**, and the error as a ratio: below 1e-5 for float32, 2e-3 for fp16, 1e-2 for bf16.
-# 3. **Poison**: outputs are filled with nan before the kernel runs. What it forgets to write, shows.
-# 4. **Odd sizes and strides**: 1, 5, 50, 4,097; every second column; a transposed array; an expanded one.
+# 1. **Fresh random inputs** in every run, and never zeros.
+# 2. **A float64 reference**, with a limit on the relative error: 1e-5 for float32, 2e-3 for fp16 and 1e-2 for bf16.
+# 3. **Poisoned outputs**, filled with nan before the kernel runs, so that everything it forgets to write shows.
+# 4. **Odd sizes and strides**: sizes of 1, 5, 50 and 4,097, every second column, a transposed array and an expanded one.
 #
-# And a fifth: break the kernel on purpose, and see a test fail.
+# A fifth habit is to break the kernel on purpose and to see a test fail.
 
 # %% [markdown]
-# ## The roofline
+# ## The roofline: how fast a kernel can be
 #
-# A kernel moves bytes and does operations, both at once. Neither can go faster than the chip allows, so the time is at least the longer of the two {cite}`williams2009roofline`:
+# A kernel moves bytes and does operations, and it can do both at once. Neither can go faster than the chip allows, so the time is at least the longer of the two {cite}`williams2009roofline`:
 #
 # $$ t \ge \max\left(\frac{\text{bytes}}{\text{bandwidth}},\ \frac{\text{operations}}{\text{rate}}\right). $$
 #
-# Bandwidth and rate are best measured, not read off a datasheet. Yours, now, on whatever this notebook runs on:
+# Bandwidth and rate are best measured. The next cell measures them on the machine that runs this notebook:
 
 # %% tags=["timing"]
 def seconds(run, times=5):
@@ -273,7 +275,7 @@ here = (2 * 4 * big.numel() / seconds(lambda: copy.copy_(big)), 2 * 1024**3 / se
 print(f"this machine copies at {here[0] / 1e9:.0f} GB/s and multiplies float32 matrices at {here[1] / 1e9:.0f} GFLOP/s")
 
 # %% [markdown]
-# The ratio of the two is the **ridge**: a kernel with fewer operations a byte waits for the memory, one with more waits for the arithmetic. The H100 of our record, measured by `minidsk bench kernels`:
+# Dividing the rate by the bandwidth gives the **ridge**, in operations per byte. A kernel with fewer operations per byte waits for the memory, and a kernel with more waits for the arithmetic. Here is the ridge of the H100 in our record, which `minidsk bench kernels` measured:
 
 # %%
 facts, bench = results.facts("bench_kernels"), results.read("bench_kernels")
@@ -281,10 +283,10 @@ roof = bench["ceilings"]
 ridge = roof["matmul_tflop_s"] * 1e12 / (roof["copy_gb_s"] * 1e9)
 print(f"{roof['device']}, torch {facts['versions']['torch']}, triton {facts['versions']['triton']}")
 print(f"copies at {roof['copy_gb_s']:,.0f} GB/s, multiplies bf16 matrices at {roof['matmul_tflop_s']:.0f} TFLOP/s")
-print(f"ridge: {ridge:.0f} operations a byte")
+print(f"ridge: {ridge:.0f} operations per byte")
 
 # %% [markdown]
-# Where do our kernels stand? The dots are measured, the rings are what the roof allows. Pick a kernel; or move the slider and watch a product of two matrices walk up the slope: at which side does it stop waiting for the memory?
+# The next figure shows where our kernels stand. The dots are measured, and the rings show what the roof allows. Pick a kernel, or move the slider to change the side of a product of two matrices. From which side on does that product no longer wait for the memory? (The product does $n/3$ operations per byte at side $n$, so on the H100 it is about 800.)
 
 # %% tags=["widget"]
 from minidsk.widgets import Roofline
@@ -297,7 +299,7 @@ devices = {roof["device"]: (roof["copy_gb_s"], roof["matmul_tflop_s"]), "a lapto
 Roofline(devices, points, title="Under the roof")
 
 # %% [markdown]
-# Softmax stands far left: with 5 operations on 4 bytes, it is the memory's, whatever we do. That is the answer to the first half of the puzzle, and with it comes the second: **a softmax can be as fast as a copy, and no faster.**
+# Softmax stands far to the left, because it does only 5 operations on 4 bytes. It waits for the memory, whatever we do. This answers both questions of the opening: the chip waits for numbers, and **a softmax can be as fast as a copy of its array, and no faster.**
 
 # %%
 case = next(c for c in bench["cases"] if c["case"] == "softmax, forward")
@@ -306,9 +308,9 @@ print(f"arithmetic {1e6 * arithmetic:.2f} µs, a copy of the array {1e6 * case['
 wait.reveal(round(case["contestants"]["ours"]["median"] / arithmetic))
 
 # %% [markdown]
-# ## A row that does not fit
+# ## A row that does not fit into the registers
 #
-# A row of 4,096 numbers fits into the registers of one program. A row of 131,072, the logits of one token in a large vocabulary, does not. Must it be read three times, for the maximum, for the sum, and to write? Take our row in two blocks of two. After the first block:
+# A row of 4,096 numbers fits into the registers of one program. The logits of one token in a large vocabulary, 131,072 numbers, do not fit. Must we read such a row three times, for the maximum, for the sum and for the result? Take our row in two blocks of two numbers, and begin with the first block:
 
 # %%
 first, second = row[:2], row[2:]
@@ -316,7 +318,7 @@ top, total = first.max(), (first - first.max()).exp().sum()
 print(f"[2, 0]: maximum {top:.0f}, sum {total:.3f}")
 
 # %% [markdown]
-# Then comes a 3. Everything added so far was measured from the old maximum 2; measured from 3 it is smaller by $e^{2-3}$. Rescale, and go on:
+# Then comes a 3, which is larger than the old maximum of 2. The sum so far was computed relative to 2, and relative to 3 it is smaller by a factor of $e^{2-3}$. So we rescale it and go on:
 
 # %%
 higher = torch.maximum(top, second.max())
@@ -324,7 +326,7 @@ total = total * (top - higher).exp() + (second - higher).exp().sum()
 print(f"then [3, 1]: maximum {higher:.0f}, sum {total:.3f}")
 
 # %% [markdown]
-# **1.553** again, in one reading {cite}`milakov2018online`. Maximum and sum together make a pair that can be merged in any order, which is what the package does for long rows: one reading for the pair, one to write. The second reading goes *backwards*: what was read last is still in the cache.
+# The sum is **1.553** again, after a single reading {cite}`milakov2018online`. A softmax computed in this way is called *online*. The maximum and the sum form a pair, and such pairs can be merged in any order. The package does this for long rows: it reads once for the pair and once more to write the result. The second reading goes *backwards*, because what was read last is still in the cache.
 
 # %%
 if INTERPRETED:
@@ -334,20 +336,26 @@ if INTERPRETED:
     print(f"a row of 40,000: read {moved.read / long.nbytes:.0f} times, written {moved.written / long.nbytes:.0f} time")
 
 # %% [markdown]
-# ## RMSNorm, and a gradient that sums over rows
+# ## RMSNorm: a gradient that sums over rows
 #
-# RMSNorm {cite}`zhang2019rmsnorm` divides a row by its root mean square and multiplies by a weight. Our row:
+# RMSNorm {cite}`zhang2019rmsnorm` divides a row by its root mean square and multiplies it by a weight. Without the weight, our row becomes:
 
 # %%
 r = 1 / row.square().mean().sqrt()
 print(f"mean square {row.square().mean():.1f}, r = {r:.4f}, normalised {[round(v, 3) for v in (row * r).tolist()]}")
 
 # %% [markdown]
-# Forward it is softmax again: read, reduce, write. Backward is more interesting. With $n = x r$ and $g = w\, dy$,
+# The forward pass is like softmax: read, reduce, write. The backward pass has a new difficulty. Let $r$ be one over the root mean square, $n = x r$ and $g = w\, dy$. The gradients are
 #
 # $$ dx = r \left(g - n \cdot \mathrm{mean}(g\, n)\right), \qquad dw = \sum_{\text{rows}} dy\, n. $$
 #
-# The first is a matter of one row: read `x` and `dy`, reduce, write `dx`. But `dw` sums over *all* rows, and programs cannot talk to each other. Three ways out: let all add to one array in memory (slow where thousands queue for the same address, and never the same sum twice); write all products and sum them later (a whole array more to move); or **few programs, each with many rows**, which keep their part of the sum in registers and write it once. The package does the last:
+# One row is enough for `dx`: read `x` and `dy`, reduce, write `dx`. But `dw` sums over *all* rows, and programs cannot talk to each other. There are three ways to do it nevertheless:
+#
+# - All programs add to one array in memory. This is slow where thousands queue for the same address, and the sum differs in its last digits from run to run.
+# - Each program writes its products, and a second kernel sums them, which moves a whole additional array.
+# - **Few programs handle many rows each**, and each keeps its part of the sum in registers and writes it once.
+#
+# The package takes the third way. This is the loop of its kernel:
 
 # %%
 import inspect
@@ -370,7 +378,7 @@ assert differences["RMSNorm, dx and dw"] < 1e-5
 print("dx and dw against float64: below 1e-5")
 
 # %% [markdown]
-# How many bytes does the backward pass move? Three arrays, a factor for each row, and one row of `dw` for each program:
+# How many bytes does the backward pass move? It moves three arrays and one factor per row. On top of these, each program reads the weight and writes its own row of `dw`:
 
 # %%
 if INTERPRETED:
@@ -380,9 +388,9 @@ if INTERPRETED:
     print(f"x and dy {2 * x.nbytes}, dx {x.nbytes}, factors {30 * 4}: {3 * x.nbytes + 120} at least; counted {moved.bytes}")
 
 # %% [markdown]
-# ## The largest array of all
+# ## The logits are the largest array of all
 #
-# The last layer of a language model turns each token's state into one logit for each word of the vocabulary. V3's has 129,280 words {cite}`deepseekv3`. For a batch of 32,768 tokens:
+# The last layer of a language model turns each token's state into one logit per word of the vocabulary, and V3's vocabulary has 129,280 words {cite}`deepseekv3`. For a batch of 32,768 tokens that means:
 
 # %%
 tokens, words, hidden = 32768, 129280, 7168
@@ -391,7 +399,7 @@ print(f"its logits:          {2 * tokens * words / 1e9:.1f} GB in bf16, "
       f"{4 * tokens * words / 1e9:.1f} GB in float32, where the loss is taken")
 
 # %% [markdown]
-# And the gradient is as large again. Yet all that comes of it is one number, and two gradients no larger than states and weights. Look at one token, our row, and let the right word be number 0. The loss is $\log \sum e^{z} - z_0$, the gradient is the softmax minus one at the right word:
+# The gradient of the logits is just as large. Yet the results that we want are small: one number, and two gradients as large as the states and the weights. For a single token, let our row be its logits and word 0 the right one. The loss is $\log \sum e^{z} - z_0$, and its gradient is the softmax minus one at the right word:
 
 # %%
 loss = row.logsumexp(0) - row[0]
@@ -400,7 +408,7 @@ print(f"loss {loss:.3f} = 3 + log 1.553 - 2")
 print("gradient", [round(v, 3) for v in gradient.tolist()])
 
 # %% [markdown]
-# Both follow from the pair (maximum, sum). So one kernel can read a row of logits, and write the gradient *where the logits stood*. Nothing has to wait for the backward pass, and nothing has to be kept. Once the gradient is there, we can go on at once to what we really want, `dx` and `dW`, and forget the logits. Which means: a few thousand tokens at a time.
+# Both follow from the pair of maximum and sum. So one kernel can read a row of logits and write the gradient *in their place*. With that gradient we can compute what we really want, `dx` and `dW`, without waiting for the backward pass. After that the logits are no longer needed, so we can work through a few thousand tokens at a time.
 
 # %%
 def chunked_loss(x, weight, targets, chunk):
@@ -432,9 +440,11 @@ assert differences["cross-entropy and gradients"] < 1e-5
 print("chunks of 7 tokens in the notebook, and the package's kernel: below 1e-5")
 
 # %% [markdown]
-# ## Attention is the same trick
+# ## Attention uses the same trick
 #
-# Attention is a softmax between two products. Written out, it holds one score for each pair of tokens; but the softmax can be kept online, and then no score has to leave the bench: a program holds a block of queries, walks over the keys, and keeps for each query the pair (maximum, sum) and the mixed values so far, rescaled whenever the maximum rises {cite}`dao2023flash2`. What MLA adds is an awkward shape: keys of 192 numbers, values of 128. A block's side must be a power of two; rather than to fill 192 up to 256, the package cuts it into 128 and 64, two products into one score.
+# Attention is a softmax between two products. Written out, it holds one score for each pair of tokens. If the softmax is kept online, no score has to leave the registers. A program holds a block of queries and walks over the keys. For each query it keeps the pair (maximum, sum) and the weighted sum of values so far, and it rescales them whenever the maximum rises {cite}`dao2023flash2`.
+#
+# MLA, the attention of [chapter 02](02_latent_attention), adds an awkward shape: its keys have 192 numbers and its values 128. A block's side must be a power of two. Instead of padding 192 to 256, the package cuts the keys into 128 and 64 and adds two products into one score.
 
 # %%
 from minidsk.kernels.attention import attention, attention_reference
@@ -446,7 +456,7 @@ assert differences["attention"] < 1e-5
 print("attention, keys of 48 (32 and 16), values of 32, causal, against float64: below 1e-5")
 
 # %% [markdown]
-# And the meter shows what causality saves: blocks of keys that no query of the block may see are never loaded.
+# The meter shows what causality saves, because the kernel never loads a block of keys that none of its queries may see:
 
 # %%
 if INTERPRETED:
@@ -456,16 +466,16 @@ if INTERPRETED:
         print(f"causal {causal!s:5}: {moved.read:,} bytes read")
 
 # %% [markdown]
-# ## Block sizes, and letting the machine choose
+# ## Choosing block sizes by trying them
 #
-# How many rows should a program take, how many warps, how many loads ahead? The roofline does not say; these decide how close to it one comes. The honest way is to try. An autotuner is six lines:
+# How many rows should a program take, how many warps should it use, and how many loads should it request in advance? The roofline does not say, but these choices decide how close a kernel comes to it. The honest way is to try, and an autotuner is a function of six lines:
 
 # %%
 def tune(run, choices):
     """Time run(choice) for each choice, and return the fastest."""
     times = {choice: seconds(lambda choice=choice: run(choice), 3) for choice in choices}
     for choice, taken in times.items():
-        print(f"{choice:3} rows a program: {1e3 * taken:.1f} ms")
+        print(f"{choice:3} rows per program: {1e3 * taken:.1f} ms")
     return min(times, key=times.get)
 
 
@@ -479,7 +489,9 @@ if INTERPRETED:
     print(f"the interpreter likes {best} best")
 
 # %% [markdown]
-# Of course it does: for an interpreter a program costs time, and a larger block does not. On a GPU one program for everything would leave 131 workshops idle. **A choice holds for the machine, and for the shapes, on which it was made.** `triton.autotune` does the same as our six lines, when a kernel first meets new shapes; our attention uses it. For softmax, RMSNorm and cross-entropy we tried a grid on the H100 once, by hand (`tools/experiments/ch07_blocks.py`), and wrote the choice into the package:
+# In the interpreter the largest block wins, because each program costs time and a larger block costs little more. On a GPU, one program for all the work would leave 131 multiprocessors idle. **A choice holds only for the machine and the shapes on which it was made.**
+#
+# `triton.autotune` does the same as our six lines whenever a kernel first meets new shapes, and our attention uses it. For softmax, RMSNorm and cross-entropy we tried a grid of choices once on the H100 (`tools/experiments/ch07_blocks.py`) and wrote the best one into the package:
 
 # %%
 tried = {}
@@ -504,9 +516,9 @@ for kernel in ("softmax", "attention, forward"):
     print(f"{kernel}: {min(ran):.3f} ms to {max(ran):.3f} ms")
 
 # %% [markdown]
-# ## On the H100
+# ## On the H100: as fast as a copy, and two cases behind
 #
-# Each kernel beside its rivals, in one run on one GPU, the contestants taking turns, medians over the rounds: the same in plain PyTorch (*eager*), through `torch.compile`, in Liger-Kernel {cite}`hsu2024liger`, a library of Triton kernels; for attention all backends of `scaled_dot_product_attention`. (The command also measures the kernels of the next two chapters.) For attention, *ours* is what the package takes on a Hopper, of which more below; *ours, in Triton alone* is the kernel of this chapter.
+# We measured each kernel beside its rivals, in turns, in one run on one GPU. The times are medians. The rivals compute the same in plain PyTorch (*eager*), through `torch.compile`, and in Liger-Kernel {cite}`hsu2024liger`, a library of Triton kernels. For attention they are all backends of `scaled_dot_product_attention`. *Ours* is what the package uses. For attention on a Hopper GPU such as the H100, that is a version described under "What went wrong". *Ours, in Triton alone* is the kernel of this chapter.
 
 # %%
 print(results.origin("bench_kernels"))
@@ -545,35 +557,37 @@ for case, floor in zip(mine, floors, strict=True):
 
 # %%
 for case in mine:
-    reached = "reached" if case["ratio"] >= case["target"] else "missed"
-    print(f"{case['case']:45} best rival ({case['best_rival']}) / ours {case['ratio']:.3f}, wanted {case['target']:.1f}: {reached}")
+    print(f"{case['case']:45} time of {case['best_rival']} / time of ours {case['ratio']:.3f}")
     if case["against_copy"]:
         share = case["contestants"]["ours"]["gb_s"] / roof["copy_gb_s"]
-        print(f"{'':45} of the copy's bandwidth {share:.2f}, wanted {case['against_copy']}: "
-              f"{'reached' if share >= case['against_copy'] else 'missed'}")
+        print(f"{'':45} share of the copy's bandwidth {share:.2f}")
     if case["case"] in ("RMSNorm, backward", "linear cross-entropy, forward and backward"):
         held = case["contestants"]["ours"]["peak_bytes"] / case["contestants"]["eager"]["peak_bytes"]
-        print(f"{'':45} of eager's memory {held:.3f}, wanted 0.1: {'reached' if held < 0.1 else 'missed'}")
+        print(f"{'':45} share of eager's memory {held:.3f}")
 
 # %% [markdown]
-# The column *spread* is the distance between the quartiles: where it is large, be careful (see below).
+# The column *spread* is the distance between the quartiles, relative to the median. A large spread means that the time is not to be trusted.
 #
-# - **Softmax and RMSNorm are as fast as a copy**, within a percent. Liger's kernels are as well; with one trip there is nothing left to win. `torch.compile`'s softmax takes 1.7 times as long. The five operations take six times as long, not four: each kernel of them also falls short of a copy.
-# - **RMSNorm's backward pass** is ahead of `torch.compile` by an eighth, and of the others by more. It could not hold less memory: `dx` alone is a tenth of what eager holds.
-# - **The head with its loss** is ahead of `torch.compile`, on a fifteenth of eager's memory. Four fifths of its time are what the products must take at full rate. Liger holds still less memory and pays for it: its chunks are small, and each adds once to the whole gradient of the head.
-# - **The loss on logits that exist already** stands at a third of the roof, and Liger's is a tenth faster. The roof counts two trips, to read the logits and to write the gradient; the second reading is a third trip (see below), and autograd's slope, multiplied in at the end, makes five. (Liger looks first whether the slope is 1, for which Python must wait: its launch takes seven times as long as ours.) With the head in the same kernel the slope is multiplied into small arrays.
-# - **Attention**: in Triton alone we are behind cuDNN, which takes MLA's shapes as they are; with roles for warps, ahead of it by a sixth. The backward pass, in Triton, takes 1.2 times as long as cuDNN's. The other two backends are far behind.
+# - **Softmax and RMSNorm (forward) are as fast as a copy** for rows of 4,096, within about a percent. Liger's kernels are too, and nothing is left to win. `torch.compile`'s softmax takes 1.7 times as long. The five operations take six times as long, not four, because each of them is also slower than a copy.
+# - **RMSNorm's backward pass** takes an eighth less time than `torch.compile`'s, and the others are further behind. Its memory could not be much smaller, because `dx` alone is a tenth of what eager holds.
+# - **The output layer with its loss** (linear cross-entropy) is 6 % ahead of `torch.compile` and uses a fifteenth of eager's memory. Four fifths of its time are what the products need at full rate. Liger holds still less memory but is slower, because its chunks are small and each adds once to the whole gradient of the weight.
+
+# %% [markdown]
+# In two cases a rival is ahead of us:
+#
+# - **The loss on logits that already exist** reaches a third of the roof, and Liger's is a tenth faster. The roof counts two trips of the array, one to read the logits and one to write the gradient. The second reading is a third trip (see "What went wrong"). At the end the gradient is multiplied by the incoming gradient of the loss, which makes five. Liger first looks whether that incoming gradient is 1. Python must wait for the answer, so Liger's launch takes seven times as long as ours. When the output layer is in the same kernel, only small arrays are multiplied.
+# - **Attention** is ahead in one pass and behind in the other. Our forward kernel in Triton alone is behind cuDNN's, which takes MLA's shapes as they are. With roles for warps, ours is ahead: cuDNN takes 1.16 times as long. The backward pass, in Triton, takes 1.2 times as long as cuDNN's. The other two backends are far behind.
 
 # %% [markdown]
 # ## What DeepSeek did
 #
-# Chapters 08 and 09 are about the kernels for which DeepSeek-V3 {cite}`deepseekv3` is known: expert products, FP8, communication. Two decisions of the report belong here, and both are sums over a roofline.
+# DeepSeek-V3 {cite}`deepseekv3` is known for its kernels for expert products, FP8 and communication, the subject of chapters [08](08_expert_kernels) and [09](09_fp8_and_ptx). Two other decisions belong here, because both follow from a roofline.
 #
-# **RMSNorm is computed twice** (section 3.2.3). The output of each norm would have to be kept for the backward pass; V3 throws it away and computes it again. With $N$ numbers in a layer's activations, that frees $2N$ bytes and costs
+# **V3 computes the output of RMSNorm twice** (section 3.2.3). The output of each norm would have to be kept for the backward pass. DeepSeek reports that V3 throws it away and computes it again. If a layer's activations are $N$ numbers of two bytes, that frees $2N$ bytes. A norm is as fast as a copy, so the extra time is
 #
-# $$ t_{\text{again}} = \frac{2N + 2N \text{ bytes}}{\text{bandwidth}}, $$
+# $$ t_{\text{again}} = \frac{2N + 2N \text{ bytes}}{\text{bandwidth}}. $$
 #
-# since a norm is as fast as a copy. The same for the products that unfold MLA's keys and values, which are short. Our record says what it would cost on one GPU, for the batch of 32,768 tokens and V3's 7,168 numbers a token:
+# V3 does the same with the products that expand MLA's keys and values, which are short. From our record we can compute what recomputing the norms would cost on one GPU, for a batch of 32,768 tokens and V3's 7,168 numbers per token:
 
 # %%
 numbers = 32768 * 7168
@@ -585,14 +599,13 @@ print(f"two norms in each of 61 layers: {122 * 2 * numbers / 1e9:.0f} GB less, "
       f"{1e3 * 122 * again / reached:.0f} ms more")
 
 # %% [markdown]
-# (V3's layers are spread over many GPUs; the ratio stays.)
+# V3's layers are spread over many GPUs, but the ratio of time to memory stays the same.
 #
-# **Attention for MLA has its own library.** FlashMLA {cite}`flashmla2025` is what serves V3: for decoding, where the cache is read at 3,000 GB/s, nine tenths of an H800's 3,350, or, where there are many queries, 660 TFLOP/s are reached. It is CUDA C++ for one kind of chip, with the warps' roles written out by hand. Ours are for training, short, and stand where the table above says.
-
-# %% [markdown]
+# **MLA's attention has a library of its own**, FlashMLA {cite}`flashmla2025`, with which V3 is served. In decoding, its authors report that it reads the cache at 3,000 GB/s, nine tenths of an H800's 3,350. Where there are many queries, they report 660 TFLOP/s. FlashMLA is CUDA C++ for one kind of chip, with the warps' roles written by hand. Ours is for training and much shorter, with the speeds of the table above.
+#
 # ## What went wrong, or did not help
 #
-# **We timed Python.** The table above is our second. The first (`results/bench_kernels_first`) measured the same kernels as the sweep of block sizes, on the same kind of chip, on the same day. Put side by side:
+# **We timed Python instead of the GPU.** The table above replaces an earlier one. That first table (`results/bench_kernels_first`) disagreed with our sweep of block sizes, although both measured the same kernels on the same kind of chip on the same day:
 
 # %%
 first = results.read("bench_kernels_first")
@@ -617,11 +630,16 @@ for name in parts:
           f"{1e3 * now['median']:10.3f} {spread[1]:7.1%} {1e3 * now['host_seconds']:10.2f}")
 
 # %% [markdown]
-# In the first table two agree with the sweep to a percent, three do not, and the spread gives them away: a kernel that does the same work each time does not vary by a tenth. The last column says what went wrong. To launch a kernel takes Python its time, longer through autograd, descriptors and an autotuner. Timed between two marks in the GPU's queue this does not count *as long as the queue is never empty*, and to fill it the bench gave the GPU a third of a millisecond of other work before each call. The sweep called the kernels directly, on idle cores; the first table was made on three cores of a busy machine, and there a third of a millisecond was not enough. Now the bench first measures how long Python takes for a call, gives the GPU twice as much to do beforehand, and reports both.
+# In the first table, two kernels agree with the sweep to a percent and three do not. Those three have a spread of 8 to 39 %, too much for a kernel that does the same work each time.
 #
-# **A switch for roles.** On Hopper the fast way is to let some warps only load and others only multiply, and to take the exponentials of one block while the products of another run {cite}`shah2024flash3`. Triton has a switch for the first, `warp_specialize=True`. With the 8 warps that our attention wants, Triton 3.6 takes no notice of it: the compiled kernel is the same, instruction for instruction. With 4 warps its compiler stops with an internal error. (Both can be seen without a GPU: compiling needs none.) So the package says it by hand, in Gluon, the language below Triton, where it is the author and not the compiler who decides which warp does what, which registers it has and what it waits for (`attention_hopper.py`, forward alone). That works on one kind of chip; elsewhere the Triton kernel runs.
+# The last column explains the disagreement. Python needs time to launch a kernel, and more with autograd, descriptors and an autotuner. This time does not count *as long as the GPU has other work in its queue*, so the bench gave it a third of a millisecond of other work before each call. The sweep called the kernels directly, on idle cores. The first table was made on three cores of a busy machine, where a third of a millisecond was not enough. Now the bench first measures Python's time for a call, gives the GPU twice as much work beforehand, and reports both times.
+
+# %% [markdown]
+# **Triton's switch for giving warps roles did nothing.** On Hopper, the fast way is to let some warps only load and others only multiply, and to compute one block's exponentials during another's products {cite}`shah2024flash3`. Triton has a switch for roles, `warp_specialize=True`. With the 8 warps that our attention wants, Triton 3.6 ignores it: the compiled kernel is the same, instruction for instruction. With 4 warps, its compiler stops with an internal error. Both can be seen without a GPU.
 #
-# **A gradient that all programs add to.** Seven products are more than five. `attention_backward` can also do it in five, with one kernel whose programs add up `dq` in memory: then `dk`, `dv` and `dq` want to be on the bench at the same time, blocks have to shrink, and every block of `dq` goes over the road once for each block of keys. It was not worth it:
+# We therefore wrote the forward pass in Gluon, the language below Triton (`attention_hopper.py`). There the author, and not the compiler, decides which warp does what, which registers it has and what it waits for. This version works on one kind of chip only.
+#
+# **A backward pass with fewer products was slower.** Our backward pass needs seven products, because one kernel computes `dk` and `dv`, another computes `dq`, and both compute the scores. `attention_backward` can also do it in five, with one kernel whose programs add up `dq` in memory. Then `dk`, `dv` and `dq` compete for the same registers, so the blocks have to shrink. Every block of `dq` also travels to memory and back once for each block of keys. The five products took longer than the seven:
 
 # %%
 pull = next(c for c in bench["cases"] if c["case"] == "attention, backward")["contestants"]
@@ -629,7 +647,7 @@ for name in ("ours", "ours, adding up dq", "sdpa cudnn"):
     print(name, pull[name].get("failed") or f"{1e3 * pull[name]['median']:.2f} ms")
 
 # %% [markdown]
-# **Softmax and products take turns.** Here is what one forward pass has to do, if each multiprocessor does 16 exponentials and 128 simple operations in a tick {cite}`nvidia2022h100`, and every score needs one of the first and about four of the second (scale and shift, maximum, sum, rounding):
+# **In Triton, softmax and products take turns.** What must one forward pass do at least? A multiprocessor does 16 exponentials and 128 simple operations per tick {cite}`nvidia2022h100`. Every score needs one exponential and about four simple operations: scale and shift, maximum, sum, and rounding.
 
 # %%
 scores = 16 * 8192**2 / 2
@@ -644,11 +662,11 @@ for name in ("ours, in Triton alone", "ours", "sdpa cudnn"):
     print(f"{name:22} {1e6 * pull[name]['median']:4.0f} µs")
 
 # %% [markdown]
-# The sum is most of what the Triton kernel takes: each warp multiplies, then waits for its own softmax. Overlapped, the products' time alone would be left at best, and the kernel with roles comes nearer to it, as does cuDNN's.
+# One after the other, these parts add up to most of the Triton kernel's time, because each warp multiplies and then waits for its own softmax. With perfect overlap, only the products' time would remain, and the kernel with roles and cuDNN's come nearer to that.
 #
-# **More programs than rows in the cache.** A row of 131,072 logits takes 256 KB, and 132 multiprocessors with two programs each have 264 of them under way: 69 million bytes, more than the L2 cache holds (50 million). So the second reading mostly goes to the memory after all, and cross-entropy moves three times its array rather than two. One program a workshop would fit, and was no faster: then nobody works while it waits.
+# **Long rows do not stay in the cache.** A row of 131,072 logits takes 256 KB. With two programs on each of the 132 multiprocessors, the rows in work are 69 million bytes, and the L2 cache holds 50 million. So the second reading mostly goes to the memory after all, and cross-entropy moves its array three times instead of twice. With one program per multiprocessor the rows would fit, but then a multiprocessor has nothing to do while its program waits, and that was no faster.
 #
-# **A grid too small.** Four programs a workshop for RMSNorm's backward pass looked safe ("more in flight"); three were faster, and one, with three loads ahead, nearly as fast. See the sweep.
+# **More programs per multiprocessor were not better.** For RMSNorm's backward pass, four programs per multiprocessor looked safe, because more loads would be under way. Three were faster, and even one program with three loads requested in advance (*stages*) was nearly as fast as the best:
 
 # %%
 for t in sorted((t for t in tried["RMSNorm, backward"] if t["blocks"]["warps"] == 4), key=lambda t: t["seconds"]):
@@ -660,9 +678,9 @@ for t in sorted((t for t in tried["RMSNorm, backward"] if t["blocks"]["warps"] =
 # ```{exercise} Softmax in blocks
 # :label: ex-07-online
 #
-# *20 minutes.* Write `online_softmax(x, block)` in plain PyTorch: one reading for maximum and sum, one to write. `check("kernels.online_softmax", my_online)` knows five mistakes by name.
+# *20 minutes.* Write `online_softmax(x, block)` in plain PyTorch. It may read the row once for maximum and sum, and once more to write the result. If yours is wrong, `check("kernels.online_softmax", my_online)` can name five mistakes.
 #
-# **Hint.** The section on a row that does not fit has one merge. What are maximum and sum before the first block? And what is their exponential, if the first block is masked as a whole?
+# **Hint.** The section on a row that does not fit has one merge. What are maximum and sum before the first block? And what is the exponential if the whole first block is masked?
 # ```
 
 # %%
@@ -703,9 +721,9 @@ answer
 # ```{exercise} The floor
 # :label: ex-07-floor
 #
-# *5 minutes.* Write `floor(moved, flops, copy, rate)`, the least seconds of a kernel. `check("kernels.floor", my_floor)`. Then, with it and the datasheet's figures: from which side on is a product of two square bf16 matrices bound by the arithmetic?
+# *5 minutes.* Write `floor(moved, flops, copy, rate)`, the smallest number of seconds that a kernel can take, and test it with `check("kernels.floor", my_floor)`. Then use it with the figures of the data sheet: from which side on is a product of two square bf16 matrices bound by the arithmetic?
 #
-# **Hint.** $6 n^2$ bytes, $2 n^3$ operations.
+# **Hint.** The product moves $6 n^2$ bytes and does $2 n^3$ operations.
 # ```
 #
 # ```{solution-start} ex-07-floor
@@ -718,7 +736,7 @@ def floor_solution(moved, flops, copy, rate):
 
 
 side = next(n for n in range(1, 10_000) if 2 * n**3 / matrix_flop_s >= 6 * n**2 / memory_bytes_s)
-print(f"from side {side} on: 3 times the ridge of {matrix_flop_s / memory_bytes_s:.0f} operations a byte")
+print(f"from side {side} on: 3 times the ridge of {matrix_flop_s / memory_bytes_s:.0f} operations per byte")
 answer = check("kernels.floor", floor_solution)
 assert answer
 answer
@@ -730,9 +748,9 @@ answer
 # ```{exercise} RMSNorm backwards
 # :label: ex-07-rmsnorm
 #
-# *20 minutes.* Write `rms_norm_backward(x, weight, dy, eps)` in plain PyTorch, without autograd. `check("kernels.rms_norm_backward", my_backward)`.
+# *20 minutes.* Write `rms_norm_backward(x, weight, dy, eps)` in plain PyTorch, without autograd, and test it with `check("kernels.rms_norm_backward", my_backward)`.
 #
-# **Hint.** Write $y = w\, x\, r$ with $r = (\mathrm{mean}(x^2) + \epsilon)^{-1/2}$, and differentiate the two places where $x$ stands.
+# **Hint.** Write $y = w\, x\, r$ with $r = (\mathrm{mean}(x^2) + \epsilon)^{-1/2}$. Then differentiate by both places in which $x$ appears.
 # ```
 #
 # ```{solution-start} ex-07-rmsnorm
@@ -757,9 +775,9 @@ answer
 # ```{exercise} The gradient of the loss
 # :label: ex-07-loss
 #
-# *10 minutes.* Write `cross_entropy_gradient(logits, targets, ignore)`: tokens whose target is `ignore` do not count. `check("kernels.cross_entropy_gradient", my_gradient)`.
+# *10 minutes.* Write `cross_entropy_gradient(logits, targets, ignore)`, in which tokens whose target is `ignore` do not count. Test it with `check("kernels.cross_entropy_gradient", my_gradient)`.
 #
-# **Hint.** Two places know of `ignore`: the rows, and the number that divides them.
+# **Hint.** `ignore` matters in two places: in the rows, and in the number by which they are divided.
 # ```
 #
 # ```{solution-start} ex-07-loss
@@ -785,9 +803,9 @@ answer
 # ```{exercise} A kernel of your own
 # :label: ex-07-swiglu
 #
-# *40 minutes.* The feed-forward layer computes `silu(gate) * up`. In PyTorch that is two operations. Write it as one Triton kernel, `swiglu(gate, up)`, for arrays of any shape. `check("kernels.swiglu", my_swiglu)` says whether it is right, and the meter whether it is good: how many bytes must it move?
+# *40 minutes.* The feed-forward layer computes `silu(gate) * up`, which is two operations in PyTorch. Write it as one Triton kernel, `swiglu(gate, up)`, for arrays of any shape. `check("kernels.swiglu", my_swiglu)` says whether it is right, and the meter says whether it moves more bytes than it must.
 #
-# **Hint.** A flat array, blocks of some hundred numbers, a mask at the end; `tl.sigmoid`. For strides, `.contiguous()` will do.
+# **Hint.** Treat the array as flat, use blocks of a few hundred numbers with a mask at the end, and use `tl.sigmoid`. If the inputs have strides, `.contiguous()` is enough.
 # ```
 #
 # ```{solution-start} ex-07-swiglu
@@ -822,7 +840,7 @@ if INTERPRETED:
     print(f"counted {moved.bytes} bytes: {moved.bytes // gate.nbytes} arrays")
 
 # %% [markdown]
-# Three arrays. PyTorch's two operations move five (read, write; read, read, write), so on a GPU yours should take 3/5 of the time.
+# The kernel moves three arrays, and PyTorch's two operations move five: one reads and writes, and the other reads twice and writes. On a GPU your kernel should therefore take 3/5 of the time.
 #
 # ```{solution-end}
 # ```
@@ -830,7 +848,7 @@ if INTERPRETED:
 # %% [markdown]
 # ## Bug zoo
 #
-# Three wrong versions of `online_softmax` live in the package, the kind that kernels have: right on many inputs, wrong on some. The test below accepts the right one and catches too little. Which of the four habits catch the rest?
+# The package contains three wrong versions of `online_softmax`, which are right on many inputs and wrong on some. The test below accepts the right version and catches only one of the wrong ones. Which of the four habits catch the rest?
 
 # %% tags=["zoo"]
 def weights_sum_to_one(online_softmax):
@@ -841,7 +859,7 @@ def weights_sum_to_one(online_softmax):
 zoo("kernels", [weights_sum_to_one])
 
 # %% [markdown]
-# Ours are behind the button. Look at them last.
+# Our tests are in the folded cell below, for after you have tried.
 
 # %% tags=["hide-cell"]
 def a_size_that_no_block_divides(online_softmax):
@@ -861,7 +879,7 @@ caught
 # %% [markdown]
 # ## Receipt
 #
-# What this run cost, and how far we are from the references. (Nothing here depends on a seed but the inputs; the spread of the measured times stands in the record as quartiles.)
+# This is what the run cost, and how far our results are from the references. Only the inputs depend on a seed. The record holds the spread of the times as quartiles.
 
 # %% tags=["receipt"]
 receipt(differences={name: (value, 1e-5) for name, value in differences.items()})
@@ -869,21 +887,21 @@ receipt(differences={name: (value, 1e-5) for name, value in differences.items()}
 # %% [markdown]
 # ## Summary
 #
-# What is the chip waiting for? For trucks. A softmax does five operations on each number, and a number's way from the memory and back takes as long as hundreds. So the best softmax takes as long as a copy, **hundreds of times** its arithmetic (the number stands under the prediction above), and ours is within a few percent of that: nobody can be much faster, and now you can say so before writing a line.
+# The chip is waiting for numbers from its memory. A softmax does five operations on each number, and moving the number takes hundreds of times as long as those operations. The best softmax therefore takes as long as a copy of its array, which is **hundreds of times** its arithmetic (the factor is printed under the roofline). Ours is within a percent of a copy for rows of 4,096, so no other kernel can be much faster. Now you can say so before you write a line.
 #
 # - I can now count a kernel's bytes and operations, and say from two measured ceilings how fast it can become.
 # - I can now write a Triton kernel with a mask, run it without a GPU, and count the bytes that it moves.
-# - I can now keep a softmax online, and see the same trick in cross-entropy and attention.
-# - I can now train a head of 128 thousand words without holding its logits.
-# - I can now test a kernel so that a wrong one fails: fresh random inputs, float64, poison, odd sizes.
+# - I can now keep a softmax online, and recognise the same trick in cross-entropy and attention.
+# - I can now train an output layer of 128 thousand words without holding its logits.
+# - I can now test a kernel so that a wrong one fails: with fresh random inputs, float64, poison and odd sizes.
 #
 # `minidsk bench kernels` measures all of this on your own GPU.
 
 # %% [markdown]
 # ## Read on
 #
-# - Williams, Waterman and Patterson {cite}`williams2009roofline`: the roofline, with what lies below it.
-# - Milakov and Gimelshein {cite}`milakov2018online`, three pages on the online softmax; Dao {cite}`dao2023flash2` for what it became.
-# - Liger Kernel {cite}`hsu2024liger`: more kernels of this kind, used in many trainers.
-# - The code of this chapter in the package: `minidsk/kernels/softmax.py`, `rmsnorm.py`, `cross_entropy.py`, `attention.py`.
-# - Next: chapter 08 asks the same questions of a mixture of experts, where the rows of a product are not known in advance.
+# - Williams, Waterman and Patterson {cite}`williams2009roofline` introduce the roofline, and describe what lies below it.
+# - Milakov and Gimelshein {cite}`milakov2018online` explain the online softmax in three pages, and Dao {cite}`dao2023flash2` shows what it became.
+# - Liger Kernel {cite}`hsu2024liger` has more kernels of this kind, which many trainers use.
+# - The code of this chapter is in `minidsk/kernels/`, in `softmax.py`, `rmsnorm.py`, `cross_entropy.py` and `attention.py`.
+# - Next, [chapter 08](08_expert_kernels) asks the same questions of a mixture of experts, where the rows of a product are not known in advance.

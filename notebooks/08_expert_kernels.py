@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/08_expert_kernels.ipynb)
 #
-# A layer of 64 experts multiplies exactly as many numbers as its tokens ask for, whichever experts they go to. On paper, then, imbalance is free. On a GPU it is not: the same tokens, spread unevenly, can take several times as long, and even spread evenly, one product for each expert in turn wastes most of the chip. Where does the time go? And how much of it can a kernel get back?
+# A layer of 64 experts does the same number of multiplications whichever experts its tokens choose. On paper, imbalance is therefore free, but on a GPU the same tokens can take several times as long when most of them choose the same few experts. Even a perfectly even load leaves part of the chip idle if we multiply one expert after the other. Where does the time go, and how much of it can a kernel get back?
 #
-# - **You will build** a sort by counting, a product of many matrices in one launch, and its schedule; then weigh what is left of the imbalance.
-# - **You need** chapter 03 (experts) and chapter 07 (kernels). **No GPU**: kernels run here in Triton's interpreter, and the speeds were recorded on an H100.
-# - **It takes** about 6 s to run on two CPU cores of a laptop, about twice that on Colab's two, and an hour to read.
+# - **You will build** three things: a sort that counts instead of comparing, a product of many matrices in one launch, and the schedule of that product. Then you measure what imbalance still costs.
+# - **You need** [chapter 03](03_mixture_of_experts) (experts) and [chapter 07](07_triton_kernels) (kernels). You need **no GPU**: the kernels run here in Triton's interpreter, and the speeds were recorded on an H100.
+# - **It takes** 6 to 15 s to run on two CPU cores of a laptop, about twice that on Colab's two, and an hour to read.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
@@ -52,9 +52,9 @@ from minidsk.widgets import Curve
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 # %% [markdown]
-# ## The pain first
+# ## The problem: 64 small products are slower than one large one
 #
-# Times on this page are processor time, so that other work on the machine does not count. One plain matrix, then the same work cut into 64 experts and done in turn:
+# The next cell multiplies 1,024 rows by one matrix. It then cuts the same work into 64 experts of 16 rows each and runs them one after the other. We measure processor time, so that other work on the machine does not count.
 
 # %%
 def milliseconds(call, times=5):
@@ -71,7 +71,9 @@ print(f"one matrix: {milliseconds(lambda: x @ weight[0].T):.2f} ms")
 print(f"64 experts: {milliseconds(lambda: [part @ m.T for part, m in zip(x.split(16), weight, strict=True)]):.2f} ms")
 
 # %% [markdown]
-# Same operations, more time: small products are started one by one, and each is too small to be quick. On an H100, with 64 experts of 1,536 rows each, forward and backward (recorded by `minidsk bench kernels`):
+# The number of operations is the same, but the 64 small products take longer. Each of them must be started separately, and each is too small to run efficiently.
+#
+# The same happens on a GPU, as our record of an H100 shows. It was made by `minidsk bench kernels`. There are 64 experts of 1,536 rows each, and the time covers the forward and the backward pass.
 
 # %%
 bench = results.read("bench_kernels")
@@ -87,11 +89,11 @@ for case in cases_of("grouped_gemm", "and backward")[:1]:
         print(f"{name:24} {1000 * found['median']:6.2f} ms, {found['tflop_s']:4.0f} TFLOP/s")
 
 # %% [markdown]
-# One launch for all experts takes about two thirds of the loop's time. How is it made?
+# One launch for all experts takes about two thirds of the loop's time. The rest of this chapter builds that launch.
 #
-# ## Eight rows, by hand
+# ## A worked example with eight rows
 #
-# Four experts, eight (token, expert) pairs. The counts will stay with us: **5, 0, 2, 1**.
+# We use four experts and eight (token, expert) pairs. Their counts, **5, 0, 2, 1**, stay with us for the whole chapter. *MaxVio* is the measure of imbalance from chapter 03: how far the fullest expert exceeds the mean, as a fraction of the mean.
 
 # %%
 chosen = torch.tensor([[0], [2], [0], [0], [3], [0], [2], [0]])
@@ -99,7 +101,10 @@ counts = torch.bincount(chosen.flatten(), minlength=4)
 print("counts ", counts.tolist(), " MaxVio", round(max_violation(counts.float()).item(), 2))
 
 # %% [markdown]
-# **Padding to the fullest.** A batched product wants equal parts, so each expert gets room for 5 rows: 20 rows are computed, 8 are wanted. **Tiles.** Cut each expert's rows into tiles of two, and pad only the last of each: 6 + 0 + 2 + 2.
+# There are two ways to give the experts parts of a regular size, which a GPU needs:
+#
+# - **Padding to the fullest expert:** a batched product needs equal parts, so each expert gets room for 5 rows. The GPU computes 20 rows, and we want 8 of them.
+# - **Tiles:** each expert's rows are cut into tiles of two rows, and only an expert's last tile is padded. The GPU computes 6 + 0 + 2 + 2 = 10 rows.
 
 # %%
 def rows_computed(counts: torch.Tensor, tile: int) -> tuple[int, int]:
@@ -110,11 +115,12 @@ def rows_computed(counts: torch.Tensor, tile: int) -> tuple[int, int]:
 print("wanted 8; padded to the fullest, in tiles of two:", rows_computed(counts, 2))
 
 # %% [markdown]
-# MaxVio was $\max_i n_i / \bar n - 1$. Before you run on: 64 experts have a MaxVio of 3. How many times the wanted rows does padding to the fullest compute?
+# In symbols, MaxVio is $\max_i n_i / \bar n - 1$, where $n_i$ is the number of rows of expert $i$ and $\bar n$ is the mean. Before you run the next cell, guess. Suppose 64 experts have a MaxVio of 3. How many times the wanted rows does padding to the fullest expert compute?
 
 # %% tags=["prediction"]
 guess = None
-padding = predict("experts.padding", "MaxVio is 3: rows computed by padding, over rows wanted?", guess, example=2)
+padding = predict("experts.padding", "At a MaxVio of 3, how many times the wanted rows does padding compute?",
+                  guess, example=2)  # fmt: skip
 padding
 
 # %%
@@ -124,11 +130,11 @@ padding.reveal(round(rows_computed(three, 128)[0] / three.sum().item(), 1))
 print(f"MaxVio {violation:.2f}: padding computes {rows_computed(three, 128)[0] / three.sum().item():.2f} times the rows")
 
 # %% [markdown]
-# The fullest expert has $(1 + \text{MaxVio})$ times the mean, and all are padded to it: the factor *is* 1 + MaxVio. Balance is not only fair, it is time.
+# The factor is always 1 + MaxVio, because the fullest expert has $(1 + \text{MaxVio})$ times the mean and padding brings every expert up to that size. So with padding, an unbalanced router costs time directly.
 #
-# ## Sorting without comparing
+# ## Sorting by expert without comparing
 #
-# To lie one after the other, rows must be sorted by expert. Numbers below 64 need no comparisons: count, add up, and every row knows its place.
+# The rows of one expert must lie next to each other in memory, so we sort them by expert. A general sort compares numbers, but expert numbers below 64 need no comparisons. We count how many rows each expert has, and the running sum of the counts says where each expert begins. After that, each row can be put in its place in one pass.
 
 # %% tags=["naive"]
 def counting_sort(chosen: torch.Tensor, experts: int) -> tuple[list[int], list[int]]:
@@ -147,7 +153,7 @@ def counting_sort(chosen: torch.Tensor, experts: int) -> tuple[list[int], list[i
 print(counting_sort(chosen, 4))
 
 # %% [markdown]
-# The kernel does the same, with blocks of pairs instead of single ones: each block counts its own, the counts are added up over blocks, and each block places its pairs. No atomics, so the order is the same in every run.
+# The kernel does the same with blocks of pairs instead of single pairs. Each block counts its own pairs, the counts are added up over the blocks, and each block then places its pairs. It uses no atomics (additions to memory that many programs share, whose order is a matter of chance), so the result is the same in every run.
 
 # %%
 plan = sort_by_expert(chosen.to(device), 4)
@@ -155,9 +161,14 @@ assert (plan.order.tolist(), plan.ends.tolist()) == counting_sort(chosen, 4)
 print("order", plan.order.tolist(), " ends", plan.ends.tolist())
 
 # %% [markdown]
-# ## One launch for all
+# ## One launch for all experts
 #
-# The naive product takes the experts in turn. The kernel `grouped_matmul` cuts the work into tiles, so many rows of *one* expert by so many columns, numbers the tiles through all experts, and deals them out: program $p$ of $P$ takes tiles $p, p + P, p + 2P, \dots$ All tiles cost the same, so the deal is even, however the rows are spread.
+# The naive product takes the experts one after the other. The kernel `grouped_matmul` cuts the work into tiles, where a tile is a block of rows of *one* expert by a block of columns. It numbers the tiles through all experts and deals them out to its $P$ programs: program $p$ takes tiles $p, p + P, p + 2P, \dots$ Every program gets the same amount of work, because all tiles cost the same, however unevenly the rows are spread.
+
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("grouped_product_tiles")
 
 # %%
 def in_turn(x: torch.Tensor, weight: torch.Tensor, counts: list[int]) -> torch.Tensor:
@@ -171,7 +182,7 @@ matrices = torch.randn(4, 24, 20, generator=generator).to(device).requires_grad_
 slope = torch.randn(8, 24, generator=generator).to(device)
 
 # %% [markdown]
-# Forward, and both gradients. The gradient of the rows is the same product with the matrices turned; that of the matrices adds up over each expert's rows, and is zero for expert 1, which has none.
+# We compare the two versions in the forward product and in both gradients. The gradient with respect to the rows is the same kind of product with the matrices transposed. The gradient with respect to the matrices is a sum over each expert's rows, so it is zero for expert 1, which has none.
 
 # %% tags=["agree"]
 differences = {}
@@ -184,9 +195,9 @@ for name, (a, b) in zip(("product", "rows' gradient", "matrices' gradient"), ((o
 print("largest difference:", "below 1e-4" if max(differences.values()) < 1e-4 else differences)
 
 # %% [markdown]
-# ## What imbalance still costs
+# ## With tiles, imbalance wastes a few percent
 #
-# With tiles, waste is bounded: half a tile for each expert that has rows, on average, whatever MaxVio is. Here are 64 experts with 98,304 rows, shared out as $\text{rank}^{-s}$:
+# With tiles, the waste has a bound. Each expert that has rows wastes half a tile on average, whatever MaxVio is. The figure shows this for 64 experts with 98,304 rows in all. The expert of rank $r$ receives a share proportional to $r^{-s}$, and a larger skew $s$ means a larger MaxVio.
 
 # %% tags=["figure"]
 skews = torch.linspace(0, 2, 21).tolist()
@@ -204,9 +215,11 @@ for name, ys in factors.items():
     print(f"{name:22} at MaxVio {violations[0]:.0f}: {ys[0]:.2f}, at {violations[10]:.1f}: {ys[10]:.2f}, at {violations[-1]:.1f}: {ys[-1]:.2f}")
 
 # %% [markdown]
-# Padding climbs with MaxVio as it must. Tiles hardly notice.
+# With padding to the fullest expert, the work grows with MaxVio, as it must: at a MaxVio of 38.3 it computes 39.30 times the wanted rows. Tiles of 128 rows compute at most 1.05 times the wanted rows.
 #
-# One product is different: the gradient of the matrices. There each program adds up *all rows of one expert*, so programs do not cost the same, and the last one to finish decides. Programs start in order; a workshop that is free takes the next. So who should come first?
+# ## The heaviest expert should start first
+#
+# One product behaves differently: the gradient of the matrices. There each program adds up *all rows of one expert*, so programs do not cost the same. The whole product has to wait for its last program. Programs start in order, and a multiprocessor (one of the H100's 132 independent cores) that becomes free takes the next one. So which expert should start first if we want the shortest total time?
 
 # %%
 def last_to_finish(costs: list[int], processors: int = 132) -> int:
@@ -227,7 +240,7 @@ def gradient_times(share: torch.Tensor, tiles: int = 88) -> dict[str, float]:
 print({name: round(value, 2) for name, value in gradient_times(shares[10]).items()})
 
 # %% [markdown]
-# Same programs, other order. **Heaviest first** leaves short programs to fill the gaps; it costs one small sort. Move through the skews (a schedule in our heads, 132 processors, 88 tiles an expert):
+# The programs are the same, and only their order differs. If the **heaviest expert starts first**, the short programs fill the gaps at the end. The price is one small sort of the experts. Move the slider through the skews to compare three orders. The times come from the simulation above, with 132 processors and 88 tiles per expert; they are not measured.
 
 # %% tags=["widget"]
 times = [gradient_times(share) for share in shares]
@@ -241,9 +254,9 @@ print("worst over all skews:", {name: round(max(entry[name] for entry in times),
 assert all(entry["heaviest first"] <= entry["lightest first"] + 1e-9 for entry in times)
 
 # %% [markdown]
-# ## On the chip
+# ## On the chip: faster than torch at every load
 #
-# The H100 was given the same 98,304 rows at seven loads: torch's own grouped product, a loop, and ours in two versions. One is the kernel above, in Triton alone; the other the package takes on a Hopper, where who waits for whom is written out in Gluon (`grouped_hopper.py`).
+# We gave the H100 the same 98,304 rows at seven loads. The contestants are torch's own grouped product, a loop over experts, and two versions of ours. One of ours is the kernel above, written in Triton alone. The other is the version that the package uses on a Hopper GPU such as the H100. It is written in Gluon, a language one level below Triton, and its code says which group of threads does what and waits for what (`grouped_hopper.py`).
 
 # %% tags=["figure"]
 forward = [case for case in cases_of("grouped_gemm", "forward") if "backward" not in case["case"]]
@@ -263,7 +276,7 @@ for case in forward:
     print(f"{case['max_violation']:6.2f}" + "".join(f"{rate:24.0f}" for rate in rates))
 
 # %%
-print("time of torch / time of ours; wanted 1.0 at an even load, 1.2 at a skewed one")
+print("time of torch / time of ours")
 for case in forward:
     found = case["contestants"]
     theirs, alone = found["torch._grouped_mm"]["median"], found.get("ours, in Triton alone", found["ours"])["median"]
@@ -272,9 +285,14 @@ for case in cases_of("grouped_gemm", "and backward"):
     print(f"forward and backward, MaxVio {case['max_violation']:5.2f}: {case['ratio']:.2f}")
 
 # %% [markdown]
-# Ahead at every load; but 1.2 is reached only at the worst of them. In Triton alone we are level with torch up to a MaxVio of 7, and little ahead beyond. The reason is the end of a tile: all warps of a program stop multiplying to write the result, and when they are done, the next tile's first numbers are still on the road. With roles, one warp orders numbers for the next tile while two groups write the last one, and the result leaves through the copy engine, which needs no registers and no waiting. A half of a tile that holds no rows is skipped.
+# The Hopper version is ahead of torch at every load, by 7 % or more, and by 22 % at the most uneven one. The version in Triton alone is level with torch up to a MaxVio of 7 and 6 to 10 % ahead beyond it.
 #
-# Which step brought it? Roles alone did not: with results stored from registers, that kernel was no faster than Triton's (runs not kept, so no figures here). The copy engine for the results did. Much of what is lost, all contestants lose at the first step away from the even load: 1,536 rows are exactly 12 tiles, and from then on nearly every expert has a last tile that is partly empty, the 4 % counted above for 128 rows. The rest we suspect, unmeasured, in experts with few rows: each of their matrices is read for little, and memory decides. Here is what every contestant loses from the most even load to the worst:
+# The difference between our two versions arises at the end of a tile. In Triton, all warps (groups of 32 threads) of a program stop multiplying in order to write the result. When they have finished, the first numbers of the next tile have not arrived yet. In the Hopper version the warps have different roles. One warp orders numbers for the next tile while two groups of warps write the last one. The result leaves through the GPU's copy engine, which needs no registers and lets the warps go on. If one half of a tile holds no rows, it is skipped.
+#
+# The copy engine for the results brought the gain. Roles alone did not: while the results were still stored from registers, the kernel with roles was no faster than Triton's. (We did not keep those runs, so there are no figures here.)
+
+# %% [markdown]
+# Much of what each contestant loses to imbalance, it loses at the first step away from the even load. At the even load, 1,536 rows are exactly 12 tiles of 128. At any other load nearly every expert has a last tile that is partly empty, which is the waste of about 4 % that we counted above. We suspect, but did not measure, that the rest comes from experts with few rows: the GPU reads each of their matrices for little work, so memory sets the pace. The next cell shows what each contestant loses from the most even load to the most uneven one.
 
 # %%
 for name in ("ours", "ours, in Triton alone", "torch._grouped_mm"):
@@ -282,16 +300,16 @@ for name in ("ours", "ours, in Triton alone", "torch._grouped_mm"):
     print(f"{name:24} from {rates[0]:.0f} to {rates[-1]:.0f} TFLOP/s, {1 - rates[-1] / rates[0]:.0%}")
 
 # %% [markdown]
-# ## The whole layer
+# ## The whole layer: join the steps around the products
 #
-# Around the products stand a gather, an activation, a weighted sum. Each writes and reads a tensor as large as all the rows. `experts` folds them in: it computes gate and up in one product, applies `silu(gate) * up` before anything is stored, and moves the token's weight in front of the down projection. That is allowed, because the projection is linear:
+# A layer of experts also needs a gather, an activation and a weighted sum around its products. Each of these steps reads and writes a tensor as large as all the rows. `experts` joins these steps to the products. It computes gate and up in one product, and it applies `silu(gate) * up` before anything is stored. It also applies the token's weight *before* the down projection instead of after it. That gives the same result because the projection is linear:
 
 # %%
 w, inner, down = torch.tensor(0.3), torch.tensor([1.0, 2.0]), torch.tensor([[2.0, 0.0], [1.0, 1.0]])
 print("w (h W):", (w * (inner @ down)).tolist(), "  (w h) W:", ((w * inner) @ down).tolist())
 
 # %% [markdown]
-# And it pays in the backward pass: the gradient of the weight becomes a product over the short inner width, and the output of the experts need not be kept.
+# This also helps in the backward pass. The gradient of the weight becomes a product over the inner width, which is short, and the experts' output need not be kept.
 
 # %%
 def random(*shape, scale=1.0):
@@ -308,7 +326,7 @@ assert differences["layer"] < 1e-5
 print("output and four gradients agree, largest difference", "below 1e-5")
 
 # %% [markdown]
-# On the H100, forward and backward, beside transformers' layer in its three ways (`grouped_mm` is the fastest of them) and chapter 03's dispatch around torch's grouped product (*ours, by torch*):
+# The next cell shows the times on the H100, forward and backward. It compares our layer with transformers' layer in its three variants, of which `grouped_mm` is the fastest. *Ours, by torch* is the dispatch of chapter 03 around torch's grouped product.
 
 # %% tags=["figure"]
 layers = cases_of("moe", "layer")
@@ -328,14 +346,14 @@ for case in layers:
 
 # %%
 for case in layers:
-    print(f"{case['setting'].split(', ', 1)[1]:38} transformers / ours {case['ratio']:.2f}, wanted {case['target']:.1f}")
+    print(f"{case['setting'].split(', ', 1)[1]:38} time of transformers / time of ours {case['ratio']:.2f}")
 
 # %% [markdown]
-# At hidden 2048 we wanted 1.1 and have more than twice transformers' speed, at hidden 256 we wanted 2 and have more than five times, as far as the GPU's own time goes (Python's, which hides the difference between narrow layers, comes at the end of the page). What is around the products was the matter, and it is gone: compare *ours, by torch*, which has torch's good products and pays for the traffic.
+# At hidden size 2048 our layer takes less than half of transformers' time, and at hidden size 256 less than a fifth. These are the GPU's own times, without the time that Python needs to launch the kernels. Python's time hides part of the gain in narrow layers (see "What went wrong" below). Most of the gain comes from the steps around the products. *Ours, by torch* shows this: it uses torch's good products, but it still pays for the steps around them.
 #
 # ## Where the time goes
 #
-# A profiler on the GPU, one pass forward and backward, kernel by kernel (this section's record is of the kernels in Triton alone):
+# The next cell reads a profile of one forward and backward pass, kernel by kernel. This record was made with the kernels in Triton alone.
 
 # %%
 profile = results.read("ch08_layer")
@@ -358,7 +376,9 @@ for entry in profile["kernels"]:
           + ", ".join(f"{part} {value / sum(parts.values()):.0%}" for part, value in parts.items()))
 
 # %% [markdown]
-# Wide layers are products: four fifths of the time is spent where it should be spent. Narrow ones are traffic. At hidden 256 a row is read, multiplied by so few columns, and written, that the road decides (chapter 07's 300 operations a byte are far away). There the question is how much of the copy's bandwidth, some 2,900 GB/s, each product reaches, and the block sizes were tried for it, one after the other:
+# Wide layers spend their time on products: at hidden size 2048 it is more than four fifths. Narrow layers spend much of it on moving data. At hidden size 256 a row is read, multiplied by a few columns and written back, so memory bandwidth sets the pace. Such a product does far fewer than the 300 operations per byte that chapter 07 found necessary to keep the arithmetic busy.
+#
+# For narrow layers we therefore ask how much of the copy's bandwidth, some 2,900 GB/s, each product reaches. We tried several block sizes for each product:
 
 # %%
 sweep = results.read("ch08_blocks")
@@ -371,11 +391,11 @@ for name in dict.fromkeys(trial["product"] for trial in sweep["trials"] if trial
           f"{ran[0]['bytes'] / best / 1e9:5,.0f} GB/s at best")
 
 # %% [markdown]
-# Most reach four fifths. The gate's product reaches half, whatever the blocks: it writes three arrays from one tile, and while a program writes, nobody in its workshop multiplies. There is room left.
+# Most products reach about four fifths of the copy's bandwidth. The product that computes gate and up reaches half of it at best, whatever the block size. It writes three arrays from one tile, and while a program writes, its warps do not multiply. So there is still something to gain in this product.
 #
-# ## Time against MaxVio
+# ## The layer's time hardly depends on balance
 #
-# And the layer as a whole, 16,384 tokens of width 2,048 and 64 experts, as its routing gets worse?
+# How does the time of the whole layer change as its routing gets worse? The figure shows a layer with 16,384 tokens of width 2,048 and 64 experts, of which each token uses 6; its vertical axis is logarithmic.
 
 # %% tags=["figure"]
 violation = profile["violation"]
@@ -389,11 +409,15 @@ for entry in violation:
     print(f"MaxVio {entry['max_violation']:5.2f}: " + ", ".join(f"{name} {1e3 * value:.1f} ms" for name, value in entry["seconds"].items()))
 
 # %% [markdown]
-# Padding climbs as the arithmetic said, in a straight line to more than four times its first value. One by one, Python waits for the counts and the chip for Python. The grouped layers notice next to nothing: **from balance to a MaxVio of 9.7, the most that 6 of 64 can have, ours takes 2 % longer.** (The products above lost more, but from a load that was even to the row; what a router calls balance has its half-empty tiles already.) So on one GPU, with tiles, imbalance is nearly free after all; what DeepSeek balances for lies elsewhere (see below).
+# The time with padding grows by 6 to 7 ms for each unit of MaxVio, to more than four times its first value. The *one by one* version is slow at every load, because Python waits for the counts and the GPU waits for Python.
 #
-# ## Training by one switch
+# The two grouped layers hardly change with the load. **From balance to a MaxVio of 9.7, our layer takes 2 % longer.** No router that picks 6 of 64 experts can exceed that MaxVio. The products in the earlier section lost more, because they started from a load that was even to the row. A router's "balanced" load already has half-empty tiles.
 #
-# The model takes these kernels by one field of the run's settings, `PretrainConfig(kernels="triton")`: experts, RMSNorm, and in pretraining the loss of chapter 07, which never holds its logits. The numbers with and without agree up to rounding; `tests/model/test_kernels.py` and `tests/train/test_loss.py` hold it to that. And the price and the gain, for the `small` preset on an H100:
+# So with tiles, imbalance is nearly free on one GPU. DeepSeek balances its experts for another reason, which we reach in "What DeepSeek did".
+#
+# ## Switching the kernels on for training
+#
+# One setting turns these kernels on: `PretrainConfig(kernels="triton")`. The model then uses them for its experts and for RMSNorm, and pretraining uses the loss of chapter 07, which never holds all the logits. The results with and without the kernels agree up to rounding, and `tests/model/test_kernels.py` and `tests/train/test_loss.py` check this. The next cell shows speed and memory for the `small` preset on an H100.
 
 # %%
 training = results.read("ch08_training")
@@ -402,7 +426,13 @@ for run in training["runs"]:
           f"{run['tokens_s']:10,.0f} tok/s, peak {run['peak_bytes'] / 2**20:6,.0f} MiB, loss after {len(run['losses'])} steps {run['losses'][-1]:.3f}")
 
 # %% [markdown]
-# With a vocabulary of characters the loss is small, and the kernels gain a tenth, on three quarters of the memory; with 16,384 words they nearly double the speed, on a third. And **with `torch.compile` the switch does not pay**: 16 % slower, for little memory. The compiler fuses what is around the products by itself, and for each of our layers it has to break its graph in two. (After 15 steps the losses are up to a tenth apart, with and without the switch as with and without the compiler: bf16 rounds differently, a score that changes in its last bit may choose another expert, and early training amplifies it. The first losses agree, and in float32 so do the gradients, which the tests check.)
+# The gain depends on the vocabulary:
+#
+# - With a vocabulary of 181 characters, computing the loss is a small part of the work. The kernels are 11 % faster and use three quarters of the memory.
+# - With 16,384 words, the kernels nearly double the speed and use a third of the memory.
+# - **With `torch.compile` the switch does not pay.** It makes training 16 % slower and saves only 4 % of the memory. The compiler joins the steps around the products by itself, and each of our layers forces it to break its graph in two.
+#
+# After 15 steps the losses differ by up to a tenth, between kernels and also between compiled and eager runs. The cause is rounding in bf16: a score that changes in its last bit may choose another expert, and early training amplifies the difference. The first losses, printed below, agree closely. In float32 the gradients agree too, which the tests check.
 
 # %%
 for run in training["runs"]:
@@ -412,24 +442,26 @@ for run in training["runs"]:
 # %% [markdown]
 # ## What DeepSeek did
 #
-# A layer of experts adds to a token $u_t$ what its chosen experts say {cite}`deepseekv3`:
+# A layer of experts adds the outputs of the chosen experts to a token $u_t$ {cite}`deepseekv3`:
 #
 # $$
-# h'_t = u_t + \sum_{i=1}^{N_s} \mathrm{FFN}^{(s)}_i(u_t) + \sum_{i=1}^{N_r} g_{i,t}\, \mathrm{FFN}^{(r)}_i(u_t),
+# h'_t = u_t + \sum_{i=1}^{N_s} \mathrm{FFN}^{(s)}_i(u_t) + \sum_{i=1}^{N_r} g_{i,t}\, \mathrm{FFN}^{(r)}_i(u_t).
 # $$
 #
-# with $g_{i,t} = 0$ for all but 8 of 256. A grouped product with tiles of $R$ rows computes
+# The first sum runs over the shared experts and the second over the routed ones. In V3, $g_{i,t} = 0$ for all but 8 of the 256 routed experts. A grouped product with tiles of $R$ rows computes the following number of rows:
 #
 # $$
 # \sum_i \left\lceil \frac{n_i}{R} \right\rceil R \;\le\; \sum_i n_i + N_r (R - 1)
 # $$
 #
-# rows. V3's experts are spread over GPUs, so tokens must also travel. Section 3.2.2 of the report describes kernels that do the sending on 20 of an H800's 132 multiprocessors, with warps specialised by task, and *customised PTX instructions* that keep the communication from evicting what the computation has in the L2 cache {cite}`deepseekv3`. At inference, section 3.4 places copies of the busiest experts on more GPUs: when one expert must not be slow, it is given more than one workshop. Chapter 03's bias keeps MaxVio low while training. On one GPU, we saw, a grouped product hardly needs it; on many, the GPU with the busiest experts makes all others wait, and no tile helps against that.
+# V3 spreads its experts over many GPUs, so tokens must also travel between GPUs. DeepSeek reports kernels for this in section 3.2.2 {cite}`deepseekv3`. They use 20 of an H800's 132 multiprocessors, and their warps have specialised tasks. *Customised PTX instructions* make them use less of the L2 cache and disturb the other multiprocessors less. At inference, section 3.4 places copies of the busiest experts on more GPUs.
+#
+# In training, the bias of chapter 03 keeps MaxVio low. At our size, on one GPU, a grouped product hardly needs that balance. On many GPUs it matters, because the GPU with the busiest experts makes all the others wait, and tiles do not help against that.
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **We timed Python, again.** In our first look at the chip (`results/ch08_first_look`) the narrow layer of 16 experts was *slower* than the path around torch's product, and we wrote a page about idle workshops. The profile says otherwise. Here is that first time, beside what the GPU and what Python take for the same kind of layer:
+# **We timed Python instead of the GPU, again.** In our first measurement (`results/ch08_first_look`) the narrow layer of 16 experts was *slower* than the same layer around torch's product. We wrote a page about idle multiprocessors to explain it, and the profile showed that the explanation was wrong. The next cell prints that first time beside the time that the GPU needs and the time that Python needs for the same kind of layer:
 
 # %%
 first_look = (results.folder("ch08_first_look") / "log.txt").read_text()
@@ -442,9 +474,11 @@ for case in layers[:1]:
     print(f"Python, in the bench             {1e6 * case['contestants']['ours']['host_seconds']:5.0f} µs")
 
 # %% [markdown]
-# The first look put calls one behind the other into an empty queue. Where kernels are short, that measures how fast Python can launch them: its 3.2 ms are what *Python* takes for a pass, and what the GPU takes is a sixth of it. Each launch costs some 50 µs there, 100 with descriptors for the copy engine; the steps together make half of a pass, and the rest, we suppose, is autograd, whose backward passes run in a thread of their own. The bench now hides the launching and reports it apart (chapter 07); by then the package launched fewer kernels, and Python took half as long, though how much of that is the package's doing and how much the machine's day we cannot say. A reader who trains a narrow model without `torch.compile` or a CUDA graph still waits for it.
+# The first measurement put calls one behind the other into an empty queue. When kernels are short, this measures how fast Python can launch them. The 3.2 ms are what *Python* needs for one pass, and the GPU needs about a sixth of that. Each launch costs Python some 50 µs, or 100 µs with descriptors for the copy engine. The steps together make half of a pass. We suppose that the rest is autograd, which runs backward passes in a thread of its own.
 #
-# **Large tiles for small sums.** At hidden 256 with 16 experts, tiles of 128 by 256 make but 32 programs for the gradient of gate and up, each with thousands of rows to add up: most of 132 workshops watch. Tiles of 64 by 64 read every row more often, from the cache, and are faster:
+# The bench now keeps the GPU busy while Python launches, and reports Python's time separately (chapter 07). In the bench, Python took half as long. By then the package launched fewer kernels, but the machine may also have been faster that day, and we cannot tell the two apart. If you train a narrow model without `torch.compile` or a CUDA graph, Python's time still limits you.
+#
+# **Large tiles are bad for small outputs.** This concerns the gradient of gate and up, at hidden size 256 with 16 experts. Tiles of 128 by 256 give only 32 programs, each with thousands of rows to add up, so most of the 132 multiprocessors are idle. Tiles of 64 by 64 read every row more often, but from the cache, and they are faster:
 
 # %%
 def trials_of(product):
@@ -457,9 +491,9 @@ for trial in trials_of("16 experts, d gate and up"):
           f"{trial['blocks']['ROWS']} rows at a time, {trial['blocks']['num_stages']} stages")
 
 # %% [markdown]
-# With 64 experts it is the other way round, so the package asks how many programs there would be.
+# With 64 experts the large tiles are faster, so the package counts the programs before it chooses.
 #
-# **Tiles from both ends.** Where experts have few rows, each matrix is used little, and the road decides; where they have many, the arithmetic. So deal out tiles from both ends of the list, we thought, and both are busy at once:
+# **Dealing tiles from both ends was slower.** Where experts have few rows, memory sets the pace, because each matrix is used little. Where experts have many rows, the arithmetic sets the pace. We thought that dealing tiles from both ends of the list would keep both busy at once:
 
 # %%
 for product in ("large, even, forward", "large, skewed, forward", "large, skewed, sorted, forward"):
@@ -467,16 +501,18 @@ for product in ("large, even, forward", "large, skewed, forward", "large, skewed
         print(f"{product:32} {'from both ends' if trial['blocks']['MIXED'] else 'in order':15} {1e6 * trial['seconds']:5.0f} µs")
 
 # %% [markdown]
-# Slower, even where all experts have the same load and nothing was to be gained: tiles that follow one another share rows and matrices in the cache, and dealt from both ends, we think, half as many do. What helped was plain: the experts in order of their loads, the heaviest first. That is 5 % of the skewed product, not built in: it would have to be known before the first product, and the gradients of the matrices, which do it, need it more.
+# It was slower, even where all experts have the same load and nothing could be gained. We think the reason is the cache. Neighbouring tiles share rows and matrices there, and if tiles are dealt from both ends, only half as many neighbours run at the same time.
 #
-# **No waste, and slower.** 1,408 columns are 11 tiles of 128, but five and a half of 256. Tiles of 256 rows by 128 columns compute nothing in vain, and yet (first look):
+# What helped was simpler: taking the experts in order of their loads, the heaviest first. That saves 5 % of the time of the skewed product. We did not build it in, because the order would have to be known before the first product. The gradients of the matrices do use it, and they need it more.
+#
+# **A tiling without waste was slower.** A width of 1,408 columns is exactly 11 tiles of 128, but five and a half tiles of 256. Tiles of 256 rows by 128 columns therefore compute nothing in vain. Still, they were slower in our first measurement:
 
 # %%
 for line in re.findall(r"\nbalanced (128 256 64 w 8 s 3 sm 1 True|256 128 64 w 8 s 3 sm 1 True) (\d+) TF", first_look):
     print(f"rows, columns, depth {line[0][:10]}: {line[1]} TFLOP/s")
 
 # %% [markdown]
-# **What a checker saw.** `compute-sanitizer` ran over every kernel of the package on the H100, forward and backward, at sizes that no block divides (`tools/sanitize_kernels.py`), once for memory and once for races:
+# **A checker reports races that we cannot find in our code.** We ran `compute-sanitizer` over every kernel of the package on the H100, forward and backward (`tools/sanitize_kernels.py`). It ran once for memory errors and once for races, at sizes that no block size divides:
 
 # %%
 for name in ("sanitize_memcheck", "sanitize_racecheck"):
@@ -485,7 +521,7 @@ for name in ("sanitize_memcheck", "sanitize_racecheck"):
     print(f"{name[9:]:10}", lines[-1].strip("= "), *where)
 
 # %% [markdown]
-# No access goes astray. The races are all reported in the kernels with roles, at the lines where Gluon's compiler hands the roles out, and none in a line that reads or writes a tensor. We believe that the tool does not follow the compiler's own signals between warps; we have not proved it. The results agree with float64 in every test.
+# It found no bad memory access, but it reported three races. All of them are in kernels whose warps have roles, at the lines where Gluon's compiler hands out the roles. No report points at a line that reads or writes a tensor. We believe that the tool does not follow the compiler's own signals between warps, but we have not proved it. The results agree with float64 in every test.
 
 # %% [markdown]
 # ## Exercises
@@ -493,9 +529,9 @@ for name in ("sanitize_memcheck", "sanitize_racecheck"):
 # ```{exercise} The schedule
 # :label: ex-08-schedule
 #
-# *15 minutes.* Write `schedule(counts, rows)`: the tiles of a grouped product. `check("experts.schedule", my_schedule)` says how you stand.
+# *15 minutes.* Write `schedule(counts, rows)`, which lists the tiles of a grouped product. `check("experts.schedule", my_schedule)` tells you whether it is right, and names the mistake if it is not.
 #
-# **Hint.** Two loops: over experts, and over steps of `rows` within each.
+# **Hint.** Use two loops: one over experts, and inside it one over steps of `rows`.
 # ```
 
 # %%
@@ -528,9 +564,9 @@ check("experts.schedule", schedule_solution)
 # ```{exercise} What padding wastes
 # :label: ex-08-waste
 #
-# *10 minutes.* Write `waste(counts, rows)` for both ways of padding. `check("experts.waste", my_waste)`.
+# *10 minutes.* Write `waste(counts, rows)`, which returns the share of wasted rows for both ways of padding. Test it with `check("experts.waste", my_waste)`.
 #
-# **Hint.** Our 5, 0, 2, 1 gives 20 / 8 - 1 and 10 / 8 - 1 with tiles of two.
+# **Hint.** Our counts 5, 0, 2, 1 with tiles of two give 20 / 8 - 1 and 10 / 8 - 1.
 # ```
 #
 # ```{solution-start} ex-08-waste
@@ -552,21 +588,21 @@ check("experts.waste", waste_solution)
 # ```{exercise} When is an expert bound by memory?
 # :label: ex-08-memory
 #
-# *10 minutes, on paper.* An expert with $n$ rows reads a matrix of 2048 by 1408 in bf16. An H100 does about 300 operations in the time of one byte (chapter 07). Below which $n$ does reading the matrix take longer than multiplying?
+# *10 minutes, on paper.* An expert with $n$ rows reads a matrix of 2048 by 1408 in bf16. An H100 does about 300 operations in the time that it needs to read one byte (chapter 07). Below which $n$ does reading the matrix take longer than multiplying?
 #
-# **Hint.** Operations and bytes both hold the factor 2048 · 1408.
+# **Hint.** The operations and the bytes both contain the factor 2048 · 1408.
 # ```
 #
 # ```{solution} ex-08-memory
 # :class: dropdown
 #
-# $2 n \cdot 2048 \cdot 1408$ operations over $2 \cdot 2048 \cdot 1408$ bytes is $n$ operations a byte: below about 300 rows the matrix is the bottleneck. At $s = 1$ the smallest of the 64 experts has little more than that: `shares[10].min()`.
+# The product does $2 n \cdot 2048 \cdot 1408$ operations on $2 \cdot 2048 \cdot 1408$ bytes, which is $n$ operations per byte. So below about 300 rows, reading the matrix takes longer. At a skew of $s = 1$ the smallest of the 64 experts has only a few rows more than that: see `shares[10].min()`.
 # ```
 
 # %% [markdown]
 # ## Bug zoo
 #
-# Three wrong schedules live in the package. This test accepts the right one and catches two. Write the one that is missing.
+# The package contains three wrong versions of `schedule`. The test below accepts the right schedule and catches two of the wrong ones. Write the test that catches the third.
 
 # %% tags=["zoo"]
 def tiles_hold_all_rows(schedule) -> None:
@@ -576,7 +612,7 @@ def tiles_hold_all_rows(schedule) -> None:
 zoo("experts", [tiles_hold_all_rows])
 
 # %% [markdown]
-# Ours are behind the button. Look at them last.
+# Our tests are in the folded cell below, for after you have tried.
 
 # %% tags=["hide-cell"]
 def no_tile_without_rows(schedule) -> None:
@@ -593,7 +629,7 @@ zoo("experts", [tiles_hold_all_rows, no_tile_without_rows, tiles_follow_one_anot
 # %% [markdown]
 # ## Receipt
 #
-# What this run cost, and how far we are from the references. Nothing here is random but the inputs, so there is no spread over seeds; the recorded speeds are medians of one run.
+# This is what the run cost, and how far our results are from the references. Only the inputs are random here, so there is no spread over seeds. The recorded speeds are medians of one run.
 
 # %% tags=["receipt"]
 receipt(differences={name: (value, 1e-5) for name, value in differences.items()})
@@ -601,16 +637,18 @@ receipt(differences={name: (value, 1e-5) for name, value in differences.items()}
 # %% [markdown]
 # ## Summary
 #
-# Where does the time go? Into starting small products, into rows that nobody wanted, into traffic around the products, and into the Python that launches it all. Padding to the fullest costs **1 + MaxVio**, in the count and on the chip. Tiles make it a few percent: the whole layer is within 2 % of its best time at the worst MaxVio there is, and heaviest first takes care of the sums of unequal length. How much does a kernel get back? Of transformers' time for a layer, more than half where rows are wide, and four fifths where they are narrow.
+# Where does the time go? It goes into starting many small products, into computing rows that are only padding, into moving data around the products, and into the Python code that launches everything. Padding to the fullest expert costs a factor of **1 + MaxVio** in rows. Tiles reduce that to a few percent. At the highest MaxVio that its routing allows, our whole layer takes 2 % longer than at balance. In the gradient of the matrices, programs have unequal lengths, and starting the heaviest first keeps the GPU busy to the end.
+#
+# How much does a kernel get back? It saves more than half of transformers' time for a layer with wide rows, and four fifths with narrow rows.
 #
 # - I can now sort by counting, and say why the result is the same in every run.
 # - I can now cut a grouped product into tiles, and count what padding wastes.
-# - I can now say why one gradient needs another order of its programs than the other products.
-# - I can now tell what the chip takes from what Python takes, and which of the two a measurement saw.
+# - I can now say why the gradient of the matrices needs a different order of its programs than the other products.
+# - I can now separate the GPU's time from Python's time, and say which of the two a measurement saw.
 
 # %% [markdown]
 # ## Read on
 #
-# - DeepSeek-V3, sections 3.2 and 3.4 {cite}`deepseekv3`: experts on many GPUs.
-# - The code of this chapter: `minidsk/kernels/routing.py`, `grouped_gemm.py`, `experts.py`.
-# - Next: chapter 09 makes the numbers themselves smaller.
+# - DeepSeek-V3, sections 3.2 and 3.4 {cite}`deepseekv3`, describes experts on many GPUs.
+# - The code of this chapter is in `minidsk/kernels/routing.py`, `grouped_gemm.py` and `experts.py`.
+# - Next, [chapter 09](09_fp8_and_ptx) makes the numbers themselves smaller.

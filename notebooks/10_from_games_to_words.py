@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/10_from_games_to_words.ipynb)
 #
-# A network plays tic-tac-toe against itself. It begins by moving at random. Nobody shows it a good move, and nobody tells it which of its moves was bad; after each game it hears one word, *won*, *drawn* or *lost*. There are 3,888 positions in which the side to move need not lose. After half a minute of this, in how many of them does it still lose? And do the same few lines teach a language model to answer?
+# A network plays tic-tac-toe against itself, and it begins by moving at random. It never sees a good move, and it is never told which of its moves was bad. After each game it only learns whether it won, drew or lost. There are 3,888 positions in which the side to move can avoid losing. After less than a minute of such games, in how many of them does the network still lose? And can the same few lines teach a language model to answer?
 #
-# - **You will build** the policy gradient, from one game on paper to a player that nobody beats; then you hand the same function to a language model.
-# - **You need** PyTorch, and what a gradient is. No reinforcement learning. Chapter 06 helps at the end.
-# - **It takes** about 60 s to run on two CPU cores of a laptop, about twice that on the two cores that Colab lends, longer on a GPU (the networks are so small that it would mostly wait), and an hour and a half to read.
+# - **You will build** the policy gradient, from one game on paper to a player that cannot be beaten. Then you apply the same function to a language model.
+# - **You need** PyTorch, and to know what a gradient is, but no reinforcement learning. Chapter 06 helps at the end.
+# - **It takes** about a minute to run on two CPU cores of a laptop, about twice as long on Colab's two cores, and an hour and a half to read. The receipt at the end says how long the run on this page took. A GPU takes longer, because it would mostly wait for such small networks.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
@@ -40,9 +40,9 @@ from minidsk.rl.selfplay import Policy, SelfPlayConfig, at_random, judge, learn,
 from minidsk.tasks.board import Board
 
 # %% [markdown]
-# ## The pain first: one word for a whole game
+# ## The problem: one verdict for a whole game
 #
-# Two players who move at random. The board is a row of nine numbers, always seen by the side that is to move: 1 for its own stones, -1 for the other's. Here is one game, from left to right; X begins.
+# Here is a game between two random players. The board is a row of nine numbers, always seen by the side that is about to move: 1 for its own stones, -1 for the other side's, and 0 for an empty cell. The game runs from left to right, and X moves first.
 
 # %%
 def side_by_side(board, positions) -> str:
@@ -59,11 +59,11 @@ print(side_by_side(board, torch.cat((game.position[1:], end))))
 print("scores of the moves:", game.score.tolist())
 
 # %% [markdown]
-# X won. O made four moves, and all four are credited with a 0. But one of them lost the game, and three did not. Which one? Look for a minute; the answer comes in the middle of the chapter, from somebody who was never told.
+# X won, so each of O's four moves is credited with a 0, the score for a loss. But only one of the four moves lost the game. Try to see which one, before a network finds it later in this chapter, although it was never told.
 #
-# That is the trouble with learning from games, and with learning from answers that are right or wrong: the verdict is about everything at once. It is called the problem of **credit assignment**.
+# This is the difficulty of learning from games, and also from answers that are only marked right or wrong: the verdict covers everything at once. Deciding which move deserves the credit or the blame is called **credit assignment**.
 #
-# Tic-tac-toe is so small that *we* can know more. `solve` goes through every position that any game reaches and works out, from the end, what perfect play makes of it: that is minimax. The learner will not see any of it. It is our yardstick.
+# Tic-tac-toe is so small that *we* can work out the truth. The function `solve` goes through every position and computes, from the end of the game backwards, the result of perfect play (a method called minimax). We use it only to measure how well the network plays, and the network never sees it.
 
 # %%
 solution = board.solve()
@@ -77,9 +77,9 @@ share_lost = (((solution.by_move[safe] < 0) & legal).sum(1) / legal.sum(1)).mean
 print(f"a random move in one of these turns it into a loss in {share_lost:.0%} of cases")
 
 # %% [markdown]
-# So that is our learner on its first day: four moves in ten throw the game away, against somebody perfect. We will count the positions in which the *likeliest* move does. "It never loses" will mean exactly this: from every one of the 3,888, it takes its likeliest moves, the other side tries every reply, and no game ends in a loss.
+# Our learner starts here: against a perfect opponent, four of its moves in ten throw the game away. We will count the positions in which its *likeliest* move, the one with the highest probability, loses. "It never loses" will mean this: from each of the 3,888 positions it plays its likeliest moves, the other side tries every possible reply, and no game ends in a loss.
 #
-# How many games will it take? Guess, and replace `None` by a number. The tally stays on your machine.
+# Guess how many games the learner will need for that, and replace `None` by a number. The tally stays on your machine.
 
 # %% tags=["prediction"]
 guess = None
@@ -88,9 +88,14 @@ games_needed = predict("games.needed", question, guess, example=1_000_000)
 games_needed
 
 # %% [markdown]
-# ## A world small enough to enumerate
+# ## A position small enough to compute everything
 #
-# Before any network, one position on paper. X is to move, and O, the opponent, moves at random.
+# Before we build a network, we study one position in which X is to move and the opponent O moves at random.
+
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("policy_gradient_on_a_board")
 
 # %%
 small = torch.tensor([[1, 1, 0, 0, 1, -1, 0, -1, -1]], dtype=torch.int8)
@@ -112,9 +117,9 @@ worth = [1 - expected_score(board.play(small, torch.tensor([cell]))) for cell in
 print(dict(zip(cells, worth, strict=True)))
 
 # %% [markdown]
-# Top right wins at once: **1**. The bottom left corner wins if O answers on the left, and loses if O answers at the top: **½**. On the left, O wins whatever it does: **0**. Remember 1, 0, ½; they stay with us.
+# Of X's three moves, the top right corner wins at once, so it is worth **1**. The bottom left corner wins if O answers on the left and loses if O answers at the top, so against a random O it is worth **½**. If X moves on the left, O wins with either reply, so this move is worth **0**.
 #
-# A policy that knows nothing takes each with probability ⅓, and expects ½. Which way should it move? Let $J = \sum_a p_a Q_a$ be the expected score, with $Q = (1, 0, ½)$ and $p$ the softmax of three logits. Autograd says:
+# A **policy** gives each move a probability. A policy that knows nothing gives each of the three moves ⅓, and its expected score is ½. To find how its probabilities should change, let $p$ be the softmax of three logits, and let $Q = (1, 0, ½)$ be the values of the moves. The expected score is $J = \sum_a p_a Q_a$, and autograd gives its gradient:
 
 # %%
 logits = torch.zeros(3, dtype=torch.float64, requires_grad=True)
@@ -124,9 +129,9 @@ print("gradient of the expected score:", [round(g, 4) for g in exact.tolist()])
 assert torch.allclose(exact, torch.tensor([1 / 6, -1 / 6, 0], dtype=torch.float64))
 
 # %% [markdown]
-# That is $p_a (Q_a - J)$: each move is pushed by how much better it is than what was expected. But it needs $Q$, and nobody has $Q$ except us on this page. A player has *games*. In one game it makes one move $a$, and hears one score $R$. Williams' trick {cite}`williams1992` is that this suffices: take $R \cdot \nabla \log p_a$. Its average over all games is exactly the gradient above.
+# Each component of this gradient is $p_a (Q_a - J)$, so each move is pushed up or down by how much better or worse it is than expected. But the formula needs $Q$, which only we know. A player has only *games*, and in one game it makes one move $a$ and receives one score $R$. Williams {cite}`williams1992` showed that this is enough, because $R \cdot \nabla \log p_a$, averaged over all games, is exactly the gradient above.
 #
-# For a softmax $\nabla \log p_a$ is short: one-hot of the move, minus the probabilities. There are four things that can happen:
+# For a softmax, $\nabla \log p_a$ is a one-hot vector of the move that was made, minus the probabilities. In our position a game can go in four ways:
 
 # %%
 outcomes = [(0, 1.0, 1 / 3), (1, 0.0, 1 / 3), (2, 1.0, 1 / 6), (2, 0.0, 1 / 6)]  # move, score, how often
@@ -141,15 +146,15 @@ print("average", [round(g, 4) for g in average.tolist()])
 assert torch.allclose(average, exact)
 
 # %% [markdown]
-# The average is right, and every single estimate is wrong. A loss says nothing at all, since 0 times anything is 0. And a lucky win by the bad corner pushes as hard as the sure one. Learning works because there are many games.
+# The average is exactly right, although every single estimate is wrong. A lost game contributes nothing, because its score of 0 multiplies the gradient, and a lucky win by the bottom left corner pushes as hard as the certain win. The player can still learn, because these errors cancel over many games.
 #
 # ```{warning}
-# In code one writes a "loss", $-R \log p_a$, for the optimizer to minimise. It is no loss. It can rise while the player improves, and it has no meaning beyond its gradient. Watch the score.
+# Code that uses this method minimises a "loss", $-R \log p_a$. It can rise while the player improves, and it means nothing beyond its gradient, so watch the score instead.
 # ```
 #
-# ## The idea, small and slow
+# ## The gradient, written slowly
 #
-# For several moves, each in its own position: the mean over moves. Here it is with loops, a subtraction that we will need in a moment (`baseline`, for now think 0), and with the rule that illegal moves have no probability:
+# A batch contains many moves, each made in its own position, and we average over the moves. The slow version below uses loops and contains two additions. Illegal moves get no probability, and a `baseline` is subtracted from the score, which you can take as 0 until a later section explains it.
 
 # %% tags=["naive"]
 def slow_gradient(logits, legal, moves, scores, baseline):
@@ -165,7 +170,7 @@ def slow_gradient(logits, legal, moves, scores, baseline):
 
 
 # %% [markdown]
-# And minimax as one would write it first: a position is a tuple, and its value is the best that any move leads to, seen from the other side with the sign turned round.
+# We also write minimax in the most direct way. A position is a tuple, and its value is the best value that any move leads to. The value of the next position changes sign, because that position is seen from the other side.
 
 # %%
 LINES = [(0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6)]
@@ -184,9 +189,9 @@ def slow_value(cells: tuple[int, ...]) -> int:
 print("value of the empty board:", slow_value((0,) * 9), "| positions visited:", f"{slow_value.cache_info().currsize:,}")
 
 # %% [markdown]
-# ## The same, from the package
+# ## The package's versions give the same results
 #
-# `minidsk.tasks.board` plays hundreds of games in one tensor and solves a game level by level. `minidsk.rl.selfplay.policy_gradient` is one line: the mean of `-logp * advantage`. Both must agree with the slow versions, on 200 games with random logits, and on every position.
+# The module `minidsk.tasks.board` plays hundreds of games in one tensor and solves a game level by level. `minidsk.rl.selfplay.policy_gradient` is a single line, the mean of `-logp * advantage`, where the *advantage* is the score minus the baseline. Both must agree with the slow versions, on 200 games with random logits and on every position.
 
 # %%
 g = torch.Generator().manual_seed(0)
@@ -207,11 +212,11 @@ print(f"largest difference of {len(may):,} gradients: below 1e-12")
 print(f"positions with another value: {wrong} of {len(slow):,}")
 
 # %% [markdown]
-# ## A first opponent: somebody who moves at random
+# ## First opponent: a player that moves at random
 #
-# The policy is a small network: 18 numbers in (my stones, your stones), two layers of 128, and two heads. One gives a logit for each move, the other guesses the score; we come to that one. The head for the moves starts at zero, so at first every legal move is equally likely.
+# Our policy is a small network with an input of 18 numbers (nine for its own stones and nine for the other side's), followed by two hidden layers of width 128 and two outputs, called heads. One head gives a logit for each move, and the other predicts the score. The move head starts at zero, so every legal move is equally likely at first.
 #
-# It plays X, 256 games at a time, against chance. Then one step on its own moves.
+# The policy plays X against a random O. After every 256 games it takes one gradient step on its own moves.
 
 # %%
 def against_chance(config, shift=0.0):
@@ -243,11 +248,13 @@ for seed, (_, history) in zip(SEEDS, runs["no baseline"], strict=True):
     print(f"seed {seed}: mean score {history[0]:.2f} in the first step, {mean(history[-10:]):.3f} in the last ten")
 
 # %% [markdown]
-# It works: REINFORCE, three lines of mathematics, and chance is beaten more and more often. But could it learn more from the same games?
+# The method, called **REINFORCE**, works: with three lines of mathematics, the policy beats the random player more and more often. But could it learn more from the same number of games?
 #
-# ## A baseline: better than what?
+# ## A baseline reduces the noise
 #
-# Go back to the small world. A win by the bad corner pushed as hard as the sure win, and a loss did not push at all, because we multiplied by the score itself. Multiply by *score minus ½* instead, what we expected anyway, and a loss pushes too, the other way. Is that allowed? $\mathbb{E}[b\, \nabla \log p_a] = b \sum_a p_a \nabla \log p_a = b\, \nabla \sum_a p_a = b\, \nabla 1 = 0$ for any $b$ that does not depend on the move. The average does not notice. The noise does:
+# In the small position, a lucky win pushed as hard as the certain win, and a loss did not push at all, because we multiplied the gradient by the score itself. Suppose we multiply it by *score minus ½* instead, where ½ is the score that we expected anyway. Then a loss also pushes, in the opposite direction.
+#
+# Such a number $b$ is called a **baseline**. It does not change the average if it does not depend on the move, because $\mathbb{E}[b\, \nabla \log p_a] = b \sum_a p_a \nabla \log p_a = b\, \nabla \sum_a p_a = b\, \nabla 1 = 0$. What changes is the noise, which we can compute exactly in the small position:
 
 # %%
 def noise(baseline: float, shift: float = 0.0) -> float:
@@ -263,9 +270,9 @@ for shift, b in ((0, 0.0), (0, 0.5), (1, 0.0), (1, 1.5), (10, 0.0), (10, 10.5)):
     print(f"scores {shift:2} to {shift + 1:2}, baseline {b:4.1f}: variance {noise(b, shift):7.3f}, relative {ratio:6.1f}")
 
 # %% [markdown]
-# With a baseline of ½ the noise falls to two fifths: the same learning from two fifths of the games. And look at the lower lines. Give a point for taking part, so that a loss brings 1 and a win 2, and nothing has changed about the game; but without a baseline the noise grows fifteenfold. *Without a baseline a policy gradient does not know what zero means.* We shall see that break a run.
+# With a baseline of ½ the variance falls to two fifths, so two fifths of the games are enough for the same accuracy. In the lower lines every player also gets a point for taking part, so that a loss scores 1 and a win scores 2. The game has not changed, but without a baseline the variance is now about fifteen times as large as with one. *Without a baseline, the noise depends on where we put the zero of the score.* Below we will see this ruin a run.
 #
-# Which baseline? The mean score of the batch is one that costs nothing. But a position in which X is about to win deserves a higher one than a position in which X is about to lose. So let the network guess: its second head is trained to predict the score from the position, and that guess is the baseline, position by position.
+# The cheapest baseline is the mean score of the batch. But if X is about to win, the baseline should be higher than if X is about to lose. We therefore let the network predict it. Its second head, the *value head*, is trained to predict the score from the position, and its prediction is the baseline for that position.
 
 # %%
 runs["batch mean"] = several(baseline="mean")
@@ -275,7 +282,7 @@ for name, of in runs.items():
     print(f"{name:12} score at the end, seed by seed {[round(e, 3) for e in ends]}, mean {mean(ends):.3f}")
 
 # %% [markdown]
-# How much quieter is the real gradient, with thousands of weights? Take one policy (trained for a few steps), and one and the same set of 60 batches of 64 games. For each batch, compute the gradient of all weights up to the head for the moves; then the variance over batches (the noise), and the squared length of the mean (the signal).
+# We now measure the noise in the network's gradient, with its thousands of weights. We take one policy, trained for a few steps, and the same 60 batches of 64 games for each baseline. For each batch we compute the gradient of all weights except the value head's. The variance over the batches is the noise, and the squared length of the mean gradient is the signal.
 
 # %%
 def gradients(policy, config, batches=60, games=64):
@@ -301,7 +308,7 @@ for name in ("none", "mean", "value"):
 assert spread["value"] < spread["mean"] < spread["none"]
 
 # %% [markdown]
-# As far as 60 batches can tell, the signal is the same; the noise is not. One number for the whole batch does nearly all of the work here, and the value head adds little: against chance most positions on X's path promise about the same. In self-play, below, it will matter more.
+# As far as 60 batches can tell, the signal is the same with all three baselines, but the noise is not. Here the batch mean does nearly all of the work, and the value head adds little, because against a random opponent X expects about the same score in most positions. In self-play the value head will matter more.
 
 # %% tags=["figure"]
 def smooth(history, width=5):
@@ -321,9 +328,9 @@ for name, of in runs.items():
     print(f"{name:12} steps 1-10, 11-20, ...:", *(f"{score:.2f}" for score in tens))
 
 # %% [markdown]
-# ### Good against a fool
+# ### A high score against a weak opponent is not good play
 #
-# A score above 0.9 sounds like mastery. Hold it against perfect play.
+# A score above 0.9 sounds like mastery. We compare the policy with perfect play:
 
 # %%
 fool_trained = runs["value"][0][0]
@@ -331,18 +338,18 @@ print(judge(fool_trained, solution))
 print("endings lost as X from the empty board, every reply tried:", losses(fool_trained, board, board.empty(1)))
 
 # %% [markdown]
-# It has learned what pays against *this* opponent. In the small world the bottom left corner is worth ½ against chance, and 0 against anybody who looks. A policy can only be as good as what it was tested on. The small world's other lesson comes back, too: of positions that it never meets, it knows nothing.
+# The policy still plays a losing move in 880 of the 3,888 positions. It has learned what works against *this* opponent. In the small position, the bottom left corner is worth ½ against a random player and 0 against one who looks. A policy becomes only as good as its opponents force it to be, and it learns nothing about positions that it never meets.
 #
-# Where would one find an opponent that is always just good enough? In the mirror.
+# The learner needs an opponent that is always about as good as itself, and the obvious candidate is the learner itself.
 #
-# ## Self-play
+# ## Self-play: the opponent improves with the policy
 #
-# Nothing new is needed: `play(board, (policy, policy), ...)`. Both sides' moves are learned from; what one side wins the other loses. As the policy improves, so does its opponent. Two things were added, each for a reason that you will find under *What went wrong*:
+# Self-play needs no new code, because `play(board, (policy, policy), ...)` lets the policy play both sides. It learns from the moves of both sides, and as it improves, so does its opponent. What one side wins, the other loses. We added two things to the recipe:
 #
-# - **Openings.** Each game begins with 0 to 8 random moves that nobody learns from, so that all kinds of positions come up, also those that good players avoid.
-# - **A bonus for indecision.** A little is added for the entropy of the move probabilities, so that no move is given up for lost too early.
+# - **Openings:** each game begins with 0 to 8 random moves, from which the policy does not learn. All kinds of positions then occur, including those that good players avoid.
+# - **An entropy bonus:** *entropy* measures how undecided the policy is between moves, and we add a small reward for it. Without this bonus the policy gives up some moves too early.
 #
-# 800 steps of 512 games. While it learns, `watch` counts the positions in which its likeliest move loses; the learner does not see the count.
+# The section *What went wrong* shows runs without them. Training takes 800 steps of 512 games each, while the function `watch` counts the positions in which the likeliest move loses. The learner does not see this count.
 
 # %%
 curve, snapshots = [], {0: Policy(board)}
@@ -372,7 +379,7 @@ needed = min(games for games, _ in curve if games > unclean)
 games_needed.reveal(needed)
 
 # %% [markdown]
-# **Zero.** Two questions must be asked of such a number. *Is it true?* `judge` compares with minimax, one move at a time. `losses` asks in another way, without minimax: start from every one of the 3,888 positions, let the policy take its likeliest moves, let the other side try *every* reply, play everything out, and count the endings in which the policy has lost.
+# The count reaches **zero**. The first question about such a number is whether it is true. The function `judge` compares one move at a time with minimax, and `losses` checks the same claim without minimax. It starts from each of the 3,888 positions, lets the policy play its likeliest moves and the other side *every* possible reply, and counts the endings in which the policy has lost.
 
 # %%
 start = solution.position[solution.going][safe]
@@ -384,7 +391,7 @@ assert curve[-1][1].losing == 0
 assert losses(master, board, start) == 0
 
 # %% [markdown]
-# *Was it luck?* The same on three seeds, with each part of the recipe taken away in turn, was recorded once. These cells only read it.
+# The second question is whether we were lucky. We therefore recorded three seeds, and also runs without each part of the recipe in turn, which the next cells read.
 
 # %%
 def recorded(name):
@@ -422,9 +429,9 @@ _ = ax.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# ## A figure that moves
+# ## It learns to win first, and to block later
 #
-# What does it learn first? Two things every child knows: take a win that lies open; and where you have none, stand in the way of the other side's. Here is how often each snapshot does, over all positions in which there is the occasion.
+# Every child learns two things about this game: complete your own line if you can, and otherwise block the other side's. We count how often each snapshot of the policy does so, over all positions where it is possible.
 
 # %%
 def wins_with(cell, position, stone):
@@ -444,9 +451,9 @@ for trained, policy in snapshots.items():
     print(f"step {trained:3}: takes an open win in {takes:4.0%} of positions, blocks a threat in {blocks:4.0%}")
 
 # %% [markdown]
-# The last number of the first column is no mistake: the trained policy plays the best move nearly everywhere, but a win in three moves brings the same score as a win in one, and nobody told it to hurry. *You get what you reward.*
+# Even after training, the policy does not always take an open win. This is not a mistake, because a win in three moves earns the same score as a win in one. *You get what you reward.*
 #
-# Now play against it. Drag the slider to choose how long it has trained, and look at the probabilities of its last move. What to look for: early snapshots see their own wins and not yours.
+# Now play against the policy. The slider chooses how long it has trained, and the figure shows the probabilities of its last move. Early snapshots see their own wins but not yours.
 
 # %% tags=["widget", "nbval-ignore-output"]
 from minidsk.widgets import BoardGame
@@ -454,9 +461,9 @@ from minidsk.widgets import BoardGame
 BoardGame.of(solution, snapshots)
 
 # %% [markdown]
-# ## Whose fault was it?
+# ## The value head finds the losing move
 #
-# The game of the beginning. O lost it with four moves, each credited with a 0. Ask the trained policy's second head what each side expects before its move, and what it expects after it (one minus what the other side then expects).
+# In the game from the beginning, O lost with four moves that were each credited with a 0. The value head of the trained policy predicts what each side expects before its move. What it expects after the move is one minus what the other side then expects.
 
 # %%
 # tolerance: 0.06
@@ -470,9 +477,9 @@ for i, cell in enumerate(game.move.tolist()):
     print(f"{game.score[i] - expected[i]:+14.2f}  {after[i] - expected[i]:+14.2f}  {('lost', 'drawn', 'won')[truth[i] + 1]}")
 
 # %% [markdown]
-# There it stands: O's second move (number 4, cell 3, on the left). Before it O could expect a draw, after it nothing. Nobody told it so; the expectation was learned from final scores alone.
+# The table shows that O lost the game with its second move (number 4, cell 3, on the left). Before this move O could expect a draw, and after it a loss. The network learned this from final scores alone.
 #
-# Look at the two ways to give credit. *Score minus before* is what our policy learned from. It spares O's last two moves, after which nothing was left to lose, but it blames the innocent first move as much as the second: whatever came later is charged to it. Over many games that evens out; in one it is noise. *After minus before* points at one move only, but it believes the critic, who may be wrong. Between the two lies a whole family, and chapter 11 uses it (generalised advantage estimation {cite}`schulman2015gae`).
+# The table gives credit in two ways. Our policy learned from *score minus before*. It does not blame O's last two moves, because the game was already lost. But it blames the innocent first move as much as the second, because it charges a move with everything that follows. These errors only cancel over many games. *After minus before* blames only the second move, but it relies on the value head, which may be wrong. There are compromises between the two, and chapter 11 uses one of them (generalised advantage estimation {cite}`schulman2015gae`).
 
 # %%
 # tolerance: 0.06
@@ -484,11 +491,11 @@ print("O's moves, score minus before:", [f"{b:+.2f}" for b in (game.score - expe
 print("O's moves, after minus before:", [f"{b:+.2f}" for b in blame.tolist()])
 
 # %% [markdown]
-# A network that scores positions for the sake of a baseline is called a **critic**. Ours is one number at the side of the policy. For a language model it is a second model as large as the first, which is where chapters 11 and 12 begin.
+# A network that predicts scores in order to serve as a baseline is called a **critic**. Ours is one additional output of the policy. For a language model it is usually a second model as large as the first, and chapters 11 and 12 start from this cost.
 #
-# ## Another game, the same code
+# ## Connect Four, with the same code
 #
-# Connect Four, on a board of four by four: stones fall to the bottom of their column, four in a row win. Only the rules change. There are thirty times as many positions, and still few enough to check them all.
+# Our second game is Connect Four on a board of four by four, in which stones fall to the bottom of their column and four in a row win. Only the rules change in the code. There are about thirty times as many positions, still few enough to check them all.
 
 # %%
 four = Board(rows=4, columns=4, line=4, gravity=True)
@@ -512,11 +519,11 @@ for run in connect:
           f"lost endings moving first {ends['moving first']}, second {ends['moving second']}")
 
 # %% [markdown]
-# Not clean, and we say so: after half a million games it still goes wrong in a few of every thousand positions. But those are positions that it does not get itself into. From the empty board nobody beats it on any of three seeds, moving first or second, whatever the replies. The two statements differ. Ask for the first one when somebody makes the second.
+# After half a million games the policy is not perfect, because its likeliest move still loses in five to seven of every thousand positions. But its own play does not lead into them. From the empty board it is never beaten on any of the three seeds, moving first or second, whatever the replies. "It never loses from the start" and "it never loses from any position" are different claims.
 #
-# ## The turn: an answer is a game
+# ## An answer is a game, too
 #
-# Now read the chapter again with other words.
+# Everything in this chapter can be read again with other words:
 #
 # | a game | an answer |
 # | --- | --- |
@@ -527,7 +534,7 @@ for run in connect:
 # | won or lost | a verifier's score |
 # | credit assignment | which token was the mistake? |
 #
-# `policy_gradient` knows nothing of boards: it takes log-probabilities of actions and what came of them. So give it those of a language model. The task is as small as a first move in tic-tac-toe: two digits, to be written the other way round. The model is the course's transformer with random weights. It has read nothing, not even once.
+# The function `policy_gradient` knows nothing about boards. It takes the log-probabilities of actions and the scores that followed, so we can give it those of a language model. Our task is as small as a first move in tic-tac-toe: the model sees two digits and must write them in reverse order. It is the course's transformer with random weights, and it has read no text at all.
 
 # %%
 from minidsk import MiniDeepSeek, ModelConfig
@@ -546,7 +553,7 @@ learned, held_out = order[:80], order[80:]
 print(f"80 problems to learn from, 20 held out; a random answer is right once in {tokenizer.vocab_size**2} tries")
 
 # %% [markdown]
-# The verifier looks at both digits and gives 1 or 0. No half points, no hint which digit was wrong.
+# A **verifier** is a program that checks an answer. Ours looks at both digits and gives a score of 1 or 0, without half points and without a hint which digit was wrong.
 
 # %%
 def verify(ids, which):
@@ -565,7 +572,7 @@ writer = MiniDeepSeek(tiny, generator).double()
 print("held out, before:", show(writer, held_out[:6]))
 
 # %% [markdown]
-# And the loop: play, score, subtract the mean, push. Compare it with `against_chance`. The bonus for indecision is the one from the board.
+# The training loop plays, scores, subtracts the mean and takes a step, like `against_chance` above, with the entropy bonus that we used on the board.
 
 # %%
 def step(model, optimizer, generator, bonus=0.05, batch=256):
@@ -599,9 +606,9 @@ print(f"greedy and right: {right[0]:.0%} of the 80 problems, {right[1]:.0%} of t
 assert min(right) > 0.9
 
 # %% [markdown]
-# From random weights, by a verifier alone, no answer ever shown: and it found the *rule*, since it is right on problems that it never saw. For a long time nothing seems to happen; then everything does. As long as hardly any answer is right, there is hardly anything to learn from.
+# The model started from random weights and learned from a verifier alone, without ever being shown a correct answer. Still it found the *rule*, because it is right on problems that it never saw in training. The score stays near zero for a long time and then rises quickly, because there is hardly anything to learn from until some answers are right.
 #
-# Three seeds, and the parts taken away in turn, recorded:
+# We also recorded three seeds, with each part removed in turn:
 
 # %%
 words = recorded("ch10_words")["runs"]
@@ -611,9 +618,9 @@ for name in dict.fromkeys(run["method"] for run in words):
     print(f"{name:28} on the 80: {on['learned']}   on the 20: {on['held_out']}")
 
 # %% [markdown]
-# ### Why not straight to mathematics?
+# ### Why not train a model on mathematics in this way?
 #
-# Then what is pretraining for? Count. With two tokens a random answer is right once in 225 tries: 256 tries a step hold one success. And with more?
+# If this works from random weights, what is pretraining for? With two tokens, a random answer is right once in 225 tries, so the 256 tries of one step contain about one success. With longer answers, successes quickly become rare:
 
 # %%
 for length in (2, 3, 5, 10, 20):
@@ -621,24 +628,25 @@ for length in (2, 3, 5, 10, 20):
     print(f"{length:2} tokens: one success in {tries:.1e} random answers, or {tries / 256:.1e} of our steps")
 
 # %% [markdown]
-# A board game between two bad players still has a winner, most of the time. An answer of twenty random tokens is right never. Reward can only make likelier what happens sometimes. That is why R1-Zero begins with a *base model*, which has read so much that its answers are sometimes right. (The last line of the table above, addition, is a milder case: the answers are as short, but the rule is harder, and the same number of steps leaves it half learned.)
-#
+# A game between two bad players still has a winner most of the time, but an answer of twenty random tokens is practically never right. A reward can only make things likelier that already happen now and then. This is why R1-Zero begins with a *base model*, which has read so much text that some of its answers are right. The row *addition* of the table above is a milder case, with answers just as short but a harder rule. In the same number of steps, two seeds learn 84 % and one 28 % of their training problems.
+
+# %% [markdown]
 # ## What DeepSeek did
 #
-# The line of game players is long: a checkers program that trained against itself {cite}`samuel1959`, TD-Gammon {cite}`tesauro1995`, DQN, which learned Atari games from the screen and the score {cite}`mnih2015dqn`, AlphaGo, whose policy first imitated people and was then improved by REINFORCE in games against its earlier selves {cite}`silver2016alphago`, and AlphaGo Zero and AlphaZero {cite}`silver2017alphagozero,silver2018alphazero`, which left out the people. AlphaZero is more than this chapter: at every move it *searches*, and the policy learns to imitate what the search found.
+# The line of programs that learned to play is long. A checkers program trained against itself {cite}`samuel1959`, and later TD-Gammon {cite}`tesauro1995`. DQN learned Atari games from the screen and the score {cite}`mnih2015dqn`. The policy of AlphaGo first imitated people and was then improved by REINFORCE in games against its earlier selves {cite}`silver2016alphago`. AlphaGo Zero and AlphaZero {cite}`silver2017alphagozero,silver2018alphazero` left out the people. AlphaZero does more than this chapter: it *searches* at every move, and its policy learns to imitate what the search found.
 #
-# DeepSeek-R1-Zero {cite}`deepseekr1` is to R1 what AlphaGo Zero was to AlphaGo: no demonstrations, a verifier at the end, from a base model. But there is no search in it, and no critic. For a question $q$, answers $o_1, \dots, o_G$ from the policy and their scores $R_i$, the gradient is REINFORCE's with a baseline,
+# DeepSeek-R1-Zero {cite}`deepseekr1` is to R1 what AlphaGo Zero was to AlphaGo: it starts from a base model and learns from a verifier alone, without demonstrations. But it has neither search nor critic. For a question $q$, the policy writes answers $o_1, \dots, o_G$ with scores $R_i$, and the gradient is that of REINFORCE with a baseline:
 #
-# $$ \nabla J = \mathbb{E}\left[ \frac{1}{G} \sum_{i=1}^{G} (R_i - b) \sum_t \nabla \log \pi_\theta(o_{i,t} \mid q, o_{i,<t}) \right], \qquad b = \frac{1}{G} \sum_{j=1}^{G} R_j, $$
+# $$ \nabla J = \mathbb{E}\left[ \frac{1}{G} \sum_{i=1}^{G} (R_i - b) \sum_t \nabla \log \pi_\theta(o_{i,t} \mid q, o_{i,<t}) \right], \qquad b = \frac{1}{G} \sum_{j=1}^{G} R_j. $$
 #
-# up to an average over tokens, a division by the group's standard deviation, a clip, and a penalty for leaving the base model: GRPO {cite}`deepseekmath`, chapter 12's subject. Our batch mean is the same baseline, taken over all prompts at once instead of over one.
+# R1-Zero's method, GRPO {cite}`deepseekmath`, adds four things that chapter 12 explains: an average over tokens, a division by the group's standard deviation, a clip, and a penalty for moving away from the base model. Our batch mean is the same baseline, taken over all prompts instead of one.
 #
-# They also tried the other half of AlphaZero, Monte Carlo tree search with a value model, and report that it did not work out: the tree of texts is far too wide, and a value model for half-written thoughts was hard to train {cite}`deepseekr1`. We have not tested that here. Chapter 16 looks at search again.
+# DeepSeek also tried the other half of AlphaZero, Monte Carlo tree search with a value model, and reports that it did not work {cite}`deepseekr1`. The tree of possible texts was far too wide, and a value model for unfinished thoughts was hard to train. We have not tested this here, and chapter 16 returns to search.
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **No baseline: not the disaster that we expected.** We meant to show how the plain score ruins self-play. It does not. With scores from 0 to 1 it is noisier and slower, no more. The recorded runs on three seeds, each but the first with half the recipe's 800 steps. *Loses*: in how many of the 3,888 positions; *worse*: in how many its move is not the best.
+# **Training without a baseline was not the disaster that we expected.** With scores from 0 to 1, self-play is only noisier and slower. The next cell shows the recorded runs on three seeds, all except the first with half of the recipe's 800 steps. Of the 3,888 positions, *loses* counts those in which the likeliest move loses, and *worse* those in which it is not the best.
 
 # %%
 def mean_and_half(values):
@@ -653,9 +661,9 @@ for name in dict.fromkeys(run["method"] for run in tictactoe):
     print(f"{name:20} loses {losing}, mean {middle:4.0f} ± {half:4.0f}  worse {worse}")
 
 # %% [markdown]
-# The baseline's place shows all the same, in the last column: with the value head a handful of moves are less than the best, with the batch mean twenty or more, with none thirty or more.
+# The baseline shows in the last column. After 400 steps with the value head (*half the steps*), only a handful of moves are not the best. With the batch mean there are twenty or more, and without a baseline more than thirty.
 #
-# **No baseline, and scores that mean the same.** Add 10 to every score: 10 for a loss, 11 for a win. The same preferences, the same best play. With a baseline the runs would not change. Without:
+# **Without a baseline, equivalent scores can ruin a run.** We add 10 to every score, so that a loss scores 10 and a win scores 11. The best play stays the same, and a baseline would subtract the added 10 again. Without a baseline, the score at the end is lower:
 
 # %%
 # tolerance: 0.1
@@ -671,9 +679,11 @@ for name, (middle, half) in found.items():
 assert sum(found["no baseline, scores 10 to 11"]) < found["no baseline"][0] - found["no baseline"][1]
 
 # %% [markdown]
-# The 95 % interval of scores from 10 to 11 lies below that of scores from 0 to 1. Every move that is made is pushed up, whatever comes of it, and the moves that happen to be made often at first are made forever. The model of words tells the same in the table above: *no baseline* is harmless where most answers score 0 (a zero pushes nothing), and learns nothing at all with scores of 1 and 2. So the honest rule is not "REINFORCE needs a baseline" but: **it needs a zero in the right place, and a baseline puts it there**.
+# The interval for scores from 10 to 11 lies entirely below the one for scores from 0 to 1. With such scores every move that is made is pushed up, whatever its result. Moves that happen to be made often at first are then made forever.
 #
-# **Too high a rate.** At 0.3, twenty times ours, the policy is certain of its moves within a few steps (its logits are enormous), and what is certain is never tried otherwise: no other move, no other score, no gradient. Nothing in the loss says so. The entropy does:
+# The language model's table above shows the same. Leaving out the baseline does no harm there as long as most answers score 0, because a score of 0 pushes nothing. With scores of 1 and 2 and no baseline, the model learns nothing at all. So "REINFORCE needs a baseline" is not quite true: **it needs the zero of the score in the right place, and a baseline puts it there.**
+#
+# **Too high a learning rate ends the learning, and the loss does not show it.** At a rate of 0.3, twenty times ours, the logits become enormous, and within a few steps the policy is certain of its moves. A policy that is certain tries no other move, so it sees no other score and gets no gradient. The entropy shows it:
 
 # %%
 def entropy_over_time(lr):
@@ -690,7 +700,7 @@ for lr in (0.015, 0.3):
     print(f"rate {lr:<5}:", entropy_over_time(lr))
 
 # %% [markdown]
-# **From the empty board alone.** Without openings the policy meets only positions that it steers into. It fails in the others, by the dozen or by the hundred, and not even its own path is safe:
+# **Starting every game from the empty board fails.** Without openings, the policy meets only the positions into which it steers. In the table above, its likeliest move loses in 1,265, 673 and 81 of the 3,888 positions with the three seeds. It is not even safe in games that begin on the empty board:
 
 # %%
 for name in ("half the steps", "from the empty board"):
@@ -699,20 +709,20 @@ for name in ("half the steps", "from the empty board"):
     print(f"{name:21} lost endings moving first {first}, second {second}")
 
 # %% [markdown]
-# We think that the two sides agreed on a line of play, and that nobody looked beside it: a policy is good where it has been, and it had better have been everywhere. The three seeds also differ more from each other than any others in this chapter.
+# We think that both sides settled on one line of play, so the policy stayed weak in positions outside it. The three seeds also differ more from each other than in any other experiment of this chapter.
 #
-# **Without the bonus.** Some positions remain, more than with it, though at three seeds the intervals overlap. We think of a move that was tried early, when the policy could not yet play what follows, lost, and was never tried again. For the language model it is no matter of nuances: see *no entropy bonus* in its table.
+# **Without the entropy bonus, some losing positions remain.** There are more of them than with the bonus, although the intervals of three seeds overlap. We think that the policy tried some move early, when it could not yet play what follows, lost, and never tried the move again. For the language model the bonus matters far more, as its table shows.
 #
-# **What does not carry over.** In self-play the opponent grows with the learner, and the task becomes harder by itself. A verifier does not grow. R1-Zero has no opponent, and once its groups are all right there is nothing left to learn: chapter 12 counts them.
+# **Verifiers do not grow with the learner.** In self-play the opponent improves, so the task becomes harder by itself. R1-Zero has no opponent, and when all answers in a group are right, there is nothing left to learn from that group. Chapter 12 counts such groups.
 #
 # ## Exercises
 #
 # ```{exercise} The gradient, without a loop
 # :label: ex-10-reinforce
 #
-# *15 minutes.* Write `slow_gradient` for a whole batch at once. The task is printed below; `check("games.reinforce", my_reinforce)` knows six mistakes by name.
+# *15 minutes.* Write `slow_gradient` for a whole batch at once, as the next cell describes it. `check("games.reinforce", my_reinforce)` recognises six mistakes and names the one you made.
 #
-# **Hint.** Softmax over the legal moves alone, minus a one-hot of the move, times one number a row.
+# **Hint.** Start with a softmax over the legal moves alone. Subtract a one-hot vector of the move, and multiply each row by one number.
 # ```
 
 # %%
@@ -748,7 +758,7 @@ answer
 # ```{exercise} Who gets which score?
 # :label: ex-10-credit
 #
-# *5 minutes.* Write `credit(moves, winner)`: the score of every move of a finished game of self-play. `check("games.credit", my_credit)`.
+# *5 minutes.* Write `credit(moves, winner)`, which returns the score of every move in a finished game of self-play, and test it with `check("games.credit", my_credit)`.
 #
 # **Hint.** `torch.arange(moves) % 2` is the side that made each move.
 # ```
@@ -785,9 +795,9 @@ answer
 # ```{exercise} Perfect play
 # :label: ex-10-minimax
 #
-# *10 minutes.* Write `minimax(tree)`, for a tree of nested lists with scores of side 0 at its leaves. `check("games.minimax", my_minimax)`. Then: what is the small world's position worth against perfect play, move by move?
+# *10 minutes.* Write `minimax(tree)` for a tree of nested lists, whose leaves are scores of side 0, and test it with `check("games.minimax", my_minimax)`. Then say what each of the three moves in our small position is worth against perfect play.
 #
-# **Hint.** One side wants the largest number, the other the smallest. Whose turn it is changes with every level.
+# **Hint.** One side wants the largest number and the other side the smallest. The side to move changes with every level of the tree.
 # ```
 
 # %%
@@ -823,9 +833,9 @@ answer
 # ```{exercise} The quietest baseline
 # :label: ex-10-baseline
 #
-# *20 minutes, with pencil.* The mean score is a good baseline, but which constant is the best? Minimise the variance of $(R - b)\, \nabla \log p_a$ over $b$, and write `best_baseline(probability, score, square)`. `check("games.best_baseline", my_best_baseline)`. When is it the mean?
+# *20 minutes, with pencil.* The mean score is a good baseline, but which constant is the best? Find the $b$ that minimises the variance of $(R - b)\, \nabla \log p_a$, write `best_baseline(probability, score, square)`, and test it with `check("games.best_baseline", my_best_baseline)`. When is the best constant equal to the mean?
 #
-# **Hint.** The mean of the estimate does not depend on $b$, so only $\mathbb{E}[(R - b)^2 \lVert \nabla \log p_a \rVert^2]$ matters: a parabola in $b$.
+# **Hint.** The mean of the estimate does not depend on $b$. So you only need to minimise $\mathbb{E}[(R - b)^2 \lVert \nabla \log p_a \rVert^2]$, which is a parabola in $b$.
 # ```
 
 # %%
@@ -853,7 +863,7 @@ assert answer
 answer
 
 # %% [markdown]
-# It is the mean score if all gradients are equally long, as in our small world with its even odds. Otherwise a rare move, whose gradient is long, counts for more {cite}`greensmith2004`. Nearly everybody uses the mean all the same, or a value.
+# The best constant is the mean score if all gradients have the same length, as in our small position with its equally likely moves. Otherwise a rare move counts for more, because its gradient is long {cite}`greensmith2004`. Nearly everyone uses the mean or a value head all the same.
 #
 # ```{solution-end}
 # ```
@@ -861,9 +871,9 @@ answer
 # ```{exercise} Half a point for a digit
 # :label: ex-10-half
 #
-# *10 minutes.* Let the verifier give half a point for each right digit. Say first: how many times fewer answers does the writer need until it is right nine times in ten?
+# *10 minutes.* Suppose the verifier gives half a point for each right digit. By what factor does this reduce the number of answers that the model needs until it is right nine times in ten? Guess before you look.
 #
-# **Hint.** One line of `verify`. How often does a random answer earn anything now?
+# **Hint.** You only need to change one line of `verify`. How often does a random answer earn anything now?
 # ```
 
 # %% [markdown]
@@ -878,14 +888,14 @@ for name in ("the recipe", "half a point a digit"):
     print(f"{name:22} answers until 90 % are right, three seeds: {until}")
 
 # %% [markdown]
-# A digit is right by chance once in 15 tries, so there is something to learn from the first step on. This is called *reward shaping*, and it is a temptation: with words, "half a point for a nice beginning" teaches nice beginnings. R1-Zero's reward stays with the final answer.
+# A digit is right by chance once in 15 tries, so the model can learn from the first step on. Giving points for parts of a solution is called *reward shaping*, and it is a temptation. With texts, "half a point for a nice beginning" teaches nice beginnings. R1-Zero's accuracy reward therefore looks only at the final answer.
 #
 # ```{solution-end}
 # ```
 #
 # ## Bug zoo
 #
-# Three wrong gradients live in the package. Write tests that pass the right one and catch all three. These do it; try with two.
+# Three wrong gradients live in the package. Write tests that pass on the right gradient and fail on all three wrong ones. These three tests do so, and you can try it with two.
 
 # %% tags=["zoo"]
 THREE = torch.zeros(1, 3), torch.ones(1, 3, dtype=torch.bool), torch.tensor([0]), torch.ones(1), torch.tensor([0.5])
@@ -929,18 +939,21 @@ receipt(spread=spreads, differences={"gradient": (difference, 1e-12), "values by
 # %% [markdown]
 # ## Summary
 #
-# In how many of the 3,888 positions does it still lose? In **none**: nobody beats it from anywhere, on this run and on three recorded seeds, after 409,600 games against itself, which take less than a minute. (The first few hundred thousand of them were enough; how many exactly depends on the seed, and on the last digits of your processor's sums.) It was told the end of each game, and nothing else. And the same function, given the log-probabilities of a language model with random weights, taught it to reverse two digits from a verifier's *right* and *wrong*, on problems that it had never seen as well.
+# The network loses in **none** of the 3,888 positions, in this run and with three recorded seeds. It learned this from 409,600 games against itself, which take less than a minute, and it was only told how each game ended. The first few hundred thousand games were enough, but the exact number depends on the seed and on the last digits of your processor's sums.
 #
-# - I can now derive a policy gradient, check it in a world of three moves, and say why its loss is no loss.
+# The same function, with a verifier that only says *right* or *wrong*, also taught a language model with random weights to reverse two digits. The model is right on problems that it never saw, too.
+#
+# - I can now derive a policy gradient, check it on a position with three moves, and say why its loss is not a loss.
 # - I can now say what a baseline does and does not change, and measure it.
 # - I can now train a policy against itself and prove, position by position, that it does not lose.
-# - I can now see in the entropy that a run is dying, when the score does not yet show it.
+# - I can now see from the entropy that a run has stopped learning, before the score shows it.
 # - I can now read an answer as a game, and say why a base model must come first.
-#
+
+# %% [markdown]
 # ## Read on
 #
-# - Williams, 1992 {cite}`williams1992`: REINFORCE, the baseline included.
-# - Sutton and Barto {cite}`sutton2018`, chapter 13 for policy gradients, chapter 5 for starts that explore.
-# - AlphaGo Zero {cite}`silver2017alphagozero`: what search adds to all this.
-# - DeepSeek-R1 {cite}`deepseekr1`, section 2.2, and what it says on its unsuccessful attempts.
-# - Next: there is no verifier for kindness. Chapter 11 learns from people's preferences, with a critic, and writes the bill.
+# - Williams, 1992 {cite}`williams1992`, introduces REINFORCE, including the baseline.
+# - Sutton and Barto {cite}`sutton2018` treat policy gradients in chapter 13 and starts that explore in chapter 5.
+# - AlphaGo Zero {cite}`silver2017alphagozero` shows what search adds to all this.
+# - DeepSeek-R1 {cite}`deepseekr1` describes the method in section 2.2, and also its unsuccessful attempts.
+# - Next: no program can check kindness. Chapter 11 learns from people's preferences, with a critic, and adds up what that costs.

@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/11_human_feedback.ipynb)
 #
-# Nobody can write down a rule for a good letter. So people are asked which of two letters is better, one model learns to predict their taste, and another learns to please that model. This is the road to ChatGPT, and the road that DeepSeek left when it taught R1 to reason. We build all of it, for a judge who is honest and cares most that an answer is right. The score of our model then climbs, step after step. **Where does the share of right answers go meanwhile, and how many models sit in memory to take it there?**
+# There is no rule that says what a good letter is. So companies ask people which of two letters is better, train one model to predict their taste, and train another model to please the first. This is how ChatGPT was made, and it is the method that DeepSeek left when it taught R1 to reason. We build all of it, for a simulated judge who is honest and cares most that an answer is right. The score of our model then climbs quickly and stays high. **What happens meanwhile to the share of right answers, and how many models must sit in memory?**
 #
-# - **You will build** fine-tuning on demonstrations, a reward model with its calibration, the parts of PPO (critic, advantages, the price of leaving), DPO, and a policy that outwits its reward model.
+# - **You will build** fine-tuning on demonstrations, a reward model with its calibration, the parts of PPO (a critic, advantages, and a price for leaving the start), DPO, and a policy that outwits its reward model.
 # - **You need** PyTorch, and the idea of a policy gradient (chapter 10, or the four answers of chapter 21).
-# - **It takes** about 75 s to run on two CPU cores, about as long on a GPU (the models are tiny), and an hour and a half to read. The recorded runs took four minutes on three CPU cores; here they are only read.
+# - **It takes** about 75 s to run on two CPU cores, about as long on a GPU (the models are tiny), and an hour and a half to read. The recorded runs took four minutes on three CPU cores; here we only read them.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
@@ -45,9 +45,9 @@ from minidsk.rl.rollout import rollout
 from minidsk.train.checkpoint import Run
 
 # %% [markdown]
-# ## The pain first
+# ## The base model gives up too early
 #
-# Chapter 21's base model has read worksheets of many hands. Most of them try once, see that it is wrong, and hand it in.
+# Our base model is chapter 21's `nano-base`. It has learned from worksheets by many authors, most of whom try once, see that the result is wrong, and hand it in. So the model does this too.
 
 # %%
 base, recipe = minidsk.load_policy("nano-base"), nano()
@@ -63,7 +63,6 @@ def look(policy, problems: int = 128) -> dict[str, float]:
     claims = sum(map(claims_success, texts)) / problems
     return {"right": drawn.rewards.mean().item(), "claims": claims, "tokens": lengths.double().mean().item()}
 
-
 # %%
 def tell(name: str, seen: dict[str, float]) -> None:
     print(f"{name:22s} right {seen['right']:.2f}, claims to be right {seen['claims']:.2f}, {seen['tokens']:3.0f} tokens a reply")
@@ -73,11 +72,11 @@ at_base = look(base)
 tell("base", at_base)
 
 # %% [markdown]
-# We want it to go on until it has found something, in one language, readably. For this game a verifier could say who did well. **In this chapter we act as if there were none**, as there is none for letters: until the last comparison, nothing below learns from it. We keep it in our pocket, to look at the truth.
+# We want the model to go on until it has found an answer, in one language and readably. In this game a program, the verifier, could say which replies are right. **We act as if there were no verifier**, because there is none for letters. Until the last comparison no model learns from it, and we only use it to measure the truth.
 #
-# ## Show: demonstrations
+# ## Showing: fine-tuning on demonstrations
 #
-# The first way to teach is to show. The tiny web has authors who persist; here is one, and what the model is to learn of the page. Dots are tokens that are read and not learnt: nobody should learn to pose problems.
+# The simplest way to teach is to show. Some authors of the tiny web, our training text, try again until they succeed. The cell prints one such worksheet, and below it what the model is to learn from it. A dot stands for a character that the model reads but does not learn to write, because it should not learn to pose problems.
 
 # %%
 persistent = dataclasses.replace(recipe.pretrain.web, worksheets=1.0, persistent=1.0, chinese=0.0, mixed=0.0)
@@ -88,7 +87,7 @@ print(prompt + reply)
 print("." * len(prompt) + reply.replace("\n", "⏎"))
 
 # %% [markdown]
-# **SFT**, supervised fine-tuning, is next-token prediction on such pages, with the loss on the reply alone. Demonstrations are dear, because somebody has to write them. We buy few, and take four steps. (More would do more: see *What went wrong*.)
+# **SFT**, supervised fine-tuning, is next-token prediction on such pages, with the loss on the reply alone. Demonstrations are expensive, because people have to write them. So we use only a few and take four steps. More would help more, as *What went wrong* shows.
 
 # %%
 from minidsk.train.optim import OptimConfig
@@ -107,9 +106,9 @@ tell("base", at_base)
 tell("SFT", at_sft)
 
 # %% [markdown]
-# A little better. From here on `sft` is where everything starts, and what everything is compared with.
+# The share of right replies is a little higher now. Everything below starts from `sft`, and we compare everything with it.
 #
-# Before you run on, guess. A judge, whom you will meet in a moment, prefers right answers in nearly every pair that differs in it. We train a model of the judge, then fifteen steps of PPO to please that model, and its score rises from 0 to its highest. **What share of the replies is right then?** Replace `None` by a number between 0 and 1; the tally stays on your machine.
+# Before you run on, make a guess. You will soon meet a judge that prefers the right reply in nearly every pair of a right and a wrong one. We train a model of this judge. Then fifteen steps of PPO train our policy to please that model, and its score climbs from about 0 and stays close to its highest value. **What share of the replies is right then?** Replace `None` by a number between 0 and 1; your score stays on your machine.
 
 # %% tags=["prediction"]
 guess = None
@@ -119,9 +118,9 @@ right_at_the_end = predict(
 right_at_the_end
 
 # %% [markdown]
-# ## Compare: two replies, by hand
+# ## Comparing two replies, by hand
 #
-# Writing a demonstration takes skill. To say which of two is better takes less. Three replies to *make 4 from 3, 7 and 8*: **a** gives up, **b** is right, **c** writes *yes* behind a sum that is not 4.
+# It takes skill to write a demonstration, and less skill to say which of two replies is better. Here are three replies to *make 4 from 3, 7 and 8*. Reply **a** gives up, **b** is right, and **c** writes *yes* after a sum that is not 4.
 
 # %%
 from minidsk.tasks.countdown import CountdownProblem
@@ -132,7 +131,7 @@ b = "<think>8-(7-3)=8-4=4?4 yes</think><answer>8-(7-3)</answer>"
 c = "<think>8-(7-3)=8-2=6?4 yes</think><answer>3+7-8</answer>"
 
 # %% [markdown]
-# The judge is simulated, so that we know what it is like. A reply is worth 2 to it if it is right, 1 if it *claims* to be right, and ½ for every 40 characters of thought: that reads like effort. People lean the same way. And it is not always sure: the probability that it prefers one reply to another is the sigmoid of the difference in worth, divided by its noise, ½.
+# We simulate the judge, so that we know exactly what it wants. A right reply is worth 2 to it, and a reply that *claims* to be right is worth 1 more. Every 40 characters of thought add ½, because length looks like effort, to people as well. The judge is not always sure: the probability that it prefers one reply to another is the sigmoid of the difference in worth, divided by its noise of ½.
 
 # %%
 judge = Annotator(right=2.0, claims=1.0, length=0.5, noise=0.5)
@@ -142,9 +141,9 @@ print(f"prefers b to a in {judge.probability(problem, b, a):.1%}, b to c in {jud
       f"c to a in {judge.probability(problem, c, a):.1%} of cases")
 
 # %% [markdown]
-# A good judge: it takes the right answer before either wrong one. Only between two wrong ones does it fall for the lie.
+# This is a good judge, because it prefers the right reply to either of the wrong ones. Only between two wrong replies does the false claim win.
 #
-# A label says *which*, never *how good*. To get from one to the other, let a model give each reply a **score**, and read the difference of two scores as log-odds (Bradley and Terry {cite}`bradley1952`): scores 2 and 1 mean that the first is preferred with probability $\sigma(2 - 1) = 0.731$. If it was, the surprise is $-\log 0.731 = 0.313$, and that is the loss. Remember **0.731** and **0.313**; they will come back under another name.
+# A label says *which* reply is better, but not *by how much*. To get from one to the other, a model gives each reply a **score**. We read the difference of two scores as log-odds, following Bradley and Terry {cite}`bradley1952`. Scores of 2 and 1 then mean that the first reply is preferred with probability $\sigma(2 - 1) = 0.731$. If the judge did prefer it, the loss is the surprise at this, $-\log 0.731 = 0.313$. Remember **0.731** and **0.313**, because both will return in the section on DPO.
 
 # %% tags=["naive"]
 def surprise(preferred: float, other: float) -> float:
@@ -157,9 +156,9 @@ print(f"scores 2 and 1: loss {surprise(2, 1):.3f}; the other way round {surprise
 print(f"scores 102 and 101: loss {surprise(102, 101):.3f}")
 
 # %% [markdown]
-# Two things to keep. A model that knows nothing pays log 2 = 0.693. And only differences count: where zero lies, preferences cannot say.
+# A model that knows nothing gives equal scores, and its loss is log 2 = 0.693. Only differences of scores count, so preferences cannot say where zero lies.
 #
-# To rank four replies costs a judge less than six comparisons, and holds six. So InstructGPT had replies ranked, 4 to 9 at a time {cite}`ouyang2022instructgpt`, and took the mean over all pairs of a ranking. The package does both:
+# A ranking of four replies contains six comparisons, but costs the judge less work than six separate ones. InstructGPT therefore had 4 to 9 replies ranked at a time {cite}`ouyang2022instructgpt`, and averaged the loss over all pairs of a ranking, as the package does:
 
 # %% tags=["agree"]
 from minidsk.rl.reward_model import pair_loss, ranking_loss
@@ -174,7 +173,7 @@ print(f"{len(pairs)} pairs, mean loss {by_hand:.3f}; largest difference from the
 # %% [markdown]
 # ## Fifty labels of your own
 #
-# The judge's job, for you. Click, or press the arrow keys while a button has the focus. In Jupyter the cell below the figure then uses your labels; in the rendered book the figure counts alone. Watch yourself: how often do you check the sums?
+# To do the judge's job yourself, click on the better reply, or press the arrow keys while a button has the focus. In Jupyter the cell below the figure then uses your labels; in the rendered book the figure only counts them. Notice how often you check the sums.
 
 # %%
 posed = [recipe.make_task("train")[10**6 + i] for i in range(80)]
@@ -202,9 +201,14 @@ else:
     print("no labels of yours (yet): going on with the simulated judge alone")
 
 # %% [markdown]
-# ## A model of the judge
+# ## A reward model learns from the judge
 #
-# The judge ranks four sampled replies to each of 180 problems; yours are added to its labels. Where a reply was drawn twice, it stands in the ranking once.
+# The judge ranks four sampled replies to each of 180 problems, and your own labels are added to these. A reply that was drawn twice stands in its ranking once.
+
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("reward_model_and_dpo")
 
 # %%
 def judged(policy, first: int, count: int, seed: int) -> tuple[list, list]:
@@ -220,7 +224,7 @@ comparisons = sum(len(ranking.pairs()) for ranking in rankings)
 print(f"{len(rankings)} rankings hold {comparisons:,} comparisons")
 
 # %% [markdown]
-# The **reward model** is a copy of `sft` whose last matrix, one row for each token, is replaced by a single row: out comes one number, read at the end of the reply. It knows how to read already; it only has to learn what to like.
+# The **reward model** is a copy of `sft` whose last matrix, with one row per token, is replaced by a single row. So it gives one number, which we read at the end of the reply. It can already read worksheets and only has to learn what the judge likes.
 
 # %%
 from minidsk.rl.reward_model import RewardModel, RewardModelConfig, accuracy, calibration, train_reward_model
@@ -238,7 +242,7 @@ for name, text in {"a": a, "b": b, "c": c}.items():
     print(f"{name}: score {reward_model.score([problem.prompt], [text]).item():+.1f}")
 
 # %% [markdown]
-# Zero now lies at the mean of the replies that it was trained on. On to rankings that it has not seen. Two questions: how often does it agree with the judge, and does it know how sure it is? The judge itself is noisy, so nobody can agree with it always: *best possible* is the share that one would reach who knew the worth of every reply.
+# The scores are now shifted so that zero is their mean over the replies that the reward model was trained on. Next we test it on rankings that it has not seen. How often does it agree with the judge, and does it know how sure it can be? The judge is noisy, so even a model that knew the worth of every reply would not predict every label. The share that it would predict is printed as *best possible*.
 
 # %%
 tested, held_out = judged(sft, 10**8, 80, seed=3)
@@ -257,7 +261,7 @@ assert as_judged > 0.7
 assert prefers_right > 0.7
 
 # %% [markdown]
-# The **reliability diagram** sorts comparisons by the probability that the model gave, and asks how often it came true. On the diagonal, 80 % means 80 %. Each comparison is counted from both sides.
+# The **reliability diagram** groups the comparisons by the probability that the model predicted, and shows how often the prediction came true. On the diagonal, 80 % means 80 %. Each comparison is counted from both sides.
 
 # %% tags=["figure"]
 predicted = torch.sigmoid(torch.cat((margins, -margins)))
@@ -273,9 +277,9 @@ for row in bins:
 print(f"expected calibration error {calibration_error:.3f}")
 
 # %% [markdown]
-# By all that is usually reported, this is a good reward model: it agrees with the judge in three of four cases where five of six would be the best possible, its doubts are roughly honest, and it is mostly for the right answer. InstructGPT's reward models predicted the labels of people whom they had not learned from in 69.6 % of cases {cite}`ouyang2022instructgpt`.
+# By the usual measures this is a good reward model. It agrees with the judge in about three of four cases, where about five of six would be the best possible, and it usually prefers the right reply. Where it is nearly sure, it is nearly always right, and most comparisons are of this kind or near one half. It misses by more only in between, where there are few comparisons. InstructGPT's reward models predicted the labels of people whom they had not learned from in 69.6 % of cases {cite}`ouyang2022instructgpt`.
 #
-# Does the measure bite? We plant a bug, the labels swapped, and look at both numbers:
+# To check that the measure can fail, we plant a bug, swapped labels, and look at both numbers:
 
 # %%
 swapped = calibration(1 - predicted, happened, bins=8)[1]
@@ -284,13 +288,13 @@ assert accuracy(-margins) < 0.5
 assert swapped > calibration_error
 
 # %% [markdown]
-# *How would you cheat this model?* Read replies **a**, **b** and **c** once more before you go on.
+# *How would you cheat this reward model?* Read replies **a**, **b** and **c** once more before you go on.
 #
-# ## Please it: what PPO adds, by hand
+# ## What PPO adds, by hand
 #
-# The policy writes replies, the reward model scores them. GRPO would compare the replies to one prompt (chapter 12). The older way, PPO {cite}`schulman2017ppo` as InstructGPT used it, has two more parts, both of them models.
+# A *policy* is a model that acts, here by writing replies. The reward model scores the replies, and the policy learns from the scores. GRPO would compare several replies to the same problem (chapter 12). The older method, PPO {cite}`schulman2017ppo` as InstructGPT used it, needs two more models.
 #
-# **A reference**, the policy as it began. Each token pays for being likelier than it was under the reference: $-\beta\,(\log \pi - \log \pi_{\text{ref}})$. The score, 1 here, comes with the last token.
+# The first is a **reference**, which is the policy as it was at the start. Each token pays for being likelier under the policy than under the reference: its reward is $-\beta\,(\log \pi - \log \pi_{\text{ref}})$. The score of the whole reply, 1 in this example, is added to the last token.
 
 # %%
 logp, ref_logp = tensor([[-1.0, -0.5, -2.0, -0.5]]), tensor([[-1.0, -1.5, -1.0, -0.5]])
@@ -300,9 +304,9 @@ paid[0, -1] += score[0]
 print("paid after each token", [round(r, 2) + 0.0 for r in paid[0].tolist()])
 
 # %% [markdown]
-# The second token had become likelier and costs 0.1; the third had become less likely and gets 0.1 back. In the mean over many samples this is $\beta$ times the KL divergence.
+# The second token had become likelier, so it costs 0.1. The third had become less likely, so it gets 0.1 back. Averaged over many samples, the price is $\beta$ times the KL divergence, a measure of how far the policy has moved from the reference.
 #
-# **A critic**, which says before each token what the whole reply will be worth. If a token was better than expected, the expectation rises: the **surprise** is $\delta_t = r_t + \gamma V_{t+1} - V_t$. Four tokens again, no price, and a critic that warms up:
+# The second model is a **critic**. Before each token it predicts what the whole reply will be worth. If a token was better than expected, the prediction rises. This rise, plus what the token was paid, is the **surprise** $\delta_t = r_t + \gamma V_{t+1} - V_t$. Here are four tokens again, with no price, and a critic that becomes more hopeful:
 
 # %%
 rewards, values = tensor([0.0, 0, 0, 1]).double(), tensor([0.25, 0.5, 0.5, 0.75]).double()
@@ -310,9 +314,8 @@ following = torch.cat((values[1:], torch.zeros(1)))
 surprises = rewards + following - values
 print("surprises", surprises.tolist())
 
-
 # %% [markdown]
-# A token's advantage is its own surprise, and those of later tokens, discounted by $\lambda$ a token: generalised advantage estimation {cite}`schulman2015gae`. With $\lambda = 0$ one believes the critic in everything; with $\lambda = 1$ in nothing but the starting point.
+# The advantage of a token is its own surprise plus the surprises of later tokens, which count less by a factor $\lambda$ for each token between. This is called generalised advantage estimation {cite}`schulman2015gae`. With $\lambda = 0$ we trust the critic's next prediction completely. With $\lambda = 1$ we only use its prediction before the token, and take the true outcome for the rest.
 
 # %%
 def gae_by_hand(surprises: torch.Tensor, decay: float) -> list[float]:
@@ -325,7 +328,7 @@ for lam in (0.0, 0.5, 1.0):
     print(f"lambda {lam}: advantages {[round(x, 3) for x in gae_by_hand(surprises, lam)]}")
 
 # %% [markdown]
-# At 1 they are $1 - V$: 0.75, 0.5, 0.5, 0.25. The second token, which nobody expected to matter, gets its share of what came later; at 0 it gets nothing. The package computes the same backwards, in one pass:
+# With $\lambda = 1$ the advantages are $1 - V$: 0.75, 0.5, 0.5 and 0.25. The critic's prediction did not change at the second token, so with $\lambda = 0$ this token gets nothing. With a larger $\lambda$ it gets a share of what came later. The package computes the same in one backward pass:
 
 # %% tags=["agree"]
 from minidsk.rl.ppo import gae, token_rewards
@@ -337,11 +340,11 @@ assert max(gae_gap, price_gap) < 1e-6
 print("largest difference, advantages and prices: below 1e-6")
 
 # %% [markdown]
-# The rest is chapter 12's and 21's: the clipped ratio times the advantage. The critic learns to say what came, by least squares. So four models are at work: **policy, critic, reference, reward model**.
+# The rest of PPO is in chapters 12 and 21: the clipped ratio times the advantage. The critic learns by least squares to predict what came. So four models are at work: **policy, critic, reference and reward model**.
 #
-# ## The run
+# ## Fifteen steps of PPO against the reward model
 #
-# 64 replies a step, one to a prompt; no price on leaving, to see where the road leads. The reward function is the reward model's score and nothing else. Beside it we note what only we can see: the truth, and what the *judge itself* would think.
+# Each step uses 64 replies, one per problem. There is no price on leaving the reference, because we want to see where the score alone leads. The policy is rewarded by the score of the reward model and by nothing else. Beside it we note what only we can see: the share of right replies, and what the replies are worth to the *judge itself*.
 
 # %%
 from minidsk.rl.config import CriticConfig, RLConfig
@@ -357,7 +360,6 @@ def please(problems, replies) -> torch.Tensor:
     worth = sum(judge.worth(p, reply) for p, reply in zip(problems, replies, strict=True)) / n
     diary.append({"score": scores.mean().item(), "worth": worth, "claims": sum(map(claims_success, replies)) / n})
     return scores
-
 
 # %%
 rates = {"warmup": 1, "decay": 0.01, "betas": (0.9, 0.99)}
@@ -379,7 +381,7 @@ for line in diary:
           f"{line['accuracy']:5.2f}  {line['claims']:6.2f}  {line['length']:6.0f}")
 
 # %% [markdown]
-# The distance from `sft`, in nats a reply, is the KL divergence; following Gao et al. {cite}`gao2022overoptimization`, we draw against its square root.
+# We measure the distance from `sft` as the KL divergence, in nats per reply. Like Gao et al. {cite}`gao2022overoptimization`, we plot against its square root.
 
 # %% tags=["figure"]
 distance = [math.sqrt(max(line["kl_answer"], 0)) for line in diary]
@@ -395,7 +397,7 @@ for key, label in panels.items():
     print(f"{label:26s} first 3 steps {mean[0]:.2f}, middle {mean[1]:.2f}, last 3 {mean[2]:.2f}")
 
 # %% [markdown]
-# The score did what it was asked to do. For a few steps, so did the truth: the policy gave up less often. Then it turned, and so did what the judge would have said. Here is what the policy writes at the end; the verdict is ours:
+# The score rose, as it was asked to. For a few steps the share of right replies rose too, because the policy gave up less often. Then it turned, and so did the worth to the judge. Here is what the policy writes at the end, with the true verdict, which the policy never saw:
 
 # %%
 for p in [test[i] for i in range(4)]:
@@ -412,7 +414,7 @@ assert last["accuracy"] < first["accuracy"]
 print("score up, share right down, against the first three steps: True")
 
 # %% [markdown]
-# It writes *yes*, at once, behind whatever sum. This is reply **c**. The judge would not have preferred it to a right one. But the judge was never asked: among the replies of `sft` a *yes* nearly always stood behind a right sum, so the labels could not tell *being* right from *saying* so. The policy then went where the labels had not been. Ask the reward model about its own pupil:
+# The policy writes *yes* at once, whatever the sum, like reply **c**. The judge would not have preferred this to a right reply, but the judge was never asked. In the replies of `sft`, a *yes* nearly always followed a right sum, so the labels could not separate *being* right from *saying* so. The policy then moved to replies of a kind that had not been judged. Let us test the reward model on the replies of the policy that it trained:
 
 # %%
 posed_now, ranked_now = judged(pleaser, 2 * 10**8, 60, seed=4)
@@ -426,11 +428,11 @@ for whose, of, at_best, right in (("sft", as_judged, best, prefers_right),
     print(f"replies of {whose:9s} accuracy {of:.2f} (best possible {at_best:.2f}); prefers the right one to a wrong one in {right:.2f}")
 
 # %% [markdown]
-# The accuracy was true, and is true no more: it held *for the replies that were judged*. This is Goodhart's law: when a measure becomes a target, it ceases to be a good measure. To mend it, one asks the judge again, about the pupil's replies, and trains the reward model anew, over and over. The labels are never finished.
+# The measured accuracy was correct, but only *for replies like those that had been judged*. On the replies of the new policy, the reward model can hardly tell right from wrong. This is Goodhart's law: when a measure becomes a target, it stops being a good measure. The usual fix is to ask the judge about the new policy's replies and to train the reward model again, round after round, so the labelling is never finished.
 #
-# ## Three seeds, and a control
+# ## Three recorded seeds, and a control
 #
-# One run with 64 replies a step is a story. These were recorded: three seeds, each with demonstrations, labels and a reward model of its own, 20 steps of 80 replies; and, as the control, the same PPO paid by the verifier.
+# One run with 64 replies per step proves little. So we recorded three seeds, each with its own demonstrations, labels and reward model, for 20 steps of 80 replies. As a control we recorded the same PPO paid by the verifier, whose verdict is then the reward.
 
 # %%
 def recorded(name: str):
@@ -439,7 +441,6 @@ def recorded(name: str):
     return results.read(name)
 
 
-# %%
 rows, control, priced = (recorded(name)["rows"] for name in ("ch11_feedback", "ch11_control", "ch11_price"))
 runs: dict[str, list[dict]] = {}
 for row in rows + priced + control:
@@ -447,7 +448,6 @@ for row in rows + priced + control:
         price = f", a price of {row['kl_coef']:g}" if row["kl_coef"] else ""
         name = f"paid by the {row['reward']}{price}"
         runs.setdefault(name, []).append(row["curves"])
-
 
 # %%
 def smooth(values: list[float], k: int = 3) -> list[float]:
@@ -460,7 +460,6 @@ def interval(values: list[float]) -> str:
     t = {2: 12.71, 3: 4.303, 4: 3.182}.get(len(values), math.nan)
     x = tensor(values, dtype=torch.float64)
     return f"{x.mean():.2f} ± {t * x.std() / len(values) ** 0.5:.2f}" if len(values) > 1 else f"{x.mean():.2f} (one seed)"
-
 
 # %%
 for name, curves in runs.items():
@@ -499,11 +498,13 @@ if "paid by the verifier" in ends and "paid by the reward model" in ends:
     print("at the end, the worst seed of the control is ahead of the best seed paid by the reward model: True")
 
 # %% [markdown]
-# Paid by the reward model, every seed does the same: the score rises by more than a point and stays there; the share of right answers rises a little, turns, and falls far below where it began. The control tells what is to blame. Paid by the truth, the same algorithm with as many steps and replies goes about as far from the start and does not collapse. It is no triumph either: with so few replies a step two seeds gain, and the third wobbles and ends where it began. (Its runs had no reward model worth the name, so no score of theirs is drawn.)
+# All three seeds that were paid by the reward model do the same. The score rises by more than a point and stays there. The share of right replies rises a little, turns, and falls far below where it began.
 #
-# ### What the price buys
+# The control shows that the reward model is to blame, and not the algorithm. Paid by the verifier, the same PPO takes as many steps on as many replies and moves a comparable distance, but does not collapse. Its gain is modest, because each step has so few replies: two seeds gain, and the third rises and then ends about where it began. The figure shows no score for these runs, because their reward models were trained on too few rankings to mean anything.
 #
-# The third line of the table above is the same PPO, on the same reward models, with $\beta = 0.1$. It was to tell whether a price on leaving buys more truth, or only a later turn. Compare at the same *distance*, not at the same step: where the run without a price has come as far as the run with it has at its end, how many of its replies are right?
+# ### A price on leaving keeps the truth
+#
+# The runs in the middle of the list use the same PPO and reward models, with a price of $\beta = 0.1$. Does the price buy more right replies, or only a later turn? We compare at the same *distance*, not at the same step. When the run without a price first comes as far as the priced run is at its end, how many of its replies are right?
 
 # %%
 def at_distance(curve: dict, nats: float) -> float:
@@ -519,11 +520,13 @@ for seed, (without, with_price) in enumerate(zip(free, paying, strict=False)):
     assert right > max(smooth(without["right"]))
 
 # %% [markdown]
-# It bought more than a later turn. (In the figure the priced runs go out, and turn back: once the score has little more to give, the price pulls.) With the price the score ends where it ends without, and the truth does not turn within 20 steps: every seed ends with more right answers than its unpriced twin ever had, at a fraction of the distance; on average it ends above PPO on the verifier, whose interval is wide. At the same distance it is ahead as well. Gao et al. {cite}`gao2022overoptimization` found for their models that a price acts like stopping earlier; ours, three seeds of one small setting with one $\beta$, says otherwise. One difference to look at: we let 20 steps pass, so the priced runs spent many more updates at that distance than the others, which rushed through it.
+# The price bought more than a later turn. With it, the score ends about where it ends without it, and the share of right replies hardly falls within 20 steps. Every priced run ends with more right replies than its twin without a price ever had, after moving a fraction of the distance. At the same distance the priced run is ahead too. On average the priced runs even end above PPO on the verifier, whose interval is wide. In the figure they first move away and then turn back, because the price pulls once the score has little more to give.
 #
-# ### Choosing instead of training
+# Gao et al. {cite}`gao2022overoptimization` found for their models that a price acts like stopping earlier. Our three seeds, of one small setting with one $\beta$, say otherwise. One possible reason is that the priced runs spent many of their 20 steps at that distance, while the others passed through it quickly.
 #
-# No training at all is needed to meet Goodhart. Draw $n$ replies of `sft` and keep the one that the reward model likes best; that policy is $\log n - (n-1)/n$ nats away {cite}`stiennon2020summarize`.
+# ### Choosing the best of n meets Goodhart's law too
+#
+# The same law appears without any training. Draw $n$ replies from `sft` and keep the one with the highest score. This choice is itself a policy, and it is $\log n - (n-1)/n$ nats away from `sft` {cite}`stiennon2020summarize`.
 
 # %%
 chosen = [row for row in rows if row["part"] == "best_of_n"]
@@ -533,7 +536,7 @@ for n in sorted({row["n"] for row in chosen}):
           f"worth {interval([r['worth'] for r in of])}, right {interval([r['right'] for r in of])}")
 
 # %% [markdown]
-# Up to the best of four, every choice is a gain in truth as well: near the replies that were judged, the reward model knows what it is talking about. From there on the score still grows, and the truth turns. It does so on two of our three seeds; the third reward model holds out to the best of 32.
+# Up to the best of four, choosing also makes more replies right, because the reward model is reliable near the replies that were judged. Beyond that the score keeps growing, but the share of right replies turns. It turns for two of our three seeds, while the third is still rising at the best of 32.
 
 # %%
 for seed in sorted({row["seed"] for row in chosen}):
@@ -541,11 +544,11 @@ for seed in sorted({row["seed"] for row in chosen}):
     print(f"seed {seed}: right {right[1]:.2f} with one reply, {right[4]:.2f} at best of 4, {right[max(right)]:.2f} at best of {max(right)}")
 
 # %% [markdown]
-# ## DPO: the same, without a reward model
+# ## DPO needs no reward model
 #
-# The policy that maximises $\mathbb{E}[r] - \beta\,\mathrm{KL}$ is known in closed form: $\pi^*(y) \propto \pi_{\text{ref}}(y)\, e^{r(y)/\beta}$. Solve for the reward: $r(y) = \beta \log \frac{\pi^*(y)}{\pi_{\text{ref}}(y)}$, and a constant that pairs do not see. So any policy *is* a reward model, and can be trained as one {cite}`rafailov2023dpo`.
+# The policy that maximises $\mathbb{E}[r] - \beta\,\mathrm{KL}$ has a known form, $\pi^*(y) \propto \pi_{\text{ref}}(y)\, e^{r(y)/\beta}$. We can solve this for the reward, $r(y) = \beta \log \frac{\pi^*(y)}{\pi_{\text{ref}}(y)}$ plus a constant that cancels in every pair. So any policy *is* a reward model, and we can train it as one, directly on the labels. This is DPO, direct preference optimisation {cite}`rafailov2023dpo`.
 #
-# By hand: two replies have log-probability $-4$ each under the reference. Under the policy, the preferred one has $-3$ and the other $-5$. With $\beta = \frac12$ the implicit rewards are $+\frac12$ and $-\frac12$; their difference is 1, the probability of the label **0.731**, the loss **0.313**. There they are again.
+# By hand: under the reference, two replies have log-probability $-4$ each. Under the policy, the preferred reply has $-3$ and the other $-5$. With $\beta = \frac12$ the implicit rewards are $+\frac12$ and $-\frac12$. Their difference is 1, so the label has probability **0.731** and the loss is **0.313**, the two numbers from the beginning.
 
 # %% tags=["agree"]
 from minidsk.rl.dpo import DPOConfig, direct_preferences, dpo_loss
@@ -557,7 +560,7 @@ assert dpo_gap < 1e-12
 print(f"implicit rewards {won:+.1f} and {lost:+.1f}, loss {surprise(won, lost):.3f}; largest difference below 1e-12")
 
 # %% [markdown]
-# No sampling, no critic, no reward model: two models and the labels. Twelve steps on the comparisons of our rankings:
+# DPO needs no sampling, no critic and no reward model, only two models and the labels. We take twelve steps on the comparisons of our rankings:
 
 # %%
 direct, began = sft.copy(), time.perf_counter()
@@ -579,11 +582,11 @@ for row in [row for row in rows + priced if row["part"] == "dpo"]:
     print(f"recorded, beta {row['beta']}, seed {row['seed']}:", "; ".join(steps))
 
 # %% [markdown]
-# DPO learns from the same labels and leans the same way: claims and length go up. Within 48 steps it stays near the start, and so does the truth, which is past its best in all three runs. Rafailov et al. {cite}`rafailov2024directoveropt` report that it over-optimises as well, with no reward model to blame.
+# DPO learns from the same labels and leans the same way, because more of its replies claim to be right. In the recorded runs the share of right replies is past its best in all three seeds after 48 steps, at 5 to 9 nats from the start, and it has come back close to where it began. Rafailov et al. {cite}`rafailov2024directoveropt` report that DPO over-optimises as well, although it has no reward model to blame.
 #
-# ## The bill
+# ## What each method costs
 #
-# What learns keeps its weights, their gradients and AdamW's two moments: 16 bytes a parameter in float32. What only answers keeps its weights: 4 bytes. We count, and check the count on the critic:
+# A model that learns needs memory for its weights, their gradients and AdamW's two moments, which is 16 bytes per parameter in float32. A model that only answers needs its weights, 4 bytes per parameter. We check this count on the critic:
 
 # %%
 from minidsk.rl.critic import Critic
@@ -619,30 +622,32 @@ for name, (learning, answering, labels) in stages.items():
 print("seconds on this machine:", ", ".join(f"{name} {spent:.1f} s" for name, spent in seconds.items()))
 
 # %% [markdown]
-# Four models against one, and people against a few lines of code. (InstructGPT made its bill smaller: reward model and critic had 6 billion parameters beside a policy of 175 {cite}`ouyang2022instructgpt`. Chapter 12 measures GRPO beside PPO.)
-#
+# PPO on a reward model needs four models where GRPO on a verifier needs one, and it needs people where GRPO needs a few lines of code. InstructGPT made the bill smaller: its reward model and critic had 6 billion parameters, beside a policy of 175 billion {cite}`ouyang2022instructgpt`. Chapter 12 compares GRPO with PPO by measurement.
+
+# %% [markdown]
 # ## What DeepSeek did
 #
-# First, what the road had reached. Christiano et al. {cite}`christiano2017preferences` taught a simulated robot a backflip from some 900 comparisons. Stiennon et al. {cite}`stiennon2020summarize` learned to summarise, and saw the turn: far from the start, people liked the replies less although the reward model liked them more. InstructGPT {cite}`ouyang2022instructgpt` used about 40 labellers, 13 thousand prompts with demonstrations, 33 thousand with rankings and 31 thousand for PPO; people preferred its 1.3 billion parameters to GPT-3's 175 billion. Its objective is the one built above,
+# First, what others had reached with human feedback. Christiano et al. {cite}`christiano2017preferences` taught a simulated robot a backflip from some 900 comparisons. Stiennon et al. {cite}`stiennon2020summarize` trained models to summarise, and saw the turn: far from the start, people liked the summaries less although the reward model liked them more. InstructGPT {cite}`ouyang2022instructgpt` used about 40 labellers, 13 thousand prompts with demonstrations, 33 thousand with rankings and 31 thousand for PPO. People preferred its model of 1.3 billion parameters to GPT-3 with 175 billion. Its objective is the one that we built above,
 #
 # $$ \max_\pi\ \mathbb{E}_{x,\, y \sim \pi}\left[ r_\phi(x, y) - \beta \log \frac{\pi(y \mid x)}{\pi_{\text{ref}}(y \mid x)} \right], $$
 #
-# with a little pretraining mixed in. Gao et al. {cite}`gao2022overoptimization` measured the turn for many sizes: with $d = \sqrt{\mathrm{KL}}$ the true reward follows $d(\alpha - \beta \log d)$ for RL and $d(\alpha - \beta d)$ for best of $n$. A price on KL, they found, acts like stopping earlier: it did not give more truth at the same distance.
-#
+# with a little pretraining mixed in. Gao et al. {cite}`gao2022overoptimization` measured the turn for many sizes. With $d = \sqrt{\mathrm{KL}}$ the true reward follows $d(\alpha - \beta \log d)$ for RL and $d(\alpha - \beta d)$ for best of $n$. They found that a price on KL acts like stopping earlier, because it gave no higher true reward at the same distance.
+
+# %% [markdown]
 # DeepSeek-R1-Zero {cite}`deepseekr1` replaced $r_\phi$ by a rule,
 #
 # $$ r(x, y) = r_{\text{accuracy}}(x, y) + r_{\text{format}}(y), $$
 #
-# and the critic by a group (chapter 12). The paper gives the reasons (section 2.2): a neural reward model may be hacked in large-scale RL, to train it anew takes resources, and it complicates the whole pipeline. That is the bill and the turn, in one sentence.
+# and the critic by a group (chapter 12). The paper gives its reasons in section 2.2. A neural reward model may be hacked in large-scale RL, training it again takes resources, and it makes the whole pipeline more complicated. Those are the turn and the cost that we measured above.
 #
-# They did not give up reward models altogether. Where no rule exists, as for helpfulness, R1's last stage uses them, and only in the last 400 of its 1,700 steps; with more, they saw reward hacking, and their supplement shows a reward that rises while the result on Codeforces falls. DeepSeek-V3 {cite}`deepseekv3` too was tuned with rules where there are rules, and with a model elsewhere.
+# DeepSeek did not give up reward models altogether. Where no rule exists, as for helpfulness, R1's last stage uses them, but only in the last 400 of its 1,700 steps. With more steps they saw reward hacking, and their supplement shows a reward that rises while the result on Codeforces falls. DeepSeek-V3 {cite}`deepseekv3` was also tuned with rules where there are rules, and with a model elsewhere.
 #
-# So the claim "the road that was skipped" holds *for reasoning*, where a verifier exists. That is their evidence; ours, above, is a game, a judge whom we made, and models a million times smaller.
+# So the claim that DeepSeek skipped human feedback holds *for reasoning*, where a verifier exists. That is their evidence, while ours comes from a game, a judge that we made, and models a million times smaller.
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **Labels on replies that are all alike.** Our first policy had twelve steps of SFT on twice the demonstrations, at twice the rate. Most of its replies ended in *yes*, so most pairs were decided by small differences and by chance, and the reward model learned little. These runs were recorded too:
+# **Labels on replies that are all alike.** Our first policy had twelve steps of SFT on twice the demonstrations, at twice the learning rate. Most of its replies ended in *yes*, so small differences and chance decided most pairs, and the reward model learned little. These are the recorded runs:
 
 # %%
 alike = recorded("ch11_alike")["rows"]
@@ -656,20 +661,20 @@ for kind in (alike, rows):
         print(f"  prefers the right one to a wrong one in {interval([m['prefers_right'] for m in models])}, the judge in {interval([m['judge_prefers_right'] for m in models])}")
 
 # %% [markdown]
-# **We did not need PPO.** The same lines say something that should not be hidden: eight more steps of plain imitation made more replies right than PPO on the reward model did at its best, and so did choosing the best of four. Where demonstrations can be had, they are hard to beat; RLHF was made for what people can judge and not write. (With twelve steps already done there was little left for a reward to add; we took four so that there is something to see.)
+# **We did not need PPO.** Two simpler methods did better than PPO without a price, whose share of right replies was 0.51 ± 0.05 at its best. Twelve steps of imitation, on twice the demonstrations, reached 0.63 ± 0.04, and choosing the best of four reached 0.66 ± 0.04. PPO with a price came to the same region, 0.64 ± 0.04. Where people can write demonstrations, imitation is hard to beat, and RLHF was made for tasks that people can judge but not write. We took only four steps of SFT because after twelve there was little left for a reward to add.
 #
-# **A head in a hurry.** We trained the head at ten times the rate of the body at first, as is often done with new layers. The loss stayed at that of a coin for the first hundred steps: a head that swings tells the body nothing.
+# **A head that learned too fast.** At first we trained the new last layer, the head, at ten times the rate of the rest, as is often done with new layers. The loss stayed at that of a coin toss for the first hundred steps, because a head that swings back and forth tells the rest of the model nothing.
 #
-# **More labels of the same kind** would not have helped. The gap is not noise; it is a question that nobody asked, because no policy had yet written such replies.
+# **More labels of the same kind** would not have helped. The gap in the reward model is not noise. The judge was never asked about false claims, because no policy had written such replies yet.
 #
 # ## Exercises
 #
 # ```{exercise} The loss of a label
 # :label: ex-11-pair
 #
-# *5 minutes.* Write `pair_loss(chosen, rejected)` for tensors of scores, `[N]` to a scalar. `check("feedback.pair_loss", my_pair_loss)`.
+# *5 minutes.* Write `pair_loss(chosen, rejected)` for tensors of scores, `[N]` to a scalar. Then run `check("feedback.pair_loss", my_pair_loss)`.
 #
-# **Hint.** `surprise` above fails for scores of 1,000. Which function of torch holds the sigmoid and its logarithm together?
+# **Hint.** `surprise` above fails for scores of 1,000. Which function of torch computes the logarithm of the sigmoid in one go?
 # ```
 
 # %%
@@ -702,9 +707,9 @@ check("feedback.pair_loss", pair_solution)
 # ```{exercise} Advantages, backwards
 # :label: ex-11-gae
 #
-# *15 minutes.* Write `gae(rewards, values, gamma, lam)` for one reply, in one pass from its end. `check("feedback.gae", my_gae)` knows six mistakes by name.
+# *15 minutes.* Write `gae(rewards, values, gamma, lam)` for one reply, in one pass from its end. Then run `check("feedback.gae", my_gae)`, which knows six mistakes by name.
 #
-# **Hint.** The sum for token $t$ is its own surprise and $\gamma\lambda$ times the sum for token $t + 1$. What is expected after the last token?
+# **Hint.** The sum for token $t$ is its own surprise plus $\gamma\lambda$ times the sum for token $t + 1$. What does the critic expect after the last token?
 # ```
 
 # %%
@@ -738,9 +743,9 @@ check("feedback.gae", gae_solution)
 # ```{exercise} The price of leaving
 # :label: ex-11-price
 #
-# *5 minutes.* Write `token_rewards(score, logp, ref_logp, beta)` for one reply. `check("feedback.token_rewards", my_token_rewards)`.
+# *5 minutes.* Write `token_rewards(score, logp, ref_logp, beta)` for one reply, and test it with `check("feedback.token_rewards", my_token_rewards)`.
 #
-# **Hint.** Begin with `beta = 0`. Who pays: a token that became likelier, or one that became less likely?
+# **Hint.** Begin with `beta = 0`, and then ask which token pays: one that became likelier, or one that became less likely?
 # ```
 
 # %% [markdown]
@@ -764,9 +769,9 @@ check("feedback.token_rewards", price_solution)
 # ```{exercise} DPO
 # :label: ex-11-dpo
 #
-# *10 minutes.* Write `dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta)`. `check("feedback.dpo_loss", my_dpo_loss)`. What must it be at the reference, whatever the replies?
+# *10 minutes.* Write `dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta)`. Then run `check("feedback.dpo_loss", my_dpo_loss)`. What must the loss be when the policy equals the reference, whatever the replies?
 #
-# **Hint.** Two implicit rewards, then the loss that you wrote first.
+# **Hint.** Compute two implicit rewards, and use the loss that you wrote in the first exercise.
 # ```
 
 # %% [markdown]
@@ -782,29 +787,31 @@ def dpo_solution(chosen, rejected, ref_chosen, ref_rejected, beta):
 check("feedback.dpo_loss", dpo_solution)
 
 # %% [markdown]
-# At the reference both implicit rewards are 0, and the loss is log 2 = 0.693: a model that knows nothing.
+# When the policy equals the reference, both implicit rewards are 0. The loss is then log 2 = 0.693, that of a model that knows nothing.
 #
 # ```{solution-end}
 # ```
 #
-# ```{exercise} A judge who asks again
+# ```{exercise} A second round with the judge
 # :label: ex-11-again
 #
-# *25 minutes.* Do one round more: let the judge rank replies of `pleaser`, train a new reward model on both sets of rankings, and run PPO again from `sft`. Say first: does the share of right answers still turn, and what will the policy find this time? Then put the price back: the first run once more, with `kl_coef=0.1` in its settings.
+# *25 minutes.* In one more round, let the judge rank replies of `pleaser`, train a new reward model on both sets of rankings, and run PPO again from `sft`. Predict first: does the share of right replies still turn, and what will the policy find this time? Then repeat the first run with a price, `kl_coef=0.1` in its settings.
 #
-# **Hint.** `posed_now` and `ranked_now` are there. What is a reply worth to the judge that is *long*, ends in *yes* and is wrong?
+# **Hint.** `posed_now` and `ranked_now` already exist. How much is a *long*, wrong reply that ends in *yes* worth to the judge?
 # ```
 #
 # ```{solution} ex-11-again
 # :class: dropdown
 #
-# The new labels contain false claims beside true ones, so this hole closes, as far as a reward model of this size can check a sum. What remains is what the *judge* is paid for besides truth: half a point for 40 characters. A policy that cannot raise the first term raises the others. Each round ends at a better place and at another hole, and costs another set of labels; some of InstructGPT's comparisons, too, were about replies of its PPO policies. The price keeps the policy nearer to `sft`. In our recorded runs it also found more truth at the same distance; Gao et al. found that it does not {cite}`gao2022overoptimization`. Look at the replies: with the price, is there still a long one that ends in *yes* and is wrong?
+# The new labels contain false claims beside true ones, so this hole closes, as far as a reward model of this size can check a sum. What remains are the other things that the *judge* values, such as length, and a policy that cannot be right more often raises those. Each round ends at a better policy with another hole, and costs another set of labels. Some of InstructGPT's comparisons were also about replies of its PPO policies.
+#
+# The price keeps the policy nearer to `sft`. In our recorded runs it also led to more right replies at the same distance, which Gao et al. did not find {cite}`gao2022overoptimization`. Look at the replies with the price: is there still a long one that ends in *yes* and is wrong?
 # ```
 
 # %% [markdown]
 # ## Bug zoo
 #
-# Three wrong versions of `gae` live in the package. The test below accepts the right one and catches one of them at best. Write the rest.
+# The package contains three wrong versions of `gae`. The test below accepts the right version, but lets at least one wrong version escape. Can you write tests that catch all three?
 
 # %% tags=["zoo"]
 def a_perfect_critic_is_never_surprised(gae) -> None:
@@ -815,7 +822,7 @@ def a_perfect_critic_is_never_surprised(gae) -> None:
 zoo("feedback", [a_perfect_critic_is_never_surprised])
 
 # %% [markdown]
-# Ours are behind the button. Look at them last.
+# Our own tests are hidden behind the button, for when yours catch all three.
 
 # %% tags=["hide-cell"]
 def one_token_is_compared_with_its_value(gae) -> None:
@@ -832,7 +839,7 @@ assert caught
 caught
 
 # %% [markdown]
-# ## The opening question
+# ## The opening question, answered
 
 # %%
 print(f"the reward model's score: {first['score']:+.1f} in the first three steps, {last['score']:+.1f} in the last three")
@@ -855,19 +862,21 @@ receipt(spread=spread, differences=gaps)
 # %% [markdown]
 # ## Summary
 #
-# Where did the share of right answers go while the score climbed? **Up for a few steps, and then below where it began**; the numbers stand above. The policy found that to *say* yes is cheaper than to be right, and the reward model, accurate and calibrated on what it had seen, could not tell. A price on leaving kept truth and score together, for as long as we ran it. How many models? **Four**: policy, critic, reference and reward model, and judges who are never done. DeepSeek's answer, for tasks with a verifier, was to need none of the last three.
+# What happened to the share of right replies while the score climbed? **It rose for a few steps and then fell below where it began**, as the numbers above show. The policy found that *saying* yes is easier than being right. The reward model could not tell the two apart, although it was accurate and fairly well calibrated on the replies that it had seen. A price on leaving the start kept truth and score together for as long as we ran it.
+#
+# And how many models were in memory? **Four**: policy, critic, reference and reward model, beside a judge whose work is never finished. For tasks with a verifier, DeepSeek's answer was to need no critic, no reward model and no human judge for them.
 #
 # - I can now turn comparisons into a reward model, and say what its accuracy is worth and where.
 # - I can now read a reliability diagram, and plant a bug that it must show.
 # - I can now compute advantages with a critic by hand, and price each token for leaving a reference.
 # - I can now say why DPO needs no reward model, and why it inherits the judge's faults all the same.
-# - I can now recognise over-optimisation: the score up, the truth down, the distance growing; and compare two runs at the same distance rather than at the same step.
+# - I can now recognise over-optimisation, in which the score rises, the truth falls and the distance grows, and I compare two runs at the same distance rather than at the same step.
 
 # %% [markdown]
 # ## Read on
 #
-# - InstructGPT {cite}`ouyang2022instructgpt`, section 3; Stiennon et al. {cite}`stiennon2020summarize`, section 4.3, for the turn seen with people.
-# - Gao et al. {cite}`gao2022overoptimization`: the turn as a law.
-# - Wen et al. {cite}`wen2024mislead`: the same with people, who were convinced more often after RLHF by answers that were no better.
+# - InstructGPT {cite}`ouyang2022instructgpt`, section 3, and Stiennon et al. {cite}`stiennon2020summarize`, section 4.3, which shows the turn with people.
+# - Gao et al. {cite}`gao2022overoptimization` describe the turn as a law.
+# - Wen et al. {cite}`wen2024mislead` report the same with people, who after RLHF were convinced more often by answers that were no better.
 # - DeepSeek-R1 {cite}`deepseekr1`, section 2.2, and its supplement on reward hacking.
-# - Chapter 12 throws the critic out; chapter 13 lets a rule be the only judge.
+# - Chapter 12 removes the critic, and in chapter 13 a rule is the only judge.

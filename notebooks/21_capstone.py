@@ -16,14 +16,19 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/21_capstone.ipynb)
 #
-# A base model completes documents. Ours has read worksheets, most of them by people who guess once, see that it is wrong, and hand it in anyway. So that is what it does. Now show it no better worksheet. Only say, after each answer: right, or wrong. Can random weights become a reasoner in this way, on one GPU, while you wait? And how much does the reward alone add?
+# A *base model* is a language model that has only learned to complete documents. Ours has read worksheets, most of them by people who guess once, see that the guess is wrong, and hand it in anyway. So that is what the model does too. We now show it no better worksheet, and only tell it after each answer whether the answer was right. Can random weights become a reasoner in this way, on one GPU, while you wait? How much does the reward alone add?
 #
-# - **You will build** the last loop of the course: four answers become rewards, advantages, a loss and one step of learning; then you watch the climb begin on your own machine, and read the whole climb from recorded runs.
-# - **You need** PyTorch, and the idea of a language model. Each step leans on an earlier chapter, but can be read without it.
+# - **You will build** the last loop of the course, in which four answers become rewards, advantages, a loss and one step of learning. Then you watch the climb begin on your own machine, and read the whole climb from recorded runs.
+# - **You need** PyTorch, and the idea of a language model. Each step builds on an earlier chapter, but you can read it without that chapter.
 # - **It takes** about a minute to run on two CPU cores of a laptop, about twice that on the two cores that Colab lends, about a minute on a GPU (the model is tiny), and an hour to read.
 
 # %% tags=["hide-input"]
 import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
+
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("course")
 
 # %%
 import copy
@@ -47,7 +52,9 @@ from minidsk.rl.grpo import group_advantages, policy_loss
 from minidsk.rl.loop import update
 from minidsk.presets import PRESETS, nano
 from minidsk.rl.rollout import rollout
+from minidsk.tasks.base import thought_of
 from minidsk.tasks.countdown import CountdownProblem
+from minidsk.tasks.expression import evaluate as value_of
 from minidsk.train.loop import Slices
 from minidsk.train.optim import Optimizer
 from minidsk.widgets import Rollouts
@@ -55,7 +62,7 @@ from minidsk.widgets import Rollouts
 # %% [markdown]
 # ## What the model has read
 #
-# The task is **Countdown**: reach a target from given numbers, each used exactly once. The tiny web is full of it. Here are three of its pages.
+# The task is **Countdown**: reach a target from given numbers, and use each number exactly once. Our training text, the tiny web, is full of such problems, and here are three of its pages.
 
 # %%
 recipe = nano()
@@ -68,9 +75,9 @@ for wanted in (1, 2, 6):
     print(sheets[tries.index(wanted)], end="\n\n")
 
 # %% [markdown]
-# Each line of a thought is one attempt, worked out step by step; behind the question mark stands what was wanted, then a verdict. The tags `<think>` and `<answer>` are single tokens; the rest is read character by character. Most authors stop at the first or second attempt, whatever its verdict. A few go on until they read *yes*.
+# Each line of a thought is one attempt, worked out step by step. A question mark, the target and a verdict follow the result. The tags `<think>` and `<answer>` are single tokens, and the model reads everything else character by character. Most authors stop after one or two attempts, whatever the verdict. A few persistent ones go on until they can write *yes*.
 #
-# How good would a model be that imitated these authors perfectly?
+# How good would a model be if it imitated these authors perfectly?
 
 # %%
 solved = [thought[-1].endswith(("yes", "对了")) for thought in thoughts]
@@ -82,11 +89,11 @@ print(f"one attempt:    {len(once) / len(sheets):4.0%} of them, right: {sum(once
 print(f"three or more:  {len(long) / len(sheets):4.0%} of them, right: {sum(long) / len(long):.0%}")
 
 # %% [markdown]
-# So the way to be right is on the web, in the pages of a minority. Nothing marks these pages as the good ones. Hold on to that: **everything that reward will teach is already written somewhere; it is only rare.**
+# So the web does contain the way to be right, but only a minority of its pages show it, and nothing marks these pages as the good ones. Keep this in mind for the rest of the chapter: **everything that reward will teach is already written somewhere, but it is rare.**
 #
-# ## The pain: it completes documents
+# ## The base model completes documents, and is mostly wrong
 #
-# `nano-base` read such pages for a few minutes on two CPU cores, starting from random weights, and nothing else. We pose it problems that stand on no page.
+# `nano-base` started from random weights and read such pages for a few minutes on two CPU cores. We give it *held-out* problems, which appear on no page that it has read. It answers *greedily*, which means that it always writes the most likely next token.
 
 # %%
 base = minidsk.load_policy("nano-base")
@@ -103,9 +110,9 @@ print(f"greedy accuracy {before.accuracy:.1%} ({before.low:.1%} to {before.high:
 print(f"one thought and one answer: {before.well_formed:.0%}; a thought has {before.thought:.0f} characters")
 
 # %% [markdown]
-# The form is perfect, the sums mostly right, the answer mostly wrong. The model does not look for an answer. It writes what a typical page would hold.
+# The model keeps the form perfectly and gets most sums right, but most of its answers are wrong. It does not search for an answer, because it only writes what a typical page would contain.
 #
-# Before you run on, guess. We now train it by reward alone: no worked example, a few dozen steps. What share of the same problems will it solve? Replace `None` by a number between 0 and 1; the tally stays on your machine.
+# Before you run on, make a guess. We now train the model by reward alone, with no worked example, for a few dozen steps. What share of the same problems will it solve? Replace `None` by a number between 0 and 1; your score stays on your machine.
 
 # %% tags=["prediction"]
 guess = None
@@ -115,13 +122,13 @@ after_reward = predict(
 after_reward
 
 # %% [markdown]
-# ## Four answers, by hand
+# ## One step of learning, by hand
 #
-# One step of learning, slowly. The problem is *make 4 from 3, 7 and 8*. Four answers came back, and we keep them for the rest of the page:
+# Here are four answers to one problem, *make 4 from 3, 7 and 8*. We keep them for the rest of the page:
 #
-# - **a** guesses once, sees that it is wrong, and hands it in;
+# - **a** guesses once, sees that the guess is wrong, and hands it in;
 # - **b** tries, checks, and tries again;
-# - **c** claims success: it writes *yes* behind a wrong result;
+# - **c** claims success, because it writes *yes* after a wrong result;
 # - **d** has the right idea, but puts more than an expression into its answer.
 
 # %%
@@ -136,13 +143,15 @@ rewards = torch.tensor([[problem.score(text) for text in answers.values()]], dty
 print("rewards", rewards.tolist()[0])
 
 # %% [markdown]
-# **0, 1, 0, 0.** The verifier reads the expression in the answer with a parser of its own, computes with exact fractions, and looks at nothing else. It does not read the thought: **c**'s *yes* earns nothing, and **b**'s two failed attempts cost nothing.
+# The rewards are **0, 1, 0, 0**. They come from a *verifier*, a small program. It reads the expression in the answer with its own parser, computes its value with exact fractions, and looks at nothing else. It does not even read the thought, so **c** earns nothing for its *yes*, and **b** loses nothing for its two failed attempts.
 #
-# *How would you cheat this reward?* Think for a minute before you read on; one of our runs found a way to fool itself, further below.
+# Before you read on, think for a minute: how would you cheat this reward? One of our runs learned to cheat itself, and *What went wrong* tells how.
 #
 # ### Rewards become advantages
 #
-# Is a reward of 1 good? Only beside the others. GRPO {cite}`deepseekmath` compares each answer with its group: subtract the mean, divide by the standard deviation. The mean is $1/4$. The deviations are $-\frac14, \frac34, -\frac14, -\frac14$; their squares add up to $\frac34$; divided by $4 - 1$ that is $\frac14$, and its root is $\frac12$. So:
+# A reward of 1 means little until we know what the other answers earned. GRPO {cite}`deepseekmath` therefore compares each answer with the other answers to the same problem, its *group*. It subtracts the mean of the group and divides by its standard deviation. The result is the answer's *advantage*: how much better the answer was than its group.
+#
+# Here the mean is $1/4$, and the deviations from it are $-\frac14, \frac34, -\frac14, -\frac14$. Their squares add up to $\frac34$, which divided by $4 - 1$ gives $\frac14$, and the square root of that is $\frac12$. This gives us the advantages:
 #
 # | answer | reward | advantage |
 # | --- | --- | --- |
@@ -153,7 +162,7 @@ print("rewards", rewards.tolist()[0])
 
 # %% tags=["naive"]
 def by_hand(group: list[float], eps: float = 1e-4) -> list[float]:
-    """Each reward less the mean, divided by the standard deviation (one below the sum) plus eps."""
+    """Each reward less the mean, divided by the standard deviation (over G - 1 answers) plus eps."""
     mean = sum(group) / len(group)
     deviation = (sum((r - mean) ** 2 for r in group) / (len(group) - 1)) ** 0.5
     return [(r - mean) / (deviation + eps) for r in group]
@@ -162,7 +171,7 @@ def by_hand(group: list[float], eps: float = 1e-4) -> list[float]:
 print([round(a, 2) for a in by_hand([0, 1, 0, 0])])
 
 # %% [markdown]
-# Before you trust a formula, climb a ladder of cases: all wrong, one right, half, one wrong, all right. What should the advantages be at either end?
+# Before you trust a formula, try it on a ladder of simple cases: all answers wrong, one right, half right, one wrong, all right. What should the advantages be when all four answers are wrong, and what when all four are right?
 
 # %% tags=["agree"]
 ladder = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 1], [1, 1, 0, 1], [1, 1, 1, 1]], dtype=torch.float64)
@@ -175,13 +184,13 @@ assert advantage_gap < 1e-12
 print("largest difference from minidsk.rl.grpo: below 1e-12")
 
 # %% [markdown]
-# At both ends: nothing. Where all four fail, nobody knows what to do better; where all four succeed, there is nothing left to prefer. Only groups with both kinds carry a signal. We will count them. Note also the middle: one right answer among three wrong ones is pulled three times as hard as one of three right ones.
+# In both extreme cases all advantages are zero. When all four answers fail, the group does not show what would have been better. When all four succeed, there is nothing left to prefer. Only groups with both right and wrong answers carry a signal, and we will count them below. Between the extremes, one right answer among three wrong ones is pulled three times as hard as each of three right ones.
 #
-# A check is worth something if it fails when it should. Plant a bug: one mean for the whole batch instead of one for each group.
+# A check is only worth something if it fails when it should, so we plant a bug that uses one mean for the whole batch instead of one mean per group.
 
 # %%
 def planted(rewards: torch.Tensor) -> torch.Tensor:
-    """Wrong: compares with everybody in the batch."""
+    """Wrong: compares each answer with the whole batch."""
     return (rewards - rewards.mean()) / (rewards.std() + 1e-4)
 
 
@@ -197,11 +206,11 @@ assert not silent_at_both_ends(planted)
 # %% [markdown]
 # ### Answers become log-probabilities
 #
-# How likely was each of the four, in the eyes of `nano-base`? We let it read prompt and answer, and look up the probability that it gave to each token. The logarithms add up.
+# How likely does `nano-base` find each of the four answers? We let the model read the problem and the answer, and look up the probability that it gave to each token of the answer. The log-probability of an answer is the sum over its tokens.
 
 # %%
 def logprobs(model, prompt: str, texts: list[str]) -> list[torch.Tensor]:
-    """Log-probabilities of each text's tokens, the end token included, one tensor a text."""
+    """Log-probabilities of each text's tokens, the end token included, one tensor per text."""
     start, rows = [tokenizer.bos_id, *tokenizer.encode(prompt)], []
     for text in texts:
         ids = torch.tensor([start + tokenizer.encode(text) + [tokenizer.eos_id]])
@@ -216,11 +225,13 @@ for name, logp in zip(answers, old, strict=True):
     print(f"{name}: {len(logp):3d} tokens, log-probability {float(logp.sum()):6.1f}, the least likely token {logp.min().exp():.2g}")
 
 # %% [markdown]
-# **b** is the longest of the four and no page that was ever read. Still, it is not far behind the lazy **a**, because each of its tokens is what *some* author would have written. That is why reward can find it: it only has to turn up among the samples.
+# Answer **b** is the longest of the four, and no page that the model has read contains it. Its log-probability is still much nearer to that of the lazy **a** than its length suggests, because each of its tokens is one that *some* author would have written. This is why reward can find such an answer: the model only has to produce it among its samples.
 #
 # ### Log-probabilities become a loss
 #
-# Each token of an answer gets its answer's advantage. The policy that samples is still the policy that learns, so the ratio of their probabilities is 1 everywhere, and the loss is no more than the weighted mean of the advantages, with the sign turned round. By answers: $-(-0.5 + 1.5 - 0.5 - 0.5)/4 = 0$. By tokens (DAPO {cite}`yu2025dapo`, which our recipe uses), long answers weigh more:
+# Each token of an answer gets the advantage of its answer. The *policy*, the model that learns, has just produced the samples itself, so the ratio of the new probability to the old one is 1 for every token. The loss is then only the weighted mean of the advantages with the opposite sign.
+#
+# The weights depend on how we average. Averaged over answers, the loss is $-(-0.5 + 1.5 - 0.5 - 0.5)/4 = 0$. DAPO {cite}`yu2025dapo` averages over tokens, as our recipe does, and then long answers weigh more:
 
 # %%
 advantages = theirs[1]
@@ -242,12 +253,12 @@ print("minidsk.rl.grpo.policy_loss:", round(loss.item(), 4), "| largest differen
 
 # %% [markdown]
 # ```{warning}
-# This loss is not a loss. It does not say how good the model is: averaged over answers it is 0 at *every* first step, however bad the model. Only its gradient means something. Watch the reward, not the loss.
+# This number is called a loss, but it does not say how good the model is. Averaged over answers it is 0 at *every* first step, however bad the model. Only its gradient means something, so watch the reward and not the loss.
 # ```
 #
 # ### The loss becomes one step
 #
-# Take the gradient, take one small step on a copy, and read the four answers again.
+# Now we take the gradient, make one small step on a copy of the model, and read the four answers again.
 
 # %%
 def step_on(model, rate: float = 0.05) -> list[torch.Tensor]:
@@ -267,7 +278,7 @@ for name, a, then, now in zip(answers, advantages.tolist(), old, new, strict=Tru
 assert float((new[1] - old[1]).sum()) > 0
 
 # %% [markdown]
-# **b** became likelier. But what was learned? **a** and **b** begin with the same words, `3+7+8=10+8=18?4 no`, and then part: **a** writes `</think>` and gives up, **b** writes a line break and tries again. This fork is the whole story of the page. **c** had left them one word earlier, at its *yes*.
+# Answer **b** became likelier, and the place where the answers part shows what the model learned. **a** and **b** begin with the same words, `3+7+8=10+8=18?4 no`. Then **a** writes `</think>` and gives up, while **b** starts a new line and tries again. This fork decides most of what follows. **c** had left the other two one word earlier, when it wrote *yes*.
 
 # %%
 fork = len(tokenizer.encode("<think>3+7+8=10+8=18?4 no"))
@@ -278,7 +289,7 @@ again, give_up = (new[i][fork] - old[i][fork] for i in (1, 0))
 assert again > give_up
 
 # %% [markdown]
-# No one told the model *to try again*. It follows from one right answer and the arithmetic of a group. The figure shades every token of the four answers by how that one step moved its log-probability. (If you cannot see it: the strongest movements are printed above it.)
+# Nobody told the model *to try again*. The push follows from one right answer and from the arithmetic of a group. The figure shades each token of the four answers by how far this step moved its log-probability, and the cell before it prints the largest changes.
 
 # %%
 moved = [(now - then).tolist() for then, now in zip(old, new, strict=True)]
@@ -295,9 +306,9 @@ samples = [
 Rollouts(problem.prompt, [1], [samples], title="Four answers after one step", shade_label="change of log-probability")
 
 # %% [markdown]
-# ## The loop, on your machine
+# ## Eight steps of the loop, on your machine
 #
-# All of R1-Zero is now on the table: sample, reward, compare within groups, step. Here it is once more, with the package's parts. 8 problems a step with 16 answers each; the recorded runs use more problems, and many more steps. `rewarded` is the only thing that we will change later.
+# You have now seen all of R1-Zero, which is DeepSeek's name for learning from reward alone: sample answers, reward them, compare them within groups, take a step. Here is the loop once more, built from the package's parts. Each step uses 8 problems with 16 answers each, while the recorded runs use more problems and many more steps. `rewarded` is the only thing that we will change later.
 
 # %%
 settings = dataclasses.replace(recipe.zero, prompts=8, steps=8)
@@ -316,7 +327,6 @@ def climb(policy, rewarded, steps: int = settings.steps) -> list[dict[str, float
         history.append({"right": float(sampled.rewards.mean()), "tokens": float(sampled.completions.lengths.double().mean())})
     return history
 
-
 # %%
 learner = base.copy()
 learned = climb(learner, lambda rewards, generator: rewards)
@@ -324,43 +334,88 @@ print("right ", [round(h["right"], 2) for h in learned])
 print("tokens", [round(h["tokens"]) for h in learned])
 
 # %% [markdown]
-# Is it the reward? Any training at all might shake a model into longer answers. The control takes the same steps with the same number of ones and zeros, **handed to the wrong answers**: shuffled over the batch.
+# ### Two controls show that it is the reward
+#
+# Perhaps any training would shake a model into longer answers, or perhaps the later batches contain easier problems. Two controls test this on the same batches. One is a **random shuffle**: the same number of ones and zeros, dealt to the answers of the batch at random. The other is the **frozen base**: every answer gets reward 0, so all advantages are zero and nothing is learned.
 
 # %%
 def shuffled(rewards: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """The same rewards, in the wrong hands."""
+    """The same rewards, dealt to the answers of the batch at random."""
     return rewards.flatten()[torch.randperm(rewards.numel(), generator=generator)].view_as(rewards)
 
 
-control = climb(base.copy(), shuffled)
-print("right ", [round(h["right"], 2) for h in control])
-print("tokens", [round(h["tokens"]) for h in control])
+adrift = base.copy()
+control = climb(adrift, shuffled)
+
+# %%
+frozen = climb(base.copy(), lambda rewards, generator: torch.zeros_like(rewards))
+histories = {"true reward": learned, "frozen base": frozen, "shuffled reward": control}
+for name, history in histories.items():
+    print(f"{name:15} right ", [round(h["right"], 2) for h in history])
+    print(f"{'':15} tokens", [round(h["tokens"]) for h in history])
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
-for ax, key, label in zip(axes, ("right", "tokens"), ("share right among samples", "tokens an answer"), strict=True):
-    for history, name, colour in ((learned, "true reward", "#2a747b"), (control, "shuffled reward", "#b8631a")):
+for ax, key, label in zip(axes, ("right", "tokens"), ("share right among samples", "tokens per answer"), strict=True):
+    for (name, history), colour in zip(histories.items(), ("#2a747b", "#888888", "#b8631a"), strict=True):
         _ = ax.plot(range(1, len(history) + 1), [h[key] for h in history], marker=".", color=colour, label=name)
     _ = ax.set(xlabel="step", ylabel=label, ylim=(0, None))
 _ = axes[0].legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# Eight steps of few samples are a noisy beginning, not a result; run them twice with other seeds and the curve looks different. But the two lines part, and that is what the control is for.
+# The first step is the same for all three, because no model has learned anything yet. After that, the frozen base shows how hard each batch is. The run with the true reward climbs away from the frozen base, and the shuffled run falls below it. Eight steps with few samples are a noisy beginning and not a result, so with other seeds the curves look different.
 
 # %%
-ends = [sum(h["right"] for h in history[-3:]) / 3 for history in (learned, control)]
-assert ends[0] > ends[1]
-print("share right in the last three steps: true reward ahead of shuffled reward:", ends[0] > ends[1])
+ends = [sum(h["right"] for h in history[-3:]) / 3 for history in histories.values()]
+assert ends[0] > ends[1] > ends[2]
+print("last three steps: true reward is ahead of the frozen base, and that of shuffled reward: True")
+
+# %% [markdown]
+# The shuffle falls because its steps follow noise. Random rewards have nothing to do with the answers, so their gradient is zero on average. But the optimizer, AdamW, rescales the gradient, so a step has about the same length whether its direction is useful or not. The next cell measures how far the weights moved, and what this did to the simplest skill of the base: is the first line of a thought computed correctly? It samples one answer to each held-out problem.
+
+# %%
+def first_sum_holds(text: str) -> bool:
+    """Whether the first line of a thought computes what it says, such as 3+7+8=10+8=18."""
+    sums = thought_of(text).split("\n")[0].partition("?")[0].split("=")
+    try:
+        return len({value_of(part)[0] for part in sums}) == 1
+    except ValueError:
+        return False
+
+
+held_out = [test[i] for i in range(HELD_OUT)]
+for name, policy in (("nano-base", base), ("true reward", learner), ("shuffled reward", adrift)):
+    pairs = zip(policy.model.parameters(), base.model.parameters(), strict=True)
+    distance = sum(float((now - then).detach().square().sum()) for now, then in pairs) ** 0.5
+    drawn = rollout(policy, held_out, 1, recipe.max_new_tokens, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(0))
+    holds = sum(map(first_sum_holds, drawn.completions.texts)) / HELD_OUT
+    print(f"{name:15} weights moved by {distance:.2f}; samples right {drawn.rewards.mean():.0%}, first line correct {holds:.0%}")
+
+# %% [markdown]
+# The weights of both runs moved about equally far. The noise damaged the arithmetic of the base, and with it the share of right answers. The true reward did some damage too, because its gradient is also noisy. But it taught the model to try again, which gains more than the damage costs.
+#
+# How far a shuffled run falls is chance. We tried two more shuffles: the arithmetic became worse in both, but the share of right answers fell in only one.
+
+# %% [markdown]
+# ### Why greedy accuracy rises more than sampled accuracy
+#
+# During training the share of right samples hardly seems to rise, from 0.40 to 0.48. Measured greedily, the same eight steps look like a leap:
 
 # %%
 early = evaluate(learner, test, HELD_OUT, recipe.max_new_tokens)
 print(f"greedy, on {HELD_OUT} held-out problems: {before.accuracy:.1%} before, {early.accuracy:.1%} after eight steps")
 
 # %% [markdown]
+# Both measurements are right, and they differ for three reasons.
+#
+# - **Sampling starts higher.** At the fork above, the base gave up with probability 0.63 and tried again with 0.36. Greedy decoding always takes the likelier choice, so it gives up. Sampling tries again in about a third of the cases.
+# - **Sampling ends lower.** Once trying again is the likelier choice, greedy decoding tries again every time. Sampling still gives up now and then, and it draws wrong digits, for which a longer thought offers more places.
+# - **The batches differ.** Each training step samples other problems, and the later ones were harder for the frozen base than the first. On the same held-out problems, as the measurement above shows, the sampled share rises by more than 8 points.
+#
 # ## The whole climb, recorded
 #
-# `minidsk reason` does all of it: pretraining from random weights, reward alone (R1-Zero), a cold start on R1-Zero's own readable thoughts, and reward again (R1). The preset *small* is for one GPU, *nano* for two CPU cores. The recorded commands stand here as they were given; `results/` has every file.
+# The command `minidsk reason` runs everything: pretraining from random weights, reward alone (R1-Zero), a *cold start* (fine-tuning the base on R1-Zero's own readable thoughts), and reward again (R1). The preset *small* is for one GPU, *nano* for two CPU cores. The cell prints the recorded commands, and `results/` has every file.
 
 # %%
 runs = {}
@@ -378,7 +433,7 @@ for preset, seeds in runs.items():
         print(f"{preset}, seed 0 of {len(seeds)}\n{table([stage.row for stage in seeds[0].values()])}\n")
 
 # %% [markdown]
-# How small are these models?
+# How small these models are beside DeepSeek-V3:
 
 # %%
 for preset in PRESETS.values():
@@ -386,7 +441,7 @@ for preset in PRESETS.values():
     print(f"{preset().name}: {million:.2g} million parameters, {671e3 / million:,.0f} times fewer than DeepSeek-V3's 671 billion")
 
 # %% [markdown]
-# One seed proves little. The interval in the table says how far another set of *problems* might lead; only other *seeds* say how far another run might. Here are the mean over seeds and its 95 % interval (Student's $t$; with three values it is wide, as it should be).
+# One seed proves little, because the interval in the table only says how much another set of *problems* might change the result. Other *seeds* say how much another run might. Here are the mean over seeds and its 95 % interval (Student's $t$), which has to be wide with only three values.
 
 # %%
 def mean_and_half(values: list[float]) -> tuple[float, float]:
@@ -394,7 +449,6 @@ def mean_and_half(values: list[float]) -> tuple[float, float]:
     t = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}.get(len(values), 0.0)
     x = torch.tensor(values, dtype=torch.float64)
     return x.mean().item(), t * x.std().item() / len(values) ** 0.5 if t else 0.0
-
 
 # %%
 for preset, seeds in runs.items():
@@ -408,7 +462,7 @@ for preset, seeds in runs.items():
         print(f"{preset:5} {name:4} accuracy {mean:.1%}{spread}, thoughts of {thought:.0f} characters")
 
 # %% [markdown]
-# What reward alone added, seed by seed: the same problems, the same weights before and after.
+# And here is what reward alone added, seed by seed, measured on the same problems before and after.
 
 # %%
 gains = {}
@@ -419,7 +473,9 @@ for preset, seeds in runs.items():
         print(f"{preset:5} gain in points {[round(gain, 1) for gain in gains[preset]]}", f"± {half:.1f}" if half else "")
 
 # %% [markdown]
-# And one seed is not one number either. The same commit and the same seed of *nano*, trained three times: with the instructions that our processor has (native), with those of an older one (AVX2), and with those of a very old one (SSE4.1). The first loss agrees to the last digits that are printed. But each processor adds in its own order, and thousands of steps turn the last digit into another model. Count on this when you compare your run with ours.
+# ### The same seed differs between processors
+#
+# Even one seed does not give one number. We trained the same commit and the same seed of *nano* three times: with the instructions that our processor has (native), with those of an older one (AVX2), and with those of a very old one (SSE4.1). The first loss agrees to the last digit printed. But each processor adds numbers in its own order, so digits further back differ, and thousands of steps turn that difference into another model. Expect this when you compare your run with ours.
 
 # %%
 for folder in sorted(results.folder("reason_nano_processors").glob("*")):
@@ -427,12 +483,12 @@ for folder in sorted(results.folder("reason_nano_processors").glob("*")):
     print(f"{folder.name:7}", ", ".join(rows))
 
 # %% [markdown]
-# ### The curves
+# ### Four curves of the climb
 #
-# Four quantities that one would debug with, for every step of R1-Zero: the share of right answers among the samples, the length of an answer, the entropy of the next token (how undecided the model is), and the share of groups with both right and wrong answers, the ones that carry a signal.
+# The figure shows four quantities for every step of R1-Zero, the ones to look at first when such a run goes wrong. They are the share of right answers among the samples, the length of an answer, the *entropy* of the next token (how undecided the model is), and the share of groups that carry a signal because they hold both right and wrong answers.
 
 # %% tags=["figure"]
-panels = {"accuracy": "share right", "length": "tokens an answer", "entropy": "entropy, nats", "groups_with_signal": "groups with signal"}
+panels = {"accuracy": "share right", "length": "tokens per answer", "entropy": "entropy, nats", "groups_with_signal": "groups with signal"}
 fig, axes = plt.subplots(2, 2, figsize=(8, 5), layout="constrained")
 for ax, (metric, label) in zip(axes.flat, panels.items(), strict=True):
     for (preset, seeds), colour in zip(runs.items(), ("#2a747b", "#b8631a"), strict=True):
@@ -458,10 +514,10 @@ for preset, seeds in runs.items():
 # %% [markdown]
 # ::::{admonition} Two baselines
 # :class: note
-# The first point of the first curve, sampled at temperature 1, lies far above the base's greedy accuracy in the table. Both are right. Greedy decoding takes the likelier road at every fork, and after a first *no* the likelier road is to give up. Sampling takes the other road now and then. So of the gain in the table, a part is *reached by sampling alone*; the rest is what reward added beyond it. We report both, and so should whoever reports one.
+# The first point of the first curve was sampled at temperature 1, which means with the model's own probabilities. It lies far above the base's greedy accuracy in the table, for the reason given above: the base usually gives up, and sampling sometimes does not. So a part of the gain in the table can be *reached by sampling alone*, and reward added the rest. We report both baselines, and so should every paper that reports one.
 # ::::
 #
-# ### How many attempts?
+# ### R1-Zero makes more attempts
 
 # %%
 def attempts(stage) -> torch.Tensor:
@@ -485,7 +541,7 @@ _ = ax.legend(frameon=False) if runs["small"] else None
 plt.show()
 
 # %% [markdown]
-# And where does R1-Zero still fail?
+# And this is where R1-Zero still fails:
 
 # %%
 for seed in runs["small"][:1]:
@@ -494,11 +550,11 @@ for seed in runs["small"][:1]:
     print(f"wrong: {len(wrong)} of {len(seed['zero'].replies)}; of these, {unfinished} ran out of tokens before they answered")
 
 # %% [markdown]
-# Nearly all of what is left is a thought cut off by its limit, still searching.
+# Most of the remaining failures are thoughts that were still searching when they reached the limit on their length.
 #
 # ### A thought before and after
 #
-# One held-out problem, answered by the base and by R1-Zero of the recorded *small* run.
+# Here is one held-out problem, answered by the base and by R1-Zero of the recorded *small* run.
 
 # %%
 for seed in runs["small"][:1]:
@@ -509,10 +565,12 @@ for seed in runs["small"][:1]:
         print(f"--- {seed[name].title}: reward {reply['score']:.0f}\n{reply['reply']}")
 
 # %% [markdown]
-# Look closely, and be sober about it. This is no flash of insight. It goes through the ways in a fixed order, works each out, compares, and stops when it is right: the habit of the web's persistent authors. Nobody asked for it. It is what pays.
+# This thought is no flash of insight. The model goes through the possible expressions in a fixed order, works each one out, compares it with the target, and stops when one is right. That is the habit of the persistent authors on the web. Nobody asked the model for it, but it is what earns the reward.
 
 # %% [markdown]
-# And live: `nano-zero`, which was `nano-base` before reward, answers the problems that you saw the base fail or solve above, now under your eyes.
+# ### The checkpoint `nano-zero`, live
+#
+# `nano-zero` is `nano-base` after 22 steps of reward, and it comes with the package. It is *not* the end of the recorded run that is plotted above. That run pretrained its base for 3,000 steps instead of 2,000, and then took 64 steps of reward on half as many problems each. Here `nano-zero` answers the three problems that you saw the base try.
 
 # %%
 zero = minidsk.load_policy("nano-zero")
@@ -527,7 +585,7 @@ for name, result in (("nano-base", before), ("nano-zero", after)):
 after_reward.reveal(after.accuracy)
 
 # %% [markdown]
-# And the fork? After `3+7+8=10+8=18?4 no`, what does each model want to do?
+# What does each model want to do at the fork, after `3+7+8=10+8=18?4 no`?
 
 # %%
 stem = torch.tensor([[tokenizer.bos_id, *tokenizer.encode(problem.prompt + "<think>3+7+8=10+8=18?4 no")]])
@@ -537,7 +595,7 @@ for name, policy in (("nano-base", base), ("nano-zero", zero)):
     print(f"{name}: try again {p[tokenizer.encode(chr(10))[0]]:.2f}, give up {p[tokenizer.encode('</think>')[0]]:.2f}")
 
 # %% [markdown]
-# One problem, six samples from each of three models: before reward, after the eight steps of this page, and after the recorded run. Move the slider, and watch the thoughts.
+# The next figure shows one problem and six samples from each of three models: `nano-base`, the model after the eight steps of this page, and `nano-zero` after its 22 steps. Move the slider and watch the thoughts change.
 
 # %%
 recorded = json.loads((find("nano-zero") / "config.json").read_text())["minidsk"]["settings"]["config"]["steps"]
@@ -548,9 +606,9 @@ for policy in (base, learner, zero):
 Rollouts(test[0].prompt, [0, settings.steps, recorded], frames, title="One problem, while reward works")
 
 # %% [markdown]
-# ### Was it there before?
+# ### In 16 tries, the base could do it already
 #
-# Give the base not one try but 16, at temperature 1, and let the verifier count a problem as solved if any of them is right. The result is a measure of what was in the model before any reward.
+# We give the base 16 tries at temperature 1 and count a problem as solved if any of them is right. This measures what the model could already do before any reward.
 
 # %%
 posed = [test[i] for i in range(32)]
@@ -560,30 +618,39 @@ low, high = wilson(ever, len(posed))
 print(f"base, one sample: {once:.0%} right; any of 16 samples: {ever:.0%} ({low:.0%} to {high:.0%}), {len(posed)} problems")
 
 # %% [markdown]
-# Reward did not put arithmetic into the model, nor the habit of trying again: both were on the web. It turned the rare habit into the usual one. Whether reward can do more than that is disputed for large models too {cite}`yue2025limit`.
-#
+# Reward did not put arithmetic into the model, and it did not put in the habit of trying again, because both were on the web. It turned a rare habit into the usual one. Whether reward can do more than this is disputed for large models too {cite}`yue2025limit`.
+
+# %% [markdown]
 # ## What DeepSeek did
 #
-# DeepSeek-R1-Zero {cite}`deepseekr1` began with DeepSeek-V3-Base, 671 billion parameters, and no worked examples. The reward was a rule: is the answer right, and is the form kept? The objective is GRPO's, for a group of $G$ answers $o_i$ to a question $q$:
+# DeepSeek-R1-Zero {cite}`deepseekr1` began with DeepSeek-V3-Base, which has 671 billion parameters, and used no worked examples. The reward was a rule with two parts: is the answer right, and does it keep the form? The objective is that of GRPO, for a group of $G$ answers $o_i$ to a question $q$:
 #
 # $$ J(\theta) = \mathbb{E}\left[ \frac1G \sum_{i=1}^{G} \left( \min\left( r_i A_i,\ \operatorname{clip}(r_i, 1 - \varepsilon, 1 + \varepsilon)\, A_i \right) - \beta\, \mathbb{D}_{KL} \right) \right], \quad r_i = \frac{\pi_\theta(o_i \mid q)}{\pi_{\theta_{old}}(o_i \mid q)} $$
 #
-# They report that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that the thoughts became longer as training went on, by themselves. Readability was poor and languages were mixed. Hence R1: a cold start on thousands of readable thoughts, reward with a bonus for keeping to one language, then another round of both.
+# They report that pass@1 on AIME 2024, a mathematics competition, rose from 15.6 % to 71.0 %, and that the thoughts became longer during training without being asked to. The thoughts were hard to read and mixed languages, so R1 followed: a cold start on thousands of readable thoughts, then reward with a bonus for keeping to one language, then another round of both.
 #
-# That is their report. What we saw stands above, and apart: the same loop, without the $\beta$ term, and without a reward for the form, which our base keeps anyway. Our models are tens of thousands of times smaller, or more, and know nothing but worksheets; our curves say nothing about AIME. That the method carries over to large models is their evidence, not ours.
-#
+# All of that is their report, and what we saw stands in the sections above: the same loop without the $\beta$ term, and without a reward for the form, because our base keeps the form anyway. Our models are tens of thousands of times smaller, or more, and know nothing but worksheets, so our curves say nothing about AIME. That the method works for large models is shown by their evidence, not by ours.
+
+# %% tags=["diagram", "hide-input"]
+diagram("r1_pipeline")
+
+# %% [markdown]
 # ## What went wrong
 #
-# The runs above are not our first. What failed, in order (the printed tables of these runs are kept in `results/lab_nano`):
+# The runs above are not our first, and this is what failed before them, in order. `results/lab_nano` keeps what these early runs printed, under the names in parentheses.
 #
-# 1. **A base that cannot add.** Batches of 6,144 tokens, 400 steps: the loss ended at 0.48, and most lines held a wrong sum. Reward then destroyed the model (AdamW at 1e-3): from 11 % to 0 % within 5 steps. A thought that cannot be trusted is no use, and the samples that happened to be right taught luck.
-# 2. **The same tokens in smaller batches.** Batches of 2,560 tokens, 1,000 steps: loss 0.39, 96 % of the sums right. For so small a model the number of steps mattered more than the size of a batch.
-# 3. **It fooled itself.** Where the base still gets sums wrong, *yes* is the word that every rewarded answer contains. So the model learned to write it: `11+8=20 yes`, and stopped early. Accuracy stayed at that of one guess, and thoughts became shorter. (Did you guess this cheat? The verifier was never fooled; the model was.) With 99 % of the sums right, the same algorithm climbed from 28 % to 89 % in 12 steps of the *small* preset.
-# 4. **Good when sampled, stuck when greedy.** At first the persistent authors of our web tried things at random. Their pupil reached 89 % sampled at temperature 1, but 39 % greedily: its most likely next attempt was the one it had just made, for ever. Since then, our persistent authors go through everything in turn.
-#
-# 5. **A base that cannot compare.** With 99 % of the sums right, *nano* still did not climb as *small* had. We counted its verdicts: of the lines that missed the target 32 % said *yes*, of those that hit it 56 % said *no*. It had learned to add, and how often people say yes, but not to hold its result against a target dozens of characters back. Trying again does not pay for somebody who does not recognise success. Two changes mended it: authors note the target beside their result (`=18?4 no`), and attention stays within a page, so that nobody else's target is in sight. The same count then: 3 % and 2 %.
-#
-# 6. **One seed lagged behind.** With 2,000 steps of pretraining, reward gained 62 and 58 points on two seeds of *nano*, and 47 on the third, whose base still wrote sums like `5+5=6`. Ten more steps of reward did not mend it. 1,000 more steps of pretraining did, with smaller and more steps of reward. The two records, seed by seed:
+# 1. **A base that cannot add (A).** With batches of 6,144 tokens and 400 steps, the loss ended at 0.48, and the kept samples contain wrong sums. Reward then destroyed the model (AdamW at a rate of 1e-3): the share of right samples fell from 11 % to 0 % within 10 steps. A thought with wrong sums is of no use, and the samples that happened to be right taught only luck.
+# 2. **The same number of tokens in smaller batches (N1).** With batches of 2,560 tokens and 1,000 steps, the loss ended at 0.37, and 96 % of the equations were right. For so small a model, the number of steps mattered more than the size of a batch.
+
+# %% [markdown]
+# 3. **The model fooled itself (P1).** Where the base still gets sums wrong, every rewarded answer has one thing in common, the word *yes*. So the model learned to write it, as in `8+4+8=11+8=20 yes`, and stopped early. Its accuracy stayed at that of one guess, and its thoughts became shorter. This is the cheat that you were asked to guess: it never fooled the verifier, but it fooled the model. Right sums removed it only in part. Of two bases with more than 99 % of their equations right, reward with the same settings took one (V1) from 21 % to 58 %, and the other (V3) only from 29 % to 34 %.
+
+# %% [markdown]
+# 4. **Right when sampled, stuck when greedy (N2).** At first the persistent authors of our web tried expressions at random. A model that learned from them could be right when sampled and still fail greedily, because its most likely next attempt was one that it had already made. One base repeated the same lines until it ran out of tokens, and solved no problem greedily. Our persistent authors now go through the expressions in order.
+# 5. **A base that cannot compare.** Good sums were not enough for *nano*, as V3 shows. So we counted the verdicts of another such base, among lines whose sums are right (`verdicts.txt`). Of those that missed the target, 32 % said *yes*; of those that hit it, 56 % said *no*. This base had learned to add, and how often people say *yes*, but it could not compare its result with a target dozens of characters back. Trying again is worthless for a model that does not recognise success. Two changes fixed this: authors now write the target beside their result (`=18?4 no`), and attention stays within a page, so the model does not see the targets of other pages. The same count then gave 3 % and 2 %.
+
+# %% [markdown]
+# 6. **One seed lagged behind.** With 2,000 steps of pretraining, reward gained 62 and 58 points on two seeds of *nano*. It gained only 47 on the third, whose model still wrote sums like `5+5=6`. Ten more steps of reward did not fix this. What did was 1,000 more steps of pretraining, with more and smaller steps of reward. Here are both records, seed by seed:
 
 # %%
 for name in ("reason_nano_2000", "reason_nano"):
@@ -592,16 +659,16 @@ for name in ("reason_nano_2000", "reason_nano"):
         print(f"{name:16} {seed}: {first['accuracy']:.1%} -> {last['accuracy']:.1%}, {first['seconds'] + last['seconds']:.0f} seconds")
 
 # %% [markdown]
-# What we take from it: the base decides. Reward amplifies what the base does sometimes; what it never does is not found, and what it does wrong is amplified as well. Chapter 13 asks how strong a base has to be, with more controls than the one above (a reward for the form alone, for instance).
+# We conclude that the base decides, because reward amplifies what the base sometimes does, including its mistakes, and does not find what the base never does. Chapter 13 asks how strong a base has to be, and uses more controls than this chapter, such as a reward for the form alone.
 #
 # ## Exercises
 #
 # ```{exercise} Advantages
 # :label: ex-21-advantages
 #
-# *10 minutes.* Write the advantages of a whole batch, `[P, G]` to `[P, G]`, without a loop. The task in full is printed below.
+# *10 minutes.* Write the advantages of a whole batch, `[P, G]` to `[P, G]`, without a loop. The next cell prints the task in full.
 #
-# **Hint.** Take the rewards 0, 1, 0, 0 from above. `keepdim=True` keeps each group's mean beside its group.
+# **Hint.** Take the rewards 0, 1, 0, 0 from above. `keepdim=True` keeps the mean of each group next to its group.
 # ```
 
 # %%
@@ -622,7 +689,7 @@ def my_advantages(rewards: torch.Tensor, eps: float) -> torch.Tensor:
 
 # %%
 def solution(rewards: torch.Tensor, eps: float) -> torch.Tensor:
-    """Less the group's mean, by the group's deviation."""
+    """Subtract the group's mean, divide by its deviation."""
     return (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + eps)
 
 
@@ -635,7 +702,7 @@ check("grpo.advantages", solution)
 # ```{exercise} Two answers of two lengths
 # :label: ex-21-lengths
 #
-# *10 minutes.* A right answer of 4 tokens and a wrong one of 8, advantages $+1$ and $-1$, all ratios 1. What is the loss averaged within answers and then over them? Over all tokens? Which of the two ways pulls harder at a token of the long answer?
+# *10 minutes.* A right answer has 4 tokens and advantage $+1$, a wrong answer has 8 tokens and advantage $-1$, and all ratios are 1. What is the loss if you average within each answer first and then over answers? What is it if you average over all tokens? Which of the two pulls harder at a token of the long answer?
 #
 # **Hint.** Write down what each single token is divided by.
 # ```
@@ -643,26 +710,27 @@ check("grpo.advantages", solution)
 # ```{solution} ex-21-lengths
 # :class: dropdown
 #
-# By answers: $-(1 - 1)/2 = 0$; by tokens: $-(4 \cdot 1 - 8 \cdot 1)/12 = 1/3$. A token of the long answer weighs $1/16$ in the first and $1/12$ in the second; a token of the short one $1/8$ and $1/12$. So the mean within answers is mild with long wrong answers, and that is one way to thoughts that only grow {cite}`liu2025drgrpo`.
+# Averaged by answers, the loss is $-(1 - 1)/2 = 0$, and averaged by tokens, it is $-(4 \cdot 1 - 8 \cdot 1)/12 = 1/3$. A token of the long answer weighs $1/16$ in the first and $1/12$ in the second; a token of the short answer weighs $1/8$ and $1/12$. So the mean within answers is mild with long wrong answers, which is one way to thoughts that only grow {cite}`liu2025drgrpo`.
 # ```
-#
+
+# %% [markdown]
 # ```{exercise} A lazier web
 # :label: ex-21-lazy
 #
-# *30 minutes, most of it waiting.* Take the persistent authors away: `minidsk reason --pretrain.web.persistent 0 --out runs/lazy`. Say first: what will the base score, how long will R1-Zero's thoughts become, and why?
+# *30 minutes, most of it waiting.* Remove the persistent authors: `minidsk reason --pretrain.web.persistent 0 --out runs/lazy`. Predict first: what will the base score, how long will the thoughts of R1-Zero become, and why?
 #
-# **Hint.** What is the longest thought on any page of that web? What does a group of 16 samples contain?
+# **Hint.** What is the longest thought on any page of that web? What does a group of 16 samples then contain?
 # ```
 #
 # ```{solution} ex-21-lazy
 # :class: dropdown
 #
-# Nobody on that web tries more than twice, so no sample is likely to, and reward has nothing to prefer: it can make two attempts usual, and better chosen, and no more. If your run shows otherwise, look at the thoughts: you have found something.
+# No author on that web tries more than twice, so samples with more attempts are very rare, and reward has nothing longer to prefer. It can make two attempts usual and better chosen, but no more. If your run shows something else, look at the thoughts, because you have found something.
 # ```
 #
 # ## Bug zoo
 #
-# Three wrong versions of the advantages live in the package. Write tests that accept the right one and catch all three; `silent_at_both_ends` is a beginning.
+# The package contains three wrong versions of the advantages. Write tests that accept the right version and catch all three wrong ones, beginning with the rule in `silent_at_both_ends`.
 
 # %% tags=["zoo"]
 def ladder_ends(advantages) -> None:
@@ -705,17 +773,21 @@ receipt(spread=spread, differences={"advantages by hand": (advantage_gap, 1e-12)
 # %% [markdown]
 # ## Summary
 #
-# Can random weights become a verified reasoner on one GPU? Yes: 174 seconds of training on an H100 took them to 92.8% of held-out problems (three numbers from 1 to 20, four operators, three seeds), because a verifier checked each answer. What did reward alone add? It found a base that solves 10.0% greedily and 35 % when it is sampled, and that gives up after its first attempt; 36 seconds and 5 % of the operations later it tries until it is right. It invented nothing. It found the best habit on the web, and made it the model's own. On `nano-base` one can read it off a single token: after a first *no*, the chance to try again went from 0.36 to 1.00. Reward added 80 to 86 points in the three seeds of *small*, and 63 to 66 in those of *nano*. What came after did not add to it: R1 ended where R1-Zero was in *small*, and 3 to 4 points below it in *nano*, less than its three seeds can tell apart.
+# Can random weights become a reasoner on one GPU? Yes: 174 seconds of training on an H100 took them to 92.8% of held-out problems (three numbers from 1 to 20, four operators, three seeds), because a verifier checked each answer.
+#
+# What did reward alone add? The base solves 10.0% greedily and 35 % when it is sampled, and gives up after its first attempt. Reward took 36 seconds and 5 % of the operations, and after it the model tries until it is right. It invented nothing, but made a rare habit of the web the usual one. From `nano-base` to `nano-zero`, the chance to try again after a first *no* went from 0.36 to 1.00.
+#
+# Reward added 80 to 86 points in the three seeds of *small*, and 63 to 66 in those of *nano*. The stages after it added nothing: R1 ended within half a point of R1-Zero in each seed of *small*, and 3 to 4 points below it in each seed of *nano*.
 #
 # - I can now carry four answers by hand through rewards, advantages, log-probabilities and a loss to one step of learning.
 # - I can now say which groups teach nothing, and why a policy-gradient loss is not a loss.
-# - I can now tell what reward added from what the base already had, by a control and by many samples.
+# - I can now tell what reward added from what the base already had, by controls and by many samples.
 # - I can now run the whole of it, `make reason`, and read its report.
 
 # %% [markdown]
 # ## Read on
 #
-# - DeepSeek-R1 {cite}`deepseekr1`, section 2.2, for R1-Zero; its supplement for the rewards in full.
-# - DeepSeekMath {cite}`deepseekmath`, section 4, where GRPO comes from.
-# - TinyZero {cite}`pan2025tinyzero`, who showed Countdown with a 3-billion-parameter base; and {cite}`yue2025limit` on what reward does not add.
-# - `minidsk chat nano-zero`: pose a problem of your own, and watch it think.
+# - DeepSeek-R1 {cite}`deepseekr1`: section 2.2 describes R1-Zero, and the supplement gives the rewards in full.
+# - DeepSeekMath {cite}`deepseekmath`: section 4 introduces GRPO.
+# - TinyZero {cite}`pan2025tinyzero` showed Countdown with a base of 3 billion parameters; {cite}`yue2025limit` asks what reward does not add.
+# - `minidsk chat nano-zero` lets you pose a problem of your own and watch the model think.

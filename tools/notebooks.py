@@ -214,7 +214,7 @@ def check(name: str, folder: Path = NOTEBOOKS) -> list[str]:
             if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", []):
                 found.append(f"{name}: code cell {index} holds an error")
             if output.get("name") == "stderr":
-                found.append(f"{name}: code cell {index} holds text on stderr; print to stdout, or mend the warning")
+                found.append(f"{name}: code cell {index} holds text on stderr; print to stdout, or fix the warning")
             if WIDGET_VIEW in output.get("data", {}):
                 found.append(f"{name}: code cell {index} holds a widget without text/html, dead on a static page")
     stamp = notebook.metadata.get("minidsk", {})

@@ -29,7 +29,7 @@ class Prediction:
     tolerance: float
 
     def __repr__(self) -> str:
-        whose = "Your guess" if self.own else "Nobody guessed yet (type a number as guess=...); for example"
+        whose = "Your guess" if self.own else "No guess yet (type a number as guess=...); for example"
         return f"{self.question}\n{whose}: {self._number(self.guess)}"
 
     def points(self, truth: float) -> int:

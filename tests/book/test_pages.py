@@ -1,31 +1,13 @@
 """Every page of the built book, in a real browser: wide and narrow, light and dark."""
 
 import contextlib
-import functools
-import http.server
-import shutil
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import TimeoutError, sync_playwright
+from playwright.sync_api import TimeoutError
 
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-sync",
-    "--no-first-run",
-]
 PROBE = """() => ({
     overflow: document.documentElement.scrollWidth - window.innerWidth,
     math: document.querySelectorAll('span.math, div.math').length,
@@ -37,36 +19,6 @@ PROBE = """() => ({
     theme: document.documentElement.dataset.theme,
     title: document.title,
 })"""
-
-
-@pytest.fixture(scope="session")
-def site():
-    """The address of the built book, served on this machine; built first where it is missing."""
-    if not (HTML / "index.html").exists():
-        command = [sys.executable, "-m", "jupyter_book.cli.main", "build", ".", "-W", "-n", "--keep-going"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    handler = functools.partial(Quiet, directory=str(HTML))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.handle_error = lambda *arguments: None  # a page that is closed early resets its connections
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-
-@pytest.fixture(scope="session")
-def browser():
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert path, "no browser: install Debian's chromium, or Google Chrome"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def pages():

@@ -93,7 +93,7 @@ def test_every_chapter_has_three_bugs(chapter: str) -> None:
 def test_an_example_is_scored_and_not_kept(capsys: Any, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("MINIDSK_HOME", str(tmp_path))
     guess = predict("attention.elements", "How many numbers?", example=100_000, unit="numbers")
-    assert "Nobody guessed yet" in repr(guess)
+    assert "No guess yet" in repr(guess)
     guess.reveal(35_136)
     out = capsys.readouterr().out
     assert "guess 100,000 numbers, measured 35,136 numbers: 2.85 times too high" in out

@@ -77,6 +77,28 @@ def test_executing_twice_changes_no_byte(executed):
     assert path.read_bytes() == before
 
 
+def test_new_words_keep_the_outputs(chapter):
+    folder, notebook, _ = chapter
+    twin = folder / f"{NAME}.py"
+    assert tool.take_text(NAME, folder) == "unchanged"
+    twin.write_text(twin.read_text().replace("# # A probe", "# # A probe, put in other words"))
+    assert tool.check(NAME, folder) != []
+    assert tool.take_text(NAME, folder) == "written"
+    written = nbformat.read(folder / f"{NAME}.ipynb", as_version=4)
+    assert written.cells[0].source.startswith("# A probe, put")
+    assert [cell.get("outputs") for cell in written.cells] == [cell.get("outputs") for cell in notebook.cells]
+    assert tool.check(NAME, folder) == []
+
+
+def test_new_words_do_not_hide_new_code(chapter):
+    folder, _, _ = chapter
+    twin, before = folder / f"{NAME}.py", (folder / f"{NAME}.ipynb").read_bytes()
+    twin.write_text(twin.read_text().replace("21 * 2", "21 * 3"))
+    with pytest.raises(SystemExit, match="was not executed"):
+        tool.take_text(NAME, folder)
+    assert (folder / f"{NAME}.ipynb").read_bytes() == before
+
+
 def test_a_spoilt_notebook_is_written_again(chapter):
     folder, notebook, found = chapter
     notebook.cells[-1].outputs[0].data["text/plain"] = "43"

@@ -1,0 +1,58 @@
+"""A diagram as a notebook shows it: the drawing, its caption below, and its description where no picture is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from minidsk.diagrams.pen import Pen
+
+# As the widgets have them (kit.js): the pages that say that they are dark; where a page says nothing, the system does.
+_DARK = ":root[data-theme=dark], :root[theme=dark], body[data-jp-theme-light=false], body.vscode-dark"
+_SILENT = ":root:not([data-theme],[theme]) body:not([data-jp-theme-light],.vscode-light,.vscode-dark) .mdsk-diagram"
+
+
+def _style() -> str:
+    light, _, rest = (Path(__file__).parent / "style.css").read_text(encoding="utf-8").partition("DARK")
+    colours, _, rest = rest.partition("}")
+    pages = ", ".join(f"{page} .mdsk-diagram" for page in _DARK.split(", "))
+    dark = f"{pages}{colours}}} @media (prefers-color-scheme: dark) {{ {_SILENT}{colours}}} }}"
+    return light.partition("*/")[2].strip() + "\n" + dark + rest.rstrip()
+
+
+STYLE = _style()
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """One diagram. title: a few words. description: what it shows, for a reader who cannot see it. caption: the
+    sentence below it. width and height: of the sheet that `draw` fills, in units of about a pixel."""
+
+    title: str
+    description: str
+    caption: str
+    width: float
+    height: float
+    draw: Callable[[Pen], None]
+
+    @property
+    def svg(self) -> str:
+        """The drawing."""
+        pen = Pen(self.width, self.height)
+        self.draw(pen)
+        return pen.svg(self.title, self.description)
+
+    def _repr_html_(self) -> str:
+        # The drawing scrolls within a narrow page; what scrolls must be reachable by keyboard.
+        return (f'<figure class="mdsk-diagram"><style>{STYLE}</style><div tabindex="0" role="group" '
+                f'aria-label="{escape(self.title)}">{self.svg}</div><figcaption>{escape(self.caption, quote=False)}'
+                "</figcaption></figure>")  # fmt: skip
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Mapping[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
+    def __repr__(self) -> str:
+        return f"{self.title}: {self.description}"
