@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/13_grpo_variants.ipynb)
 #
-# GRPO's loss fits on one line, and since 2024 people have been changing that line. Dr. GRPO removes two divisions. DAPO averages differently and widens a bound. GSPO clips whole answers, and CISPO clips a weight. Most of these changes make a training step longer or shorter. One of GRPO's own divisions does more than that: it turns the expected step away from the true gradient, and no number of answers turns it back. **By how many degrees does it turn the step, in a world where we can compute the truth?**
+# GRPO's loss fits on one line, and since 2024 people have been changing that line. DAPO averages differently and widens a bound, GSPO clips whole answers, CISPO clips a weight, and a variant named Dr. GRPO removes two divisions. Most of these changes make a training step longer or shorter. One of GRPO's own divisions does more than that: it turns the expected step away from the true gradient, and no number of answers turns it back. **By how many degrees does it turn the step, in a world where we can compute the truth?**
 #
 # - **You will build** six published losses in one short function, a table of what each does to a single token, and the tests that tell a right clip from a wrong one.
 # - **You need** PyTorch and [chapter 12](12_grpo.ipynb), which builds GRPO.
@@ -227,7 +227,7 @@ turned.reveal(round(angle(expected_gradient(16, "group", True), truth), 1))
 # - **Deviation.** The direction is still exact, because on a single question the deviation only rescales the step. With several questions it does more, as we will see below.
 # - **Length.** The step is turned by 17 degrees, whatever the size of the group. This division is a bias: more answers do not remove it.
 #
-# A real run samples. If the theory is right, the average over more and more sampled groups must approach the true direction in one case, and stay 17 degrees away from it in the other.
+# A real run samples its groups. If the theory is right, the average over more and more sampled groups must approach the true direction in one case, and stay 17 degrees away from it in the other.
 
 # %%
 def sampled_gradients(groups: int, size: int, by_length: bool, seed: int = 0) -> torch.Tensor:
@@ -266,7 +266,7 @@ for name, run in angles.items():
 # %% [markdown]
 # ### The bias shows up in what is learned
 #
-# We let both averages learn in a longer world, with up to 6 tokens, 127 answers, and the price 4. To compare directions rather than learning rates, every step gets the same length. (DAPO's and Dr. GRPO's averages differ only by a factor within a batch, so at equal length they take the same step.)
+# We let both averages learn in a longer world, with up to 6 tokens, 127 answers, and the price 4. To compare directions rather than learning rates, every step gets the same length. (Within a batch, the averages of DAPO and Dr. GRPO differ only by a factor, so at equal length they take the same step.)
 
 # %%
 def practise(seed, steps, right, world, group=16, rate=2.0, updates=1, loss=policy_loss,
@@ -332,7 +332,7 @@ for size in (4, 16, 64):
 print("1 / sqrt(p (1 - p))", *(f"{1 / math.sqrt(q * (1 - q)):6.2f}" for q in chances))
 
 # %% [markdown]
-# In groups of 64, a question that is nearly hopeless or nearly solved counts more than three times as much as one with even odds. As groups grow, the weight approaches $1/\sqrt{p(1-p)}$, and $\nabla p / \sqrt{p(1-p)}$ is the gradient of $2 \arcsin \sqrt{p}$. So GRPO with large groups does not maximise the mean of $p$ over questions. It maximises the mean of $2 \arcsin \sqrt p$ {cite}`davis2025objective`. In groups of 4 the row is flat, because most groups of a hard question contain no right answer and are therefore silent.
+# In groups of 64, a question that is nearly hopeless or nearly solved counts more than three times as much as one with even odds. As groups grow, the weight approaches $1/\sqrt{p(1-p)}$, and $\nabla p / \sqrt{p(1-p)}$ is the gradient of $2 \arcsin \sqrt{p}$. So GRPO with large groups does not maximise the mean of $p$ over questions, but the mean of $2 \arcsin \sqrt p$ {cite}`davis2025objective`. In groups of 4 the row is flat, because most groups of a hard question contain no right answer and are therefore silent.
 #
 # To find out whether that is bad, the next cell compares both with exact gradients for groups of 64, on three questions of different difficulty. All steps have the same total length, because an optimizer such as Adam also normalises.
 
@@ -487,7 +487,7 @@ for p in (0.5, 0.1, 0.02):
 # %% [markdown]
 # ## KL: a good estimate can be a bad term of a loss
 #
-# Some recipes add a penalty that keeps the policy near a reference model. The penalty is a KL divergence, estimated from the sampled tokens. With $d = \log \pi_{\rm ref} - \log \pi$ at the sampled token, Schulman gives three estimates: $k_1 = -d$, $k_2 = d^2/2$ and $k_3 = e^d - d - 1$ {cite}`schulman2020kl`. GRPO uses $k_3$. We test all three on a policy over three tokens, where the true value and the true gradient are known.
+# Some recipes add a penalty that keeps the policy near a reference model. The penalty is a KL divergence, estimated from the sampled tokens. With $d = \log \pi_{\rm ref} - \log \pi$ at the sampled token, Schulman gives three estimates: $k_1 = -d$, $k_2 = d^2/2$ and $k_3 = e^d - d - 1$, which GRPO uses {cite}`schulman2020kl`. We test all three on a policy over three tokens, where the true value and the true gradient are known.
 
 # %%
 policy3, reference3 = tensor([0.2, 0.5, 0.3]).double(), tensor([0.6, 0.1, 0.3]).double()
@@ -519,10 +519,10 @@ for name in ("k1", "k2", "k3", "ratio k3"):
 # %% [markdown]
 # As estimates, $k_1$ and $k_3$ have the right mean, and $k_3$ is far less noisy. As terms of a loss they behave differently, because autograd differentiates the estimate but not the sampling:
 #
-# - $k_1$ has the mean gradient **zero**. Minimising it does nothing, at any price.
+# - $k_1$ has the mean gradient **zero**, so minimising it does nothing, at any price.
 # - $k_2$ has the wrong value and exactly the right gradient.
 # - $k_3$ has the right value and the gradient of **KL the other way round**.
-# - $k_3$ times the ratio has both right. DeepSeek-V3.2 made this change {cite}`deepseekv32`.
+# - $k_3$ times the ratio has both right, and DeepSeek-V3.2 changed to it {cite}`deepseekv32`.
 #
 # Here we also know where training must end. For a reward $r$ and a price $\beta$ the best policy is $\pi_{\rm ref}\, e^{r/\beta}$, normalised. We reward the second token, set $\beta = 0.5$, and take exact steps until nothing moves.
 
@@ -545,7 +545,7 @@ assert (ends["k2"] - best / best.sum()).abs().max() < 1e-6
 assert ends["k1"][1] > 0.99
 
 # %% [markdown]
-# $k_1$ collapses as if there were no penalty. $k_3$ stops at 0.585, where the optimum is 0.451. For a small $\beta$ and a policy near its reference the three gradients are nearly the same, which is why $k_3$ has served so many people well. DAPO, Dr. GRPO and our own recipe use no KL penalty at all. With a verifier as the reward there is no reward model to exploit ([chapter 11](11_human_feedback.ipynb)), and the model is meant to move.
+# $k_1$ collapses as if there were no penalty. $k_3$ stops at 0.585, where the optimum is 0.451. For a small $\beta$ and a policy near its reference the three gradients are nearly the same, which is why $k_3$ has served so many people well. Neither DAPO nor Dr. GRPO nor our own recipe uses a KL penalty. With a verifier as the reward there is no reward model to exploit ([chapter 11](11_human_feedback.ipynb)), and the model is meant to move.
 
 # %% [markdown]
 # ## Every switch, in a language model
@@ -599,13 +599,13 @@ for column in columns:
 # %% [markdown]
 # Three seeds of small runs leave wide intervals. These differences exclude zero (orange in the figure):
 #
-# - **The clip matters in a network.** Four updates per batch without it destroy the model on every seed. In our table of logits that was the fastest learner. Four clipped updates survive, but at this rate they are worse than one.
-# - **The length bias is there.** With the mean within answers, wrong answers end longer. We cannot show that this costs accuracy.
+# - **The clip matters in a network**: four updates per batch without it destroy the model on every seed. In our table of logits that was the fastest learner. Four clipped updates survive, but at this rate they are worse than one.
+# - **The length bias is there**: with the mean within answers, wrong answers end longer. We cannot show that this costs accuracy.
 # - **KL** with $k_2$ or $k_3$ keeps the policy nearer to its base. With $k_1$ it ends *farther* from the base than without any penalty, because a term whose mean gradient is zero adds only noise.
 #
 # These do not exclude zero, although each would make a good story:
 #
-# - $k_2$ and $k_3$ have the highest mean accuracies. At a rate this high, any brake helps.
+# - $k_2$ and $k_3$ have the highest mean accuracies, but at a rate this high, any brake may help.
 # - **The deviation**: without it the mean accuracy is higher, and with the deviation of the whole batch it is lower. Without it steps are also shorter, which at this rate may be all that helps.
 # - **Clip-higher** does not raise the entropy here: the runs with 0.28 and with 0.2 are not apart. DAPO's authors report that it does in theirs {cite}`yu2025dapo`.
 # - **Dynamic sampling** shows no gain, and this is what it paid:
@@ -738,7 +738,7 @@ check("grpo.average", average_solution)
 # ```{exercise} One ratio for an answer
 # :label: ex-13-sequence
 #
-# *10 minutes.* Write GSPO's `sequence_ratio(logp, old_logp, mask)`. The task in full is printed below; `check("grpo.sequence_ratio", my_ratio)` knows six mistakes by name.
+# *10 minutes.* Write GSPO's `sequence_ratio(logp, old_logp, mask)` for the task that is printed below; `check("grpo.sequence_ratio", my_ratio)` knows six mistakes by name.
 #
 # **Hint.** The geometric mean of some numbers is the exponential of the mean of their logarithms.
 # ```
@@ -775,7 +775,7 @@ check("grpo.sequence_ratio", ratio_solution)
 #
 # *10 minutes.* Write `kl_estimators(logp, ref_logp)`, which returns all three in a dictionary, and run `check("grpo.kl_estimators", my_kl)`. Then answer without running anything: for a policy that equals its reference, what are the three values, and what are the three gradients?
 #
-# **Hint.** Everything is a function of $d = \log \pi_{\rm ref} - \log \pi$. Expand $e^d$ to second order.
+# **Hint.** Everything is a function of $d = \log \pi_{\rm ref} - \log \pi$, so expand $e^d$ to second order.
 # ```
 
 # %%
@@ -800,7 +800,7 @@ def kl_solution(logp, ref_logp):
 check("grpo.kl_estimators", kl_solution)
 
 # %% [markdown]
-# At $d = 0$ all values are 0. The gradients of $k_2$ and $k_3$ are 0 as well, token by token. The gradient of $k_1$ is the score of the token, which is 0 only on average, so it adds noise from the first step on.
+# At $d = 0$ all values are 0, and the gradients of $k_2$ and $k_3$ are 0 as well, token by token. The gradient of $k_1$ is the score of the token, which is 0 only on average, so it adds noise from the first step on.
 #
 # ```{solution-end}
 # ```
@@ -808,7 +808,7 @@ check("grpo.kl_estimators", kl_solution)
 # ```{exercise} Draw until there is a signal
 # :label: ex-13-signal
 #
-# *5 minutes.* Write `with_signal(rewards, wanted)`: the numbers of the first groups that dynamic sampling would keep. Then run `check("grpo.with_signal", my_signal)`.
+# *5 minutes.* Write `with_signal(rewards, wanted)`: the numbers of the first groups that dynamic sampling would keep. Run `check("grpo.with_signal", my_signal)` to see how you stand.
 #
 # **Hint.** Rewards need not be 0 and 1.
 # ```
@@ -841,7 +841,7 @@ check("grpo.with_signal", signal_solution)
 # ```{exercise} What does each method maximise?
 # :label: ex-13-mountain
 #
-# *20 minutes, on paper.* Rewards are 0 and 1, groups are large, and advantages are divided by the deviation. Show that the expected gradient for one question is $\nabla f(p)$ with $f(p) = 2 \arcsin \sqrt p$. What is $f$ if nothing is divided? What is $f$ if only right answers are used, each with weight $1/p$ (rejection sampling)?
+# *20 minutes, on paper.* Rewards are 0 and 1, groups are large, and advantages are divided by the deviation. Show that the expected gradient for one question is $\nabla f(p)$ with $f(p) = 2 \arcsin \sqrt p$. What is $f$ if nothing is divided, and what is it if only right answers are used, each with weight $1/p$ (rejection sampling)?
 #
 # **Hint.** With $s$ the score, $\mathbb{E}[r s] = \nabla p$ and $\mathbb{E}[s] = 0$.
 # ```
