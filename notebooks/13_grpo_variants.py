@@ -60,7 +60,7 @@ _ = torch.set_num_threads(1)
 # %% [markdown]
 # ## What goes wrong first: a long wrong answer gets away
 #
-# A right answer has 4 tokens and advantage $+1$. A wrong answer has 7 tokens and advantage $-1$. The policy has not moved yet, so all ratios are 1. How hard does each average pull at one token?
+# A right answer has 4 tokens and advantage $+1$, and a wrong answer has 7 tokens and advantage $-1$. The policy has not moved yet, so all ratios are 1. How hard does each average pull at one token?
 
 # %%
 both = torch.zeros(2, 7, dtype=torch.float64, requires_grad=True)
@@ -130,7 +130,7 @@ turned
 # %% [markdown]
 # ## All six in one function
 #
-# The function below computes any of the losses, one answer and one token at a time. Read the three comments: they are the three columns of the table above.
+# The function below computes any of the losses, one answer and one token at a time. Its comments mark the last two columns of the table above. The first column, by what the advantage is divided, is decided before, by the `scale` of `group_advantages`.
 
 # %% tags=["naive"]
 def loss_by_loops(logp, old, advantages, lengths, how, low=0.2, high=0.2, longest=6):
@@ -353,7 +353,7 @@ for steps in (0, 20, 40, 80):
     print(f"after {steps:2} steps, not divided: {off}, divided: {on}")
 
 # %% [markdown]
-# With the division, the hard question improves a little earlier, and the middle one a little later. At equal step length the difference is small. Dr. GRPO removes the division, because it also raises the weight of questions that are answered correctly by luck. DeepSeek removed it in V3.2 as well: the advantage there is $r - \operatorname{mean}(r)$ {cite}`deepseekv32`. Without the division, steps become several times shorter, so a comparison at equal learning rate says little.
+# With the division, the hard question improves a little earlier, and the middle one a little later. At equal step length the difference is small, and questions that are answered correctly by luck gain as much weight as hard ones. Dr. GRPO removes the division {cite}`liu2025drgrpo`. DeepSeek removed it in V3.2 as well: the advantage there is $r - \operatorname{mean}(r)$ {cite}`deepseekv32`. Without the division, steps become several times shorter, so a comparison at equal learning rate says little.
 
 # %% [markdown]
 # ## Four ways to clip the same answer
@@ -381,7 +381,7 @@ for name, options in ways.items():
 
 # %% [markdown]
 # - **The token-level clip** of GRPO and DAPO removes the pull of one token, the one that has tripled.
-# - **GSPO** computes one ratio for the answer, the geometric mean $(0.7 \cdot 1.0 \cdot 1.1 \cdot 3.0)^{1/4} = 1.23$. Beyond a bound of 0.2 it drops the whole answer. Below a bound of 0.3 it keeps the whole answer, and pulls all four tokens equally.
+# - **GSPO** computes one ratio for the answer, the geometric mean $(0.7 \cdot 1.0 \cdot 1.1 \cdot 3.0)^{1/4} = 1.23$. Beyond a bound of 0.2 it drops the whole answer. Within a bound of 0.3 it keeps the whole answer, and pulls all four tokens equally.
 # - **CISPO** drops nothing, but caps the weight of the tripled token at 1.28 and keeps pulling. Its authors' reason is that the rare words at which a thought changes direction ("wait", "however") move fast, so a clip silences them first {cite}`minimax2025m1`.
 #
 # ### Why GSPO's bounds are so narrow
