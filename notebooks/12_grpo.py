@@ -119,6 +119,11 @@ for context, row in zip(world.contexts, leaf.grad.tolist(), strict=True):
 #
 # REINFORCE, from chapter 10, samples some answers, multiplies the gradient of each one's log-probability (its **score**) by its reward, and averages. On average this gives the true gradient. We can compute how far a single answer is from that average.
 
+# %% tags=["diagram", "hide-input"]
+from minidsk.diagrams import diagram
+
+diagram("who_judges")
+
 # %%
 def scores(policy: torch.Tensor):
     """Each answer's gradient of its log-probability [answers, contexts * 3], and its probability."""
@@ -515,6 +520,9 @@ for who in ("group of 2", "group of 4", "group of 16"):
 #
 # Now we write the whole method for a language model. We import the model, and functions that test it. `nano-base` is a DeepSeek-V3 of 0.4 million parameters that has read worksheets about **Countdown**: reach a target from given numbers, using each exactly once. It knows `+`, `-` and three numbers up to 12.
 
+# %% tags=["diagram", "hide-input"]
+diagram("grpo_loop")
+
 # %%
 learner, untrained = minidsk.load_policy("nano-base"), minidsk.load_policy("nano-base")
 model, tokenizer = learner.model.double(), learner.tokenizer  # 16 digits, so that yours draws what ours drew
@@ -876,8 +884,6 @@ began = time.process_time()
 advantages, _ = critic(sampled, step=2)  # each token's, after four updates of the critic
 _ = update(base, learner, slices, sampled, advantages, rl)
 took["PPO"] = time.process_time() - began
-
-# %%
 counted = {name: sum(map(held, optimizers)) for name, optimizers in learning.items()}
 for name in learning:
     print(f"{name:4}: predicted {predicted[name]:,} bytes, counted {counted[name]:,}; "
