@@ -545,7 +545,7 @@ for s in large["speed"]:
 # %% [markdown]
 # ## The second answer, kept
 #
-# When the model writes, depth 1 guesses the token after the one that was just chosen. If the main model then says the same in its next pass, the guess is **accepted**: that pass has checked the guess and goes on from there at once, so it yields two tokens. This is called speculative decoding {cite}`leviathan2022speculative`, and chapter 17 builds it. Here we measure what its speed depends on, which is how often a guess is accepted.
+# When the model writes, depth 1 guesses the token after the one that was just chosen. If the main model then says the same in its next pass, the guess is **accepted**: that pass has checked the guess and goes on from there at once, so it yields two tokens. This is called speculative decoding {cite}`leviathan2022speculative`, and a later chapter builds it. Here we measure what its speed depends on, which is how often a guess is accepted.
 #
 # We start with the questions and answers, where we know the result. Depth 1 is right on every answer and on one question in sixteen, so it is right on about half of all tokens. If every guess is tried, how many tokens does a pass of the main model yield on average?
 
@@ -901,5 +901,5 @@ receipt(
 #
 # - Gloeckle and others {cite}`gloeckle2024mtp`, section 2 and the results by model size, show heads side by side and how the gain depends on scale.
 # - The report on V3 {cite}`deepseekv3` describes the module in section 2.2 and its ablation in section 4.5.1.
-# - Leviathan and others {cite}`leviathan2022speculative` explain why checking guesses does not change what is written. Chapter 17 builds this with the head that you have just trained.
+# - Leviathan and others {cite}`leviathan2022speculative` explain why checking guesses does not change what is written. A later chapter builds this with the head that you have just trained.
 # - Chapter 05 asks where good text comes from, and chapter 06 puts the whole model together.

@@ -641,7 +641,7 @@ for length in (2, 3, 5, 10, 20):
 #
 # R1-Zero's method, GRPO {cite}`deepseekmath`, adds four things that chapter 12 explains: an average over tokens, a division by the group's standard deviation, a clip, and a penalty for moving away from the base model. Our batch mean is the same baseline, taken over all prompts instead of one.
 #
-# DeepSeek also tried the other half of AlphaZero, Monte Carlo tree search with a value model, and reports that it did not work {cite}`deepseekr1`. The tree of possible texts was far too wide, and a value model for unfinished thoughts was hard to train. We have not tested this here, and chapter 16 returns to search.
+# DeepSeek also tried the other half of AlphaZero, Monte Carlo tree search with a value model, and reports that it did not work {cite}`deepseekr1`. The tree of possible texts was far too wide, and a value model for unfinished thoughts was hard to train. We have not tested this here, and a later chapter returns to search.
 
 # %% [markdown]
 # ## What went wrong, or did not help

@@ -879,4 +879,4 @@ receipt(spread=spread, differences=gaps)
 # - Gao et al. {cite}`gao2022overoptimization` describe the turn as a law.
 # - Wen et al. {cite}`wen2024mislead` report the same with people, who after RLHF were convinced more often by answers that were no better.
 # - DeepSeek-R1 {cite}`deepseekr1`, section 2.2, and its supplement on reward hacking.
-# - Chapter 12 removes the critic, and in chapter 13 a rule is the only judge.
+# - Chapter 12 removes the critic, and in a later chapter a rule is the only judge.

@@ -659,7 +659,7 @@ for name in ("reason_nano_2000", "reason_nano"):
         print(f"{name:16} {seed}: {first['accuracy']:.1%} -> {last['accuracy']:.1%}, {first['seconds'] + last['seconds']:.0f} seconds")
 
 # %% [markdown]
-# We conclude that the base decides, because reward amplifies what the base sometimes does, including its mistakes, and does not find what the base never does. Chapter 13 asks how strong a base has to be, and uses more controls than this chapter, such as a reward for the form alone.
+# We conclude that the base decides, because reward amplifies what the base sometimes does, including its mistakes, and does not find what the base never does. A later chapter asks how strong a base has to be, and uses more controls than this chapter, such as a reward for the form alone.
 #
 # ## Exercises
 #
