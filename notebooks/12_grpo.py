@@ -884,6 +884,8 @@ began = time.process_time()
 advantages, _ = critic(sampled, step=2)  # each token's, after four updates of the critic
 _ = update(base, learner, slices, sampled, advantages, rl)
 took["PPO"] = time.process_time() - began
+
+# %%
 counted = {name: sum(map(held, optimizers)) for name, optimizers in learning.items()}
 for name in learning:
     print(f"{name:4}: predicted {predicted[name]:,} bytes, counted {counted[name]:,}; "
@@ -1010,8 +1012,7 @@ for name, of in curves.items():
 # **We expected the group to beat a constant** on `nano-base`. It does not.
 #
 # **Counting memory went wrong twice** before a prediction exposed it, as the lab notebook tells.
-
-# %% [markdown]
+#
 # ## Exercises
 #
 # ```{exercise} The tokens of an answer
