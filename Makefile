@@ -66,7 +66,7 @@ check: env
 	$(BIN)/python tools/notebooks.py check
 
 pages: book
-	$(TEST_ENV) $(BIN)/pytest tests/book
+	$(TEST_ENV) $(BIN)/pytest -n $(WORKERS) tests/book
 
 package: env
 	$(TEST_ENV) $(BIN)/pytest -m slow tests/test_packaging.py
