@@ -350,7 +350,7 @@ for size in (2, 4, 16, 64):
     print(f"group of {size:2}:", ", ".join(points))
 
 # %% [markdown]
-# **13 points**, at even odds and in groups of 16. How much would a better critic help? The baseline's noise is only a part of all noise, because a single answer is either right or wrong, whoever judges it. So we compute *all* of the noise of one answer's gradient in our world. For the group we leave the answer out of its own mean, an estimator called RLOO {cite}`kool2019buy`, so that the expected step is the gradient itself.
+# **13 points**, at even odds and in groups of 16. How much would a better critic help? The baseline's noise is only a part of all noise, because a single answer is either right or wrong, and no judge changes that. So we compute *all* of the noise of one answer's gradient in our world. For the group we leave the answer out of its own mean, an estimator called RLOO {cite}`kool2019buy`, so that the expected step is the gradient itself.
 
 # %%
 def group_noise(size: int) -> float:

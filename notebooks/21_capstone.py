@@ -289,7 +289,7 @@ again, give_up = (new[i][fork] - old[i][fork] for i in (1, 0))
 assert again > give_up
 
 # %% [markdown]
-# Nobody told the model *to try again*. The push follows from one right answer and from the arithmetic of a group. The figure shades each token of the four answers by how far this step moved its log-probability, and the cell before it prints the largest changes.
+# No example told the model *to try again*. The push follows from one right answer and from the arithmetic of a group. The figure shades each token of the four answers by how far this step moved its log-probability, and the cell before it prints the largest changes.
 
 # %%
 moved = [(now - then).tolist() for then, now in zip(old, new, strict=True)]
@@ -565,7 +565,7 @@ for seed in runs["small"][:1]:
         print(f"--- {seed[name].title}: reward {reply['score']:.0f}\n{reply['reply']}")
 
 # %% [markdown]
-# This thought is no flash of insight. The model goes through the possible expressions in a fixed order, works each one out, compares it with the target, and stops when one is right. That is the habit of the persistent authors on the web. Nobody asked the model for it, but it is what earns the reward.
+# This thought is no flash of insight. The model goes through the possible expressions in a fixed order, works each one out, compares it with the target, and stops when one is right. That is the habit of the persistent authors on the web. We did not ask the model for it, but it is what earns the reward.
 
 # %% [markdown]
 # ### The checkpoint `nano-zero`, live
