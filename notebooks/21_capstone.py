@@ -475,12 +475,15 @@ for preset, seeds in runs.items():
 # %% [markdown]
 # ### The same seed differs between processors
 #
-# Even one seed does not give one number. We trained the same commit and the same seed of *nano* three times: with the instructions that our processor has (native), with those of an older one (AVX2), and with those of a very old one (SSE4.1). The first loss agrees to the last digit printed. But each processor adds numbers in its own order, so digits further back differ, and thousands of steps turn that difference into another model. Expect this when you compare your run with ours.
+# Even one seed does not give one number. We trained the same commit and the same seed of *nano* three times: with the instructions that our processor has (native), with those of an older one (AVX2), and with those of a very old one (SSE4.1). At first the recorded losses are the same in every digit. Then the runs part, because each processor adds numbers in its own order, and thousands of steps turn a difference in the last digit into another model. Expect this when you compare your run with ours.
 
 # %%
-for folder in sorted(results.folder("reason_nano_processors").glob("*")):
-    rows = [f"{stage.title} {stage.row['accuracy']:.1%}" for stage in read_stages(folder)]
-    print(f"{folder.name:7}", ", ".join(rows))
+trained = {folder.name: read_stages(folder) for folder in sorted(results.folder("reason_nano_processors").glob("*"))}
+pretraining = [stages[0].metrics for stages in trained.values()]
+equal = [lines[0]["step"] for lines in zip(*pretraining, strict=True) if len({line["loss"] for line in lines}) == 1]
+print(f"pretraining, {pretraining[0][-1]['step']:,} steps: all losses are equal up to step {max(equal)}")
+for name, stages in trained.items():
+    print(f"{name:7}", ", ".join(f"{stage.title} {stage.row['accuracy']:.1%}" for stage in stages))
 
 # %% [markdown]
 # ### Four curves of the climb

@@ -183,17 +183,18 @@ def block(runs: dict[str, Seeds], results: Path, picture: str) -> str:
 
 def processors(results: Path) -> str:
     """How far a processor moves a run: one seed of nano, recorded with the instructions of several processors."""
-    runs = [read_stages(folder) for folder in sorted((results / "reason_nano_processors").glob("*"))]
-    if len(runs) < 2:
+    folders = sorted((results / "reason_nano_processors").glob("*"))
+    if len(folders) < 2:
         return ""
     shown = "; ".join(
         f"{stages[0].title} " + ", ".join(f"{stage.row['accuracy']:.1%}" for stage in stages)
-        for stages in zip(*runs, strict=True)
+        for stages in zip(*map(read_stages, folders), strict=True)
     )
+    names = ", ".join(folder.name for folder in folders)
     return (
         "A run repeats to the bit only on one processor with one version of torch. On another, sums are rounded in "
         "another order, and thousands of steps turn the last digit into another model. Seed 0 of nano, trained with "
-        f"the instructions of {len(runs)} processors: {shown}. Expect yours to differ as much."
+        f"the instructions of {len(folders)} processors ({names}): {shown}. Expect yours to differ as much."
     )
 
 
