@@ -21,7 +21,7 @@
 # answers are numbers, and the second one surprises most people.
 #
 # - **You will build** a router, a layer of experts, and two ways to keep all the experts at work.
-# - **You need** PyTorch, and to know what a transformer's feed-forward layer does. Chapter 02 helps but is not
+# - **You need** PyTorch, and to know what a transformer's feed-forward layer does. [Chapter 02](02_latent_attention.ipynb) helps but is not
 #   required.
 # - **It takes** about half a minute to a minute on two free CPU cores of a laptop, about twice as long on Colab's two
 #   cores, and an hour to read. The receipt at the end says how long the run on this page took; a busy machine takes
@@ -818,7 +818,7 @@ print(f"at equal FLOPs the mixture took {slower:.1f} times as long")
 
 # %% [markdown]
 # The ratio of the times is rough, because four runs shared the GPU. The mixture is slower at equal FLOPs because it
-# also sorts and gathers rows, and because many narrow products use a GPU less well than a few wide ones. Chapter 08 is
+# also sorts and gathers rows, and because many narrow products use a GPU less well than a few wide ones. [Chapter 08](08_expert_kernels.ipynb) is
 # about that.
 #
 # ## What DeepSeek did
@@ -1129,5 +1129,5 @@ receipt(
 # - Wang et al. {cite}`wang2024auxfree` introduce the bias and MaxVio, and show how an auxiliary loss disturbs.
 # - The beginnings are sparsely-gated experts {cite}`shazeer2017moe`, GShard {cite}`lepikhin2020gshard` and Switch
 #   {cite}`fedus2021switch`.
-# - Chapter 04 lets the model predict further ahead than the next token, and chapter 08 writes the sorted product as a
+# - [Chapter 04](04_multi_token_prediction.ipynb) lets the model predict further ahead than the next token, and [chapter 08](08_expert_kernels.ipynb) writes the sorted product as a
 #   GPU kernel.

@@ -19,7 +19,7 @@
 # At every token of its training, DeepSeek-V3 answered two questions: which token comes next, and which token comes after that one. The model can run without the second answer, which costs an extra layer and an extra softmax in training. People often say that training on both answers is cheaper and boosts accuracy as well. How much better does the first answer become, what does that cost, and is the second answer good for anything?
 #
 # - **You will build** a head that predicts one token further ahead. You will see the simplest version fail at an easy task, fix it, and measure what the fixed version gains and costs.
-# - **You need** PyTorch, and a rough idea of a transformer's block (chapters 02 and 03).
+# - **You need** PyTorch, and a rough idea of a transformer's block (chapters [02](02_latent_attention.ipynb) and [03](03_mixture_of_experts.ipynb)).
 # - **It takes** an hour to read, and the code runs in about 40 s on two CPU cores of a laptop, and in about twice that on Colab's two cores. A GPU is no faster, because the models are too small.
 
 # %% tags=["hide-input"]
@@ -902,4 +902,4 @@ receipt(
 # - Gloeckle and others {cite}`gloeckle2024mtp`, section 2 and the results by model size, show heads side by side and how the gain depends on scale.
 # - The report on V3 {cite}`deepseekv3` describes the module in section 2.2 and its ablation in section 4.5.1.
 # - Leviathan and others {cite}`leviathan2022speculative` explain why checking guesses does not change what is written. A later chapter builds this with the head that you have just trained.
-# - Chapter 05 asks where good text comes from, and chapter 06 puts the whole model together.
+# - Chapter 05 asks where good text comes from, and [chapter 06](06_pretraining.ipynb) puts the whole model together.

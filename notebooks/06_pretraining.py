@@ -19,7 +19,7 @@
 # DeepSeek-V3 was pretrained once, for 2.664 million GPU hours {cite}`deepseekv3`. Such a run is too expensive to repeat, so the people who start it must know beforehand roughly what will come out. In this chapter we build a run and make several small ones. From their losses we predict that of a larger run, and then we make it. How far off will the prediction be?
 #
 # - **You will build** a whole pretraining run, from the order of the data to checkpoints and a ledger of its operations. You will also predict its loss, and test honestly what the trained model can do.
-# - **You need** PyTorch, and a rough idea of chapters 02 to 04, whose parts all meet here.
+# - **You need** PyTorch, and a rough idea of chapters [02](02_latent_attention.ipynb) to [04](04_multi_token_prediction.ipynb), whose parts all meet here.
 # - **It takes** an hour and a half to read. The code runs in about 60 s on two CPU cores of a laptop, and in twice that on Colab's two cores. A GPU is no faster, because the models are too small.
 
 # %% tags=["hide-input"]
@@ -62,7 +62,7 @@ _ = torch.set_default_dtype(torch.float64)  # 16 digits: your processor gives th
 # %% [markdown]
 # ## Why the compute alone does not fix the loss
 #
-# We train a small mixture of experts with latent attention (chapters 02 and 03), in any width we like. It reads pages of the tiny web, the synthetic text of this course. The function `flops` says how many floating-point operations (FLOPs) a run costs, and the section on the ledger explains it.
+# We train a small mixture of experts with latent attention (chapters [02](02_latent_attention.ipynb) and [03](03_mixture_of_experts.ipynb)), in any width we like. It reads pages of the tiny web, the synthetic text of this course. The function `flops` says how many floating-point operations (FLOPs) a run costs, and the section on the ledger explains it.
 
 # %%
 tokenizer = CharTokenizer()
@@ -126,7 +126,7 @@ print(largest)
 # %% [markdown]
 # ## A run of ten steps
 #
-# First we look at every part of a run, on a run that is small enough to follow by hand. It has all parts of the larger runs of this book: latent attention, experts, and a module that predicts one token further ahead (chapter 04). It makes ten steps, and each step reads two rows of twelve tokens. We follow its pages, its learning rates, its interruption and its cost.
+# First we look at every part of a run, on a run that is small enough to follow by hand. It has all parts of the larger runs of this book: latent attention, experts, and a module that predicts one token further ahead ([chapter 04](04_multi_token_prediction.ipynb)). It makes ten steps, and each step reads two rows of twelve tokens. We follow its pages, its learning rates, its interruption and its cost.
 
 # %% tags=["diagram", "hide-input"]
 from minidsk.diagrams import diagram

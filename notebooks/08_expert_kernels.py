@@ -93,7 +93,7 @@ for case in cases_of("grouped_gemm", "and backward")[:1]:
 #
 # ## A worked example with eight rows
 #
-# We use four experts and eight (token, expert) pairs. Their counts, **5, 0, 2, 1**, stay with us for the whole chapter. *MaxVio* is the measure of imbalance from chapter 03: how far the fullest expert exceeds the mean, as a fraction of the mean.
+# We use four experts and eight (token, expert) pairs. Their counts, **5, 0, 2, 1**, stay with us for the whole chapter. *MaxVio* is the measure of imbalance from [chapter 03](03_mixture_of_experts.ipynb): how far the fullest expert exceeds the mean, as a fraction of the mean.
 
 # %%
 chosen = torch.tensor([[0], [2], [0], [0], [3], [0], [2], [0]])
@@ -326,7 +326,7 @@ assert differences["layer"] < 1e-5
 print("output and four gradients agree, largest difference", "below 1e-5")
 
 # %% [markdown]
-# The next cell shows the times on the H100, forward and backward. It compares our layer with transformers' layer in its three variants, of which `grouped_mm` is the fastest. *Ours, by torch* is the dispatch of chapter 03 around torch's grouped product.
+# The next cell shows the times on the H100, forward and backward. It compares our layer with transformers' layer in its three variants, of which `grouped_mm` is the fastest. *Ours, by torch* is the dispatch of [chapter 03](03_mixture_of_experts.ipynb) around torch's grouped product.
 
 # %% tags=["figure"]
 layers = cases_of("moe", "layer")
@@ -376,7 +376,7 @@ for entry in profile["kernels"]:
           + ", ".join(f"{part} {value / sum(parts.values()):.0%}" for part, value in parts.items()))
 
 # %% [markdown]
-# Wide layers spend their time on products: at hidden size 2048 it is more than four fifths. Narrow layers spend much of it on moving data. At hidden size 256 a row is read, multiplied by a few columns and written back, so memory bandwidth sets the pace. Such a product does far fewer than the 300 operations per byte that chapter 07 found necessary to keep the arithmetic busy.
+# Wide layers spend their time on products: at hidden size 2048 it is more than four fifths. Narrow layers spend much of it on moving data. At hidden size 256 a row is read, multiplied by a few columns and written back, so memory bandwidth sets the pace. Such a product does far fewer than the 300 operations per byte that [chapter 07](07_triton_kernels.ipynb) found necessary to keep the arithmetic busy.
 #
 # For narrow layers we therefore ask how much of the copy's bandwidth, some 2,900 GB/s, each product reaches. We tried several block sizes for each product:
 
@@ -417,7 +417,7 @@ for entry in violation:
 #
 # ## Switching the kernels on for training
 #
-# One setting turns these kernels on: `PretrainConfig(kernels="triton")`. The model then uses them for its experts and for RMSNorm, and pretraining uses the loss of chapter 07, which never holds all the logits. The results with and without the kernels agree up to rounding, and `tests/model/test_kernels.py` and `tests/train/test_loss.py` check this. The next cell shows speed and memory for the `small` preset on an H100.
+# One setting turns these kernels on: `PretrainConfig(kernels="triton")`. The model then uses them for its experts and for RMSNorm, and pretraining uses the loss of [chapter 07](07_triton_kernels.ipynb), which never holds all the logits. The results with and without the kernels agree up to rounding, and `tests/model/test_kernels.py` and `tests/train/test_loss.py` check this. The next cell shows speed and memory for the `small` preset on an H100.
 
 # %%
 training = results.read("ch08_training")
@@ -456,7 +456,7 @@ for run in training["runs"]:
 #
 # V3 spreads its experts over many GPUs, so tokens must also travel between GPUs. DeepSeek reports kernels for this in section 3.2.2 {cite}`deepseekv3`. They use 20 of an H800's 132 multiprocessors, and their warps have specialised tasks. *Customised PTX instructions* make them use less of the L2 cache and disturb the other multiprocessors less. At inference, section 3.4 places copies of the busiest experts on more GPUs.
 #
-# In training, the bias of chapter 03 keeps MaxVio low. At our size, on one GPU, a grouped product hardly needs that balance. On many GPUs it matters, because the GPU with the busiest experts makes all the others wait, and tiles do not help against that.
+# In training, the bias of [chapter 03](03_mixture_of_experts.ipynb) keeps MaxVio low. At our size, on one GPU, a grouped product hardly needs that balance. On many GPUs it matters, because the GPU with the busiest experts makes all the others wait, and tiles do not help against that.
 
 # %% [markdown]
 # ## What went wrong, or did not help
@@ -476,7 +476,7 @@ for case in layers[:1]:
 # %% [markdown]
 # The first measurement put calls one behind the other into an empty queue. When kernels are short, this measures how fast Python can launch them. The 3.2 ms are what *Python* needs for one pass, and the GPU needs about a sixth of that. Each launch costs Python some 50 µs, or 100 µs with descriptors for the copy engine. The steps together make half of a pass. We suppose that the rest is autograd, which runs backward passes in a thread of its own.
 #
-# The bench now keeps the GPU busy while Python launches, and reports Python's time separately (chapter 07). In the bench, Python took half as long. By then the package launched fewer kernels, but the machine may also have been faster that day, and we cannot tell the two apart. If you train a narrow model without `torch.compile` or a CUDA graph, Python's time still limits you.
+# The bench now keeps the GPU busy while Python launches, and reports Python's time separately ([chapter 07](07_triton_kernels.ipynb)). In the bench, Python took half as long. By then the package launched fewer kernels, but the machine may also have been faster that day, and we cannot tell the two apart. If you train a narrow model without `torch.compile` or a CUDA graph, Python's time still limits you.
 #
 # **Large tiles are bad for small outputs.** This concerns the gradient of gate and up, at hidden size 256 with 16 experts. Tiles of 128 by 256 give only 32 programs, each with thousands of rows to add up, so most of the 132 multiprocessors are idle. Tiles of 64 by 64 read every row more often, but from the cache, and they are faster:
 
@@ -588,7 +588,7 @@ check("experts.waste", waste_solution)
 # ```{exercise} When is an expert bound by memory?
 # :label: ex-08-memory
 #
-# *10 minutes, on paper.* An expert with $n$ rows reads a matrix of 2048 by 1408 in bf16. An H100 does about 300 operations in the time that it needs to read one byte (chapter 07). Below which $n$ does reading the matrix take longer than multiplying?
+# *10 minutes, on paper.* An expert with $n$ rows reads a matrix of 2048 by 1408 in bf16. An H100 does about 300 operations in the time that it needs to read one byte ([chapter 07](07_triton_kernels.ipynb)). Below which $n$ does reading the matrix take longer than multiplying?
 #
 # **Hint.** The operations and the bytes both contain the factor 2048 · 1408.
 # ```

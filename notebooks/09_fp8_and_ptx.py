@@ -435,7 +435,7 @@ for name, made in compiled.items():
 assert compiled["inline"].count("MUFU") < compiled["plain"].count("MUFU")
 
 # %% [markdown]
-# The line halves the work of the special unit, which computes such functions. Whether that saves time depends on what the kernel waits for. This kernel reads and writes memory, and chapter 07 showed that such a kernel waits for memory. The next cell shows the times on the H100 for 67 million numbers, with the function applied once and 32 times in a row:
+# The line halves the work of the special unit, which computes such functions. Whether that saves time depends on what the kernel waits for. This kernel reads and writes memory, and [chapter 07](07_triton_kernels.ipynb) showed that such a kernel waits for memory. The next cell shows the times on the H100 for 67 million numbers, with the function applied once and 32 times in a row:
 
 # %%
 for times in ("once", "32 times over"):

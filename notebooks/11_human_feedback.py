@@ -19,7 +19,7 @@
 # There is no rule that says what a good letter is. So companies ask people which of two letters is better, train one model to predict their taste, and train another model to please the first. This is how ChatGPT was made, and it is the method that DeepSeek left when it taught R1 to reason. We build all of it, for a simulated judge who is honest and cares most that an answer is right. The score of our model then climbs quickly and stays high. **What happens meanwhile to the share of right answers, and how many models must sit in memory?**
 #
 # - **You will build** fine-tuning on demonstrations, a reward model with its calibration, the parts of PPO (a critic, advantages, and a price for leaving the start), DPO, and a policy that outwits its reward model.
-# - **You need** PyTorch, and the idea of a policy gradient (chapter 10, or the four answers of chapter 21).
+# - **You need** PyTorch, and the idea of a policy gradient ([chapter 10](10_from_games_to_words.ipynb), or the four answers of [chapter 22](22_capstone.ipynb)).
 # - **It takes** about 75 s to run on two CPU cores, about as long on a GPU (the models are tiny), and an hour and a half to read. The recorded runs took four minutes on three CPU cores; here we only read them.
 
 # %% tags=["hide-input"]
@@ -47,7 +47,7 @@ from minidsk.train.checkpoint import Run
 # %% [markdown]
 # ## The base model gives up too early
 #
-# Our base model is chapter 21's `nano-base`. It has learned from worksheets by many authors, most of whom try once, see that the result is wrong, and hand it in. So the model does this too.
+# Our base model is [chapter 22](22_capstone.ipynb)'s `nano-base`. It has learned from worksheets by many authors, most of whom try once, see that the result is wrong, and hand it in. So the model does this too.
 
 # %%
 base, recipe = minidsk.load_policy("nano-base"), nano()
@@ -292,7 +292,7 @@ assert swapped > calibration_error
 #
 # ## What PPO adds, by hand
 #
-# A *policy* is a model that acts, here by writing replies. The reward model scores the replies, and the policy learns from the scores. GRPO would compare several replies to the same problem (chapter 12). The older method, PPO {cite}`schulman2017ppo` as InstructGPT used it, needs two more models.
+# A *policy* is a model that acts, here by writing replies. The reward model scores the replies, and the policy learns from the scores. GRPO would compare several replies to the same problem ([chapter 12](12_grpo.ipynb)). The older method, PPO {cite}`schulman2017ppo` as InstructGPT used it, needs two more models.
 #
 # The first is a **reference**, which is the policy as it was at the start. Each token pays for being likelier under the policy than under the reference: its reward is $-\beta\,(\log \pi - \log \pi_{\text{ref}})$. The score of the whole reply, 1 in this example, is added to the last token.
 
@@ -340,7 +340,7 @@ assert max(gae_gap, price_gap) < 1e-6
 print("largest difference, advantages and prices: below 1e-6")
 
 # %% [markdown]
-# The rest of PPO is in chapters 12 and 21: the clipped ratio times the advantage. The critic learns by least squares to predict what came. So four models are at work: **policy, critic, reference and reward model**.
+# The rest of PPO is in chapters [12](12_grpo.ipynb) and [22](22_capstone.ipynb): the clipped ratio times the advantage. The critic learns by least squares to predict what came. So four models are at work: **policy, critic, reference and reward model**.
 #
 # ## Fifteen steps of PPO against the reward model
 #
@@ -622,7 +622,7 @@ for name, (learning, answering, labels) in stages.items():
 print("seconds on this machine:", ", ".join(f"{name} {spent:.1f} s" for name, spent in seconds.items()))
 
 # %% [markdown]
-# PPO on a reward model needs four models where GRPO on a verifier needs one, and it needs people where GRPO needs a few lines of code. InstructGPT made the bill smaller: its reward model and critic had 6 billion parameters, beside a policy of 175 billion {cite}`ouyang2022instructgpt`. Chapter 12 compares GRPO with PPO by measurement.
+# PPO on a reward model needs four models where GRPO on a verifier needs one, and it needs people where GRPO needs a few lines of code. InstructGPT made the bill smaller: its reward model and critic had 6 billion parameters, beside a policy of 175 billion {cite}`ouyang2022instructgpt`. [Chapter 12](12_grpo.ipynb) compares GRPO with PPO by measurement.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -638,7 +638,7 @@ print("seconds on this machine:", ", ".join(f"{name} {spent:.1f} s" for name, sp
 #
 # $$ r(x, y) = r_{\text{accuracy}}(x, y) + r_{\text{format}}(y), $$
 #
-# and the critic by a group (chapter 12). The paper gives its reasons in section 2.2. A neural reward model may be hacked in large-scale RL, training it again takes resources, and it makes the whole pipeline more complicated. Those are the turn and the cost that we measured above.
+# and the critic by a group ([chapter 12](12_grpo.ipynb)). The paper gives its reasons in section 2.2. A neural reward model may be hacked in large-scale RL, training it again takes resources, and it makes the whole pipeline more complicated. Those are the turn and the cost that we measured above.
 #
 # DeepSeek did not give up reward models altogether. Where no rule exists, as for helpfulness, R1's last stage uses them, but only in the last 400 of its 1,700 steps. With more steps they saw reward hacking, and their supplement shows a reward that rises while the result on Codeforces falls. DeepSeek-V3 {cite}`deepseekv3` was also tuned with rules where there are rules, and with a model elsewhere.
 #
@@ -879,4 +879,4 @@ receipt(spread=spread, differences=gaps)
 # - Gao et al. {cite}`gao2022overoptimization` describe the turn as a law.
 # - Wen et al. {cite}`wen2024mislead` report the same with people, who after RLHF were convinced more often by answers that were no better.
 # - DeepSeek-R1 {cite}`deepseekr1`, section 2.2, and its supplement on reward hacking.
-# - Chapter 12 removes the critic, and in a later chapter a rule is the only judge.
+# - [Chapter 12](12_grpo.ipynb) removes the critic, and in a later chapter a rule is the only judge.

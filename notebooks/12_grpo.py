@@ -117,7 +117,7 @@ for context, row in zip(world.contexts, leaf.grad.tolist(), strict=True):
 #
 # ## What goes wrong first: rewards of 9 and 10
 #
-# REINFORCE, from chapter 10, samples some answers, multiplies the gradient of each one's log-probability (its **score**) by its reward, and averages. On average this gives the true gradient. We can compute how far a single answer is from that average.
+# REINFORCE, from [chapter 10](10_from_games_to_words.ipynb), samples some answers, multiplies the gradient of each one's log-probability (its **score**) by its reward, and averages. On average this gives the true gradient. We can compute how far a single answer is from that average.
 
 # %% tags=["diagram", "hide-input"]
 from minidsk.diagrams import diagram
@@ -416,7 +416,7 @@ for name, size in judges.items():
 #
 # ### The same comparison in a language model
 #
-# How much do questions differ for a real policy? We sample 16 answers to each of 48 problems from `nano-base` and from `nano-zero`, the same model after reinforcement learning ([chapter 21](21_capstone.ipynb)). The spread *within* groups gives the error of a group's mean. The spread *between* groups, minus what sampling adds, gives the error of the simplest critic, which predicts the same number for every question.
+# How much do questions differ for a real policy? We sample 16 answers to each of 48 problems from `nano-base` and from `nano-zero`, the same model after reinforcement learning ([chapter 22](22_capstone.ipynb)). The spread *within* groups gives the error of a group's mean. The spread *between* groups, minus what sampling adds, gives the error of the simplest critic, which predicts the same number for every question.
 
 # %%
 bars, sampled_from = {}, {}
@@ -798,7 +798,7 @@ for name, policy in (("before", untrained), ("after", learner)):
 #
 # Why does the greedy accuracy rise more than the share right among samples? Greedy decoding takes the likelier token at every fork. Before training, giving up is likelier, so greedy answers rarely try twice. Once trying again is likelier, they always do. A sampled answer changes only as far as the probability has moved.
 #
-# This is one seed of a short run, made to be watched. [Chapter 21](21_capstone.ipynb) has three seeds, a control, and runs to the end.
+# This is one seed of a short run, made to be watched. [Chapter 22](22_capstone.ipynb) has three seeds, a control, and runs to the end.
 #
 # ### The package does the same
 #

@@ -76,7 +76,7 @@ for loss_type in ("grpo", "dapo", "dr_grpo"):
 # %% [markdown]
 # GRPO divides by the answer's own length: $1/(2 \cdot 4)$ for a token of the first answer and $1/(2 \cdot 7)$ for a token of the second. Each answer is pulled with the same total force, so the tokens of a longer wrong answer feel less of it. Among wrong answers, the long ones survive. DAPO gives every token $1/11$, and Dr. GRPO gives every token $1/(2 \cdot 10)$ whatever else is in the batch.
 #
-# Spreading a force over more tokens sounds harmless. To find out, we return to the world of chapter 12: *pay 2 with coins of 1 and 2*. Its tokens are `1`, `2` and `.`, an answer has at most three of them, and only `2.` and `11.` are right. The next cell repeats that world; open it if you do not remember it.
+# Spreading a force over more tokens sounds harmless. To find out, we return to the world of [chapter 12](12_grpo.ipynb): *pay 2 with coins of 1 and 2*. Its tokens are `1`, `2` and `.`, an answer has at most three of them, and only `2.` and `11.` are right. The next cell repeats that world; open it if you do not remember it.
 
 # %% tags=["hide-input"]
 class World:

@@ -83,7 +83,7 @@ def test_the_picture_was_drawn_from_the_results():
 
 
 def test_the_summary_of_the_capstone_quotes_the_results():
-    text = (ROOT / "notebooks" / "21_capstone.py").read_text(encoding="utf-8").partition("# ## Summary")[2]
+    text = (ROOT / "notebooks" / "22_capstone.py").read_text(encoding="utf-8").partition("# ## Summary")[2]
     seeds = summary.read(RESULTS)["small"]
     base, zero = summary.of(seeds, "base"), summary.of(seeds, "zero")
     for stages in (base, zero):

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # From random weights to a reasoner
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/21_capstone.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/22_capstone.ipynb)
 #
 # A *base model* is a language model that has only learned to complete documents. Ours has read worksheets, most of them by people who guess once, see that the guess is wrong, and hand it in anyway. So that is what the model does too. We now show it no better worksheet, and only tell it after each answer whether the answer was right. Can random weights become a reasoner in this way, on one GPU, while you wait? How much does the reward alone add?
 #
@@ -667,7 +667,7 @@ for name in ("reason_nano_2000", "reason_nano"):
 # ## Exercises
 #
 # ```{exercise} Advantages
-# :label: ex-21-advantages
+# :label: ex-22-advantages
 #
 # *10 minutes.* Write the advantages of a whole batch, `[P, G]` to `[P, G]`, without a loop. The next cell prints the task in full.
 #
@@ -686,7 +686,7 @@ def my_advantages(rewards: torch.Tensor, eps: float) -> torch.Tensor:
 # check("grpo.advantages", my_advantages)
 
 # %% [markdown]
-# ```{solution-start} ex-21-advantages
+# ```{solution-start} ex-22-advantages
 # :class: dropdown
 # ```
 
@@ -703,14 +703,14 @@ check("grpo.advantages", solution)
 # ```
 #
 # ```{exercise} Two answers of two lengths
-# :label: ex-21-lengths
+# :label: ex-22-lengths
 #
 # *10 minutes.* A right answer has 4 tokens and advantage $+1$, a wrong answer has 8 tokens and advantage $-1$, and all ratios are 1. What is the loss if you average within each answer first and then over answers? What is it if you average over all tokens? Which of the two pulls harder at a token of the long answer?
 #
 # **Hint.** Write down what each single token is divided by.
 # ```
 #
-# ```{solution} ex-21-lengths
+# ```{solution} ex-22-lengths
 # :class: dropdown
 #
 # Averaged by answers, the loss is $-(1 - 1)/2 = 0$, and averaged by tokens, it is $-(4 \cdot 1 - 8 \cdot 1)/12 = 1/3$. A token of the long answer weighs $1/16$ in the first and $1/12$ in the second; a token of the short answer weighs $1/8$ and $1/12$. So the mean within answers is mild with long wrong answers, which is one way to thoughts that only grow {cite}`liu2025drgrpo`.
@@ -718,14 +718,14 @@ check("grpo.advantages", solution)
 
 # %% [markdown]
 # ```{exercise} A lazier web
-# :label: ex-21-lazy
+# :label: ex-22-lazy
 #
 # *30 minutes, most of it waiting.* Remove the persistent authors: `minidsk reason --pretrain.web.persistent 0 --out runs/lazy`. Predict first: what will the base score, how long will the thoughts of R1-Zero become, and why?
 #
 # **Hint.** What is the longest thought on any page of that web? What does a group of 16 samples then contain?
 # ```
 #
-# ```{solution} ex-21-lazy
+# ```{solution} ex-22-lazy
 # :class: dropdown
 #
 # No author on that web tries more than twice, so samples with more attempts are very rare, and reward has nothing longer to prefer. It can make two attempts usual and better chosen, but no more. If your run shows something else, look at the thoughts, because you have found something.
