@@ -23,7 +23,11 @@
 # - **It takes** about 60 s to run on two CPU cores of a laptop, and about twice that on Colab's two cores. A GPU is no faster, because the models are too small for it. Plan an hour and a half for reading.
 
 # %% tags=["hide-input"]
-import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
+import importlib.util
+
+if importlib.util.find_spec("minidsk") is None:  # Colab, for example
+    source = "git+https://github.com/minidsk/minidsk"
+    get_ipython().run_line_magic("pip", f"install -q 'minidsk[notebooks] @ {source}'")
 
 # %%
 import math

@@ -23,7 +23,11 @@
 # - **It takes** 6 to 15 s to run on two CPU cores of a laptop, about twice that on Colab's two, and an hour to read.
 
 # %% tags=["hide-input"]
-import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
+import importlib.util
+
+if importlib.util.find_spec("minidsk") is None:  # Colab, for example
+    source = "git+https://github.com/minidsk/minidsk"
+    get_ipython().run_line_magic("pip", f"install -q 'minidsk[notebooks] @ {source}'")
 
 # %%
 import os

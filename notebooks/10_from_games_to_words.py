@@ -23,7 +23,11 @@
 # - **It takes** about a minute to run on two CPU cores of a laptop, about twice as long on Colab's two cores, and an hour and a half to read. The receipt at the end says how long the run on this page took. A GPU takes longer, because it would mostly wait for such small networks.
 
 # %% tags=["hide-input"]
-import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
+import importlib.util
+
+if importlib.util.find_spec("minidsk") is None:  # Colab, for example
+    source = "git+https://github.com/minidsk/minidsk"
+    get_ipython().run_line_magic("pip", f"install -q 'minidsk[notebooks] @ {source}'")
 
 # %%
 import copy

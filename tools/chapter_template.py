@@ -23,13 +23,20 @@
 # - **It takes** about 60 s to run on two CPU cores, 20 s on a GPU, and an hour to read.
 
 # %% tags=["hide-input"]
-import importlib.util; _ = importlib.util.find_spec("minidsk") or get_ipython().run_line_magic("pip", "install -q 'minidsk[notebooks] @ git+https://github.com/minidsk/minidsk'")
+import importlib.util
+
+if importlib.util.find_spec("minidsk") is None:  # Colab, for example
+    source = "git+https://github.com/minidsk/minidsk"
+    get_ipython().run_line_magic("pip", f"install -q 'minidsk[notebooks] @ {source}'")
 
 # %%
 import matplotlib.pyplot as plt
 import torch
 
+from minidsk.diagrams import show, table
 from minidsk.homework import check, predict, receipt, zoo
+
+plt.style.use("minidsk.diagrams.look")
 
 # %% [markdown]
 # ## The pain first
@@ -72,13 +79,19 @@ print(f"largest difference: {'below 1e-12' if difference < 1e-12 else difference
 # Several seeds, an interval, a control. Print the numbers that the figure shows: pictures are not compared when the
 # notebooks run as tests, text is.
 
-# %% tags=["figure"]
+# %% tags=["figure", "hide-input"]
+weights = x.softmax(-1)[0].tolist()
 fig, ax = plt.subplots(figsize=(6, 3))
-_ = ax.bar(range(7), x.softmax(-1)[0])
-_ = ax.set(xlabel="column", ylabel="weight", title="One row of weights")
-plt.show()
-print("weights", [round(v, 3) for v in x.softmax(-1)[0].tolist()])
-largest.reveal(x.softmax(-1)[0].max())
+_ = ax.bar(range(7), weights)
+_ = ax.set(xlabel="column", ylabel="weight")
+show(fig, "One row of weights: what to see in it.",
+     f"A bar for each of 7 columns, from {min(weights):.2f} to {max(weights):.2f}.")
+
+# %%
+table(["column", "weight"], [[str(k), f"{v:.3f}"] for k, v in enumerate(weights)])
+
+# %%
+largest.reveal(max(weights))
 
 # %% [markdown]
 # ## A figure that moves

@@ -39,7 +39,6 @@ SANITIZERS = ROOT / "tests" / "nbval.cfg"
 COLAB = "https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/{name}.ipynb"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 IGNORE = "nbval-ignore-output"  # nbval does not compare the outputs of this cell
-TIMING = "timing"  # the figure of this cell shows measured time, so its pixels differ from run to run
 CELL_SECONDS = 120
 
 
@@ -138,8 +137,8 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
 
 
 def same_run(old: nbformat.NotebookNode, new: nbformat.NotebookNode) -> bool:
-    """Whether two executed notebooks say the same: without measured times and memory, and within the tolerance that a
-    cell declares."""
+    """Whether two executed notebooks say the same: without measured times, memory and the drawings of plots, and within
+    the tolerance that a cell declares."""
     intact = old.metadata.get("minidsk") == {"code": code_hash(old), "outputs": output_hash(old)}
     if not intact or old.metadata["jupytext"] != new.metadata["jupytext"] or len(old.cells) != len(new.cells):
         return False
@@ -148,9 +147,6 @@ def same_run(old: nbformat.NotebookNode, new: nbformat.NotebookNode) -> bool:
         tolerance = declared(cell.source)
         if tolerance is not None and cell.cell_type == "code":
             cell.outputs = snap_outputs(cell.outputs, recorded.get("outputs", []), tolerance)
-            for output, before in zip(cell.outputs, recorded.get("outputs", []), strict=False):
-                if "image/png" in output.get("data", {}) and "image/png" in before.get("data", {}):
-                    output["data"]["image/png"] = before["data"]["image/png"]  # drawn from the same numbers
     return comparable(old) == comparable(new)
 
 
@@ -160,9 +156,6 @@ def comparable(notebook: nbformat.NotebookNode) -> str:
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         outputs = [] if IGNORE in tags else json.loads(json.dumps(cell.get("outputs", [])))
-        for output in outputs:
-            if TIMING in tags:
-                output.get("data", {}).pop("image/png", None)
         text = json.dumps(outputs, sort_keys=True, ensure_ascii=False)
         cells.append([cell.id, cell.cell_type, cell.source, cell.metadata, cell.get("execution_count"), sanitize(text)])
     return json.dumps(cells, sort_keys=True)
@@ -215,6 +208,8 @@ def check(name: str, folder: Path = NOTEBOOKS) -> list[str]:
                 found.append(f"{name}: code cell {index} holds an error")
             if output.get("name") == "stderr":
                 found.append(f"{name}: code cell {index} holds text on stderr; print to stdout, or fix the warning")
+            if "image/png" in output.get("data", {}):
+                found.append(f"{name}: code cell {index} holds a picture of a plot; end it with show(fig, ...)")
             if WIDGET_VIEW in output.get("data", {}):
                 found.append(f"{name}: code cell {index} holds a widget without text/html, dead on a static page")
     stamp = notebook.metadata.get("minidsk", {})

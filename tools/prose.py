@@ -2,9 +2,9 @@
 
     python tools/prose.py [NAMES]
 
-One row per chapter: cells, words of prose, the median sentence, the share of sentences of six words or fewer, and the
-longest text cell, in words. Left out are headings, tables, formulas, addresses, MyST's directives, and labels such as
-"Hint." or "10 minutes.". A figure beyond its limit carries a star.
+One row per chapter: cells, words of prose, the median sentence, the share of sentences of six words or fewer, the
+longest text cell, in words, and the lines of code beyond 95 columns. Left out are headings, tables, formulas,
+addresses, MyST's directives, and labels such as "Hint." or "10 minutes.". A figure beyond its limit carries a star.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import NamedTuple
 import jupytext
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-LIMITS = {"cells": (0, 110), "words": (0, 4000), "median": (12, 20), "short": (0, 0.1), "longest": (0, 250)}
+LIMITS = {"cells": (0, 110), "words": (0, 4000), "median": (12, 20), "short": (0, 0.1), "longest": (0, 250),
+          "wide": (0, 0)}  # fmt: skip
+COLUMNS = 95  # of code, as wide as the page shows it
 
 _FENCE = re.compile(r"\s*(?P<marks>`{3,}|:{3,})(?P<rest>.*)")
 _SPOKEN = ("{exercise", "{solution", "{admonition", "{note", "{tip", "{epigraph")  # directives with prose inside
@@ -35,6 +37,7 @@ class Counts(NamedTuple):
     median: float
     short: float
     longest: int
+    wide: int
 
 
 def sentences(text: str) -> list[str]:
@@ -77,6 +80,7 @@ def count(path: Path) -> Counts:
     return Counts(
         len(cells), sum(lengths), statistics.median(lengths), sum(n <= 6 for n in lengths) / len(lengths),
         max(sum(map(words, text)) for text in texts),
+        sum(len(line) > COLUMNS for cell in cells if cell.cell_type == "code" for line in cell.source.splitlines()),
     )  # fmt: skip
 
 

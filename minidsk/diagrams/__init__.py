@@ -1,6 +1,7 @@
-"""The course's diagrams, each drawn once, in light and dark: `diagram("mtp")` in a notebook shows one.
+"""What a page shows beside its text, in one look, light and dark.
 
-One file of `sheets` is one diagram; all are drawn with `pen.Pen`.
+`diagram("mtp")` is one of the course's diagrams: a file of `sheets` each, all drawn with `pen.Pen`. `show(fig, ...)`
+displays a plot that matplotlib drew in the look `minidsk.diagrams.look`, and `table(...)` a table.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from pkgutil import iter_modules
 
 from minidsk.diagrams import sheets
 from minidsk.diagrams.figure import Diagram
+from minidsk.diagrams.plot import direct_labels, show
+from minidsk.diagrams.table import table
 
-__all__ = ["DIAGRAMS", "Diagram", "diagram"]
+__all__ = ["DIAGRAMS", "Diagram", "diagram", "direct_labels", "show", "table"]
 
 DIAGRAMS = tuple(sorted(module.name for module in iter_modules(sheets.__path__)))
 """The names of all diagrams."""

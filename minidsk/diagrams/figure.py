@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -23,7 +24,21 @@ def _style() -> str:
     return light.partition("*/")[2].strip() + "\n" + dark + rest.rstrip()
 
 
+def _palette() -> dict[str, str]:
+    block = (Path(__file__).parent / "style.css").read_text(encoding="utf-8").partition("DARK")[0]
+    return dict(re.findall(r"--(\w+): (#\w{6})", block))
+
+
 STYLE = _style()
+PALETTE = _palette()
+"""The light colours by their names in CSS."""
+
+
+def framed(picture: str, caption: str, *kinds: str) -> str:
+    """A picture with its caption as one `<figure>`, which brings the colours that follow the page."""
+    names = " ".join(["mdsk-diagram", *kinds])
+    words = f"<figcaption>{escape(caption, quote=False)}</figcaption>"
+    return f'<figure class="{names}"><style>{STYLE}</style>{picture}{words}</figure>'
 
 
 @dataclass(frozen=True)
@@ -47,9 +62,8 @@ class Diagram:
 
     def _repr_html_(self) -> str:
         # The drawing scrolls within a narrow page; what scrolls must be reachable by keyboard.
-        return (f'<figure class="mdsk-diagram"><style>{STYLE}</style><div tabindex="0" role="group" '
-                f'aria-label="{escape(self.title)}">{self.svg}</div><figcaption>{escape(self.caption, quote=False)}'
-                "</figcaption></figure>")  # fmt: skip
+        box = f'<div tabindex="0" role="group" aria-label="{escape(self.title)}">{self.svg}</div>'
+        return framed(box, self.caption)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Mapping[str, str]:
         return {"text/plain": repr(self), "text/html": self._repr_html_()}

@@ -20,7 +20,7 @@ TWIN = """# %% [markdown]
 # ```
 
 # %%
-print("no prose either")
+print("no prose either")  # a line that is wider than the page, because its comment goes on and on past column 95
 
 # %% [markdown]
 # - The first item of a list
@@ -49,8 +49,8 @@ def test_sentences_are_found():
 
 
 def test_the_counts_of_a_chapter(counts):
-    assert counts == prose.Counts(cells=3, words=36, median=4, short=6 / 7, longest=20)
+    assert counts == prose.Counts(cells=3, words=36, median=4, short=6 / 7, longest=20, wide=1)
 
 
 def test_a_figure_beyond_its_limit_has_a_star(counts):
-    assert prose.row("99_probe", counts).split()[1:] == ["3", "36", "4", "*", "86%", "*", "20"]
+    assert prose.row("99_probe", counts).split()[1:] == ["3", "36", "4", "*", "86%", "*", "20", "1", "*"]
