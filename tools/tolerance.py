@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FIGURE = re.compile(r'data-minidsk="([0-9a-f]+)"')  # the name of a moving figure is a hash of its state
+DRAWING = re.compile(r'<figure class="mdsk-diagram mdsk-plot".*?<figcaption>', re.DOTALL)  # its lines have any number
 DECLARATION = re.compile(r"^# tolerance: *(?P<terms>.*?) *$", re.MULTILINE)
 TERM = re.compile(r"(?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)(?P<percent> ?%)?")
 # With the spaces around it, because a shorter number is padded.
@@ -58,6 +59,8 @@ def snap(text: str, recorded: str, tolerance: Tolerance) -> str:
     """
     for name, known in zip(FIGURE.findall(text), FIGURE.findall(recorded), strict=False):
         text = text.replace(name, known)
+    drawings = iter(DRAWING.findall(recorded))
+    text = DRAWING.sub(lambda drawn: next(drawings, drawn[0]), text)
     parts, wanted = NUMBER.split(text), NUMBER.split(recorded)
     if len(parts) != len(wanted) or parts[::2] != wanted[::2]:
         return text

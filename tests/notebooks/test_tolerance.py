@@ -1,5 +1,6 @@
 """The comparison of notebooks' outputs: what a declared tolerance covers, and what it must not."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,9 +9,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from minidsk.diagrams.figure import framed
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 from tolerance import Tolerance, declared, snap, snap_outputs  # noqa: E402
+
+import notebooks  # noqa: E402
 
 TWO_PERCENT = Tolerance(relative=0.02)
 
@@ -88,3 +93,23 @@ def test_nbval_takes_numbers_within_the_tolerance_and_no_others(tmp_path):
     assert "PASSED probe.ipynb::Cell 0" in done.stdout, done.stdout
     assert "FAILED probe.ipynb::Cell 1" in done.stdout
     assert "FAILED probe.ipynb::Cell 2" in done.stdout
+
+
+def test_the_drawing_of_a_plot_is_not_compared_but_its_caption_is():
+    def plot(drawing, caption):
+        return framed(f"<svg><path d='{drawing}'/></svg>", caption, "mdsk-plot")
+
+    near = snap(plot("M1 2L3 4L5 6", "It ends at 1.01."), plot("M1 2", "It ends at 1.00."), TWO_PERCENT)
+    assert near == plot("M1 2", "It ends at 1.00.")
+    far = snap(plot("M1 2L3 4L5 6", "It ends at 1.21."), plot("M1 2", "It ends at 1.00."), TWO_PERCENT)
+    assert "1.21" in far
+
+
+@pytest.mark.parametrize("written", [str, json.dumps])
+def test_the_sanitizer_leaves_a_plot_out_as_it_stands_and_within_json(written):
+    html = framed("<svg>M1 2</svg>", "It ends at 1.00.", "mdsk-plot")
+    said = notebooks.sanitize(written(html))
+    assert "M1 2" not in said
+    assert "It ends at 1.00." in said
+    diagram = framed("<svg>M1 2</svg>", "Caption.")
+    assert notebooks.sanitize(diagram) == diagram
