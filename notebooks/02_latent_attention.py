@@ -29,7 +29,7 @@ if importlib.util.find_spec("minidsk") is None:  # Colab, for example
     source = "git+https://github.com/minidsk/minidsk"
     get_ipython().run_line_magic("pip", f"install -q 'minidsk[notebooks] @ {source}'")
 
-# %%
+# %% tags=["hide-input"]
 import math
 import time
 
@@ -40,9 +40,12 @@ from torch import tensor
 
 from minidsk import MiniDeepSeek, ModelConfig
 from minidsk.data.corpus import TinyWeb
+from minidsk.diagrams import diagram, direct_labels, show, table
 from minidsk.homework import check, describe, predict, receipt, zoo
 from minidsk.model.attention import LatentCache, MultiHeadLatentAttention
 from minidsk.model.rope import inverse_frequencies, rotate, rotation, softmax_scale
+
+plt.style.use("minidsk.diagrams.look")
 
 # %% [markdown]
 # ## Without a cache, twice the text means four times the reading
@@ -58,7 +61,8 @@ _ = writer.generate(start, 8)  # the first call of anything is slow
 for new in (32, 64, 128):
     began = time.process_time()
     uncached = writer.generate(start, new, temperature=0, use_cache=False)
-    print(f"{new:4d} new tokens read {new * (new + 1) // 2:5,} tokens in {1000 * (time.process_time() - began):.0f} ms")
+    took = 1000 * (time.process_time() - began)
+    print(f"{new:4d} new tokens read {new * (new + 1) // 2:5,} tokens in {took:.0f} ms")
 
 # %% [markdown]
 # When the text is twice as long, the model reads about four times as many tokens. For 128 tokens it does 8,256 readings, although the text contains only 128 tokens. The remedy is to keep whatever can be used again.
@@ -84,14 +88,13 @@ print("output ", [round(v, 3) for v in (weights @ values).tolist()])
 
 # %%
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Causal attention of one head; q [new, d] are the last of the tokens of k, v [time, d]."""
+    """Causal attention of one head; q [new, d] are the last tokens of k, v [time, d]."""
     new, seen = len(q), len(k)
     may_look = torch.ones(new, seen, dtype=torch.bool).tril(seen - new)
     scores = (q @ k.T / math.sqrt(q.shape[-1])).masked_fill(~may_look, -torch.inf)
     return scores.softmax(-1) @ v
 
 
-# %%
 q, k, v = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 at_once = attend(q, k, v)
 one_by_one = torch.cat([attend(q[t : t + 1], k[: t + 1], v[: t + 1]) for t in range(6)])
@@ -105,13 +108,16 @@ print("six tokens at once, and one by one with a cache: equal")
 #
 # Before you run the next cells, replace `None` with your guess. Your score is kept on your machine only.
 
-# %% tags=["prediction"]
+# %% tags=["prediction", "hide-input"]
 guess = None
-kept_by_v3 = predict("attention.elements", "How many numbers per token does V3's cache keep?", guess, example=100_000)
+kept_by_v3 = predict(
+    "attention.elements", "How many numbers per token does V3's cache keep?",
+    guess, example=100_000,
+)  # fmt: skip
 kept_by_v3
 
 # %% [markdown]
-# Two earlier methods make the cache smaller. In **multi-query attention** (MQA) all heads share one key and one value {cite}`shazeer2019mqa`. In **grouped-query attention** (GQA) the heads of a group share them {cite}`ainslie2023gqa`. Both save memory by making several heads look at the same keys. Eight groups is a usual choice, while V3 uses neither method. The next cell compares them with ordinary multi-head attention (MHA) for a text of 131,072 tokens. Each number takes two bytes, in the format bf16.
+# Two earlier methods make the cache smaller. In **multi-query attention** (MQA) all heads share one key and one value {cite}`shazeer2019mqa`. In **grouped-query attention** (GQA) the heads of a group share them {cite}`ainslie2023gqa`. Both save memory by making several heads look at the same keys. Eight groups is a usual choice, while V3 uses neither method. The table compares them with ordinary multi-head attention (MHA) for a text of 131,072 tokens. Each number takes two bytes, in the format bf16.
 
 # %%
 layers, heads, head_dim, groups = 61, 128, 128, 8
@@ -120,8 +126,11 @@ numbers = {
     "GQA": layers * 2 * groups * head_dim,
     "MQA": layers * 2 * head_dim,
 }
-for kind, n in numbers.items():
-    print(f"{kind}  {n:9,} numbers per token, {2 * n:9,} bytes, {2 * n * 131072 / 1e9:6.1f} gigabytes in all")
+
+# %% tags=["hide-input"]
+table(["", "numbers per token", "bytes per token", "gigabytes for 131,072 tokens"],
+      [[kind, n, 2 * n, f"{2 * n * 131072 / 1e9:.1f}"] for kind, n in numbers.items()],
+      "What the cache of a model of V3's shape would hold")  # fmt: skip
 
 # %% [markdown]
 # MQA is cheap because its 128 heads share a single key, and this limits what they can look for. Can we make the cache small and still give each head its own keys?
@@ -131,8 +140,6 @@ for kind, n in numbers.items():
 # The keys of all heads in a layer are computed from one vector, the token's hidden state, so they cannot be fully independent of each other. Suppose that each token has a short vector $c$, its **latent**. A head computes its key as $W^{UK} c$ and its value as $W^{UV} c$, where UK means *up to the key* and UV *up to the value*. Then we need to keep only the latent. Here are latents that give the keys of our three tokens:
 
 # %% tags=["diagram", "hide-input"]
-from minidsk.diagrams import diagram
-
 diagram("kv_cache_to_mla")
 
 # %%
@@ -185,10 +192,13 @@ for m, n in ((2, 1), (7, 6), (2, 0), (7, 5)):
 # The same distance gives the same score, wherever the two tokens stand. A real model has many pairs, and pair $i$ turns by $\theta^{-2i/d}$ radians per position. We can think of the pairs as the hands of a clock: the first pair turns fast like the second hand, and the last pair turns slowly like the hour hand. With complex numbers, the definition takes one line:
 
 # %%
-def rope_complex(x: torch.Tensor, positions: torch.Tensor, frequencies: torch.Tensor) -> torch.Tensor:
-    """Turn the neighbouring pairs of x [time, d] by positions [time] times frequencies [d/2]; pairs stay in place."""
+def rope_complex(x: torch.Tensor, positions: torch.Tensor, frequencies: torch.Tensor):
+    """Turn the neighbouring pairs of x [time, d] by positions [time] times frequencies [d/2].
+
+    Pairs stay in place. Returns [time, d]."""
     angles = positions[:, None] * frequencies
-    turned = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous()) * torch.polar(torch.ones_like(angles), angles)
+    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
+    turned = pairs * torch.polar(torch.ones_like(angles), angles)
     return torch.view_as_real(turned).flatten(-2)
 
 
@@ -201,7 +211,7 @@ theirs = rotate(x, *rotation(positions, frequencies))
 rope_difference = (ours @ ours.T - theirs @ theirs.T).abs().max().item()
 assert rope_difference < 1e-12
 print("radians per position:", [f"{f:g}" for f in frequencies.tolist()])
-print("largest difference of the scores:", "below 1e-12" if rope_difference < 1e-12 else rope_difference)
+print("largest difference of the scores: below 1e-12")
 
 # %% [markdown]
 # We compare *scores* and not vectors for a reason. The package stores the rotated numbers in another order, as transformers does: first the first members of all pairs, then the second members. Queries and keys share that order, so it does not change any score.
@@ -224,7 +234,8 @@ for distance in range(4):
 for n, c in enumerate(latents):
     true = quarter_turns(query, 2 - n) @ (w_uk @ c)
     wrong = quarter_turns(absorbed_query, 2 - n) @ c
-    print(f"token {n}, distance {2 - n}: score {true.item():3.0f}; with the latent rotated instead {wrong.item():3.0f}")
+    print(f"token {n}, distance {2 - n}: score {true.item():3.0f};"
+          f" with the latent rotated instead {wrong.item():3.0f}")  # fmt: skip
 
 # %% [markdown]
 # At distance 0 nothing turns, so both scores agree. At distance 2 they also agree, because half a turn only changes the sign of both. At distance 1 they differ, because the true score is -5 and the other one is -1. The reason can be seen in two small matrices:
@@ -256,10 +267,14 @@ print("sum     ", (content + position_keys @ position_query).tolist())
 
 # %%
 numbers["MLA"] = layers * (512 + 64)
-kept_by_v3.reveal(numbers["MLA"])
-for kind, n in numbers.items():
-    print(f"{kind}  {n:9,} numbers per token, {2 * n:9,} bytes, {100 * n / numbers['MHA']:6.2f} % of MHA")
 assert numbers["MLA"] == 35_136
+kept_by_v3.reveal(numbers["MLA"])
+
+# %% tags=["hide-input"]
+share = {kind: f"{100 * n / numbers['MHA']:.2f} %" for kind, n in numbers.items()}
+table(["", "numbers per token", "bytes per token", "share of MHA"],
+      [[kind, n, 2 * n, share[kind]] for kind, n in numbers.items()],
+      "What the cache of a model of V3's shape holds")  # fmt: skip
 
 # %% [markdown]
 # MLA costs as much memory as GQA with (512 + 64) / (2 · 128) = 2.25 groups. Yet each of its 128 heads has keys of its own.
@@ -270,10 +285,12 @@ assert numbers["MLA"] == 35_136
 
 # %% tags=["naive"]
 def remember(layer, x: torch.Tensor, frequencies: torch.Tensor):
-    """The latent [time, r] and the rotated key [time, dr] of each token of x [time, hidden]."""
+    """The latents [time, r] and the rotated keys [time, dr] of x [time, hidden]."""
     c = layer.config
-    latent, k_rope = layer.kv_a_proj_with_mqa(x).split((c.kv_lora_rank, c.qk_rope_head_dim), dim=-1)
-    latent = latent * (latent.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * layer.kv_a_layernorm.weight
+    both = layer.kv_a_proj_with_mqa(x)
+    latent, k_rope = both.split((c.kv_lora_rank, c.qk_rope_head_dim), dim=-1)
+    latent = latent * (latent.square().mean(-1, keepdim=True) + 1e-6).rsqrt()
+    latent = latent * layer.kv_a_layernorm.weight
     return latent, rope_complex(k_rope, torch.arange(len(x)).to(frequencies), frequencies)
 
 
@@ -288,8 +305,8 @@ def head_by_head(layer, x: torch.Tensor, frequencies: torch.Tensor):
     queries = layer.q_proj(x).unflatten(-1, (c.num_attention_heads, -1))
     unfold = layer.kv_b_proj.weight.unflatten(0, (c.num_attention_heads, -1))
     for head in range(c.num_attention_heads):
-        q_nope, q_rope = queries[:, head].split((c.qk_nope_head_dim, c.qk_rope_head_dim), dim=-1)
-        k_nope, v = (latent @ unfold[head].T).split((c.qk_nope_head_dim, c.v_head_dim), dim=-1)
+        q_nope, q_rope = queries[:, head].split((c.qk_nope_head_dim, c.qk_rope_head_dim), -1)
+        k_nope, v = (latent @ unfold[head].T).split((c.qk_nope_head_dim, c.v_head_dim), -1)
         q_rope = rope_complex(q_rope, torch.arange(time).to(frequencies), frequencies)
         scores = (q_nope @ k_nope.T + q_rope @ k_rope.T) / math.sqrt(c.qk_head_dim)
         future = torch.ones(time, time, dtype=torch.bool).triu(1)
@@ -298,7 +315,8 @@ def head_by_head(layer, x: torch.Tensor, frequencies: torch.Tensor):
 
 def slow_mla(layer, x: torch.Tensor, frequencies: torch.Tensor) -> torch.Tensor:
     """MLA on one text, x [time, hidden] to the same shape."""
-    return layer.o_proj(torch.cat([weights @ v for weights, v in head_by_head(layer, x, frequencies)], dim=-1))
+    outputs = [weights @ v for weights, v in head_by_head(layer, x, frequencies)]
+    return layer.o_proj(torch.cat(outputs, dim=-1))
 
 
 # %% [markdown]
@@ -308,7 +326,9 @@ def slow_mla(layer, x: torch.Tensor, frequencies: torch.Tensor) -> torch.Tensor:
 
 # %%
 g = torch.Generator().manual_seed(3)
-config = ModelConfig(hidden_size=64, num_attention_heads=4, kv_lora_rank=24, qk_nope_head_dim=16, v_head_dim=16)
+config = ModelConfig(
+    hidden_size=64, num_attention_heads=4, kv_lora_rank=24, qk_nope_head_dim=16, v_head_dim=16
+)
 layer = MultiHeadLatentAttention(config).double().requires_grad_(False)
 for parameter in layer.parameters():
     _ = parameter.normal_(0, 0.3, generator=g)
@@ -341,9 +361,9 @@ versions = {
     "absorbed, cached": token_by_token(layer, x, cos, sin, absorb=True),
 }
 differences = {name: (out - reference).abs().max().item() for name, out in versions.items()}
-for name, difference in differences.items():
-    print(f"{name:17s} largest difference from ours: {'below 1e-12' if difference < 1e-12 else difference}")
 assert max(differences.values()) < 1e-12
+for name in differences:
+    print(f"{name:17s} largest difference from ours: below 1e-12")
 
 # %% [markdown]
 # Would this check notice a mistake? A likely one with a cache is to rotate each new token as if it stood at position 0, because the new text *is* only one token long. The next cell makes this mistake on purpose:
@@ -374,11 +394,11 @@ def words(count: int, g: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 # %%
-_ = torch.set_default_dtype(torch.float64)  # 16 digits: your processor gives the same numbers as ours
+_ = torch.set_default_dtype(torch.float64)  # 16 digits: other processors give the same numbers
 reverse_config = ModelConfig(
-    vocab_size=letters + length, hidden_size=48, num_hidden_layers=1, n_routed_experts=0, intermediate_size=96,
-    num_attention_heads=1, kv_lora_rank=24, qk_nope_head_dim=16, qk_rope_head_dim=16, v_head_dim=16,
-    rope_theta=100.0, initializer_range=0.08,
+    vocab_size=letters + length, hidden_size=48, num_hidden_layers=1, n_routed_experts=0,
+    intermediate_size=96, num_attention_heads=1, kv_lora_rank=24, qk_nope_head_dim=16,
+    qk_rope_head_dim=16, v_head_dim=16, rope_theta=100.0, initializer_range=0.08,
 )  # fmt: skip
 
 
@@ -396,8 +416,8 @@ def fit(model: MiniDeepSeek, steps: int, peak: float, loss_of) -> None:
 # The control is the same model with all frequencies set to zero, so that its rotated key is still there but never rotates. We train each with three seeds and test on 1,000 new words.
 
 # %%
-def reversal(seed: int, turning: bool, steps: int = 150, peak: float = 1e-2) -> tuple[float, MiniDeepSeek]:
-    """The share of 8,000 letters that a model trained on the task gets right, and the model."""
+def reversal(seed: int, turning: bool, steps: int = 150, peak: float = 1e-2):
+    """The share of 8,000 letters that a trained model gets right, and the model."""
     g = torch.Generator().manual_seed(seed)
     model = MiniDeepSeek(reverse_config, g)
     model.frequencies.mul_(float(turning))
@@ -409,7 +429,8 @@ def reversal(seed: int, turning: bool, steps: int = 150, peak: float = 1e-2) -> 
     fit(model, steps, peak, loss_of)
     ids, answers = words(1000, g)
     with torch.no_grad():
-        return (model(ids).logits[:, length:].argmax(-1) == answers).float().mean().item(), model
+        guesses = model(ids).logits[:, length:].argmax(-1)
+    return (guesses == answers).float().mean().item(), model
 
 
 # %%
@@ -422,25 +443,32 @@ print("letters right, no rotation:   ", [f"{100 * right:.0f} %" for right, _ in 
 maps = []
 for _, model in (with_turns[0], without[0]):
     ids, _ = words(200, torch.Generator().manual_seed(9))
-    normed = model.layers[0].input_layernorm(model.embed_tokens(ids)).detach()
-    seen = [next(head_by_head(model.layers[0].self_attn, x, model.frequencies))[0] for x in normed]
+    block = model.layers[0]
+    normed = block.input_layernorm(model.embed_tokens(ids)).detach()
+    seen = [next(head_by_head(block.self_attn, x, model.frequencies))[0] for x in normed]
     maps.append(torch.stack(seen).mean(0)[length:, :length].detach())
 print("each marker looks most at letter", maps[0].argmax(-1).tolist())
 print("with a weight of at least", f"{maps[0].max(-1).values.min():.2f}")
 assert maps[0].argmax(-1).tolist() == [7, 6, 5, 4, 3, 2, 1, 0]
 
-# %% tags=["figure"]
-fig, axes = plt.subplots(1, 2, figsize=(7, 3.2), layout="constrained")
+# %% tags=["figure", "hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.4), sharey=True)
 for ax, weights, title in zip(axes, maps, ("rotated key", "no rotation"), strict=True):
-    picture = ax.imshow(weights, vmin=0, vmax=1, cmap="Blues")
-    _ = ax.set(xlabel="letter of the word", ylabel="marker", title=title)
-_ = fig.colorbar(picture, ax=axes, label="attention weight, mean of 200 words")
-plt.show()
-print("anti-diagonal, rotated key:", [round(w, 2) for w in maps[0].flip(1).diagonal().tolist()])
-print("anti-diagonal, no rotation:", [round(w, 2) for w in maps[1].flip(1).diagonal().tolist()])
+    picture = ax.pcolormesh(range(8), range(8), weights, vmin=0, vmax=1, edgecolors="face")
+    _ = ax.set(xlabel="letter of the word", title=title, xticks=range(8), aspect="equal")
+    ax.grid(visible=False)
+axes[0].invert_yaxis()
+_ = axes[0].set(ylabel="marker", yticks=range(8))
+_ = fig.colorbar(picture, ax=axes, label="attention weight", shrink=0.9)
+diagonals = [weights.flip(1).diagonal() for weights in maps]
+show(fig, "With a rotated key, marker 0 looks at letter 7, marker 1 at letter 6, and so on. "
+     "Without rotation every marker looks at all letters alike.",
+     "Two heat maps of attention weights, mean of 200 words, a row per marker, a column per "
+     f"letter. On the anti-diagonal the weights are at least {diagonals[0].min():.2f} with "
+     f"rotation and at most {diagonals[1].max():.2f} without.")  # fmt: skip
 
 # %% [markdown]
-# The figure shows which letter each marker looks at. On the left there is one dark diagonal from bottom left to top right. On the right, the attention is spread evenly over all letters. So sixteen rotated numbers per token carry the whole order of the word. Without rotation the model knows *which* letters are in the word but not *where*. The best it can do is to name the most frequent one, which is right 30 % of the time.
+# The figure shows which letter each marker looks at. On the left there is one bright diagonal from bottom left to top right. On the right, the attention is spread evenly over all letters. So sixteen rotated numbers per token carry the whole order of the word. Without rotation the model knows *which* letters are in the word but not *where*. The best it can do is to name the most frequent one, which is right 30 % of the time.
 #
 # ## How does each cache grow with heads and context?
 #
@@ -481,26 +509,33 @@ ordinary_out = torch.nn.Linear(16 * 32, 256, bias=False).requires_grad_(False)
 
 
 def ordinary_step(x: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """One token through multi-head attention: its query, key and value are made, then the query meets the cache."""
+    """One token through multi-head attention: make its query, key and value, then attend."""
     q, _, _ = ordinary_in(x).view(1, 16, 1, 128).split((48, 48, 32), dim=-1)
     return ordinary_out(F.scaled_dot_product_attention(q, k, v).flatten(1))
 
 
 # %%
 def four_ways(past: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Milliseconds for one token after `past` others, and MiB kept for one layer, by way of serving."""
+    """Milliseconds for one token after `past` others, and MiB kept for one layer."""
     text = torch.randn(1, past + 1, 256)
     turns = rotation(torch.arange(past + 1).unsqueeze(0), inverse_frequencies(bench))
     now = (turns[0][:, -1:], turns[1][:, -1:])
     k, v = torch.randn(1, 16, past, 48), torch.randn(1, 16, past, 32)
     cache = LatentCache(bench, 1, past + 20, layers=1)
-    _ = cache.open(torch.ones(1, past, dtype=torch.bool)), cache.write(0, torch.randn(1, past, 144))
+    _ = cache.open(torch.ones(1, past, dtype=torch.bool))
+    cache.write(0, torch.randn(1, past, 144))
 
     def cached(absorb):
-        return milliseconds(lambda: bench_layer(text[:, -1:], now, cache.open(one), cache, absorb=absorb))
+        new = text[:, -1:]
+        return milliseconds(
+            lambda: bench_layer(new, now, cache.open(one), cache, absorb=absorb)
+        )
+
+    def uncached():
+        return milliseconds(lambda: bench_layer(text, turns), 2) if past <= 1024 else math.nan
 
     speed = {
-        "nothing kept": milliseconds(lambda: bench_layer(text, turns), 2) if past <= 1024 else math.nan,
+        "nothing kept": uncached(),
         "keys and values": milliseconds(lambda: ordinary_step(text[:, -1], k, v)),
         "latents, unfolded": cached(absorb=False),
         "latents, absorbed": cached(absorb=True),
@@ -512,21 +547,32 @@ def four_ways(past: int) -> tuple[dict[str, float], dict[str, float]]:
 # %%
 pasts = (256, 1024, 4096)
 measured = {past: four_ways(past) for past in pasts}
-for past, (speed, memory) in measured.items():
-    print(f"after {past} tokens")
-    for way in speed if past <= 1024 else list(speed)[1:]:
-        print(f"  {way:18s} {speed[way]:9.2f} ms   {memory[way]:6.2f} MiB")
-
-# %% tags=["figure", "timing"]
-fig, ax = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
-for way, marker in zip(measured[256][0], "osD^", strict=True):
-    _ = ax.plot(pasts, [measured[past][0][way] for past in pasts], marker=marker, label=way)
-_ = ax.set(xscale="log", yscale="log", xlabel="tokens before", ylabel="one new token, ms", xticks=pasts)
-_ = ax.set_xticks(pasts, pasts)
-_ = ax.minorticks_off()
-_ = ax.legend(frameon=False)
-plt.show()
 assert measured[4096][0]["latents, absorbed"] < measured[4096][0]["latents, unfolded"]
+
+# %% tags=["figure", "timing", "hide-input"]
+fig, ax = plt.subplots(figsize=(6.8, 3.6))
+took = {way: [measured[past][0][way] for past in pasts] for way in measured[256][0]}
+for way, ms in list(took.items())[1:]:
+    _ = ax.plot(pasts, ms, "o-", label=way)
+_ = ax.plot(pasts[:2], took["nothing kept"][:2], "o-", color="gray")
+_ = ax.annotate("nothing kept", (pasts[1], took["nothing kept"][1]), (8, 0), color="gray",
+                textcoords="offset points", va="center", fontsize=9.5)  # fmt: skip
+_ = ax.set(xscale="log", yscale="log", xlabel="tokens before", ylabel="one new token, ms")
+ax.minorticks_off()
+_ = ax.set_xticks(pasts, [f"{past:,}" for past in pasts])
+_ = ax.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+direct_labels(ax)
+last = ", ".join(f"{way} {ms[-1]:.2f} ms" for way, ms in list(took.items())[1:])
+show(fig, "Unfolded latents get slow as the past grows, and absorbed latents hardly do.",
+     "Four lines on log scales: processor time for one new token over the number of tokens "
+     f"before it. After 4,096 tokens: {last}. Nothing kept is measured up to 1,024 tokens: "
+     f"{took['nothing kept'][1]:.0f} ms.")  # fmt: skip
+
+# %% tags=["hide-input"]
+rows = [[way, *(f"{x:.2f} ms" if math.isfinite(x) else "-" for x in ms),
+         f"{measured[4096][1][way]:.2f} MiB"] for way, ms in took.items()]  # fmt: skip
+table(["", *(f"after {past:,} tokens" for past in pasts), "kept at 4,096 tokens"], rows,
+      "Processor time for one new token, and the memory that one layer keeps")  # fmt: skip
 
 # %% [markdown]
 # Keeping nothing gets slow fastest as the past grows. (We did not measure it after 4,096 tokens because it takes seconds.) Keys and values are quick to use after a short past, but they take the most memory: 20 MiB for this one layer after 4,096 tokens. Latents that are unfolded at each step save this memory but lose the time again. Absorbed latents save both, and their time grows most slowly. The past costs them only a few matrix products with the latents and the short position keys.
@@ -547,13 +593,26 @@ print("the same 128 tokens as without the cache")
 
 # %%
 v3 = ModelConfig(qk_rope_head_dim=64, qk_nope_head_dim=128, max_position_embeddings=163_840)
-yarn = {"rope_type": "yarn", "factor": 40, "original_max_position_embeddings": 4096, "mscale": 1.0, "mscale_all_dim": 1.0}
+yarn = {
+    "rope_type": "yarn", "factor": 40, "original_max_position_embeddings": 4096,
+    "mscale": 1.0, "mscale_all_dim": 1.0,
+}  # fmt: skip
 stretched_v3 = v3.replace(rope_scaling=yarn)
 before, after = inverse_frequencies(v3), inverse_frequencies(stretched_v3)
-print("pair   turns in 4,096   turns in 163,840   with YaRN   divided by")
-for pair in (0, 5, 10, 15, 20, 23, 31):
-    turns = [f * n / (2 * math.pi) for f, n in ((before[pair], 4096), (before[pair], 163_840), (after[pair], 163_840))]
-    print(f"{pair:4d} {turns[0]:16.4g} {turns[1]:18.4g} {turns[2]:11.4g} {before[pair] / after[pair]:12.4g}")
+
+
+def turns(frequencies: torch.Tensor, tokens: int) -> torch.Tensor:
+    """How many turns each pair makes in so many tokens."""
+    return frequencies * tokens / (2 * math.pi)
+
+
+# %% tags=["hide-input"]
+columns = (turns(before, 4096), turns(before, 163_840), turns(after, 163_840))
+table(["pair", "turns in 4,096", "turns in 163,840", "the same with YaRN", "slowed by"],
+      [[pair, *(f"{x:,.0f}" if x > 999 else f"{x:.3g}"
+                for x in (column[pair].item() for column in (*columns, before / after)))]
+       for pair in (0, 5, 10, 15, 20, 23, 31)],
+      "The clock hands of V3's rotated key, before and after YaRN with factor 40")  # fmt: skip
 
 # %% [markdown]
 # The fast hands made hundreds of turns, so the model has seen them at every angle in training. The slowest hand made less than a tenth of one turn. Long before position 163,840 it reaches angles that never occurred in training, and we cannot know what the model makes of them.
@@ -568,20 +627,29 @@ for pair in (0, 5, 10, 15, 20, 23, 31):
 
 # %%
 print(f"pairs left alone: 0 to {int((after == before).nonzero().max())}")
-print(f"pairs slowed by the full factor: {int((before / after > 39.99).nonzero().min())} to 31")
-print(f"scores times {softmax_scale(stretched_v3) / softmax_scale(v3):.4f} = (0.1 ln 40 + 1) squared")
+first = int((before / after > 39.99).nonzero().min())
+print(f"pairs slowed by the full factor: {first} to 31")
+larger = softmax_scale(stretched_v3) / softmax_scale(v3)
+print(f"scores times {larger:.4f} = (0.1 ln 40 + 1) squared")
 
-# %% tags=["figure"]
-fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
-_ = ax.semilogy(before, "o-", ms=4, label="as trained")
-_ = ax.semilogy(after, "s-", ms=4, label="YaRN, factor 40")
-_ = ax.axhline(2 * math.pi / 4096, ls=":", color="gray", label="one turn in 4,096 tokens")
-_ = ax.set(xlabel="pair", ylabel="radians per position")
-_ = ax.legend(frameon=False)
-plt.show()
-print("pairs          0, 10, 16, 23, 31")
-print("as trained", [f"{before[i].item():.3g}" for i in (0, 10, 16, 23, 31)])
-print("with YaRN ", [f"{after[i].item():.3g}" for i in (0, 10, 16, 23, 31)])
+# %% tags=["figure", "hide-input"]
+fig, ax = plt.subplots(figsize=(6.8, 3.4))
+for frequencies, label in ((before, "as trained"), (after, "YaRN, factor 40")):
+    _ = ax.semilogy(turns(frequencies, 4096), "o-", ms=4, label=label)
+for x, bound, side, name in ((31, 32, "right", "32 turns: faster hands are left alone"),
+                             (0, 1, "left", "1 turn: slower hands are slowed")):  # fmt: skip
+    _ = ax.axhline(bound, ls="--", color="gray", lw=1)
+    _ = ax.text(x, bound * 1.25, name, color="gray", ha=side, fontsize=9.5)
+_ = ax.set(xlabel="pair", ylabel="turns in 4,096 tokens")
+ax.minorticks_off()
+_ = ax.set_yticks([0.01, 1, 100], ["0.01", "1", "100"])
+direct_labels(ax)
+said = [", ".join(f"{turns(f, 4096)[i]:.3g}" for i in (0, 10, 16, 23, 31))
+        for f in (before, after)]  # fmt: skip
+show(fig, "YaRN leaves the fast hands alone, slows the slow ones by the full factor, and does "
+     "something in between for the hands between the dashed lines.",
+     "Turns in 4,096 tokens on a log scale, for pairs 0 to 31. Pairs 0, 10, 16, 23, 31 as "
+     f"trained: {said[0]}. With YaRN: {said[1]}.")  # fmt: skip
 
 # %% [markdown]
 # ### At our size, most of the help comes from further training
@@ -595,17 +663,19 @@ characters = sorted(set(text))
 codes = {c: i for i, c in enumerate(characters)}
 ids = torch.tensor([codes[c] for c in text])
 training, held_out = ids[:-10_280], ids[-10_280:].view(40, 257)
-print(f"{len(training):,} characters to learn from, {len(characters)} different ones, {len(held_out)} held-out pieces")
+print(f"{len(training):,} characters to learn from, {len(characters)} different ones,"
+      f" {len(held_out)} held-out pieces")  # fmt: skip
 
 # %%
 _ = torch.set_default_dtype(torch.float64)  # 16 digits again
 reader_config = ModelConfig(
-    vocab_size=len(characters), hidden_size=48, num_hidden_layers=2, n_routed_experts=0, intermediate_size=96,
-    kv_lora_rank=24, qk_nope_head_dim=16, v_head_dim=16, initializer_range=0.06, max_position_embeddings=256,
+    vocab_size=len(characters), hidden_size=48, num_hidden_layers=2, n_routed_experts=0,
+    intermediate_size=96, kv_lora_rank=24, qk_nope_head_dim=16, v_head_dim=16,
+    initializer_range=0.06, max_position_embeddings=256,
 )  # fmt: skip
 
 
-def read(model: MiniDeepSeek, length: int, tokens: int, steps: int, peak: float, seed: int) -> None:
+def read(model: MiniDeepSeek, length: int, tokens: int, steps: int, peak: float, seed: int):
     """Train on pieces of `length` characters, `tokens` characters per step."""
     g = torch.Generator().manual_seed(seed)
 
@@ -619,7 +689,7 @@ def read(model: MiniDeepSeek, length: int, tokens: int, steps: int, peak: float,
 
 # %%
 def changed(model: MiniDeepSeek, how: str) -> MiniDeepSeek:
-    """The same weights with other frequencies: as they were, all of them slowed 8 times, or YaRN's."""
+    """The same weights with other frequencies: as they were, all slowed 8 times, or YaRN's."""
     scaling = {**yarn, "factor": 8, "original_max_position_embeddings": 32}
     if how == "YaRN, scores as before":
         scaling |= {"mscale_all_dim": 0, "attention_factor": 1.0}
@@ -639,10 +709,12 @@ def loss_by_eighths(model: MiniDeepSeek) -> list[float]:
 # %% [markdown]
 # What will happen beyond the trained length? Type your guess before you run the cell:
 
-# %% tags=["prediction"]
+# %% tags=["prediction", "hide-input"]
 guess = None
 beyond = predict(
-    "attention.beyond", "By what factor is the loss larger at characters 225-256 than at 1-32?", guess, example=1.2, tolerance=4,
+    "attention.beyond",
+    "By what factor is the loss larger at characters 225-256 than at 1-32?",
+    guess, example=1.2, tolerance=4,
 )  # fmt: skip
 beyond
 
@@ -650,69 +722,70 @@ beyond
 # DeepSeek did not only stretch V3 but also trained it further at the new length. So we test each model twice, first as it is and then after 20 more steps on pieces of 256. There are three ways to treat the hands, with three seeds each: plain (the control, which changes nothing), all hands slowed by 8, and YaRN. A fourth row shows YaRN without its larger scores, before the further steps only.
 
 # %%
-readers = [MiniDeepSeek(reader_config, torch.Generator().manual_seed(seed)) for seed in range(3)]
-for seed, model in enumerate(readers):
+ways, curves = ("plain", "all slowed", "YaRN", "YaRN, scores as before"), {}
+changes = []
+for seed in range(3):
+    model = MiniDeepSeek(reader_config, torch.Generator().manual_seed(seed))
     read(model, 32, 512, 200, 5e-3, seed)
-
-
-ways = ("plain", "all slowed", "YaRN", "YaRN, scores as before")
-changes = [{way: changed(model, way) for way in ways} for model in readers]
-curves = {(way, 0): torch.tensor([loss_by_eighths(others[way]) for others in changes]) for way in ways}
+    changes.append({way: changed(model, way) for way in ways})
+for way in ways:
+    curves[way, 0] = torch.tensor([loss_by_eighths(others[way]) for others in changes])
 
 # %%
 for way in ways[:3]:
     for seed, others in enumerate(changes):
         read(others[way], 256, 768, 20, 1e-3, 100 + seed)
     curves[way, 20] = torch.tensor([loss_by_eighths(others[way]) for others in changes])
-
-# %%
-print(f"{'characters up to':24s}" + "".join(f"{32 * i + 32:6d}" for i in range(8)))
-for (way, steps), runs in curves.items():
-    name = way + (", 20 steps" if steps else "")
-    print(f"{name:24s}" + "".join(f"{loss:6.2f}" for loss in runs.mean(0).tolist()))
 plain = curves["plain", 0].mean(0)
 beyond.reveal(round((plain[-1] / plain[0]).item(), 1))
 
-# %% tags=["figure"]
-fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.4), layout="constrained", sharey=True)
+# %% tags=["figure", "hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.4), sharey=True)
+x = torch.arange(8) * 32 + 16
 for (way, steps), runs in curves.items():
-    ax, color = axes[steps // 20], f"C{ways.index(way)}"
-    _ = ax.plot(torch.arange(8) * 32 + 16, runs.mean(0), "osD^"[ways.index(way)] + "-", ms=4, color=color, label=way)
-    _ = ax.fill_between(torch.arange(8) * 32 + 16, runs.min(0).values, runs.max(0).values, color=color, alpha=0.15)
-    _ = ax.axvline(32, ls=":", color="gray")
-    _ = ax.set(xlabel="character of the piece", title="as it is" if steps == 0 else "after 20 steps at length 256")
-_ = axes[0].set(ylabel="held-out loss, nats per character")
-_ = axes[0].legend(frameon=False, fontsize=8)
-plt.show()
-far = {key: runs[:, 4:].mean(1) for key, runs in curves.items()}
-print("mean loss of characters 129 to 256:")
-for (way, steps), losses in far.items():
-    print(f"  {way}, {steps} steps: {losses.mean():.2f}")
+    if way in ways[:3]:
+        ax, color = axes[steps // 20], f"C{ways.index(way)}"
+        _ = ax.plot(x, runs.mean(0), "o-", ms=4, color=color, label=way)
+        _ = ax.fill_between(x, *runs.aminmax(dim=0), color=color, alpha=0.15)
+for ax, title in zip(axes, ("as it is", "after 20 steps at length 256"), strict=True):
+    _ = ax.axvline(32, ls="--", color="gray", lw=1)
+    _ = ax.set(xlabel="character of the piece", title=title, xticks=(32, 128, 256))
+    direct_labels(ax)
+_ = axes[0].set(ylabel="held-out loss,\nnats per character")
+ends = [", ".join(f"{way} {curves[way, steps].mean(0)[-1]:.2f}" for way in ways[:3])
+        for steps in (0, 20)]  # fmt: skip
+show(fig, "Beyond the trained length (dashed line), stretching alone does not help, and 20 "
+     "further steps do.",
+     "Two panels, loss over the character of the piece, mean and range of three seeds. At the "
+     f"last characters, as it is: {ends[0]} nats. After 20 steps: {ends[1]}.")  # fmt: skip
 
-# %%
-def apart(ours: str, other: str, steps: int, part: slice) -> list[str]:
-    """How much lower the loss of `ours` is, seed by seed."""
-    return [f"{x:+.2f}" for x in (curves[other, steps][:, part] - curves[ours, steps][:, part]).mean(1).tolist()]
+# %% tags=["hide-input"]
+table(["characters up to", *map(str, range(32, 257, 32))],
+      [[way + (", 20 steps" if steps else ""), *(f"{loss:.2f}" for loss in runs.mean(0))]
+       for (way, steps), runs in curves.items()],
+      "Held-out loss in nats per character, mean of three seeds")  # fmt: skip
 
-
-print("YaRN against plain, 20 steps, characters 129 to 256:", apart("YaRN", "plain", 20, slice(4, 8)))
-print("YaRN against plain, 20 steps, characters   1 to 32: ", apart("YaRN", "plain", 20, slice(0, 1)))
-print("YaRN against all slowed, 20 steps, all characters:  ", apart("YaRN", "all slowed", 20, slice(0, 8)))
-print("YaRN against plain, as it is, all characters:       ", apart("YaRN", "plain", 0, slice(0, 8)))
-
-# %% [markdown]
-# On the left, the plain model becomes much worse soon after the length that it knows. Stretching alone does *not* save it here. YaRN without further training is worse than plain up to character 192 and about equal to it after that, because hands that the model had learned to read now turn more slowly. Slowing *all* hands by 8 makes the loss higher still. This supports one part of YaRN's design: leave the fast hands alone.
-#
-# On the right, 20 further steps put YaRN ahead of the plain model beyond character 128 on average, but not on every one of the three seeds. Within the first 32 characters YaRN is behind on every seed. So it costs something nearby, and three seeds only suggest that it gains something at a distance. In every case, the further training matters more than the choice between plain and YaRN.
-
-# %%
+# %% tags=["hide-input"]
+compared = {"20 steps, characters 129 to 256": ("plain", 20, slice(4, 8)),
+            "20 steps, characters 1 to 32": ("plain", 20, slice(0, 1)),
+            "20 steps, all characters": ("all slowed", 20, slice(0, 8)),
+            "as it is, all characters": ("plain", 0, slice(0, 8))}  # fmt: skip
 yarn_20, plain_20, slowed_20 = (curves[way, 20] for way in ("YaRN", "plain", "all slowed"))
 assert yarn_20[:, 4:].mean() < plain_20[:, 4:].mean()
 assert (yarn_20[:, 0] > plain_20[:, 0]).all()
 assert (yarn_20.mean(1) < slowed_20.mean(1)).all()
-print("on 40 held-out pieces of 256 characters, after 20 steps, YaRN is")
-print("  better than plain beyond character 128, on average")
-print("  worse than plain up to character 32, and better than all slowed, on each of three seeds")
+rows = []
+for where, (other, steps, part) in compared.items():
+    leads = (curves[other, steps] - curves["YaRN", steps])[:, part].mean(1).tolist()
+    rows.append([where, other, *(f"{lead:+.2f}" for lead in leads)])
+table(["YaRN's lead", "over", "seed 0", "seed 1", "seed 2"], rows,
+      "How much lower YaRN's loss is, in nats per character")  # fmt: skip
+
+# %% [markdown]
+# In the left panel, the plain model becomes much worse soon after the length that it knows. Stretching alone does *not* save it here. YaRN without further training is worse than plain up to character 192 and about equal to it after that, because hands that the model had learned to read now turn more slowly. Slowing *all* hands by 8 makes the loss higher still. This supports one part of YaRN's design: leave the fast hands alone.
+#
+# In the right panel, 20 further steps put YaRN ahead of the plain model beyond character 128 on average, but not on every one of the three seeds. Within the first 32 characters YaRN is behind on every seed. So it costs something nearby, and three seeds only suggest that it gains something at a distance. In every case, the further training matters more than the choice between plain and YaRN.
+
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -750,9 +823,8 @@ for absorb in (False, True):
 # %% [markdown]
 # **YaRN's larger scores did not help at our size.** The row "scores as before" in the table above leaves them out, and its loss is lower in every column. The YaRN paper fitted its formula to large models and long texts, and at 32 characters we see no benefit. The bounds of 32 turns and 1 turn are also made for thousands of tokens: within 32 characters our fastest hand makes only five turns, and YaRN slows all the others.
 #
-# **The first attention map that we drew explained nothing.** In our first version of the reversal task the map showed no diagonal. There the model had two layers and wrote the word itself after a single separator. It got most letters right, but no pattern could be seen in its maps. It did not need to look at letter $7 - j$ directly, because its second layer could fetch the letter from wherever the first had moved it. A map explains a model only if information has just one way to go, so the task above has one layer and markers.
-
-# %% [markdown]
+# **The first attention map that we drew explained nothing.** There the model had two layers and wrote the word itself after a single separator. It got most letters right, but no pattern could be seen in its maps. It did not need to look at letter $7 - j$ directly, because its second layer could fetch the letter from wherever the first had moved it. A map explains a model only if information has just one way to go, so the task above has one layer and markers.
+#
 # ## Exercises
 #
 # ```{exercise} RoPE from an empty cell
@@ -857,7 +929,8 @@ for rank in (1, 2, 4):
     reverse_config = full.replace(kv_lora_rank=rank)
     tries = [reversal(seed, True, 300, 5e-3) for seed in range(2)]
     trained[rank] = tries[0][1]
-    print(f"rank {rank}, letters right on two seeds:", [f"{100 * right:.0f} %" for right, _ in tries])
+    shares = [f"{100 * right:.0f} %" for right, _ in tries]
+    print(f"rank {rank}, letters right on two seeds:", shares)
 reverse_config = full
 
 # %% [markdown]
@@ -873,7 +946,8 @@ def same_for_all_letters(module, inputs, output):
     return output
 
 
-handle = trained[1].layers[0].self_attn.kv_a_proj_with_mqa.register_forward_hook(same_for_all_letters)
+projection = trained[1].layers[0].self_attn.kv_a_proj_with_mqa
+handle = projection.register_forward_hook(same_for_all_letters)
 ids, answers = words(1000, torch.Generator().manual_seed(5))
 right = (trained[1](ids).logits[:, length:].argmax(-1) == answers).float().mean().item()
 handle.remove()
@@ -934,10 +1008,12 @@ def one_radian_turns_counterclockwise(rotate) -> None:
 
 def slow_pair_turns_by_the_root_of_theta(rotate) -> None:
     turned = rotate(tensor([[0.0, 0.0, 1.0, 0.0]]), tensor([3]), 100.0)
-    assert torch.allclose(turned, tensor([[0.0, math.cos(0.3), 0.0, math.sin(0.3)]]), atol=1e-6)
+    wanted = tensor([[0.0, math.cos(0.3), 0.0, math.sin(0.3)]])
+    assert torch.allclose(turned, wanted, atol=1e-6)
 
 
-zoo("attention", [nothing_turns_at_position_zero, one_radian_turns_counterclockwise, slow_pair_turns_by_the_root_of_theta])
+zoo("attention", [nothing_turns_at_position_zero, one_radian_turns_counterclockwise,
+                  slow_pair_turns_by_the_root_of_theta])  # fmt: skip
 
 # %% [markdown]
 # ## Receipt
@@ -945,11 +1021,12 @@ zoo("attention", [nothing_turns_at_position_zero, one_radian_turns_counterclockw
 # The receipt shows what this run cost, the spread over seeds, and how far we are from the reference.
 
 # %% tags=["receipt"]
+far = {way: curves[way, 20][:, 4:].mean(1).tolist() for way in ("plain", "YaRN")}
 receipt(
     spread={
         "letters right without rotation": [round(right, 2) for right, _ in without],
-        "loss beyond 128, plain, 20 steps": [round(x, 2) for x in far["plain", 20].tolist()],
-        "loss beyond 128, YaRN, 20 steps": [round(x, 2) for x in far["YaRN", 20].tolist()],
+        "loss beyond 128, plain, 20 steps": [round(x, 2) for x in far["plain"]],
+        "loss beyond 128, YaRN, 20 steps": [round(x, 2) for x in far["YaRN"]],
     },
     differences={"MLA": (max(differences.values()), 1e-12), "RoPE": (rope_difference, 1e-12)},
 )
@@ -964,11 +1041,10 @@ receipt(
 # - I can now show with a 2 by 2 matrix why rotation prevents absorption, and how the decoupled key makes it possible again.
 # - I can now decode with a latent cache, and say when to absorb and when to unfold.
 # - I can now read YaRN's frequencies, and say what stretching alone does and does not do.
-
-# %% [markdown]
+#
 # ## Read on
 #
 # - DeepSeek-V2's report presents MLA in section 2.1, and an appendix compares it with MHA {cite}`deepseekv2`.
 # - Section 3 of the RoPE paper {cite}`su2021roformer` and section 3 of the YaRN paper {cite}`peng2023yarn` have the derivations.
-# - The package has the code of this chapter in `minidsk/model/rope.py`, `attention.py` and `cache.py`, each under 130 lines.
+# - The package has the code of this chapter in `minidsk/model/rope.py`, `attention.py` and `cache.py`.
 # - Attention is now cheap to remember, and [chapter 03](03_mixture_of_experts) makes the other half of each layer cheap to compute.
