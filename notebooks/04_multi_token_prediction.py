@@ -29,12 +29,12 @@ if importlib.util.find_spec("minidsk") is None:  # Colab, for example
     source = "git+https://github.com/minidsk/minidsk"
     get_ipython().run_line_magic("pip", f"install -q 'minidsk[notebooks] @ {source}'")
 
-# %%
+# %% tags=["hide-input"]
 import math
 import re
 import time
 from itertools import pairwise
-from statistics import fmean, stdev
+from statistics import fmean
 
 import matplotlib.pyplot as plt
 import torch
@@ -44,17 +44,20 @@ from torch import nn
 from minidsk import MiniDeepSeek, ModelConfig, results
 from minidsk.data.corpus import TinyWeb, TinyWebConfig
 from minidsk.data.tokenizer import CharTokenizer
+from minidsk.diagrams import diagram, direct_labels, show, table
 from minidsk.homework import check, describe, predict, receipt, zoo
 from minidsk.infer.evaluate import evaluate
 from minidsk.model.mtp import mtp_loss
 from minidsk.model.rope import rotation
-from minidsk.scale.cost import training_flops
+from minidsk.report.interval import interval
 from minidsk.rl.policy import MiniPolicy
+from minidsk.scale.cost import training_flops
 from minidsk.tasks.countdown import Countdown
 from minidsk.train.optim import OptimConfig, Optimizer
 from minidsk.train.pretrain import PretrainConfig, train_step
 
-_ = torch.set_default_dtype(torch.float64)  # 16 digits: your processor gives the same numbers as ours
+plt.style.use("minidsk.diagrams.look")
+_ = torch.set_default_dtype(torch.float64)  # 16 digits: other processors give the same numbers
 
 # %% [markdown]
 # ## A second head on the same state fails
@@ -76,27 +79,29 @@ print("".join("abcdefghijklmnopABCDEFGHIJKLMNOP"[i] for i in pairs(1, seed=1)[0]
 #
 # The main head will learn all the answers. Which share of the answers will the second head get right? Before you run on, guess by replacing `None` with a number.
 
-# %% tags=["prediction"]
+# %% tags=["prediction", "hide-input"]
 guess = None
 on_answers = predict(
-    "mtp.parallel", "Which share of the answers does a second head on the same state get right?",
+    "mtp.parallel",
+    "Which share of the answers does a second head on the same state get right?",
     guess, example=0.5, scale="difference", tolerance=0.5,
 )
 print(on_answers)
 
 # %% tags=["naive"]
 class TwoHeads(nn.Module):
-    """The model, and a second linear head that guesses the token after next from the same hidden state."""
+    """The model, and a second linear head that guesses the token after next from its state."""
 
     def __init__(self, config, seed=0):
         super().__init__()
         self.main = MiniDeepSeek(config, torch.Generator().manual_seed(seed))
         self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        nn.init.normal_(self.head.weight, std=0.02, generator=torch.Generator().manual_seed(seed))
+        g = torch.Generator().manual_seed(seed)
+        nn.init.normal_(self.head.weight, std=0.02, generator=g)
 
     def forward(self, ids):
         out = self.main(ids)
-        return out.logits, self.head(out.hidden[:, :-1])  # the last state's guess would be judged by no token
+        return out.logits, self.head(out.hidden[:, :-1])  # no token follows the last guess
 
 # %%
 def fit(model, loss_of, steps=100, lr=1e-2):
@@ -121,8 +126,11 @@ def two_losses(model, ids):
     return nats(logits, ids[:, 1:]) + 0.3 * further, further
 
 # %%
-tiny = ModelConfig(vocab_size=32, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, kv_lora_rank=16,
-                   qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16, intermediate_size=64, n_routed_experts=0)
+tiny = ModelConfig(
+    vocab_size=32, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+    kv_lora_rank=16, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16,
+    intermediate_size=64, n_routed_experts=0,
+)
 side_by_side = TwoHeads(tiny)
 curve_parallel = fit(side_by_side, two_losses)
 
@@ -130,16 +138,19 @@ curve_parallel = fit(side_by_side, two_losses)
 fresh = pairs(256, seed=7)
 
 def right(guesses, ids):
-    """The share of guesses that are the text's last tokens: of the answers, and of the questions."""
+    """The share of right guesses of the text's last tokens: answers, and questions."""
     targets = ids[:, -guesses.shape[1]:]
     hit, is_answer = guesses == targets, targets >= 16
     return [hit[is_answer].float().mean().item(), hit[~is_answer].float().mean().item()]
 
 logits, second = (x.argmax(-1) for x in side_by_side(fresh[:, :-1]))
-print("right               answers  questions")
-print("main head             {:5.2f}      {:5.2f}".format(*right(logits, fresh)))
-print("second head           {:5.2f}      {:5.2f}".format(*right(second, fresh)))
 on_answers.reveal(right(second, fresh)[0])
+
+# %% tags=["hide-input"]
+table(["", "answers", "questions"],
+      [[name, *(f"{share:.2f}" for share in right(guesses, fresh))]
+       for name, guesses in (("main head", logits), ("second head", second))],
+      "The share of tokens that each head gets right")  # fmt: skip
 
 # %% [markdown]
 # The second head fails at a task that the main head solves perfectly. Its task is impossible: at the answer to one question it must name the answer to the *next* question, and that question has not been drawn yet. Token $i+2$ depends on token $i+1$, and this head must guess both at once.
@@ -150,19 +161,17 @@ on_answers.reveal(right(second, fresh)[0])
 #
 # The remedy is to let the head see token $i+1$. During training this token is in the text anyway, and when the model writes, the main head has just chosen it. DeepSeek's module of depth 1 combines two things at position $i$: the main model's hidden state $h_i$ and the embedding of token $i+1$. It normalises each of them, a matrix maps both together back to the model's width, and one ordinary transformer block follows. The module uses the main model's own embedding and output head.
 #
-# Our example for the rest of the chapter has six tokens, `7+5=12`. The next cell prints which tokens each depth sees and which token it must predict.
+# Our example for the rest of the chapter has six tokens, `7+5=12`. The table shows, left of each arrow, which tokens a depth sees at a position, and right of the arrow which token it must predict.
 
 # %% tags=["diagram", "hide-input"]
-from minidsk.diagrams import diagram
-
 diagram("mtp")
 
-# %%
+# %% tags=["hide-input"]
 sum_text = "7+5=12"
-for depth in range(3):
-    print(f"depth {depth}")
-    for i in range(5 - depth):
-        print(f"   at {i}: sees {sum_text[:i + 1 + depth]!r:9} must say {sum_text[i + 1 + depth]!r}")
+seen = [f"{sum_text[:end]} → {sum_text[end]}" for end in range(1, 6)] + ["", ""]
+table(["position", "depth 0", "depth 1", "depth 2"],
+      [[str(i), *seen[i : i + 3]] for i in range(5)],
+      "Which tokens each depth sees, and which it must predict")  # fmt: skip
 
 # %% [markdown]
 # Depth 0 is the main head. Each further depth sees one more token and predicts one token further ahead, so it has one position fewer. Depth 2 works on the states of depth 1 rather than on those of the main model. So the modules form a chain, in which each link is one step ahead of the link before it.
@@ -175,11 +184,12 @@ def rms(x):
     return x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
 
 def look_ahead(module, hidden, embedding, turn):
-    """One depth from its weights: hidden and embedding [B, T - k, H] to the next depth's hidden states."""
-    left, right = module.eh_proj.weight.chunk(2, dim=1)  # what meets the embedding, what meets the state
+    """One depth: hidden and embedding [B, T - k, H] to the next depth's hidden states."""
+    left, right = module.eh_proj.weight.chunk(2, dim=1)  # for the embedding, for the state
     states = []
     for h, e in zip(hidden.unbind(1), embedding.unbind(1), strict=True):
-        states.append(rms(e) * module.enorm.weight @ left.T + rms(h) * module.hnorm.weight @ right.T)
+        h, e = rms(h) * module.hnorm.weight, rms(e) * module.enorm.weight
+        states.append(e @ left.T + h @ right.T)
     x, _ = module.block(torch.stack(states, 1), turn)
     return rms(x) * module.norm.weight
 
@@ -189,7 +199,8 @@ def look_ahead(module, hidden, embedding, turn):
 # `minidsk.model.mtp.MTPModule` contains the same lines, with the two products joined into one. `MiniDeepSeek` makes `num_nextn_predict_layers` such modules and returns their predictions as `out.mtp_logits`. We compare three depths with three turns of our loop, in float64:
 
 # %% tags=["agree"]
-deep = MiniDeepSeek(tiny.replace(num_nextn_predict_layers=3), torch.Generator().manual_seed(1)).double()
+three = tiny.replace(num_nextn_predict_layers=3)
+deep = MiniDeepSeek(three, torch.Generator().manual_seed(1)).double()
 ids = fresh[:4, :12]
 out = deep(ids)
 hidden, difference = out.hidden, 0.0
@@ -197,9 +208,10 @@ turn = rotation(torch.arange(12)[None], deep.frequencies)
 for k, module in enumerate(deep.mtp, start=1):
     shifted = tuple(t[:, k:] for t in turn)
     hidden = look_ahead(module, hidden[:, :-1], deep.embed_tokens(ids[:, k:]), shifted)
-    difference = max(difference, (deep.lm_head(hidden) - out.mtp_logits[k - 1]).abs().max().item())
+    away = (deep.lm_head(hidden) - out.mtp_logits[k - 1]).abs().max().item()
+    difference = max(difference, away)
 assert difference < 1e-12
-print(f"largest difference, three depths: {'below 1e-12' if difference < 1e-12 else difference}")
+print("largest difference, three depths: below 1e-12")
 
 # %% [markdown]
 # ### Which tokens a depth may see
@@ -217,32 +229,41 @@ def moved(model, ids):
     for j in range(ids.shape[1]):
         other = ids.clone()
         other[:, j] = (ids[:, j] + 1) % 16
-        grids.append([(a - b).abs().amax((0, 2)) > 1e-12 for a, b in zip(before, heads(model, other), strict=True)])
+        pairs_of_logits = zip(before, heads(model, other), strict=True)
+        grids.append([(a - b).abs().amax((0, 2)) > 1e-12 for a, b in pairs_of_logits])
     return [torch.stack(grid) for grid in zip(*grids, strict=True)]
 
 with torch.no_grad():
     grids = moved(deep, torch.tensor([[7, 10, 5, 11, 1, 2]]))[:3]
 
-# %% tags=["figure"]
-fig, axes = plt.subplots(1, 3, figsize=(8, 2.9), layout="constrained")
-for depth, (ax, grid) in enumerate(zip(axes, grids, strict=True)):
-    _ = ax.imshow(grid, cmap="Blues", vmin=0, vmax=1.6, aspect="equal")
+# %% tags=["figure", "hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.3), sharey=True)
+for depth, (ax, grid) in enumerate(zip(axes, grids[:2], strict=True)):
+    j, i = grid.nonzero().T.tolist()
+    _ = ax.bar(i, 0.9, 0.9, bottom=[row - 0.45 for row in j])
     for i in range(5 - depth):
-        _ = ax.text(i, i + 1 + depth, "?", ha="center", va="center", color="crimson", weight="bold")
-    _ = ax.set(title=f"depth {depth}", xlabel="position", xticks=range(grid.shape[1]), yticks=range(6), yticklabels=sum_text)
+        _ = ax.text(i, i + 1 + depth, "?", ha="center", va="center", color="C1",
+                    weight="bold", fontsize=14)  # fmt: skip
+    _ = ax.set(title=f"depth {depth}", xlabel="position", xticks=range(grid.shape[1]),
+               yticks=range(6), yticklabels=sum_text, ylim=(5.6, -0.6),
+               xlim=(-0.6, 5.6))  # fmt: skip
+    ax.grid(visible=False)
 _ = axes[0].set_ylabel("token that is changed")
-plt.show()
-for depth, grid in enumerate(grids):
-    print(f"depth {depth}: changing '=' (token 3) moves positions {grid[3].nonzero().flatten().tolist()}")
+moves = [grid[3].nonzero().flatten().tolist() for grid in grids]
+show(fig, "Each position notices every token up to the one before its target (?), none after.",
+     "Two panels, a column per position, a row per token of 7+5=12. A field is filled where "
+     "changing the token moves the logits at the position. Changing '=' (token 3) moves "
+     f"positions {moves[0]} of depth 0 and {moves[1]} of depth 1.")  # fmt: skip
 
 # %% [markdown]
-# Each blue field marks a position whose logits change. The red `?` marks the token that the position must predict. At every depth the `?` lies just below the blue fields. So each position sees everything up to the token before its target, and nothing further. The next cell checks this rule for every field.
+# Each blue field marks a position whose logits change. The `?` marks the token that the position must predict. At both depths the `?` lies just below the blue fields. So each position sees everything up to the token before its target, and nothing further. The next cell checks this rule for every field, and for depth 2 as well.
 
 # %%
 for depth, grid in enumerate(grids):
     j, i = torch.meshgrid(torch.arange(6), torch.arange(grid.shape[1]), indexing="ij")
     assert torch.equal(grid, j <= i + depth)
-print("position i of depth k notices token j exactly where j <= i + k; its target is token i + k + 1")
+print("position i of depth k notices token j exactly where j <= i + k")
+print("its target is token i + k + 1")
 
 # %% [markdown]
 # ### The loss by hand
@@ -253,10 +274,12 @@ print("position i of depth k notices token j exactly where j <= i + k; its targe
 coin = math.log(2)
 depth_1, depth_2 = 4 * coin / 5, 3 * coin / 5
 by_hand = 0.3 / 2 * (depth_1 + depth_2)
-print(f"depth 1: {depth_1:.4f}   depth 2: {depth_2:.4f}   loss of looking ahead: {by_hand:.4f} nats")
+print(f"depth 1: {depth_1:.4f}   depth 2: {depth_2:.4f}   loss: {by_hand:.4f} nats")
 
+# %%
 coins = [torch.zeros(1, 5 - k, 2) for k in (1, 2)]  # two equal logits each
-loss_difference = abs(mtp_loss(coins, torch.zeros(1, 5, dtype=torch.long), weight=0.3).item() - by_hand)
+packaged = mtp_loss(coins, torch.zeros(1, 5, dtype=torch.long), weight=0.3).item()
+loss_difference = abs(packaged - by_hand)
 assert loss_difference < 1e-6
 print("the package says the same:", loss_difference < 1e-6)
 
@@ -271,8 +294,10 @@ def chained(model, ids):
     further = nats(out.mtp_logits[0], ids[:, 2:])
     return nats(out.logits, ids[:, 1:]) + 0.3 * further, further
 
+# %%
 floor = math.log(16) / 2
-ahead = MiniDeepSeek(tiny.replace(num_nextn_predict_layers=1), torch.Generator().manual_seed(0))
+one_ahead = tiny.replace(num_nextn_predict_layers=1)
+ahead = MiniDeepSeek(one_ahead, torch.Generator().manual_seed(0))
 curve_chained = fit(ahead, chained)
 first, further = right(ahead(fresh[:, :-1]).mtp_logits[0].argmax(-1), fresh)
 print(f"depth 1, right: answers {first:.2f}, questions {further:.2f}")
@@ -294,13 +319,31 @@ def off_by_one(model, ids):
     further = nats(out.mtp_logits[0], ids[:, 1:-1])  # the next token, which depth 1 is shown
     return nats(out.logits, ids[:, 1:]) + 0.3 * further, further
 
-wrong = MiniDeepSeek(tiny.replace(num_nextn_predict_layers=1), torch.Generator().manual_seed(0))
+# %%
+wrong = MiniDeepSeek(one_ahead, torch.Generator().manual_seed(0))
 curve_wrong = fit(wrong, off_by_one)
 shares = right(wrong(fresh[:, :-1]).mtp_logits[0].argmax(-1), fresh)
-print(f"loss at the end {fmean(curve_wrong[-10:]):.2f} nats; right: answers {shares[0]:.2f}, questions {shares[1]:.2f}")
+print(f"loss at the end {fmean(curve_wrong[-10:]):.2f} nats")
+print(f"right: answers {shares[0]:.2f}, questions {shares[1]:.2f}")
+
+# %% tags=["figure", "hide-input"]
+curves = {"side by side": curve_parallel, "chained": curve_chained, "planted bug": curve_wrong}
+fig, ax = plt.subplots(figsize=(6.6, 3.2))
+for name, curve in curves.items():
+    _ = ax.plot(range(1, 101), curve, label=name)
+_ = ax.hlines(floor, 1, 100, ls="--", color="gray", lw=1)
+_ = ax.text(100, floor - 0.05, "floor", color="gray", ha="right", va="top", fontsize=9.5)
+_ = ax.set(xlabel="step", ylabel="loss of the further head, nats", xlim=(0, 100),
+           ylim=(-0.1, None))  # fmt: skip
+direct_labels(ax)
+ends = ", ".join(f"{name} {fmean(curve[-10:]):.2f}" for name, curve in curves.items())
+show(fig, "The chained head stops at the floor. The planted bug falls through it, so its "
+     "target has leaked.",
+     f"Three lines, loss over 100 steps. Means of the last ten steps: {ends} nats. "
+     f"The floor is at {floor:.2f} nats.")  # fmt: skip
 
 # %% [markdown]
-# The loss is close to zero, but the head has learned nothing useful, because it copies a token that it is shown. Two checks catch this bug in different ways. First, no model can predict a random draw, so a loss below the floor means that the target has leaked. Second, the target must lie outside the tokens that the head sees.
+# The loss of the planted bug is close to zero, but the head has learned nothing useful, because it copies a token that it is shown. Two checks catch this bug in different ways. First, no model can predict a random draw, so a loss below the floor means that the target has leaked. Second, the target must lie outside the tokens that the head sees.
 
 # %%
 def below_the_floor(curve):
@@ -310,11 +353,11 @@ def sees_its_target(grid, offset):
     """Whether position i notices token i + offset, its target."""
     return any(grid[i + offset, i].item() for i in range(grid.shape[1] - 1))
 
-print("                  below the floor   sees its target")
-print(f"target i + 2      {below_the_floor(curve_chained)!s:15}   {sees_its_target(grids[1], 2)}")
-print(f"target i + 1      {below_the_floor(curve_wrong)!s:15}   {sees_its_target(grids[1], 1)}")
 assert below_the_floor(curve_wrong)
 assert not below_the_floor(curve_chained)
+table(["target", "below the floor", "sees its target"],
+      [["i + 2", str(below_the_floor(curve_chained)), str(sees_its_target(grids[1], 2))],
+       ["i + 1", str(below_the_floor(curve_wrong)), str(sees_its_target(grids[1], 1))]])
 
 # %% [markdown]
 # ## The experiment: does it make a better model?
@@ -329,8 +372,10 @@ def encode(text):
 
 def lines(seed, rows, width=33):
     """Random sums, end to end, cut into rows; int64 [rows, width]."""
-    drawn = torch.randint(10, (rows * width // 5, 2), generator=torch.Generator().manual_seed(seed)).tolist()
-    return encode("".join(f"{a}+{b}={a + b}\n" for a, b in drawn))[: rows * width].view(rows, width)
+    g = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(10, (rows * width // 5, 2), generator=g).tolist()
+    ids = encode("".join(f"{a}+{b}={a + b}\n" for a, b in drawn))
+    return ids[: rows * width].view(rows, width)
 
 print(repr("".join(ALPHABET[i] for i in lines(0, 1)[0])))
 
@@ -340,20 +385,25 @@ sheet = torch.stack([encode("3+4=7\n" + line.ljust(7, "\n")) for line in asked])
 
 @torch.no_grad()
 def right_sums(model):
-    """How many of the hundred: greedy decoding is right where every token of the result is the likeliest one."""
+    """Of the hundred. Greedy decoding is right where each token of the result is likeliest."""
     likeliest = model(sheet, mtp=False).logits.argmax(-1)
-    return sum(bool((likeliest[r, 9:len(line) + 5] == sheet[r, 10:len(line) + 6]).all()) for r, line in enumerate(asked))
+    return sum(bool((likeliest[r, 9:len(line) + 5] == sheet[r, 10:len(line) + 6]).all())
+               for r, line in enumerate(asked))  # fmt: skip
 
 # %%
-sums = ModelConfig(vocab_size=len(ALPHABET), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, kv_lora_rank=16,
-                   qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16, intermediate_size=96, n_routed_experts=0)
+sums = ModelConfig(
+    vocab_size=len(ALPHABET), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+    kv_lora_rank=16, qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16,
+    intermediate_size=96, n_routed_experts=0,
+)
 held_out = lines(99, 64)
 STEPS, BATCH, EVERY = 120, 16, 10
 
 @torch.no_grad()
 def look(model):
     """Right sums of 100, and the main head's loss on fresh lines."""
-    return right_sums(model), nats(model(held_out[:, :-1], mtp=False).logits, held_out[:, 1:]).item()
+    logits = model(held_out[:, :-1], mtp=False).logits
+    return right_sums(model), nats(logits, held_out[:, 1:]).item()
 
 # %%
 def study(depth, seed):
@@ -361,7 +411,8 @@ def study(depth, seed):
     config = PretrainConfig(model=sums.replace(num_nextn_predict_layers=depth), mtp_weight=0.3)
     model = MiniDeepSeek(config.model, torch.Generator().manual_seed(seed))
     rows, seen = lines(seed, STEPS * BATCH), []
-    optimizer = Optimizer(model, OptimConfig(lr=5e-3, warmup=20, decay=0, weight_decay=0.1), STEPS)
+    settings = OptimConfig(lr=5e-3, warmup=20, decay=0, weight_decay=0.1)
+    optimizer = Optimizer(model, settings, STEPS)
     for step in range(STEPS):
         optimizer.schedule(step)
         train_step(model, optimizer, rows[step * BATCH:(step + 1) * BATCH], config)
@@ -372,7 +423,7 @@ def study(depth, seed):
 # %% [markdown]
 # The learning rate stays constant after the warm-up, so every point of a curve is the end of a valid shorter run. Before you run on, make one guess. How many more of the 100 sums will D = 1 get right in the end than the model without a further head?
 
-# %% tags=["prediction"]
+# %% tags=["prediction", "hide-input"]
 guess = None
 gain = predict(
     "mtp.gain", "How many more of 100 sums does D = 1 get right, at equal tokens?",
@@ -397,112 +448,127 @@ three_seeds(1)
 three_seeds(2)
 
 # %%
-price = {depth: training_flops(sums.replace(num_nextn_predict_layers=depth), 16) for depth in runs}
+price = {depth: training_flops(sums.replace(num_nextn_predict_layers=depth), 16)
+         for depth in runs}  # fmt: skip
 for depth in runs:
     share_of_none = price[depth] / price[0]
-    print(f"D = {depth}: {share_of_none:.2f} of the FLOPs of none, {1000 * took[depth]:.0f} ms a step")
+    print(f"D = {depth}: {share_of_none:.2f} of the FLOPs of D = 0,"
+          f" {1000 * took[depth]:.0f} ms per step")  # fmt: skip
 
 # %% [markdown]
 # We make two comparisons, because "better" can mean two things. At **equal tokens** every model has read the same lines. At **equal compute** the models with further heads stop earlier, as soon as they have spent the FLOPs (floating-point operations) that the plain model spends in the whole run.
 
 # %%
-def half_width(values):
-    """Of the 95 % interval of a mean of three: Student's t with 2 degrees of freedom. Without bounds for fewer."""
-    return 4.303 * stdev(values) / math.sqrt(3) if len(values) == 3 else math.inf
-
 def at(depth, equal, which):
-    """The three seeds' values (0 right sums, 1 loss) at equal tokens, or where the compute of D = 0 is spent."""
+    """One value per seed (0 right sums, 1 loss), at the end or at the compute of D = 0."""
     point = -1 if equal == "tokens" else round(STEPS * price[0] / price[depth] / EVERY) - 1
     return [seen[point][which] for seen in runs[depth]]
-
-print("equal    D   right sums of 100        loss, nats")
-for equal in ("tokens", "compute"):
-    for depth in runs:
-        right_, loss = at(depth, equal, 0), at(depth, equal, 1)
-        print(f"{equal:8} {depth}   {fmean(right_):5.1f}  {str(right_):13}   {fmean(loss):.3f} ± {half_width(loss):.3f}")
 
 # %%
 def against_none(depth, equal, which):
     """Mean difference to D = 0, seed by seed, and the half width of its 95 % interval."""
-    apart = [a - b for a, b in zip(at(depth, equal, which), at(0, equal, which), strict=True)]
-    return fmean(apart), half_width(apart)
+    pairs = zip(at(depth, equal, which), at(0, equal, which), strict=True)
+    return interval([a - b for a, b in pairs])
 
-print("difference to none   right sums of 100          loss, nats")
-for equal in ("tokens", "compute"):
-    for depth in (1, 2):
-        (s, sw), (x, xw) = against_none(depth, equal, 0), against_none(depth, equal, 1)
-        print(f"D = {depth}, equal {equal:8}  {s:+6.1f} ± {sw:5.1f}        {x:+.3f} ± {xw:.3f}")
 gain.reveal(against_none(1, "tokens", 0)[0])
 
-# %%
-fig, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True, layout="constrained")
-steps = [EVERY * (k + 1) for k in range(STEPS // EVERY)]
-for depth, colour in enumerate(("C0", "C1", "C2")):
-    curves = [[point[0] for point in seen] for seen in runs[depth]]
-    mean = [fmean(points) for points in zip(*curves, strict=True)]
-    for ax, unit in zip(axes, (1.0, price[depth] / price[0]), strict=True):
-        x = [unit * step for step in steps]
-        _ = [ax.plot(x, curve, color=colour, alpha=0.25, lw=1) for curve in curves]
-        _ = ax.plot(x, mean, color=colour, label=f"D = {depth}")
-_ = axes[0].set(xlabel="tokens, in steps", ylabel="right sums of 100", title="equal tokens")
-_ = axes[1].set(xlabel="compute, in steps of D = 0", title="equal compute", xlim=(0, STEPS * 1.02))
-_ = axes[0].legend()
-plt.show()
+# %% tags=["figure", "hide-input"]
+arms = [("tokens", 0), ("tokens", 1), ("tokens", 2), ("compute", 1), ("compute", 2)]
+fig, ax = plt.subplots(figsize=(6.6, 2.9))
+for row, (equal, depth) in enumerate(arms):
+    found = at(depth, equal, 0)
+    _ = ax.plot(found, [row] * 3, "o", color=f"C{depth}", ms=7, alpha=0.6)
+    _ = ax.plot([fmean(found)] * 2, [row - 0.3, row + 0.3], color=f"C{depth}", lw=2.5)
+_ = ax.set(yticks=range(5), ylim=(4.6, -0.6), xlabel="right sums of 100", xlim=(0, None),
+           yticklabels=[f"D = {depth}, equal {equal}" for equal, depth in arms])  # fmt: skip
+said = "; ".join(f"D = {depth}, equal {equal}: {sorted(at(depth, equal, 0))}"
+                 for equal, depth in arms)  # fmt: skip
+show(fig, "The three seeds of a model (dots) lie far apart, beside the distances between the "
+     "models' means (upright lines).",
+     f"A row per model and comparison, a dot per seed over right sums of 100. {said}.")
+
+# %% tags=["hide-input"]
+def signed(pair, digits):
+    """A difference with its interval."""
+    return f"{pair[0]:+.{digits}f} ± {pair[1]:.{digits}f}"
+
+table(["", "right sums of 100", "loss, nats", "sums, less D = 0", "loss, less D = 0"],
+      [[f"D = {depth}, equal {equal}", f"{fmean(at(depth, equal, 0)):.1f}",
+        f"{fmean(at(depth, equal, 1)):.3f}",
+        *(signed(against_none(depth, equal, k), (1, 3)[k]) if depth else "-" for k in (0, 1))]
+       for equal, depth in arms],
+      "Means of three seeds, and differences seed by seed with 95 % intervals")  # fmt: skip
 
 # %% [markdown]
-# Look at the thin lines, the single seeds, before the thick ones. All models are still learning to add, and the seed matters more than the further heads. At equal tokens both 95 % intervals of the difference contain 0, and the interval for D = 1 is tens of sums wide. At equal compute the plain model is ahead on average, because it has made more steps. Three seeds of this size cannot show more.
+# Look at the dots of one row, the single seeds, before you compare the rows. All models are still learning to add, and the seed matters more than the further heads. At equal tokens both 95 % intervals of the difference contain 0, and the interval for D = 1 is tens of sums wide. At equal compute the plain model is ahead on average, because it has made more steps. Three seeds of this size cannot show more.
 #
 # ### The same at a larger size
 #
 # So we repeated the experiment on a GPU. The model there is a mixture of experts of DeepSeek's shape, with width 256 and four layers. It reads pages of the tiny web, the synthetic text of this course, with numbers up to 99, for 1,200 steps of 8,192 tokens, by the script `tools/experiments/ch04_mtp.py`. *Sums* are 512 prompts such as `57+38=`. *Countdown* means 512 held-out problems, in which the model must combine given numbers to reach a target. The model answers both greedily.
 
-# %%
+# %% tags=["hide-input"]
 large = results.read("ch04_mtp")
 print(results.origin("ch04_mtp"))
 print(f"{len(large['runs'])} runs, side by side: {results.facts('ch04_mtp')['seconds']:.0f} s")
 
-# %%
+# %% tags=["hide-input"]
 MEASURES = {"loss": lambda r: r["loss"][0], "next token": lambda r: 100 * r["next"][0],
-            "sums": lambda r: 100 * r["sums"], "Countdown": lambda r: 100 * r["countdown"]["accuracy"]}
+            "sums": lambda r: 100 * r["sums"],
+            "Countdown": lambda r: 100 * r["countdown"]["accuracy"]}  # fmt: skip
+
+def recorded(depth, equal):
+    """The recorded runs, by seed; D = 0 is its own measure at equal compute."""
+    equal = equal if depth else "tokens"
+    found = [r for r in large["runs"] if (r["depth"], r["equal"]) == (depth, equal)]
+    return sorted(found, key=lambda r: r["seed"])
 
 def arm(depth, equal, measure):
-    """One value a seed; D = 0 is its own measure at equal compute."""
-    equal = equal if depth else "tokens"
-    chosen = [r for r in large["runs"] if (r["depth"], r["equal"]) == (depth, equal)]
-    return [MEASURES[measure](r) for r in sorted(chosen, key=lambda r: r["seed"])]
+    return [MEASURES[measure](r) for r in recorded(depth, equal)]
 
-print("equal    D  seeds" + "".join(f"{name:>16}" for name in MEASURES))
-for equal, depth in (("tokens", 0), ("tokens", 1), ("tokens", 2), ("compute", 1), ("compute", 2)):
-    arms = [arm(depth, equal, name) for name in MEASURES]
-    print(f"{equal:8} {depth}  {len(arms[0]):5}" + "".join(f"{fmean(v):8.3g} ± {half_width(v):5.2g}" for v in arms))
+def means(depth, equal):
+    """The measures' means and intervals over the seeds; the loss needs a digit more."""
+    (loss, half), *others = [interval(arm(depth, equal, name)) for name in MEASURES]
+    shown = [f"{mean:.1f} ± {width:.1f}" for mean, width in others]
+    return [f"{loss:.3f} ± {half:.3f}", *shown]
 
-# %%
-def apart(depth, equal, measure):
+table(["", "seeds", "loss, nats", "next token, %", "sums, %", "Countdown, %"],
+      [[f"D = {depth}, equal {equal}", len(recorded(depth, equal)), *means(depth, equal)]
+       for equal, depth in arms],
+      "Means over the seeds with 95 % intervals")  # fmt: skip
+
+# %% tags=["hide-input"]
+def less_none(depth, equal, measure):
     """Difference to D = 0, seed by seed: mean and half width of the 95 % interval."""
-    values = [a - b for a, b in zip(arm(depth, equal, measure), arm(0, equal, measure), strict=False)]
-    return fmean(values), half_width(values)
+    plain = {r["seed"]: MEASURES[measure](r) for r in recorded(0, equal)}
+    return interval([MEASURES[measure](r) - plain[r["seed"]] for r in recorded(depth, equal)])
 
-for measure in MEASURES:
-    print(f"{measure}, difference to none" + (", nats" if measure == "loss" else ", percentage points"))
-    for equal in ("tokens", "compute"):
-        for depth in (1, 2):
-            mean, width = apart(depth, equal, measure)
-            said = "clear" if abs(mean) > width else "not clear"
-            print(f"   D = {depth}, equal {equal:8} {mean:+8.3f} ± {width:7.3f}   {said}")
+def starred(depth, equal, measure):
+    mean, half = less_none(depth, equal, measure)
+    return signed((mean, half), 3 if measure == "loss" else 2) + " *" * (abs(mean) > half)
 
-# %% tags=["figure"]
-fig, axes = plt.subplots(1, 3, figsize=(8, 2.7), sharey=True, layout="constrained")
+table(["less D = 0", "loss, nats", "next token, points", "sums, points", "Countdown, points"],
+      [[f"D = {depth}, equal {equal}", *(starred(depth, equal, name) for name in MEASURES)]
+       for equal, depth in arms if depth],
+      "Differences to D = 0, seed by seed, points being percentage points. A star: the 95 % "
+      "interval excludes 0")  # fmt: skip
+
+# %% tags=["figure", "hide-input"]
+fig, axes = plt.subplots(3, 1, figsize=(6.6, 5.6), sharex=True)
 for seed, ax in enumerate(axes):
     for depth in range(3):
-        [run] = [r for r in large["runs"] if (r["depth"], r["seed"], r["equal"]) == (depth, seed, "tokens")]
-        curve = run["curve"]
-        _ = ax.plot(*zip(*curve, strict=True), label=f"D = {depth}")
-    _ = ax.set(title=f"seed {seed}", xlabel="step", ylim=(0.5, 0.95))
-_ = axes[0].set_ylabel("loss on fresh pages, nats")
-_ = axes[0].legend()
-plt.show()
-for d in range(3):
-    print(f"D = {d}: sums right, of 100, by seed: {[round(v) for v in arm(d, 'tokens', 'sums')]}")
+        _ = ax.plot(*zip(*recorded(depth, "tokens")[seed]["curve"], strict=True))
+    _ = ax.axhline(0.6, ls="--", color="gray", lw=1)
+    _ = ax.set(title=f"seed {seed}", ylim=(0.5, 0.82), xlim=(360, 1200))
+for depth, place in enumerate([(730, 0.655), (430, 0.77), (490, 0.615)]):
+    _ = axes[0].text(*place, f"D = {depth}", color=f"C{depth}", fontsize=9.5)
+_ = axes[1].set_ylabel("loss on fresh pages, nats")
+_ = axes[2].set_xlabel("step")
+last = [[run["curve"][-1][1] for run in recorded(depth, "tokens")] for depth in range(3)]
+ends = [", ".join(f"{loss:.3f}" for loss in losses) for losses in zip(*last, strict=True)]
+show(fig, "On every seed the models that look ahead learn to add first, and the plain model "
+     "(D = 0) catches up. The dashed line is at 0.6 nats.",
+     "Three panels, one per seed, loss over steps 360 to 1,200 for D = 0, 1 and 2. At the "
+     f"end, by seed: {'; '.join(ends)} nats.")  # fmt: skip
 
 # %% [markdown]
 # On every seed the loss of the two models with further heads falls first, and the plain model catches up later. The fall is the moment at which a model learns to add. So we can ask a third question: after how many steps does the loss reach 0.6 nats? (We chose this level in the middle of the fall, after seeing the curves.) We also convert the steps into compute, because a step of D = 1 costs more.
@@ -515,24 +581,30 @@ def steps_to(curve, level):
             return a + (b - a) * (high - level) / (high - low)
 
 def arrivals(depth):
-    found = [r for r in large["runs"] if (r["depth"], r["equal"]) == (depth, "tokens")]
-    return [steps_to(r["curve"], 0.6) for r in sorted(found, key=lambda r: r["seed"])]
+    return [steps_to(r["curve"], 0.6) for r in recorded(depth, "tokens")]
 
+# %% tags=["hide-input"]
+rows = []
 for depth in range(3):
-    dear = large["speed"][depth]["flops_per_token"] / large["speed"][0]["flops_per_token"]
+    ratio = large["speed"][depth]["flops_per_token"] / large["speed"][0]["flops_per_token"]
     came = arrivals(depth)
-    print(f"D = {depth}: steps {[round(x) for x in came]}, at the price of {[round(dear * x) for x in came]} plain ones")
-    early = [x - y for x, y in zip(came, arrivals(0), strict=True)]
-    print(f"       less D = 0, seed by seed: {fmean(early):+.0f} ± {half_width(early):.0f} steps")
+    early = interval([x - y for x, y in zip(came, arrivals(0), strict=True)])
+    rows.append([f"D = {depth}", ", ".join(f"{x:.0f}" for x in came),
+                 ", ".join(f"{ratio * x:.0f}" for x in came),
+                 signed(early, 0) if depth else "-"])  # fmt: skip
+table(["", "steps", "the same compute in steps of D = 0", "steps, less D = 0"], rows,
+      "When the loss reaches 0.6 nats: seeds 0, 1 and 2, and the mean difference")  # fmt: skip
 
 # %% [markdown]
 # The last measurement is the price itself. (The three models were timed in turns on a GPU that was also doing other work, so only the ratios of the times mean something.)
 
-# %%
-for s in large["speed"]:
-    flops, step_time = (s[what] / large["speed"][0][what] for what in ("flops_per_token", "ms_per_step"))
-    print(f"D = {s['depth']}: {s['parameters'] / 1e6:.1f} M weights, {flops:.2f} of the FLOPs, "
-          f"{step_time:.2f} of the time, {s['peak_mib']} MiB")
+# %% tags=["hide-input"]
+speed = large["speed"]
+table(["", "million weights", "FLOPs", "time", "peak memory"],
+      [[f"D = {s['depth']}", f"{s['parameters'] / 1e6:.1f}",
+        *(f"{s[what] / speed[0][what]:.2f}" for what in ("flops_per_token", "ms_per_step")),
+        f"{s['peak_mib']} MiB"] for s in speed],
+      "What one training step costs; FLOPs and time in those of D = 0")  # fmt: skip
 
 # %% [markdown]
 # These runs allow three statements:
@@ -553,7 +625,7 @@ for s in large["speed"]:
 #
 # We start with the questions and answers, where we know the result. Depth 1 is right on every answer and on one question in sixteen, so it is right on about half of all tokens. If every guess is tried, how many tokens does a pass of the main model yield on average?
 
-# %% tags=["prediction"]
+# %% tags=["prediction", "hide-input"]
 guess = None
 pace = predict(
     "mtp.pace", "Tokens for each pass of the main model, on questions and answers?",
@@ -563,7 +635,9 @@ print(pace)
 
 # %%
 def walk(accepted, at, last):
-    """Passes of the main model from token `at` to token `last`; accepted[k][i]: guesses of depth 1 to k + 1, made at i."""
+    """Passes of the main model from token `at` to token `last`.
+
+    accepted[k][i]: were the guesses of depth 1 to k + 1, made at i, accepted?"""
     passes = 0
     while at < last:
         passes += 1
@@ -575,7 +649,8 @@ with torch.no_grad():
     guesses = ahead(fresh).mtp_logits[0].argmax(-1)[:, :-1]
 accepted = guesses == fresh[:, 2:]
 passes = sum(walk([row], 0, 33) for row in accepted.tolist())
-print(f"accepted: {accepted.float().mean():.2f} of all guesses; tokens a pass: {33 * len(fresh) / passes:.2f}")
+print(f"accepted: {accepted.float().mean():.2f} of all guesses")
+print(f"tokens per pass: {33 * len(fresh) / passes:.2f}")
 pace.reveal(33 * len(fresh) / passes)
 
 # %% [markdown]
@@ -584,23 +659,28 @@ pace.reveal(33 * len(fresh) / passes)
 # Next we take a text of the course's own kind: worksheets of the tiny web, which are small enough to be learned in a minute. We train one model with D = 2.
 
 # %%
-web = TinyWebConfig(numbers=(2,), high=9, target_high=18, worksheets=1.0, chinese=0.0, mixed=0.0)
+web = TinyWebConfig(
+    numbers=(2,), high=9, target_high=18, worksheets=1.0, chinese=0.0, mixed=0.0
+)
 pages = TinyWeb(web, seed=0)
 tokenizer = CharTokenizer("\n +-=.0123456789Makefromnyes")
-stream = [i for page in pages.pages(0, 3600) for i in (tokenizer.bos_id, *tokenizer.encode(page), tokenizer.eos_id)]
+bos, eos = tokenizer.bos_id, tokenizer.eos_id
+stream = [i for page in pages.pages(0, 3600) for i in (bos, *tokenizer.encode(page), eos)]
 sheets = torch.tensor(stream[: 160 * 12 * 65]).view(-1, 65)
 print(pages[3])
 
 # %%
 writer_config = PretrainConfig(model=sums.replace(
-    vocab_size=tokenizer.vocab_size, hidden_size=48, intermediate_size=128, num_nextn_predict_layers=2))
+    vocab_size=tokenizer.vocab_size, hidden_size=48, intermediate_size=128,
+    num_nextn_predict_layers=2))
 writer = MiniDeepSeek(writer_config.model, torch.Generator().manual_seed(0))
 optimizer = Optimizer(writer, OptimConfig(lr=8e-3, warmup=20, weight_decay=0.1), 160)
 for step, batch in enumerate(sheets.split(12)):
     optimizer.schedule(step)
     losses, _ = train_step(writer, optimizer, batch, writer_config)
 task = Countdown(2, high=9, target_high=18, ops="+-", split="valid")
-solved = evaluate(MiniPolicy(writer, tokenizer), task, 96, 64, temperature=1.0, generator=torch.Generator().manual_seed(0))
+g = torch.Generator().manual_seed(0)
+solved = evaluate(MiniPolicy(writer, tokenizer), task, 96, 64, temperature=1.0, generator=g)
 print(f"loss {losses['loss']:.2f} nats; of 100 replies "
       f"{100 * solved.well_formed:.0f} are well formed and {100 * solved.accuracy:.0f} right")
 print(task[0].prompt + solved.replies[0])
@@ -615,13 +695,16 @@ KIND = re.compile(r"(?P<tags></?\w+>)|(?<==)(?P<results>\d+)|(?P<verdicts> no| y
 def kinds(ids):
     """What each token belongs to: one of the names in KIND."""
     pieces = [tokenizer.decode([i]) for i in ids]
-    by_character = [match.lastgroup for match in KIND.finditer("".join(pieces)) for _ in match[0]]
+    found = KIND.finditer("".join(pieces))
+    by_character = [match.lastgroup for match in found for _ in match[0]]
     starts = [sum(map(len, pieces[:k])) for k in range(len(pieces))]
     return [by_character[start] for start in starts]
 
 @torch.no_grad()
 def judged(ids):
-    """For each depth, which guesses (made at position i) the main head then wrote, all earlier depths included."""
+    """For each depth, which guesses (made at position i) the main head then wrote.
+
+    A guess counts only if those of all earlier depths were right too."""
     text, columns = torch.tensor(ids), []
     good = torch.ones(len(ids), dtype=torch.bool)
     for k, logits in enumerate(writer(text[None]).mtp_logits, start=1):
@@ -643,34 +726,33 @@ for i, reply in enumerate(solved.replies):
         passes[k - 1] += walk(columns[:k], len(prompt) - 1, len(ids) - 1)
     written += len(ids) - len(prompt)
 
-# %%
-print("accepted      depth 1          depth 2, after depth 1")
-for name in sorted(tally[0], key=lambda name: -fmean(tally[0][name])):
-    row = [f"{fmean(t[name]):.2f} of {len(t[name]):4}" if name in t else "-" for t in tally]
-    print(f"{name:10}    {row[0]:14}   {row[1]}")
+# %% tags=["hide-input"]
 small_pace = [written / p for p in passes]
-print(f"tokens a pass: {small_pace[0]:.2f} with depth 1, {small_pace[1]:.2f} with both")
+print(f"tokens per pass: {small_pace[0]:.2f} with depth 1, {small_pace[1]:.2f} with both")
+by_share = sorted(tally[0], key=lambda name: -fmean(tally[0][name]))
+table(["tokens", "depth 1", "depth 2, after depth 1"],
+      [[name, *(f"{fmean(t[name]):.2f} of {len(t[name])}" for t in tally if name in t)]
+       for name in by_share],
+      "The share of guesses that were accepted, by the kind of token")  # fmt: skip
 
 # %% [markdown]
 # The tags are always accepted, because after `</think>` the next tokens are fixed by the form. Signs and verdicts are accepted nearly as often. The digits of the expression are different. There are several good ways to begin an expression, and depth 1 often picks another one than the main head then draws.
 #
 # We measured the same on the larger models, with three seeds and each model's own 512 greedy replies:
 
-# %%
-def replies_of(depth):
-    """What was measured on the replies of the three seeds, at equal tokens."""
-    return [r["replies"] for r in large["runs"] if (r["depth"], r["equal"]) == (depth, "tokens")]
-
+# %% tags=["hide-input"]
 def share(depth, kind, k=0):
     """The share of guesses of depth k + 1 that were accepted, the three seeds together."""
-    counts = [replies["by_kind"][k].get(kind, [0, 0]) for replies in replies_of(depth)]
+    counts = [r["replies"]["by_kind"][k].get(kind, [0, 0]) for r in recorded(depth, "tokens")]
     return sum(hit for hit, _ in counts) / max(sum(n for _, n in counts), 1)
 
-for kind in ("tags", "verdicts", "signs", "digits", "results"):
-    print(f"{kind:10} D = 1: {share(1, kind):.2f}    D = 2: {share(2, kind):.2f}, then {share(2, kind, 1):.2f}")
-paces = [[replies["per_pass"][-1] for replies in replies_of(depth)] for depth in (1, 2)]
-for depth, values in zip((1, 2), paces, strict=True):
-    print(f"D = {depth}: tokens a pass {fmean(values):.3f} ± {half_width(values):.3f}")
+paces = [[r["replies"]["per_pass"][-1] for r in recorded(depth, "tokens")] for depth in (1, 2)]
+for depth, (mean, half) in enumerate(map(interval, paces), start=1):
+    print(f"D = {depth}: tokens per pass {mean:.3f} ± {half:.3f}")
+table(["tokens", "D = 1", "D = 2, depth 1", "D = 2, depth 2 after it"],
+      [[kind, *(f"{share(*which):.2f}" for which in ((1, kind), (2, kind), (2, kind, 1)))]
+       for kind in ("tags", "verdicts", "signs", "digits", "results")],
+      "The share of accepted guesses, larger models, three seeds together")  # fmt: skip
 
 # %% [markdown]
 # Here nearly all digits are accepted, because greedy replies begin with the numbers of the problem, so the digits are copied. The results of the sums cannot be copied. Even so, depth 1 with its single block agrees with the main model on nearly all of them. It had to learn this: in the shorter recording of 500 steps, shown below, it agreed on fewer than six results in ten.
@@ -680,23 +762,27 @@ for depth, values in zip((1, 2), paces, strict=True):
 # A pass that yields $n$ tokens replaces $n$ passes of the plain model, but the guessing has a cost. A GPU that writes for a single reader spends most of its time reading weights. It reads them once per pass, whether the pass handles one token or three, and the modules add weights of their own. The FLOPs per token grow with the same weights, so we divide the tokens per pass by the ratio of the FLOPs. For DeepSeek-V3 itself we use an acceptance of 85 %, the lower end of what its paper reports.
 
 # %%
-def ceiling(pace, depth, config):
-    """Tokens a pass over its cost in operations, one pass of the plain model being 1."""
+def price_of(config, depth):
+    """Operations per token with modules, those of the plain model being 1."""
     looked = config.replace(num_nextn_predict_layers=depth)
-    return pace / price_of(looked)
+    return training_flops(looked, 64) / training_flops(looked, 64, mtp=False)
 
-def price_of(config):
-    return training_flops(config, 64) / training_flops(config, 64, mtp=False)
-
-for depth, tokens_a_pass in enumerate(small_pace, start=1):
-    most = ceiling(tokens_a_pass, depth, writer_config.model)
-    print(f"small model, D = {depth}: at most {most:.2f} times the speed")
 model = ModelConfig.from_dict(large["settings"]["model"])
-for depth, values in zip((1, 2), paces, strict=True):
-    print(f"larger model, D = {depth}: at most {ceiling(fmean(values), depth, model):.2f} times the speed")
 v3 = ModelConfig.from_dict({"model_type": "deepseek_v3"})
-print(f"DeepSeek-V3, D = 1: at most {ceiling(1.85, 1, v3):.2f} times the speed")
-print(f"   there, a token with its guess costs {price_of(v3):.3f} of a token without")
+cases = [("small model", writer_config.model, 1, small_pace[0]),
+         ("small model", writer_config.model, 2, small_pace[1]),
+         ("larger model", model, 1, fmean(paces[0])),
+         ("larger model", model, 2, fmean(paces[1])),
+         ("DeepSeek-V3", v3, 1, 1.85)]  # fmt: skip
+
+# %% tags=["hide-input"]
+rows = []
+for name, config, depth, per_pass in cases:
+    cost = price_of(config, depth)
+    shown = [f"{x:.2f}" for x in (per_pass, cost, per_pass / cost)]
+    rows.append([f"{name}, D = {depth}", *shown])
+table(["", "tokens per pass", "cost per token", "speed at most"], rows,
+      "The most that the further answers can buy; a plain model has cost 1 and speed 1")
 
 # %% [markdown]
 # The deeper the model, the cheaper a module is in comparison. A module is one block and a head. It adds more than half to the work of our model with two layers, more than a quarter to that of the model with four, and a few hundredths to that of V3. For V3, then, a comparison at equal compute is nearly the same as one at equal tokens. Our ceiling for V3 is close to the factor of 1.8 that the paper reports. The ceiling leaves out two costs of a real decoder: its bookkeeping, and the experts that two tokens do not share.
@@ -706,9 +792,10 @@ print(f"   there, a token with its guess costs {price_of(v3):.3f} of a token wit
 # %% tags=["widget"]
 from minidsk.widgets import Acceptance
 
-ids = [tokenizer.bos_id, *tokenizer.encode(task[0].prompt + solved.replies[0]), tokenizer.eos_id]
+ids = [bos, *tokenizer.encode(task[0].prompt + solved.replies[0]), eos]
 rows = [logits.argmax(-1)[0].tolist() for logits in heads(writer, torch.tensor([ids]))]
-spelled = [[tokenizer.decode([i]) for i in row] + [None] * (len(ids) - len(row)) for row in (ids, *rows)]
+spelled = [[tokenizer.decode([i]) for i in row] + [None] * (len(ids) - len(row))
+           for row in (ids, *rows)]  # fmt: skip
 Acceptance(spelled[0], spelled[1:], title="A reply, and what each depth guessed")
 
 # %% [markdown]
@@ -740,15 +827,18 @@ Acceptance(spelled[0], spelled[1:], title="A reply, and what each depth guessed"
 # - **In the smallest model depth 2 does not pay.** With only two layers below it, one more block costs more than its accepted guesses bring. The ceiling shows this before any decoder is built.
 # - **The first recording stopped too soon.** It had 500 steps, and we nearly wrote this chapter about it:
 
-# %%
-short = results.read("ch04_mtp_500")
+# %% tags=["hide-input"]
+short, rows = results.read("ch04_mtp_500"), []
 print(results.origin("ch04_mtp_500"))
 for depth in range(3):
     at_500 = [r for r in short["runs"] if (r["depth"], r["equal"]) == (depth, "tokens")]
-    print(f"D = {depth}: right sums of 100, by seed: {[round(100 * r['sums']) for r in at_500]}", end="")
     counts = [r["replies"]["by_kind"][0]["results"] for r in at_500 if depth]
     known = sum(hit for hit, _ in counts) / max(sum(n for _, n in counts), 1)
-    print(f"; results that depth 1 guessed: {known:.2f}" if depth else "")
+    final = [f"{100 * r['sums']:.0f} → {x:.0f}"
+             for r, x in zip(at_500, arm(depth, "tokens", "sums"), strict=True)]  # fmt: skip
+    rows.append([f"D = {depth}", *final, f"{known:.2f}" if depth else "-"])
+table(["", "seed 0", "seed 1", "seed 2", "results that depth 1 guessed at 500"], rows,
+      "Right sums of 100 after 500 steps, and in the final recording")  # fmt: skip
 
 # %% [markdown]
 # While a model is learning a skill, its score mainly measures *when* its seed gets there. The seeds lie far apart, so nothing can be concluded from these numbers. The final recording has more than twice as many steps, each of half the size. There all models have learned to add, and the intervals of the losses are about ten times narrower. The small run of this chapter stops too soon as well. We left it in so that you can see what such a run looks like.
@@ -801,7 +891,7 @@ check("mtp.targets", targets)
 print(describe("mtp.accept_length"))
 
 def my_accept_length(draft, target):
-    """Replace the line below by your own; two lists of ids to a number from 1 to len(draft) + 1."""
+    """Replace the line below by your own; two lists of ids to 1, 2, ... or len(draft) + 1."""
     raise NotImplementedError
 
 # check("mtp.accept_length", my_accept_length)
@@ -856,11 +946,22 @@ check("mtp.accept_length", accept_length)
 # %% [markdown]
 # ## Bug zoo
 #
-# The package contains three plausible wrong versions of the loss. Write tests that accept the right version and catch all three wrong ones. The coin example of `7+5=12` is a start, and you can do it without a computer. The next cell holds two tests of ours that together catch all three, so delete them and write your own first.
+# The package contains three plausible wrong versions of the loss. Write tests that accept the right version and catch all three wrong ones. The coin example of `7+5=12` is a start, and you can do it without a computer. The single test below accepts the right version, but it catches nothing yet.
 
 # %% tags=["zoo"]
+def the_loss_is_a_finite_number(loss):
+    ids = torch.zeros(1, 5, dtype=torch.long)
+    assert math.isfinite(float(loss([torch.zeros(1, 4, 2), torch.zeros(1, 3, 2)], ids, 0.3)))
+
+zoo("mtp.loss", [the_loss_is_a_finite_number])
+
+# %% [markdown]
+# Our own tests are in the folded cell below. Look at them after you have written yours.
+
+# %% tags=["hide-cell"]
 def coins_by_hand(loss):
-    value = loss([torch.zeros(1, 4, 2), torch.zeros(1, 3, 2)], torch.zeros(1, 5, dtype=torch.long), 0.3)
+    ids = torch.zeros(1, 5, dtype=torch.long)
+    value = loss([torch.zeros(1, 4, 2), torch.zeros(1, 3, 2)], ids, 0.3)
     assert abs(float(value) - 0.3 / 2 * 7 / 5 * math.log(2)) < 1e-6
 
 def certain_of_the_right_tokens(loss):
@@ -873,21 +974,24 @@ zoo("mtp.loss", [coins_by_hand, certain_of_the_right_tokens])
 # %% [markdown]
 # ## The opening question in numbers, and the receipt
 
-# %%
-for equal in ("tokens", "compute"):
-    for measure in ("loss", "sums"):
-        mean, width = apart(1, equal, measure)
-        print(f"D = 1 less none, equal {equal:8} {measure:5} {mean:+.3f} ± {width:.3f}")
-print(f"tokens a pass, if the second answer is kept: {fmean(paces[0]):.2f} ± {half_width(paces[0]):.2f}")
-mean, width = apart(1, "tokens", "sums")
+# %% tags=["hide-input"]
+mean, width = less_none(1, "tokens", "sums")
 assert mean > width, "the summary below says that D = 1 adds better at equal tokens"
-unclear = [abs(mean) < width for mean, width in (apart(1, "compute", measure) for measure in MEASURES)]
+at_equal_compute = [less_none(1, "compute", measure) for measure in MEASURES]
+unclear = [abs(mean) < width for mean, width in at_equal_compute]
 assert all(unclear), "and that nothing is clear at equal compute"
+mean, width = interval(paces[0])
+print(f"tokens per pass, if the second answer is kept: {mean:.2f} ± {width:.2f}")
+table(["D = 1 less D = 0", "loss, nats", "right sums of 100"],
+      [[f"equal {equal}", signed(less_none(1, equal, "loss"), 3),
+        signed(less_none(1, equal, "sums"), 1)] for equal in ("tokens", "compute")],
+      "The larger models, with 95 % intervals over three seeds")  # fmt: skip
 
 # %% tags=["receipt"]
 receipt(
     spread={f"right sums of 100, D = {depth}": at(depth, "tokens", 0) for depth in range(3)},
-    differences={"by hand and MTPModule": (difference, 1e-12), "loss by hand and mtp_loss": (loss_difference, 1e-6)},
+    differences={"by hand and MTPModule": (difference, 1e-12),
+                 "loss by hand and mtp_loss": (loss_difference, 1e-6)},
 )
 
 # %% [markdown]
