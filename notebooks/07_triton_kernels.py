@@ -202,7 +202,7 @@ if INTERPRETED:
 # %% [markdown]
 # The kernel moves 2 N numbers and not a byte more, because masked lanes move nothing. That is a quarter of what the five operations move. If the chip waits for bytes, this kernel should be four times as fast. (On the H100 it is six times as fast; the section "On the H100" explains the difference.)
 #
-# ## How to test a kernel
+# ## How to test a kernel: random inputs, poison, odd sizes
 #
 # A fast kernel is useless if it is wrong, and kernels go wrong in ways of their own. The first example has no mask:
 
@@ -330,7 +330,7 @@ print(f"arithmetic {1e6 * arithmetic:.2f} µs, a copy of the array {1e6 * copied
 wait.reveal(round(case["contestants"]["ours"]["median"] / arithmetic))
 
 # %% [markdown]
-# ## A row that does not fit into the registers
+# ## A row that does not fit is read twice, not three times
 #
 # A row of 4,096 numbers fits into the registers of one program. The logits of one token in a large vocabulary, 131,072 numbers, do not fit. Must we read such a row three times, for the maximum, for the sum and for the result? Take our row in two blocks of two numbers, and begin with the first block:
 
@@ -466,7 +466,7 @@ assert differences["cross-entropy and gradients"] < 1e-5
 print("chunks of 7 tokens in the notebook, and the package's kernel: below 1e-5")
 
 # %% [markdown]
-# ## Attention uses the same trick
+# ## Attention keeps its softmax online too
 #
 # Attention is a softmax between two products. Written out, it holds one score for each pair of tokens. If the softmax is kept online, no score has to leave the registers. A program holds a block of queries and walks over the keys. For each query it keeps the pair (maximum, sum) and the weighted sum of values so far, and it rescales them whenever the maximum rises {cite}`dao2023flash2`.
 #
@@ -492,7 +492,7 @@ if INTERPRETED:
         print(f"causal {causal!s:5}: {moved.read:,} bytes read")
 
 # %% [markdown]
-# ## Choosing block sizes by trying them
+# ## Block sizes must be tried: one choice is nine times slower
 #
 # How many rows should a program take, how many warps should it use, and how many loads should it request in advance? The roofline does not say, but these choices decide how close a kernel comes to it. The honest way is to try, and an autotuner is a function of six lines:
 
@@ -628,6 +628,8 @@ for name, case in ((names[k], mine[k]["contestants"]) for k in (3, 4)):
     held = {who: case[who]["peak_bytes"] / case["eager"]["peak_bytes"]
             for who in ("ours", "liger")}
     print(f"{name}: of eager's memory ours {held['ours']:.1%}, Liger {held['liger']:.1%}")
+launch = {who: mine[5]["contestants"][who]["host_seconds"] for who in ("ours", "liger")}
+print(f"{names[5]}: launching Liger's takes {launch['liger'] / launch['ours']:.1f} times ours")
 
 # %% [markdown]
 # The quartiles lie close together, so the times can be trusted.
