@@ -808,7 +808,8 @@ for hidden, marker, colour in zip((64, 128, 256, 384), "vosD", ("gray", "C0", "C
     x = [run["points"][-1]["loss"] for run in of]
     y = [100 * fmean(run["countdown"]["right"]) / 16 for run in of]
     _ = ax.scatter(x, y, marker=marker, color=colour, s=60)
-    for place, at in zip((7, 7, -27), zip(x, y, strict=True), strict=True):
+    places = (7, 7, -27 if hidden == 384 else 7)
+    for place, at in zip(places, zip(x, y, strict=True), strict=True):
         _ = ax.annotate(str(hidden), at, (place, 3), textcoords="offset points", color=colour)
     told += [f"width {hidden}: "
              + ", ".join(f"{v:.1f} % at {at:.3f}" for at, v in zip(x, y, strict=True))]
@@ -977,7 +978,7 @@ check("pretraining.newton_schulz", orthogonal)
 def power_law(compute, loss):
     return fit(torch.stack((compute, loss), dim=1).tolist())
 
-check("pretraining.fit_power_law", power_law)
+assert check("pretraining.fit_power_law", power_law)
 check("pretraining.pass_at_k", pass_at_k)
 
 # %% [markdown]
