@@ -29,7 +29,7 @@ if importlib.util.find_spec("minidsk") is None:  # Colab, for example
     source = "git+https://github.com/minidsk/minidsk"
     get_ipython().run_line_magic("pip", f"install -q 'minidsk[notebooks] @ {source}'")
 
-# %%
+# %% tags=["hide-input"]
 import os
 
 import torch
@@ -47,11 +47,14 @@ import triton
 import triton.language as tl
 
 from minidsk import results
+from minidsk.diagrams import diagram, show, table
 from minidsk.homework import check, describe, predict, receipt, zoo
 from minidsk.kernels.launch import INTERPRETED
 
+plt.style.use("minidsk.diagrams.look")
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-_ = np.seterr(invalid="ignore", over="ignore")  # the interpreter computes with numpy, also in lanes that are masked
+# the interpreter computes with numpy, also in lanes that are masked
+_ = np.seterr(invalid="ignore", over="ignore")
 
 # %% [markdown]
 # ## A GPU computes far faster than its memory delivers
@@ -59,17 +62,17 @@ _ = np.seterr(invalid="ignore", over="ignore")  # the interpreter computes with 
 # An H100 has 132 **multiprocessors**, which are independent processors on one chip. Each has its own registers and its own shared memory, where the numbers lie within reach of its arithmetic units. All of them share one large **memory**, which holds the tensors. The next cell compares the two speeds, with figures from the data sheet and the white paper of the H100 {cite}`nvidia2022h100`. A tick is one cycle of its clock.
 
 # %% tags=["diagram", "hide-input"]
-from minidsk.diagrams import diagram
-
 diagram("memory_hierarchy_and_roofline")
 
 # %%
 multiprocessors, clock = 132, 1.83e9
 bench_bytes = 256 * 1024 + 228 * 1024  # registers and shared memory of one multiprocessor
 memory_bytes_s, matrix_flop_s = 3.35e12, 989e12
-print(f"registers and shared memory, together: {multiprocessors * bench_bytes / 1e6:.0f} MB; memory: 80 GB")
-print(f"per tick and multiprocessor: {memory_bytes_s / multiprocessors / clock:.0f} bytes arrive, "
-      f"{matrix_flop_s / multiprocessors / clock:,.0f} operations can be done")
+near = multiprocessors * bench_bytes / 1e6
+print(f"registers and shared memory, together: {near:.0f} MB; memory: 80 GB")
+ticks = multiprocessors * clock
+print(f"per tick and multiprocessor: {memory_bytes_s / ticks:.0f} bytes arrive, "
+      f"{matrix_flop_s / ticks:,.0f} operations can be done")
 
 # %% [markdown]
 # In each tick, seven bf16 numbers arrive at a multiprocessor, and it could do four thousand operations. A kernel that does little with each number therefore waits for memory. There is only one remedy: **move each number once.**
@@ -81,17 +84,18 @@ print(f"per tick and multiprocessor: {memory_bytes_s / multiprocessors / clock:.
 # %%
 latency = 0.5e-6
 under_way = memory_bytes_s * latency
-print(f"bytes under way: {under_way / 1e6:.1f} MB, {under_way / multiprocessors / 1024:.0f} KB per multiprocessor")
+print(f"bytes under way: {under_way / 1e6:.1f} MB, {under_way / multiprocessors / 1024:.0f} "
+      "KB per multiprocessor")
 
 # %% [markdown]
 # One program that requests a row of 4,096 bf16 numbers (8 KB) and then waits is too little for a multiprocessor. Two or more such programs side by side are enough. This matters when we choose block sizes.
 #
 # Now guess the answer to the opening question. A softmax does about 5 operations on each number: compare, subtract, exponential, add and divide. We count these at the speed of the matrix units, the fastest on the chip. Replace `None` by a number; the tally stays on your machine.
 
-# %% tags=["prediction"]
+# %% tags=["prediction", "hide-input"]
 guess = None
-wait = predict("kernels.wait", "On an H100, how many times as long as its operations does the best softmax take?", guess,
-               example=20)
+wait = predict("kernels.wait", "On an H100, how many times as long as its operations does the "
+               "best softmax take?", guess, example=20)
 wait
 
 # %% [markdown]
@@ -124,11 +128,10 @@ def five_operations(x: torch.Tensor) -> torch.Tensor:
 # Each of these kernels reads its input from memory and writes its result back. The next cell counts these trips for an array of N numbers:
 
 # %%
-trips = {"max": (1, 0), "subtract": (1, 1), "exp": (1, 1), "sum": (1, 0), "divide": (1, 1)}  # N read, N written
-for name, (read, written) in trips.items():
-    print(f"{name:9} reads {read} N, writes {written} N")
-naive_trips = sum(read + written for read, written in trips.values())
-print(f"in all {naive_trips} N; if each number were read once and written once, it would be 2 N")
+trips = {"max": (1, 0), "subtract": (1, 1), "exp": (1, 1), "sum": (1, 0), "divide": (1, 1)}
+print(f"in all {sum(map(sum, trips.values()))} N; each number read once and written once: 2 N")
+table(["operation", "reads", "writes"],
+      [[name, f"{read} N", f"{written} N"] for name, (read, written) in trips.items()])
 
 # %% [markdown]
 # ## A kernel that reads and writes each number once
@@ -141,7 +144,8 @@ def softmax_kernel(x, y, columns, WIDTH: tl.constexpr):
     row = tl.program_id(0)
     column = tl.arange(0, WIDTH)
     inside = column < columns
-    value = tl.load(x + row * columns + column, mask=inside, other=-float("inf")).to(tl.float32)
+    value = tl.load(x + row * columns + column, mask=inside,
+                    other=-float("inf")).to(tl.float32)
     value = tl.exp(value - tl.max(value, 0))
     value = value / tl.sum(value, 0)
     tl.store(y + row * columns + column, value.to(y.dtype.element_ty), mask=inside)
@@ -170,8 +174,14 @@ print([round(v, 3) for v in fused(row[None].to(device))[0].tolist()])
 from minidsk.kernels.softmax import softmax
 
 x = torch.randn(6, 100, generator=torch.Generator().manual_seed(0)).to(device)
-differences = {"five operations and kernel": (five_operations(x) - fused(x)).abs().max().item(),
-               "kernel and package": (fused(x) - softmax(x)).abs().max().item()}
+
+
+def largest(a, b):
+    return (a - b).abs().max().item()
+
+
+differences = {"five operations and kernel": largest(five_operations(x), fused(x)),
+               "kernel and package": largest(fused(x), softmax(x))}
 assert max(differences.values()) < 1e-6
 print("largest difference: below 1e-6")
 
@@ -191,9 +201,8 @@ if INTERPRETED:
 
 # %% [markdown]
 # The kernel moves 2 N numbers and not a byte more, because masked lanes move nothing. That is a quarter of what the five operations move. If the chip waits for bytes, this kernel should be four times as fast. (On the H100 it is six times as fast; the section "On the H100" explains the difference.)
-
-# %% [markdown]
-# ## How to test a kernel
+#
+# ## How to test a kernel: random inputs, poison, odd sizes
 #
 # A fast kernel is useless if it is wrong, and kernels go wrong in ways of their own. The first example has no mask:
 
@@ -208,8 +217,9 @@ def unmasked_kernel(x, y, columns, WIDTH: tl.constexpr):
 
 
 def right(size: int, kernel, make=torch.randn, poison=0.0) -> bool:
-    """Whether a kernel agrees with float64 on five rows of `size` numbers; the memory around them holds `poison`."""
-    room = torch.full((5 * size + 64,), poison, device=device)  # so that the bug does not crash the notebook
+    """Whether a kernel agrees with float64 on five rows of `size` numbers."""
+    # `poison` around them, and room, so that the bug does not crash the notebook
+    room = torch.full((5 * size + 64,), poison, device=device)
     x, y = room.clone(), room.clone()
     x[: 5 * size] = make(5 * size).to(device)
     kernel[(5,)](x, y, size, WIDTH=triton.next_power_of_2(size))
@@ -235,9 +245,11 @@ def lazy_kernel(x, y, columns, WIDTH: tl.constexpr):  # writes only the first ha
     tl.store(y + row * columns + column, value / tl.sum(value, 0), mask=column < columns // 2)
 
 
-ran_before = torch.full((5 * 50 + 64,), 1 / 50, device=device)  # the memory still holds the right answer for zeros
+# the memory still holds the right answer for zeros
+ran_before = torch.full((5 * 50 + 64,), 1 / 50, device=device)
 lazy_kernel[(5,)](torch.zeros_like(ran_before), ran_before, 50, WIDTH=64)
-print("on zeros, into used memory:", bool(torch.allclose(ran_before[:250], torch.tensor(1 / 50, device=device))))
+same = torch.allclose(ran_before[:250], torch.tensor(1 / 50, device=device))
+print("on zeros, into used memory:", bool(same))
 print("random numbers, poisoned:  ", right(50, lazy_kernel, poison=float("nan")))
 
 # %% [markdown]
@@ -249,8 +261,7 @@ print("random numbers, poisoned:  ", right(50, lazy_kernel, poison=float("nan"))
 # 4. **Odd sizes and strides**: sizes of 1, 5, 50 and 4,097, every second column, a transposed array and an expanded one.
 #
 # A fifth habit is to break the kernel on purpose and to see a test fail.
-
-# %% [markdown]
+#
 # ## The roofline: how fast a kernel can be
 #
 # A kernel moves bytes and does operations, and it can do both at once. Neither can go faster than the chip allows, so the time is at least the longer of the two {cite}`williams2009roofline`:
@@ -275,8 +286,10 @@ def seconds(run, times=5):
 big = torch.randn(2**24, device=device)
 square = torch.randn(1024, 1024, device=device)
 copy = big.clone()
-here = (2 * 4 * big.numel() / seconds(lambda: copy.copy_(big)), 2 * 1024**3 / seconds(lambda: square @ square))
-print(f"this machine copies at {here[0] / 1e9:.0f} GB/s and multiplies float32 matrices at {here[1] / 1e9:.0f} GFLOP/s")
+bandwidth = 2 * 4 * big.numel() / seconds(lambda: copy.copy_(big))
+rate = 2 * 1024**3 / seconds(lambda: square @ square)
+print(f"this machine copies at {bandwidth / 1e9:.0f} GB/s and multiplies float32 matrices at "
+      f"{rate / 1e9:.0f} GFLOP/s")
 
 # %% [markdown]
 # Dividing the rate by the bandwidth gives the **ridge**, in operations per byte. A kernel with fewer operations per byte waits for the memory, and a kernel with more waits for the arithmetic. Here is the ridge of the H100 in our record, which `minidsk bench kernels` measured:
@@ -285,8 +298,10 @@ print(f"this machine copies at {here[0] / 1e9:.0f} GB/s and multiplies float32 m
 facts, bench = results.facts("bench_kernels"), results.read("bench_kernels")
 roof = bench["ceilings"]
 ridge = roof["matmul_tflop_s"] * 1e12 / (roof["copy_gb_s"] * 1e9)
-print(f"{roof['device']}, torch {facts['versions']['torch']}, triton {facts['versions']['triton']}")
-print(f"copies at {roof['copy_gb_s']:,.0f} GB/s, multiplies bf16 matrices at {roof['matmul_tflop_s']:.0f} TFLOP/s")
+print(f"{roof['device']}, torch {facts['versions']['torch']}, triton "
+      f"{facts['versions']['triton']}")
+print(f"copies at {roof['copy_gb_s']:,.0f} GB/s, multiplies bf16 matrices at "
+      f"{roof['matmul_tflop_s']:.0f} TFLOP/s")
 print(f"ridge: {ridge:.0f} operations per byte")
 
 # %% [markdown]
@@ -298,8 +313,10 @@ from minidsk.widgets import Roofline
 points = {}
 for case in (c for c in bench["cases"] if c["flops"]):
     measured = case["contestants"]["ours"]["median"]
-    points.setdefault(case["case"], {"bytes": case["bytes"], "flops": case["flops"], "seconds": measured})
-devices = {roof["device"]: (roof["copy_gb_s"], roof["matmul_tflop_s"]), "a laptop of 50 GB/s and 1 TFLOP/s": (50, 1)}
+    point = {"bytes": case["bytes"], "flops": case["flops"], "seconds": measured}
+    points.setdefault(case["case"], point)
+devices = {roof["device"]: (roof["copy_gb_s"], roof["matmul_tflop_s"]),
+           "a laptop of 50 GB/s and 1 TFLOP/s": (50, 1)}
 Roofline(devices, points, title="Under the roof")
 
 # %% [markdown]
@@ -308,11 +325,12 @@ Roofline(devices, points, title="Under the roof")
 # %%
 case = next(c for c in bench["cases"] if c["case"] == "softmax, forward")
 arithmetic = case["flops"] / roof["matmul_tflop_s"] / 1e12
-print(f"arithmetic {1e6 * arithmetic:.2f} µs, a copy of the array {1e6 * case['bytes'] / roof['copy_gb_s'] / 1e9:.0f} µs")
+copied = case["bytes"] / roof["copy_gb_s"] / 1e9
+print(f"arithmetic {1e6 * arithmetic:.2f} µs, a copy of the array {1e6 * copied:.0f} µs")
 wait.reveal(round(case["contestants"]["ours"]["median"] / arithmetic))
 
 # %% [markdown]
-# ## A row that does not fit into the registers
+# ## A row that does not fit is read twice, not three times
 #
 # A row of 4,096 numbers fits into the registers of one program. The logits of one token in a large vocabulary, 131,072 numbers, do not fit. Must we read such a row three times, for the maximum, for the sum and for the result? Take our row in two blocks of two numbers, and begin with the first block:
 
@@ -337,7 +355,8 @@ if INTERPRETED:
     long = torch.randn(1, 40_000)
     with traffic() as moved:
         _ = softmax(long)
-    print(f"a row of 40,000: read {moved.read / long.nbytes:.0f} times, written {moved.written / long.nbytes:.0f} time")
+    print(f"a row of 40,000: read {moved.read / long.nbytes:.0f} times, written "
+          f"{moved.written / long.nbytes:.0f} time")
 
 # %% [markdown]
 # ## RMSNorm: a gradient that sums over rows
@@ -346,7 +365,8 @@ if INTERPRETED:
 
 # %%
 r = 1 / row.square().mean().sqrt()
-print(f"mean square {row.square().mean():.1f}, r = {r:.4f}, normalised {[round(v, 3) for v in (row * r).tolist()]}")
+print(f"mean square {row.square().mean():.1f}, r = {r:.4f}")
+print("normalised", [round(v, 3) for v in (row * r).tolist()])
 
 # %% [markdown]
 # The forward pass is like softmax: read, reduce, write. The backward pass has a new difficulty. Let $r$ be one over the root mean square, $n = x r$ and $g = w\, dy$. The gradients are
@@ -373,11 +393,12 @@ print("\n".join(source[source.index(next(s for s in source if "for start" in s))
 from minidsk.kernels.rmsnorm import rms_norm, rms_norm_reference
 
 g = torch.Generator().manual_seed(1)
-x, weight, dy = (torch.randn(*shape, generator=g).to(device).requires_grad_() for shape in ((30, 50), (50,), (30, 50)))
+x, weight, dy = (torch.randn(*shape, generator=g).to(device).requires_grad_()
+                 for shape in ((30, 50), (50,), (30, 50)))
 ours = torch.autograd.grad(rms_norm(x, weight), (x, weight), dy)
 wide = [t.detach().double().requires_grad_() for t in (x, weight)]
 exact = torch.autograd.grad(rms_norm_reference(*wide), wide, dy.double())
-differences["RMSNorm, dx and dw"] = max((a - b).abs().max().item() for a, b in zip(ours, exact, strict=True))
+differences["RMSNorm, dx and dw"] = max(map(largest, ours, exact))
 assert differences["RMSNorm, dx and dw"] < 1e-5
 print("dx and dw against float64: below 1e-5")
 
@@ -389,7 +410,8 @@ if INTERPRETED:
     y = rms_norm(x, weight)
     with traffic() as moved:
         _ = torch.autograd.grad(y, (x, weight), dy)
-    print(f"x and dy {2 * x.nbytes}, dx {x.nbytes}, factors {30 * 4}: {3 * x.nbytes + 120} at least; counted {moved.bytes}")
+    print(f"x and dy {2 * x.nbytes}, dx {x.nbytes}, factors {30 * 4}: {3 * x.nbytes + 120} at "
+          f"least; counted {moved.bytes}")
 
 # %% [markdown]
 # ## The logits are the largest array of all
@@ -416,7 +438,7 @@ print("gradient", [round(v, 3) for v in gradient.tolist()])
 
 # %%
 def chunked_loss(x, weight, targets, chunk):
-    """Mean cross-entropy of x @ weight.T, with both gradients; holds the logits of `chunk` tokens."""
+    """Mean cross-entropy of x @ weight.T and both gradients, `chunk` tokens at a time."""
     loss, dx, dw = 0.0, torch.empty_like(x), torch.zeros_like(weight)
     for start in range(0, len(x), chunk):
         part = slice(start, start + chunk)
@@ -438,13 +460,13 @@ slow = chunked_loss(x, weight, targets, 7)
 leaves = [t.float().to(device).requires_grad_() for t in (x, weight)]
 loss = linear_cross_entropy(*leaves, targets.to(device), chunk_bytes=7 * 300 * 4)
 fast = (loss, *torch.autograd.grad(loss, leaves))
-apart = [(torch.as_tensor(a) - b.cpu()).abs().max().item() for a, b in zip(slow, fast, strict=True)]
+apart = [largest(torch.as_tensor(a), b.cpu()) for a, b in zip(slow, fast, strict=True)]
 differences["cross-entropy and gradients"] = max(apart)
 assert differences["cross-entropy and gradients"] < 1e-5
 print("chunks of 7 tokens in the notebook, and the package's kernel: below 1e-5")
 
 # %% [markdown]
-# ## Attention uses the same trick
+# ## Attention keeps its softmax online too
 #
 # Attention is a softmax between two products. Written out, it holds one score for each pair of tokens. If the softmax is kept online, no score has to leave the registers. A program holds a block of queries and walks over the keys. For each query it keeps the pair (maximum, sum) and the weighted sum of values so far, and it rescales them whenever the maximum rises {cite}`dao2023flash2`.
 #
@@ -470,7 +492,7 @@ if INTERPRETED:
         print(f"causal {causal!s:5}: {moved.read:,} bytes read")
 
 # %% [markdown]
-# ## Choosing block sizes by trying them
+# ## Block sizes must be tried: one choice is nine times slower
 #
 # How many rows should a program take, how many warps should it use, and how many loads should it request in advance? The roofline does not say, but these choices decide how close a kernel comes to it. The honest way is to try, and an autotuner is a function of six lines:
 
@@ -488,7 +510,13 @@ from minidsk.kernels.softmax import _softmax_row
 
 x = torch.randn(16, 64, device=device)
 y = torch.empty_like(x)
-best = tune(lambda rows: _softmax_row[(16 // rows,)](x, 64, y, 64, 16, 64, HEIGHT=rows, WIDTH=64), (1, 4, 16))
+
+
+def run(rows):
+    _softmax_row[(16 // rows,)](x, 64, y, 64, 16, 64, HEIGHT=rows, WIDTH=64)
+
+
+best = tune(run, (1, 4, 16))
 if INTERPRETED:
     print(f"the interpreter likes {best} best")
 
@@ -497,80 +525,115 @@ if INTERPRETED:
 #
 # `triton.autotune` does the same as our six lines whenever a kernel first meets new shapes, and our attention uses it. For softmax, RMSNorm and cross-entropy we tried a grid of choices once on the H100 (`tools/experiments/ch07_blocks.py`) and wrote the best one into the package:
 
-# %%
-tried = {}
+# %% tags=["hide-input"]
+tried, rows = {}, []
 for trial in results.read("ch07_blocks")["trials"]:
     tried.setdefault(trial["kernel"], []).append(trial)
 for kernel, of in tried.items():
     ran = sorted((t for t in of if "seconds" in t), key=lambda t: t["seconds"])
-    print(f"{kernel:22} {len(ran):3} ran, {len(of) - len(ran)} could not; the worst takes "
-          f"{ran[-1]['seconds'] / ran[0]['seconds']:.2f} times the best, {ran[0]['blocks']}")
+    rows += [[kernel, len(ran), f"{ran[-1]['seconds'] / ran[0]['seconds']:.2f}",
+              ", ".join(f"{name.removesuffix('_mib')} {value:,}"
+                        for name, value in ran[0]["blocks"].items())]]
+table(["kernel", "choices", "slowest / fastest", "the fastest choice"], rows,
+      "Sizes of blocks count rows, columns, queries or keys; a chunk of logits counts MiB.")
 
-# %%
-fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
-for ax, kernel in zip(axes, ("softmax", "attention, forward"), strict=True):
-    of = sorted((t for t in tried[kernel] if "seconds" in t), key=lambda t: -t["seconds"])
-    _ = ax.barh([" ".join(map(str, t["blocks"].values())) for t in of], [1e3 * t["seconds"] for t in of])
-    _ = ax.set(xlabel="milliseconds", title=f"{kernel} ({', '.join(of[0]['blocks'])})")
-    _ = ax.title.set_fontsize(9)
-    _ = ax.tick_params(labelsize=7)
-plt.show()
-for kernel in ("softmax", "attention, forward"):
-    ran = [1e3 * t["seconds"] for t in tried[kernel] if "seconds" in t]
-    print(f"{kernel}: {min(ran):.3f} ms to {max(ran):.3f} ms")
+# %% [markdown]
+# For softmax the choice matters most. Which choices are safe?
+
+# %% tags=["figure", "hide-input"]
+grid = {(t["blocks"]["rows"], t["blocks"]["warps"]): t["seconds"] for t in tried["softmax"]}
+heights, warps = sorted({rows for rows, _ in grid}), sorted({w for _, w in grid})
+times = np.array([[grid[h, w] for w in warps] for h in heights]) / min(grid.values())
+fig, ax = plt.subplots(figsize=(7.5, 2.4))
+_ = ax.pcolormesh(np.log(times), edgecolors="#fbfcfd", linewidth=2)
+for i, j in np.ndindex(*times.shape):
+    _ = ax.text(j + 0.5, i + 0.5, f"{times[i, j]:.2f}", ha="center", va="center",
+                color="#111111" if times[i, j] > 3 else "#ffffff")
+_ = ax.set_xticks(np.arange(len(warps)) + 0.5, warps)
+_ = ax.set_yticks(np.arange(len(heights)) + 0.5, heights)
+_ = ax.set(xlabel="warps per program", ylabel="rows per program")
+ax.grid(False)
+ax.tick_params(length=0)
+show(fig,
+     "Softmax over rows of 4,096: each choice's time, as a multiple of the fastest. With "
+     "many rows and few warps the numbers no longer fit into the registers, and the kernel "
+     f"takes {times.max():.1f} times as long.",
+     "A grid of times as multiples of the fastest. "
+     + "; ".join(f"{h} rows per program, with {', '.join(map(str, warps))} warps: "
+                 + ", ".join(f"{v:.2f}" for v in line)
+                 for h, line in zip(heights, times, strict=True)) + ".")
 
 # %% [markdown]
 # ## On the H100: as fast as a copy, and two cases behind
 #
-# We measured each kernel beside its rivals, in turns, in one run on one GPU. The times are medians. The rivals compute the same in plain PyTorch (*eager*), through `torch.compile`, and in Liger-Kernel {cite}`hsu2024liger`, a library of Triton kernels. For attention they are all backends of `scaled_dot_product_attention`. *Ours* is what the package uses. For attention on a Hopper GPU such as the H100, that is a version described under "What went wrong". *Ours, in Triton alone* is the kernel of this chapter.
+# We measured each kernel beside its rivals, in turns, in one run on one GPU. The rivals compute the same in plain PyTorch (*eager*), through `torch.compile`, and in Liger-Kernel {cite}`hsu2024liger`, a library of Triton kernels. For attention they are all backends of `scaled_dot_product_attention`. *Ours* is what the package uses. For attention on a Hopper GPU such as the H100, that is a version described under "What went wrong". *Ours, in Triton alone* is the kernel of this chapter.
 
-# %%
+# %% tags=["figure", "hide-input"]
+mine = [c for c in bench["cases"]
+        if c["bench"] in ("softmax", "rmsnorm", "cross_entropy", "attention")]
+names = ["softmax, rows of 4,096", "softmax, rows of 131,072",
+         "RMSNorm, forward", "RMSNorm, backward", "output layer and its loss",
+         "loss on ready logits", "attention, forward", "attention, backward"]
+fig, ax = plt.subplots(figsize=(7.5, 5.4))
+told = []
+for y, (name, case) in enumerate(zip(names, mine, strict=True)):
+    floor = max(case["bytes"] / roof["copy_gb_s"] / 1e9,
+                case["flops"] / roof["matmul_tflop_s"] / 1e12)
+    reached = {who: 100 * floor / case["contestants"][who]["median"]
+               for who in ("ours", case["best_rival"])}
+    for k, (who, percent) in enumerate(reached.items()):
+        who = who.replace("sdpa cudnn", "cuDNN").replace("liger", "Liger")
+        _ = ax.barh(y + 0.38 * k - 0.19, percent, 0.34, color=f"C{1 - k}")
+        _ = ax.text(percent + 1, y + 0.38 * k - 0.19, f"{who} {percent:.0f} %", va="center")
+    told += [f"{name}: "
+             + ", ".join(f"{who} {percent:.0f} %" for who, percent in reached.items())]
+_ = ax.set_yticks(range(len(mine)), names)
+_ = ax.set(xlabel="% of the speed that the roof allows", xlim=(0, 125), ylim=(7.6, -0.6),
+           xticks=range(0, 101, 20))
+ax.grid(axis="x")
+ax.grid(axis="y", visible=False)
+show(fig,
+     "Ours (orange) beside the fastest rival (blue). A bar of 100 % is as fast as the roof "
+     "allows.",
+     "A pair of bars for each of eight kernels, in percent of the roof. " + "; ".join(told)
+     + ".")
+
+# %% tags=["hide-input"]
 print(results.origin("bench_kernels"))
-mine = [c for c in bench["cases"] if c["bench"] in ("softmax", "rmsnorm", "cross_entropy", "attention")]
-floors = [max(c["bytes"] / roof["copy_gb_s"] / 1e9, c["flops"] / roof["matmul_tflop_s"] / 1e12) for c in mine]
+rivals = ["ours", "liger", "torch.compile", "eager", "five operations"]
+rows = []
+for name, case in zip(names[:6], mine[:6], strict=True):
+    times = [case["contestants"].get(who, {}).get("median") for who in rivals]
+    rows += [[name, *(f"{1e3 * t:.3f}" if t else "-" for t in times)]]
+table(["", "ours", "Liger", "torch.compile", "eager", "five operations"], rows,
+      "Time in milliseconds, the median of many calls. A dash: it cannot run this, or there "
+      "is none.")
 
-# %%
-def line(name, found, floor):
-    """One contestant: milliseconds, the distance between its quartiles, share of the roof, memory."""
-    if "failed" in found:
-        return f"  {name:26} {found['failed'][:75]}"
-    low, high = found["quartiles"]
-    return (f"  {name:26} {1e3 * found['median']:8.3f}   {(high - low) / found['median']:5.1%}   "
-            f"{floor / found['median']:4.0%}   {found['peak_bytes'] / 1e6:9,.0f}")
+# %% tags=["hide-input"]
+rivals = ["ours", "ours, in Triton alone", "sdpa cudnn", "sdpa flash, padded values",
+          "sdpa efficient"]
+rows = []
+for who in rivals:
+    times = [case["contestants"].get(who, case["contestants"]["ours"]) for case in mine[6:]]
+    label = who.replace("sdpa cudnn", "cuDNN")
+    rows += [[label, *(f"{1e3 * t['median']:.3f}" for t in times)]]
+table(["attention", "forward", "backward"], rows,
+      "Time in milliseconds: 16 heads, 8,192 tokens, keys of 192 and values of 128 numbers. "
+      "Backwards, ours is in Triton alone.")
 
-
-print(f"{'':28}  time/ms   spread  roof   memory/MB")
-for case, floor in zip(mine, floors, strict=True):
-    print(f"{case['case']}, {case['setting']}")
-    print("\n".join(line(name, found, floor) for name, found in case["contestants"].items()))
-
-# %% tags=["figure"]
-fig, ax = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
-for y, (case, floor) in enumerate(zip(mine, floors, strict=True)):
-    for name, found in case["contestants"].items():
-        if "median" in found:
-            ours = name.startswith("ours")
-            _ = ax.plot(100 * floor / found["median"], y, "D" if ours else "o", color="C1" if ours else "C0", ms=8 if ours else 5)
-_ = ax.set_yticks(range(len(mine)), [f"{c['case']}\n{c['setting']}" for c in mine], fontsize=7)
-_ = ax.invert_yaxis()
-_ = ax.set(xlabel="% of the roof (orange: ours; blue: the rivals)", xlim=(0, 105))
-_ = ax.grid(axis="x", alpha=0.3)
-plt.show()
-for case, floor in zip(mine, floors, strict=True):
-    print(f"{case['case']:45} {case['setting'].split(',')[0]:24} ours {floor / case['contestants']['ours']['median']:4.0%}")
-
-# %%
-for case in mine:
-    print(f"{case['case']:45} time of {case['best_rival']} / time of ours {case['ratio']:.3f}")
-    if case["against_copy"]:
-        share = case["contestants"]["ours"]["gb_s"] / roof["copy_gb_s"]
-        print(f"{'':45} share of the copy's bandwidth {share:.2f}")
-    if case["case"] in ("RMSNorm, backward", "linear cross-entropy, forward and backward"):
-        held = case["contestants"]["ours"]["peak_bytes"] / case["contestants"]["eager"]["peak_bytes"]
-        print(f"{'':45} share of eager's memory {held:.3f}")
+# %% tags=["hide-input"]
+found = [f for case in mine for f in case["contestants"].values() if "median" in f]
+spread = max((f["quartiles"][1] - f["quartiles"][0]) / f["median"] for f in found)
+print(f"largest distance between quartiles: {spread:.1%} of the median")
+for name, case in ((names[k], mine[k]["contestants"]) for k in (3, 4)):
+    held = {who: case[who]["peak_bytes"] / case["eager"]["peak_bytes"]
+            for who in ("ours", "liger")}
+    print(f"{name}: of eager's memory ours {held['ours']:.1%}, Liger {held['liger']:.1%}")
+launch = {who: mine[5]["contestants"][who]["host_seconds"] for who in ("ours", "liger")}
+print(f"{names[5]}: launching Liger's takes {launch['liger'] / launch['ours']:.1f} times ours")
 
 # %% [markdown]
-# The column *spread* is the distance between the quartiles, relative to the median. A large spread means that the time is not to be trusted.
+# The quartiles lie close together, so the times can be trusted.
 #
 # - **Softmax and RMSNorm (forward) are as fast as a copy** for rows of 4,096, within about a percent. Liger's kernels are too, and nothing is left to win. `torch.compile`'s softmax takes 1.7 times as long. The five operations take six times as long, not four, because each of them is also slower than a copy.
 # - **RMSNorm's backward pass** takes an eighth less time than `torch.compile`'s, and the others are further behind. Its memory could not be much smaller, because `dx` alone is a tenth of what eager holds.
@@ -611,10 +674,11 @@ print(f"two norms in each of 61 layers: {122 * 2 * numbers / 1e9:.0f} GB less, "
 #
 # **We timed Python instead of the GPU.** The table above replaces an earlier one. That first table (`results/bench_kernels_first`) disagreed with our sweep of block sizes, although both measured the same kernels on the same kind of chip on the same day:
 
-# %%
+# %% tags=["hide-input"]
 first = results.read("bench_kernels_first")
 parts = {"softmax, forward": ["softmax"], "RMSNorm, forward": ["RMSNorm, forward"],
-         "RMSNorm, backward": ["RMSNorm, backward"], "attention, forward": ["attention, forward"],
+         "RMSNorm, backward": ["RMSNorm, backward"],
+         "attention, forward": ["attention, forward"],
          "attention, backward": ["attention, dk and dv", "attention, dq"]}  # fmt: skip
 
 
@@ -624,14 +688,19 @@ def of_triton(table, name):
     return found.get("ours, in Triton alone", found["ours"])
 
 
-best_of = {kernel: min(t["seconds"] for t in of if "seconds" in t) for kernel, of in tried.items()}
+best_of = {kernel: min(t["seconds"] for t in of if "seconds" in t)
+           for kernel, of in tried.items()}
 alone = {name: sum(best_of[kernel] for kernel in kernels) for name, kernels in parts.items()}
-print(f"{'':20} sweep/ms  first table/ms  spread  second/ms  spread  Python/ms")
+rows = []
 for name in parts:
     was, now = of_triton(first, name), of_triton(bench, name)
     spread = [(f["quartiles"][1] - f["quartiles"][0]) / f["median"] for f in (was, now)]
-    print(f"{name:20} {1e3 * alone[name]:8.3f} {1e3 * was['median']:15.3f} {spread[0]:7.1%} "
-          f"{1e3 * now['median']:10.3f} {spread[1]:7.1%} {1e3 * now['host_seconds']:10.2f}")
+    times = [1e3 * t for t in (alone[name], was["median"], now["median"], now["host_seconds"])]
+    told = [f"{t:.3f}" for t in times]
+    rows += [[name, *told[:2], f"{spread[0]:.1%}", told[2], f"{spread[1]:.1%}", told[3]]]
+table(["", "sweep", "first table", "spread", "second table", "spread", "Python"], rows,
+      "Times in milliseconds. Spread: the distance between the quartiles, in percent of the "
+      "median.")
 
 # %% [markdown]
 # In the first table, two kernels agree with the sweep to a percent and three do not. Those three have a spread of 8 to 39 %, too much for a kernel that does the same work each time.
@@ -648,22 +717,43 @@ for name in parts:
 # %%
 pull = next(c for c in bench["cases"] if c["case"] == "attention, backward")["contestants"]
 for name in ("ours", "ours, adding up dq", "sdpa cudnn"):
-    print(name, pull[name].get("failed") or f"{1e3 * pull[name]['median']:.2f} ms")
+    print(f"{name}: {1e3 * pull[name]['median']:.2f} ms")
 
 # %% [markdown]
 # **In Triton, softmax and products take turns.** What must one forward pass do at least? A multiprocessor does 16 exponentials and 128 simple operations per tick {cite}`nvidia2022h100`. Every score needs one exponential and about four simple operations: scale and shift, maximum, sum, and rounding.
 
 # %%
 scores = 16 * 8192**2 / 2
-ticks = multiprocessors * clock
-times = {"products": 2 * scores * (192 + 128) / roof["matmul_tflop_s"] / 1e12, "exponentials": scores / 16 / ticks,
-         "the rest of softmax": 4 * scores / 128 / ticks}
-for name, taken in times.items():
-    print(f"{name:20} {1e6 * taken:4.0f} µs")
-print(f"{'one after the other':20} {1e6 * sum(times.values()):4.0f} µs")
+times = {"products": 2 * scores * (192 + 128) / roof["matmul_tflop_s"] / 1e12,
+         "exponentials": scores / 16 / ticks, "the rest of softmax": 4 * scores / 128 / ticks}
+
+# %% tags=["figure", "hide-input"]
 pull = next(c for c in bench["cases"] if c["case"] == "attention, forward")["contestants"]
-for name in ("ours, in Triton alone", "ours", "sdpa cudnn"):
-    print(f"{name:22} {1e6 * pull[name]['median']:4.0f} µs")
+whole = {"ours, in Triton alone": pull["ours, in Triton alone"], "cuDNN": pull["sdpa cudnn"],
+         "ours, with roles for warps": pull["ours"]}
+whole = {name: 1e6 * found["median"] for name, found in whole.items()}
+fig, ax = plt.subplots(figsize=(7.5, 2.4))
+left = 0.0
+for k, (name, taken) in enumerate(times.items()):
+    _ = ax.barh(0, 1e6 * taken, 0.7, left, color=f"C{k}")
+    place = (left, -0.62) if k < 2 else (left + 1e6 * taken + 8, 0)
+    _ = ax.text(*place, f"{name} {1e6 * taken:.0f}", color=f"C{k}", va="center")
+    left += 1e6 * taken
+for y, (name, taken) in enumerate(whole.items(), 1):
+    _ = ax.barh(y, taken, 0.7, color="gray")
+    _ = ax.text(taken + 8, y, f"{taken:.0f}", va="center")
+_ = ax.set_yticks(range(4), ["the least, in turns", *whole])
+_ = ax.set(xlabel="microseconds", ylim=(3.5, -1.1))
+ax.grid(axis="x")
+ax.grid(axis="y", visible=False)
+show(fig,
+     f"One forward pass needs {1e6 * times['products']:.0f} µs for its products alone, and "
+     f"{left:.0f} µs if softmax and products take turns. Triton's kernel takes "
+     f"{whole['ours, in Triton alone']:.0f} µs.",
+     "Bars in microseconds. The least time in turns is made of "
+     + ", ".join(f"{name} {1e6 * taken:.0f} µs" for name, taken in times.items())
+     + ". Measured: "
+     + ", ".join(f"{name} {taken:.0f} µs" for name, taken in whole.items()) + ".")
 
 # %% [markdown]
 # One after the other, these parts add up to most of the Triton kernel's time, because each warp multiplies and then waits for its own softmax. With perfect overlap, only the products' time would remain, and the kernel with roles and cuDNN's come nearer to that.
@@ -672,9 +762,13 @@ for name in ("ours, in Triton alone", "ours", "sdpa cudnn"):
 #
 # **More programs per multiprocessor were not better.** For RMSNorm's backward pass, four programs per multiprocessor looked safe, because more loads would be under way. Three were faster, and even one program with three loads requested in advance (*stages*) was nearly as fast as the best:
 
-# %%
-for t in sorted((t for t in tried["RMSNorm, backward"] if t["blocks"]["warps"] == 4), key=lambda t: t["seconds"]):
-    print(f"{t['blocks']['programs']} programs, {t['blocks']['stages']} stages: {1e6 * t['seconds']:.0f} µs")
+# %% tags=["hide-input"]
+took = {(t["blocks"]["programs"], t["blocks"]["stages"]): f"{1e6 * t['seconds']:.0f}"
+        for t in tried["RMSNorm, backward"] if t["blocks"]["warps"] == 4}
+table(["programs", "1 stage", "2 stages", "3 stages"],
+      [[programs, *(took[programs, stages] for stages in (1, 2, 3))]
+       for programs in (1, 2, 3, 4)],
+      "RMSNorm, backward: time in microseconds, with 4 warps per program.")
 
 # %% [markdown]
 # ## Exercises
@@ -739,8 +833,10 @@ def floor_solution(moved, flops, copy, rate):
     return max(moved / copy, flops / rate)
 
 
-side = next(n for n in range(1, 10_000) if 2 * n**3 / matrix_flop_s >= 6 * n**2 / memory_bytes_s)
-print(f"from side {side} on: 3 times the ridge of {matrix_flop_s / memory_bytes_s:.0f} operations per byte")
+side = next(n for n in range(1, 10_000)
+            if 2 * n**3 / matrix_flop_s >= 6 * n**2 / memory_bytes_s)
+sheet = matrix_flop_s / memory_bytes_s
+print(f"from side {side} on: 3 times the ridge of {sheet:.0f} operations per byte")
 answer = check("kernels.floor", floor_solution)
 assert answer
 answer
@@ -848,8 +944,7 @@ if INTERPRETED:
 #
 # ```{solution-end}
 # ```
-
-# %% [markdown]
+#
 # ## Bug zoo
 #
 # The package contains three wrong versions of `online_softmax`, which are right on many inputs and wrong on some. The test below accepts the right version and catches only one of the wrong ones. Which of the four habits catch the rest?
@@ -876,7 +971,8 @@ def numbers_far_below_zero(online_softmax):
     assert torch.allclose(online_softmax(x, 2), x.softmax(0), atol=1e-5)
 
 
-caught = zoo("kernels", [weights_sum_to_one, a_size_that_no_block_divides, numbers_far_below_zero])
+caught = zoo("kernels", [weights_sum_to_one, a_size_that_no_block_divides,
+                         numbers_far_below_zero])
 assert caught
 caught
 
