@@ -29,7 +29,7 @@ if importlib.util.find_spec("minidsk") is None:  # Colab, for example
     source = "git+https://github.com/minidsk/minidsk"
     get_ipython().run_line_magic("pip", f"install -q 'minidsk[notebooks] @ {source}'")
 
-# %%
+# %% tags=["hide-input"]
 import os
 
 import torch
@@ -37,7 +37,6 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # kernels run in Python, one program after the other
 
-# %%
 import heapq
 import re
 import time
@@ -45,14 +44,17 @@ import time
 import matplotlib.pyplot as plt
 
 from minidsk import results
+from minidsk.diagrams import diagram, direct_labels, show, table
 from minidsk.homework import check, describe, predict, receipt, zoo
 from minidsk.kernels.bench.grouped import loads
 from minidsk.kernels.experts import experts, experts_reference
 from minidsk.kernels.grouped_gemm import grouped_matmul
+from minidsk.kernels.launch import tl, triton
 from minidsk.kernels.routing import sort_by_expert
 from minidsk.model.moe import max_violation
 from minidsk.widgets import Curve
 
+plt.style.use("minidsk.diagrams.look")
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 # %% [markdown]
@@ -71,15 +73,18 @@ def milliseconds(call, times=5):
 
 
 x, weight = torch.randn(1024, 128), torch.randn(64, 128, 128)
-print(f"one matrix: {milliseconds(lambda: x @ weight[0].T):.2f} ms")
-print(f"64 experts: {milliseconds(lambda: [part @ m.T for part, m in zip(x.split(16), weight, strict=True)]):.2f} ms")
+pairs = list(zip(x.split(16), weight, strict=True))
+one = milliseconds(lambda: x @ weight[0].T)
+many = milliseconds(lambda: [part @ matrix.T for part, matrix in pairs])
+print(f"one matrix: {one:.2f} ms")
+print(f"64 experts: {many:.2f} ms")
 
 # %% [markdown]
 # The number of operations is the same, but the 64 small products take longer. Each of them must be started separately, and each is too small to run efficiently.
 #
 # The same happens on a GPU, as our record of an H100 shows. It was made by `minidsk bench kernels`. There are 64 experts of 1,536 rows each, and the time covers the forward and the backward pass.
 
-# %%
+# %% tags=["hide-input"]
 bench = results.read("bench_kernels")
 
 
@@ -88,9 +93,10 @@ def cases_of(name, part):
     return [case for case in bench["cases"] if case["bench"] == name and part in case["case"]]
 
 
-for case in cases_of("grouped_gemm", "and backward")[:1]:
-    for name, found in case["contestants"].items():
-        print(f"{name:24} {1000 * found['median']:6.2f} ms, {found['tflop_s']:4.0f} TFLOP/s")
+even = cases_of("grouped_gemm", "and backward")[0]["contestants"]
+rows = [[name, f"{1000 * found['median']:.2f}", f"{found['tflop_s']:.0f}"]
+        for name, found in even.items()]
+table(["64 experts", "ms", "TFLOP/s"], rows, "An H100, forward and backward")
 
 # %% [markdown]
 # One launch for all experts takes about two thirds of the loop's time. The rest of this chapter builds that launch.
@@ -113,7 +119,8 @@ print("counts ", counts.tolist(), " MaxVio", round(max_violation(counts.float())
 # %%
 def rows_computed(counts: torch.Tensor, tile: int) -> tuple[int, int]:
     """Rows that are computed: padded to the fullest expert, and to whole tiles."""
-    return int(counts.max() * len(counts)), int(((counts + tile - 1) // tile * tile).sum())
+    whole_tiles = (counts + tile - 1) // tile
+    return int(counts.max() * len(counts)), int((whole_tiles * tile).sum())
 
 
 print("wanted 8; padded to the fullest, in tiles of two:", rows_computed(counts, 2))
@@ -121,17 +128,18 @@ print("wanted 8; padded to the fullest, in tiles of two:", rows_computed(counts,
 # %% [markdown]
 # In symbols, MaxVio is $\max_i n_i / \bar n - 1$, where $n_i$ is the number of rows of expert $i$ and $\bar n$ is the mean. Before you run the next cell, guess. Suppose 64 experts have a MaxVio of 3. How many times the wanted rows does padding to the fullest expert compute?
 
-# %% tags=["prediction"]
+# %% tags=["prediction", "hide-input"]
 guess = None
-padding = predict("experts.padding", "At a MaxVio of 3, how many times the wanted rows does padding compute?",
-                  guess, example=2)  # fmt: skip
+question = "At a MaxVio of 3, how many times the wanted rows does padding compute?"
+padding = predict("experts.padding", question, guess, example=2)
 padding
 
 # %%
 three = torch.tensor([4 * 63] + [60] * 63)
 violation = max_violation(three.float()).item()
-padding.reveal(round(rows_computed(three, 128)[0] / three.sum().item(), 1))
-print(f"MaxVio {violation:.2f}: padding computes {rows_computed(three, 128)[0] / three.sum().item():.2f} times the rows")
+factor = rows_computed(three, 128)[0] / three.sum().item()
+padding.reveal(round(factor, 1))
+print(f"MaxVio {violation:.2f}: padding computes {factor:.2f} times the rows")
 
 # %% [markdown]
 # The factor is always 1 + MaxVio, because the fullest expert has $(1 + \text{MaxVio})$ times the mean and padding brings every expert up to that size. So with padding, an unbalanced router costs time directly.
@@ -147,7 +155,8 @@ def counting_sort(chosen: torch.Tensor, experts: int) -> tuple[list[int], list[i
     for expert in flat:
         counts[expert] += 1
     ends = torch.tensor(counts).cumsum(0).tolist()
-    place, order = [end - count for end, count in zip(ends, counts, strict=True)], [0] * len(flat)
+    place = [end - count for end, count in zip(ends, counts, strict=True)]
+    order = [0] * len(flat)
     for pair, expert in enumerate(flat):
         order[place[expert]] = pair
         place[expert] += 1
@@ -167,56 +176,114 @@ print("order", plan.order.tolist(), " ends", plan.ends.tolist())
 # %% [markdown]
 # ## One launch for all experts
 #
-# The naive product takes the experts one after the other. The kernel `grouped_matmul` cuts the work into tiles, where a tile is a block of rows of *one* expert by a block of columns. It numbers the tiles through all experts and deals them out to its $P$ programs: program $p$ takes tiles $p, p + P, p + 2P, \dots$ Every program gets the same amount of work, because all tiles cost the same, however unevenly the rows are spread.
+# The naive product takes the experts one after the other. A grouped product cuts the work into tiles, where a tile is a block of rows of *one* expert by a block of columns. It numbers the tiles through all experts and deals them out to its $P$ programs: program $p$ takes tiles $p, p + P, p + 2P, \dots$ Every program gets the same amount of work, because all tiles cost the same, however unevenly the rows are spread.
 
 # %% tags=["diagram", "hide-input"]
-from minidsk.diagrams import diagram
-
 diagram("grouped_product_tiles")
 
 # %%
 def in_turn(x: torch.Tensor, weight: torch.Tensor, counts: list[int]) -> torch.Tensor:
     """Each expert's rows times its matrix, one expert after the other."""
-    return torch.cat([part @ matrix.T for part, matrix in zip(x.split(counts), weight, strict=True)])
+    parts = x.split(counts)
+    return torch.cat([part @ matrix.T for part, matrix in zip(parts, weight, strict=True)])
 
 
+# %% [markdown]
+# Here is a small kernel that does the same in one launch. Its tiles have `ROWS` rows and all columns. Every program walks through all the experts and counts the tiles, and it computes only those whose number is its own.
+
+# %%
+@triton.jit
+def one_launch(x, weight, y, ends, EXPERTS: tl.constexpr, ROWS: tl.constexpr,
+               WIDTH: tl.constexpr, OUT: tl.constexpr):  # fmt: skip
+    inner, out = tl.arange(0, WIDTH), tl.arange(0, OUT)
+    tile, start = 0, 0
+    for expert in range(EXPERTS):
+        end = tl.load(ends + expert)
+        matrix = weight + expert * OUT * WIDTH
+        for first in range(start, end, ROWS):
+            if tile % tl.num_programs(0) == tl.program_id(0):
+                row = first + tl.arange(0, ROWS)[:, None]
+                mine = tl.load(x + row * WIDTH + inner, mask=row < end, other=0.0)
+                by = tl.load(matrix + out[:, None] * WIDTH + inner)
+                product = tl.sum(mine[:, None, :] * by[None, :, :], 2)
+                tl.store(y + row * OUT + out, product, mask=row < end)
+            tile += 1
+        start = end
+
+
+# %% [markdown]
+# The mask `row < end` pads an expert's last tile: where a row belongs to the next expert, the kernel loads zeros and stores nothing. We launch the kernel for our eight rows, with one program and with three, and compare it with the loop over experts.
+
+# %%
 generator = torch.Generator().manual_seed(0)
+eight = torch.randn(8, 16, generator=generator).to(device)
+square = torch.randn(4, 16, 16, generator=generator).to(device)
+for programs in (1, 3):
+    y = torch.full_like(eight, float("nan"))
+    one_launch[(programs,)](eight, square, y, plan.ends, EXPERTS=4, ROWS=2, WIDTH=16, OUT=16)
+    assert torch.allclose(y, in_turn(eight, square, counts.tolist()), atol=1e-5)
+    print(f"{programs} programs: equal to the loop over experts")
+
+# %% [markdown]
+# The package's `grouped_matmul` also cuts the columns into blocks, multiplies on the tensor cores, and finds a tile's expert without walking there. We compare it with the loop in the forward product and in both gradients. The gradient with respect to the rows is the same kind of product with the matrices transposed. The gradient with respect to the matrices is a sum over each expert's rows, so it is zero for expert 1, which has none.
+
+# %%
 rows = torch.randn(8, 20, generator=generator).to(device).requires_grad_()
 matrices = torch.randn(4, 24, 20, generator=generator).to(device).requires_grad_()
 slope = torch.randn(8, 24, generator=generator).to(device)
 
-# %% [markdown]
-# We compare the two versions in the forward product and in both gradients. The gradient with respect to the rows is the same kind of product with the matrices transposed. The gradient with respect to the matrices is a sum over each expert's rows, so it is zero for expert 1, which has none.
+
+def with_gradients(product: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A product, and its gradients in a direction."""
+    by_rows, by_matrices = torch.autograd.grad(product, (rows, matrices), slope)
+    return {"product": product, "rows' gradient": by_rows, "matrices' gradient": by_matrices}
+
 
 # %% tags=["agree"]
-differences = {}
-ours, naive = grouped_matmul(rows, matrices, plan.ends), in_turn(rows, matrices, counts.tolist())
-pairs = zip(torch.autograd.grad(ours, (rows, matrices), slope), torch.autograd.grad(naive, (rows, matrices), slope),
-            strict=True)  # fmt: skip
-for name, (a, b) in zip(("product", "rows' gradient", "matrices' gradient"), ((ours, naive), *pairs), strict=True):
-    differences[name] = (a - b).abs().max().item()
-    assert differences[name] < 1e-4, name
-print("largest difference:", "below 1e-4" if max(differences.values()) < 1e-4 else differences)
+ours = with_gradients(grouped_matmul(rows, matrices, plan.ends))
+naive = with_gradients(in_turn(rows, matrices, counts.tolist()))
+differences = {name: (ours[name] - naive[name]).abs().max().item() for name in ours}
+for name, difference in differences.items():
+    assert difference < 1e-4, name
+print("largest difference: below 1e-4")
 
 # %% [markdown]
 # ## With tiles, imbalance wastes a few percent
 #
 # With tiles, the waste has a bound. Each expert that has rows wastes half a tile on average, whatever MaxVio is. The figure shows this for 64 experts with 98,304 rows in all. The expert of rank $r$ receives a share proportional to $r^{-s}$, and a larger skew $s$ means a larger MaxVio.
 
-# %% tags=["figure"]
+# %%
 skews = torch.linspace(0, 2, 21).tolist()
 shares = [loads(64, 64 * 1536, skew) for skew in skews]
 violations = [max_violation(share.float()).item() for share in shares]
-factors = {f"tiles of {tile} rows": [rows_computed(share, tile)[1] / 98304 for share in shares] for tile in (64, 128, 256)}
-factors["padded to the fullest"] = [rows_computed(share, 128)[0] / 98304 for share in shares]
-fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
-for (name, ys), marker in zip(factors.items(), "o^sD", strict=True):
-    _ = ax.plot(violations, ys, marker=marker, ms=4, label=name)
-_ = ax.set(xlabel="MaxVio", ylabel="rows computed / rows wanted", yscale="log")
-_ = ax.legend(frameon=False)
-plt.show()
-for name, ys in factors.items():
-    print(f"{name:22} at MaxVio {violations[0]:.0f}: {ys[0]:.2f}, at {violations[10]:.1f}: {ys[10]:.2f}, at {violations[-1]:.1f}: {ys[-1]:.2f}")
+padded = [rows_computed(share, 128)[0] / 98304 for share in shares]
+tiled = {tile: [rows_computed(share, tile)[1] / 98304 for share in shares]
+         for tile in (64, 128, 256)}  # fmt: skip
+
+# %% tags=["figure", "hide-input"]
+fig, (left, right) = plt.subplots(1, 2, figsize=(7.5, 3.2))
+_ = left.plot(violations, padded, color="C1")
+_ = left.plot(violations, tiled[128], color="C0")
+_ = left.set(xlabel="MaxVio", ylabel="rows computed / rows wanted", xlim=(0, 40), ylim=(0, 41))
+_ = left.text(4, 27, "padded to\nthe fullest", color="C1")
+_ = left.text(13, 2.5, "tiles of 128 rows", color="C0")
+for (tile, factors), colour in zip(tiled.items(), ("C2", "C0", "C3"), strict=True):
+    waste = [100 * (factor - 1) for factor in factors]
+    _ = right.plot(violations, waste, color=colour, label=f"tiles of {tile}")
+_ = right.set(xlabel="MaxVio", ylabel="wasted rows, %", xlim=(0, 40), ylim=(0, 12))
+direct_labels(right)
+worst = {tile: f"{max(factors):.2f}" for tile, factors in tiled.items()}
+show(fig, "Left: padding to the fullest expert computes 1 + MaxVio times the wanted rows, and "
+     "tiles compute hardly more than is wanted. Right: what tiles waste, magnified.",
+     f"Two panels over MaxVio from {violations[0]:.0f} to {violations[-1]:.1f}. The padded "
+     f"line rises straight to {padded[-1]:.2f} times the wanted rows. Tiles of 64, 128 and "
+     f"256 rows compute at most {worst[64]}, {worst[128]} and {worst[256]} times as many.")
+
+# %% tags=["hide-input"]
+factors = {"padded": padded, **{f"tiles of {tile}": values for tile, values in tiled.items()}}
+rows = [[f"{violations[i]:.1f}", *(f"{values[i]:.2f}" for values in factors.values())]
+        for i in (0, 10, 20)]
+table(["MaxVio", *factors], rows, "Rows computed, over rows wanted")
 
 # %% [markdown]
 # With padding to the fullest expert, the work grows with MaxVio, as it must: at a MaxVio of 38.3 it computes 39.30 times the wanted rows. Tiles of 128 rows compute at most 1.05 times the wanted rows.
@@ -227,7 +294,7 @@ for name, ys in factors.items():
 
 # %%
 def last_to_finish(costs: list[int], processors: int = 132) -> int:
-    """When all programs are done, if they start in this order and a free processor takes the next."""
+    """When all programs are done, if a free processor always takes the next one in order."""
     free = [0] * processors
     for cost in costs:
         heapq.heapreplace(free, free[0] + cost)
@@ -235,10 +302,13 @@ def last_to_finish(costs: list[int], processors: int = 132) -> int:
 
 
 def gradient_times(share: torch.Tensor, tiles: int = 88) -> dict[str, float]:
-    """The time of all programs over that of a perfect deal, for three orders of the experts."""
-    orders = {"heaviest first": share.sort(descending=True).values, "as they come": share, "lightest first": share.sort().values}
+    """The time of all programs over that of a perfect deal, in three orders of the experts."""
+    falling = share.sort(descending=True).values
+    orders = {"heaviest first": falling, "as they come": share,
+              "lightest first": falling.flip(0)}  # fmt: skip
     ideal = share.sum().item() * tiles / 132
-    return {name: last_to_finish(order.repeat_interleave(tiles).tolist()) / ideal for name, order in orders.items()}
+    return {name: last_to_finish(order.repeat_interleave(tiles).tolist()) / ideal
+            for name, order in orders.items()}  # fmt: skip
 
 
 print({name: round(value, 2) for name, value in gradient_times(shares[10]).items()})
@@ -254,7 +324,8 @@ Curve(
 )
 
 # %%
-print("worst over all skews:", {name: round(max(entry[name] for entry in times), 2) for name in times[0]})
+worst = {name: round(max(entry[name] for entry in times), 2) for name in times[0]}
+print("worst over all skews:", worst)
 assert all(entry["heaviest first"] <= entry["lightest first"] + 1e-9 for entry in times)
 
 # %% [markdown]
@@ -262,31 +333,38 @@ assert all(entry["heaviest first"] <= entry["lightest first"] + 1e-9 for entry i
 #
 # We gave the H100 the same 98,304 rows at seven loads. The contestants are torch's own grouped product, a loop over experts, and two versions of ours. One of ours is the kernel above, written in Triton alone. The other is the version that the package uses on a Hopper GPU such as the H100. It is written in Gluon, a language one level below Triton, and its code says which group of threads does what and waits for what (`grouped_hopper.py`).
 
-# %% tags=["figure"]
-forward = [case for case in cases_of("grouped_gemm", "forward") if "backward" not in case["case"]]
+# %% tags=["figure", "hide-input"]
+forward = [case for case in cases_of("grouped_gemm", "product, forward")
+           if "backward" not in case["case"]]
 forward.sort(key=lambda case: case["max_violation"])
-names = {"ours": "ours, for Hopper", "ours, in Triton alone": "ours, in Triton alone", "torch._grouped_mm": "torch._grouped_mm",
-         "a loop over experts": "a loop over experts"}  # fmt: skip
-fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
-for (name, label), marker in zip(names.items(), "osD^", strict=True):
-    points = [(c["max_violation"], c["contestants"][name]["tflop_s"]) for c in forward if name in c["contestants"]]
-    _ = ax.plot(*zip(*points, strict=True), marker=marker, label=label)
-_ = ax.set(xlabel="MaxVio", ylabel="TFLOP/s, forward", ylim=(0, 800))
-_ = ax.legend(frameon=False, fontsize=8)
-plt.show()
-print("MaxVio" + "".join(f"{label:>24}" for label in names.values()) + "   TFLOP/s")
-for case in forward:
-    rates = (case["contestants"].get(name, {}).get("tflop_s", float("nan")) for name in names)
-    print(f"{case['max_violation']:6.2f}" + "".join(f"{rate:24.0f}" for rate in rates))
+names = {"ours": "ours, for Hopper", "ours, in Triton alone": "ours, in Triton alone",
+         "torch._grouped_mm": "torch", "a loop over experts": "a loop over experts"}
+rates = {label: [case["contestants"][name]["tflop_s"] for case in forward]
+         for name, label in names.items()}
+loads_seen = [case["max_violation"] for case in forward]
+fig, ax = plt.subplots(figsize=(7.5, 3.4))
+for label, values in rates.items():
+    _ = ax.plot(loads_seen, values, marker=".", label=label)
+_ = ax.set(xlabel="MaxVio", ylabel="TFLOP/s, forward", xlim=(0, 39), ylim=(350, 740))
+direct_labels(ax)
+ends = ", ".join(f"{label} from {values[0]:.0f} to {values[-1]:.0f}"
+                 for label, values in rates.items())
+show(fig, "Ours for Hopper is the fastest at every load, and its lead over torch grows. "
+     "A large part of each loss comes with the first step away from the even load.",
+     f"Four falling lines over MaxVio, from 0 to {loads_seen[-1]:.0f}. In TFLOP/s: {ends}.")
 
-# %%
-print("time of torch / time of ours")
-for case in forward:
-    found = case["contestants"]
-    theirs, alone = found["torch._grouped_mm"]["median"], found.get("ours, in Triton alone", found["ours"])["median"]
-    print(f"MaxVio {case['max_violation']:5.2f}: {theirs / found['ours']['median']:.2f}, in Triton alone {theirs / alone:.2f}")
+# %% tags=["hide-input"]
+hopper, triton_alone, torchs, _ = rates.values()
+rows = [[f"{load:.2f}", *(f"{values[i]:.0f}" for values in rates.values()),
+         f"{hopper[i] / torchs[i]:.2f}", f"{triton_alone[i] / torchs[i]:.2f}"]
+        for i, load in enumerate(loads_seen)]
+lost = [f"{1 - values[-1] / values[0]:.0%}" for values in rates.values()]
 for case in cases_of("grouped_gemm", "and backward"):
-    print(f"forward and backward, MaxVio {case['max_violation']:5.2f}: {case['ratio']:.2f}")
+    print(f"forward and backward, MaxVio {case['max_violation']:.2f}: "
+          f"{case['ratio']:.2f} times torch's speed")
+table(["MaxVio", "Hopper", "Triton", "torch", "loop", "Hopper / torch", "Triton / torch"],
+      [*rows, ["lost", *lost, "", ""]],
+      "TFLOP/s, forward. The last row is the loss from the first row to the last.")
 
 # %% [markdown]
 # The Hopper version is ahead of torch at every load, by 7 % or more, and by 22 % at the most uneven one. The version in Triton alone is level with torch up to a MaxVio of 7 and 6 to 10 % ahead beyond it.
@@ -296,21 +374,15 @@ for case in cases_of("grouped_gemm", "and backward"):
 # The copy engine for the results brought the gain. Roles alone did not: while the results were still stored from registers, the kernel with roles was no faster than Triton's. (We did not keep those runs, so there are no figures here.)
 
 # %% [markdown]
-# Much of what each contestant loses to imbalance, it loses at the first step away from the even load. At the even load, 1,536 rows are exactly 12 tiles of 128. At any other load nearly every expert has a last tile that is partly empty, which is the waste of about 4 % that we counted above. We suspect, but did not measure, that the rest comes from experts with few rows: the GPU reads each of their matrices for little work, so memory sets the pace. The next cell shows what each contestant loses from the most even load to the most uneven one.
-
-# %%
-for name in ("ours", "ours, in Triton alone", "torch._grouped_mm"):
-    rates = [case["contestants"][name]["tflop_s"] for case in forward if name in case["contestants"]]
-    print(f"{name:24} from {rates[0]:.0f} to {rates[-1]:.0f} TFLOP/s, {1 - rates[-1] / rates[0]:.0%}")
-
-# %% [markdown]
+# Much of what each contestant loses to imbalance, it loses at the first step away from the even load. At the even load, 1,536 rows are exactly 12 tiles of 128. At any other load nearly every expert has a last tile that is partly empty, which is the waste of about 4 % that we counted above. We suspect, but did not measure, that the rest comes from experts with few rows: the GPU reads each of their matrices for little work, so memory sets the pace. The last row of the table shows what each contestant loses from the most even load to the most uneven one.
+#
 # ## The whole layer: join the steps around the products
 #
 # A layer of experts also needs a gather, an activation and a weighted sum around its products. Each of these steps reads and writes a tensor as large as all the rows. `experts` joins these steps to the products. It computes gate and up in one product, and it applies `silu(gate) * up` before anything is stored. It also applies the token's weight *before* the down projection instead of after it. That gives the same result because the projection is linear:
 
 # %%
-w, inner, down = torch.tensor(0.3), torch.tensor([1.0, 2.0]), torch.tensor([[2.0, 0.0], [1.0, 1.0]])
-print("w (h W):", (w * (inner @ down)).tolist(), "  (w h) W:", ((w * inner) @ down).tolist())
+w, h, W = torch.tensor(0.25), torch.tensor([1.0, 2.0]), torch.tensor([[2.0, 0.0], [1.0, 1.0]])
+print("w (h W):", (w * (h @ W)).tolist(), "  (w h) W:", ((w * h) @ W).tolist())
 
 # %% [markdown]
 # This also helps in the backward pass. The gradient of the weight becomes a product over the inner width, which is short, and the experts' output need not be kept.
@@ -320,97 +392,140 @@ def random(*shape, scale=1.0):
     return (torch.randn(*shape, generator=generator) * scale).to(device).requires_grad_()
 
 
-leaves = [random(12, 16), random(4, 24, 16, scale=0.25), random(4, 16, 12, scale=0.25), random(12, 2)]
+# the tokens, gate and up, down, and the tokens' weights for their two experts
+leaves = [random(12, 16), random(4, 24, 16, scale=0.25), random(4, 16, 12, scale=0.25),
+          random(12, 2)]  # fmt: skip
 choice = torch.rand(12, 4, generator=generator).topk(2).indices.to(device)
 fast, slow = experts(*leaves, choice), experts_reference(*leaves, sort_by_expert(choice, 4))
 slope = torch.randn_like(slow)
-gradients = zip(torch.autograd.grad(fast, leaves, slope), torch.autograd.grad(slow, leaves, slope), strict=True)
-differences["layer"] = max((a - b).abs().max().item() for a, b in ((fast, slow), *gradients))
+ours = (fast, *torch.autograd.grad(fast, leaves, slope))
+naive = (slow, *torch.autograd.grad(slow, leaves, slope))
+gaps = [(a - b).abs().max().item() for a, b in zip(ours, naive, strict=True)]
+differences["layer"] = max(gaps)
 assert differences["layer"] < 1e-5
 print("output and four gradients agree, largest difference", "below 1e-5")
 
 # %% [markdown]
-# The next cell shows the times on the H100, forward and backward. It compares our layer with transformers' layer in its three variants, of which `grouped_mm` is the fastest. *Ours, by torch* is the dispatch of [chapter 03](03_mixture_of_experts.ipynb) around torch's grouped product.
+# The figure and the table show the times on the H100, forward and backward. They compare our layer with transformers' layer in its three variants, of which `grouped_mm` is the fastest. *Ours, by torch* is the dispatch of [chapter 03](03_mixture_of_experts.ipynb) around torch's grouped product.
 
-# %% tags=["figure"]
+# %% tags=["figure", "hide-input"]
 layers = cases_of("moe", "layer")
-ways = {"ours": "ours", "ours, by torch": "ours, by torch", "transformers, grouped_mm": "transformers"}
-fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
-for number, (way, label) in enumerate(ways.items()):
-    ms = [1000 * case["contestants"][way]["median"] for case in layers]
-    _ = ax.bar([i + 0.27 * (number - 1) for i in range(len(ms))], ms, 0.25, label=label)
-_ = ax.set_xticks(range(len(layers)), ["\n".join(case["setting"].split(", ")[1:]) for case in layers], fontsize=7)
-_ = ax.set(ylabel="ms, forward and backward", yscale="log")
-_ = ax.legend(frameon=False)
-plt.show()
-for case in layers:
-    print(case["setting"])
-    for name, found in case["contestants"].items():
-        print(f"  {name:26}", f"{1000 * found['median']:8.2f} ms, {found['peak_bytes'] / 2**20:7,.0f} MiB" if "median" in found else found["failed"][:40])
+shapes = [", ".join(case["setting"].split(", ")[1:3]) for case in layers]
 
-# %%
-for case in layers:
-    print(f"{case['setting'].split(', ', 1)[1]:38} time of transformers / time of ours {case['ratio']:.2f}")
+
+def relative(way: str) -> list[float]:
+    """Its time in each layer, over that of transformers."""
+    return [case["contestants"][way]["median"]
+            / case["contestants"]["transformers, grouped_mm"]["median"] for case in layers]
+
+
+ours, by_torch = relative("ours"), relative("ours, by torch")
+fig, ax = plt.subplots(figsize=(7.5, 3.4))
+both = ((-0.18, ours, "ours", "C0"), (0.18, by_torch, "ours, by torch", "C2"))
+for shift, values, name, colour in both:
+    bars = ax.barh([i + shift for i in range(4)], values, 0.34, color=colour)
+    names_and_values = [f"{name} {value:.2f}" for value in values]
+    _ = ax.bar_label(bars, names_and_values, padding=4, fontsize=9.5)
+_ = ax.axvline(1, color="C1")
+_ = ax.text(0.99, -0.55, "transformers", color="C1", ha="right")
+_ = ax.set_yticks(range(4), [shape.replace(", ", "\n") for shape in shapes])
+_ = ax.set(xlabel="time, forward and backward; transformers = 1", ylim=(3.5, -0.8))
+ax.grid(axis="y", visible=False)
+show(fig, "Our layer takes a fifth of transformers' time where rows are narrow, and less than "
+     "half where they are wide. Without our kernels (ours, by torch) most of that is lost.",
+     "Two bars for each of four layers, as shares of transformers' time. Ours: "
+     f"{ours[0]:.2f} and {ours[1]:.2f} at hidden size 256, {ours[2]:.2f} and {ours[3]:.2f} at "
+     f"2048. Ours by torch: {min(by_torch):.2f} to {max(by_torch):.2f}.")
+
+# %% tags=["hide-input"]
+def time_and_memory(found: dict) -> str:
+    if "median" not in found:
+        return "out of memory"
+    return f"{1000 * found['median']:.2f} / {found['peak_bytes'] / 2**20:,.0f}"
+
+
+rows = [[way, *(time_and_memory(case["contestants"][way]) for case in layers)]
+        for way in layers[0]["contestants"]]
+ratios = [f"{case['ratio']:.2f}" for case in layers]
+table(["milliseconds / MiB", *shapes], [*rows, ["times faster than transformers", *ratios]],
+      "Forward and backward on an H100")
 
 # %% [markdown]
 # At hidden size 2048 our layer takes less than half of transformers' time, and at hidden size 256 less than a fifth. These are the GPU's own times, without the time that Python needs to launch the kernels. Python's time hides part of the gain in narrow layers (see "What went wrong" below). Most of the gain comes from the steps around the products. *Ours, by torch* shows this: it uses torch's good products, but it still pays for the steps around them.
 #
 # ## Where the time goes
 #
-# The next cell reads a profile of one forward and backward pass, kernel by kernel. This record was made with the kernels in Triton alone.
+# The table comes from a profile of one forward and backward pass, kernel by kernel. This record was made with the kernels in Triton alone.
 
-# %%
+# %% tags=["hide-input"]
 profile = results.read("ch08_layer")
-PARTS = {"products": ("_rows_times", "_gated"), "gate's gradient": ("_gated_backward",), "moving rows": ("_collect", "_spread")}
+PARTS = {"products": ("_rows_times", "_gated"), "gate's gradient": ("_gated_backward",),
+         "moving rows": ("_collect", "_spread")}
 
 
 def share_of(kernels: dict[str, float]) -> dict[str, float]:
     """Seconds by part; a kernel belongs to the part with the longest beginning of its name."""
+    starts = [(start, part) for part, names in PARTS.items() for start in names]
+    starts.sort(key=lambda pair: len(pair[0]))
     found = dict.fromkeys([*PARTS, "sorting and the rest"], 0.0)
     for kernel, taken in kernels.items():
-        fits = [(len(start), part) for part, starts in PARTS.items() for start in starts if kernel.startswith(start)]
-        found[max(fits)[1] if fits else "sorting and the rest"] += taken
+        fits = [part for start, part in starts if kernel.startswith(start)]
+        found[fits[-1] if fits else "sorting and the rest"] += taken
     return found
 
 
+rows = []
 for entry in profile["kernels"]:
-    tokens, hidden, width, count, k = entry["sizes"]
-    parts = share_of(entry["kernels"])
-    print(f"hidden {hidden:4}, {count} experts: {1e3 * sum(parts.values()):5.2f} ms: "
-          + ", ".join(f"{part} {value / sum(parts.values()):.0%}" for part, value in parts.items()))
+    _, hidden, _, count, _ = entry["sizes"]
+    parts, total = share_of(entry["kernels"]), sum(entry["kernels"].values())
+    shares_of = [f"{value / total:.0%}" for value in parts.values()]
+    rows.append([f"{hidden}, {count} experts", f"{1e3 * total:.2f}", *shares_of])
+table(["hidden size", "ms", *parts], rows, "One forward and backward pass on an H100")
 
 # %% [markdown]
 # Wide layers spend their time on products: at hidden size 2048 it is more than four fifths. Narrow layers spend much of it on moving data. At hidden size 256 a row is read, multiplied by a few columns and written back, so memory bandwidth sets the pace. Such a product does far fewer than the 300 operations per byte that [chapter 07](07_triton_kernels.ipynb) found necessary to keep the arithmetic busy.
 #
 # For narrow layers we therefore ask how much of the copy's bandwidth, some 2,900 GB/s, each product reaches. We tried several block sizes for each product:
 
-# %%
+# %% tags=["hide-input"]
 sweep = results.read("ch08_blocks")
-for name in dict.fromkeys(trial["product"] for trial in sweep["trials"] if trial["product"].startswith("64 experts, ")):
-    ran = [trial for trial in sweep["trials"] if trial["product"] == name and "seconds" in trial]
-    best, worst = min(t["seconds"] for t in ran), max(t["seconds"] for t in ran)
-    if name.endswith("sort"):  # bound by waiting, not by bytes
-        continue
-    print(f"{name:30} {len(ran):2} block sizes: {1e6 * best:4.0f} to {1e6 * worst:4.0f} µs, "
-          f"{ran[0]['bytes'] / best / 1e9:5,.0f} GB/s at best")
+by_product = {}
+for trial in sweep["trials"]:
+    if "seconds" in trial:
+        by_product.setdefault(trial["product"], []).append(trial)
+rows = []
+for name, ran in by_product.items():
+    # a sort is bound by waiting, not by bytes
+    if name.startswith("64 experts, ") and not name.endswith("sort"):
+        times_of = sorted(1e6 * trial["seconds"] for trial in ran)
+        rows.append([name[12:], len(ran), f"{times_of[0]:.0f}", f"{times_of[-1]:.0f}",
+                     f"{ran[0]['bytes'] / times_of[0] / 1e3:,.0f}"])  # fmt: skip
+table(["product", "block sizes", "best, µs", "worst, µs", "best, GB/s"], rows, "64 experts")
 
 # %% [markdown]
 # Most products reach about four fifths of the copy's bandwidth. The product that computes gate and up reaches half of it at best, whatever the block size. It writes three arrays from one tile, and while a program writes, its warps do not multiply. So there is still something to gain in this product.
 #
 # ## The layer's time hardly depends on balance
 #
-# How does the time of the whole layer change as its routing gets worse? The figure shows a layer with 16,384 tokens of width 2,048 and 64 experts, of which each token uses 6; its vertical axis is logarithmic.
+# How does the time of the whole layer change as its routing gets worse? The figure shows a layer with 16,384 tokens of width 2,048 and 64 experts, of which each token uses 6.
 
-# %% tags=["figure"]
-violation = profile["violation"]
-fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
-for name, marker in zip(violation[0]["seconds"], "osD^", strict=False):
-    _ = ax.plot([e["max_violation"] for e in violation], [1e3 * e["seconds"][name] for e in violation], marker=marker, label=name)
-_ = ax.set(xlabel="MaxVio", ylabel="ms, forward and backward", yscale="log")
-_ = ax.legend(frameon=False, fontsize=8)
-plt.show()
-for entry in violation:
-    print(f"MaxVio {entry['max_violation']:5.2f}: " + ", ".join(f"{name} {1e3 * value:.1f} ms" for name, value in entry["seconds"].items()))
+# %% tags=["figure", "hide-input"]
+seen = [entry["max_violation"] for entry in profile["violation"]]
+ms = {name: [1e3 * entry["seconds"][name] for entry in profile["violation"]]
+      for name in profile["violation"][0]["seconds"]}
+fig, ax = plt.subplots(figsize=(7.5, 3.4))
+for name, values in ms.items():
+    _ = ax.plot(seen, values, marker=".", label=name)
+_ = ax.set(xlabel="MaxVio", ylabel="ms, forward and backward", xlim=(0, 9.8), ylim=(0, 88))
+direct_labels(ax)
+ends = ", ".join(f"{name} from {values[0]:.1f} to {values[-1]:.1f}"
+                 for name, values in ms.items())
+show(fig, "Padding slows the layer down in step with MaxVio. Grouped layers hardly notice it.",
+     f"Four lines over MaxVio from {seen[0]:.2f} to {seen[-1]:.2f}. In milliseconds: {ends}.")
+
+# %% tags=["hide-input"]
+table(["MaxVio", *ms], [[f"{load:.2f}", *(f"{values[i]:.1f}" for values in ms.values())]
+                        for i, load in enumerate(seen)], "Milliseconds, forward and backward")
 
 # %% [markdown]
 # The time with padding grows by 6 to 7 ms for each unit of MaxVio, to more than four times its first value. The *one by one* version is slow at every load, because Python waits for the counts and the GPU waits for Python.
@@ -421,13 +536,19 @@ for entry in violation:
 #
 # ## Switching the kernels on for training
 #
-# One setting turns these kernels on: `PretrainConfig(kernels="triton")`. The model then uses them for its experts and for RMSNorm, and pretraining uses the loss of [chapter 07](07_triton_kernels.ipynb), which never holds all the logits. The results with and without the kernels agree up to rounding, and `tests/model/test_kernels.py` and `tests/train/test_loss.py` check this. The next cell shows speed and memory for the `small` preset on an H100.
+# One setting turns these kernels on: `PretrainConfig(kernels="triton")`. The model then uses them for its experts and for RMSNorm, and pretraining uses the loss of [chapter 07](07_triton_kernels.ipynb), which never holds all the logits. The results with and without the kernels agree up to rounding, and `tests/model/test_kernels.py` and `tests/train/test_loss.py` check this. The table shows speed and memory for the `small` preset on an H100.
 
-# %%
-training = results.read("ch08_training")
-for run in training["runs"]:
-    print(f"{run['words']:6} words, {run['kernels']:6} {'compiled' if run['compile'] else 'eager':8} "
-          f"{run['tokens_s']:10,.0f} tok/s, peak {run['peak_bytes'] / 2**20:6,.0f} MiB, loss after {len(run['losses'])} steps {run['losses'][-1]:.3f}")
+# %% tags=["hide-input"]
+def way_of(run: dict) -> list[str | int]:
+    return [run["words"], "ours" if run["kernels"] == "triton" else "torch's",
+            "compiled" if run["compile"] else "eager"]  # fmt: skip
+
+
+training = results.read("ch08_training")["runs"]
+rows = [[*way_of(run), f"{run['tokens_s']:,.0f}", f"{run['peak_bytes'] / 2**20:,.0f}"]
+        for run in training]
+table(["words", "kernels", "mode", "tokens per second", "peak, MiB"], rows,
+      "The preset small on an H100")
 
 # %% [markdown]
 # The gain depends on the vocabulary:
@@ -436,12 +557,12 @@ for run in training["runs"]:
 # - With 16,384 words, the kernels nearly double the speed and use a third of the memory.
 # - **With `torch.compile` the switch does not pay.** It makes training 16 % slower and saves only 4 % of the memory. The compiler joins the steps around the products by itself, and each of our layers forces it to break its graph in two.
 #
-# After 15 steps the losses differ by up to a tenth, between kernels and also between compiled and eager runs. The cause is rounding in bf16: a score that changes in its last bit may choose another expert, and early training amplifies the difference. The first losses, printed below, agree closely. In float32 the gradients agree too, which the tests check.
+# After 15 steps the losses differ by up to a tenth, between kernels and also between compiled and eager runs. The cause is rounding in bf16: a score that changes in its last bit may choose another expert, and early training amplifies the difference. The first losses, shown below, agree closely. In float32 the gradients agree too, which the tests check.
 
-# %%
-for run in training["runs"]:
-    print(f"{run['words']:6} words, {run['kernels']:6} {'compiled' if run['compile'] else 'eager':8} first losses "
-          + ", ".join(f"{loss:.4f}" for loss in run["losses"][:3]))
+# %% tags=["hide-input"]
+rows = [[*way_of(run), *(f"{run['losses'][i - 1]:.4f}" for i in (1, 2, 3, 15))]
+        for run in training]
+table(["words", "kernels", "mode", "step 1", "2", "3", "15"], rows, "Loss, nats per token")
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -465,17 +586,19 @@ for run in training["runs"]:
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **We timed Python instead of the GPU, again.** In our first measurement (`results/ch08_first_look`) the narrow layer of 16 experts was *slower* than the same layer around torch's product. We wrote a page about idle multiprocessors to explain it, and the profile showed that the explanation was wrong. The next cell prints that first time beside the time that the GPU needs and the time that Python needs for the same kind of layer:
+# **We timed Python instead of the GPU, again.** In our first measurement (`results/ch08_first_look`) the narrow layer of 16 experts was *slower* than the same layer around torch's product. We wrote a page about idle multiprocessors to explain it, and the profile showed that the explanation was wrong. The table shows that first time beside the time that the GPU needs and the time that Python needs for the same kind of layer:
 
-# %%
+# %% tags=["hide-input"]
 first_look = (results.folder("ch08_first_look") / "log.txt").read_text()
-for way, ms in re.findall(r"\n256 \d+ 16 4 \d+ (hf-like|ours)\s+([\d.]+) ms", first_look):
-    print(f"first look, {way:8} {ms} ms")
-print(f"the GPU, ours         {1e3 * profile['kernels'][0]['seconds']:.2f} ms")
-for name, taken in profile["host"].items():
-    print(f"Python, {name:24} {1e6 * taken:5.0f} µs")
-for case in layers[:1]:
-    print(f"Python, in the bench             {1e6 * case['contestants']['ours']['host_seconds']:5.0f} µs")
+who = {"hf-like": "first look, around torch's product", "ours": "first look, ours"}
+timed = r"\n256 \d+ 16 4 \d+ (hf-like|ours)\s+([\d.]+) ms"
+rows = [[who[way], round(1e3 * float(taken))] for way, taken in re.findall(timed, first_look)]
+rows += [["the GPU, ours", round(1e6 * profile["kernels"][0]["seconds"])]]
+rows += [[f"Python, {name}", round(1e6 * taken)] for name, taken in profile["host"].items()]
+in_the_bench = layers[0]["contestants"]["ours"]["host_seconds"]
+table(["16 experts, hidden size 256", "µs"],
+      [*rows, ["Python, in the bench", round(1e6 * in_the_bench)]],
+      "One forward and backward pass, and parts of it")
 
 # %% [markdown]
 # The first measurement put calls one behind the other into an empty queue. When kernels are short, this measures how fast Python can launch them. The 3.2 ms are what *Python* needs for one pass, and the GPU needs about a sixth of that. Each launch costs Python some 50 µs, or 100 µs with descriptors for the copy engine. The steps together make half of a pass. We suppose that the rest is autograd, which runs backward passes in a thread of its own.
@@ -484,25 +607,27 @@ for case in layers[:1]:
 #
 # **Large tiles are bad for small outputs.** This concerns the gradient of gate and up, at hidden size 256 with 16 experts. Tiles of 128 by 256 give only 32 programs, each with thousands of rows to add up, so most of the 132 multiprocessors are idle. Tiles of 64 by 64 read every row more often, but from the cache, and they are faster:
 
-# %%
-def trials_of(product):
-    return [trial for trial in sweep["trials"] if trial["product"] == product and "seconds" in trial]
-
-
-for trial in trials_of("16 experts, d gate and up"):
-    out, width = trial["blocks"]["OUT"], trial["blocks"]["IN"]
-    print(f"tiles of {out:3} x {width:3}: {16 * (256 // out) * (256 // width):4} programs, {1e6 * trial['seconds']:4.0f} µs, "
-          f"{trial['blocks']['ROWS']} rows at a time, {trial['blocks']['num_stages']} stages")
+# %% tags=["hide-input"]
+rows = []
+for trial in by_product["16 experts, d gate and up"]:
+    out, width, depth = (trial["blocks"][name] for name in ("OUT", "IN", "ROWS"))
+    rows.append([f"{out} x {width}", 16 * (256 // out) * (256 // width), depth,
+                 trial["blocks"]["num_stages"], f"{1e6 * trial['seconds']:.0f}"])  # fmt: skip
+table(["tiles of", "programs", "rows at a time", "stages", "µs"], rows,
+      "The gradient of gate and up")
 
 # %% [markdown]
 # With 64 experts the large tiles are faster, so the package counts the programs before it chooses.
 #
 # **Dealing tiles from both ends was slower.** Where experts have few rows, memory sets the pace, because each matrix is used little. Where experts have many rows, the arithmetic sets the pace. We thought that dealing tiles from both ends of the list would keep both busy at once:
 
-# %%
-for product in ("large, even, forward", "large, skewed, forward", "large, skewed, sorted, forward"):
-    for trial in trials_of(product)[:2]:
-        print(f"{product:32} {'from both ends' if trial['blocks']['MIXED'] else 'in order':15} {1e6 * trial['seconds']:5.0f} µs")
+# %% tags=["hide-input"]
+rows = []
+for load in ("even", "skewed", "skewed, sorted"):
+    ways = {bool(trial["blocks"]["MIXED"]): 1e6 * trial["seconds"]
+            for trial in by_product[f"large, {load}, forward"][:2]}
+    rows.append([load, *(f"{ways[mixed]:.0f}" for mixed in (False, True))])
+table(["load", "in order, µs", "from both ends, µs"], rows, "The forward product, 98,304 rows")
 
 # %% [markdown]
 # It was slower, even where all experts have the same load and nothing could be gained. We think the reason is the cache. Neighbouring tiles share rows and matrices there, and if tiles are dealt from both ends, only half as many neighbours run at the same time.
@@ -511,17 +636,20 @@ for product in ("large, even, forward", "large, skewed, forward", "large, skewed
 #
 # **A tiling without waste was slower.** A width of 1,408 columns is exactly 11 tiles of 128, but five and a half tiles of 256. Tiles of 256 rows by 128 columns therefore compute nothing in vain. Still, they were slower in our first measurement:
 
-# %%
-for line in re.findall(r"\nbalanced (128 256 64 w 8 s 3 sm 1 True|256 128 64 w 8 s 3 sm 1 True) (\d+) TF", first_look):
-    print(f"rows, columns, depth {line[0][:10]}: {line[1]} TFLOP/s")
+# %% tags=["hide-input"]
+tried = r"\nbalanced (\d+) (\d+) 64 w 8 s 3 sm 1 True (\d+) TF"
+for tile_rows, columns, speed in re.findall(tried, first_look):
+    if {tile_rows, columns} == {"128", "256"}:
+        print(f"tiles of {tile_rows} rows by {columns} columns: {speed} TFLOP/s")
 
 # %% [markdown]
 # **A checker reports races that we cannot find in our code.** We ran `compute-sanitizer` over every kernel of the package on the H100, forward and backward (`tools/sanitize_kernels.py`). It ran once for memory errors and once for races, at sizes that no block size divides:
 
-# %%
+# %% tags=["hide-input"]
 for name in ("sanitize_memcheck", "sanitize_racecheck"):
     lines = (results.folder(name) / "log.txt").read_text().splitlines()
-    where = sorted({line.split(" at ")[1].split("+")[0] for line in lines if "Race reported" in line})
+    races = [line for line in lines if "Race reported" in line]
+    where = sorted({line.split(" at ")[1].split("+")[0] for line in races})
     print(f"{name[9:]:10}", lines[-1].strip("= "), *where)
 
 # %% [markdown]
@@ -555,7 +683,8 @@ print(describe("experts.schedule"))
 def schedule_solution(counts, rows):
     starts = (counts.cumsum(0) - counts).tolist()
     tiles = [(e, starts[e] + first, min(rows, n - first))
-             for e, n in enumerate(counts.tolist()) for first in range(0, n, rows)]  # fmt: skip
+             for e, n in enumerate(counts.tolist())
+             for first in range(0, n, rows)]  # fmt: skip
     return torch.tensor(tiles).view(-1, 3)
 
 
