@@ -75,9 +75,9 @@ def completion(records: Records) -> Finding:
         for seed in records.evaluations("reason_small", "base")
     ]
     return Finding(HELD if bounds[0][1] < bounds[1][0] else NOT_HERE, (
-        f"A bare number came back for {found[0]} of the questions, and for {found[1]} of the beginnings. (One run, "
-        f"intervals by Wilson.) Given a Countdown problem, the capstone's base completes a worksheet, as most authors "
-        f"of its web do: it hands in its first try in {share(once)} of the cases, {len(once)} seeds."
+        f"A bare number came back for {found[0]} of the questions, and for {found[1]} of the beginnings. That is one "
+        f"run, with intervals by Wilson. Given a Countdown problem, the capstone's base completes a worksheet as most "
+        f"authors of its web do: {share(once)} of its worksheets end after the first try, {len(once)} seeds."
     ))  # fmt: skip
 
 

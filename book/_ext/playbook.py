@@ -7,6 +7,7 @@ has no sentence: where a new record changes how a claim comes out, an author has
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,34 +32,51 @@ class Entry(NamedTuple):
     facts: dict[str, str]
 
 
+def capital(text: str) -> str:
+    """The text with a capital first letter, inside a link if it begins with one."""
+    return re.sub("[a-z]", lambda found: found[0].upper(), text, count=1)
+
+
+def sources(names: list[str], repository: str) -> str:
+    """Links in Markdown to the records that a figure was read from, or to all of them."""
+    if not names:
+        return "None."
+    few = names if len(names) <= 6 else [""]
+    links = [f"[results/{name}]({repository}/tree/main/results/{name})" for name in few]
+    return ", ".join(links) + "."
+
+
 def chapter(root: Path, stem: str, planned: dict[str, str]) -> str:
     """A link to a chapter in Markdown, or that it is not written yet."""
     listed = [entry["file"] for part in yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))["parts"]
               for entry in part["chapters"]]  # fmt: skip
     if f"notebooks/{stem}" in listed:
         title = read_card(root / "notebooks" / f"{stem}.ipynb").title
-        return f"[{int(stem[:2])}, {title}](/notebooks/{stem}.ipynb)"
+        return f"[chapter {int(stem[:2])}, {title}](/notebooks/{stem}.ipynb)"
     if stem not in planned:
         raise ExtensionError(f"claims.yml: chapter {stem} is neither in _toc.yml nor among those planned")
     return f"the chapter on {planned[stem]} is not written yet"
 
 
-def read(root: Path, records: Records) -> list[Entry]:
-    """The claims in order. Raises `ExtensionError` where a record, a chapter or a sentence is missing."""
+def read(root: Path, records: Records, repository: str) -> list[Entry]:
+    """The claims in order; `repository` is the address that the records are linked to. Raises `ExtensionError` where a record, a chapter or a sentence is missing."""
     table = yaml.safe_load((HERE / "claims.yml").read_text(encoding="utf-8"))
     entries = []
     for row in table["claims"]:
-        found = findings.Finding(findings.UNTESTED, "none yet")
+        found, before = findings.Finding(findings.UNTESTED, "None."), len(records.opened)
         if "finding" in row:
             found = getattr(findings, row["finding"])(records)
         if found.verdict not in row["says"]:
             raise ExtensionError(f"claims.yml: {row['id']} comes out as {found.verdict!r}, but has no sentence for it")
-        chapters = [chapter(root, stem, table["planned"]) for stem in row["chapters"]]
+        chapters = "; ".join(chapter(root, stem, table["planned"]) for stem in row["chapters"])
+        read_from = dict.fromkeys(path.relative_to(root).parts for path in records.opened[before:])
+        names = list(dict.fromkeys(parts[1] for parts in read_from if parts[0] == "results"))
         facts = {
-            "Who says so": row["who"] + ".", "Chapter": "; ".join(chapters) + ".", "Our experiment": row["experiment"],
-            "Our figure": found.figure, "Verdict": row["says"][found.verdict],
+            "Who says so": row["who"] + ".", "Where": capital(chapters) + ".",
+            "Experiment": row["experiment"], "Figure": found.figure, "Records": sources(names, repository),
+            "Verdict": row["says"][found.verdict],
         }  # fmt: skip
-        entries.append(Entry(row["id"], row["claim"], found.verdict, facts))
+        entries.append(Entry(row["id"], row["claim"].removesuffix("."), found.verdict, facts))
     return entries
 
 
@@ -74,7 +92,7 @@ class Playbook(SphinxDirective):
         """The list of verdicts and the sections."""
         root = Path(self.env.app.srcdir)
         records = Records(root)
-        entries = read(root, records)
+        entries = read(root, records, self.config.html_theme_options["repository_url"])
         ours = [Path(__file__), HERE / "claims.yml", HERE / "findings.py", HERE / "records.py", root / "_toc.yml"]
         for path in dict.fromkeys([*records.opened, *ours]):
             self.env.note_dependency(str(path))
