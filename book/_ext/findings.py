@@ -52,7 +52,8 @@ def graded(*parts: bool) -> str:
 def gain_of_reward(records: Records) -> Finding:
     """R1-Zero less its base, and the seconds that both took."""
     base, zero = (records.rows("reason_small", stage, "accuracy") for stage in ("base", "zero"))
-    took = [sum(pair) for pair in zip(*(records.rows("reason_small", s, "seconds") for s in ("base", "zero")), strict=True)]
+    spent = [records.rows("reason_small", stage, "seconds") for stage in ("base", "zero")]
+    took = [sum(stages) for stages in zip(*spent, strict=True)]
     gain, (middle, half) = apart(zero, base), interval(took)
     asked = records.rows("reason_small", "base", "problems")[0]
     [gpu] = records.read("reason_small", "seed0/run.json")["machine"]["gpus"]
@@ -81,18 +82,21 @@ def completion(records: Records) -> Finding:
     ))  # fmt: skip
 
 
-def at_the_end(records: Records, name: str, last: int = 3) -> list[float]:
-    """The share right over PPO's last steps, seed by seed; the first ones for a negative number."""
+FIRST, LAST = slice(3), slice(-3, None)  # steps that are averaged, as in the chapter
+
+
+def right_with_ppo(records: Records, name: str, steps: slice = LAST) -> list[float]:
+    """The share of right replies over some steps of PPO, seed by seed."""
     rows = sorted((r for r in records.read(name)["rows"] if r["part"] == "ppo"), key=lambda row: row["seed"])
-    return [mean(r["curves"]["right"][-last:] if last > 0 else r["curves"]["right"][:-last]) for r in rows]
+    return [mean(row["curves"]["right"][steps]) for row in rows]
 
 
 def verifier_against_judge(records: Records) -> Finding:
     """PPO paid by a verifier, by a reward model, and by a reward model with a price on leaving."""
-    verifier, model, priced = (at_the_end(records, f"ch11_{name}") for name in ("control", "feedback", "price"))
+    verifier, model, priced = (right_with_ppo(records, f"ch11_{name}") for name in ("control", "feedback", "price"))
     return Finding(HELD if above(apart(verifier, model)) else NOT_HERE, (
-        f"{share(verifier)} right when paid by the verifier, {share(model)} when paid by the reward model, a difference "
-        f"of {points(apart(verifier, model))}. With a price on leaving the start, the reward model comes to "
+        f"{share(verifier)} right when paid by the verifier, {share(model)} when paid by the reward model, a "
+        f"difference of {points(apart(verifier, model))}. With a price on leaving the start, the reward model comes to "
         f"{share(priced)}; the verifier less that is {points(apart(verifier, priced))}. {len(verifier)} seeds."
     ))  # fmt: skip
 
@@ -101,7 +105,7 @@ def price_of_feedback(records: Records) -> Finding:
     """Comparisons that were labelled, what they are worth, and the fall of the share right."""
     most = max(records.read("ch11_feedback")["settings"]["rankings"])
     models = [r for r in records.read("ch11_feedback")["rows"] if r["part"] == "reward_model" and r["rankings"] == most]
-    change = apart(at_the_end(records, "ch11_feedback"), at_the_end(records, "ch11_feedback", -3))
+    change = apart(*(right_with_ppo(records, "ch11_feedback", steps) for steps in (LAST, FIRST)))
     middle, half = interval([model["comparisons"] for model in models])
     return Finding(IN_PART if above((-change[0], change[1])) else NOT_HERE, (
         f"{middle:,.0f} ± {half:,.0f} comparisons for a reward model that agrees with the judge in "
@@ -218,7 +222,8 @@ def whole_bill(records: Records) -> Finding:
     last, half = interval([records.read("reason_small", f"{seed}/run.json")["seconds"] for seed in seeds])
     return Finding(UNTESTED, (
         f"The {len(seconds)} records that were made on GPUs took {sum(seconds) / 60:.0f} minutes together. One last "
-        f"run of *small* takes {last / 60:.1f} ± {half / 60:.1f} minutes, {len(seeds)} seeds: {last / sum(seconds):.1%} of that time."
+        f"run of *small* takes {last / 60:.1f} ± {half / 60:.1f} minutes, {len(seeds)} seeds: "
+        f"{last / sum(seconds):.1%} of that time."
     ))  # fmt: skip
 
 

@@ -39,8 +39,6 @@ def capital(text: str) -> str:
 
 def sources(names: list[str], repository: str) -> str:
     """Links in Markdown to the records that a figure was read from, or to all of them."""
-    if not names:
-        return "None."
     few = names if len(names) <= 6 else [""]
     links = [f"[results/{name}]({repository}/tree/main/results/{name})" for name in few]
     return ", ".join(links) + "."
@@ -59,11 +57,14 @@ def chapter(root: Path, stem: str, planned: dict[str, str]) -> str:
 
 
 def read(root: Path, records: Records, repository: str) -> list[Entry]:
-    """The claims in order; `repository` is the address that the records are linked to. Raises `ExtensionError` where a record, a chapter or a sentence is missing."""
+    """The claims in order; `repository` is the address at which the records are linked.
+
+    Raises `ExtensionError` where a record, a chapter or a sentence is missing.
+    """
     table = yaml.safe_load((HERE / "claims.yml").read_text(encoding="utf-8"))
     entries = []
     for row in table["claims"]:
-        found, before = findings.Finding(findings.UNTESTED, "None."), len(records.opened)
+        found, before = findings.Finding(findings.UNTESTED, ""), len(records.opened)
         if "finding" in row:
             found = getattr(findings, row["finding"])(records)
         if found.verdict not in row["says"]:
@@ -72,8 +73,9 @@ def read(root: Path, records: Records, repository: str) -> list[Entry]:
         read_from = dict.fromkeys(path.relative_to(root).parts for path in records.opened[before:])
         names = list(dict.fromkeys(parts[1] for parts in read_from if parts[0] == "results"))
         facts = {
-            "Who says so": row["who"] + ".", "Where": capital(chapters) + ".",
-            "Experiment": row["experiment"], "Figure": found.figure, "Records": sources(names, repository),
+            "Said by": row["who"] + ".", "Where": capital(chapters) + ".",
+            "Experiment": row["experiment"],
+            **({"Figure": found.figure, "Records": sources(names, repository)} if found.figure else {}),
             "Verdict": row["says"][found.verdict],
         }  # fmt: skip
         entries.append(Entry(row["id"], row["claim"].removesuffix("."), found.verdict, facts))

@@ -19,13 +19,16 @@ class Records:
     def __init__(self, root: Path):
         self.root = root
         self.opened: list[Path] = []
+        self._kept: dict[Path, Any] = {}
 
     def read(self, name: str, file: str = "metrics.json") -> Any:
         """A JSON file of the record called `name`."""
         path = self.root / "results" / name / file
         self.opened.append(path)
+        if path in self._kept:
+            return self._kept[path]
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return self._kept.setdefault(path, json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError as error:
             raise missing(f"{name}/{file}") from error
         except ValueError as error:

@@ -58,10 +58,12 @@ def by(rows_, key, value, number):
 
 def expected(claim):
     """The figures of a claim, computed from its records in another way than the extension does."""
-    base, zero, r1 = ({p: rows(f"reason_{p}", s, "accuracy") for p in ("small", "nano")} for s in ("base", "zero", "r1"))
+    presets = ("small", "nano")
+    base, zero, r1 = ({p: rows(f"reason_{p}", s, "accuracy") for p in presets} for s in ("base", "zero", "r1"))
     if claim == "easier-than-thought":
         took = [a + b for a, b in zip(*(rows("reason_small", s, "seconds") for s in ("base", "zero")), strict=True)]
-        return [less(zero["small"], base["small"]), "{:.0f} ± {:.0f} s".format(*t95(took)), f"{mean(base['small']):.1%}"]
+        gained = less(zero["small"], base["small"])
+        return [gained, "{:.0f} ± {:.0f} s".format(*t95(took)), f"{mean(base['small']):.1%}"]
     if claim == "base-models-complete":
         printed = (ROOT / "notebooks" / "01_text_and_tokens.ipynb").read_text(encoding="utf-8")
         return [f"{int(n)} of 60" for n in re.findall(r"a bare number: +(\d+) of 60", printed)[:2]]
@@ -78,9 +80,9 @@ def expected(claim):
         words = by(load("ch10_words")["runs"], "method", "the recipe", "held_out")
         return ["{:,.0f} ± {:,.0f} games".format(*t95(clean)), f"{mean(words):.1%}"]
     if claim == "zero-mixes-languages":
-        return [f"{mean(rows(f'reason_{p}', 'zero', 'one_language')):.1%}" for p in ("small", "nano")]
+        return [f"{mean(rows(f'reason_{p}', 'zero', 'one_language')):.1%}" for p in presets]
     if claim == "few-examples-first":
-        return [less(r1[p], zero[p]) for p in ("small", "nano")]
+        return [less(r1[p], zero[p]) for p in presets]
     if claim == "no-second-model":
         runs = load("ch12_ppo_h100")["rows"]
         ours, usual, whole = (by(runs, "method", name, "accuracy") for name in ("GRPO", "PPO", "PPO, lam 1"))
@@ -102,7 +104,7 @@ def expected(claim):
         return [f"{len(gpu)} records", f"{sum(gpu) / 60:.0f} minutes"]
     if claim == "pretraining-is-the-work":
         flops = {p: zip(rows(f"reason_{p}", "base", "flops"), rows(f"reason_{p}", "zero", "flops"), strict=True)
-                 for p in ("small", "nano")}  # fmt: skip
+                 for p in presets}  # fmt: skip
         return [f"{mean(b / (b + z) for b, z in pairs):.1%}" for pairs in flops.values()]
     assert claim == "strong-base"
     shorter = [rows("reason_nano_2000", stage, "accuracy") for stage in ("zero", "base")]
