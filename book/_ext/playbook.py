@@ -95,7 +95,8 @@ class Playbook(SphinxDirective):
         root = Path(self.env.app.srcdir)
         records = Records(root)
         entries = read(root, records, self.config.html_theme_options["repository_url"])
-        ours = [Path(__file__), HERE / "claims.yml", *(HERE / f"{name}.py" for name in ("findings", "records", "verdicts")), root / "_toc.yml"]
+        files = ("playbook.py", "claims.yml", "findings.py", "records.py", "verdicts.py")
+        ours = [*(HERE / file for file in files), root / "_toc.yml"]
         for path in dict.fromkeys([*records.opened, *ours]):
             self.env.note_dependency(str(path))
         return [self.overview(entries), *map(self.section, entries)]
