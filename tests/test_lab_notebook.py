@@ -1,6 +1,8 @@
 """The figures of book/lab_notebook.md are those of the records that it names."""
 
 import json
+import re
+from functools import cache
 from pathlib import Path
 from statistics import median
 
@@ -43,3 +45,40 @@ def test_what_is_held_and_what_explains_it():
         stepped = policy if (row["method"], row["size"]) == ("GRPO", "nano") else critic
         explained = (6 * policy + 4 * critic + 8 * stepped) / 2**20 + row["cache_mib"]
         assert 0 < row["held_mib"] - explained < 8
+
+
+SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
+ENTRIES = [(section, entry) for section in SECTIONS for entry in re.split(r"^### ", section, flags=re.MULTILINE)[1:]]
+CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def chapter(section):
+    return re.search(r"\(\.\./notebooks/(\w+)\.ipynb\)", section.partition("\n")[0])[1]
+
+
+@cache
+def said(stem):
+    """All that a chapter says and prints."""
+    cells = json.loads((ROOT / "notebooks" / f"{stem}.ipynb").read_text(encoding="utf-8"))["cells"]
+    outputs = ["".join(out.get("text", "")) for cell in cells for out in cell.get("outputs", [])]
+    return "\n".join(["".join(cell["source"]) for cell in cells] + outputs)
+
+
+def test_each_chapter_that_tells_of_failures_has_its_entries():
+    telling = [stem for stem in CHAPTERS if re.search(r"^## What went wrong", said(stem), re.MULTILINE)]
+    assert [chapter(section) for section in SECTIONS] == telling
+
+
+@pytest.mark.parametrize(("section", "entry"), ENTRIES, ids=[entry.partition("\n")[0] for _, entry in ENTRIES])
+def test_an_entry_says_what_was_tried_and_its_numbers_are_the_chapters(section, entry):
+    if "| record |" in entry or "`ch12_ppo_memory`" in entry:
+        return  # told at length, with tables that the tests above compare with the records
+    assert re.findall(r"^(\w+)\n: \S", entry, re.MULTILINE) == ["Tried", "Expected", "Saw", "Think"]
+    text = re.sub(r"`[^`]*`", "", entry)
+    for number in re.findall(r"\d[\d,.]*\d|\d", text):
+        assert re.search(rf"(?<![\d.]){re.escape(number)}(?!\d)", said(chapter(section))), number
+
+
+def test_the_records_that_it_names_are_there():
+    for name in re.findall(r"`((?:ch\d\d|reason|bench|sanitize|lab)_\w+)`", TEXT):
+        assert (ROOT / "results" / name).is_dir(), name

@@ -154,6 +154,7 @@ class FirstScreen(SphinxDirective):
         source = self.config.html_theme_options["repository_url"]
         html = template.render(
             lapse=lapse, curve=curve(lapse["moments"]), evidence=evidence(root / "results"), source=source,
+            failures=builder.get_relative_uri(self.env.docname, "book/lab_notebook"),
             parity=parity(root), chapters=len(chapters(root)), first=builder.get_relative_uri(self.env.docname, first),
             colab=f"https://colab.research.google.com/github/{source.removeprefix('https://github.com/')}/blob/main/"
                   f"{first}.ipynb",

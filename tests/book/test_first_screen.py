@@ -153,6 +153,8 @@ def test_the_strip_of_proof_quotes_the_records_and_links_what_is_there(page):
     for link in links:
         if link.startswith("#"):
             assert page.locator(link).count() == 1
+        elif link.endswith(".html"):
+            assert (ROOT / "book" / link).with_suffix(".md").exists(), link
         else:
             assert (ROOT / re.sub(rf"{source}/(blob|tree)/main/", "", link)).exists(), link
 
