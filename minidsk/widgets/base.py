@@ -17,7 +17,7 @@ except ImportError as error:
     raise ImportError("minidsk.widgets needs anywidget: pip install anywidget") from error
 
 _HERE = Path(__file__).parent
-_KIT = (_HERE / "kit.js").read_text(encoding="utf-8")
+_KIT = "".join((_HERE / name).read_text(encoding="utf-8") for name in ("look.js", "kit.js"))
 
 # What anywidget gives a figure's module, for a page without Python: get, set and listening, nothing else.
 _SHIM = """
