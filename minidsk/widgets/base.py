@@ -54,8 +54,8 @@ class Figure(anywidget.AnyWidget):
     In Jupyter it is a widget whose traits Python can read and set. Everywhere else its `text/html` runs the same
     module alone: no request leaves the page, and the same state gives the same bytes.
 
-    A subclass names its module in `js`, tags what the module reads with `sync=True`, and says in `describe` what
-    somebody reads who cannot see it.
+    A subclass names its module in `js`, tags what the module reads with `sync=True`, and describes the figure in
+    `describe` for a reader who cannot see it.
 
     data: what the figure shows, plain JSON. title: a line above it.
     """

@@ -59,7 +59,6 @@ class BoardGame(Figure):
             "shades": SHADES,
         }
         super().__init__(data=data, title=title)
-        self.step = len(steps) - 1
 
     @classmethod
     @torch.no_grad()

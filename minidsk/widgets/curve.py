@@ -49,7 +49,6 @@ class Curve(Figure):
             runs.append({"name": str(name), **columns})
         data = {"runs": runs, "xlabel": xlabel, "ylabel": ylabel, "xlog": xlog, "ylog": ylog}
         super().__init__(data=data, title=title)
-        self.at = len({x for run in runs for x in run["x"]}) - 1
 
     def describe(self) -> str:
         """Where each run begins and ends."""

@@ -19,7 +19,7 @@ DARK { --ink: #e3e7ec; --soft: #a3adb8; --line: #3b444e; --paper: #1b2027; --acc
 .mdsk label output { justify-self: end; font-variant-numeric: tabular-nums; color: var(--accent); font-weight: 600; }
 .mdsk label input[type=range] { grid-column: 1 / -1; width: 100%; margin: 0; accent-color: var(--accent); min-height: 1.4em; }
 .mdsk select { font: inherit; color: var(--ink); background: var(--paper); border: 1px solid var(--line); border-radius: 4px;
-  padding: .1em .3em; min-width: 0; }
+  padding: .1em .3em; min-width: 0; grid-column: 1 / -1; }
 .mdsk .do { font: inherit; font-size: .9em; color: var(--ink); background: var(--paper); border: 1px solid var(--tone, var(--soft));
   border-radius: 6px; padding: .25em .8em; min-height: 2em; cursor: pointer; }
 .mdsk .do:hover { background: color-mix(in srgb, var(--accent) 12%, var(--paper)); }
@@ -28,6 +28,8 @@ DARK { --ink: #e3e7ec; --soft: #a3adb8; --line: #3b444e; --paper: #1b2027; --acc
   padding: .2em .6em; min-height: 2em; min-width: 0; }
 .mdsk .hint { font-size: .85em; color: var(--soft); }
 .mdsk a { color: var(--accent); }
+.mdsk .timed { display: grid; grid-template-columns: auto 1fr; column-gap: .6em; align-items: end; }
+.mdsk svg .tag { font-weight: 600; paint-order: stroke; stroke: var(--paper); stroke-width: 4px; stroke-linejoin: round; }
 .mdsk :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 .mdsk svg { display: block; width: 100%; height: auto; overflow: visible; }
 .mdsk svg text { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums; }

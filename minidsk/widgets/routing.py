@@ -41,7 +41,6 @@ class Routing(Figure):
             raise ValueError(f"steps has {len(steps)} entries for {count} rows of loads")
         at = [int(i) for i in steps] if steps is not None else list(range(count))
         super().__init__(data={"names": list(shares), "loads": list(shares.values()), "steps": at}, title=title)
-        self.step = count - 1
 
     def describe(self) -> str:
         """MaxVio at the last step of each method."""

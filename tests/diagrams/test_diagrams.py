@@ -184,8 +184,8 @@ def test_an_unknown_name_is_told_the_known_ones():
 
 
 def test_the_palette_is_that_of_the_widgets():
-    kit = (ROOT / "minidsk" / "widgets" / "kit.js").read_text(encoding="utf-8")
-    light, dark = kit.split("DARK {")[:2]
+    look = (ROOT / "minidsk" / "widgets" / "look.js").read_text(encoding="utf-8")
+    light, dark = look.split("DARK {")[:2]
     ours_light, ours_dark = STYLE.split("@media")[0].split(":root[data-theme=dark]")
     for theirs, ours in ((light, ours_light), (dark.split("}")[0], ours_dark)):
         values = dict(re.findall(r"--(\w+): (#\w+)", ours))
