@@ -9,7 +9,7 @@ from minidsk.widgets.base import Figure, numbers, rounded
 
 
 class Roofline(Figure):
-    """Operations per second against operations per byte (Williams et al., 2009), for kernels and for a product of matrices.
+    """Operations per second against operations per byte (Williams et al., 2009), for kernels and a product of matrices.
 
     devices: for each name the memory's GB/s and the TFLOP/s of its matrix units. kernels: for each name a mapping with
     "bytes" and "flops", both above 0, and, where it was measured on the first device, "seconds". A slider sets the side

@@ -193,6 +193,17 @@ def test_the_palette_is_that_of_the_widgets():
         assert values.items() <= dict(re.findall(r"--(\w+): (#\w+)", theirs)).items()
 
 
+@pytest.mark.parametrize("sheet", ["minidsk.css", "first_screen.css"])
+def test_the_site_has_the_palette_of_the_widgets(sheet):
+    """Accents are taken from the palette; greys, and the inline code that is darker on its grey, are the site's own."""
+    look = (ROOT / "minidsk" / "widgets" / "look.js").read_text(encoding="utf-8")
+    rules = (ROOT / "book" / "_static" / sheet).read_text(encoding="utf-8")
+    names = "accent|warm|primary|secondary|link|right|wrong|fill"
+    accents = re.findall(rf"--(?:minidsk|front|pst-color)-(?:{names})[\w-]*: (#\w+)", rules)
+    assert len(accents) > 5
+    assert set(accents) <= set(re.findall(r"#\w{6}", look))
+
+
 def contrast(a, b):
     def light(colour):
         parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]

@@ -131,7 +131,7 @@ def test_what_is_no_number_reveals_nothing(chapter: Callable[..., Page], typed: 
         "Object.defineProperty(window, 'localStorage', {get() { throw new Error('refused'); }});",
         "Storage.prototype.setItem = () => { throw new Error('full'); };",
         "localStorage.setItem('minidsk.predictions', '[1');",
-        """localStorage.setItem("minidsk.predictions", '{"a.share": {"guess": "<b>"}, "x": {"guess": 1, "points": 5}}')""",
+        """localStorage.setItem("minidsk.predictions", '{"a.share": {"guess": ""}, "x": {"guess": 1, "points": 5}}')""",
     ],
     ids=["refused", "full", "spoilt", "of another form"],
 )
