@@ -81,6 +81,10 @@ class Figure(anywidget.AnyWidget):
         """The figure in one or two sentences, for those who cannot see it and for places that run no script."""
         raise NotImplementedError
 
+    def still(self) -> list[list[str]]:
+        """The figure as a table whose first row is the head, for places that run no script; [] where words suffice."""
+        return []
+
     def state(self) -> dict[str, Any]:
         """What the module reads, as plain JSON."""
         mine = set(self.traits(sync=True)) - set(anywidget.AnyWidget.class_trait_names(sync=True))
@@ -92,9 +96,12 @@ class Figure(anywidget.AnyWidget):
         state = state.replace("<", "\\u003c")
         label = hashlib.sha256((self.module + state).encode()).hexdigest()[:12]
         words = html.escape(self.describe())
+        head, *rows = [[html.escape(cell) for cell in row] for row in self.still()] or [[]]
+        table = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in rows)
+        table = table and f"<table><tr><th>{'</th><th>'.join(head)}</th></tr>{table}</table>"
         return (
             f'<div data-minidsk="{label}"><script type="application/json">{state}</script>'
-            f"<div><p><strong>{html.escape(self.title)}</strong></p><p>{words}</p></div>"
+            f"<div><p><strong>{html.escape(self.title)}</strong></p><p>{words}</p>{table}</div>"
             f'<script type="module">\n{self.module}{_SHIM.replace("ID", label)}</script></div>'
         )
 

@@ -74,6 +74,11 @@ class BoardGame(Figure):
         losing = [judge(player, solution).losing for player in players.values()]
         return cls(boards[first], list(players), shares, losing, title)
 
+    def still(self) -> list[list[str]]:
+        """In how many positions each snapshot loses."""
+        rows = zip(self.data["steps"], self.data["losing"], strict=True)
+        return [["step of training", "positions it loses"], *([f"{step:,}", f"{count:,}"] for step, count in rows)]
+
     def describe(self) -> str:
         """How many positions the first and the last snapshot lose."""
         steps, losing = self.data["steps"], self.data["losing"]

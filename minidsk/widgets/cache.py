@@ -38,6 +38,11 @@ class Cache(Figure):
         latent = (self.rank + self.rope_dim) * self.layers
         return {"MHA": self.heads * head, "GQA": self.groups * head, "MQA": head, "MLA": latent}
 
+    def still(self) -> list[list[str]]:
+        """Numbers and bytes per token, by kind of attention."""
+        rows = [[kind, f"{n:,}", f"{n * self.bytes_each:,}"] for kind, n in self.elements().items()]
+        return [["attention", "numbers per token", "bytes per token"], *rows]
+
     def describe(self) -> str:
         """Numbers and bytes per token for the four kinds."""
         kept = ", ".join(f"{kind} {n:,} ({n * self.bytes_each:,} bytes)" for kind, n in self.elements().items())

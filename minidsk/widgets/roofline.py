@@ -46,6 +46,15 @@ class Roofline(Figure):
         of, on = self.data["kernels"][kernel], self.data["devices"][device]
         return max(of["bytes"] / on["gb_s"] / 1e9, of["flops"] / on["tflop_s"] / 1e12)
 
+    def still(self) -> list[list[str]]:
+        """Each kernel's operations per byte, its least time on the first device, and the time that was measured."""
+        rows = [
+            [of["name"], f"{of['flops'] / of['bytes']:.3g}", f"{1e6 * self.floor(i):.3g} µs",
+             f"{1e6 * of['seconds']:.3g} µs" if "seconds" in of else ""]
+            for i, of in enumerate(self.data["kernels"])
+        ]  # fmt: skip
+        return [["kernel", "operations per byte", "least time", "measured"], *rows]
+
     def describe(self) -> str:
         """The ridge of each device, and each measured kernel's share of what the roof allows."""
         ridges = "; ".join(
