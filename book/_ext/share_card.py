@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from sphinx.application import Sphinx
 
 CARD = Path("book") / "_static" / "share_card.png"
-PAPER, INK, QUIET, RIGHT, WRONG = "#10282b", "#f4f8f8", "#a9bfc1", "#86cdd1", "#f0b57e"
+PAPER, INK, QUIET, RIGHT, WRONG = "#10141a", "#f4f8f8", "#a9bfc1", "#7db4f0", "#f0a070"
 
 
 def draw(lapse: dict[str, Any], path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from minidsk.diagrams.pen import Pen
 
-# As the widgets have them (kit.js): the pages that say that they are dark; where a page says nothing, the system does.
+# As the widgets have them (look.js): the pages that say that they are dark; where a page says nothing, the system does.
 _DARK = ":root[data-theme=dark], :root[theme=dark], body[data-jp-theme-light=false], body.vscode-dark"
 _SILENT = ":root:not([data-theme],[theme]) body:not([data-jp-theme-light],.vscode-light,.vscode-dark) .mdsk-diagram"
 

@@ -40,7 +40,9 @@ class Plot:
     description: str
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Mapping[str, str]:
-        return {"text/plain": repr(self), "text/html": framed(self.svg, self.caption, "mdsk-plot")}
+        # As a diagram, it scrolls within a narrow page, where its letters would be too small to read.
+        box = f'<div tabindex="0" role="group" aria-label="{escape(self.caption)}">{self.svg}</div>'
+        return {"text/plain": repr(self), "text/html": framed(box, self.caption, "mdsk-plot")}
 
     def __repr__(self) -> str:
         return f"{self.caption} {self.description}"
@@ -78,7 +80,7 @@ def svg(figure: Figure, description: str) -> str:
     drawn = re.sub(r"font-family: [^;\"]*;? ?", "", drawn)
     drawn = re.sub(r"(?<=font: )([^;\"]*?px) [^;\"]*", r"\1 inherit", drawn)
     drawn = re.sub(r"#[0-9a-f]{6}\b", lambda m: f"var(--{_COLOURS[m[0]]})" if m[0] in _COLOURS else m[0], drawn)
-    head = f'<svg role="img" aria-label="{escape(description)}" style="max-width:{width}px"'
+    head = f'<svg role="img" aria-label="{escape(description)}" style="min-width:{0.78 * width:.0f}px;max-width:{width}px"'
     return re.sub(r'^<svg([^>]*?) width="[^"]*" height="[^"]*"|^<svg([^>]*?) height="[^"]*" width="[^"]*"',
                   lambda m: head + (m[1] or m[2] or ""), drawn, count=1)  # fmt: skip
 

@@ -12,9 +12,9 @@ from minidsk.homework.exercise import Exercise, Mistake
 
 
 def answer_mask(ids: Tensor, prompt: int, end: int) -> Tensor:
-    """Which tokens a model wrote itself, and so which tokens the loss may count.
+    """Which tokens the model wrote itself. The loss may count only these.
 
-    ids [N, T], int64: `prompt` tokens of a prompt, then an answer, then anything. end: the number of the token that
+    ids [N, T], int64: `prompt` tokens of a prompt, then an answer, then anything. end: the id of the token that
     ends an answer. Returns [N, T], bool: True on the tokens of the answer, its first end token included. An answer
     without an end token was cut off at T, and all its tokens count.
     """
@@ -54,7 +54,7 @@ def _rows() -> list[tuple[str, tuple[Any, ...]]]:
     ids = torch.tensor([[5, 6, 7, 2, 0, 0], [5, 6, 8, 9, 2, 0], [5, 6, 8, 8, 9, 9]])
     return [
         ("a prompt of 2 tokens, answers of 2, 3 and 4 tokens", (ids, 2, 2)),
-        ("a second end behind the first", (torch.tensor([[5, 6, 2, 7, 2, 0]]), 1, 2)),
+        ("a second end after the first", (torch.tensor([[5, 6, 2, 7, 2, 0]]), 1, 2)),
         ("padding that is the end token itself", (torch.tensor([[5, 6, 2, 2, 2]]), 1, 2)),
         ("an end token within the prompt", (torch.tensor([[5, 2, 6, 7, 2, 0]]), 3, 2)),
     ]
@@ -81,9 +81,9 @@ EXERCISES = (
                     lambda ids, prompt, end: answer_mask(ids, 0, end)),
             Mistake("the end token left out", "How would the model learn to stop?",
                     lambda ids, prompt, end: answer_mask(ids, prompt, end) & (ids != end)),
-            Mistake("padding counted", "What stands behind the first end token?",
+            Mistake("padding counted", "Which tokens come after the first end token?",
                     lambda ids, prompt, end: (torch.arange(ids.shape[1]) >= prompt).expand(ids.shape)),
-            Mistake("one place too early", "The mask is asked for the tokens, not for the places that predict them.",
+            Mistake("one place too early", "Mark the tokens themselves, not the positions that predict them.",
                     _shifted),
             Mistake("up to the last end token", "The answer is over at the first one.", _to_the_last_end),
             Mistake("an end token in the prompt ends the answer", "Where does the search for the end begin?",
@@ -103,7 +103,7 @@ EXERCISES = (
             Mistake("padding counted", "Which tokens belong to the answer?", lambda n, o, m: (n - o).mean(1).exp()),
             Mistake("divided by all columns", "mean(1) counts the zeros of the padding. How long is the answer?",
                     lambda n, o, m: ((n - o) * m).mean(1).exp()),
-            Mistake("the ratio upside down", "Now divided by then, or then by now?",
+            Mistake("the ratio upside down", "Is the ratio new / old, or old / new?",
                     lambda n, o, m: sequence_ratio(o, n, m)),
             Mistake("the logarithm of the ratio", "What is the ratio where nothing has moved: 0 or 1?",
                     lambda n, o, m: sequence_ratio(n, o, m).log()),

@@ -53,7 +53,7 @@ def absorb(q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, w_k: 
     """MLA's attention scores without ever building the keys (DeepSeek-V2, section 2.1.2).
 
     q_nope [h, q, dn], q_rope [h, q, dr]: the queries of h heads; latent [k, r], k_rope [k, dr]: the cache; w_k
-    [h, dn, r] takes a latent up to a head's key: key = w_k @ latent. The score of a query and a key is the product of
+    [h, dn, r] turns a latent into a head's key: key = w_k @ latent. The score of a query and a key is the product of
     [q_nope | q_rope] with [key | k_rope], divided by the square root of their length. Returns scores [h, q, k], before
     the softmax, no mask.
     """
@@ -81,8 +81,8 @@ def causal_mask(queries: int, keys: int) -> Tensor:
 def yarn_inv_freq(dim: int, theta: float, factor: float, original: int, beta_fast: float, beta_slow: float) -> Tensor:
     """RoPE's frequencies [dim / 2], stretched to `factor` times the trained length `original` as YaRN does.
 
-    Pair i turns by theta ** (-2 i / dim) a position. The pair that turns b times within `original` positions is number
-    dim * ln(original / (2 pi b)) / (2 ln theta). With low = that of beta_fast, rounded down, and high = that of
+    Pair i turns by theta ** (-2 i / dim) per position. The pair that turns b times within `original` positions is
+    number dim * ln(original / (2 pi b)) / (2 ln theta). With low = that of beta_fast, rounded down, and high = that of
     beta_slow, rounded up, both within 0 .. dim - 1 (high at least low + 0.001), a ramp climbs from 0 at low to 1 at
     high: frequencies at ramp 0 stay, at ramp 1 they are divided by `factor`, between they are mixed in proportion.
     """
@@ -152,14 +152,14 @@ EXERCISES = (
         (
             Mistake("halves paired where neighbours belong", "Which entries form the first pair?",
                     lambda *a: _rotate(*a, pairs="halves")),
-            Mistake("turned the other way", "At position 1, theta 1: where does (1, 0) go?",
+            Mistake("rotated the other way", "At position 1, theta 1: where does (1, 0) go?",
                     lambda *a: _rotate(*a, sign=-1)),
             Mistake("exponent i / d", "There are d / 2 pairs: how far does the exponent reach?",
                     lambda *a: _rotate(*a, step=1)),
             Mistake("output left interleaved", "In which order does the output hold the members of the pairs?",
                     lambda *a: _rotate(*a, out="pairs")),
             Mistake("positions count from 1", "What happens to x at position 0?", lambda *a: _rotate(*a, start=1)),
-            Mistake("positions of its own", "Positions are given: with a cache they do not begin at 0.",
+            Mistake("the given positions ignored", "With a cache, positions do not begin at 0.",
                     lambda x, p, t: _rotate(x, torch.arange(len(p)), t)),
         ),
         "Take d = 2, theta = 1 and position 1: one pair, turned by one radian.",
@@ -178,7 +178,7 @@ EXERCISES = (
             Mistake("the rotated key forgotten", "What cannot be rebuilt from the latent?",
                     lambda kind, la, h, d, g, r, dr, b: cache_bytes(kind, la, h, d, g, r, 0, b)),
             Mistake("one layer only", "Each layer keeps its own.", lambda kind, la, *a: cache_bytes(kind, 1, *a)),
-            Mistake("gqa and mqa exchanged", "Which of the two keeps one key and one value for all heads?",
+            Mistake("gqa and mqa swapped", "Which of the two keeps one key and one value for all heads?",
                     lambda kind, *a: cache_bytes({"gqa": "mqa", "mqa": "gqa"}.get(kind, kind), *a)),
             Mistake("numbers, not bytes", "How many bytes is one number?", lambda *a: cache_bytes(*(*a[:-1], 1))),
         ),
@@ -191,7 +191,7 @@ EXERCISES = (
         (
             Mistake("scaled by the latent's size", "Absorbing changes no score: whose length is under the root?",
                     lambda *a: _absorb(*a, length=a[2].shape[-1] + a[1].shape[-1])),
-            Mistake("scaled by the part without rotation alone", "How long is a whole query, rotated part included?",
+            Mistake("scaled by the unrotated part's length", "How long is a whole query, rotated part included?",
                     lambda *a: _absorb(*a, length=a[0].shape[-1])),
             Mistake("the rotated part left out", "Which part of the score still carries the positions?",
                     lambda *a: _absorb(*a, rope=False)),

@@ -12,7 +12,7 @@ from minidsk.homework.result import Result
 
 
 def check(name: str, function: Callable[..., Any], *, limit: float = 5.0, raises: bool = False) -> Result:
-    """Try `function` on the exercise called `name` and say what came of it.
+    """Try `function` on the exercise called `name` and say what is right or wrong with it.
 
     The function runs in a process of its own, on a copy of what it uses: nothing that it does, a crash included,
     reaches this process or the next check. The first call starts the process that judges, which takes a second or two.

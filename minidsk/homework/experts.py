@@ -98,7 +98,7 @@ EXERCISES = (
         schedule,
         _counts,
         (
-            Mistake("a tile that reaches into the next expert", "How many rows has the last tile of an expert?",
+            Mistake("a tile that reaches into the next expert", "How many rows does the last tile of an expert have?",
                     _overlapping),
             Mistake("a tile for an expert without rows", "What is there to multiply for an idle expert?",
                     _every_expert),
@@ -116,7 +116,7 @@ EXERCISES = (
         (
             Mistake("rounded down", "A tile that is half full is computed in full.",
                     lambda c, r: torch.stack((c.max() * len(c), (c // r * r).sum())).double() / c.sum() - 1),
-            Mistake("1 not taken off", "Counts that divide, in tiles: how much is wasted?",
+            Mistake("1 not subtracted", "Where `rows` divides all counts, how much do tiles waste?",
                     lambda c, r: waste(c, r) + 1),
             Mistake("a tile for an expert without rows", "An idle expert needs no padding.",
                     lambda c, r: torch.stack((c.max() * len(c), (c.clamp(min=1) + r - 1).div(r, rounding_mode="floor")

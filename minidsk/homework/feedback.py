@@ -62,8 +62,8 @@ def dpo_loss(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected:
 
     chosen and rejected [N], float: log-probabilities of the preferred replies and of the others under the policy;
     ref_chosen and ref_rejected [N]: the same under the reference. The implicit reward of a reply is beta times the
-    policy's log-probability less the reference's. Returns a scalar: the mean over pairs of -log sigmoid(implicit reward
-    of the chosen - that of the rejected), a finite number for any finite input.
+    policy's log-probability minus the reference's. Returns a scalar: the mean over pairs of -log sigmoid(implicit
+    reward of the chosen - that of the rejected), a finite number for any finite input.
     """
     margin = (chosen - ref_chosen).double() - (rejected - ref_rejected).double()
     return F.softplus(-beta * margin).mean().to(chosen.dtype)
@@ -94,7 +94,7 @@ def _tokens() -> list[tuple[str, tuple[Any, ...]]]:
     logp, ref_logp = torch.tensor([-1.0, -2.0, -0.5]), torch.tensor([-1.5, -1.0, -0.5])
     return [
         ("three tokens, beta 0.1", (1.0, logp, ref_logp, 0.1)),
-        ("the same, free of charge", (1.0, logp, ref_logp, 0.0)),
+        ("the same, beta 0", (1.0, logp, ref_logp, 0.0)),
         ("a bad score", (-0.7, logp, ref_logp, 0.5)),
         ("one token", (2.0, logp[:1], ref_logp[:1], 0.2)),
     ]
@@ -109,7 +109,7 @@ def _replies() -> list[tuple[str, tuple[Any, ...]]]:
         ("one pair, beta 0.5", (*one, 0.5)),
         ("five pairs, beta 0.1", (*many, 0.1)),
         ("five pairs, at the reference", (*many[:2], *many[:2], 0.1)),
-        ("a policy that hates what was chosen", (*far, 1.0)),
+        ("a policy that almost never gives the chosen reply", (*far, 1.0)),
     ]
 
 
@@ -129,7 +129,7 @@ EXERCISES = (
                     lambda r, v, g, lam: _gae(r, v, g, 0.0)),
             Mistake("all that followed, whatever lam is", "With lam = 0 only one surprise may be left.",
                     lambda r, v, g, lam: _gae(r, v, g, g)),
-            Mistake("the sum runs backwards", "Does a token answer for what came before it, or after?",
+            Mistake("the sum runs backwards", "Can a token change what came before it, or only what comes after?",
                     _backwards),
         ),
         "Begin at the last token: its surprise is r - v. Then go back one token at a time.",
@@ -148,7 +148,7 @@ EXERCISES = (
                     lambda c, r: -torch.sigmoid(c - r).log().mean()),
             Mistake("the sum, not the mean", "The loss should not depend on how many pairs there are.",
                     lambda c, r: F.softplus(r - c).sum()),
-            Mistake("the plain difference of scores", "Nothing keeps this difference from growing for ever.",
+            Mistake("the plain difference of scores", "Nothing keeps this difference from growing forever.",
                     lambda c, r: (r - c).mean()),
         ),
         "Scores 2 and 1: the probability is sigmoid(1) = 0.731, the loss -log 0.731 = 0.313.",
@@ -161,7 +161,7 @@ EXERCISES = (
             Mistake("paid for leaving the reference", "A token that became likelier than the reference has it: should "
                     "it cost something or earn something?",
                     lambda s, p, q, b: token_rewards(s, q, p, b)),
-            Mistake("the score on every token", "The reward model has read the whole answer, and speaks once.",
+            Mistake("the score on every token", "The reward model reads the whole answer and gives one score.",
                     lambda s, p, q, b: s - b * (p - q)),
             Mistake("the score on the first token", "When is the score known?",
                     lambda s, p, q, b: token_rewards(s, p.flip(0), q.flip(0), b).flip(0)),

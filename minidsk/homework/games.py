@@ -35,7 +35,7 @@ def _reinforce(
 def credit(moves: int, winner: int) -> Tensor:
     """The score that each move of one finished game is credited with, float [moves].
 
-    Two sides move in turn, side 0 first. winner is 0 or 1, or -1 where nobody won. A move is credited with the score of
+    Two sides move in turn, side 0 first. winner is 0 or 1, or -1 in a draw. A move is credited with the score of
     the side that made it: 1 for a win, 0.5 for a draw, 0 for a loss.
     """
     if winner < 0:
@@ -44,7 +44,7 @@ def credit(moves: int, winner: int) -> Tensor:
 
 
 def minimax(tree: Any) -> float:
-    """What a game brings to side 0 if both sides play perfectly.
+    """The score of side 0 if both sides play perfectly.
 
     tree: a number, the score of side 0 in a game that is over; or a list of trees, of which the side to move chooses
     one. Side 0 moves first, then they take turns. Returns a float.
@@ -59,10 +59,10 @@ def _minimax(tree: Any, chooses: "tuple[Callable[..., float], Callable[..., floa
 
 
 def best_baseline(probability: Tensor, score: Tensor, square: Tensor) -> Tensor:
-    """The constant baseline that makes a policy gradient as quiet as a constant can.
+    """The constant baseline with which a policy gradient varies least.
 
-    For each thing that can happen, probability [K], the score that it brings [K], and the squared length [K] of the
-    gradient of its log-probability. The estimate is (score - b) times that gradient; its mean does not depend on b.
+    For each of K outcomes: its probability [K], its score [K], and square [K], the squared length of the gradient of
+    its log-probability. The estimate is (score - b) times that gradient; its mean does not depend on b.
     Returns the b (a scalar) for which the expected squared length of the estimate is smallest.
     """
     weight = probability.double() * square.double()
@@ -131,7 +131,7 @@ EXERCISES = (
             Mistake("gradient of the probability, not of its logarithm", "A rare move that wins is pushed as hard as a "
                     "frequent one each time it is made: what divides by its probability?",
                     lambda *a: _reinforce(*a, of_log=False)),
-            Mistake("sign turned round", "A minimiser goes against the gradient: should a winner's logit have a "
+            Mistake("the wrong sign", "A minimiser goes against the gradient: should a winner's logit have a "
                     "negative gradient or a positive one?", lambda *a: _reinforce(*a, sign=-1)),
             Mistake("the baseline left out", "What is the gradient where the score is what was expected anyway?",
                     lambda x, may, m, s, b: _reinforce(x, may, m, s, torch.zeros_like(b))),
@@ -147,9 +147,9 @@ EXERCISES = (
         (
             Mistake("every move credited with the first side's score", "Who made the second move of the game?",
                     lambda n, w: torch.full((n,), {0: 1.0, 1: 0.0, -1: 0.5}[w])),
-            Mistake("a draw counted as a loss", "What is each side's score where nobody won?",
+            Mistake("a draw counted as a loss", "What is each side's score in a draw?",
                     lambda n, w: (torch.arange(n) % 2 == w).float()),
-            Mistake("the sides exchanged", "Side 0 makes moves 0, 2, 4, ...",
+            Mistake("the sides swapped", "Side 0 makes moves 0, 2, 4, ...",
                     lambda n, w: credit(n, w if w < 0 else 1 - w)),
             Mistake("only the last move credited", "Does the score say which move decided the game?",
                     lambda n, w: credit(n, w) * (torch.arange(n) == n - 1)),
@@ -173,11 +173,11 @@ EXERCISES = (
         best_baseline,
         _distributions,
         (
-            Mistake("the mean score", "A good habit, not quite the best: does every outcome's gradient weigh the same?",
+            Mistake("the mean score", "Close to the best, but not it: does every outcome's gradient weigh the same?",
                     lambda p, s, q: (p.double() * s.double()).sum()),
             Mistake("probabilities forgotten", "How often does each outcome happen?",
                     lambda p, s, q: (q.double() * s.double()).sum() / q.double().sum()),
-            Mistake("weighed with the length, not with its square", "Which quantity is to be smallest?",
+            Mistake("weighted by the length, not by its square", "Which quantity is to be smallest?",
                     lambda p, s, q: best_baseline(p, s, q.double().sqrt())),
             Mistake("not divided by the expected square", "Scores of 10 and 11: can the best b be above 11?",
                     lambda p, s, q: (p.double() * q.double() * s.double()).sum()),

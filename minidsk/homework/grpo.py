@@ -17,7 +17,7 @@ def clipped_loss(logp: Tensor, old_logp: Tensor, advantages: Tensor, clip_low: f
     """The clipped surrogate of every token, as a loss (PPO, eq. 7; two bounds as in DAPO, eq. 8).
 
     logp and old_logp [N, T], float: log-probabilities of the sampled tokens now, and when they were sampled;
-    advantages [N], one an answer. Returns [N, T]: minus the smaller of ratio * advantage and clipped ratio *
+    advantages [N], one per answer. Returns [N, T]: minus the smaller of ratio * advantage and clipped ratio *
     advantage, with the ratio clipped to [1 - clip_low, 1 + clip_high]. A small loss is a good one.
     """
     ratio, a = (logp - old_logp).double().exp(), advantages.double().unsqueeze(1)
@@ -27,8 +27,8 @@ def clipped_loss(logp: Tensor, old_logp: Tensor, advantages: Tensor, clip_low: f
 def advantages(rewards: Tensor, eps: float) -> Tensor:
     """How much better each answer is than the others to its prompt.
 
-    rewards [P, G], float: G answers to each of P prompts. Returns [P, G]: the reward less its group's mean, divided by
-    (its group's standard deviation, with G - 1 below the sum, + eps).
+    rewards [P, G], float: G answers to each of P prompts. Returns [P, G]: (reward - mean) / (deviation + eps), with the
+    mean and the standard deviation of the answer's own group. The standard deviation divides by G - 1.
     """
     return _advantages(rewards, eps)
 
@@ -60,8 +60,8 @@ def kl_estimators(logp: Tensor, ref_logp: Tensor) -> dict[str, Tensor]:
 def with_signal(rewards: Tensor, wanted: int) -> Tensor:
     """The groups that dynamic sampling keeps (DAPO, section 3.2).
 
-    rewards [P, G], float: the groups in the order in which they were sampled. Returns the numbers of the first
-    `wanted` groups whose rewards are not all equal, in order (integer; fewer where there are not that many).
+    rewards [P, G], float: the groups in the order in which they were sampled. Returns the indices of the first
+    `wanted` groups whose rewards are not all equal, in order (integer; fewer if there are not that many).
     """
     return (rewards != rewards[:, :1]).any(1).nonzero().flatten()[:wanted]
 
@@ -171,9 +171,9 @@ def _log_probabilities() -> list[tuple[str, tuple[Any, ...]]]:
 def _groups() -> list[tuple[str, tuple[Any, ...]]]:
     rewards = torch.tensor([[0.0, 0, 0], [1, 1, 1], [0, 1, 0], [0.5, 0.5, 0.5], [1, 1, 0], [0.1, 0, 0], [0, 1, 1]])
     return [
-        ("seven groups, all that say something", (rewards, 7)),
+        ("seven groups, all with a signal", (rewards, 7)),
         ("seven groups, the first two", (rewards, 2)),
-        ("none that says something", (torch.tensor([[1.0, 1], [0, 0]]), 1)),
+        ("none with a signal", (torch.tensor([[1.0, 1], [0, 0]]), 1)),
     ]
 
 
@@ -186,19 +186,19 @@ EXERCISES = (
             Mistake("the larger of the two, not the smaller", "A = -1 and ratio 20: is the loss 20 or 1.2?", _larger),
             Mistake("the smaller ratio, whatever the sign", "The smaller of two products: which is it where A = -1?",
                     _smaller_ratio),
-            Mistake("the lower bound's width above, too", "clip_high is the bound above; try a ratio of 1.25.",
+            Mistake("the lower bound's width for both bounds", "clip_high is the bound above; try a ratio of 1.25.",
                     lambda n, o, a, low, high: clipped_loss(n, o, a, low, low)),
-            Mistake("clipped always", "A bad answer that became 20 times likelier: who brings it down again?",
+            Mistake("clipped always", "A bad answer became 20 times likelier: what brings it down again?",
                     _always_clipped),
-            Mistake("never clipped", "A good answer that is three times likelier already: how much further?",
+            Mistake("never clipped", "A good answer is three times likelier already: how far should it rise?",
                     lambda n, o, a, low, high: -(n - o).exp() * a.unsqueeze(1)),
-            Mistake("the sign of a reward, not of a loss", "Optimizers go down: should a good answer's loss be high?",
+            Mistake("the sign of a reward, not of a loss", "Optimizers minimise: should a good loss be high?",
                     lambda *a: -clipped_loss(*a)),
-            Mistake("the ratio upside down", "Now divided by then, or then by now?",
+            Mistake("the ratio upside down", "Is the ratio new / old, or old / new?",
                     lambda n, o, *a: clipped_loss(o, n, *a)),
-            Mistake("the two bounds exchanged", "How far below 1 may the ratio go, and how far above?",
+            Mistake("the two bounds swapped", "How far below 1 may the ratio go, and how far above?",
                     lambda n, o, a, low, high: clipped_loss(n, o, a, high, low)),
-            Mistake("the ratio's logarithm for the ratio", "What is the ratio where nothing has moved: 0 or 1?",
+            Mistake("the logarithm of the ratio, without exp", "What is the ratio where nothing has moved: 0 or 1?",
                     _no_exp),
         ),
         "Write the two products of one token side by side, for A = 1 and for A = -1.",
@@ -208,7 +208,7 @@ EXERCISES = (
         advantages,
         _rewards,
         (
-            Mistake("standard deviation with G below the sum", "G answers are a sample: what stands below the sum?",
+            Mistake("standard deviation that divides by G", "G answers are a sample: what divides their deviation?",
                     lambda r, e: _advantages(r, e, ddof=0)),
             Mistake("one mean for the whole batch", "Each answer is compared with which others?",
                     lambda r, e: _advantages(r, e, dims=(0, 1))),
@@ -225,23 +225,23 @@ EXERCISES = (
         average,
         _token_losses,
         (
-            Mistake("padding counted", "What stands behind an answer's end is nobody's token.", _answers),
+            Mistake("padding counted", "The model did not write what comes after the end of an answer.", _answers),
             Mistake("one mean for all three", "Which of the three gives every answer the same weight?",
                     lambda x, m, how, n: average(x, m, "dapo", n)),
-            Mistake("divided by the longest answer here", "dr_grpo divides by a constant that no batch changes.",
+            Mistake("divided by the longest in the batch", "dr_grpo divides by a constant that no batch changes.",
                     _longest),
-            Mistake("divided by the tokens that there are", "dr_grpo divides by a constant that no batch changes.",
+            Mistake("divided by the tokens in the batch", "dr_grpo divides by a constant that no batch changes.",
                     _tokens_there),
-            Mistake("no mean within the answer", "grpo: how much does an answer weigh that is twice as long?",
+            Mistake("no mean within the answer", "grpo: should an answer that is twice as long weigh more?",
                     _no_inner_mean),
-            Mistake("grpo: divided by all columns", "mean(1) counts the zeros of the padding. How many tokens has each "
-                    "answer?",
+            Mistake("grpo: divided by all columns", "mean(1) counts the zeros of the padding. How many tokens does "
+                    "an answer have?",
                     lambda *a: _all_columns(("grpo",), *a)),
-            Mistake("dapo: divided by all columns", "mean() counts the zeros of the padding, too.",
+            Mistake("dapo: divided by all columns", "mean() also counts the zeros of the padding.",
                     lambda *a: _all_columns(("dapo",), *a)),
-            Mistake("grpo and dapo: divided by all columns", "A mean over a masked row counts the zeros, too.",
+            Mistake("grpo and dapo: divided by all columns", "A mean over a masked row also counts the zeros.",
                     lambda *a: _all_columns(("grpo", "dapo"), *a)),
-            Mistake("grpo and dapo exchanged", "Which of the two gives every answer the same weight, however long?",
+            Mistake("grpo and dapo swapped", "Which of the two gives every answer the same weight, however long?",
                     _exchanged),
             Mistake("dr_grpo: not divided by the number of answers", "Should twice as many answers cost twice as much?",
                     lambda *a: _short_of("answers", *a)),
@@ -257,13 +257,13 @@ EXERCISES = (
         (
             Mistake("policy and reference swapped", "k1 averages log(policy / reference) over the policy's tokens.",
                     lambda p, q: kl_estimators(q, p)),
-            Mistake("k1 with its sign turned round", "Averaged over the policy's tokens, a KL is not negative.",
+            Mistake("k1 with the wrong sign", "Averaged over the policy's tokens, a KL is never negative.",
                     lambda p, q: kl_estimators(p, q) | {"k1": q - p}),
-            Mistake("k2 without its half", "Near d = 0 all three should grow alike: expand exp(d).",
+            Mistake("k2 without its half", "Near d = 0, k2 and k3 should be almost equal: expand exp(d).",
                     lambda p, q: kl_estimators(p, q) | {"k2": (q - p).square()}),
             Mistake("k3 that is not 0 where both agree", "What is exp(0) - 0?",
                     lambda p, q: kl_estimators(p, q) | {"k3": (q - p).exp() - (q - p)}),
-            Mistake("k3 of the ratio turned round", "In k3 the reference stands above the policy.",
+            Mistake("k3 of the inverted ratio", "The ratio in k3 is reference / policy.",
                     lambda p, q: kl_estimators(p, q) | {"k3": (p - q).exp() - (p - q) - 1}),
         ),
         "Policy 1/2, reference 1/4: d is -0.69. Compute the three by hand.",
@@ -275,14 +275,14 @@ EXERCISES = (
         (
             Mistake("groups that are all right kept", "What are the advantages where all four are right?",
                     lambda r, n: (r > 0).any(1).nonzero().flatten()[:n]),
-            Mistake("told by the mean", "Three rewards of 0.5: is there anything to prefer?",
+            Mistake("judged by the mean", "Three rewards of 0.5: is there anything to prefer?",
                     lambda r, n: ((r.mean(1) > 0) & (r.mean(1) < 1)).nonzero().flatten()[:n]),
             Mistake("only rewards of 1 count", "Rewards 0.1, 0, 0: one is better than the others.",
                     lambda r, n: ((r == 1).any(1) & (r != r[:, :1]).any(1)).nonzero().flatten()[:n]),
-            Mistake("all of them, however many are wanted", "A batch has room for `wanted` groups.",
+            Mistake("all of them, not only `wanted`", "A batch has room for `wanted` groups.",
                     lambda r, n: with_signal(r, len(r))),
         ),
-        "Go through the groups one by one: are its rewards all equal?",
+        "Go through the groups one by one: are the rewards of the group all equal?",
     ),
     *answers.EXERCISES,
 )  # fmt: skip

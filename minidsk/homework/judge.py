@@ -27,7 +27,7 @@ def main(method: str) -> None:
     """
     torch.set_num_threads(1)  # a process with threads cannot be forked safely
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    # The two streams move to where nobody prints to by accident, and a forked process closes them.
+    # The two streams move to where no print goes by accident, and a forked process closes them.
     jobs, answers = os.fdopen(os.dup(0), encoding="ascii"), os.fdopen(os.dup(1), "w", encoding="ascii")
     private = jobs.fileno(), answers.fileno()
     nothing = os.open(os.devnull, os.O_RDWR)

@@ -11,7 +11,7 @@ from minidsk.homework.exercise import Exercise, Mistake
 def online_softmax(x: Tensor, block: int) -> Tensor:
     """The softmax of one long row that is read in blocks, first for its maximum and sum, then to be written.
 
-    x [n], float32; block: at most so many numbers are looked at at a time, and the last block may be shorter. Entries
+    x [n], float32; block: how many numbers are read at a time; the last block may be shorter. Entries
     of minus infinity get weight 0; at least one entry is finite. Returns [n]; no number, however large, overflows.
     """
     return _online(x, block)
@@ -37,8 +37,8 @@ def _online(
 def floor(moved: float, flops: float, copy: float, rate: float) -> float:
     """The least time in which a kernel can be done, in seconds: the roofline.
 
-    moved: bytes that must go through the memory; flops: operations; copy: the memory's bytes a second; rate: the
-    operations a second. Moving and calculating go on at the same time.
+    moved: bytes that must go through the memory; flops: operations; copy: the memory's bytes per second; rate:
+    operations per second. Moving and calculating go on at the same time.
     """
     return max(moved / copy, flops / rate)
 
@@ -172,7 +172,7 @@ EXERCISES = (
                     lambda x, b: _online(x, b, start=0.0)),
             Mistake("the last, shorter block is left out", "Sum the weights of a row that no block divides.",
                     lambda x, b: _online(x, b, drop=True)),
-            Mistake("minus infinity minus minus infinity", "What is the maximum of a block that is masked as a whole?",
+            Mistake("minus infinity minus minus infinity", "What is the maximum of a block that is all masked?",
                     lambda x, b: _online(x, b, guard=False)),
             Mistake("the last block's maximum is used for all", "Which maximum does the sum belong to in the end?",
                     lambda x, b: _online(x, b, scale_maximum=False)),
@@ -184,11 +184,11 @@ EXERCISES = (
         floor,
         _kernels,
         (
-            Mistake("the two times added", "Moving and calculating overlap: which one is waited for?",
+            Mistake("the two times added", "Moving and calculating overlap: which one does the kernel wait for?",
                     lambda m, f, c, r: m / c + f / r),
             Mistake("the smaller of the two", "A kernel is done when the slower of the two is done.",
                     lambda m, f, c, r: min(m / c, f / r)),
-            Mistake("a product instead of a quotient", "Bytes over bytes a second gives seconds.",
+            Mistake("a product instead of a quotient", "Bytes divided by bytes per second are seconds.",
                     lambda m, f, c, r: max(m * c, f * r)),
         ),
         "How long does it take to move the bytes? To do the operations? Which of the two is longer?",
@@ -198,7 +198,7 @@ EXERCISES = (
         rms_norm_backward,
         _norms,
         (
-            Mistake("the root taken for a constant", "r depends on every x of its row. What does that add to dx?",
+            Mistake("the root treated as a constant", "r depends on every x of its row. What does that add to dx?",
                     lambda x, w, d, e: _norm_backward(x, w, d, e, straight=True)),
             Mistake("the weight left out of the mean", "The mean is over the slope that reaches n, not y.",
                     lambda x, w, d, e: _norm_backward(x, w, d, e, weighted=False)),
@@ -220,9 +220,9 @@ EXERCISES = (
                     lambda z, t, i: _loss_gradient(z, t, i, everyone=True)),
             Mistake("not divided at all", "The loss is a mean, not a sum.",
                     lambda z, t, i: _loss_gradient(z, t, i, divide=False)),
-            Mistake("tokens that do not count have a gradient", "What does the loss know of an ignored token?",
+            Mistake("tokens that do not count have a gradient", "Does the loss depend on an ignored token?",
                     lambda z, t, i: _loss_gradient(z, t, i, skip=False)),
-            Mistake("the sign turned round", "Should the right word's logit go up or down, and so its gradient?",
+            Mistake("the wrong sign", "Should the right word's logit go up or down, and so its gradient?",
                     lambda z, t, i: _loss_gradient(z, t, i, sign=-1.0)),
         ),
         "Each row of the gradient sums to zero. Do yours?",
@@ -234,7 +234,7 @@ EXERCISES = (
         (
             Mistake("a sigmoid without its gate", "silu(g) is g times the sigmoid of g.",
                     lambda g, u: torch.sigmoid(g) * u),
-            Mistake("gate and up exchanged", "Which of the two goes through the silu?", lambda g, u: swiglu(u, g)),
+            Mistake("gate and up swapped", "Which of the two goes through the silu?", lambda g, u: swiglu(u, g)),
             Mistake("numbers behind the last whole block are not written",
                     "How many programs does a size need that no block divides?", _tail_lost),
             Mistake("strides ignored", "A transposed array does not lie in memory as it prints.",

@@ -14,7 +14,7 @@ def quantize(x: Tensor, block: int) -> tuple[Tensor, Tensor]:
     """Give each block of `block` neighbouring numbers in a row its own scale, and round to E4M3 (V3, section 3.3).
 
     x [rows, columns], float32, where `block` divides the columns. A block's scale is its largest magnitude over 448, or
-    1 where all is 0. Returns the codes as float32 [rows, columns], numbers that E4M3 can write
+    1 where all its numbers are 0. Returns the codes as float32 [rows, columns], numbers that E4M3 can write
     (``.to(torch.float8_e4m3fn)``), and the scales [rows, columns / block].
     """
     return _quantize(x, block)
@@ -36,8 +36,8 @@ def promoted_sum(terms: Tensor, bits: int, every: int) -> Tensor:
 
     terms [n], float32. The narrow register keeps `bits` bits of mantissa: after each addition, the sum is cut towards
     zero to a multiple of 2^(e - bits + 1), where 2^e is the largest power of two that is not above its magnitude. The
-    wide register is float64 and starts with 0; so does the narrow one, anew after every `every` terms, and what it
-    holds at the end is added too. Returns a float64 scalar.
+    wide register is float64. Both registers start with 0. After every `every` terms the narrow register is added to the
+    wide one and set to 0; what is left in it at the end is added too. Returns a float64 scalar.
     """
     return _promoted(terms, bits, every)
 
@@ -115,7 +115,7 @@ EXERCISES = (
                     lambda x, b: _quantize(x, b, each="tensor")),
             Mistake("the largest number where the largest magnitude belongs", "What if the outlier is negative?",
                     lambda x, b: _quantize(x, b, signed=True)),
-            Mistake("the largest of E5M2", "E4M3 goes up to 448.",
+            Mistake("the largest number of E5M2", "E4M3 goes up to 448.",
                     lambda x, b: _quantize(x, b, largest=57344.0)),
             Mistake("a scale of 0 for a block of zeros", "0 divided by 0 is not 0.",
                     lambda x, b: _quantize(x, b, zero=0.0)),
@@ -145,7 +145,7 @@ EXERCISES = (
         float_value,
         _patterns,
         (
-            Mistake("the smallest numbers like all others", "With an exponent field of 0 there is no leading 1.",
+            Mistake("the smallest numbers treated like others", "With an exponent field of 0 there is no leading 1.",
                     lambda *a: _value(*a, small=False)),
             Mistake("the exponent of the smallest numbers", "It is 1 - bias, the same as for the field 1.",
                     lambda *a: _value(*a, one=0.0)),

@@ -79,7 +79,7 @@ def sequence_balance_loss(scores: Tensor, indices: Tensor, alpha: float) -> Tens
 
     scores [B, T, E]: unbiased scores, above 0; indices [B, T, K]: the chosen experts. In each sequence f is each
     expert's share of the T * K choices times E, P the mean over its tokens of the scores divided by each token's sum,
-    and the loss is alpha * sum(f * P). Returns a scalar; 1 * alpha when all is even.
+    and the loss is alpha * sum(f * P). Returns a scalar; it is alpha when all is even.
     """
     experts = scores.shape[-1]
     chosen = torch.nn.functional.one_hot(indices, experts).double()
@@ -220,7 +220,7 @@ EXERCISES = (
         update_bias,
         _biases,
         (
-            Mistake("sign turned round", "An overloaded expert should become less attractive.",
+            Mistake("the wrong sign", "An overloaded expert should become less attractive.",
                     lambda b, n, s: update_bias(b, -n, s)),
             Mistake("a step in proportion to the load", "Does V3's step depend on how far the load is off?",
                     lambda b, n, s: b + s * (n.double().mean() - n).to(b.dtype)),
@@ -228,8 +228,8 @@ EXERCISES = (
                     lambda b, n, s: b + s * (1 - n / n.double().mean()).to(b.dtype)),
             Mistake("the median where the mean belongs", "One expert far above all others: who is below the mean?",
                     lambda b, n, s: b + s * torch.sign(n.double().quantile(0.5) - n).to(b.dtype)),
-            Mistake("torch.median where the mean belongs", "The mean is asked for; and which of the two middle numbers "
-                    "is torch.median?",
+            Mistake("torch.median where the mean belongs", "The task asks for the mean. And which of the two middle "
+                    "numbers does torch.median return?",
                     lambda b, n, s: b + s * torch.sign(n.median() - n).to(b.dtype)),
         ),
         "For each expert: is it above or below the mean, and which way should its bias go?",
@@ -259,7 +259,7 @@ EXERCISES = (
         max_violation,
         _loads,
         (
-            Mistake("1 not taken off", "Perfect balance should give 0.", lambda n: max_violation(n) + 1),
+            Mistake("1 not subtracted", "Perfect balance should give 0.", lambda n: max_violation(n) + 1),
             Mistake("an idle expert counted as a violation", "Which side of the mean does MaxVio look at?",
                     lambda n: (n.double() - n.double().mean()).abs().max() / n.double().mean()),
             Mistake("divided by the largest load", "The violation is a share of which load?",
@@ -272,11 +272,11 @@ EXERCISES = (
         dispatch,
         _dispatches,
         (
-            Mistake("token numbers for choice numbers", "With top 2 a token stands there twice: which of its choices?",
+            Mistake("token numbers, not choice numbers", "With top 2 each token is there twice: which of its choices?",
                     _token_numbers),
             Mistake("idle experts left out of the counts", "How long must counts be when the last expert has no token?",
                     lambda i, n: (dispatch(i, n)[0], torch.bincount(i.flatten()))),
-            Mistake("the place of each choice, not the order", "order[0] is the first choice that expert 0 works on.",
+            Mistake("the rank of each choice, not the order", "order[0] is the first choice that expert 0 works on.",
                     _ranks),
         ),
         "Write the flattened indices above the numbers 0, 1, 2, ... and sort the columns.",

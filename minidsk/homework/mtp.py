@@ -16,7 +16,7 @@ def loss(logits: list[Tensor], targets: Tensor, weight: float) -> Tensor:
 
     targets [B, T], integer: at position i the main model's target, token i + 1. logits[k - 1] [B, T - k, V] is the head
     of depth k: at position i it predicts the main model's target of position i + k. A depth's loss is the sum of its
-    cross-entropies (nats), divided by the number of the main model's targets, B * T, for every depth the same.
+    cross-entropies (nats), divided by the number of the main model's targets, B * T, which is the same for every depth.
     Returns a scalar: `weight` times the mean of the depths' losses.
     """
     return _loss(logits, targets, weight)
@@ -46,8 +46,8 @@ def accept_length(draft: list[int], target: list[int]) -> int:
     """How many tokens one step of greedy speculative decoding yields.
 
     draft: K guessed tokens. target: K + 1 tokens, the main model's own choice after each prefix of the draft (target[0]
-    before any guess). Guesses count up to the first that differs from the main model's choice; the main model's choice
-    at that place comes on top (after K right guesses: target[K]). At least 1, at most K + 1.
+    before any guess). The guesses count up to the first that differs from the main model's choice, and the main model's
+    choice at that place is added (after K right guesses: target[K]). At least 1, at most K + 1.
     """
     kept = 0
     while kept < len(draft) and draft[kept] == target[kept]:
@@ -102,7 +102,7 @@ EXERCISES = (
         (
             Mistake("each depth divided by its own targets", "Equation 24 divides every depth by the same number.",
                     lambda *a: _loss(*a, own=True)),
-            Mistake("targets one place too near", "At depth 1 the head skips the next token: which one is left to it?",
+            Mistake("targets one place too near", "At depth 1 the head skips one token: which does it predict?",
                     lambda *a: _loss(*a, near=1)),
             Mistake("depths summed, not averaged", "What happens to the loss when D doubles?",
                     lambda *a: _loss(*a, mean=False)),
@@ -117,7 +117,7 @@ EXERCISES = (
         (
             Mistake("the next token again", "The main model predicts i + 1 already.",
                     lambda ids, d: targets(ids, d - 1)[:, : ids.shape[1] - d] if d else targets(ids, 0)),
-            Mistake("the text wrapped round", "What stands after the last token?", _rolled),
+            Mistake("the text wrapped around", "Which token comes after the last one?", _rolled),
             Mistake("token 0 where the text ends", "Is 0 ignored by cross-entropy?",
                     lambda ids, d: targets(ids, d).clamp(min=0)),
         ),
@@ -128,7 +128,7 @@ EXERCISES = (
         accept_length,
         _drafts,
         (
-            Mistake("right guesses counted after a wrong one", "After a wrong token, what is a later guess a guess of?",
+            Mistake("right guesses counted after a wrong one", "Which text does a guess after a wrong one continue?",
                     lambda d, t: sum(a == b for a, b in zip(d, t, strict=False)) + 1),
             Mistake("the main model's own token left out", "Checking a wrong guess still yields one right token.",
                     lambda d, t: accept_length(d, t) - 1),

@@ -6,8 +6,10 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from minidsk.atomic import atomic
+from minidsk.homework import page
 
 FULL = 10
 
@@ -32,37 +34,63 @@ class Prediction:
         whose = "Your guess" if self.own else "No guess yet (type a number as guess=...); for example"
         return f"{self.question}\n{whose}: {self._number(self.guess)}"
 
+    def _repr_html_(self) -> str:
+        words = f"Your guess: {self._number(self.guess)}." if self.own else "The measured value stands further down."
+        return page.html("ask", self._state(), words)
+
     def points(self, truth: float) -> int:
         """0 to 10: all for the truth, none from `tolerance` away on. Raises ValueError where `truth` cannot be one."""
+        truth = self._measured(truth)
+        if self.scale == "ratio":
+            # The same operations in the same order as in predict.js.
+            logs = math.log(self.guess) - math.log(truth) if self.guess > 0 else math.inf
+            away = abs(logs) / math.log(self.tolerance)
+        else:
+            away = abs(self.guess - truth) / self.tolerance
+        # To nine digits first: a half is a half then, in Python and in a browser, whatever the last bit of a logarithm.
+        return round(round(FULL * max(0.0, 1.0 - away), 9))
+
+    def reveal(self, truth: float) -> None:
+        """Show the truth beside the guess, with the points; a reader's own guess enters the tally.
+
+        A plain Python prints it. A notebook shows it as text, or, where it shows HTML, hides the truth until the reader
+        has guessed or asks for it.
+        """
+        measured = self._measured(truth)
+        points = self.points(measured)
+        words = f"guess {self._number(self.guess)}, measured {self._number(measured)}: {self._apart(measured)}"
+        state = {**self._state(), "truth": page.plain(measured)}
+        if self.own:
+            total, count = _record(self.name, self.guess, measured, points)
+            earned = f"{points} of {FULL} points; your tally: {total} of {FULL * count} over {count} predictions"
+            state |= {"points": points, "total": total, "count": count}
+        else:
+            earned = f"that guess would have earned {points} of {FULL} points"
+        text = f"{self.question}\n  {words}\n  {earned}"
+        page.show(text, page.html("reveal", state, f"Measured: {self._number(measured)}."))
+
+    def _state(self) -> dict[str, Any]:
+        guess = {"guess": page.plain(self.guess)} if self.own else {"example": page.plain(self.guess)}
+        names = ("name", "question", "unit", "scale")
+        return {name: getattr(self, name) for name in names} | {"tolerance": page.plain(self.tolerance)} | guess
+
+    def _measured(self, truth: float) -> float:
+        """The truth as it is printed, which is also what a guess is compared with."""
         truth = float(truth)
         if not math.isfinite(truth):
             raise ValueError(f"{self.name}: the truth must be a finite number, not {truth}")
-        if self.scale == "ratio":
-            if truth <= 0:
-                raise ValueError(f"{self.name}: a ratio needs a truth above 0, not {truth:g}; use scale='difference'")
-            away = abs(math.log(self.guess / truth)) / math.log(self.tolerance) if self.guess > 0 else 1.0
-        else:
-            away = abs(self.guess - truth) / self.tolerance
-        return round(FULL * max(0.0, 1.0 - away))
-
-    def reveal(self, truth: float) -> None:
-        """Print the truth beside the guess, with the points; a reader's own guess enters the tally."""
-        truth = float(truth)
-        points = self.points(truth)
-        print(self.question)
-        print(f"  guess {self._number(self.guess)}, measured {self._number(truth)}: {self._apart(truth)}")
-        if self.own:
-            total, count = _record(self.name, self.guess, truth, points)
-            print(f"  {points} of {FULL} points; your tally: {total} of {FULL * count} over {count} predictions")
-        else:
-            print(f"  that guess would have earned {points} of {FULL} points")
+        if self.scale == "ratio" and truth <= 0:
+            raise ValueError(f"{self.name}: a ratio needs a truth above 0, not {truth:g}; use scale='difference'")
+        return truth if truth == int(truth) else float(f"{truth:.4g}")
 
     def _apart(self, truth: float) -> str:
         if self.scale == "ratio" and self.guess > 0:
             ratio = self.guess / truth
             if ratio == 1:
                 return "exact"
-            return f"{ratio:.3g} times too high" if ratio > 1 else f"{1 / ratio:.3g} times too low"
+            times = float(f"{max(ratio, 1 / ratio):.3g}")
+            size = f"{times:,.0f}" if 1000 <= times < 1e15 else f"{times:.3g}"
+            return f"{size} times too {'high' if ratio > 1 else 'low'}"
         apart = self.guess - truth
         return f"{self._number(abs(apart))} too {'high' if apart > 0 else 'low'}" if apart else "exact"
 

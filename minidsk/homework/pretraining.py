@@ -14,7 +14,7 @@ MUON = (3.4445, -4.7750, 2.0315)
 def learning_rate(step: int, steps: int, warmup: int, peak: float, floor: float) -> float:
     """The learning rate of step `step` (the first is 0) of `steps`: a linear warm-up, then half a cosine.
 
-    Of the first `warmup` steps, step s has peak * (s + 1) / warmup, so that the first already learns. From there the
+    In the warm-up, step s has the rate peak * (s + 1) / warmup, so that the first already learns. From there the
     rate falls along half a cosine from `peak` at step `warmup` towards `floor`, which it would reach at step `steps`.
     """
     if step < warmup:
@@ -150,11 +150,11 @@ EXERCISES = (
         (
             Mistake("a first step that learns nothing", "What is the rate at step 0?",
                     lambda s, n, w, p, f: p * s / w if s < w else learning_rate(s, n, w, p, f)),
-            Mistake("the cosine begun at step 0", "Where should the rate be right after the warm-up?",
+            Mistake("the cosine starts at step 0", "Where should the rate be right after the warm-up?",
                     lambda s, n, w, p, f: learning_rate(s, n, w if s < w else 0, p, f)),
             Mistake("the fall ends at 0, not at the floor", "What is the rate at the last step?",
                     lambda s, n, w, p, f: learning_rate(s, n, w, p, 0.0)),
-            Mistake("a straight line for the cosine", "Both meet half way; look at a quarter of it.", _linear),
+            Mistake("a straight line, not a cosine", "They agree half way. Compare them after a quarter.", _linear),
         ),
         "Draw the curve: the first step, the end of the warm-up, half way, the last step.",
     ),
@@ -176,7 +176,7 @@ EXERCISES = (
         (
             Mistake("not normalised first", "For which singular values does the iteration settle?",
                     lambda g, n: _newton_schulz(g, n, norm=False)),
-            Mistake("b and c exchanged", "Which coefficient goes with A, and which with A A?",
+            Mistake("b and c swapped", "Which coefficient goes with A, and which with A A?",
                     lambda g, n: _newton_schulz(g, n, (MUON[0], MUON[2], MUON[1]))),
             Mistake("Newton and Schulz's own cubic", "Muon's polynomial has three terms.",
                     lambda g, n: _newton_schulz(g, n, (1.5, -0.5, 0.0))),
@@ -191,7 +191,7 @@ EXERCISES = (
         (
             Mistake("the exponent's sign", "The law is a * compute ** -b: what is b where the loss falls?",
                     lambda x, y: (fit_power_law(x, y)[0], -fit_power_law(x, y)[1])),
-            Mistake("a left as a logarithm", "The line's height is ln a.",
+            Mistake("a left as a logarithm", "The intercept of the line is ln a.",
                     lambda x, y: (math.log(fit_power_law(x, y)[0]), fit_power_law(x, y)[1])),
             Mistake("a line through the raw values", "In which axes is a power law a straight line?", _straight),
         ),

@@ -19,7 +19,7 @@ def receipt(
 ) -> None:
     """Print a chapter's receipt, as its last cell.
 
-    spread: for each quantity, one value a seed; printed as mean ± standard deviation (n - 1).
+    spread: for each quantity, one value per seed; printed as mean ± standard deviation (n - 1).
     differences: the largest difference from each reference, and the limit that it must be below (0: it must be 0). The
         limit is printed, not the difference, whose digits change from one processor to the next.
     seconds: what the chapter took; by default the time since this package was imported.
@@ -34,7 +34,7 @@ def receipt(
         rows.append(("peak GPU memory", f"{torch.cuda.max_memory_allocated() / 2**20:.0f} MiB"))
     for name, values in (spread or {}).items():
         if not values:
-            raise ValueError(f"receipt: {name} has no values, give one a seed")
+            raise ValueError(f"receipt: {name} has no values; give one per seed")
         deviation = statistics.stdev(values) if len(values) > 1 else math.nan
         seeds = f"± {deviation:.2g} over {len(values)} seeds" if len(values) > 1 else "(one seed)"
         rows.append((name, f"{statistics.fmean(values):.4g} {seeds}"))

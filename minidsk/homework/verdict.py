@@ -86,7 +86,7 @@ def _wrong(
     for name, before, after in zip(inspect.signature(exercise.reference).parameters, arguments, given, strict=False):
         if changed(before, after):
             problem = f"the result is right, but the argument {name} was changed in place"
-            hint = "Somebody else may still need that argument: work on a new one."
+            hint = "The caller may still need that argument: work on a copy."
             return Result(exercise.name, False, cases, tried, problem=problem, hint=hint)
     return None
 

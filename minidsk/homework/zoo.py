@@ -50,7 +50,7 @@ def zoo(name: str, tests: Sequence[Callable[[Callable[..., Any]], None]], *, lim
     tests: functions that take an implementation and raise (as `assert` does) where it is wrong.
     limit: seconds that one test may take on one version; longer counts as raised.
     The tests run in processes of their own, one per version, as `check` runs functions.
-    A bug's name is shown once it is caught; what escapes stays a riddle.
+    A bug's name is shown once a test catches it; the name of a bug that escapes stays hidden.
     Raises KeyError on an unknown name, TypeError where `tests` holds something that is no function.
     """
     exercise = find_zoo(name)

@@ -25,7 +25,7 @@ export default {
         + `At “${seen(tokens[at])}”: ${here.join(", ") || "nothing left to guess"}.`);
     };
     choice(model, knobs, "depth", {label: "Head", options: guesses.map((_, k) => head(k))}, draw);
-    slider(model, knobs, "position", {label: "Position", max: tokens.length - 1}, draw);
+    play(slider(model, knobs, "position", {label: "Position", max: tokens.length - 1}, draw), 20);
     start(draw);
   },
 };

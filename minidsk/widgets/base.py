@@ -17,7 +17,7 @@ except ImportError as error:
     raise ImportError("minidsk.widgets needs anywidget: pip install anywidget") from error
 
 _HERE = Path(__file__).parent
-_KIT = (_HERE / "kit.js").read_text(encoding="utf-8")
+_KIT = "".join((_HERE / name).read_text(encoding="utf-8") for name in ("look.js", "kit.js"))
 
 # What anywidget gives a figure's module, for a page without Python: get, set and listening, nothing else.
 _SHIM = """
@@ -54,8 +54,8 @@ class Figure(anywidget.AnyWidget):
     In Jupyter it is a widget whose traits Python can read and set. Everywhere else its `text/html` runs the same
     module alone: no request leaves the page, and the same state gives the same bytes.
 
-    A subclass names its module in `js`, tags what the module reads with `sync=True`, and says in `describe` what
-    somebody reads who cannot see it.
+    A subclass names its module in `js`, tags what the module reads with `sync=True`, and describes the figure in
+    `describe` for a reader who cannot see it.
 
     data: what the figure shows, plain JSON. title: a line above it.
     """
@@ -81,6 +81,10 @@ class Figure(anywidget.AnyWidget):
         """The figure in one or two sentences, for those who cannot see it and for places that run no script."""
         raise NotImplementedError
 
+    def still(self) -> list[list[str]]:
+        """The figure as a table whose first row is the head, for places that run no script; [] where words suffice."""
+        return []
+
     def state(self) -> dict[str, Any]:
         """What the module reads, as plain JSON."""
         mine = set(self.traits(sync=True)) - set(anywidget.AnyWidget.class_trait_names(sync=True))
@@ -92,9 +96,12 @@ class Figure(anywidget.AnyWidget):
         state = state.replace("<", "\\u003c")
         label = hashlib.sha256((self.module + state).encode()).hexdigest()[:12]
         words = html.escape(self.describe())
+        head, *rows = [[html.escape(cell) for cell in row] for row in self.still()] or [[]]
+        table = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in rows)
+        table = table and f"<table><tr><th>{'</th><th>'.join(head)}</th></tr>{table}</table>"
         return (
             f'<div data-minidsk="{label}"><script type="application/json">{state}</script>'
-            f"<div><p><strong>{html.escape(self.title)}</strong></p><p>{words}</p></div>"
+            f"<div><p><strong>{html.escape(self.title)}</strong></p><p>{words}</p>{table}</div>"
             f'<script type="module">\n{self.module}{_SHIM.replace("ID", label)}</script></div>'
         )
 

@@ -34,11 +34,9 @@ export default {
       button.addEventListener("click", () => { if (cells[c] === "" && toMove() === you && !over()) { put(c); answer(); draw(); } });
       return button;
     });
-    const plain = "font:inherit;font-size:.9em;color:var(--ink);background:var(--paper);border:1px solid var(--line);"
-      + "border-radius:4px;padding:.15em .7em;cursor:pointer";
     const begin = side => { cells = Array(9).fill(""); you = side; thought = null; answer(); draw(); };
     const starts = ["X", "O"].map(side => {
-      const button = h("button", {type: "button", style: plain}, side === "X" ? "New game, you begin" : "New game, it begins");
+      const button = h("button", {type: "button", class: "do"}, side === "X" ? "New game, you begin" : "New game, it begins");
       button.addEventListener("click", () => begin(side));
       return button;
     });
@@ -92,9 +90,11 @@ export default {
       const most = Math.log1p(Math.max(...losing, 1)), Y = n => 22 + 120 * (1 - Math.log1p(n) / most);
       svg.append(s("text", {x: left - 8, y: 12}, "positions it loses"));
       svg.append(s("line", {x1: left - 8, x2: left + w + 8, y1: Y(0), y2: Y(0), stroke: "var(--soft)"}));
-      svg.append(s("polyline", {points: losing.map((n, i) => `${X(i).toFixed(1)},${Y(n).toFixed(1)}`).join(" "), fill: "none",
+      // The curve grows with the slider: how it goes on is for the reader to find out.
+      const past = losing.slice(0, now + 1);
+      svg.append(s("polyline", {points: past.map((n, i) => `${X(i).toFixed(1)},${Y(n).toFixed(1)}`).join(" "), fill: "none",
         stroke: "var(--accent)", "stroke-width": 2}));
-      losing.forEach((n, i) => svg.append(s("circle", {cx: X(i).toFixed(1), cy: Y(n).toFixed(1), r: i === now ? 6 : 3,
+      past.forEach((n, i) => svg.append(s("circle", {cx: X(i).toFixed(1), cy: Y(n).toFixed(1), r: i === now ? 6 : 3,
         fill: i === now ? "var(--c1)" : "var(--accent)"})));
       const end = now > steps.length / 2 ? "end" : "start", high = Y(losing[now]) < 40;
       svg.append(s("text", {x: X(now) + (end === "end" ? 6 : -6), y: Y(losing[now]) + (high ? 22 : -11), "text-anchor": end,
@@ -107,7 +107,7 @@ export default {
       say(`Trained for ${fmt(steps[now])} steps: it loses in ${fmt(losing[now])} positions.${chance} ${state} `
         + `You have won ${tally.won}, drawn ${tally.drawn}, lost ${tally.lost}.`);
     };
-    slider(model, knobs, "step", {label: "Steps of training", max: steps.length - 1, show: i => fmt(steps[i])}, draw);
+    play(slider(model, knobs, "step", {label: "Steps of training", max: steps.length - 1, show: i => fmt(steps[i])}, draw));
     start(draw);
   },
 };

@@ -59,7 +59,6 @@ class BoardGame(Figure):
             "shades": SHADES,
         }
         super().__init__(data=data, title=title)
-        self.step = len(steps) - 1
 
     @classmethod
     @torch.no_grad()
@@ -74,6 +73,11 @@ class BoardGame(Figure):
         shares = [player(boards[first])[0].softmax(1).tolist() for player in players.values()]
         losing = [judge(player, solution).losing for player in players.values()]
         return cls(boards[first], list(players), shares, losing, title)
+
+    def still(self) -> list[list[str]]:
+        """In how many positions each snapshot loses."""
+        rows = zip(self.data["steps"], self.data["losing"], strict=True)
+        return [["step of training", "positions it loses"], *([f"{step:,}", f"{count:,}"] for step, count in rows)]
 
     def describe(self) -> str:
         """How many positions the first and the last snapshot lose."""

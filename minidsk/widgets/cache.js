@@ -24,7 +24,7 @@ export default {
       rows.forEach(([kind, n], i) => {
         const y = i * 46, tone = kind === "MLA" ? "var(--c1)" : "var(--c0)";
         const words = narrow ? `${fmt(n)} · ${size(n * bytes)} · ${size(n * bytes * context)}`
-          : `${fmt(n)} numbers · ${size(n * bytes)} a token · ${size(n * bytes * context)} at ${fmt(context)} tokens`;
+          : `${fmt(n)} numbers · ${size(n * bytes)} per token · ${size(n * bytes * context)} at ${fmt(context)} tokens`;
         svg.append(s("text", {x: 0, y: y + 34, style: "fill:var(--ink);font-size:15px;font-weight:600"}, kind),
           s("text", {x: 56, y: y + 14}, words),
           s("rect", {x: 56, y: y + 20, width: bar, height: 18, rx: 4, fill: "var(--line)", "fill-opacity": .4}),
@@ -33,7 +33,7 @@ export default {
       stage.replaceChildren(svg);
       const [mha, gqa, mqa, mla] = rows.map(r => r[1]);
       const as = 2 * get("head_dim") * get("layers");
-      say(`MLA keeps ${fmt(mla)} numbers a token (${size(mla * bytes)}): ${(100 * mla / mha).toPrecision(3)} % of MHA's `
+      say(`MLA keeps ${fmt(mla)} numbers per token (${size(mla * bytes)}): ${(100 * mla / mha).toPrecision(3)} % of MHA's `
         + `${fmt(mha)}, as much as GQA would with ${Number((mla / as).toPrecision(3))} groups. GQA keeps ${fmt(gqa)}, `
         + `MQA ${fmt(mqa)}. At ${fmt(context)} tokens MLA holds ${size(mla * bytes * context)}, MHA ${size(mha * bytes * context)}.`);
     };

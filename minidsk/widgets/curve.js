@@ -9,7 +9,9 @@ export default {
       const x = xs[model.get("at")], front = model.get("chosen") - 1, width = roomy(stage);
       let lo = Math.min(...ys), hi = Math.max(...ys);
       if (!ylog) { const air = (hi - lo) * .06; hi += air; lo = lo >= 0 && lo < air * 2 ? Math.min(lo, 0) : lo - air; }
-      const plot = axes({x: [xs[0], xs.at(-1)], y: [lo, hi], xlog, ylog, xlabel, ylabel, width});
+      // Names stand at the ends of the lines; a page too narrow for that has a key below.
+      const room = Math.max(...runs.map(r => r.name.length)) * 7.5 + 16, direct = runs.length > 1 && room < width / 3;
+      const plot = axes({x: [xs[0], xs.at(-1)], y: [lo, hi], xlog, ylog, xlabel, ylabel, width, right: direct ? room : 14});
       const {svg, X, Y} = plot, point = (a, b) => `${X(a).toFixed(1)},${Y(b).toFixed(1)}`;
       svg.append(s("line", {x1: X(x), x2: X(x), y1: plot.top, y2: plot.bottom, stroke: "var(--soft)", "stroke-dasharray": "3 3"}));
       const order = runs.map((_, i) => i).sort((a, b) => (a === front) - (b === front));
@@ -25,7 +27,8 @@ export default {
         group.append(s("circle", {cx: X(run.x[j]), cy: Y(run.y[j]), r: 5, fill: tone, stroke: "var(--paper)", "stroke-width": 1.5}));
         svg.append(group);
       }
-      stage.replaceChildren(svg, key(runs.map((r, i) => [`var(--c${i % 6})`, r.name])));
+      if (direct) svg.append(...labels(runs.map((r, i) => [X(r.x.at(-1)) + 10, Y(r.y.at(-1)), r.name, `var(--c${i % 6})`]), plot.top, plot.bottom));
+      stage.replaceChildren(svg, ...direct ? [] : [key(runs.map((r, i) => [`var(--c${i % 6})`, r.name]))]);
       const read = runs.filter((_, i) => front < 0 || i === front).map(run => {
         const j = nearest(run, x), band = run.low ? ` (${fmt(run.low[j])} to ${fmt(run.high[j])})` : "";
         return `${run.name} ${fmt(run.y[j])}${band}` + (run.x[j] === x ? "" : ` at ${fmt(run.x[j])}`);

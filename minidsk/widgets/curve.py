@@ -49,7 +49,18 @@ class Curve(Figure):
             runs.append({"name": str(name), **columns})
         data = {"runs": runs, "xlabel": xlabel, "ylabel": ylabel, "xlog": xlog, "ylog": ylog}
         super().__init__(data=data, title=title)
-        self.at = len({x for run in runs for x in run["x"]}) - 1
+
+    def still(self) -> list[list[str]]:
+        """Each run at the first, middle and last place of the horizontal axis."""
+        xs = sorted({x for run in self.data["runs"] for x in run["x"]})
+        places = sorted({xs[0], xs[len(xs) // 2], xs[-1]})
+
+        def at(run: dict[str, Any], place: float) -> str:
+            nearest = min(range(len(run["x"])), key=lambda i: abs(run["x"][i] - place))
+            return f"{run['y'][nearest]:g}"
+
+        head = [self.data["ylabel"] or "y", *(f"{self.data['xlabel']} {x:,g}" for x in places)]
+        return [head, *([run["name"], *(at(run, x) for x in places)] for run in self.data["runs"])]
 
     def describe(self) -> str:
         """Where each run begins and ends."""

@@ -56,6 +56,12 @@ class Group(Figure):
         below = [fixed.get(AVERAGES[self.average], len(lengths) * n) for n in lengths]
         return [a / n for a, n in zip(self.advantages(), below, strict=True)]
 
+    def still(self) -> list[list[str]]:
+        """Each answer with its verdict, its advantage, and the pull on each of its tokens."""
+        rows = zip(self.data["answers"], self.right, self.advantages(), self.pulls(), strict=True)
+        head = ["answer", "verdict", "advantage", "pull on each token"]
+        return [head, *(["".join(t), "right" if ok else "wrong", f"{a:+.2f}", f"{p:+.2g}"] for t, ok, a, p in rows)]
+
     def describe(self) -> str:
         """The advantages as the figure opens."""
         said = ", ".join(f"{a:+.2f}" for a in self.advantages())

@@ -38,6 +38,13 @@ class Rollouts(Figure):
         data = {"prompt": prompt, "steps": [int(step) for step in steps], "frames": frames, "shade_label": shade_label}
         super().__init__(data=data, title=title)
 
+    def still(self) -> list[list[str]]:
+        """The samples of the first and of the last frame."""
+        frames = dict(zip(self.data["steps"], self.data["frames"], strict=True))
+        ends = dict.fromkeys((self.data["steps"][0], self.data["steps"][-1]))
+        rows = [[f"{step:,}", "".join(s["tokens"]), f"{s['reward']:g}"] for step in ends for s in frames[step]]
+        return [["step", "answer", "reward"], *rows]
+
     def describe(self) -> str:
         """Mean reward at the first and the last frame."""
         first, last = ([s["reward"] for s in group] for group in (self.data["frames"][0], self.data["frames"][-1]))

@@ -16,7 +16,7 @@ export default {
       const all = [product, ...kernels], x = [Math.min(.1, ...all.map(dense)) / 1.5, Math.max(ridge * 30, ...all.map(dense)) * 1.5];
       const lowest = Math.min(...all.map(k => k.flops / (measured(k) || floor(k))), copy * x[0]);
       const plot = axes({x, y: [lowest / 1e12 / 1.5, rate / 1e12 * 2.5], xlog: true, ylog: true, width, height: 340,
-        xlabel: "operations a byte", ylabel: "TFLOP/s"});
+        xlabel: "operations per byte", ylabel: "TFLOP/s"});
       const {svg, X, Y} = plot, line = (a, b, c, d, more) => svg.append(s("line", {x1: X(a), y1: Y(b / 1e12), x2: X(c), y2: Y(d / 1e12), ...more}));
       line(x[0], copy * x[0], ridge, rate, {stroke: "var(--ink)", "stroke-width": 2});
       line(ridge, rate, x[1], rate, {stroke: "var(--ink)", "stroke-width": 2});
@@ -30,7 +30,7 @@ export default {
         if (at) {
           const right = X(dense(k)) > plot.left + .6 * (plot.right - plot.left);
           group.append(s("text", {x: X(dense(k)) + (right ? -11 : 11), y: Y((did ? k.flops / did : roof) / 1e12) + 18,
-            "text-anchor": right ? "end" : "start", style: "fill:var(--ink);font-weight:600"}, k.name));
+            "text-anchor": right ? "end" : "start", class: "tag", style: "fill:var(--ink)"}, k.name));
         }
         svg.append(group);
       });
@@ -38,7 +38,7 @@ export default {
       if (all.some(measured)) pairs.push(["var(--soft)", "dot: measured"]);
       stage.replaceChildren(svg, key(pairs));
       const k = all[front], bound = k.bytes / copy > k.flops / rate ? "the memory" : "the arithmetic", did = measured(k);
-      say(`${k.name} on ${on.name}: ${short(k.flops)}FLOP and ${short(k.bytes)}B, ${fmt(Number(dense(k).toPrecision(3)))} operations a byte, `
+      say(`${k.name} on ${on.name}: ${short(k.flops)}FLOP and ${short(k.bytes)}B, ${fmt(Number(dense(k).toPrecision(3)))} operations per byte, `
         + `the ridge is at ${fmt(Number(ridge.toPrecision(3)))}. At best ${span(floor(k))}, bound by ${bound}.`
         + (did ? ` Measured ${span(did)}: ${(100 * floor(k) / did).toFixed(0)} % of the roof.` : ""));
     };

@@ -9,7 +9,7 @@ from minidsk.widgets.base import Figure, numbers, rounded
 
 
 class Roofline(Figure):
-    """Operations a second against operations a byte (Williams et al., 2009), for kernels and for a product of matrices.
+    """Operations per second against operations per byte (Williams et al., 2009), for kernels and a product of matrices.
 
     devices: for each name the memory's GB/s and the TFLOP/s of its matrix units. kernels: for each name a mapping with
     "bytes" and "flops", both above 0, and, where it was measured on the first device, "seconds". A slider sets the side
@@ -46,11 +46,20 @@ class Roofline(Figure):
         of, on = self.data["kernels"][kernel], self.data["devices"][device]
         return max(of["bytes"] / on["gb_s"] / 1e9, of["flops"] / on["tflop_s"] / 1e12)
 
+    def still(self) -> list[list[str]]:
+        """Each kernel's operations per byte, its least time on the first device, and the time that was measured."""
+        rows = [
+            [of["name"], f"{of['flops'] / of['bytes']:.3g}", f"{1e6 * self.floor(i):.3g} µs",
+             f"{1e6 * of['seconds']:.3g} µs" if "seconds" in of else ""]
+            for i, of in enumerate(self.data["kernels"])
+        ]  # fmt: skip
+        return [["kernel", "operations per byte", "least time", "measured"], *rows]
+
     def describe(self) -> str:
         """The ridge of each device, and each measured kernel's share of what the roof allows."""
         ridges = "; ".join(
             f"{on['name']} {on['gb_s']:g} GB/s and {on['tflop_s']:g} TFLOP/s, ridge at "
-            f"{1e3 * on['tflop_s'] / on['gb_s']:.3g} operations a byte"
+            f"{1e3 * on['tflop_s'] / on['gb_s']:.3g} operations per byte"
             for on in self.data["devices"]
         )
         measured = [(i, of) for i, of in enumerate(self.data["kernels"]) if "seconds" in of]

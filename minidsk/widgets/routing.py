@@ -41,7 +41,14 @@ class Routing(Figure):
             raise ValueError(f"steps has {len(steps)} entries for {count} rows of loads")
         at = [int(i) for i in steps] if steps is not None else list(range(count))
         super().__init__(data={"names": list(shares), "loads": list(shares.values()), "steps": at}, title=title)
-        self.step = count - 1
+
+    def still(self) -> list[list[str]]:
+        """MaxVio at the first, middle and last step, by method."""
+        steps = self.data["steps"]
+        places = sorted({0, len(steps) // 2, len(steps) - 1})
+        rows = zip(self.data["names"], self.data["loads"], strict=True)
+        head = ["MaxVio", *(f"step {steps[i]:,}" for i in places)]
+        return [head, *([name, *(f"{max(load[i]) - 1:.2f}" for i in places)] for name, load in rows)]
 
     def describe(self) -> str:
         """MaxVio at the last step of each method."""

@@ -1,7 +1,7 @@
 // A learning-rate schedule to turn by hand.
 function rate(step, {steps, warmup, decay, peak, floor, shape}) {
   const rise = Math.round(steps * warmup / 100), fall = Math.round(steps * (1 - decay / 100)), low = peak * floor / 100;
-  if (step < rise) return peak * (step + 1) / rise;
+  if (step < rise) return peak * Math.min(1, (step + 1) / rise);
   const done = Math.min(1, (step - rise) / Math.max(1, steps - rise));
   if (shape === 0) return low + (peak - low) * (1 + Math.cos(Math.PI * done)) / 2;
   if (shape === 1) return peak - (peak - low) * done;

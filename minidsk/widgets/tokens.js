@@ -24,7 +24,7 @@ export default {
       say(`After ${at} of ${steps.length - 1} merges${what}: ${pieces.length} tokens of ${kinds} kinds; `
         + `a token stands for ${less} of the first pieces.`);
     };
-    slider(model, knobs, "merge", {label: "Merges", max: steps.length - 1}, draw);
+    play(slider(model, knobs, "merge", {label: "Merges", max: steps.length - 1}, draw), 12);
     start(draw);
   },
 };

@@ -184,13 +184,24 @@ def test_an_unknown_name_is_told_the_known_ones():
 
 
 def test_the_palette_is_that_of_the_widgets():
-    kit = (ROOT / "minidsk" / "widgets" / "kit.js").read_text(encoding="utf-8")
-    light, dark = kit.split("DARK {")[:2]
+    look = (ROOT / "minidsk" / "widgets" / "look.js").read_text(encoding="utf-8")
+    light, dark = look.split("DARK {")[:2]
     ours_light, ours_dark = STYLE.split("@media")[0].split(":root[data-theme=dark]")
     for theirs, ours in ((light, ours_light), (dark.split("}")[0], ours_dark)):
         values = dict(re.findall(r"--(\w+): (#\w+)", ours))
         assert len(values) == 14
         assert values.items() <= dict(re.findall(r"--(\w+): (#\w+)", theirs)).items()
+
+
+@pytest.mark.parametrize("sheet", ["minidsk.css", "first_screen.css"])
+def test_the_site_has_the_palette_of_the_widgets(sheet):
+    """Accents are taken from the palette; greys, and the inline code that is darker on its grey, are the site's own."""
+    look = (ROOT / "minidsk" / "widgets" / "look.js").read_text(encoding="utf-8")
+    rules = (ROOT / "book" / "_static" / sheet).read_text(encoding="utf-8")
+    names = "accent|warm|primary|secondary|link|right|wrong|fill"
+    accents = re.findall(rf"--(?:minidsk|front|pst-color)-(?:{names})[\w-]*: (#\w+)", rules)
+    assert len(accents) > 5
+    assert set(accents) <= set(re.findall(r"#\w{6}", look))
 
 
 def contrast(a, b):

@@ -69,15 +69,15 @@ def _wrong(function: Callable[..., Any], how: str) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("name", "function", "mistake"),
     [
-        ("grpo.kl_estimators", kl_of_the_wrong_sign, "k1 with its sign turned round"),
+        ("grpo.kl_estimators", kl_of_the_wrong_sign, "k1 with the wrong sign"),
         ("grpo.average", _wrong(average, "grpo"), "grpo: divided by all columns"),
         ("grpo.average", _wrong(average, "dapo"), "dapo: divided by all columns"),
         ("grpo.average", _wrong(average, "both"), "grpo and dapo: divided by all columns"),
-        ("grpo.average", _wrong(average, "exchanged"), "grpo and dapo exchanged"),
+        ("grpo.average", _wrong(average, "exchanged"), "grpo and dapo swapped"),
         ("grpo.average", _wrong(average, "answers"), "dr_grpo: not divided by the number of answers"),
         ("grpo.average", _wrong(average, "length"), "dr_grpo: not divided by max_length"),
-        ("grpo.clipped_loss", _wrong(clip, "bounds"), "the two bounds exchanged"),
-        ("grpo.clipped_loss", _wrong(clip, "no exp"), "the ratio's logarithm for the ratio"),
+        ("grpo.clipped_loss", _wrong(clip, "bounds"), "the two bounds swapped"),
+        ("grpo.clipped_loss", _wrong(clip, "no exp"), "the logarithm of the ratio, without exp"),
         ("moe.sequence_balance_loss", _wrong(balance, "alpha"), "alpha left out"),
         (
             "moe.sequence_balance_loss",
@@ -86,7 +86,7 @@ def _wrong(function: Callable[..., Any], how: str) -> Callable[..., Any]:
         ),
         ("moe.update_bias", by_the_median, "torch.median where the mean belongs"),
         ("moe.router", router, "groups judged without the bias"),
-        ("attention.cache_bytes", per_token, "gqa and mqa exchanged"),
+        ("attention.cache_bytes", per_token, "gqa and mqa swapped"),
     ],
 )
 def test_it_has_a_name(name: str, function: Callable[..., Any], mistake: str) -> None:

@@ -37,9 +37,9 @@ def test_a_module_is_tried_as_it_is_here(folder: Path) -> None:
     file = folder / "hw_a.py"
     file.write_text(WRONG)
     module = importlib.import_module("hw_a")
-    assert check(NAME, module.mine).mistake == "1 not taken off"
+    assert check(NAME, module.mine).mistake == "1 not subtracted"
     file.write_text(RIGHT + "# another size, so that no cached bytecode fits\n")
-    assert check(NAME, module.mine).mistake == "1 not taken off"  # not imported again: here it is still the old one
+    assert check(NAME, module.mine).mistake == "1 not subtracted"  # not imported again: here it is still the old one
     importlib.reload(module)
     assert check(NAME, module.mine)
 

@@ -151,7 +151,7 @@ def test_a_kernel_s_floor_is_the_longer_of_two_times() -> None:
     assert figure.floor(1) == pytest.approx(1e-5)  # a gigaflop at 100 TFLOP/s
     assert figure.floor(1, device=1) == pytest.approx(2e-5)
     assert "reached: copy & <b> 50%" in figure.describe()
-    assert "ridge at 100 operations a byte; second" in figure.describe()
+    assert "ridge at 100 operations per byte; second" in figure.describe()
 
 
 def test_labels_come_back_as_pairs() -> None:

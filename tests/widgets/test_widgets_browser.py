@@ -5,11 +5,14 @@ import re
 import shutil
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from minidsk.widgets import Curve, Rollouts
 
 spec = spec_from_file_location("figures_to_show", Path(__file__).with_name("test_widgets.py"))
 assert spec
@@ -100,6 +103,81 @@ def test_the_theme_is_followed(page: Page, system: Any, attributes: str, theme: 
     assert (light + 0.05) / (dark + 0.05) > 7  # WCAG 2, contrast of level AAA
 
 
+PLAYED = ["Tokens", "Routing", "Acceptance", "Rollouts", "BoardGame"]
+
+
+@pytest.mark.parametrize("name", PLAYED)
+def test_time_can_be_played(page: Page, name: str) -> None:
+    """From the first state, which is the one that a figure opens on, to the last; again from the start; and paused."""
+    page.clock.install()
+    show(page, FIGURES[name])
+    slider = page.locator(".mdsk .timed input")
+    button, say = page.locator(".mdsk .timed button"), page.locator(".say")
+    last = slider.get_attribute("max")
+    assert slider.input_value() == "0"
+    button.focus()
+    page.keyboard.press("Enter")
+    assert button.get_attribute("aria-label") == "Pause"
+    assert say.get_attribute("aria-live") == "off"
+    page.clock.run_for(30_000)
+    assert slider.input_value() == last
+    assert button.get_attribute("aria-label") == "Play"
+    assert say.get_attribute("aria-live") == "polite"
+    button.click()
+    assert slider.input_value() == "0"
+    slider.press("ArrowRight")
+    assert button.get_attribute("aria-label") == "Play"  # a reader who moves the slider has taken over
+    page.clock.run_for(30_000)
+    assert slider.input_value() == "1"
+
+
+def test_a_reader_who_wants_no_motion_steps(page: Page) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    page.clock.install()
+    show(page, FIGURES["Rollouts"])
+    button = page.get_by_role("button", name="One step")
+    for want in ("1", "2", "0"):
+        button.click()
+        page.clock.run_for(5_000)
+        assert page.locator(".mdsk .timed input").input_value() == want
+
+
+def test_a_slider_with_one_place_is_not_shown(page: Page) -> None:
+    show(page, Rollouts("2?", [1], [[{"text": ["1"], "reward": 0, "shade": [0.1]}]]))
+    assert not page.locator("input[type=range]").is_visible()
+    assert page.locator(".mdsk button").count() == 0
+    assert page.locator("select").is_visible()
+
+
+def test_what_lies_ahead_is_not_drawn(page: Page) -> None:
+    show(page, FIGURES["Routing"])
+    cells = page.locator("[role=img] rect")
+    first = cells.count()
+    assert "MaxVio here" not in page.locator(".say").inner_text()
+    page.locator(".mdsk .timed input").press("End")
+    assert cells.count() == first + 9 * 6
+    assert "MaxVio here" in page.locator(".say").inner_text()
+
+
+@pytest.mark.parametrize("width", [340, 700])
+def test_no_letter_of_a_chart_leaves_its_frame(page: Page, width: int) -> None:
+    """Large numbers on both axes, and names at the ends of three lines that meet."""
+    page.set_viewport_size({"width": width, "height": 700})
+    x = [1, 1e4, 1e8]
+    runs = {f"a run with a name {i}": {"x": x, "y": [1.0, 2e7, 5e8 + i]} for i in range(3)}
+    show(page, Curve(runs, xlog=True, ylabel="loss"))
+    boxes = page.evaluate(
+        """() => { const side = document.querySelector(".mdsk").getBoundingClientRect();
+        return [...document.querySelectorAll(".mdsk svg text")].map(t => t.getBoundingClientRect())
+            .filter(t => t.left < side.left || t.right > side.right).length; }"""
+    )
+    assert boxes == 0
+    tags = page.evaluate("[...document.querySelectorAll('.mdsk .tag')].map(t => t.getBoundingClientRect().top)")
+    assert len(tags) == (3 if width == 700 else 0)
+    assert page.locator(".key").count() == (0 if width == 700 else 1)
+    assert all(b - a > 11 for a, b in pairwise(sorted(tags)))
+
+
 def test_a_verdict_is_turned_by_a_click_and_by_the_keyboard(page: Page) -> None:
     show(page, FIGURES["Group"])
     first, say = page.locator(".mdsk button").first, page.locator(".say")
@@ -117,11 +195,26 @@ def test_twice_on_one_page(page: Page) -> None:
     assert page.locator(".mdsk").count() == 3
 
 
-def test_words_remain_where_no_script_runs(browser: Browser) -> None:
+STILLS = {
+    "Cache": ["MLA", "35,136", "70,272"],
+    "Curve": ["a", "1.991", "1.443", "1.313"],
+    "Routing": ["bias", "0.07", "0.04", "0.09"],
+    "Group": ["</script>.", "wrong", "-0.50", "-0.062"],
+    "BoardGame": ["100", "0"],
+    "Rollouts": ["20", "3 + 4", "1"],
+    "Roofline": ["copy & <b>", "1", "1e+03 µs", "2e+03 µs"],
+}
+
+
+@pytest.mark.parametrize("name", STILLS)
+def test_a_table_remains_where_no_script_runs(browser: Browser, name: str) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.set_content(FIGURES["Cache"].html())
-    assert "35,136" in page.inner_text("body")
+    page.set_content(FIGURES[name].html())
+    assert FIGURES[name].describe() in page.inner_text("body")
+    rows = [row.split("\t") for row in page.inner_text("table").splitlines()]
+    assert STILLS[name] in rows
+    assert {len(row) for row in rows} == {len(STILLS[name])}
     context.close()
 
 
@@ -146,6 +239,7 @@ def test_pairs_are_labelled_by_mouse_and_by_keys(page: Page) -> None:
 def test_a_game_on_the_page(page: Page, begins: str) -> None:
     """The last snapshot is a perfect player: whatever is pressed, it does not lose, and every game comes to an end."""
     show(page, FIGURES["BoardGame"])
+    page.locator(".mdsk input").press("End")
     for order in ([4, 0, 8, 2, 6, 1, 3, 5, 7], [1, 3, 0, 8, 4, 2, 6, 7, 5]):
         page.get_by_role("button", name=f"New game, {begins} begin").click()
         for cell in order:
@@ -160,6 +254,7 @@ def test_the_page_shows_what_the_policy_thinks_in_any_view(page: Page) -> None:
     """A stone in any corner: the perfect player answers in the centre, at 100 %."""
     for corner in (0, 2, 6, 8):
         show(page, FIGURES["BoardGame"])
+        page.locator(".mdsk input").press("End")
         board = page.get_by_role("group", name="the board").get_by_role("button")
         board.nth(corner).click()
         assert "It moved centre, at 100%" in page.locator(".say").inner_text()

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PICTURE = Path("book/_static/learning_curve.svg")
 PAGES = {Path("README.md"): "book/_static/learning_curve.svg", Path("book/intro.md"): "_static/learning_curve.svg"}
 BEGIN, END = "<!-- written by tools/experiments/reason_summary.py -->", "<!-- until here -->"
-COLOURS = {"small": "#2f9099", "nano": "#cf7a2c"}
+COLOURS = {"small": "#3f86cc", "nano": "#d0743a"}
 INK = "#858b8c"  # legible on white and on black
 
 Seeds = list[dict[str, Stage]]
