@@ -176,7 +176,7 @@ guess = None
 merges_left = predict(
     "text.merges", "How many merges until the tiny web has no pair left?", guess, example=2000
 )
-print(merges_left)
+merges_left
 
 # %% [markdown]
 # ## Learning merges, the slow and simple way
@@ -214,7 +214,7 @@ print(*learn(hand, 6), sep="\n")
 start = time.perf_counter()
 ours = learn(corpus, 10_000)
 slow = time.perf_counter() - start
-print(len(ours), "merges;", f"{slow:.1f} s")
+print(f"learned in {slow:.1f} s")
 merges_left.reveal(len(ours))
 
 # %% [markdown]

@@ -1026,10 +1026,11 @@ for norm in (True, False):
 # ## Bug zoo
 #
 # The package contains three wrong routers, and the leaky one is among them. Write tests that pass on the right router
-# and fail on all three wrong ones. A bug's name appears once a test has caught it. The three tests below catch all of
-# them. Try to do it with fewer.
+# and fail on all three wrong ones. A bug's name appears once a test has caught it:
+# `zoo("moe", [your_test, ...])`. The folded cell below holds three tests that catch all of them. Try to do it with
+# fewer.
 
-# %% tags=["zoo"]
+# %% tags=["zoo", "hide-cell"]
 def bias_stays_out_of_the_weights(router):
     plain, shifted = (router(x, W, torch.full((6,), b), 2, 1, 1, True, 1.0)[0]
                       for b in (0.0, 5.0))

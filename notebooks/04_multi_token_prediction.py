@@ -86,7 +86,7 @@ on_answers = predict(
     "Which share of the answers does a second head on the same state get right?",
     guess, example=0.5, scale="difference", tolerance=0.5,
 )
-print(on_answers)
+on_answers
 
 # %% tags=["naive"]
 class TwoHeads(nn.Module):
@@ -429,7 +429,7 @@ gain = predict(
     "mtp.gain", "How many more of 100 sums does D = 1 get right, at equal tokens?",
     guess, example=5, scale="difference", tolerance=30,
 )
-print(gain)
+gain
 
 # %%
 runs, took = {}, {}
@@ -631,7 +631,7 @@ pace = predict(
     "mtp.pace", "Tokens for each pass of the main model, on questions and answers?",
     guess, example=1.5, scale="difference", tolerance=1,
 )
-print(pace)
+pace
 
 # %%
 def walk(accepted, at, last):

@@ -136,7 +136,7 @@ table(["width", "weights", "steps", "FLOPs", "loss"], rows, "Loss in nats per to
 guess = None
 largest = predict("pretraining.largest", "The loss of width 96 after 120 steps, in nats?",
                   guess, example=1.2, scale="difference", tolerance=0.5)
-print(largest)
+largest
 
 # %% [markdown]
 # ## A run of ten steps
@@ -567,8 +567,8 @@ print(f"predicted for width 96 and 120 steps: {promised:.3f} nats")
 giants = [train(settings(96, seed), 120) for seed in range(3)]
 reached = [loss_of(model) for model in giants]
 miss = 100 * (promised / fmean(reached) - 1)
-print(f"loss {said(interval(reached))} nats; predicted {promised:.3f}, off by {miss:+.1f} %")
 largest.reveal(fmean(reached))
+print(f"loss {said(interval(reached))} nats; predicted {promised:.3f}, off by {miss:+.1f} %")
 
 # %% [markdown]
 # Compute is roughly weights times tokens, and a law in compute treats the two as interchangeable. In our runs they are not, because all are short of tokens. So we give each its own exponent, $L = a\,N^{-\alpha} D^{-\beta}$, where $N$ is the number of FLOPs per token and $D$ the number of tokens. This law can use all nine runs:
@@ -1012,9 +1012,9 @@ check("pretraining.pack", packed)
 #
 # ## Bug zoo
 #
-# The package contains three plausible wrong schedules. Write tests that accept the right schedule and catch all three wrong ones. Our ten rates are a start. The next cell holds our own tests, so delete them first.
+# The package contains three plausible wrong schedules. Write tests that accept the right schedule and catch all three wrong ones. Our ten rates are a start. `zoo("pretraining", [your_test, ...])` runs them. The folded cell below holds our own tests, for after you have tried.
 
-# %% tags=["zoo"]
+# %% tags=["zoo", "hide-cell"]
 def first_step_learns(rate):
     assert abs(rate(0, 100, 10, 1.0, 0.1) - 0.1) < 1e-9
 

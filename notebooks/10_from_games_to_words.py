@@ -972,9 +972,9 @@ table(["scores", *(f"seed {seed}" for seed in SEEDS)], rows, "Answers until 90 %
 #
 # ## Bug zoo
 #
-# Three wrong gradients live in the package. Write tests that pass on the right gradient and fail on all three wrong ones. These three tests do so, and you can try it with two.
+# Three wrong gradients live in the package. Write tests that pass on the right gradient and fail on all three wrong ones. The folded cell has three.
 
-# %% tags=["zoo"]
+# %% tags=["zoo", "hide-cell"]
 # logits, legal, moves, scores, baseline
 THREE = (torch.zeros(1, 3), torch.ones(1, 3, dtype=torch.bool), torch.tensor([0]),
          torch.ones(1), torch.tensor([0.5]))  # fmt: skip

@@ -80,7 +80,8 @@ def svg(figure: Figure, description: str) -> str:
     drawn = re.sub(r"font-family: [^;\"]*;? ?", "", drawn)
     drawn = re.sub(r"(?<=font: )([^;\"]*?px) [^;\"]*", r"\1 inherit", drawn)
     drawn = re.sub(r"#[0-9a-f]{6}\b", lambda m: f"var(--{_COLOURS[m[0]]})" if m[0] in _COLOURS else m[0], drawn)
-    head = f'<svg role="img" aria-label="{escape(description)}" style="min-width:{0.78 * width:.0f}px;max-width:{width}px"'
+    limits = f"min-width:{0.78 * width:.0f}px;max-width:{width}px"
+    head = f'<svg role="img" aria-label="{escape(description)}" style="{limits}"'
     return re.sub(r'^<svg([^>]*?) width="[^"]*" height="[^"]*"|^<svg([^>]*?) height="[^"]*" width="[^"]*"',
                   lambda m: head + (m[1] or m[2] or ""), drawn, count=1)  # fmt: skip
 
