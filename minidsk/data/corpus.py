@@ -1,7 +1,7 @@
 """The tiny web: what a base model reads before anybody rewards it.
 
 Most pages are Countdown worksheets by many hands. Most hands guess once or twice, see that it is wrong, and hand it
-in anyway; a few go through everything in turn until the check passes. Some write English, some Chinese, some both.
+in anyway; a few go through everything in turn until the check passes, or work backwards from the target. Some write English, some Chinese, some both.
 Between the worksheets stand sums, tables, letters, lists and puzzles. No page holds a problem that is held out.
 """
 
@@ -12,12 +12,13 @@ import itertools
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from minidsk.data.backwards import search
 from minidsk.settings import require, within
 from minidsk.tasks.base import stream
-from minidsk.tasks.countdown import PROMPTS, Countdown, combine, draw_problem, split_of
+from minidsk.tasks.countdown import PROMPTS, Countdown, combine, draw_problem, draw_uniform, split_of
 from minidsk.tasks.expression import Steps, whole, write_chain
 
 VERDICTS = {"en": (" no", " yes"), "zh": (" 不对", " 对了")}
@@ -44,9 +45,14 @@ class TinyWebConfig:
     target_beside: bool = False
     chinese: float = 0.3  # share of worksheets that are posed in Chinese
     mixed: float = 0.15  # share of worksheets whose author mixes both languages
+    # Fields that came later say nothing in the name of a web that does without them, so that its pages stay the same.
+    draw: str = field(default="combine", repr=False)  # how problems are made: combine or uniform, see Countdown
+    targets: str = field(default="any", repr=False)  # which targets a uniform draw has: any, seen or unseen
+    # Share of worksheets whose author works backwards; above 0, all others guess, and nobody is `persistent`.
+    backwards: float = field(default=0.0, repr=False)
 
     def __post_init__(self) -> None:
-        within(self, 0, 1, "worksheets", "persistent", "chinese", "mixed")
+        within(self, 0, 1, "worksheets", "persistent", "chinese", "mixed", "backwards")
         within(self, 1, math.inf, "patience")
         within(self, 2, math.inf, "high")
         for share in self.guesses:
@@ -54,12 +60,20 @@ class TinyWebConfig:
         require(self, "guesses", 0 < sum(self.guesses) < math.inf, "frequencies, at least one of them above 0")
         # The persistent go through all that can be made of a problem's numbers, which for six would take seconds.
         require(self, "numbers", all(count <= 5 for count in self.numbers), "counts from 2 to 5")
-        Countdown(self.numbers, self.high, ops=self.ops, target_high=self.target_high)
+        require(self, "backwards", not self.backwards or set(self.numbers) <= {2, 3, 4}, "0 with more than 4 numbers")
+        Countdown(**self.problem)
 
     @property
     def problem(self) -> dict[str, Any]:
         """What the problems on the worksheets are like, as settings of `Countdown`."""
-        return {name: getattr(self, name) for name in ("numbers", "high", "ops", "target_high")}
+        names = ("numbers", "high", "ops", "target_high", "draw", "targets")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What the pages depend on."""
+        later = (self.draw, self.targets, self.backwards)
+        return (self,) if later == ("combine", "any", 0.0) else (self, *later)
 
 
 class Corpus(Protocol):
@@ -86,15 +100,16 @@ class TinyWeb:
     @property
     def fingerprint(self) -> str:
         """Of the configuration and the seed."""
-        return hashlib.blake2b(repr(("tiny web", self.config, self.seed)).encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(repr(("tiny web", *self.config.key, self.seed)).encode(), digest_size=8).hexdigest()
 
     def __getitem__(self, i: int) -> str:
         """Page number i, without `<bos>` and `<eos>`."""
-        rng = stream("tiny web", self.seed, i, self.config)
+        rng = stream("tiny web", self.seed, i, *self.config.key)
         if rng.random() < self.config.worksheets:
             return worksheet(rng, self.config)
-        others = (_sums, _sums, _table, _letter, _list, _puzzle)
-        return rng.choice((*others, _marks, _marks) if self.config.target_beside else others)(rng, self.config)
+        others = [_sums, _sums, _table, _letter, _list, _puzzle]
+        others += [_marks] * 2 * self.config.target_beside + [_pairs] * 6 * (self.config.backwards > 0)
+        return rng.choice(others)(rng, self.config)
 
     def pages(self, start: int, stop: int) -> list[str]:
         """Pages start to stop - 1."""
@@ -104,14 +119,23 @@ class TinyWeb:
 def worksheet(rng: random.Random, config: TinyWebConfig) -> str:
     """One worksheet of a training problem: the task, the author's attempts, the answer that was handed in."""
     while True:
-        numbers, target, _ = draw_problem(rng, config.numbers, config.high, config.target_high, config.ops)
+        if config.draw == "uniform":
+            numbers, target = draw_uniform(
+                rng, config.numbers, config.high, config.target_high, config.ops, config.targets
+            )
+        else:
+            numbers, target, _ = draw_problem(rng, config.numbers, config.high, config.target_high, config.ops)
         if split_of(numbers, target) == "train":
             break
     posed = "zh" if rng.random() < config.chinese else "en"
     mixing = rng.random() < config.mixed
-    right = False
+    said, answer = "", None
+    if config.backwards and rng.random() < config.backwards:
+        verdicts = VERDICTS[rng.choice(("en", "zh")) if mixing else posed]
+        said, answer = search(rng, numbers, target, config.ops, verdicts)
+        said += "" if answer else "\n"
     lines: list[str] = []
-    for steps in attempts(rng, numbers, config):
+    for steps in attempts(rng, numbers, config) if answer is None else ():
         chain = write_chain(numbers, steps)
         right = chain[-1] == str(target)
         spoken = rng.choice(("en", "zh")) if mixing else posed
@@ -120,19 +144,29 @@ def worksheet(rng: random.Random, config: TinyWebConfig) -> str:
         if right:
             break
     prompt = PROMPTS[posed].format(numbers=" ".join(map(str, numbers)), target=target)
-    answer = lines[-1].partition("=")[0]
-    return f"{prompt}<think>{chr(10).join(lines)}</think><answer>{answer}</answer>"
+    answer = answer or lines[-1].partition("=")[0]
+    return f"{prompt}<think>{said}{chr(10).join(lines)}</think><answer>{answer}</answer>"
 
 
 def attempts(rng: random.Random, numbers: tuple[int, ...], config: TinyWebConfig) -> Iterator[Steps]:
     """What one author tries, in order: a few guesses at random, or everything in turn from a random beginning."""
+    if config.backwards:
+        for _ in range(_guesses(rng, config)):
+            made = None
+            while made is None or made[0] > 999:  # a guess is wild, but not absurd
+                made = combine(rng, numbers, config.ops)
+            yield made[1]
+        return
     ways = list(all_ways(numbers, config.ops))
     if rng.random() < config.persistent:
         begin = rng.randrange(len(ways))
         yield from (ways + ways)[begin : begin + min(len(ways), config.patience)]
     else:
-        guesses = 1 + rng.choices(range(len(config.guesses)), config.guesses)[0]
-        yield from rng.sample(ways, min(guesses, len(ways)))
+        yield from rng.sample(ways, min(_guesses(rng, config), len(ways)))
+
+
+def _guesses(rng: random.Random, config: TinyWebConfig) -> int:
+    return 1 + rng.choices(range(len(config.guesses)), config.guesses)[0]
 
 
 def all_ways(numbers: tuple[int, ...], ops: str, fresh: bool = True) -> Iterator[Steps]:
@@ -162,6 +196,17 @@ def _sums(rng: random.Random, config: TinyWebConfig) -> str:
         made = combine(rng, numbers, config.ops)
         if made is not None:
             lines.append("=".join(write_chain(numbers, made[1])))
+    return "\n".join(lines)
+
+
+def _pairs(rng: random.Random, config: TinyWebConfig) -> str:
+    """Pairs of numbers, and all that each makes, in the notation of those who work backwards."""
+    lines: list[str] = []
+    while len(lines) < 8:
+        b = rng.randint(2, config.high)
+        a = b * rng.randint(1, max(config.high // b, 1)) if rng.random() < 0.3 else rng.randint(2, config.high)
+        a, b = max(a, b), min(a, b)
+        lines.append(f"{a} {b}:" + "".join(f"{op}{value}" for op in config.ops if (value := whole(a, b, op))))
     return "\n".join(lines)
 
 

@@ -1,7 +1,8 @@
 """Countdown: reach a target from given numbers, each used exactly once, with + - * /.
 
-The problems of TinyZero (Pan et al., 2025). They are made backwards, by combining numbers at random until one is
-left: so each can be solved. The verifier has a small parser of its own and computes with exact fractions.
+The problems of TinyZero (Pan et al., 2025) and of Stream of Search (Gandhi et al., 2024). They are made backwards, by
+combining numbers at random until one is left, or numbers and target are drawn uniformly and kept where they can be
+solved. The verifier has a small parser of its own and computes with exact fractions.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from dataclasses import dataclass
 
 from minidsk.tasks.base import SPLITS, Problem, Task, register, stream, thought_of
 from minidsk.tasks.expression import OPS, Steps, evaluate, whole, write_expression
+from minidsk.tasks.solver import solvable, solve
 
 PROMPTS = {"en": "Make {target} from {numbers}.\n", "zh": "用 {numbers} 得到 {target}。\n"}
 
+DRAWS = ("combine", "uniform")
+TARGETS = ("any", "seen", "unseen")
+TARGET_LOW = 10  # the smallest target of a uniform draw, as in TinyZero and Stream of Search
 MAX_ATTEMPTS = 100_000  # draws before a setting counts as impossible
 
 
@@ -79,6 +84,11 @@ def split_of(numbers: Sequence[int], target: int) -> str:
     return "train" if bucket < 80 else "valid" if bucket < 90 else "test"
 
 
+def kind_of(target: int) -> str:
+    """Whether a target is "seen" or "unseen" (one in ten) in training on `targets="seen"`, whatever the numbers."""
+    return "unseen" if hashlib.blake2b(f"target {target}".encode(), digest_size=8).digest()[0] % 10 == 0 else "seen"
+
+
 def combine(rng: random.Random, numbers: Sequence[int], ops: str = OPS) -> tuple[int, Steps] | None:
     """Combine two of the numbers at a time, at random, until one value is left: that value and the steps.
 
@@ -123,6 +133,30 @@ def draw_problem(
     )
 
 
+def draw_uniform(
+    rng: random.Random, numbers: Sequence[int] = (3, 4), high: int = 99, target_high: int | None = None,
+    ops: str = OPS, targets: str = "any",
+) -> tuple[tuple[int, ...], int]:  # fmt: skip
+    """Numbers and a target, drawn uniformly until they can be solved; of any split.
+
+    A count is drawn from `numbers`; then that many numbers from 1..high and a target from 10..target_high (None: high)
+    until the numbers make the target through positive integers. So a problem that needs a fraction or a negative value
+    on the way is never posed. Raises ValueError where 100,000 draws gave nothing.
+    """
+    random01 = rng.random
+    span = (high if target_high is None else target_high) - TARGET_LOW + 1
+    count = numbers[int(random01() * len(numbers))]
+    for _ in range(MAX_ATTEMPTS):
+        drawn = tuple([1 + int(random01() * high) for _ in range(count)])
+        target = TARGET_LOW + int(random01() * span)
+        if targets in ("any", kind_of(target)) and solvable(drawn, target, ops):
+            return drawn, target
+    raise ValueError(
+        f"no problem found with {count} numbers up to {high}, targets from {TARGET_LOW} and {ops}: "
+        "raise high or target_high, or allow more ops"
+    )
+
+
 _NUMBER = "[0-9]{1,7}"  # no task goes beyond a million
 _NUMBERS = f"(?P<numbers>{_NUMBER}(?:[ ,]+{_NUMBER})+)"
 _POSED = {
@@ -137,7 +171,9 @@ class Countdown(Task):
 
     numbers: how many numbers a problem has, one count or several to draw from, each in 2..10.
     high: the numbers are in 1..high. target_high: targets are in 1..target_high; None means high.
-    ops: the operators, of + - * /. split: "train", "valid" or "test" (see `split_of`). language: "en" or "zh".
+    ops: the operators, of + - * /. draw: "combine" makes a problem backwards from its numbers; "uniform" draws numbers
+    and a target from 10 on, and keeps them where they can be solved (see `draw_uniform`). targets: with "uniform",
+    "any" of them, or those that are "seen" or "unseen" (see `kind_of`). split: "train", "valid" or "test" (see `split_of`). language: "en" or "zh".
     Raises ValueError where a setting is unknown or impossible, or no problem of the split can be found.
     """
 
@@ -150,6 +186,8 @@ class Countdown(Task):
         ops: str = OPS,
         target_high: int | None = None,
         language: str = "en",
+        draw: str = "combine",
+        targets: str = "any",
     ):
         counts = (numbers,) if isinstance(numbers, int) else tuple(numbers)
         if not counts or not all(isinstance(n, int) and 2 <= n <= 10 for n in counts):
@@ -166,12 +204,22 @@ class Countdown(Task):
             raise ValueError(f"ops is {ops!r}: give some of {OPS} as one string, each once")
         if language not in PROMPTS:
             raise ValueError(f"language is {language!r}: give one of {', '.join(PROMPTS)}")
+        if draw not in DRAWS:
+            raise ValueError(f"draw is {draw!r}: give one of {', '.join(DRAWS)}")
+        if targets not in TARGETS or (targets != "any" and draw != "uniform"):
+            raise ValueError(f"targets is {targets!r}: give one of {', '.join(TARGETS)}; all but any need draw='uniform'")
+        if draw == "uniform" and (high if target_high is None else target_high) < TARGET_LOW:
+            raise ValueError(f"draw is 'uniform', whose targets begin at {TARGET_LOW}: raise high or target_high")
+        self.draw, self.targets = draw, targets
         self.numbers, self.high, self.split, self.seed, self.ops, self.language = (
             counts, high, split, seed, ops, language,
         )  # fmt: skip
         self.target_high = high if target_high is None else target_high
         for count in counts:  # an impossible setting says so now, not in the middle of a run
-            draw_problem(random.Random(0), (count,), high, target_high, ops)
+            if draw == "combine":
+                draw_problem(random.Random(0), (count,), high, target_high, ops)
+            else:
+                draw_uniform(random.Random(0), (count,), high, target_high, ops, targets)
         self[0]
 
     @classmethod
@@ -191,11 +239,17 @@ class Countdown(Task):
         if i < 0:
             raise IndexError(f"problem {i}: problems are numbered from 0")
         settings = (self.numbers, self.high, self.target_high, self.ops)
-        rng = stream("countdown", self.split, self.seed, i, settings)
+        uniform = (self.draw, self.targets) if self.draw == "uniform" else ()
+        rng = stream("countdown", self.split, self.seed, i, settings, *uniform)
         for _ in range(MAX_ATTEMPTS):
-            numbers, target, steps = draw_problem(rng, *settings)
+            if uniform:
+                (numbers, target), steps = draw_uniform(rng, *settings, self.targets), None
+            else:
+                numbers, target, steps = draw_problem(rng, *settings)
             if split_of(numbers, target) == self.split:
                 shown = " ".join(map(str, numbers))
                 prompt = PROMPTS[self.language].format(numbers=shown, target=target)
+                steps = solve(numbers, target, self.ops) if steps is None else steps
+                assert steps is not None  # it was kept because it can be solved
                 return CountdownProblem(prompt, numbers, target, write_expression(numbers, steps), self.ops)
         raise ValueError(f"no problem of the {self.split} split with these settings: raise high or target_high")
