@@ -1,4 +1,4 @@
-"""Recipes that are known to work, by name: *nano* for two CPU cores, *small* for one GPU, *capstone* for a large one."""
+"""Recipes that are known to work, by name: *nano* for two CPU cores, *small* and *capstone* for one GPU."""
 
 from __future__ import annotations
 

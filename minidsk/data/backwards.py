@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -35,12 +36,12 @@ class Idea(NamedTuple):
 
 def search(
     rng: random.Random, numbers: Sequence[int], target: int, ops: str, verdicts: tuple[str, str], slips: float = 0.05,
-    patience: int = 1000,
+    haste: float = 0.2, patience: int = 1000,
 ) -> tuple[str, str | None]:  # fmt: skip
     """What such an author writes, and the answer found; None where patience, in characters, ran out.
 
-    verdicts: the words for wrong and right. slips: how often the author overlooks that the pair makes what is needed,
-    or takes a miss by 1 or 2 for a hit, which turns out wrong when it is worked out.
+    verdicts: the words for wrong and right. slips: how often the author overlooks that the pair makes what is needed.
+    haste: how often a miss by 1 or 2 is taken for a hit, and turns out wrong when it is worked out.
     """
     said = ""
     while True:
@@ -50,10 +51,12 @@ def search(
                 return said, None
             if idea.steps is None or idea.needed is None:
                 continue
-            found, slip = made.get(idea.needed), rng.random() < slips
-            if slip and all(op in "+*" for *_, op in idea.steps):
-                near = [value for value in made if abs(value - idea.needed) <= 2]
-                found = made[near[0]] if found is None and near else None
+            found = made.get(idea.needed)
+            near = [value for value in made if 0 < abs(value - idea.needed) <= 2]
+            if found is not None:
+                found = None if rng.random() < slips else found
+            elif near and all(op in "+*" for *_, op in idea.steps) and rng.random() < haste:
+                found = made[near[0]]
             if found is not None:
                 chain = write_chain(numbers, [*found, *idea.steps])
                 right = chain[-1] == str(target)
@@ -89,7 +92,7 @@ def _lines(
     """
 
     def line(head: str, target: int, part: int, steps: Callable[[str], Steps]) -> list[Idea]:
-        far = target > SMALL
+        far = max(target, part) > SMALL
         found = [(op, x) for op, x in _needs(target, part, ops) if x in within]
         found = [(op, x) for op, x in found if (far or x > SMALL) == large]
         if (far and not large) or (large and not found):
@@ -105,13 +108,19 @@ def _lines(
             outer, part = rest[1 - inner], rest[inner]
             for last, x in _needs(target, outer, ops):
                 finish = _step(0, 1, last)
-                yield line(f"{outer}{UNDONE[last]}{x}:", x, part,
-                           lambda op, inner=inner, finish=finish: [_step(inner, 2, op), finish])  # fmt: skip
+                yield line(f"{outer}{UNDONE[last]}{x}:", x, part, partial(_then, inner, finish))
         i, j = (0, 1) if rest[0] >= rest[1] else (1, 0)
         for own, other in _forward(rest[i], rest[j], ops, LARGEST if large else SMALL) if twice else ():
             join = (i, j - (j > i), own)
-            yield line(f"{rest[i]}{own}{rest[j]}={other}:", target, other,
-                       lambda op, join=join: [join, _step(1, 0, op)])  # fmt: skip
+            yield line(f"{rest[i]}{own}{rest[j]}={other}:", target, other, partial(_joined, join))
+
+
+def _then(inner: int, finish: tuple[int, int, str], op: str) -> Steps:
+    return [_step(inner, 2, op), finish]
+
+
+def _joined(join: tuple[int, int, str], op: str) -> Steps:
+    return [join, _step(1, 0, op)]
 
 
 def _forward(a: int, b: int, ops: str, largest: int) -> list[tuple[str, int]]:
