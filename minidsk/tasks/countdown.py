@@ -1,12 +1,12 @@
 """Countdown: reach a target from given numbers, each used exactly once, with + - * /.
 
-The problems of TinyZero (Pan et al., 2025). They are made backwards, by combining numbers at random until one is
-left: so each can be solved. The verifier has a small parser of its own and computes with exact fractions.
+The problems of TinyZero (Pan et al., 2025) and of Stream of Search (Gandhi et al., 2024). They are made backwards, by
+combining numbers at random until one is left, or numbers and target are drawn uniformly and kept where they can be
+solved. The verifier has a small parser of its own and computes with exact fractions.
 """
 
 from __future__ import annotations
 
-import hashlib
 import operator
 import random
 import re
@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minidsk.tasks.base import SPLITS, Problem, Task, register, stream, thought_of
-from minidsk.tasks.expression import OPS, Steps, evaluate, whole, write_expression
+from minidsk.tasks.draw import DRAWS, MAX_ATTEMPTS, TARGET_LOW, TARGETS, draw_problem, draw_uniform, split_of
+from minidsk.tasks.expression import OPS, evaluate, write_expression
+from minidsk.tasks.solver import solve
 
 PROMPTS = {"en": "Make {target} from {numbers}.\n", "zh": "用 {numbers} 得到 {target}。\n"}
 
-MAX_ATTEMPTS = 100_000  # draws before a setting counts as impossible
 
 
 @dataclass(frozen=True)
@@ -68,61 +69,6 @@ class CountdownProblem(Problem):
         return [line.partition("=")[0] for line in thought_of(text).splitlines()]
 
 
-def split_of(numbers: Sequence[int], target: int) -> str:
-    """The split, "train" (80 %), "valid" or "test" (10 % each), that owns a problem, whatever the order of its numbers.
-
-    It depends on nothing but the sorted numbers and the target, so the splits of all seeds and settings are disjoint,
-    and whoever writes training text can ask whether a problem is held out.
-    """
-    content = f"{','.join(map(str, sorted(numbers)))}={target}"
-    bucket = int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "big") % 100
-    return "train" if bucket < 80 else "valid" if bucket < 90 else "test"
-
-
-def combine(rng: random.Random, numbers: Sequence[int], ops: str = OPS) -> tuple[int, Steps] | None:
-    """Combine two of the numbers at a time, at random, until one value is left: that value and the steps.
-
-    None where a value on the way is not a positive integer.
-    """
-    random01 = rng.random  # the one method whose sequence Python promises to keep between versions
-    values, steps = list(numbers), []
-    while len(values) > 1:
-        i, j = int(random01() * len(values)), int(random01() * (len(values) - 1))
-        a, b = values.pop(i), values.pop(j)
-        op = ops[int(random01() * len(ops))]
-        if a < b and (op == "-" or op == "/"):
-            i, j, a, b = j + (j >= i), i - (i > j), b, a  # the larger first
-        value = whole(a, b, op)
-        if value is None:
-            return None
-        values.append(value)
-        steps.append((i, j, op))
-    return values[0], steps
-
-
-def draw_problem(
-    rng: random.Random, numbers: Sequence[int] = (3, 4), high: int = 99, target_high: int | None = None, ops: str = OPS
-) -> tuple[tuple[int, ...], int, Steps]:
-    """Numbers, target and the steps of a right expression, drawn from `rng`; of any split.
-
-    A count is drawn from `numbers`, that many numbers from 1..high, and they are combined by operators drawn from
-    `ops` (see `combine`). Where the end is not in 1..target_high (None: high), as many numbers are drawn anew.
-    Raises ValueError where 100,000 draws gave nothing.
-    """
-    random01 = rng.random
-    target_high = high if target_high is None else target_high
-    many = numbers[int(random01() * len(numbers))]
-    for _ in range(MAX_ATTEMPTS):
-        drawn = tuple([1 + int(random01() * high) for _ in range(many)])
-        made = combine(rng, drawn, ops)
-        if made is not None and made[0] <= target_high:
-            return drawn, made[0], made[1]
-    raise ValueError(
-        f"no problem found with {many} numbers up to {high}, targets up to {target_high} and {ops}: "
-        "raise high or target_high, or allow more ops"
-    )
-
-
 _NUMBER = "[0-9]{1,7}"  # no task goes beyond a million
 _NUMBERS = f"(?P<numbers>{_NUMBER}(?:[ ,]+{_NUMBER})+)"
 _POSED = {
@@ -138,6 +84,9 @@ class Countdown(Task):
     numbers: how many numbers a problem has, one count or several to draw from, each in 2..10.
     high: the numbers are in 1..high. target_high: targets are in 1..target_high; None means high.
     ops: the operators, of + - * /. split: "train", "valid" or "test" (see `split_of`). language: "en" or "zh".
+    draw: "combine" makes a problem backwards from its numbers; "uniform" draws numbers and a target from 10 on, and
+    keeps them where they can be solved (see `draw_uniform`). targets: of a uniform draw, "any", or those that are
+    "seen" or "unseen" (see `kind_of`).
     Raises ValueError where a setting is unknown or impossible, or no problem of the split can be found.
     """
 
@@ -150,6 +99,8 @@ class Countdown(Task):
         ops: str = OPS,
         target_high: int | None = None,
         language: str = "en",
+        draw: str = "combine",
+        targets: str = "any",
     ):
         counts = (numbers,) if isinstance(numbers, int) else tuple(numbers)
         if not counts or not all(isinstance(n, int) and 2 <= n <= 10 for n in counts):
@@ -166,12 +117,23 @@ class Countdown(Task):
             raise ValueError(f"ops is {ops!r}: give some of {OPS} as one string, each once")
         if language not in PROMPTS:
             raise ValueError(f"language is {language!r}: give one of {', '.join(PROMPTS)}")
+        if draw not in DRAWS:
+            raise ValueError(f"draw is {draw!r}: give one of {', '.join(DRAWS)}")
+        if targets not in TARGETS or (targets != "any" and draw != "uniform"):
+            given = f"targets is {targets!r} and draw {draw!r}"
+            raise ValueError(f"{given}: give one of {', '.join(TARGETS)}; all but any need draw='uniform'")
+        if draw == "uniform" and (high if target_high is None else target_high) < TARGET_LOW:
+            raise ValueError(f"draw is 'uniform', whose targets begin at {TARGET_LOW}: raise high or target_high")
+        self.draw, self.targets = draw, targets
         self.numbers, self.high, self.split, self.seed, self.ops, self.language = (
             counts, high, split, seed, ops, language,
         )  # fmt: skip
         self.target_high = high if target_high is None else target_high
         for count in counts:  # an impossible setting says so now, not in the middle of a run
-            draw_problem(random.Random(0), (count,), high, target_high, ops)
+            if draw == "combine":
+                draw_problem(random.Random(0), (count,), high, target_high, ops)
+            else:
+                draw_uniform(random.Random(0), (count,), high, target_high, ops, targets)
         self[0]
 
     @classmethod
@@ -191,11 +153,17 @@ class Countdown(Task):
         if i < 0:
             raise IndexError(f"problem {i}: problems are numbered from 0")
         settings = (self.numbers, self.high, self.target_high, self.ops)
-        rng = stream("countdown", self.split, self.seed, i, settings)
+        uniform = (self.draw, self.targets) if self.draw == "uniform" else ()
+        rng = stream("countdown", self.split, self.seed, i, settings, *uniform)
         for _ in range(MAX_ATTEMPTS):
-            numbers, target, steps = draw_problem(rng, *settings)
+            if uniform:
+                (numbers, target), steps = draw_uniform(rng, *settings, self.targets), None
+            else:
+                numbers, target, steps = draw_problem(rng, *settings)
             if split_of(numbers, target) == self.split:
                 shown = " ".join(map(str, numbers))
                 prompt = PROMPTS[self.language].format(numbers=shown, target=target)
+                steps = solve(numbers, target, self.ops) if steps is None else steps
+                assert steps is not None  # it was kept because it can be solved
                 return CountdownProblem(prompt, numbers, target, write_expression(numbers, steps), self.ops)
         raise ValueError(f"no problem of the {self.split} split with these settings: raise high or target_high")

@@ -5,9 +5,10 @@ import re
 
 import pytest
 
-from minidsk.data.corpus import TinyWeb, TinyWebConfig, all_ways, attempts
+from minidsk.data.corpus import TinyWeb, TinyWebConfig
 from minidsk.data.tokenizer import CharTokenizer
-from minidsk.tasks.countdown import split_of
+from minidsk.data.worksheet import all_ways, attempts
+from minidsk.tasks.draw import split_of
 from minidsk.tasks.expression import OPS, evaluate, write_chain
 
 HARD = TinyWebConfig(numbers=(2, 3), high=20, target_high=None, ops=OPS, chinese=0.4, mixed=0.5)

@@ -12,8 +12,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
 from minidsk.data.bpe import words as words_of
-from minidsk.data.corpus import all_ways
 from minidsk.data.tokenizer import BPETokenizer
+from minidsk.data.worksheet import all_ways
 from minidsk.diagrams import DIAGRAMS, diagram
 from minidsk.diagrams.figure import STYLE, Diagram
 from minidsk.diagrams.pen import Pen

@@ -2,11 +2,13 @@
 
 import ast
 import itertools
+import math
 import os
 import random
 import re
 import subprocess
 import sys
+from collections import Counter
 from fractions import Fraction
 
 import pytest
@@ -15,8 +17,10 @@ from hypothesis import strategies as st
 
 import minidsk
 from minidsk.tasks.base import SPLITS
-from minidsk.tasks.countdown import Countdown, CountdownProblem, combine, draw_problem, split_of
+from minidsk.tasks.countdown import Countdown, CountdownProblem
+from minidsk.tasks.draw import combine, draw_problem, draw_uniform, split_of
 from minidsk.tasks.expression import OPS, evaluate, write_chain, write_expression
+from minidsk.tasks.solver import solvable
 
 PROBLEM = CountdownProblem("Make 20 from 3 7 2.\n", (3, 7, 2), 20, "(3+7)*2")
 NANO = {"numbers": 3, "high": 12, "target_high": 20, "ops": "+-"}
@@ -436,3 +440,37 @@ def test_the_verifier_agrees_with_brute_force(numbers, target):
         made = combine(rng, numbers)
         if made:
             assert problem.score(answer(write_expression(numbers, made[1]))) == 0.0
+
+
+def test_a_uniform_draw_is_solvable_and_pure():
+    task = Countdown((3, 4), draw="uniform", seed=3)
+    for i in range(40):
+        problem = task[i]
+        assert 10 <= problem.target <= 99
+        assert problem.score(f"<answer>{problem.solution}</answer>") == 1
+    assert task[7] == Countdown((3, 4), draw="uniform", seed=3)[7]
+
+
+def test_a_uniform_draw_keeps_each_solvable_pair_equally_often():
+    """Of two numbers up to 12, all problems that can be solved are known; 6,000 draws spread evenly over them."""
+    every = [((a, b), t) for a in range(1, 13) for b in range(1, 13) for t in range(10, 21) if solvable((a, b), t)]
+    rng = random.Random(0)
+    seen = Counter(draw_uniform(rng, (2,), 12, 20) for _ in range(6000))
+    assert set(seen) <= set(every)
+    expected = 6000 / len(every)
+    chi = sum((seen[key] - expected) ** 2 / expected for key in every)
+    assert chi < len(every) + 4 * math.sqrt(2 * len(every))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"draw": "dice"}, "draw is 'dice': give one of combine, uniform"),
+        ({"draw": "uniform", "targets": "all"}, "targets is 'all'"),
+        ({"targets": "seen"}, "all but any need draw='uniform'"),
+        ({"draw": "uniform", "high": 5}, "whose targets begin at 10: raise high"),
+    ],
+)
+def test_a_draw_that_does_not_exist_is_refused(settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Countdown(**settings)

@@ -1,0 +1,80 @@
+"""What stands between the worksheets of the tiny web: sums, tables, letters, lists and puzzles."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from minidsk.data.worksheet import VERDICTS
+from minidsk.tasks.draw import combine
+from minidsk.tasks.expression import whole, write_chain
+
+if TYPE_CHECKING:
+    from minidsk.data.corpus import TinyWebConfig
+
+_NAMES = {"en": ("Ada", "Ben", "Mei", "Tom", "Lin"), "zh": ("小美", "小明", "老王", "阿丽", "小林")}
+
+
+def sums_page(rng: random.Random, config: TinyWebConfig) -> str:
+    """Sums of two numbers, each of them right."""
+    lines: list[str] = []
+    while len(lines) < 6:
+        numbers = (rng.randint(1, 2 * config.high), rng.randint(1, config.high))
+        made = combine(rng, numbers, config.ops)
+        if made is not None:
+            lines.append("=".join(write_chain(numbers, made[1])))
+    return "\n".join(lines)
+
+
+def pairs_page(rng: random.Random, config: TinyWebConfig) -> str:
+    """Pairs of numbers, and all that each makes, in the notation of those who work backwards."""
+    lines: list[str] = []
+    while len(lines) < 8:
+        b = rng.randint(2, config.high)
+        a = b * rng.randint(1, max(config.high // b, 1)) if rng.random() < 0.3 else rng.randint(2, config.high)
+        a, b = max(a, b), min(a, b)
+        lines.append(f"{a} {b}:" + "".join(f"{op}{value}" for op in config.ops if (value := whole(a, b, op))))
+    return "\n".join(lines)
+
+
+def marks_page(rng: random.Random, config: TinyWebConfig) -> str:
+    """A teacher's list: what came out, what was wanted, and whether they are the same."""
+    words = VERDICTS["zh" if rng.random() < config.chinese else "en"]
+    lines = []
+    for _ in range(8):
+        got = rng.randint(1, 2 * config.high)
+        wanted = got if rng.random() < 0.4 else rng.randint(1, config.target_high or config.high)
+        lines.append(f"{got}?{wanted}{words[got == wanted]}")
+    return "\n".join(lines)
+
+
+def table_page(rng: random.Random, config: TinyWebConfig) -> str:
+    """One number's row of a table."""
+    n, op = rng.randint(1, config.high), rng.choice([op for op in config.ops if op in "+*"] or ["+"])
+    return "\n".join(f"{n}{op}{m}={n + m if op == '+' else n * m}" for m in range(1, 8))
+
+
+def letter_page(rng: random.Random, config: TinyWebConfig) -> str:
+    """A short letter about how many of something."""
+    n = rng.randint(2, config.high)
+    if rng.random() < config.chinese:
+        a, b = rng.sample(_NAMES["zh"], 2)
+        return f"{a}你好：\n我看了 {n} 个题目，算对了 {rng.randint(1, n)} 个。你再来看看。\n{b}"
+    a, b = rng.sample(_NAMES["en"], 2)
+    thing = rng.choice(("apples", "books", "letters", "cards", "stamps"))
+    return f"Dear {a},\nthank you for the {n} {thing}. I gave {rng.randint(1, n)} away.\nYours, {b}"
+
+
+def list_page(rng: random.Random, config: TinyWebConfig) -> str:
+    """Numbers, and the same numbers in order."""
+    numbers = [rng.randint(1, config.high) for _ in range(5)]
+    title = "从小到大" if rng.random() < config.chinese else "In order"
+    return f"{' '.join(map(str, numbers))}\n{title}: {' '.join(map(str, sorted(numbers)))}"
+
+
+def puzzle_page(rng: random.Random, config: TinyWebConfig) -> str:
+    """What comes next."""
+    start, step = rng.randint(1, config.high), rng.randint(1, 5)
+    shown = " ".join(str(start + step * k) for k in range(4))
+    question = "再来是多少？" if rng.random() < config.chinese else "What comes next?"
+    return f"{shown}\n{question} {start + step * 4}"

@@ -1,0 +1,121 @@
+"""Authors who work backwards: what they write is true, and leads to the answer."""
+
+import dataclasses
+import random
+import re
+import statistics
+
+import pytest
+
+from minidsk.data.backwards import SMALL, UNDONE, search
+from minidsk.data.corpus import TinyWeb, TinyWebConfig
+from minidsk.data.tokenizer import CharTokenizer
+from minidsk.tasks.countdown import Countdown
+from minidsk.tasks.draw import draw_uniform, kind_of, split_of
+
+VERDICTS = (" no", " yes")
+SIGNS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,
+         "~": lambda a, b: b - a, "|": lambda a, b: b / a}  # fmt: skip
+
+
+def drawn(count, seed):
+    return draw_uniform(random.Random(seed), (count,))
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_without_slips_every_problem_is_solved(count):
+    """With patience without end, whatever can be solved is found."""
+    for seed in range(150):
+        numbers, target = drawn(count, seed)
+        said, answer = search(random.Random(seed), numbers, target, "+-*/", VERDICTS, 0.0, 0.0, 10**6)
+        assert answer is not None, (numbers, target)
+        problem = Countdown.pose(f"{' '.join(map(str, numbers))} = {target}")
+        assert problem.score(f"<think>{said}</think><answer>{answer}</answer>") == 1
+        assert said.count("!") == 1
+        assert said.endswith(" yes")
+
+
+@pytest.mark.parametrize("slips", [0.0, 0.5])
+def test_every_sum_that_is_written_is_right(slips):
+    for seed in range(60):
+        numbers, target = drawn(4, seed)
+        said, _ = search(random.Random(seed), numbers, target, "+-*/", VERDICTS, slips, slips)
+        for line in said.splitlines():
+            line, *claims = re.split(r"!|(?<= no)|(?<= yes)", line)
+            for claim in claims:
+                if "=" in claim:
+                    chain = re.sub(" (no|yes)$", "", claim).split("=")
+                    assert len({eval(part, {"__builtins__": {}}) for part in chain}) == 1  # noqa: S307 - our own text
+                    assert claim.endswith(" yes") == (chain[-1] == str(target))
+            if (pair := re.match(r"(\d+) (\d+):", line)) is not None:
+                a, b = int(pair[1]), int(pair[2])
+                assert all(SIGNS[op](a, b) == int(v) for op, v in re.findall(r"([-+*/])(\d+)", line[pair.end():]))
+            elif (own := re.match(r"(\d+)([-+*/])(\d+)=(\d+):", line)) is not None:
+                assert SIGNS[own[2]](int(own[1]), int(own[3])) == int(own[4])
+                checked(line[own.end():], target, int(own[4]))
+            elif (aside := re.match(r"(\d+)([-+*/~|])(\d+):", line)) is not None:
+                assert SIGNS[aside[2]](target, int(aside[1])) == int(aside[3])
+
+
+def checked(needs, target, part):
+    assert all(SIGNS[op](target, part) == int(v) for op, v in re.findall(r"([-+*/~|])(\d+)", needs))
+
+
+def test_slips_are_noticed_and_the_search_goes_on():
+    wrong = right = 0
+    for seed in range(300):
+        numbers, target = drawn(4, seed)
+        said, answer = search(random.Random(seed), numbers, target, "+-*/", VERDICTS, slips=0.3, haste=0.5)
+        wrong += said.count(" no")
+        right += answer is not None
+    assert wrong > 20
+    assert right > 260
+
+
+def test_small_numbers_come_first():
+    numbers, target = (97, 64, 31, 5), 83
+    said, _ = search(random.Random(3), numbers, target, "+-*/", VERDICTS, 0.0, 0.0, 10**6)
+    first = said.splitlines()[0]
+    assert all(int(v) <= SMALL for v in re.findall(r"\d+", first))
+
+
+def test_the_signs_differ():
+    assert len(set(UNDONE.values())) == len(UNDONE)
+
+
+WEB = TinyWebConfig(numbers=(3, 4), high=99, target_high=99, ops="+-*/", draw="uniform", backwards=0.5, worksheets=1.0)
+
+
+def test_its_pages_hold_no_problem_that_is_held_out_and_no_unknown_letter():
+    web, tokenizer = TinyWeb(WEB, seed=1), CharTokenizer()
+    searched = 0
+    for page in web.pages(0, 300):
+        problem = Countdown.pose(page.partition("\n")[0])
+        assert split_of(problem.numbers, problem.target) == "train"
+        assert "<unk>" not in tokenizer.decode(tokenizer.encode(page))
+        assert problem.answer(page.partition("\n")[2]) is not None
+        searched += ":" in page
+    assert 0.4 < searched / 300 < 0.6
+
+
+def test_who_searches_is_right_and_who_guesses_seldom():
+    shares = {}
+    for backwards in (1.0, 1e-9):
+        web = TinyWeb(dataclasses.replace(WEB, backwards=backwards), seed=2)
+        pages = [page.partition("\n") for page in web.pages(0, 200)]
+        shares[backwards] = statistics.mean(Countdown.pose(head).score(reply) for head, _, reply in pages)
+    assert shares[1.0] > 0.97
+    assert shares[1e-9] < 0.2
+
+
+def test_pages_of_a_web_without_them_stay_what_they_were():
+    """Fields that came later must not move the pages of recorded runs."""
+    assert TinyWeb(TinyWebConfig(), 0).fingerprint == "ebfd58d898796511"
+
+
+def test_unseen_targets_never_stand_on_a_worksheet():
+    web = TinyWeb(dataclasses.replace(WEB, targets="seen", backwards=0.2), seed=0)
+    targets = {Countdown.pose(page.partition("\n")[0]).target for page in web.pages(0, 400)}
+    assert {kind_of(target) for target in targets} == {"seen"}
+    unseen = Countdown((4,), draw="uniform", target_high=100, targets="unseen", split="test")
+    assert {kind_of(unseen[i].target) for i in range(30)} == {"unseen"}
