@@ -45,7 +45,7 @@ _ = torch.set_num_threads(1)
 # %% [markdown]
 # ## Six losses, and where they differ
 #
-# All six losses start from the same two things: the advantage $A$ of an answer, and for each of its tokens the ratio $r$ of the token's probability now to its probability when it was sampled. They differ in the three choices that the table shows.
+# All six losses start from the same two things: the advantage $A$ of an answer, and for each of its tokens the ratio $\rho$ of the token's probability now to its probability when it was sampled. They differ in the three choices that the table shows.
 #
 # | loss | advantage is divided by | what is clipped | how tokens are averaged |
 # | --- | --- | --- | --- |
@@ -400,7 +400,7 @@ for length in (4, 64, 1024, 16384):
 # %% [markdown]
 # ## The clip is one-sided, and a curve does not show it
 #
-# Here is one token, its ratio, and its advantage. The objective is the *smaller* of the two products $rA$ and $\operatorname{clip}(r)A$.
+# Here is one token, its ratio, and its advantage. The objective is the *smaller* of the two products $\rho A$ and $\operatorname{clip}(\rho) A$.
 
 # %%
 def one_token(ratio: float, advantage: float) -> tuple[float, float]:
