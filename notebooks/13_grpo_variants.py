@@ -673,7 +673,7 @@ for key in ("ratio", "entropy", "cut_off", "groups_with_signal", "grad_norm"):
 #
 # $$
 # \hat A_i = r_i - \operatorname{mean}(r), \qquad
-# \mathbb{D}_{KL} = \frac{\pi_\theta}{\pi_{old}} \left( \frac{\pi_{\rm ref}}{\pi_\theta} - \log \frac{\pi_{\rm ref}}{\pi_\theta} - 1 \right).
+# \mathbb{D}_{KL} = \frac{\pi_\theta}{\pi_{\theta_{old}}} \left( \frac{\pi_{\rm ref}}{\pi_\theta} - \log \frac{\pi_{\rm ref}}{\pi_\theta} - 1 \right).
 # $$
 #
 # V3.2 keeps the average within each answer, $1/|o_i|$, which is the division that turned our step by 17 degrees. It also masks wrong answers that have moved far from the policy that sampled them, which puts a bound on the $-20$ above.
