@@ -22,10 +22,14 @@ FOOT = '<div style="width: 100%; font-size: 8px; text-align: center"><span class
 
 
 def build() -> None:
-    """Write the one page, with warnings as errors. Raises `CalledProcessError`."""
+    """Write the one page, with warnings as errors. Raises `CalledProcessError`.
+
+    Sphinx puts it where the first page of the book is, and its addresses begin a folder higher.
+    """
     command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "--builder", "singlehtml",
                "-W", "-n", "--keep-going"]  # fmt: skip
     subprocess.run(command, cwd=ROOT, check=True)
+    shutil.move(PAGE.parent / "book" / "intro.html", PAGE)
 
 
 def print_page(browser: str, page: Path, target: Path) -> None:

@@ -47,9 +47,10 @@ def modules(room: str) -> list[str]:
 
 
 def public(name: str) -> list[str]:
-    """The functions and classes that a module defines itself, by their dotted names."""
+    """The functions and classes that a module defines itself, by their dotted names; what runs on a GPU is neither."""
     return [f"{name}.{key}" for key, value in vars(import_module(name)).items()
-            if not key.startswith("_") and callable(value) and getattr(value, "__module__", None) == name]  # fmt: skip
+            if not key.startswith("_") and (inspect.isclass(value) or inspect.isroutine(value))
+            and value.__module__ == name]  # fmt: skip
 
 
 def rooms(app: Sphinx) -> list[str]:

@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import glossary_links  # noqa: E402
 
 PAGE = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+LINE = r"(.*) \[(?:Chapter (\d\d)\]\(\.\./notebooks/\2_\w+\.ipynb|First page\]\(intro\.md)\)"
 ENTRIES = glossary_links.entries(PAGE)
 
 
@@ -22,17 +23,20 @@ def test_each_entry_explains_itself_and_leads_to_a_chapter():
     explained = re.findall(r"^  (\S.*)$", PAGE, re.MULTILINE)
     assert len(explained) == len(ENTRIES)
     for line in explained:
-        said, chapter = re.fullmatch(r"(.*) \[Chapter (\d\d)\]\(\.\./notebooks/\2_\w+\.ipynb\)", line).groups()
+        said, chapter = re.fullmatch(LINE, line).groups()
         assert 1 <= len(re.findall(r"[.:](?: |$)", said)) <= 4
-        assert list((ROOT / "notebooks").glob(f"{chapter}_*.ipynb"))
+        assert list((ROOT / "notebooks").glob(f"{chapter or ''}*.ipynb"))
 
 
 def test_a_term_stands_in_the_chapter_that_its_entry_names():
-    for entry, chapter in zip(ENTRIES, re.findall(r"\[Chapter (\d\d)\]", PAGE), strict=True):
-        [path] = (ROOT / "notebooks").glob(f"{chapter}_*.py")
-        words = [re.sub(r" \(.*", "", term) for term in entry]
+    explained = re.findall(r"^  (\S.*)$", PAGE, re.MULTILINE)
+    for entry, line in zip(ENTRIES, explained, strict=True):
+        chapter = re.fullmatch(LINE, line)[2]
+        path = next((ROOT / "notebooks").glob(f"{chapter}_*.py")) if chapter else ROOT / "book" / "intro.md"
+        words = [re.sub(r" (\(.*|interval$)", "", term) for term in entry]
         text = re.sub(r"\s*\n# ?", " ", path.read_text(encoding="utf-8"))
-        assert any(re.search(glossary_links.pattern(word), text) for word in words), (entry, chapter)
+        found = [word for word in words if re.search(glossary_links.pattern(word), text) or f"`{word.lower()}`" in text]
+        assert found, (entry, chapter)
 
 
 def test_first_mentions_in_a_chapter_lead_to_the_glossary(site, browser):
@@ -46,7 +50,7 @@ def test_first_mentions_in_a_chapter_lead_to_the_glossary(site, browser):
     first = page.locator("article p", has_text="advantage").first
     assert first.locator("a[href$='#term-advantage']").count() == 1
     links.first.click()
-    assert page.locator("dt:target").is_visible()
+    page.locator("dt:target").wait_for()
     page.close()
 
 
