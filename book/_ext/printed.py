@@ -25,4 +25,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register both."""
     app.connect("builder-inited", share_handlers)
     app.add_css_file("print.css", media="print")
+    app.add_js_file("print.js", loading_method="defer")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
