@@ -100,7 +100,8 @@ def docstring(app: Sphinx, what: str, name: str, value: Any, options: Any, lines
     known: Known = app.known  # type: ignore[attr-defined]
     here = name if what == "module" else name.rpartition(".")[0]
     given = parameters(value) if what != "module" else set()
-    text = [CODE.sub(lambda found: reference(found[1], here, known, given), plain(line)) for line in describe(lines, given)]
+    text = [CODE.sub(lambda found: reference(found[1], here, known, given), plain(line))
+            for line in describe(lines, given)]  # fmt: skip
     where = known.chapters.get(name)
     if where:
         links = ", ".join(f":doc:`{docname[10:12]} </{docname}>`" for docname in where)

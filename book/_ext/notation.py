@@ -27,12 +27,18 @@ CODE = re.compile(r"(?<!`)`[^`\n]+`(?!`)")
 TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|[{}^_']|[a-zA-Z]|\s+|[^\s]")
 WORDS = {"text", "operatorname", "mathrm", "rm"}  # upright letters
 ACCENTS = {"hat", "bar", "tilde", "mathbb", "mathcal", "mathbf"}  # part of the symbol
-GREEK = set("alpha beta gamma delta epsilon varepsilon eta theta kappa lambda mu nu xi pi rho sigma tau phi varphi chi "
-            "psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega nabla ell".split())  # fmt: skip
+GREEK = {
+    "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi",
+    "pi", "rho", "sigma", "tau", "phi", "varphi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi",
+    "Pi", "Sigma", "Phi", "Psi", "Omega", "nabla", "ell",
+}  # fmt: skip
 # Marks, layout and functions that every reader knows.
-KNOWN = set("frac tfrac sqrt sum prod binom log ln exp min max cos sin tan tanh arcsin left right cdot dots ldots quad "
-            "qquad mid ge le ne propto infty boxed underbrace begin end lceil rceil lVert rVert sim in to top times "
-            "approx big".split())  # fmt: skip
+KNOWN = {
+    "frac", "tfrac", "sqrt", "sum", "prod", "binom", "log", "ln", "exp", "min", "max", "cos", "sin", "tan", "tanh",
+    "arcsin", "left", "right", "cdot", "dots", "ldots", "quad", "qquad", "mid", "ge", "le", "ne", "propto", "infty",
+    "boxed", "underbrace", "begin", "end", "lceil", "rceil", "lVert", "rVert", "sim", "in", "to", "top", "times",
+    "approx", "big",
+}  # fmt: skip
 PRIME = "'"
 
 
@@ -62,7 +68,8 @@ def row(line: str) -> Row:
 def formulas(notebook: str) -> list[str]:
     """The formulas in the text cells of a notebook's percent twin."""
     cells = re.split(r"(?m)^# %%", notebook)
-    texts = ["\n".join(line[1:].strip() for line in cell.splitlines()[1:]) for cell in cells if "[markdown]" in cell[:40]]
+    texts = ["\n".join(line[1:].strip() for line in cell.splitlines()[1:])
+             for cell in cells if "[markdown]" in cell[:40]]  # fmt: skip
     return [block or inline for text in texts for block, inline in FORMULA.findall(CODE.sub("", text))]
 
 

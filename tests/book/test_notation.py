@@ -72,7 +72,7 @@ def test_the_test_bites(tmp_path, formula, rows, fault):
     (r"2^{-6} \cdot 128{,}000", "", ""),
 ])  # fmt: skip
 def test_formulas_are_read_as_a_reader_reads_them(formula, table, symbols):
-    assert notation.symbols(formula, set(table.split())) == set(symbols.split()) | ({"dx"} if "dx" in formula else set())
+    assert notation.symbols(formula, set(table.split())) == set(symbols.split())
 
 
 def test_what_cannot_be_read_is_named():
