@@ -901,13 +901,13 @@ check("attention.absorb", absorb_solution)
 #
 # *10 minutes, on paper.* If $W^{UK}$ commuted with every rotation, RoPE and absorption could be combined, and the decoupled key would not be needed. Which 2 by 2 matrices commute with the quarter turn $J$? What would such a key be unable to express?
 #
-# **Hint.** Write $W$ as (a, b; c, d), multiply both ways, and compare the four entries. Then think of multiplication by complex numbers.
+# **Hint.** Give the four entries of $W$ names, multiply both ways, and compare the four entries. Then think of multiplication by complex numbers.
 # ```
 #
 # ```{solution} ex-02-commute
 # :class: dropdown
 #
-# $WJ = JW$ gives $d = a$ and $c = -b$, so $W = aI - bJ$. Such a matrix only stretches and turns, as multiplication by one complex number does. It has two free numbers for each pair where a general matrix has four. A more serious limit is that the latent would have to be as long as the key, so nothing would be compressed. Compression needs a tall matrix, which makes many key numbers from few latent numbers, and a matrix that is not square cannot commute with a rotation at all.
+# $WJ = JW$ gives $W_{22} = W_{11}$ and $W_{21} = -W_{12}$, so $W = W_{11} I - W_{12} J$. Such a matrix only stretches and turns, as multiplication by one complex number does. It has two free numbers for each pair where a general matrix has four. A more serious limit is that the latent would have to be as long as the key, so nothing would be compressed. Compression needs a tall matrix, which makes many key numbers from few latent numbers, and a matrix that is not square cannot commute with a rotation at all.
 # ```
 #
 # ```{exercise} How small may the latent be?

@@ -832,10 +832,10 @@ print(f"at equal FLOPs the mixture took {slower:.1f} times as long")
 # $u_t$ and expert centroids $e_i$:
 #
 # $$ s_{i,t} = \sigma(u_t^\top e_i), \qquad
-# g'_{i,t} = \begin{cases} s_{i,t} & s_{i,t} + b_i \in \text{TopK}(\{s_{j,t} + b_j\}, K) \\ 0 & \text{otherwise} \end{cases},
+# g'_{i,t} = \begin{cases} s_{i,t} & s_{i,t} + b_i \in \mathrm{TopK}(\{s_{j,t} + b_j\}, K) \\ 0 & \text{otherwise} \end{cases},
 # \qquad g_{i,t} = \frac{g'_{i,t}}{\sum_j g'_{j,t}}, $$
 #
-# $$ h'_t = u_t + \sum_{i=1}^{N_s} \text{FFN}^{(s)}_i(u_t) + \sum_{i=1}^{N_r} g_{i,t}\, \text{FFN}^{(r)}_i(u_t). $$
+# $$ h'_t = u_t + \sum_{i=1}^{N_s} \mathrm{FFN}^{(s)}_i(u_t) + \sum_{i=1}^{N_r} g_{i,t}\, \mathrm{FFN}^{(r)}_i(u_t). $$
 #
 # The bias $b_i$ appears in the condition but not in the value $s_{i,t}$. This is the whole trick, and the leaky router
 # above breaks exactly this rule.

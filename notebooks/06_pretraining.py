@@ -871,7 +871,7 @@ print(f"Muon adds {100 * added:.1f} % to the FLOPs of a step")
 #
 # DeepSeek studied laws like ours before its first large model. It chose a learning rate that falls in steps, so that longer runs can reuse the first part of a shorter one {cite}`deepseekllm`.
 #
-# The report on V3 {cite}`deepseekv3` (section 4.2) gives the run's settings. The optimizer was AdamW with $\beta = 0.9, 0.95$ and decay 0.1, and gradients were clipped at 1. With $t$ in tokens, the rate was
+# The report on V3 {cite}`deepseekv3` (section 4.2) gives the run's settings. The optimizer was AdamW with $\beta_1 = 0.9$, $\beta_2 = 0.95$ and decay 0.1, and gradients were clipped at 1. With $t$ in tokens, the rate was
 #
 # $$ \eta(t) = \begin{cases} \text{linear, 2,000 steps} & \text{up to } 2.2\cdot 10^{-4} \\ 2.2\cdot 10^{-4} & \text{up to } 10\,\mathrm{T} \\ \text{cosine to } 2.2\cdot 10^{-5} & \text{over } 4.3\,\mathrm{T} \\ 2.2\cdot 10^{-5},\ \text{then } 7.3\cdot 10^{-6} & \text{for } 333\,\mathrm{B},\ 167\,\mathrm{B} \end{cases} $$
 #

@@ -369,9 +369,9 @@ print(f"mean square {row.square().mean():.1f}, r = {r:.4f}")
 print("normalised", [round(v, 3) for v in (row * r).tolist()])
 
 # %% [markdown]
-# The forward pass is like softmax: read, reduce, write. The backward pass has a new difficulty. Let $r$ be one over the root mean square, $n = x r$ and $g = w\, dy$. The gradients are
+# The forward pass is like softmax: read, reduce, write. The backward pass has a new difficulty. Let $r$ be one over the root mean square, $\hat x = x r$ and $g = w\, dy$. The gradients are
 #
-# $$ dx = r \left(g - n \cdot \mathrm{mean}(g\, n)\right), \qquad dw = \sum_{\text{rows}} dy\, n. $$
+# $$ dx = r \left(g - \hat x \cdot \mathrm{mean}(g\, \hat x)\right), \qquad dw = \sum_{\text{rows}} dy\, \hat x. $$
 #
 # One row is enough for `dx`: read `x` and `dy`, reduce, write `dx`. But `dw` sums over *all* rows, and programs cannot talk to each other. There are three ways to do it nevertheless:
 #

@@ -137,7 +137,7 @@ print("gradient of the expected score:", [round(g, 4) for g in exact.tolist()])
 assert torch.allclose(exact, torch.tensor([1 / 6, -1 / 6, 0], dtype=torch.float64))
 
 # %% [markdown]
-# Each component of this gradient is $p_a (Q_a - J)$, so each move is pushed up or down by how much better or worse it is than expected. But the formula needs $Q$, which only we know. A player has only *games*, and in one game it makes one move $a$ and receives one score $R$. Williams {cite}`williams1992` showed that this is enough, because $R \cdot \nabla \log p_a$, averaged over all games, is exactly the gradient above.
+# Each component of this gradient is $p_a (Q_a - J)$, so each move is pushed up or down by how much better or worse it is than expected. But the formula needs $Q$, which only we know. A player has only *games*, and in one game it makes one move $a$ and receives one score $r$. Williams {cite}`williams1992` showed that this is enough, because $r \cdot \nabla \log p_a$, averaged over all games, is exactly the gradient above.
 #
 # For a softmax, $\nabla \log p_a$ is a one-hot vector of the move that was made, minus the probabilities. In our position a game can go in four ways:
 
@@ -159,7 +159,7 @@ table(["move to cell", "score", "of games", *(f"push on {cell}" for cell in cell
 # The average is exactly right, although every single estimate is wrong. A lost game contributes nothing, because its score of 0 multiplies the gradient, and a lucky win by the bottom left corner pushes as hard as the certain win. The player can still learn, because these errors cancel over many games.
 #
 # ```{warning}
-# Code that uses this method minimises a "loss", $-R \log p_a$. It can rise while the player improves, and it means nothing beyond its gradient, so watch the score instead.
+# Code that uses this method minimises a "loss", $-r \log p_a$. It can rise while the player improves, and it means nothing beyond its gradient, so watch the score instead.
 # ```
 #
 # ## The gradient, written slowly
@@ -707,9 +707,9 @@ table(["tokens", "random answers for one success", "steps of 256 answers"],
 #
 # The line of programs that learned to play is long. A checkers program trained against itself {cite}`samuel1959`, and later TD-Gammon {cite}`tesauro1995`. DQN learned Atari games from the screen and the score {cite}`mnih2015dqn`. The policy of AlphaGo first imitated people and was then improved by REINFORCE in games against its earlier selves {cite}`silver2016alphago`. AlphaGo Zero and AlphaZero {cite}`silver2017alphagozero,silver2018alphazero` left out the people. AlphaZero does more than this chapter: it *searches* at every move, and its policy learns to imitate what the search found.
 #
-# DeepSeek-R1-Zero {cite}`deepseekr1` is to R1 what AlphaGo Zero was to AlphaGo: it starts from a base model and learns from a verifier alone, without demonstrations. But it has neither search nor critic. For a question $q$, the policy writes answers $o_1, \dots, o_G$ with scores $R_i$, and the gradient is that of REINFORCE with a baseline:
+# DeepSeek-R1-Zero {cite}`deepseekr1` is to R1 what AlphaGo Zero was to AlphaGo: it starts from a base model and learns from a verifier alone, without demonstrations. But it has neither search nor critic. For a question $q$, the policy writes answers $o_1, \dots, o_G$ with scores $r_i$, and the gradient is that of REINFORCE with a baseline:
 #
-# $$ \nabla J = \mathbb{E}\left[ \frac{1}{G} \sum_{i=1}^{G} (R_i - b) \sum_t \nabla \log \pi_\theta(o_{i,t} \mid q, o_{i,<t}) \right], \qquad b = \frac{1}{G} \sum_{j=1}^{G} R_j. $$
+# $$ \nabla J = \mathbb{E}\left[ \frac{1}{G} \sum_{i=1}^{G} (r_i - b) \sum_t \nabla \log \pi_\theta(o_{i,t} \mid q, o_{i,<t}) \right], \qquad b = \frac{1}{G} \sum_{j=1}^{G} r_j. $$
 #
 # R1-Zero's method, GRPO {cite}`deepseekmath`, adds four things that [chapter 12](12_grpo.ipynb) explains: an average over tokens, a division by the group's standard deviation, a clip, and a penalty for moving away from the base model. Our batch mean is the same baseline, taken over all prompts instead of one.
 #
@@ -908,9 +908,9 @@ answer
 # ```{exercise} The quietest baseline
 # :label: ex-10-baseline
 #
-# *20 minutes, with pencil.* The mean score is a good baseline, but which constant is the best? Find the $b$ that minimises the variance of $(R - b)\, \nabla \log p_a$, write `best_baseline(probability, score, square)`, and test it with `check("games.best_baseline", my_best_baseline)`. When is the best constant equal to the mean?
+# *20 minutes, with pencil.* The mean score is a good baseline, but which constant is the best? Find the $b$ that minimises the variance of $(r - b)\, \nabla \log p_a$, write `best_baseline(probability, score, square)`, and test it with `check("games.best_baseline", my_best_baseline)`. When is the best constant equal to the mean?
 #
-# **Hint.** The mean of the estimate does not depend on $b$. So you only need to minimise $\mathbb{E}[(R - b)^2 \lVert \nabla \log p_a \rVert^2]$, which is a parabola in $b$.
+# **Hint.** The mean of the estimate does not depend on $b$. So you only need to minimise $\mathbb{E}[(r - b)^2 \lVert \nabla \log p_a \rVert^2]$, which is a parabola in $b$.
 # ```
 
 # %%

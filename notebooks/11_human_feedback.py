@@ -635,7 +635,7 @@ print("seconds on this machine:", ", ".join(f"{name} {spent:.1f} s" for name, sp
 #
 # $$ \max_\pi\ \mathbb{E}_{x,\, y \sim \pi}\left[ r_\phi(x, y) - \beta \log \frac{\pi(y \mid x)}{\pi_{\text{ref}}(y \mid x)} \right], $$
 #
-# with a little pretraining mixed in. Gao et al. {cite}`gao2022overoptimization` measured the turn for many sizes. With $d = \sqrt{\mathrm{KL}}$ the true reward follows $d(\alpha - \beta \log d)$ for RL and $d(\alpha - \beta d)$ for best of $n$. They found that a price on KL acts like stopping earlier, because it gave no higher true reward at the same distance.
+# with a little pretraining mixed in. Gao et al. {cite}`gao2022overoptimization` measured the turn for many sizes. With $d = \sqrt{\mathrm{KL}}$ the true reward follows $d(a - b \log d)$ for RL and $d(a - b\, d)$ for best of $n$, with $a$ and $b$ fitted to the runs. They found that a price on KL acts like stopping earlier, because it gave no higher true reward at the same distance.
 
 # %% [markdown]
 # DeepSeek-R1-Zero {cite}`deepseekr1` replaced $r_\phi$ by a rule,

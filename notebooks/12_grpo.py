@@ -993,12 +993,12 @@ for name, of in curves.items():
 # DeepSeekMath {cite}`deepseekmath` (equation 3) maximises, for a question $q$ and $G$ answers $o_i$ sampled from the old policy,
 #
 # $$
-# \frac1G \sum_{i=1}^{G} \frac{1}{|o_i|} \sum_{t=1}^{|o_i|} \left\{ \min\left[ r_{i,t} \hat A_i,\
-# \operatorname{clip}(r_{i,t}, 1 - \varepsilon, 1 + \varepsilon)\, \hat A_i \right] - \beta\, \mathbb{D}_{KL} \right\},
+# \frac1G \sum_{i=1}^{G} \frac{1}{|o_i|} \sum_{t=1}^{|o_i|} \left\{ \min\left[ \rho_{i,t} \hat A_i,\
+# \operatorname{clip}(\rho_{i,t}, 1 - \varepsilon, 1 + \varepsilon)\, \hat A_i \right] - \beta\, \mathbb{D}_{KL} \right\},
 # $$
 #
 # $$
-# r_{i,t} = \frac{\pi_\theta(o_{i,t} \mid q, o_{i,<t})}{\pi_{\theta_{old}}(o_{i,t} \mid q, o_{i,<t})},
+# \rho_{i,t} = \frac{\pi_\theta(o_{i,t} \mid q, o_{i,<t})}{\pi_{\theta_{old}}(o_{i,t} \mid q, o_{i,<t})},
 # \qquad \hat A_i = \frac{r_i - \operatorname{mean}(r)}{\operatorname{std}(r)}.
 # $$
 #

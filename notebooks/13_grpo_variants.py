@@ -49,7 +49,7 @@ _ = torch.set_num_threads(1)
 # %% [markdown]
 # ## Six losses, and where they differ
 #
-# All six losses start from the same two things: the advantage $A$ of an answer, and for each of its tokens the ratio $r$ of the token's probability now to its probability when it was sampled. They differ in the three choices that the table shows.
+# All six losses start from the same two things: the advantage $A$ of an answer, and for each of its tokens the ratio $\rho$ of the token's probability now to its probability when it was sampled. They differ in the three choices that the table shows.
 #
 # | loss | advantage is divided by | what is clipped | how tokens are averaged |
 # | --- | --- | --- | --- |
@@ -404,7 +404,7 @@ for length in (4, 64, 1024, 16384):
 # %% [markdown]
 # ## The clip is one-sided, and a curve does not show it
 #
-# Here is one token, its ratio, and its advantage. The objective is the *smaller* of the two products $rA$ and $\operatorname{clip}(r)A$.
+# Here is one token, its ratio, and its advantage. The objective is the *smaller* of the two products $\rho A$ and $\operatorname{clip}(\rho) A$.
 
 # %%
 def one_token(ratio: float, advantage: float) -> tuple[float, float]:
@@ -677,7 +677,7 @@ for key in ("ratio", "entropy", "cut_off", "groups_with_signal", "grad_norm"):
 #
 # $$
 # \hat A_i = r_i - \operatorname{mean}(r), \qquad
-# \mathbb{D}_{KL} = \frac{\pi_\theta}{\pi_{old}} \left( \frac{\pi_{\rm ref}}{\pi_\theta} - \log \frac{\pi_{\rm ref}}{\pi_\theta} - 1 \right).
+# \mathbb{D}_{KL} = \frac{\pi_\theta}{\pi_{\theta_{old}}} \left( \frac{\pi_{\rm ref}}{\pi_\theta} - \log \frac{\pi_{\rm ref}}{\pi_\theta} - 1 \right).
 # $$
 #
 # V3.2 keeps the average within each answer, $1/|o_i|$, which is the division that turned our step by 17 degrees. It also masks wrong answers that have moved far from the policy that sampled them, which puts a bound on the $-20$ above.
