@@ -19,7 +19,7 @@ CLASS = re.compile(r"\.(-?[a-zA-Z_][\w-]*)")
 
 
 def blocks(css: str) -> Iterator[tuple[str, str | None]]:
-    """The pieces of a style sheet: what stands before a brace and what is in it (None for a statement like @charset)."""
+    """The pieces of a style sheet: what stands before a brace and what is in it (None after a statement)."""
     start = place = depth = 0
     for found in re.finditer(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|url\([^)\"']*\)|[{};]", css):
         match found[0]:

@@ -2,6 +2,7 @@
 
 - sphinx-thebe, which Jupyter Book always loads, puts a script on every page that fails; it is dropped, and so is
   sphinx-design, of which the book uses nothing.
+- References have roles that may not stand in each other, and exercises share one id; both go.
 - The Colab badge, an image from another host in the notebooks, becomes our own.
 """
 
@@ -16,6 +17,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
+ATTRIBUTES = re.compile(r' role="(?:list(?=" class="citation-list)|doc-biblioentry|doc-backlink)"'
+                        r'| id="(?:exercise|solution)-content"')  # fmt: skip
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 THEBE = re.compile(r'<script(?: type="text/x-thebe-config">|>kernelName)(?:(?!</script>).)*</script>', re.DOTALL)
 
@@ -37,7 +40,7 @@ def drop(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any],
     for kind in ("script_files", "css_files"):
         context[kind] = [file for file in context.get(kind, []) if not needless(file)]
     if "body" in context:
-        context["body"] = THEBE.sub("", context["body"])
+        context["body"] = ATTRIBUTES.sub("", THEBE.sub("", context["body"]))
 
 
 def needless(file: Any) -> bool:
@@ -46,14 +49,18 @@ def needless(file: Any) -> bool:
     return any(word in name for word in ("thebe", "sphinx-design", "design-tabs")) or "THEBE" in inline
 
 
-def drop_icons(app: Sphinx, exception: Exception | None) -> None:
-    """Take the theme's icons, which `book/_static/icons.css` replaces, out of the built site."""
+def tidy(app: Sphinx, exception: Exception | None) -> None:
+    """Take the theme's icons, for which we have `book/_static/icons.css`, out of the site; one id a search field."""
     shutil.rmtree(Path(app.outdir) / "_static" / "vendor" / "fontawesome", ignore_errors=True)
+    search = Path(app.outdir) / "search.html"
+    if search.exists():
+        first, *others = search.read_text(encoding="utf-8").split('id="search-input"')
+        search.write_text('id="search-input"'.join([first, "".join(others)]) if others else first, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register them."""
     app.add_transform(LocalBadge)
     app.connect("html-page-context", drop, priority=900)
-    app.connect("build-finished", drop_icons)
+    app.connect("build-finished", tidy)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -30,7 +30,8 @@ const tex = new lib.input.tex_ts.TeX({packages: ["base", "ams"], formatError(jax
 const font = new lib.output.chtml.fonts.tex_ts.TeXFont({fontURL: "math"});
 const chtml = new lib.output.chtml_ts.CHTML({font, adaptiveCSS: true});
 const page = lib.mathjax.mathjax.document("", {InputJax: tex, OutputJax: chtml});
-const typeset = (source, display) => adaptor.outerHTML(page.convert(source, {display, em: 16, ex: 8, containerWidth: 1280}));
+const room = {em: 16, ex: 8, containerWidth: 1280};
+const typeset = (source, display) => adaptor.outerHTML(page.convert(source, {display, ...room}));
 const styles = () => adaptor.textContent(chtml.styleSheet(page));
 """
 
