@@ -27,7 +27,7 @@ export default {
       say(`Step ${fmt(steps[at])}: mean reward ${mean(group).toFixed(2)}, ${right} of ${group.length} with full reward, `
         + `${Math.round(long)} characters on average.`);
     };
-    slider(model, knobs, "frame", {label: "Training step", max: steps.length - 1, show: i => fmt(steps[i])}, draw);
+    if (steps.length > 1) slider(model, knobs, "frame", {label: "Training step", max: steps.length - 1, show: i => fmt(steps[i])}, draw);
     if (shades.length) choice(model, knobs, "shading", {label: "Tokens", options: ["plain", shade_label]}, draw);
     start(draw);
   },

@@ -35,7 +35,8 @@ class Page(HTMLParser):
 
 def broken(folder):
     """The links of all pages under a folder that lead nowhere, and the names that a page gives twice."""
-    pages = {path: Page(path.read_text(encoding="utf-8")) for path in folder.rglob("*.html") if "_static" not in path.parts}
+    files = [path for path in folder.rglob("*.html") if "_static" not in path.parts]
+    pages = {path: Page(path.read_text(encoding="utf-8")) for path in files}
     found = []
     for path, page in pages.items():
         here = path.relative_to(folder)
