@@ -93,5 +93,5 @@ notebooks: env
 	$(BIN)/python tools/notebooks.py execute $(NAMES)
 
 clean:
-	rm -rf _build dist build book/_static/mathjax .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf _build dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -894,4 +894,4 @@ receipt(
 #
 # - Sennrich, Haddow and Birch brought byte-pair encoding to language {cite}`sennrich2015bpe`. Section 3.2 of their paper gives the algorithm in a few lines.
 # - Section 4.1 of the V3 report describes the tokenizer and the data {cite}`deepseekv3`.
-# - When a model writes, each new token looks back at all the tokens before it, so the model has to remember something about each of them. [The next chapter](02_latent_attention) shows what that memory costs, and how DeepSeek made it small.
+# - When a model writes, each new token looks back at all the tokens before it, so the model has to remember something about each of them. [The next chapter](02_latent_attention.ipynb) shows what that memory costs, and how DeepSeek made it small.

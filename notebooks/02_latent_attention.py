@@ -19,7 +19,7 @@
 # To write its next token, a language model looks back at every token before it. An ordinary model of DeepSeek-V3's shape would keep two million numbers in memory for each of these tokens. For a conversation of 128 thousand tokens, this memory alone would fill seven GPUs of 80 GB. DeepSeek-V3 has as many heads and layers and also looks at every token, but it keeps less than 2 % of those numbers. What did it throw away, and what does it still have to keep?
 #
 # - **You will build** attention with a cache, rotary positions, and multi-head latent attention (MLA) in two forms that give the same numbers. Then you will stretch a trained model to eight times its context.
-# - **You need** PyTorch, and you should have seen softmax attention once. [Chapter 01](01_text_and_tokens) is useful but not required.
+# - **You need** PyTorch, and you should have seen softmax attention once. [Chapter 01](01_text_and_tokens.ipynb) is useful but not required.
 # - **It takes** about 60 s to run on two CPU cores of a laptop, and about twice that on Colab's two cores. A GPU is no faster, because the models are too small for it. Plan an hour and a half for reading.
 
 # %% tags=["hide-input"]
@@ -1047,4 +1047,4 @@ receipt(
 # - DeepSeek-V2's report presents MLA in section 2.1, and an appendix compares it with MHA {cite}`deepseekv2`.
 # - Section 3 of the RoPE paper {cite}`su2021roformer` and section 3 of the YaRN paper {cite}`peng2023yarn` have the derivations.
 # - The package has the code of this chapter in `minidsk/model/rope.py`, `attention.py` and `cache.py`.
-# - Attention is now cheap to remember, and [chapter 03](03_mixture_of_experts) makes the other half of each layer cheap to compute.
+# - Attention is now cheap to remember, and [chapter 03](03_mixture_of_experts.ipynb) makes the other half of each layer cheap to compute.

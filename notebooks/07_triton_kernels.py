@@ -470,7 +470,7 @@ print("chunks of 7 tokens in the notebook, and the package's kernel: below 1e-5"
 #
 # Attention is a softmax between two products. Written out, it holds one score for each pair of tokens. If the softmax is kept online, no score has to leave the registers. A program holds a block of queries and walks over the keys. For each query it keeps the pair (maximum, sum) and the weighted sum of values so far, and it rescales them whenever the maximum rises {cite}`dao2023flash2`.
 #
-# MLA, the attention of [chapter 02](02_latent_attention), adds an awkward shape: its keys have 192 numbers and its values 128. A block's side must be a power of two. Instead of padding 192 to 256, the package cuts the keys into 128 and 64 and adds two products into one score.
+# MLA, the attention of [chapter 02](02_latent_attention.ipynb), adds an awkward shape: its keys have 192 numbers and its values 128. A block's side must be a power of two. Instead of padding 192 to 256, the package cuts the keys into 128 and 64 and adds two products into one score.
 
 # %%
 from minidsk.kernels.attention import attention, attention_reference
@@ -648,7 +648,7 @@ print(f"{names[5]}: launching Liger's takes {launch['liger'] / launch['ours']:.1
 # %% [markdown]
 # ## What DeepSeek did
 #
-# DeepSeek-V3 {cite}`deepseekv3` is known for its kernels for expert products, FP8 and communication, the subject of chapters [08](08_expert_kernels) and [09](09_fp8_and_ptx). Two other decisions belong here, because both follow from a roofline.
+# DeepSeek-V3 {cite}`deepseekv3` is known for its kernels for expert products, FP8 and communication, the subject of chapters [08](08_expert_kernels.ipynb) and [09](09_fp8_and_ptx.ipynb). Two other decisions belong here, because both follow from a roofline.
 #
 # **V3 computes the output of RMSNorm twice** (section 3.2.3). The output of each norm would have to be kept for the backward pass. DeepSeek reports that V3 throws it away and computes it again. If a layer's activations are $N$ numbers of two bytes, that frees $2N$ bytes. A norm is as fast as a copy, so the extra time is
 #
@@ -1004,4 +1004,4 @@ receipt(differences={name: (value, 1e-5) for name, value in differences.items()}
 # - Milakov and Gimelshein {cite}`milakov2018online` explain the online softmax in three pages, and Dao {cite}`dao2023flash2` shows what it became.
 # - Liger Kernel {cite}`hsu2024liger` has more kernels of this kind, which many trainers use.
 # - The code of this chapter is in `minidsk/kernels/`, in `softmax.py`, `rmsnorm.py`, `cross_entropy.py` and `attention.py`.
-# - Next, [chapter 08](08_expert_kernels) asks the same questions of a mixture of experts, where the rows of a product are not known in advance.
+# - Next, [chapter 08](08_expert_kernels.ipynb) asks the same questions of a mixture of experts, where the rows of a product are not known in advance.

@@ -19,7 +19,7 @@
 # A layer of 64 experts does the same number of multiplications whichever experts its tokens choose. On paper, imbalance is therefore free, but on a GPU the same tokens can take several times as long when most of them choose the same few experts. Even a perfectly even load leaves part of the chip idle if we multiply one expert after the other. Where does the time go, and how much of it can a kernel get back?
 #
 # - **You will build** three things: a sort that counts instead of comparing, a product of many matrices in one launch, and the schedule of that product. Then you measure what imbalance still costs.
-# - **You need** [chapter 03](03_mixture_of_experts) (experts) and [chapter 07](07_triton_kernels) (kernels). You need **no GPU**: the kernels run here in Triton's interpreter, and the speeds were recorded on an H100.
+# - **You need** [chapter 03](03_mixture_of_experts.ipynb) (experts) and [chapter 07](07_triton_kernels.ipynb) (kernels). You need **no GPU**: the kernels run here in Triton's interpreter, and the speeds were recorded on an H100.
 # - **It takes** 6 to 15 s to run on two CPU cores of a laptop, about twice that on Colab's two, and an hour to read.
 
 # %% tags=["hide-input"]
@@ -784,4 +784,4 @@ receipt(differences={name: (value, 1e-5) for name, value in differences.items()}
 #
 # - DeepSeek-V3, sections 3.2 and 3.4 {cite}`deepseekv3`, describes experts on many GPUs.
 # - The code of this chapter is in `minidsk/kernels/routing.py`, `grouped_gemm.py` and `experts.py`.
-# - Next, [chapter 09](09_fp8_and_ptx) makes the numbers themselves smaller.
+# - Next, [chapter 09](09_fp8_and_ptx.ipynb) makes the numbers themselves smaller.

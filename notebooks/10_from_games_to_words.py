@@ -1034,7 +1034,7 @@ receipt(spread=spreads, differences=differences)
 # ## Read on
 #
 # - Williams, 1992 {cite}`williams1992`, introduces REINFORCE, including the baseline.
-# - Sutton and Barto {cite}`sutton2018` treat policy gradients in chapter 13 and starts that explore in chapter 5.
+# - Sutton and Barto {cite}`sutton2018` treat policy gradients in their chapter 13 and starts that explore in their chapter 5.
 # - AlphaGo Zero {cite}`silver2017alphagozero` shows what search adds to all this.
 # - DeepSeek-R1 {cite}`deepseekr1` describes the method in section 2.2, and also its unsuccessful attempts.
 # - Next: no program can check kindness. [Chapter 11](11_human_feedback.ipynb) learns from people's preferences, with a critic, and adds up what that costs.
