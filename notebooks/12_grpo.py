@@ -42,7 +42,7 @@ from torch import tensor
 
 import minidsk
 from minidsk import ModelConfig, results
-from minidsk.diagrams import diagram, show, table
+from minidsk.diagrams import diagram, dots, show, table
 from minidsk.homework import check, coins, describe, predict, receipt, zoo
 from minidsk.infer.evaluate import answers as greedy
 from minidsk.infer.evaluate import evaluate
@@ -175,14 +175,10 @@ def learn(weigh, steps=60, group=16, rate=2.0, seed=0) -> list[float]:
 
 
 # %%
-ways = {
-    "0 and 1": lambda r: r,
-    "9 and 10": lambda r: r + 9,
-    "9 and 10, minus the mean": lambda r: (r + 9) - (r + 9).mean(),
-}
-climbs = {}
-for name, weigh in ways.items():
-    climbs[name] = runs = [learn(weigh, seed=seed) for seed in range(20)]
+ways = {"0 and 1": lambda r: r, "9 and 10": lambda r: r + 9,
+        "9 and 10, minus the mean": lambda r: (r + 9) - (r + 9).mean()}  # fmt: skip
+climbs = {name: [learn(way, seed=seed) for seed in range(20)] for name, way in ways.items()}
+for name, runs in climbs.items():
     found, stuck = sum(run[-1] > 0.9 for run in runs), sum(run[-1] < 0.1 for run in runs)
     print(f"rewards {name:24}: {found:2} of 20 runs are right, {stuck:2} are stuck")
 
@@ -331,11 +327,10 @@ print("clipped: {clipped_low:.0%} of tokens below, {clipped_high:.0%} above".for
 policy, generator, rows = uniform, torch.Generator().manual_seed(0), []
 for step in range(201):
     p = world.logp(policy).sum(1).exp()
-    stepped, loss = grpo_step(policy, right, generator)
+    policy, loss = grpo_step(policy, right, generator)
     if step in (0, 10, 20, 40, 80, 200):
         entropy, best = -(p * p.log()).sum(), world.answers[p.argmax()]
         rows.append([step, f"{p @ right:.3f}", f"{entropy:.3f}", best, f"{abs(loss):.3f}"])
-    policy = stepped
 assert p @ right > 0.99
 assert entropy < 0.1
 table(["step", "right", "entropy, nats", "likeliest", "loss"], rows)
@@ -478,6 +473,7 @@ table(["model", "right", "one number for all questions", "15 other answers"], ro
 wide = World(4)
 prices = torch.stack([wide.pays(price) for price in (1, 2, 3, 4)])
 questions, contexts = len(prices), len(wide.contexts)
+begun = tensor([[a.startswith(c) for a in wide.answers] for c in wide.contexts]).double()
 
 
 def judged(who, rewards, drawn, critic, equal):
@@ -502,9 +498,7 @@ def moved(critic, returns, drawn):
     return torch.where(seen > 0, critic + 0.5 * (total / seen.clamp(min=1) - critic), critic)
 
 
-def perfect(p):
-    """The perfect critic of all four questions."""
-    begun = tensor([[a.startswith(c) for a in wide.answers] for c in wide.contexts]).double()
+def perfect(p):  # the critic that knows the chance of being right from every context
     return (p * prices) @ begun.T / (p @ begun.T)
 
 # %%
@@ -529,31 +523,23 @@ def race(who: str, seed: int, steps: int = 40, rate: float = 2.0, equal: bool = 
     return shares, errors
 
 # %%
-groups = ("group of 2", "group of 4", "group of 16")
+groups = [f"group of {size}" for size in (2, 4, 16)]
 learners = ("no baseline", *groups, "learned critic", "perfect critic")
-runs, seeds = {who: [race(who, seed) for seed in range(10)] for who in learners}, range(10)
+runs = {who: [race(who, seed) for seed in range(10)] for who in learners}
 for who in groups:
-    runs[f"{who}, shorter steps"] = [race(who, seed, equal=False) for seed in seeds]
-at_20 = {who: [100 * shares[20] for shares, _ in of] for who, of in runs.items()}
-late = interval(at_20["group of 16"])
-print("group of 16, right after 20 steps: {:.0f} ± {:.0f} %".format(*late))
+    runs[f"{who}, shorter steps"] = [race(who, seed, equal=False) for seed in range(10)]
 for step in (1, 5, 10, 20, 39):
     off = 100 * mean(errors[step] for _, errors in runs["learned critic"])
     print(f"after {step:2} steps, the learned critic is off by {off:2.0f} points")
 
 # %% tags=["figure", "hide-input"]
+at_20 = {who: [100 * shares[20] for shares, _ in of] for who, of in runs.items()}
 less = {who: apart(of, at_20["group of 16"]) for who, of in at_20.items()}
 del less["group of 16"]
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
-for y, (who, (middle, half)) in enumerate(less.items()):
-    colour = "C1" if "shorter" in who else "C0"
-    _ = ax.errorbar(middle, y, xerr=half, fmt="o", color=colour, lw=2, capsize=4)
+dots(ax, less, [who for who in less if "shorter" in who])
 _ = ax.axvline(0, color="black", lw=1, ls=":")
-_ = ax.set_yticks(range(len(less)), list(less))
 _ = ax.set(xlabel="right after 20 steps, minus the group of 16, points")
-ax.grid(visible=True, axis="x")
-ax.grid(visible=False, axis="y")
-ax.invert_yaxis()
 most = max(abs(middle) for who, (middle, _) in less.items() if "shorter" not in who)
 show(fig, "With steps of the same length (blue), no judge is more than "
      f"{most:.1f} points from a group of 16. With the shorter steps of equal learning rates "
@@ -704,11 +690,9 @@ def logprobs(model, ids):
     return logp.gather(-1, ids[:, 1:, None]).squeeze(-1)
 
 
-now = logprobs(model, ids)
+now, counted = logprobs(model, ids), mask[:, 1:]
 old = torch.cat((torch.zeros(len(ids), width - 1), then), 1).double()  # 0 in the prompt
-counted = mask[:, 1:]
-gap = ((now - old) * counted).abs().max().item()
-assert gap < 1e-5
+assert ((now - old) * counted).abs().max() < 1e-5
 print("then and now differ on no counted token: largest difference below 1e-5")
 
 # %% tags=["hide-input"]
@@ -813,26 +797,23 @@ assert last[0] > first[0]
 
 # %% tags=["figure", "hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
-titles = "share right among 64 samples", "tokens per answer"
-for ax, values, title in zip(axes, zip(*curve, strict=True), titles, strict=True):
-    _ = ax.plot(range(1, len(values) + 1), values, "o-")
-    _ = ax.set(xlabel="step", title=title, ylim=(0, None), xticks=range(2, 17, 2))
+for k, title in enumerate(("share right among 64 samples", "tokens per answer")):
+    _ = axes[k].plot(range(1, 17), [numbers[k] for numbers in curve], "o-")
+    _ = axes[k].set(xlabel="step", title=title, ylim=(0, None), xticks=range(2, 17, 2))
 show(fig, "Sixteen steps of GRPO: more samples are right, and the answers become longer.",
-     "Two jagged lines over 16 steps. From the first four steps to the last four, the share "
-     f"right goes from {first[0]:.2f} to {last[0]:.2f}, and tokens per answer from "
-     f"{first[1]:.0f} to {last[1]:.0f}.")
+     f"Two jagged lines over 16 steps: the share right, {first[0]:.2f} in the first four and "
+     f"{last[0]:.2f} in the last four, and tokens per answer, {first[1]:.0f} and "
+     f"{last[1]:.0f}.")
 
 # %%
 after = evaluate(learner, test, 128, 160)
-for name, result in (("before", before), ("after 16 steps", after)):
-    print(f"{name:15} {result.accuracy:.0%} of 128 held-out problems ({result.low:.0%} to "
-          f"{result.high:.0%}), thoughts of {result.thought:.0f} characters")
+for name, got in (("before", before), ("after 16 steps", after)):
+    print(f"{name:15} {got.accuracy:.0%} of 128 problems ({got.low:.0%} to {got.high:.0%})")
 some = [test[i] for i in range(16)]
 replies = [greedy(policy, some, 160) for policy in (untrained, learner)]
-both = list(zip(some, *replies, strict=True))
-shown = next((problem, failed, solved) for problem, failed, solved in both
-             if verify(problem, failed) < verify(problem, solved) and "no\n" in solved)
-print(f"\n{shown[0].prompt}--- before\n{shown[1]}\n--- after\n{shown[2]}")
+shown = next(three for three in zip(some, *replies, strict=True)
+             if verify(three[0], three[1]) < verify(three[0], three[2]) and "no\n" in three[2])
+print("\n{.prompt}--- before\n{}\n--- after\n{}".format(*shown))
 
 # %% [markdown]
 # The greedy model, which always takes the likeliest token, went from a quarter of the held-out problems to well over half, by verdicts alone. Before training it gave up after the first failed attempt. Nothing in the reward mentions trying again, so why does it try again now? We look at the base's own samples, and at the fork after a first *no*.
@@ -986,21 +967,15 @@ table(["method", "accuracy, %", "minus GRPO, points", "last step's samples right
       "Means of three seeds, with 95 % intervals.")
 
 # %% tags=["figure", "hide-input"]
-fig, ax = plt.subplots(figsize=(6.4, 2.6))
-for y, (name, each) in enumerate(accuracy.items()):
-    middle, half = interval(each)
-    _ = ax.barh(y, 2 * half, left=middle - half, height=0.5, color=f"C{y}", alpha=0.25)
-    _ = ax.plot(each, [y - 0.12, y, y + 0.12], "o", ms=7, color=f"C{y}")
-    _ = ax.annotate(f"{middle:.1f} ± {half:.1f}", (100.7, y), va="center", color=f"C{y}")
-_ = ax.set(xlabel="held-out problems solved greedily, %", xlim=(70, 107), ylim=(2.6, -0.6))
-_ = ax.set_xticks(range(70, 101, 5))
-_ = ax.set_yticks(range(len(accuracy)), list(accuracy))
-ax.grid(visible=True, axis="x")
-ax.grid(visible=False, axis="y")
+fig, ax = plt.subplots(figsize=(6.4, 2.4))
+dots(ax, {name: interval(each) for name, each in accuracy.items()}, ["PPO, λ = 0.95"])
+for y, each in enumerate(accuracy.values()):
+    _ = ax.plot(each, [y + 0.25] * len(each), "|", color="gray", ms=9, mew=2)
+_ = ax.set(xlabel="held-out problems solved greedily, %")
 seeds = {name: ", ".join(f"{x:.1f}" for x in each) for name, each in accuracy.items()}
-show(fig, "Each dot is one seed, each band the 95 % interval of the mean. GRPO and PPO with "
-     "λ = 1 lie together; all dots of PPO with λ = 0.95 lie to the left of both.",
-     "Three rows of three dots, accuracy on 1,024 held-out problems in %: "
+show(fig, "Dots: means of three seeds, with 95 % intervals; grey strokes: the seeds. GRPO and "
+     "PPO with λ = 1 lie together; all seeds of PPO with λ = 0.95 lie to the left of theirs.",
+     "Three rows of a mean and three seeds, accuracy on 1,024 held-out problems in %: "
      + "; ".join(f"{name} {each}" for name, each in seeds.items()) + ".")
 
 # %% tags=["hide-input"]
@@ -1008,8 +983,7 @@ print(results.origin("ch12_ppo_speed"))
 for row in results.read("ch12_ppo_speed")["rows"]:
     print(f"{row['method']:4} takes {median(row['step_seconds']):.3f} s per step (median)")
 for name, of in races.items():
-    work = mean(row["flops"] for row in of) / 1e12
-    print(f"{name:13} {work:4.1f} trillion operations per run")
+    print(f"{name:13} {mean(row['flops'] for row in of) / 1e12:4.1f} trillion operations")
 length = mean(row["curves"]["length"][-1] for row in races["PPO, λ = 0.95"])
 for back in (5, 20, round(length)):
     print(f"{back:2} tokens before the end, λ = 0.95: the verdict has weight {0.95**back:.2f}")
