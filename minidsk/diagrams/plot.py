@@ -103,9 +103,9 @@ def direct_labels(ax: Axes, *, gap: float = 13.0) -> None:
             if lacking > 0:
                 heights[i] -= lacking / 2
                 heights[i + 1] += lacking / 2
+    edge = last[int(np.argmax(places[:, 0]))][0]  # all labels begin there, where the longest line ends
     for k, wanted in zip(order, heights, strict=True):
-        aside = 6 + places[:, 0].max() - places[k, 0]
-        text = ax.annotate(str(lines[k].get_label()), (last[k][0], last[k][1]), (aside, wanted - places[k, 1]),
+        text = ax.annotate(str(lines[k].get_label()), (edge, last[k][1]), (6, wanted - places[k, 1]),
                            textcoords="offset points", va="center", fontsize=9.5, annotation_clip=False)  # fmt: skip
         text.set_color(lines[k].get_color())
 
