@@ -92,6 +92,7 @@ def direct_labels(ax: Axes, *, gap: float = 13.0) -> None:
     gap: the least distance between two labels, in points; labels that would stand closer are moved apart.
     """
     lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+    ax.figure.canvas.figure.draw_without_rendering()  # limits and layout are settled only then
     scale = ax.figure.dpi / 72
     last = [[float(v) for v in np.asarray(line.get_xydata())[-1]] for line in lines]
     places = np.asarray(ax.transData.transform(last)) / scale
@@ -103,7 +104,7 @@ def direct_labels(ax: Axes, *, gap: float = 13.0) -> None:
             if lacking > 0:
                 heights[i] -= lacking / 2
                 heights[i + 1] += lacking / 2
-    edge = last[int(np.argmax(places[:, 0]))][0]  # all labels begin there, where the longest line ends
+    edge = max(float(np.max(line.get_xdata())) for line in lines)  # where all labels begin, whatever the width
     for k, wanted in zip(order, heights, strict=True):
         text = ax.annotate(str(lines[k].get_label()), (edge, last[k][1]), (6, wanted - places[k, 1]),
                            textcoords="offset points", va="center", fontsize=9.5, annotation_clip=False)  # fmt: skip
