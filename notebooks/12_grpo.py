@@ -975,7 +975,7 @@ _ = ax.set(xlabel="held-out problems solved greedily, %")
 seeds = {name: ", ".join(f"{x:.1f}" for x in each) for name, each in accuracy.items()}
 show(fig, "Dots: means of three seeds, with 95 % intervals; grey strokes: the seeds. GRPO and "
      "PPO with λ = 1 lie together; all seeds of PPO with λ = 0.95 lie to the left of theirs.",
-     "Three rows of a mean and three seeds, accuracy on 1,024 held-out problems in %: "
+     "Three rows of a mean and three seeds, accuracy on held-out problems in %: "
      + "; ".join(f"{name} {each}" for name, each in seeds.items()) + ".")
 
 # %% tags=["hide-input"]
