@@ -26,7 +26,7 @@ def build(folder: Path) -> None:
 
     Sphinx puts the page where the first one of the book is, while its addresses begin a folder higher.
     """
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "--path-output", folder,
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", ".", "--path-output", str(folder),
                "--builder", "singlehtml", "-W", "-n", "--keep-going"]  # fmt: skip
     subprocess.run(command, cwd=ROOT, check=True)
     shutil.move(folder / PAGE.parent / "book" / "intro.html", folder / PAGE)
