@@ -82,7 +82,7 @@ table(["average", "a token of the right 4", "of the wrong 7", "second / first"],
 # %% [markdown]
 # GRPO divides by the answer's own length: $1/(2 \cdot 4)$ for a token of the first answer and $1/(2 \cdot 7)$ for a token of the second. Each answer is pulled with the same total force, so the tokens of a longer wrong answer feel less of it. Among wrong answers, the long ones survive. DAPO gives every token $1/11$, and Dr. GRPO gives every token $1/(2 \cdot 10)$ whatever else is in the batch.
 #
-# Spreading a force over more tokens sounds harmless. To find out, we return to the world of [chapter 12](12_grpo.ipynb): *pay 2 with coins of 1 and 2*. Its tokens are `1`, `2` and `.`, an answer has at most three of them, and only `2.` and `11.` are right. The class `World`, which chapter 12 builds, lists all answers of such a world; the package keeps it in `minidsk/homework/coins.py`. So we can compute the true gradient of the probability of being right, and the gradient of every single answer.
+# Spreading a force over more tokens sounds harmless. To find out, we return to the world of [chapter 12](12_grpo.ipynb): *pay 2 with coins of 1 and 2*. Its tokens are `1`, `2` and `.`, an answer has at most three of them, and only `2.` and `11.` are right. The class `World`, which [chapter 12](12_grpo.ipynb) builds, lists all answers of such a world; the package keeps it in `minidsk/homework/coins.py`. So we can compute the true gradient of the probability of being right, and the gradient of every single answer.
 
 # %%
 world = World(3)

@@ -43,6 +43,20 @@ def drop(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any],
         context["body"] = ATTRIBUTES.sub("", THEBE.sub("", context["body"]))
 
 
+def name_toggles(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Say what the arrows of the sidebar do, which the theme leaves without a name."""
+    make = context.get("generate_toctree_html")
+    if make is not None:
+        context["generate_toctree_html"] = lambda *given, **named: named_toggles(make(*given, **named))
+
+
+def named_toggles(sidebar: Any) -> Any:
+    """The sidebar, parsed HTML, with a name for each arrow."""
+    for arrow in sidebar("summary") if callable(sidebar) else ():
+        arrow["aria-label"] = "Show or hide the pages below"
+    return sidebar
+
+
 def needless(file: Any) -> bool:
     """Whether a script or a style is sphinx-thebe's or sphinx-design's: by its name, or, if inline, by its text."""
     inline, name = getattr(file, "attributes", {}).get("body") or "", str(getattr(file, "filename", file))
@@ -62,5 +76,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register them."""
     app.add_transform(LocalBadge)
     app.connect("html-page-context", drop, priority=900)
+    app.connect("html-page-context", name_toggles, priority=950)
     app.connect("build-finished", tidy)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

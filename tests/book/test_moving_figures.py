@@ -56,7 +56,7 @@ def still(page, figure):
 
 @pytest.fixture
 def page(browser):
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, has_touch=True)
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, has_touch=True, reduced_motion="reduce")
     yield context.new_page()
     context.close()
 
