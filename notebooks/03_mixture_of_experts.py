@@ -678,9 +678,6 @@ compared(("bias", *shapes), control="bias")
 # every node that holds one of them, and the network between nodes is slow. Please guess how many nodes such a token
 # visits if it chooses its experts at random:
 
-# %% tags=["diagram", "hide-input"]
-diagram("routing")
-
 # %% tags=["prediction", "hide-input"]
 nodes = predict("moe.nodes", "How many of 8 nodes does a token visit that picks 8 of 256 "
                 "experts at random?",
@@ -733,6 +730,9 @@ def group_limited(scores: torch.Tensor, bias: torch.Tensor, groups: int,
 left = group_limited(scores, torch.zeros(6), groups=3, kept=1)
 print("group scores", [round(v, 2) for v in scores.unflatten(1, (3, 2)).sum(-1)[0].tolist()])
 print("left        ", [round(v, 2) for v in left[0].tolist()])
+
+# %% tags=["diagram", "hide-input"]
+diagram("routing")
 
 # %% [markdown]
 # Experts 0 and 4 are the best two of all, but the token cannot reach either of them, because each shares its group with
@@ -853,6 +853,14 @@ print(f"at equal FLOPs the mixture took {slower:.1f} times as long")
 # %% [markdown]
 # ## What went wrong, or did not help
 #
+# Our first recording of the larger model had only 300 steps. It tried more methods than the long one:
+
+# %% tags=["hide-input"]
+print(results.origin("ch03_balance_300"))
+recorded(results.read("ch03_balance_300"),
+         "300 steps on a GPU, means of three seeds. Losses in nats per token.")
+
+# %% [markdown]
 # **V3's own bias speed of 0.001 failed at first.** Our first recording had only 300 steps. A bias that moves by 0.001
 # per step can reach at most 0.3 in 300 steps, and this was not enough to reverse the collapse. The row *both* combines
 # V3's two constants, the speed and its $\alpha$, and it was only a little better. V3 itself trained for hundreds of
@@ -861,13 +869,7 @@ print(f"at equal FLOPs the mixture took {slower:.1f} times as long")
 #
 # **A speed of 0.1 is too high.** It is the last row of the table, and the only one whose interval of the loss does not
 # contain zero: its loss is higher than without balancing. These are the runs of 300 steps:
-
-# %% tags=["hide-input"]
-print(results.origin("ch03_balance_300"))
-recorded(results.read("ch03_balance_300"),
-         "300 steps on a GPU, means of three seeds. Losses in nats per token.")
-
-# %% [markdown]
+#
 # Why is the MaxVio above 5 although the bias keeps correcting? The scores lie between 0 and 1, so one step of 0.1 moves
 # an expert past many others. We train our small model at this speed and at the tenth of it, and follow one expert:
 
