@@ -182,7 +182,8 @@ def sort_in_blocks(chosen: torch.Tensor, experts: int, size: int) -> list[int]:
     # in front: all pairs of earlier experts, and this expert's in earlier blocks
     before = counts.sum(0).cumsum(0) - counts.sum(0)
     place = before + counts.cumsum(0) - counts
-    print("counts of each block", counts.tolist(), " first places", place.tolist())
+    print("counts of each block", counts.tolist())
+    print("its first places    ", place.tolist())
     order = [0] * chosen.numel()
     for number, block in enumerate(blocks):  # on a GPU, all at the same time
         for i, expert in enumerate(block.tolist()):
