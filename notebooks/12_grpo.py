@@ -210,6 +210,15 @@ print(f"to train it: {16 * weights / 1e12:.1f} terabytes, "
 diagram("who_judges")
 
 # %% [markdown]
+# How good is the mean of a group? Guess before you run on: a question is answered correctly half of the time. A critic says 0.5, plus or minus some error. How large may the error be, in percentage points, before fifteen other answers are the better judge? Replace `None` by a number; the tally stays on your machine.
+
+# %% tags=["prediction", "hide-input"]
+guess = None
+question = "How many points may a critic be off, to be as good as 15 other answers?"
+margin = predict("grpo.critic", question, guess, example=3)
+margin
+
+# %% [markdown]
 # ## Four answers, by hand
 #
 # Suppose the policy gave these four answers to *pay 2*. We keep them for the whole chapter: **a** says `2.` and is right; **b** says `1.`, which is too little; **c** says `22.`, which is too much; **d** says `121` and never ends.
@@ -691,18 +700,7 @@ print("all weights after one step, ours and the package's: largest difference be
 #
 # ## How good must a critic be?
 #
-# The method works. We can now ask how good the judge is that it uses.
-#
-# How good is the mean of a group? Guess before you run on: a question is answered correctly half of the time. A critic says 0.5, plus or minus some error. How large may the error be, in percentage points, before fifteen other answers are the better judge? Replace `None` by a number; the tally stays on your machine.
-
-# %% tags=["prediction", "hide-input"]
-guess = None
-question = "How many points may a critic be off, to be as good as 15 other answers?"
-margin = predict("grpo.critic", question, guess, example=3)
-margin
-
-# %% [markdown]
-# Suppose the true chance of a right answer is $p$, and we use some other number $b$ as the baseline. The expected gradient does not change, because the scores of all answers average to zero. What changes is the noise: a wrong baseline adds variance in proportion to $(b - p)^2$, if it is too high as often as too low.
+# The method works. We can now answer the opening question. Suppose the true chance of a right answer is $p$, and we use some other number $b$ as the baseline. The expected gradient does not change, because the scores of all answers average to zero. What changes is the noise: a wrong baseline adds variance in proportion to $(b - p)^2$, if it is too high as often as too low.
 #
 # For a critic, $(b - p)^2$ is its squared error. For a group, $b$ is the mean of the other $G - 1$ answers, and the expected $(b - p)^2$ is the variance of that mean, $p(1-p)/(G-1)$. Setting the two equal gives the error at which a critic is exactly as good as a group:
 #
@@ -742,16 +740,18 @@ for error in (0.3, 0.2, 0.1):
 judges |= {f"the group of {size}": group_noise(size) for size in (2, 4, 16, 64)}
 judges["a perfect critic of the question"] = noise(right - p)
 
-drawn = torch.multinomial(probability, 80_000, True, generator=torch.Generator().manual_seed(0))
+seeded = torch.Generator().manual_seed(0)
+drawn = torch.multinomial(probability, 80_000, True, generator=seeded)
 drawn = drawn.view(-1, 4)  # 20,000 groups
 less = (right[drawn] - right[drawn].mean(1, keepdim=True)) * 4 / 3  # the others' mean
 steps = (less[..., None] * score[drawn]).mean(1)
 sampled = (4 * steps.var(0).sum() / truth.square().sum()).sqrt().item()
 assert abs(sampled / group_noise(4) - 1) < 0.02
 print(f"groups of 4: noise {group_noise(4):.2f} computed, {sampled:.2f} sampled")
-equal = [noise(right - p - e) for e in (as_good_as(p, 16), -as_good_as(p, 16))]
-print(f"group of 16: noise {group_noise(16):.2f}; a critic {100 * as_good_as(p, 16):.1f} points "
-      f"off: {math.sqrt(mean(n**2 for n in equal)):.2f}")
+e = as_good_as(p, 16)
+equal = math.sqrt(mean(noise(right - p - off) ** 2 for off in (e, -e)))
+print(f"group of 16: noise {group_noise(16):.2f}; "
+      f"a critic {100 * e:.1f} points off: {equal:.2f}")
 
 # %% [markdown]
 # PPO's critic can do more than judge questions. Before every token it predicts what the answer is going to be worth, so it can tell which token was the mistake. We can compute the values of a perfect critic. The function `gae` {cite}`schulman2015gae` turns values into one advantage per token: with $\lambda = 1$ it compares the final reward with the value before each token, and with $\lambda = 0$ the value after a token with the value before it. After `2`, for example, the chance of success is one third, and after `21` it is zero. A group has only one verdict for the whole answer.

@@ -748,11 +748,12 @@ show(fig, "Four updates per batch without a clip lose the right answers within a
 worst = variants["4 updates, no clip"][0]["curves"]
 keys = ("ratio", "entropy", "cut_off", "groups_with_signal", "grad_norm")
 table(["metric", *(f"step {k + 1}" for k in range(0, 16, 3))],
-      [[key, *(f"{worst[key][k]:.2f}" for k in range(0, 16, 3))] for key in keys],
+      [[key, *("-" if key in ("ratio", "entropy") and not worst["groups_with_signal"][k]
+               else f"{worst[key][k]:.2f}" for k in range(0, 16, 3))] for key in keys],
       "4 updates, no clip, seed 0.")
 
 # %% [markdown]
-# The ratio is an average over tokens and should stay near 1; here it wanders. The entropy first rises: the model becomes noisy. At step 13 it is 0: all samples are nearly the same, none is right, and more than half never end. Where no answer is right, no group carries a signal, and the gradient is 0. (The weights still move, because the optimizer remembers earlier gradients.) At step 16 one group in sixteen has a right answer again, by luck. **A policy that has lost its right answers learns from luck alone**, and no seed recovered within the 16 steps.
+# A dash marks a step without an update: no sample of the batch was right, so no group carried a signal, the gradient was 0, and ratio and entropy were not measured. The ratio is an average over tokens and should stay near 1; here it wanders. The entropy quadruples, so this collapse is into noise and not into one answer. More and more answers never end. Where no answer is right, the run waits for a lucky sample: at step 16 one group in sixteen holds one. **A policy that has lost its right answers learns from luck alone**, and no seed recovered within the 16 steps.
 
 # %% [markdown]
 # ## What DeepSeek did
