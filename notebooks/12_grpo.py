@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/12_grpo.ipynb)
 #
-# PPO trains two networks: one that writes answers, and a critic, as large as the first, that only predicts how good an answer is going to be. GRPO removes the critic. It asks the first network for sixteen answers to the same question, and compares each answer with the other fifteen. That is cheap, but is it accurate enough? **By how many percentage points may a critic misjudge your chances, before fifteen other answers are the better judge?**
+# PPO trains two networks: one that writes answers, and a critic, as large as the first, that only predicts how good an answer is going to be. GRPO removes the critic. It asks the first network for sixteen answers to the same question, and compares each answer with the other fifteen. That is cheap, but is it accurate enough? **By how many percentage points may a critic misjudge the chance of a right answer, before fifteen other answers are the better judge?**
 #
 # - **You will build** GRPO twice: in a world of fifteen answers, where everything can be computed exactly, and on a small language model, with sampling, mask, verifier, advantages, loss and training step all written in this notebook.
 # - **You need** PyTorch, and the idea of a policy gradient ([chapter 10](10_from_games_to_words.ipynb)). [Chapter 11](11_human_feedback.ipynb) builds the critic that is dropped here.
@@ -127,9 +127,6 @@ table(["after", *TOKENS], rows, "The true gradient: a row per context, a column 
 #
 # REINFORCE, from [chapter 10](10_from_games_to_words.ipynb), samples some answers, multiplies the gradient of each one's log-probability (its **score**) by its reward, and averages. On average this gives the true gradient. We can compute how far a single answer is from that average.
 
-# %% tags=["diagram", "hide-input"]
-diagram("who_judges")
-
 # %%
 def scores(policy: torch.Tensor):
     """Gradients of log-probabilities [answers, contexts * 3], and probabilities [answers]."""
@@ -174,7 +171,6 @@ def learn(weigh, steps=60, group=16, rate=2.0, seed=0) -> list[float]:
     return chances
 
 
-# %%
 ways = {"0 and 1": lambda r: r, "9 and 10": lambda r: r + 9,
         "9 and 10, minus the mean": lambda r: (r + 9) - (r + 9).mean()}  # fmt: skip
 climbs = {name: [learn(way, seed=seed) for seed in range(20)] for name, way in ways.items()}
@@ -208,9 +204,13 @@ print(f"to train it: {16 * weights / 1e12:.1f} terabytes, "
       f"{math.ceil(16 * weights / 80e9)} GPUs of 80 gigabytes")
 
 # %% [markdown]
-# GRPO's answer {cite}`deepseekmath` is the right panel above: the baseline is the mean of the group. (This is not quite free: with one answer per question, the same sixteen answers would have covered sixteen questions.)
-#
-# How good is that mean? Guess before you run on: a question is answered correctly half of the time. A critic says 0.5, plus or minus some error. How large may the error be, in percentage points, before fifteen other answers are the better judge? Replace `None` by a number; the tally stays on your machine.
+# GRPO's answer {cite}`deepseekmath` is the right panel above: the baseline is the mean of the group. (This is not quite free: with one answer per question, the same sixteen answers would have covered sixteen questions.) The picture shows all three judges, with one reply to the same problem.
+
+# %% tags=["diagram", "hide-input"]
+diagram("who_judges")
+
+# %% [markdown]
+# How good is the mean of a group? Guess before you run on: a question is answered correctly half of the time. A critic says 0.5, plus or minus some error. How large may the error be, in percentage points, before fifteen other answers are the better judge? Replace `None` by a number; the tally stays on your machine.
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -264,7 +264,7 @@ for name, a, then, now in zip("abcd", advantages, old.sum(1), after, strict=True
     print(f"{name}: advantage {a:+.1f}, log-probability {then:.2f} -> {now:.2f}")
 
 # %% [markdown]
-# *Begin with a 2.* Four answers without a critic found the first row of the exact gradient.
+# *Begin with a 2 rather than a 1*: four answers without a critic found this part of the first row of the true gradient. They did not find *do not stop at once*, because none of the four stopped at once.
 #
 # ## GRPO in twenty lines
 #
@@ -287,7 +287,7 @@ def grpo_loss(logp, old, rewards, lengths, low=0.2, high=0.2):
     return -total / len(rewards)
 
 
-def grpo_step(policy, right, generator, group=16, rate=2.0):
+def small_step(policy, right, generator, group=16, rate=2.0):
     """Draw a group, compare it with itself, take one step."""
     p = world.logp(policy).sum(1).exp()
     drawn = torch.multinomial(p, group, replacement=True, generator=generator)
@@ -327,7 +327,7 @@ print("clipped: {clipped_low:.0%} of tokens below, {clipped_high:.0%} above".for
 policy, generator, rows = uniform, torch.Generator().manual_seed(0), []
 for step in range(201):
     p = world.logp(policy).sum(1).exp()
-    policy, loss = grpo_step(policy, right, generator)
+    policy, loss = small_step(policy, right, generator)
     if step in (0, 10, 20, 40, 80, 200):
         entropy, best = -(p * p.log()).sum(), world.answers[p.argmax()]
         rows.append([step, f"{p @ right:.3f}", f"{entropy:.3f}", best, f"{abs(loss):.3f}"])
@@ -337,7 +337,7 @@ table(["step", "right", "entropy, nats", "likeliest", "loss"], rows)
 
 # %% [markdown]
 # ```{warning}
-# While the policy went from 15 % to 99 %, **the loss was 0 at every step** (the last column). In the first step on a group every ratio is 1, and the advantages add up to 0 by construction. So the loss is 0 for every policy, and only its gradient carries information. Watch the reward, the entropy and the lengths.
+# While the policy went from 15 % to 99 %, **the loss was 0 at every step** (the last column). In the first step on a group every ratio is 1, so the loss is minus the mean of the advantages, and they add up to 0 by construction. (The average over tokens, which gave 0.1 above, is not always 0, but says as little.) So the loss is 0 for every policy, and only its gradient carries information. Watch the reward, the entropy and the lengths.
 # ```
 #
 # ### Which token is pushed, and how hard?
@@ -348,210 +348,6 @@ table(["step", "right", "entropy, nats", "likeliest", "loss"], rows)
 Group(["2.", "1.", "22.", "121"], [1, 0, 0, 0], title="Pay 2: four answers judge each other")
 
 # %% [markdown]
-# ## How good must a critic be?
-#
-# We can now answer the opening question. Suppose the true chance of a right answer is $p$, and we use some other number $b$ as the baseline. The expected gradient does not change, because the scores of all answers average to zero. What changes is the noise: a wrong baseline adds variance in proportion to $(b - p)^2$, if it errs in both directions.
-#
-# For a critic, $(b - p)^2$ is its squared error. For a group, $b$ is the mean of the other $G - 1$ answers, and the expected $(b - p)^2$ is the variance of that mean, $p(1-p)/(G-1)$. Setting the two equal gives the error at which a critic is exactly as good as a group:
-#
-# $$ |b - p| = \sqrt{\frac{p\,(1-p)}{G-1}}. $$
-
-# %%
-def as_good_as(p: float, size: int) -> float:
-    """The error of a critic that is as good a judge as the other answers of a group."""
-    return math.sqrt(p * (1 - p) / (size - 1))
-
-
-margin.reveal(100 * as_good_as(0.5, 16))
-rows = [[size, *(f"{100 * as_good_as(p, size):.1f}" for p in (0.05, 0.15, 0.5))]
-        for size in (2, 4, 16, 64)]  # fmt: skip
-table(["group of", "p = 0.05", "p = 0.15", "p = 0.5"], rows,
-      "How many points a critic may be off to be as good as a group.")
-
-# %% [markdown]
-# **13 points**, at even odds and in groups of 16. How much would a better critic help? The baseline's noise is only a part of all noise, because a single answer is either right or wrong, and no judge changes that. So we compute *all* of the noise of one answer's gradient in our world. For the group we leave the answer out of its own mean, an estimator called RLOO {cite}`kool2019buy`, so that the expected step is the gradient itself.
-
-# %%
-def group_noise(size: int) -> float:
-    """As `noise`, for an answer in a group, whose gradient is a mean over pairs of answers."""
-    pairs = (score[:, None] - score) * (right[:, None] - right)[..., None] / 2
-    one = torch.einsum("y,xyk->xk", probability, pairs)
-    square = truth.square().sum()
-    alone = probability @ one.square().sum(1) - square
-    both = probability @ pairs.square().sum(-1) @ probability - square
-    return ((4 * (size - 2) * alone + 2 * both) / (size - 1) / square).sqrt().item()
-
-
-p = chance.item()
-judges = {"no baseline": noise(right)}
-for error in (0.3, 0.2, 0.1):
-    off = [noise(right - p - e) for e in (error, -error)]
-    judges[f"a critic {100 * error:.0f} points off"] = math.sqrt(mean(n**2 for n in off))
-judges |= {f"the group of {size}": group_noise(size) for size in (2, 4, 16, 64)}
-judges["a perfect critic of the question"] = noise(right - p)
-
-
-# %% [markdown]
-# PPO's critic can do more than judge questions. Before every token it predicts what the answer is going to be worth, so it can tell which token was the mistake. We can compute the values of a perfect critic. The function `gae` {cite}`schulman2015gae` turns values into one advantage per token: with $\lambda = 1$ it compares the final reward with the value before each token, and with $\lambda = 0$ the value after a token with the value before it. After `2`, for example, the chance of success is one third, and after `21` it is zero. A group has only one verdict for the whole answer.
-
-# %%
-def perfect_values(logp: torch.Tensor, reward: torch.Tensor) -> torch.Tensor:
-    """The value of each context [contexts]: the chance of being right from there."""
-    p = logp.sum(1).exp()
-    begun = tensor([[a.startswith(c) for a in world.answers] for c in world.contexts]).double()
-    return begun @ (p * reward) / (begun @ p)
-
-
-values = perfect_values(world.logp(uniform), right)
-shown = zip(world.contexts, values.tolist(), strict=True)
-print("after", ", ".join(f"{context or 'nothing'}: {value:.3f}" for context, value in shown))
-
-# %%
-last = torch.nn.functional.one_hot(world.mask.sum(1).long() - 1, 3).double()
-onehot = torch.nn.functional.one_hot(world.token, 3).double() - 1 / 3
-for lam in (1.0, 0.0):  # nothing is discounted
-    expected = values[world.context] * world.mask
-    advantage, _ = gae(last * right[:, None], expected, world.mask, 1.0, lam)
-    each = torch.zeros(len(world.answers), len(world.contexts), 3, dtype=torch.float64)
-    at = world.context[..., None].expand(-1, -1, 3)
-    each.scatter_add_(1, at, (advantage * world.mask)[..., None] * onehot)
-    spread = probability @ each.flatten(1).square().sum(1) - truth.square().sum()
-    assert torch.allclose(probability @ each.flatten(1), truth)
-    relative = (spread / truth.square().sum()).sqrt().item()
-    judges[f"a perfect critic of tokens, λ = {lam:.0f}"] = relative
-
-# %% tags=["figure", "hide-input"]
-needed = {name: (size / judges["the group of 16"]) ** 2 for name, size in judges.items()}
-fig, ax = plt.subplots(figsize=(6.4, 3.8))
-colours = ["C1" if "group" in who else "C0" if "critic" in who else "gray" for who in needed]
-bars = ax.barh(list(needed), list(needed.values()), color=colours)
-_ = ax.bar_label(bars, fmt="%.2f", padding=3, fontsize=9.5)
-_ = ax.set(xlabel="answers needed for the same noise; the group of 16 is 1", xlim=(0, 2.2))
-ax.grid(visible=False)
-ax.invert_yaxis()
-token, ask = (needed[f"a perfect critic of {of}"] for of in ("tokens, λ = 0", "the question"))
-show(fig, "How many answers each judge needs for equal noise (orange: groups, blue: critics). "
-     f"A perfect critic of questions needs {ask:.2f} times as many as a group of 16, "
-     f"a perfect critic of tokens {token:.2f} times.",
-     "Bars of the answers needed, beside a group of 16: "
-     + ", ".join(f"{name} {value:.2f}" for name, value in needed.items()) + ".")
-
-# %% [markdown]
-# The group of 16 is our reference, at 1.00. A perfect critic that judges only the question needs 7 % fewer answers for the same noise, and a critic that is wrong by 20 points needs 24 % more. **A group of 16 is therefore close to the best that any question-level critic can do.** A perfect critic that judges every token is different: it needs only 37 % of the answers. So the baseline is not what GRPO loses. It loses the ability to tell a good token from a bad one within the same answer. A real critic has to learn that, and only pays if it comes close to perfect.
-#
-# ### In a language model, it depends on the questions
-#
-# How much do questions differ for a real policy? We sample 16 answers to each of 48 problems from `nano-base` and from `nano-zero`, the same model after reinforcement learning ([chapter 22](22_capstone.ipynb)). The spread *within* groups gives the error of a group's mean. The spread *between* groups, minus what sampling adds, gives the error of the simplest critic, which predicts the same number for every question.
-
-# %%
-bars, sampled_from, rows, accuracy_alone = {}, {}, [], {"accuracy": 1.0}
-posed = [nano().make_task("train")[i] for i in range(48)]
-for name in ("nano-base", "nano-zero"):
-    policy, seeded = minidsk.load_policy(name), torch.Generator().manual_seed(0)
-    _ = policy.model.double()  # 16 digits: your processor draws the answers that ours drew
-    sampled_from[name] = rollout(policy, posed, 16, 160, accuracy_alone, generator=seeded)
-    r = sampled_from[name].rewards.double()
-    within = r.var(1).mean()
-    between = (r.mean(1).var() - within / 16).clamp(min=0)
-    constant, others = between.sqrt().item(), (within / 15).sqrt().item()
-    bars[name] = constant < others
-    rows.append([name, f"{r.mean():.2f}", f"{100 * constant:.1f}", f"{100 * others:.1f}"])
-assert bars == {"nano-base": True, "nano-zero": False}
-table(["model", "right", "one number for all questions", "15 other answers"], rows,
-      "The share of right answers, and how many points each of two baselines is off.")
-
-# %% [markdown]
-# We did not expect that for the *base* model all problems are about equally hard, so a running average would be a better baseline than fifteen other answers. After reinforcement learning some problems are always solved and some never, and then the group is the better judge. GRPO does not have to know which of the two holds.
-#
-# ## With steps of equal length, the judge hardly matters
-#
-# Does the judge matter for what is learned? We pose four questions (pay 1, 2, 3 and 4, with up to four tokens), with a table of logits for each. Every learner samples 16 answers to each question in each step. They differ in the baseline: none, groups of 2, 4 or 16, a **learned** critic of tokens (a table as large as the policy), or the perfect critic.
-#
-# A group's mean contains the answer itself, which shortens the expected step by the factor $(G-1)/G$. At equal learning rates a group of 2 would lose only because its steps are half as long. So we multiply by $G/(G-1)$, and all learners take steps of the same expected length.
-
-# %%
-wide = World(4)
-prices = torch.stack([wide.pays(price) for price in (1, 2, 3, 4)])
-questions, contexts = len(prices), len(wide.contexts)
-begun = tensor([[a.startswith(c) for a in wide.answers] for c in wide.contexts]).double()
-
-
-def judged(who, rewards, drawn, critic, equal):
-    """The advantage of each token [questions, 16, time], what the critic should have said."""
-    context, mask = wide.context[drawn], wide.mask[drawn]
-    if who.startswith("group"):
-        size = int(who.split()[-1])
-        advantages = group_advantages(rewards.view(-1, size), "none").view_as(rewards)
-        return advantages[..., None] * mask * (size / (size - 1) if equal else 1), None
-    values = critic.gather(1, context.flatten(1)).view(context.shape) * mask
-    last = torch.nn.functional.one_hot(mask.sum(-1).long() - 1, mask.shape[-1])
-    paid = (last * rewards[..., None]).double()
-    advantage, returns = gae(*(x.flatten(0, 1) for x in (paid, values, mask)), 1.0, 1.0)
-    return advantage.view_as(mask), returns.view_as(mask)
-
-# %%
-def moved(critic, returns, drawn):
-    """The critic, half the way to the mean return of each context that was visited."""
-    at, mask = wide.context[drawn].flatten(1), wide.mask[drawn].flatten(1)
-    seen = torch.zeros_like(critic).scatter_add_(1, at, mask)
-    total = torch.zeros_like(critic).scatter_add_(1, at, returns.flatten(1) * mask)
-    return torch.where(seen > 0, critic + 0.5 * (total / seen.clamp(min=1) - critic), critic)
-
-
-def perfect(p):  # the critic that knows the chance of being right from every context
-    return (p * prices) @ begun.T / (p @ begun.T)
-
-# %%
-def race(who: str, seed: int, steps: int = 40, rate: float = 2.0, equal: bool = True):
-    """Share right before each step, and the learned critic's error about the questions."""
-    policy = torch.zeros(questions, contexts, 3, dtype=torch.float64, requires_grad=True)
-    critic = torch.zeros(questions, contexts, dtype=torch.float64)
-    generator, shares, errors = torch.Generator().manual_seed(seed), [], []
-    for _ in range(steps):
-        logp = policy.log_softmax(-1)[:, wide.context, wide.token] * wide.mask
-        p = logp.detach().sum(-1).exp()
-        truly = (p * prices).sum(1)
-        shares.append(truly.mean().item())
-        errors.append((critic[:, 0] - truly).square().mean().sqrt().item())
-        drawn = torch.multinomial(p, 16, replacement=True, generator=generator)
-        known = perfect(p) if who == "perfect critic" else critic
-        advantage, returns = judged(who, prices.gather(1, drawn), drawn, known, equal)
-        taken = logp.gather(1, drawn[..., None].expand(-1, -1, wide.mask.shape[1]))
-        gradient = torch.autograd.grad((advantage * taken).sum() / 16, policy)[0]
-        policy = (policy + rate * gradient).detach().requires_grad_()
-        critic = moved(critic, returns, drawn) if who == "learned critic" else critic
-    return shares, errors
-
-# %%
-groups = [f"group of {size}" for size in (2, 4, 16)]
-learners = ("no baseline", *groups, "learned critic", "perfect critic")
-runs = {who: [race(who, seed) for seed in range(10)] for who in learners}
-for who in groups:
-    runs[f"{who}, shorter steps"] = [race(who, seed, equal=False) for seed in range(10)]
-for step in (1, 5, 10, 20, 39):
-    off = 100 * mean(errors[step] for _, errors in runs["learned critic"])
-    print(f"after {step:2} steps, the learned critic is off by {off:2.0f} points")
-
-# %% tags=["figure", "hide-input"]
-at_20 = {who: [100 * shares[20] for shares, _ in of] for who, of in runs.items()}
-less = {who: apart(of, at_20["group of 16"]) for who, of in at_20.items()}
-del less["group of 16"]
-fig, ax = plt.subplots(figsize=(6.4, 3.4))
-dots(ax, less, [who for who in less if "shorter" in who])
-_ = ax.axvline(0, color="black", lw=1, ls=":")
-_ = ax.set(xlabel="right after 20 steps, minus the group of 16, points")
-most = max(abs(middle) for who, (middle, _) in less.items() if "shorter" not in who)
-show(fig, "With steps of the same length (blue), no judge is more than "
-     f"{most:.1f} points from a group of 16. With the shorter steps of equal learning rates "
-     "(orange), small groups seem far worse. Lines are 95 % intervals over ten seeds.",
-     "Dots with intervals, right after 20 steps minus the group of 16, points: " + ", ".join(
-         f"{who} {middle:+.1f} ± {half:.1f}" for who, (middle, half) in less.items()) + ".")
-
-# %% [markdown]
-# At equal step length, the baseline makes almost no difference in this world. The learned and the perfect critic cannot be told apart from a group of 16, because both intervals contain zero. The groups of 2 and 4 differ from it by two points at most, in opposite directions, at the edge of what ten seeds can show. Even *no baseline* is as good: with rewards of 0 and 1 and sixteen answers per question, it is enough to push up what was right. The orange points show what happens without the factor: with steps half as long, the group of 2 seems far worse.
-#
-# This critic meets the same four questions in every step, the easiest life a critic can have. A language model's critic meets a question once.
-#
 # ## GRPO on a language model, in the open
 #
 # Now we write the whole method for a language model. We import the model, and functions that test it. `nano-base` is a DeepSeek-V3 of 0.4 million parameters that has read worksheets about **Countdown**: reach a target from given numbers, using each exactly once. It knows `+`, `-` and three numbers up to 12.
@@ -816,10 +612,12 @@ shown = next(three for three in zip(some, *replies, strict=True)
 print("\n{.prompt}--- before\n{}\n--- after\n{}".format(*shown))
 
 # %% [markdown]
-# The greedy model, which always takes the likeliest token, went from a quarter of the held-out problems to well over half, by verdicts alone. Before training it gave up after the first failed attempt. Nothing in the reward mentions trying again, so why does it try again now? We look at the base's own samples, and at the fork after a first *no*.
+# The greedy model, which always takes the likeliest token, went from a quarter of the held-out problems to well over half, by verdicts alone. Before training it gave up after the first failed attempt. Nothing in the reward mentions trying again, so why does it try again now? We draw samples from the base model with the package's `rollout` (16 answers to each of 48 problems), and look at the fork after a first *no*.
 
 # %%
-earlier = sampled_from["nano-base"]
+accuracy_alone, seeded = {"accuracy": 1.0}, torch.Generator().manual_seed(0)
+posed = [train[i] for i in range(48)]
+earlier = rollout(untrained, posed, 16, 160, accuracy_alone, generator=seeded)
 thoughts = [text.partition("</think>")[0] for text in earlier.completions.texts]
 once = tensor(["\n" not in thought for thought in thoughts])
 for what, which in (("one attempt", once), ("more attempts", ~once)):
@@ -834,7 +632,7 @@ for name, policy in (("before", untrained), ("after", learner)):
     print(f"{name:6}: after a first no, try again {again:.2f}, give up {stop:.2f}")
 
 # %% [markdown]
-# Among the samples of the base model (they are those of the comparison above), answers with more than one attempt were right twice as often. So their tokens had positive advantages more often, and the habit spread. The last two lines show the fork at which the model decides.
+# Among the samples of the base model, answers with more than one attempt were right twice as often. So their tokens had positive advantages more often, and the habit spread. The last two lines show the fork at which the model decides.
 #
 # Why does the greedy accuracy rise more than the share right among samples? Greedy decoding takes the likelier token at every fork. Before training, giving up is likelier, so greedy answers rarely try twice. Once trying again is likelier, they always do. A sampled answer changes only as far as the probability has moved.
 #
@@ -899,6 +697,221 @@ print("all weights after one step, ours and the package's: largest difference be
 
 # %% [markdown]
 # So `minidsk zero` on the command line runs the loop that you have just read.
+#
+# ## How good must a critic be?
+#
+# The method works. We can now answer the opening question. Suppose the true chance of a right answer is $p$, and we use some other number $b$ as the baseline. The expected gradient does not change, because the scores of all answers average to zero. What changes is the noise: a wrong baseline adds variance in proportion to $(b - p)^2$, if it is too high as often as too low.
+#
+# For a critic, $(b - p)^2$ is its squared error. For a group, $b$ is the mean of the other $G - 1$ answers, and the expected $(b - p)^2$ is the variance of that mean, $p(1-p)/(G-1)$. Setting the two equal gives the error at which a critic is exactly as good as a group:
+#
+# $$ |b - p| = \sqrt{\frac{p\,(1-p)}{G-1}}. $$
+
+# %%
+def as_good_as(p: float, size: int) -> float:
+    """The error of a critic that is as good a judge as the other answers of a group."""
+    return math.sqrt(p * (1 - p) / (size - 1))
+
+
+margin.reveal(100 * as_good_as(0.5, 16))
+rows = [[size, *(f"{100 * as_good_as(p, size):.1f}" for p in (0.05, 0.15, 0.5))]
+        for size in (2, 4, 16, 64)]  # fmt: skip
+table(["group of", "p = 0.05", "p = 0.15", "p = 0.5"], rows,
+      "How many points a critic may be off to be as good as a group.")
+
+# %% [markdown]
+# **13 points**, at even odds and in groups of 16. How much would a better critic help? The baseline's noise is only a part of all noise, because a single answer is either right or wrong, and no judge changes that. So we compute *all* of the noise of one answer's gradient in our world. For the group we leave the answer out of its own mean, an estimator called RLOO {cite}`kool2019buy`, so that the expected step is the gradient itself. Its step is a mean over all pairs of answers: each pair is pushed apart by the difference of its two rewards. The variance of such a mean has an exact formula, and the cell ends with two checks: it samples groups of 4, and it tests our answer to the opening question.
+
+# %%
+def group_noise(size: int) -> float:
+    """As `noise`, for an answer in a group, whose gradient is a mean over pairs of answers."""
+    pairs = (score[:, None] - score) * (right[:, None] - right)[..., None] / 2
+    one = torch.einsum("y,xyk->xk", probability, pairs)
+    square = truth.square().sum()
+    alone = probability @ one.square().sum(1) - square
+    both = probability @ pairs.square().sum(-1) @ probability - square
+    return ((4 * (size - 2) * alone + 2 * both) / (size - 1) / square).sqrt().item()
+
+
+p = chance.item()
+judges = {"no baseline": noise(right)}
+for error in (0.3, 0.2, 0.1):
+    off = [noise(right - p - e) for e in (error, -error)]
+    judges[f"a critic {100 * error:.0f} points off"] = math.sqrt(mean(n**2 for n in off))
+judges |= {f"the group of {size}": group_noise(size) for size in (2, 4, 16, 64)}
+judges["a perfect critic of the question"] = noise(right - p)
+
+seeded = torch.Generator().manual_seed(0)
+drawn = torch.multinomial(probability, 80_000, True, generator=seeded)
+drawn = drawn.view(-1, 4)  # 20,000 groups
+less = (right[drawn] - right[drawn].mean(1, keepdim=True)) * 4 / 3  # the others' mean
+steps = (less[..., None] * score[drawn]).mean(1)
+sampled = (4 * steps.var(0).sum() / truth.square().sum()).sqrt().item()
+assert abs(sampled / group_noise(4) - 1) < 0.02
+print(f"groups of 4: noise {group_noise(4):.2f} computed, {sampled:.2f} sampled")
+e = as_good_as(p, 16)
+equal = math.sqrt(mean(noise(right - p - off) ** 2 for off in (e, -e)))
+print(f"group of 16: noise {group_noise(16):.2f}; "
+      f"a critic {100 * e:.1f} points off: {equal:.2f}")
+
+# %% [markdown]
+# PPO's critic can do more than judge questions. Before every token it predicts what the answer is going to be worth, so it can tell which token was the mistake. We can compute the values of a perfect critic. The function `gae` {cite}`schulman2015gae` turns values into one advantage per token: with $\lambda = 1$ it compares the final reward with the value before each token, and with $\lambda = 0$ the value after a token with the value before it. After `2`, for example, the chance of success is one third, and after `21` it is zero. A group has only one verdict for the whole answer.
+
+# %%
+def perfect_values(logp: torch.Tensor, reward: torch.Tensor) -> torch.Tensor:
+    """The value of each context [contexts]: the chance of being right from there."""
+    p = logp.sum(1).exp()
+    begun = tensor([[a.startswith(c) for a in world.answers] for c in world.contexts]).double()
+    return begun @ (p * reward) / (begun @ p)
+
+
+values = perfect_values(world.logp(uniform), right)
+shown = zip(world.contexts, values.tolist(), strict=True)
+print("after", ", ".join(f"{context or 'nothing'}: {value:.3f}" for context, value in shown))
+
+# %%
+last = torch.nn.functional.one_hot(world.mask.sum(1).long() - 1, 3).double()
+onehot = torch.nn.functional.one_hot(world.token, 3).double() - 1 / 3  # each token's score
+for lam in (1.0, 0.0):  # nothing is discounted
+    expected = values[world.context] * world.mask
+    advantage, _ = gae(last * right[:, None], expected, world.mask, 1.0, lam)
+    each = torch.zeros(len(world.answers), len(world.contexts), 3, dtype=torch.float64)
+    at = world.context[..., None].expand(-1, -1, 3)
+    each.scatter_add_(1, at, (advantage * world.mask)[..., None] * onehot)
+    spread = probability @ each.flatten(1).square().sum(1) - truth.square().sum()
+    assert torch.allclose(probability @ each.flatten(1), truth)
+    relative = (spread / truth.square().sum()).sqrt().item()
+    judges[f"a perfect critic of tokens, λ = {lam:.0f}"] = relative
+
+# %% tags=["figure", "hide-input"]
+needed = {name: (size / judges["the group of 16"]) ** 2 for name, size in judges.items()}
+fig, ax = plt.subplots(figsize=(6.4, 3.8))
+colours = ["C1" if "group" in who else "C0" if "critic" in who else "gray" for who in needed]
+bars = ax.barh(list(needed), list(needed.values()), color=colours)
+_ = ax.bar_label(bars, fmt="%.2f", padding=3, fontsize=9.5)
+_ = ax.set(xlabel="answers needed for the same noise; the group of 16 is 1", xlim=(0, 2.2))
+ax.grid(visible=False)
+ax.invert_yaxis()
+token, ask = (needed[f"a perfect critic of {of}"] for of in ("tokens, λ = 0", "the question"))
+show(fig, "How many answers each judge needs for equal noise (orange: groups, blue: critics). "
+     f"A perfect critic of questions needs {ask:.2f} times as many as a group of 16, "
+     f"a perfect critic of tokens {token:.2f} times.",
+     "Bars of the answers needed, beside a group of 16: "
+     + ", ".join(f"{name} {value:.2f}" for name, value in needed.items()) + ".")
+
+# %% [markdown]
+# The group of 16 is our reference, at 1.00. A perfect critic that judges only the question needs 7 % fewer answers for the same noise, and a critic that is wrong by 20 points needs 24 % more. **A group of 16 is therefore close to the best that any question-level critic can do.** A perfect critic that judges every token is different: it needs only 37 % of the answers. So the baseline is not what GRPO loses. It loses the ability to tell a good token from a bad one within the same answer. A real critic has to learn that.
+#
+# ### In a language model, it depends on the questions
+#
+# How much do questions differ for a real policy? We take the samples of `nano-base` from above, 16 answers to each of 48 problems, and as many from `nano-zero`, the same model after a longer training ([chapter 22](22_capstone.ipynb)). The spread *within* groups gives the error of a group's mean. The spread *between* groups, minus what sampling adds, gives the error of the simplest critic, which predicts the same number for every question.
+
+# %%
+zero, seeded = minidsk.load_policy("nano-zero"), torch.Generator().manual_seed(0)
+_ = zero.model.double()
+posed, bars, rows = [train[i] for i in range(48)], {}, []
+later = rollout(zero, posed, 16, 160, accuracy_alone, generator=seeded)
+for name, samples in (("nano-base", earlier), ("nano-zero", later)):
+    r = samples.rewards.double()
+    within = r.var(1).mean()
+    between = (r.mean(1).var() - within / 16).clamp(min=0)
+    constant, others = between.sqrt().item(), (within / 15).sqrt().item()
+    bars[name] = constant < others
+    rows.append([name, f"{r.mean():.2f}", f"{100 * constant:.1f}", f"{100 * others:.1f}"])
+assert bars == {"nano-base": True, "nano-zero": False}
+table(["model", "right", "one number for all questions", "15 other answers"], rows,
+      "The share of right answers, and how many points each of two baselines is off.")
+
+# %% [markdown]
+# For the *base* model all problems are about equally hard, which we did not expect. So a running average would be a better baseline than fifteen other answers. After reinforcement learning some problems are always solved and some never, and then the group is the better judge. GRPO does not have to know which of the two holds.
+#
+# ## With steps of equal length, the judge hardly matters
+#
+# Does the judge matter for what is learned? We pose four questions (pay 1, 2, 3 and 4, with up to four tokens), with a table of logits for each. Every learner samples 16 answers to each question in each step. They differ in the baseline: none, groups of 2, 4 or 16, a **learned** critic of tokens (a table as large as the policy), or the perfect critic.
+#
+# A group's mean contains the answer itself, which shortens the expected step by the factor $(G-1)/G$. At equal learning rates a group of 2 would lose only because its steps are half as long. So we multiply by $G/(G-1)$, and all learners take steps of the same expected length.
+
+# %%
+wide = World(4)
+prices = torch.stack([wide.pays(price) for price in (1, 2, 3, 4)])
+questions, contexts = len(prices), len(wide.contexts)
+begun = tensor([[a.startswith(c) for a in wide.answers] for c in wide.contexts]).double()
+
+
+def judged(who, rewards, drawn, critic, equal):
+    """The advantage of each token [questions, 16, time], what the critic should have said."""
+    context, mask = wide.context[drawn], wide.mask[drawn]
+    if who.startswith("group"):
+        size = int(who.split()[-1])
+        advantages = group_advantages(rewards.view(-1, size), "none").view_as(rewards)
+        return advantages[..., None] * mask * (size / (size - 1) if equal else 1), None
+    values = critic.gather(1, context.flatten(1)).view(context.shape) * mask
+    last = torch.nn.functional.one_hot(mask.sum(-1).long() - 1, mask.shape[-1])
+    paid = (last * rewards[..., None]).double()
+    advantage, returns = gae(*(x.flatten(0, 1) for x in (paid, values, mask)), 1.0, 1.0)
+    return advantage.view_as(mask), returns.view_as(mask)
+
+# %%
+def moved(critic, returns, drawn):
+    """The critic, half the way to the mean return of each context that was visited."""
+    at, mask = wide.context[drawn].flatten(1), wide.mask[drawn].flatten(1)
+    seen = torch.zeros_like(critic).scatter_add_(1, at, mask)
+    total = torch.zeros_like(critic).scatter_add_(1, at, returns.flatten(1) * mask)
+    return torch.where(seen > 0, critic + 0.5 * (total / seen.clamp(min=1) - critic), critic)
+
+
+def perfect(p):  # the critic that knows the chance of being right from every context
+    return (p * prices) @ begun.T / (p @ begun.T)
+
+# %%
+def race(who: str, seed: int, steps: int = 40, rate: float = 2.0, equal: bool = True):
+    """Share right before each step, and the learned critic's error about the questions."""
+    policy = torch.zeros(questions, contexts, 3, dtype=torch.float64, requires_grad=True)
+    critic = torch.zeros(questions, contexts, dtype=torch.float64)
+    generator, shares, errors = torch.Generator().manual_seed(seed), [], []
+    for _ in range(steps):
+        logp = policy.log_softmax(-1)[:, wide.context, wide.token] * wide.mask
+        p = logp.detach().sum(-1).exp()
+        truly = (p * prices).sum(1)
+        shares.append(truly.mean().item())
+        errors.append((critic[:, 0] - truly).square().mean().sqrt().item())
+        drawn = torch.multinomial(p, 16, replacement=True, generator=generator)
+        known = perfect(p) if who == "perfect critic" else critic
+        advantage, returns = judged(who, prices.gather(1, drawn), drawn, known, equal)
+        taken = logp.gather(1, drawn[..., None].expand(-1, -1, wide.mask.shape[1]))
+        gradient = torch.autograd.grad((advantage * taken).sum() / 16, policy)[0]
+        policy = (policy + rate * gradient).detach().requires_grad_()
+        critic = moved(critic, returns, drawn) if who == "learned critic" else critic
+    return shares, errors
+
+# %%
+groups = [f"group of {size}" for size in (2, 4, 16)]
+learners = ("no baseline", *groups, "learned critic", "perfect critic")
+runs = {who: [race(who, seed) for seed in range(10)] for who in learners}
+for who in groups:
+    runs[f"{who}, shorter steps"] = [race(who, seed, equal=False) for seed in range(10)]
+for step in (1, 5, 10, 20, 39):
+    off = 100 * mean(errors[step] for _, errors in runs["learned critic"])
+    print(f"after {step:2} steps, the learned critic is off by {off:2.0f} points")
+
+# %% tags=["figure", "hide-input"]
+at_20 = {who: [100 * shares[20] for shares, _ in of] for who, of in runs.items()}
+less = {who: apart(of, at_20["group of 16"]) for who, of in at_20.items()}
+del less["group of 16"]
+fig, ax = plt.subplots(figsize=(6.4, 3.4))
+dots(ax, less, [who for who in less if "shorter" in who])
+_ = ax.axvline(0, color="black", lw=1, ls=":")
+_ = ax.set(xlabel="right after 20 steps, minus the group of 16, points")
+most = max(abs(middle) for who, (middle, _) in less.items() if "shorter" not in who)
+show(fig, "With steps of the same length (blue), no judge is more than "
+     f"{most:.1f} points from a group of 16. With the shorter steps of equal learning rates "
+     "(orange), small groups seem far worse. Lines are 95 % intervals over ten seeds.",
+     "Dots with intervals, right after 20 steps minus the group of 16, points: " + ", ".join(
+         f"{who} {middle:+.1f} ± {half:.1f}" for who, (middle, half) in less.items()) + ".")
+
+# %% [markdown]
+# At equal step length, the baseline makes almost no difference in this world. The learned and the perfect critic cannot be told apart from a group of 16, because both intervals contain zero. The groups of 2 and 4 differ from it by two points at most, in opposite directions, at the edge of what ten seeds can show. Even *no baseline* is as good: with rewards of 0 and 1 and sixteen answers per question, it is enough to push up what was right. The orange points show what happens without the factor: with steps half as long, the group of 2 seems far worse.
+#
+# This critic meets the same four questions in every step, the easiest life a critic can have. A language model's critic meets a question once.
 #
 # ## What a critic costs a language model, and what it brings
 #
@@ -991,7 +1004,7 @@ for back in (5, 20, round(length)):
 # %% [markdown]
 # *Cheap*: a step of GRPO takes half the time, because it has no critic to read and to update.
 #
-# *Accurate enough*: **GRPO and PPO with $\lambda = 1$ cannot be told apart** by three seeds, which could not have shown less than about eleven points. PPO with the usual $\lambda = 0.95$ ended lower than GRPO on every seed, but the interval of the difference just includes zero. That is a strong hint and not a result. The difference between the two PPOs excludes zero.
+# *Accurate enough*: **GRPO and PPO with $\lambda = 1$ cannot be told apart** by three seeds: a difference of less than about eleven points would not have shown. PPO with the usual $\lambda = 0.95$ ended lower than GRPO on every seed, but the interval of the difference just includes zero. That is a strong hint and not a result. The difference between the two PPOs excludes zero.
 #
 # Why would $\lambda = 0.95$ be worse? The verdict comes with the last token. A token that lies $k$ tokens earlier receives it with weight $\lambda^k$ only, and the rest of its advantage comes from the critic's own predictions. At the beginning of an answer of average length (67 tokens), only 0.03 of the verdict is left, and this critic has met each problem only once.
 #
@@ -1166,7 +1179,7 @@ zoo("grpo", [a_bad_token_comes_down, two_bounds_are_two])
 # %% [markdown]
 # ## The opening question, answered
 #
-# By how much may a critic misjudge your chances, before fifteen other answers are the better judge?
+# By how many percentage points may a critic misjudge the chance of a right answer, before fifteen other answers are the better judge?
 
 # %%
 print(f"even odds, groups of 16: {100 * as_good_as(0.5, 16):.1f} points")

@@ -76,7 +76,7 @@ for how in ("grpo", "dapo", "dr_grpo"):
     loss, _ = policy_loss(both, both.detach(), sign, two, loss_type=how, max_length=10)
     four, seven = (-torch.autograd.grad(loss, both)[0][:, 0]).tolist()
     rows.append([how, f"{four:+.4f}", f"{seven:+.4f}", f"{-seven / four:.2f}"])
-table(["average", "a token of the right 4", "of the wrong 7", "second / first"], rows,
+table(["average", "a token of the right answer", "of the wrong one", "second / first"], rows,
       "How hard one token is pulled.")
 
 # %% [markdown]
@@ -223,8 +223,8 @@ show(fig, "The expected steps in groups of 16. The two that divide by the length
 # Each entry has two numbers: the length of the expected step along the true gradient (1 would be the gradient itself), and the angle between the two.
 #
 # - **Neither.** The direction is exact for every group size. Only the length is too short, by the factor $(G-1)/G$, because an answer is compared with a mean that contains the answer itself. A larger learning rate makes up for that.
-# - **Deviation.** The direction is still exact, because on a single question the deviation only rescales the step. With several questions it does more, as we will see below.
-# - **Length.** The step is turned by 17 degrees, whatever the size of the group. This division is a bias: more answers do not remove it.
+# - **Deviation.** The direction is still exact, because on a single question all right answers still share one advantage, all wrong answers another, and so only the length of the step changes. With several questions it does more, as we will see below.
+# - **Length.** The step is turned by 17 degrees, whatever the size of the group, because two right answers no longer count the same: a token of `2.` is divided by 2, and one of `11.` by 3. This division is a bias: more answers do not remove it.
 #
 # A real run samples its groups. If the theory is right, the average over more and more sampled groups must approach the true direction in one case, and stay 17 degrees away from it in the other.
 
@@ -379,7 +379,7 @@ table(["steps", "not divided", "divided by the deviation"], rows,
       "Chances of a right answer: the hard, the middle and the easy question.")
 
 # %% [markdown]
-# With the division, the hard question improves a little earlier, and the middle one a little later. At equal step length the difference is small, and questions that are answered correctly by luck gain as much weight as hard ones. Dr. GRPO removes the division {cite}`liu2025drgrpo`. DeepSeek removed it in V3.2 as well: the advantage there is $r - \operatorname{mean}(r)$ {cite}`deepseekv32`. Without the division, steps become several times shorter, so a comparison at equal learning rate says little.
+# With the division, the hard question improves a little earlier, and the middle one a little later. At equal step length the difference is small, and the division cannot tell a hard question from one that is answered correctly by luck once in a while: both get the same extra weight. Dr. GRPO removes the division {cite}`liu2025drgrpo`. DeepSeek removed it in V3.2 as well: the advantage there is $r - \operatorname{mean}(r)$ {cite}`deepseekv32`. Without the division, steps become several times shorter, so a comparison at equal learning rate says little.
 
 # %% [markdown]
 # ## Four ways to clip the same answer
@@ -608,7 +608,7 @@ table(["penalty", "token 1", "token 2", "token 3"],
 # %% [markdown]
 # ## Every switch, in a language model
 #
-# Now the same switches on `nano-base`, which solves Countdown with three numbers up to 12, `+` and `-`. The runs were recorded on CPU cores: 16 steps of 16 problems with 8 answers each, 256 held-out problems, three seeds. The learning rate is higher than our recipe's, so that whatever breaks, breaks soon. *plain* is our recipe: the token average (`dapo`), advantages divided by the deviation, clip bounds 0.2 and 0.28, one update per batch, no KL. Every other row changes what its name says; *sequence mean* is GRPO's average, and *unscaled* does not divide by the deviation.
+# Now the same switches on `nano-base`, which solves Countdown with three numbers up to 12, `+` and `-`. The runs were recorded on the CPU cores of a machine that also has a GPU: 16 steps of 16 problems with 8 answers each, 256 held-out problems, three seeds. The learning rate is higher than our recipe's, so that whatever breaks, breaks soon. *plain* is our recipe: the token average (`dapo`), advantages divided by the deviation, clip bounds 0.2 and 0.28, one update per batch, no KL. Every other row changes what its name says; *sequence mean* is GRPO's average and *dr_grpo* that of Dr. GRPO; *unscaled* does not divide by the deviation, and *scaled by batch* divides by the deviation of the whole batch; *clip 0.2* has both bounds at 0.2.
 
 # %% tags=["hide-input"]
 print(results.origin("ch12_ablations"))
@@ -649,9 +649,9 @@ show(fig, "What each switch does to the accuracy: means of three seeds, with 95 
          f"{name} {middle:+.1f} ± {half:.1f}" for name, (middle, half) in less.items()) + ".")
 
 # %% [markdown]
-# Three seeds of small runs leave wide intervals. These differences exclude zero (a star in the table, orange in the figure):
+# Three seeds of small runs leave wide intervals. The table makes 44 comparisons, so about two stars would appear by chance alone. These differences exclude zero (a star in the table, orange in the figure):
 #
-# - **The clip matters in a network**: four updates per batch without it destroy the model on every seed. In our table of logits that was the fastest learner. Four clipped updates survive, but at this rate they are worse than one.
+# - **The clip matters in a network**: four updates per batch without it destroy the model on every seed. In our table of logits that was the fastest learner. Four clipped updates survive, but at this learning rate they are worse than one.
 # - **The length bias is there**: with the mean within answers, wrong answers end longer. We cannot show that this costs accuracy.
 # - **KL** with $k_2$ or $k_3$ keeps the policy nearer to its base. With $k_1$ it ends *farther* from the base than without any penalty, because a term whose mean gradient is zero adds only noise.
 #
@@ -720,7 +720,7 @@ show(fig, "Losses that clip more tokens keep more of the model through four upda
 #
 # **CISPO destroys the model on every seed**, with either bound, as no clip at all did. It never takes a gradient away, so at this rate nothing slows it down.
 #
-# At a rate at which every brake helps, the strongest brake wins. This says nothing about which loss is best at a rate that suits it.
+# At this learning rate every brake helps, so the loss that brakes most wins. This says nothing about which loss is best at a rate that suits it.
 
 # %% [markdown]
 # ## When a run goes wrong
@@ -748,11 +748,12 @@ show(fig, "Four updates per batch without a clip lose the right answers within a
 worst = variants["4 updates, no clip"][0]["curves"]
 keys = ("ratio", "entropy", "cut_off", "groups_with_signal", "grad_norm")
 table(["metric", *(f"step {k + 1}" for k in range(0, 16, 3))],
-      [[key, *(f"{worst[key][k]:.2f}" for k in range(0, 16, 3))] for key in keys],
+      [[key, *("-" if key in ("ratio", "entropy") and not worst["groups_with_signal"][k]
+               else f"{worst[key][k]:.2f}" for k in range(0, 16, 3))] for key in keys],
       "4 updates, no clip, seed 0.")
 
 # %% [markdown]
-# The ratio is an average over tokens and should stay near 1; here it wanders. The entropy triples, so this collapse is into noise and not into one answer. More and more answers never end, until the gradient is 0, because where no answer is right, no group carries a signal. **A policy that has lost all right answers cannot recover.**
+# A dash marks a step without an update: no sample of the batch was right, so no group carried a signal, the gradient was 0, and ratio and entropy were not measured. The ratio is an average over tokens and should stay near 1; here it wanders. The entropy quadruples, so this collapse is into noise and not into one answer. More and more answers never end. Where no answer is right, the run waits for a lucky sample: at step 16 one group in sixteen holds one. **A policy that has lost its right answers learns from luck alone**, and no seed recovered within the 16 steps.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -794,12 +795,15 @@ table(["learner", "after 10 groups", "when 0.85 are right"], rows,
 # ```{exercise} Three averages
 # :label: ex-13-average
 #
-# *10 minutes.* Write `average(losses, mask, how, max_length)` for `"grpo"`, `"dapo"` and `"dr_grpo"`. Run `check("grpo.average", my_average)` to see how you stand.
+# *10 minutes.* Write `average(losses, mask, how, max_length)` for `"grpo"`, `"dapo"` and `"dr_grpo"`. The task is printed below. Run `check("grpo.average", my_average)` to see how you stand.
 #
 # **Hint.** By what is the loss of a single token divided, in an answer of 2 tokens and in one of 4?
 # ```
 
 # %%
+print(describe("grpo.average"))
+
+
 def my_average(losses, mask, how, max_length):
     """Replace the line below by your own; losses and mask: [N, T]."""
     raise NotImplementedError
@@ -870,6 +874,9 @@ check("grpo.sequence_ratio", ratio_solution)
 # ```
 
 # %%
+print(describe("grpo.kl_estimators"))
+
+
 def my_kl(logp, ref_logp):
     """Replace the line below by your own; returns {"k1": ..., "k2": ..., "k3": ...}."""
     raise NotImplementedError
@@ -899,12 +906,15 @@ check("grpo.kl_estimators", kl_solution)
 # ```{exercise} Draw until there is a signal
 # :label: ex-13-signal
 #
-# *5 minutes.* Write `with_signal(rewards, wanted)`: the numbers of the first groups that dynamic sampling would keep. Run `check("grpo.with_signal", my_signal)` to see how you stand.
+# *5 minutes.* Write `with_signal(rewards, wanted)`: the row numbers (at most `wanted` of them, in order) of the first groups that dynamic sampling would keep. The task is printed below; run `check("grpo.with_signal", my_signal)` to see how you stand.
 #
 # **Hint.** Rewards need not be 0 and 1.
 # ```
 
 # %%
+print(describe("grpo.with_signal"))
+
+
 def my_signal(rewards, wanted):
     """Replace the line below by your own; rewards: [P, G]."""
     raise NotImplementedError
