@@ -830,7 +830,7 @@ table(["model", "right", "one number for all questions", "15 other answers"], ro
 #
 # A group's mean contains the answer itself, which shortens the expected step by the factor $(G-1)/G$. At equal learning rates a group of 2 would lose only because its steps are half as long. So we multiply by $G/(G-1)$, and all learners take steps of the same expected length.
 
-# %%
+# %% tags=["hide-input"]
 wide = World(4)
 prices = torch.stack([wide.pays(price) for price in (1, 2, 3, 4)])
 questions, contexts = len(prices), len(wide.contexts)
@@ -850,7 +850,7 @@ def judged(who, rewards, drawn, critic, equal):
     advantage, returns = gae(*(x.flatten(0, 1) for x in (paid, values, mask)), 1.0, 1.0)
     return advantage.view_as(mask), returns.view_as(mask)
 
-# %%
+# %% tags=["hide-input"]
 def moved(critic, returns, drawn):
     """The critic, half the way to the mean return of each context that was visited."""
     at, mask = wide.context[drawn].flatten(1), wide.mask[drawn].flatten(1)
@@ -862,7 +862,7 @@ def moved(critic, returns, drawn):
 def perfect(p):  # the critic that knows the chance of being right from every context
     return (p * prices) @ begun.T / (p @ begun.T)
 
-# %%
+# %% tags=["hide-input"]
 def race(who: str, seed: int, steps: int = 40, rate: float = 2.0, equal: bool = True):
     """Share right before each step, and the learned critic's error about the questions."""
     policy = torch.zeros(questions, contexts, 3, dtype=torch.float64, requires_grad=True)

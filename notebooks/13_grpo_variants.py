@@ -63,6 +63,8 @@ _ = torch.set_num_threads(1)
 # | CISPO {cite}`minimax2025m1` | the group's standard deviation | the weight of each token, whose gradient stays | over all tokens of the batch |
 #
 # A sixth name, *bnpo*, is what the library TRL calls the average over all tokens of one batch. It equals DAPO's average as long as a batch is not split.
+#
+# The chapter answers one question at a time. What does the average over tokens do (last column)? What does the division of the advantage do (first column)? What does the clip do (middle column)? Two smaller questions follow, about groups without a signal and about the KL penalty. The last part asks all of them again in a language model.
 
 # %% [markdown]
 # ## What goes wrong first: a long wrong answer gets away
@@ -686,8 +688,13 @@ for run in results.read("ch13_ratios")["runs"]:
     clips.setdefault(called[run["variant"].removeprefix("4 updates")], []).append(run)
 gained = {name: [100 * run["accuracy"] for run in of] for name, of in clips.items()}
 sides = ("clipped_low", "clipped_high")
-clipped = {name: 100 * mean(sum(mean(run["curves"][side]) for side in sides) for run in of)
-           for name, of in clips.items()}  # fmt: skip
+
+def share(run):  # where no group had a signal, nothing was measured
+    steps = [k for k, nats in enumerate(run["curves"]["entropy"]) if nats > 0]
+    return 100 * sum(run["curves"][side][k] for side in sides for k in steps) / len(steps)
+
+
+clipped = {name: mean(map(share, of)) for name, of in clips.items()}
 for name, of in clips.items():
     less = apart(gained[name], gained["clip of tokens"])
     rows.append([name, "{:.1f} ± {:.1f}".format(*interval(gained[name])),

@@ -20,6 +20,7 @@ from sphinx.transforms import SphinxTransform
 ATTRIBUTES = re.compile(r' role="(?:list(?=" class="citation-list)|doc-biblioentry|doc-backlink)"'
                         r'| id="(?:exercise|solution)-content"')  # fmt: skip
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 THEBE = re.compile(r'<script(?: type="text/x-thebe-config">|>kernelName)(?:(?!</script>).)*</script>', re.DOTALL)
 
 
@@ -40,7 +41,19 @@ def drop(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any],
     for kind in ("script_files", "css_files"):
         context[kind] = [file for file in context.get(kind, []) if not needless(file)]
     if "body" in context:
-        context["body"] = ATTRIBUTES.sub("", THEBE.sub("", context["body"]))
+        context["body"] = once(ATTRIBUTES.sub("", THEBE.sub("", context["body"])))
+
+
+def once(body: str) -> str:
+    """Each style that the figures of a notebook bring along, the first time alone."""
+    seen: set[str] = set()
+
+    def first(style: re.Match[str]) -> str:
+        new = style[0] not in seen
+        seen.add(style[0])
+        return style[0] if new else ""
+
+    return STYLE.sub(first, body)
 
 
 def name_toggles(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:

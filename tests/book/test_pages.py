@@ -22,6 +22,11 @@ PAGES = [
 BARE = ["404.html", *(f"{old}.html" for old in CONFIG["sphinx"]["config"]["redirects"])]  # no theme around them
 VIEWS = [("http", 1280), ("http", 390), ("folder", 1280), ("folder", 390)]
 WEIGHED = ("document", "stylesheet", "script", "font")
+# What is folded is looked at too; the page has two frames to react.
+UNFOLD = """() => {
+  for (const folded of document.querySelectorAll("article details")) folded.open = true;
+  return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+}"""
 # Ten thousand coloured words of code keep axe busy for half a minute: one of each colour is enough. A colour that is on
 # its way from light to dark is not one to judge.
 THIN = """() => {
@@ -48,6 +53,7 @@ def visit(context, start, name, *, axe=False):
     page.on("requestfinished", lambda r: weight.append(r) if r.resource_type in WEIGHED else None)
     page.goto(f"{start}/{name}", wait_until="load")
     page.evaluate("document.fonts.ready")
+    page.evaluate(UNFOLD)
     for scheme in ("light", "dark"):
         turn(page, scheme)
         for kind, cases in page.evaluate(PROBE).items():
