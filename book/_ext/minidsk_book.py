@@ -20,6 +20,8 @@ from sphinx.transforms import SphinxTransform
 ATTRIBUTES = re.compile(r' role="(?:list(?=" class="citation-list)|doc-biblioentry|doc-backlink)"'
                         r'| id="(?:exercise|solution)-content"')  # fmt: skip
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
+PLAIN = re.compile(r'<span class="[npw]">([^<]*)</span>')  # names and signs of code, which have no colour of their own
+SIGNATURE = re.compile(r"<dl>\s*((?:<dd><em class=\"sig-param.*?</dd>\s*)+)</dl>", re.DOTALL)
 STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 THEBE = re.compile(r'<script(?: type="text/x-thebe-config">|>kernelName)(?:(?!</script>).)*</script>', re.DOTALL)
 
@@ -41,7 +43,13 @@ def drop(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any],
     for kind in ("script_files", "css_files"):
         context[kind] = [file for file in context.get(kind, []) if not needless(file)]
     if "body" in context:
-        context["body"] = once(ATTRIBUTES.sub("", THEBE.sub("", context["body"])))
+        lines = PLAIN.sub(r"\1", SIGNATURE.sub(parameters, context["body"]))
+        context["body"] = once(ATTRIBUTES.sub("", THEBE.sub("", lines)))
+
+
+def parameters(lines: re.Match[str]) -> str:
+    """A signature's parameters, a line each, which Sphinx writes as a list of definitions without terms."""
+    return '<div class="sig-lines">' + lines[1].replace("<dd>", "<div>").replace("</dd>", "</div>") + "</div>"
 
 
 def once(body: str) -> str:
