@@ -43,7 +43,6 @@ from statistics import fmean
 import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from minidsk import MiniDeepSeek, ModelConfig, results
 from minidsk.data.corpus import TinyWeb, TinyWebConfig
@@ -405,7 +404,7 @@ def muon_step(p, grad, mean, rate, keep=0.95):
 muon_difference = 0.0
 for shape in ((2, 2), (3, 8), (8, 3)):
     p, *grads = torch.randn((4, *shape), generator=torch.Generator().manual_seed(0))
-    theirs, mean = nn.Parameter(p.clone()), torch.zeros(shape)
+    theirs, mean = torch.nn.Parameter(p.clone()), torch.zeros(shape)
     optimizer = Muon([theirs], lr=0.1, weight_decay=0.0)
     for grad in grads:
         theirs.grad = grad
