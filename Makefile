@@ -19,7 +19,7 @@ $(if $(filter native avx2 sse41,$(PROCESSOR)),,$(error PROCESSOR=$(PROCESSOR): g
 # One thread a worker: printed digits then do not depend on the number of cores.
 TEST_ENV := OMP_NUM_THREADS=1 $($(PROCESSOR))
 
-.PHONY: env reason test lint unit nbval check pages package colab book lab bench notebooks clean help
+.PHONY: env reason test lint unit nbval check pages package colab book print lab bench notebooks clean help
 
 help:
 	@echo "make reason      train a tiny reasoner from random weights (ARGS=... goes to minidsk reason)"
@@ -27,6 +27,7 @@ help:
 	@echo "make colab       all notebooks from the wheel, outside the checkout, in Colab's versions (ARGS='--env DIR' keeps them)"
 	@echo "make env         the environment alone, in .venv"
 	@echo "make book        the book, in _build/html"
+	@echo "make print       the whole book as one PDF, in _build/minidsk.pdf"
 	@echo "make lab         JupyterLab on the notebooks"
 	@echo "make bench       speed of this machine, side by side: the model's ways, then kernels (ARGS=... to minidsk bench)"
 	@echo "make notebooks   execute notebooks (NAMES='01_text_and_tokens ...', all by default)"
@@ -72,7 +73,10 @@ package: env
 	$(TEST_ENV) $(BIN)/pytest -m slow tests/test_packaging.py
 
 # Not part of make test: it installs gigabytes. The weekly run calls it.
-colab: env
+coprint: env
+	$(BIN)/python tools/print_book.py
+
+lab: env
 	$(BIN)/python tools/colab.py --workers $(WORKERS) $(ARGS)
 
 book: env
@@ -89,5 +93,5 @@ notebooks: env
 	$(BIN)/python tools/notebooks.py execute $(NAMES)
 
 clean:
-	rm -rf _build dist build book/_static/mathjax .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf _build dist build .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

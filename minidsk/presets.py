@@ -74,14 +74,14 @@ def capstone() -> Recipe:
         num_nextn_predict_layers=1,
     )  # fmt: skip
     web = TinyWebConfig(
-        numbers=(3, 4), high=99, target_high=99, ops="+-*/", worksheets=0.9, draw="uniform", backwards=0.2
+        numbers=(3, 4), high=99, target_high=99, ops="+-*/", worksheets=0.8, draw="uniform", backwards=0.2
     )
-    rl = RLConfig(prompts=128, group=16, max_new_tokens=1100, rows=128, optim=dataclasses.replace(ADAM, lr=3e-4))
+    rl = RLConfig(prompts=128, group=16, max_new_tokens=1100, rows=256, optim=dataclasses.replace(ADAM, lr=2e-4))
     return Recipe(
         "capstone",
-        PretrainConfig(model, web, steps=5000, batch=56, context=1152, compile=True, save_every=1000,
+        PretrainConfig(model, web, steps=4400, batch=56, context=1152, compile=True, save_every=1000,
                        optim=OptimConfig(lr=2e-3, warmup=100, weight_decay=0.1)),
-        zero=dataclasses.replace(rl, steps=24),
+        zero=dataclasses.replace(rl, steps=34),
         cold=SFTConfig(steps=30, batch=256, optim=OptimConfig(lr=3e-4, warmup=5)),
         r1=dataclasses.replace(rl, steps=20, rewards={"accuracy": 1.0, "language": 0.2}),
         cold_examples=2048,

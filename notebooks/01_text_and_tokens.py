@@ -20,7 +20,7 @@
 #
 # - **You will build** byte-pair encoding from an empty cell, with the same merges in the same order as the `tokenizers` library, and your first base model.
 # - **You need** PyTorch, but nothing from the rest of the course.
-# - **It takes** about 60 s to run on two CPU cores of a laptop, and about twice that on Colab's two cores. A GPU would not help models this small. Plan about an hour for reading.
+# - **It takes** about 60 s to run on two CPU cores of a laptop, and about twice that on Colab's two cores. A busy machine takes longer; the receipt at the end has the time of the run on this page. A GPU would not help models this small. Plan about an hour for reading.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -54,7 +54,7 @@ _ = torch.set_default_dtype(torch.float64)  # 16 digits: other processors give t
 # %% [markdown]
 # ## A model reads numbers, so text must become numbers
 #
-# A language model takes a sequence of whole numbers. At each position it gives a probability to every number that may come next. So we first need a way to turn text into such numbers, called **ids**, and back. That is the job of a **tokenizer**. We will carry the text below through the chapter. It mixes English and Chinese, as the pages that this course trains on do.
+# A language model takes a sequence of whole numbers. At each position it gives a probability to every number that may come next. So we first need a way to turn text into such numbers, called **ids**, and back. That is the job of a **tokenizer**. We will carry the text below through the chapter. It mixes English and Chinese, as the pages that this course trains on do. (`不对` means *not right*. You need no Chinese for this course, because the few words that occur are translated.)
 
 # %%
 hand = "no, no, not now: 不对 不对"
@@ -81,7 +81,7 @@ print(characters.decode(characters.encode("no, naïve: 不对, 不懂")))
 #
 # ## Byte-pair encoding by hand: merge the most frequent pair
 #
-# We count the pairs of neighbours in our text. The most frequent pair will become the first new piece.
+# We count the pairs of neighbours in our text. The most frequent pair will become the first new piece. The picture shows this for the English part of the text, and then we do it in code for the whole text.
 
 # %% tags=["diagram", "hide-input"]
 diagram("bpe_merges")
@@ -110,7 +110,7 @@ def merge(pieces: list, pair: tuple, new) -> list:
 print(merge(pieces, (b"n", b"o"), b"no")[:8])
 
 # %% [markdown]
-# The result looks right, but the chapter's test disagrees, and it names a case that does not occur in our text.
+# The result looks right. The package has a test for each function that we write, and `check` runs it. The test for `merge` disagrees with us, and it names a case that does not occur in our text.
 
 # %%
 print(check("text.merge", merge))
@@ -157,7 +157,7 @@ print(list(words(hand)))
 #
 # ## Guess: how many merges does our corpus allow?
 #
-# The course trains on the **tiny web**, a corpus that a program writes. It contains worksheets, sums, letters and lists in English and Chinese. Here are two of its pages: a worksheet that asks for the number 19, made from 5, 11 and 3, and a letter.
+# The course trains on the **tiny web**, a corpus that a program writes. It contains worksheets, sums, letters and lists in English and Chinese. Here are two of its pages, a worksheet and a letter. The first line of the worksheet is Chinese for *make 19 from 5, 11 and 3*. Between the tags `<think>` and `</think>` its author tries two sums, and says after each that it is not right (`no`, `不对`). Then the author hands in the second one all the same.
 
 # %%
 from minidsk.data.corpus import TinyWeb
@@ -258,7 +258,7 @@ package = BPETokenizer.train(corpus, 10_000)
 reference = library(corpus, 10_000) if Tokenizer else package
 
 # %% [markdown]
-# The library and the package both write bytes as the visible characters that GPT-2 uses, where `Ġ` stands for a space. To compare, we write our merges in the same way.
+# The library and the package both write each byte as the visible character that GPT-2 uses for it. For example, `Ġ` stands for a space, and the three bytes of a Chinese character become three accented letters. To compare, we write our merges in the same way.
 
 # %%
 from minidsk.data.bpe import byte_characters
@@ -278,7 +278,7 @@ print(f"then {found[first]} against {wanted[first]}")
 # %% [markdown]
 # The two lists are not equal! They have the same length and begin with the same merges, but then comes a tie that they settle differently. In a tie, both sides take the pair with the lowest ids. The ids themselves differ, because GPT-2 numbers the printable bytes first and the other bytes after them.
 #
-# No loss curve would show this difference. But a model trained with one order reads nonsense when it is used with the other, because the same ids stand for different pieces.
+# This matters, because a model trained with one order reads nonsense when it is used with the other. The same ids then stand for different pieces.
 #
 # We try again with the bytes in GPT-2's order:
 
@@ -308,9 +308,9 @@ def encode(text: str) -> list[bytes]:
 print([piece.decode(errors="replace") for piece in encode(hand)])
 
 # %% [markdown]
-# `now` is not a word of the tiny web, so it ends up as the pieces ` no` and `w`. Words that are even stranger to it, such as `naïve`, fall apart into smaller pieces and single bytes, so any text can be encoded.
+# `now` is not a word of the tiny web, so it ends up as the pieces ` no` and `w`. The `no` at the start falls apart because on the pages every `no` follows a space, and only ` no` became a piece. Words that are even stranger to the tiny web, such as `naïve`, fall apart into smaller pieces and single bytes, so any text can be encoded.
 #
-# The id of a piece is its place in the vocabulary. Our ids must equal the package's and the library's ids, also on pages that none of the three was trained on:
+# The id of a piece is its place in the vocabulary. Our ids must equal the ids of the package and of the library, also on new pages that none of the three learned its merges from:
 
 # %% tags=["agree"]
 vocabulary = [bytes([byte]) for byte in byte_characters()] + [a + b for a, b in ours]
@@ -408,7 +408,7 @@ table(["vocabulary", "bytes per token", "parameters in the tables", "in all", "s
       "What a vocabulary buys (bytes per token) and what it costs, at width 64")  # fmt: skip
 
 # %% [markdown]
-# From 512 to 2,048 ids the tables grow fourfold, but a token covers only about 9 % more bytes. Most of what is left to merge is rare numbers. Somewhere between no merges and 2,048 ids, a larger vocabulary stops paying for itself. The rest of the chapter measures where.
+# From 512 to 2,048 ids the tables grow fourfold, but a token covers only about 9 % more bytes. Most of the pieces that the larger vocabulary adds are rare numbers, such as `136`, because hardly any other pairs are left to merge. Somewhere between no merges and 2,048 ids, a larger vocabulary stops paying for itself. The rest of the chapter measures where.
 #
 # ## Bits per byte compares models with different tokenizers
 #
@@ -453,7 +453,7 @@ print(f"{evaluate(Clueless(), plain)[1]:.3f} = {by_hand:.3f} bits per byte")
 #
 # ## The experiment: four vocabularies with equal compute
 #
-# Every vocabulary gets the same budget of floating-point operations and reads the same pages in the same order. Each row of a batch holds the same length of text, measured in bytes. A larger head costs more operations per token, and a longer token sequence has more tokens to pay for. A vocabulary whose batches are more expensive therefore trains for fewer steps.
+# Every vocabulary gets the same budget of floating-point operations and reads the same pages in the same order. Each row of a batch holds the same length of text, measured in bytes. Two things make a batch expensive: a large vocabulary costs more operations per token, and a small one cuts the same text into more tokens. A vocabulary whose batches are more expensive trains for fewer steps.
 
 # %%
 from minidsk.data.packing import Windows
@@ -547,15 +547,16 @@ for a, b in ("characters", "BPE 512"), ("BPE 2048", "BPE 512"), ("BPE 266", "cha
     print(f"{a} minus {b}: {mean:+.2f} ± {half:.2f} bits per byte")
 
 # %% [markdown]
-# The two panels tell opposite stories, and the left one misleads. By loss per token, the small vocabularies look far better, but only because each of their tokens is easier to guess. They have to guess more of them. In bits per byte, the small vocabularies are the worst.
+# The two panels tell opposite stories, and the left one misleads. By loss per token, the small vocabularies look far better, but only because each of their tokens is easier to guess. They have to guess more tokens. In bits per byte, the two small vocabularies are the worst.
 #
-# A few hundred merges beat characters, by the modest factor printed above. A vocabulary of 2,048 ids spends most of the model on its two tables and does not beat 512. On average it is slightly worse, but the interval contains zero.
-#
-# Why does the rest of the course use characters, then? With one alphabet in all chapters, every model and every checkpoint can be compared. You can count the tokens of a thought by eye. And a number is always made of digits, which occur in all other numbers too. The price is the gap in the figure. You can choose differently, because every training stage takes a `tokenizer`.
+# A few hundred merges beat characters, by a modest factor. Part of the reason is in the printed steps: with 512 ids a batch has fewer tokens, so the same compute pays for 81 steps where characters get 54. That model has read half as much text again. A vocabulary of 2,048 ids spends most of the model on its two tables and does not beat 512. On average it is slightly worse, but the interval contains zero.
+
+# %% [markdown]
+# Why does the rest of the course use characters, then? There are three reasons. With one alphabet in all chapters, all models and checkpoints can be compared. You can count the tokens of an answer by eye. And every number is written with the same ten digits, so the model meets each of them often. The price is the gap in the figure. You can choose differently, because every training stage takes a `tokenizer`.
 #
 # ### With ten times the compute, most of the gap closes
 #
-# Does the advantage last when there is more compute? The script `tools/experiments/ch01_vocabulary.py` repeats the experiment at about this budget, at ten times and at a hundred times of it. It ran on one GPU with three seeds each. It also tries 320 ids, and its largest vocabulary has 1,024 ids where ours had 2,048. At the smallest budget 1,024 ids do slightly better on average than 512, so the best size there lies somewhere between 512 and 2,048.
+# Does the advantage last when there is more compute? The script `tools/experiments/ch01_vocabulary.py` repeats the experiment at about this budget, at ten times and at a hundred times of it. It ran on one GPU with three seeds each. It also tries 320 ids, and its largest vocabulary has 1,024 ids where ours had 2,048.
 
 # %% tags=["hide-input"]
 runs = results.read("ch01_vocabulary")["runs"]
@@ -599,13 +600,15 @@ show(fig, "At ten times the compute, 512 ids still lead characters. At a hundred
 )  # fmt: skip
 
 # %% [markdown]
+# At the smallest budget, 1,024 ids do slightly better on average than 512. So 512 was the best of *our* four vocabularies, and not the best possible size.
+#
 # Ten times the compute closes most of the gap but not all of it, because 512 ids are still ahead on every seed. We have an explanation that we did not test. Early in training, every model is still learning which characters belong together, and long pieces save it that work. Later, rare pieces become a burden, because each has a row of its own and few examples to train that row.
 #
 # At a hundred times the compute, the picture changes again. On average the gap is wide once more, but the interval is wider than the gap, because the spread between seeds has grown. We think that this spread comes from the sums: by now the models have begun to learn them, and a seed that begins early is far ahead of one that begins late. With such noise, three seeds cannot rank the vocabularies.
 #
 # ## A base model continues documents and does not answer questions
 #
-# Now we train a model on the tiny web, with characters, and do nothing else to it. It gets no special training on questions and answers, and no reward. Such a model is called a **base model**.
+# Now we train a model on the tiny web, with characters, and do nothing else to it. It gets no special training on questions and answers, and no reward. Such a model is called a **base model**. The picture shows such pages, with the shares of the capstone, chapter 22. (There `18?4` means *we got 18, is it 4?*)
 
 # %% tags=["diagram", "hide-input"]
 diagram("tiny_web")
@@ -642,7 +645,7 @@ ask("What is 3+4?", "What is 3+4?", "Can you help me?",
     "Dear Mei,\n", "Make 10 from 7 2 1.\n", "3+4=")  # fmt: skip
 
 # %% [markdown]
-# The prompt is in brackets, and the model wrote the rest. It does not answer the questions, and it does not try to. After a question it writes a piece of some page in which such words occur. The beginning of a letter becomes something like a letter. The task becomes a worksheet that hands in a wrong answer, as many worksheets in the corpus do. The sum becomes a list of sums.
+# The prompt is in brackets, and the model wrote the rest. It does not answer the questions, and it does not try to. After a question it writes something that could stand on a page of the corpus. The beginning of a letter becomes something like a letter. The task (`Make 10 ...`) becomes a worksheet with a wrong answer, as many worksheets in the corpus are. The sum becomes a list of sums.
 #
 # The model has learned one skill: *which document starts like this, and how does it continue?*
 #
@@ -659,7 +662,7 @@ for form in ("What is {}+{}?", "{}+{}="):
 # tolerance: 8
 
 # %% [markdown]
-# A base model is therefore useful only if its user writes the beginning of a document whose continuation is the answer. The third part of this course shows the other way, which is to train the model so that it answers. The experiment also shows what was learned first: after such a short training the model knows that a number follows `=`, but not yet which number.
+# A base model is therefore useful only if its user writes the beginning of a document whose continuation is the answer. Part III of this course shows the other way, which is to train the model so that it answers. The experiment also shows what was learned first: after such a short training the model knows that a number follows `=`, but not yet which number.
 #
 # ## What DeepSeek did
 #
@@ -857,7 +860,7 @@ ask("2 4 6 8\nWhat comes next?", "3 6 9 12\nWhat comes next?")
 #
 # ## Bug zoo
 #
-# The package contains one right encoder and three wrong ones. Write tests that accept the right one and catch all three wrong ones. The single test below is not enough.
+# The package contains one right encoder and three wrong ones. Write tests that accept the right one and catch all three wrong ones. The single test below catches only one.
 
 # %%
 print(describe("text.bpe_encode"))
@@ -869,6 +872,17 @@ def replays_a_merge_everywhere(encode) -> None:
 
 
 print(zoo("text", [replays_a_merge_everywhere]))
+
+# %% [markdown]
+# The folded cell below adds one test, and the two together catch all three bugs. Look at it after you have written your own.
+
+# %% tags=["hide-cell"]
+def earlier_merges_go_first(encode) -> None:
+    """In 'abc', bc was learned before ab, so a stays alone."""
+    assert encode(b"abc", [(98, 99), (97, 98)]) == [97, 256]
+
+
+print(zoo("text", [replays_a_merge_everywhere, earlier_merges_go_first]))
 
 # %% [markdown]
 # ## Receipt
@@ -884,7 +898,7 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# How many tokens should a small model know? With equal compute and a width of 64, a vocabulary of 512 did best among the four that we tried. A model that reads characters needs **1.1 times** as many bits per byte. A vocabulary of 2,048 made the model more than twice as large and gained nothing. In the recorded runs, ten times the compute shrinks the lead to about 4 % of the bits. At a hundred times we cannot rank the vocabularies. V3's vocabulary of 129,280 would have taken more than 99 % of our model's parameters.
+# How many tokens should a small model know? With equal compute and a width of 64, a vocabulary of **512** did best among the four that we tried. A model that reads characters needs **1.1 times** as many bits per byte. A vocabulary of 2,048 made the model more than twice as large and gained nothing. In the recorded runs, ten times the compute shrinks the lead to about 4 % of the bits. At a hundred times we cannot rank the vocabularies. V3's vocabulary of 129,280 would have taken more than 99 % of our model's parameters.
 #
 # - I can now train byte-pair encoding, and I know three places where two implementations may differ: the rule for words, the rule for ties, and the order in which merges are replayed.
 # - I can now compare models with different tokenizers, in bits per byte.
@@ -894,4 +908,4 @@ receipt(
 #
 # - Sennrich, Haddow and Birch brought byte-pair encoding to language {cite}`sennrich2015bpe`. Section 3.2 of their paper gives the algorithm in a few lines.
 # - Section 4.1 of the V3 report describes the tokenizer and the data {cite}`deepseekv3`.
-# - When a model writes, each new token looks back at all the tokens before it, so the model has to remember something about each of them. [The next chapter](02_latent_attention) shows what that memory costs, and how DeepSeek made it small.
+# - When a model writes, each new token looks back at all the tokens before it, so the model has to remember something about each of them. [The next chapter](02_latent_attention.ipynb) shows what that memory costs, and how DeepSeek made it small.

@@ -19,8 +19,8 @@
 # To write its next token, a language model looks back at every token before it. An ordinary model of DeepSeek-V3's shape would keep two million numbers in memory for each of these tokens. For a conversation of 128 thousand tokens, this memory alone would fill seven GPUs of 80 GB. DeepSeek-V3 has as many heads and layers and also looks at every token, but it keeps less than 2 % of those numbers. What did it throw away, and what does it still have to keep?
 #
 # - **You will build** attention with a cache, rotary positions, and multi-head latent attention (MLA) in two forms that give the same numbers. Then you will stretch a trained model to eight times its context.
-# - **You need** PyTorch, and you should have seen softmax attention once. [Chapter 01](01_text_and_tokens) is useful but not required.
-# - **It takes** about 60 s to run on two CPU cores of a laptop, and about twice that on Colab's two cores. A GPU is no faster, because the models are too small for it. Plan an hour and a half for reading.
+# - **You need** PyTorch, and you should have seen softmax attention once. [Chapter 01](01_text_and_tokens.ipynb) is useful but not required.
+# - **It takes** about 60 s to run on two CPU cores of a laptop, and about twice that on Colab's two cores. A busy machine takes longer; the receipt at the end has the time of the run on this page. A GPU is no faster, because the models are too small for it. Plan an hour and a half for reading.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -65,7 +65,7 @@ for new in (32, 64, 128):
     print(f"{new:4d} new tokens read {new * (new + 1) // 2:5,} tokens in {took:.0f} ms")
 
 # %% [markdown]
-# When the text is twice as long, the model reads about four times as many tokens. For 128 tokens it does 8,256 readings, although the text contains only 128 tokens. The remedy is to keep whatever can be used again.
+# When the text is twice as long, the model reads about four times as many tokens. (The time grows a little less, because each reading also has a fixed cost.) To write 128 tokens the model reads 8,256 tokens, nearly all of them again and again. The remedy is to keep whatever can be used again.
 #
 # ### Three tokens by hand: keys and values can be kept
 #
@@ -84,7 +84,7 @@ print("output ", [round(v, 3) for v in (weights @ values).tolist()])
 # %% [markdown]
 # Remember the three scores **4, 7, 6**, because they will come back.
 #
-# Nothing in the first token's key depends on the tokens after it. So a key stays valid once it has been computed, and so does a value, while old queries are never needed again. A **KV cache** therefore keeps the keys and values and drops everything else.
+# Nothing in the first token's key depends on the tokens after it. So a key stays valid once it has been computed, and so does a value, while old queries are never needed again. A **KV cache** therefore keeps the keys and values and drops everything else. The function below is attention as it is used in practice. It divides the scores by the square root of the query's length, which our hand example leaves out to keep the numbers round.
 
 # %%
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -117,7 +117,7 @@ kept_by_v3 = predict(
 kept_by_v3
 
 # %% [markdown]
-# Two earlier methods make the cache smaller. In **multi-query attention** (MQA) all heads share one key and one value {cite}`shazeer2019mqa`. In **grouped-query attention** (GQA) the heads of a group share them {cite}`ainslie2023gqa`. Both save memory by making several heads look at the same keys. Eight groups is a usual choice, while V3 uses neither method. The table compares them with ordinary multi-head attention (MHA) for a text of 131,072 tokens. Each number takes two bytes, in the format bf16.
+# Two earlier methods make the cache smaller. In **multi-query attention** (MQA) all heads share one key and one value {cite}`shazeer2019mqa`. In **grouped-query attention** (GQA) the heads of a group share them {cite}`ainslie2023gqa`. Both save memory by making several heads look at the same keys. V3 uses neither of them. The table shows what a model of its shape would need with each of them (GQA with eight groups) and with ordinary multi-head attention (MHA). The text has 131,072 tokens, and each number takes two bytes, in the format bf16.
 
 # %%
 layers, heads, head_dim, groups = 61, 128, 128, 8
@@ -137,10 +137,7 @@ table(["", "numbers per token", "bytes per token", "gigabytes for 131,072 tokens
 #
 # ## Keep the latent, not the keys
 #
-# The keys of all heads in a layer are computed from one vector, the token's hidden state, so they cannot be fully independent of each other. Suppose that each token has a short vector $c$, its **latent**. A head computes its key as $W^{UK} c$ and its value as $W^{UV} c$, where UK means *up to the key* and UV *up to the value*. Then we need to keep only the latent. Here are latents that give the keys of our three tokens:
-
-# %% tags=["diagram", "hide-input"]
-diagram("kv_cache_to_mla")
+# The keys of all heads in a layer are computed from one vector, the token's hidden state, so they cannot be fully independent of each other. Suppose that each token has a short vector $c$, its **latent**. A head computes its key as $W^{UK} c$ and its value as $W^{UV} c$, where UK means *up to the key* and UV *up to the value*. Then we need to keep only the latent. The next cell has a matrix $W^{UK}$, and latents from which it makes the keys of our three tokens:
 
 # %%
 latents = tensor([[1.0, 2.0], [3.0, 1.0], [2.0, 2.0]])
@@ -189,7 +186,7 @@ for m, n in ((2, 1), (7, 6), (2, 0), (7, 5)):
     print(f"query at {m}, key at {n}: distance {m - n}, score {product.item():.0f}")
 
 # %% [markdown]
-# The same distance gives the same score, wherever the two tokens stand. A real model has many pairs, and pair $i$ turns by $\theta^{-2i/d}$ radians per position. We can think of the pairs as the hands of a clock: the first pair turns fast like the second hand, and the last pair turns slowly like the hour hand. With complex numbers, the definition takes one line:
+# The same distance gives the same score, wherever the two tokens stand. A real model has many pairs, and pair $i$ turns by $\theta^{-2i/d}$ radians per position. Here $d$ is the length of the vector, and $\theta$ is a constant, usually 10,000. We can think of the pairs as the hands of a clock: the first pair turns fast like the second hand, and the last pair turns slowly like the hour hand. With complex numbers, the definition takes four lines:
 
 # %%
 def rope_complex(x: torch.Tensor, positions: torch.Tensor, frequencies: torch.Tensor):
@@ -214,7 +211,7 @@ print("radians per position:", [f"{f:g}" for f in frequencies.tolist()])
 print("largest difference of the scores: below 1e-12")
 
 # %% [markdown]
-# We compare *scores* and not vectors for a reason. The package stores the rotated numbers in another order, as transformers does: first the first members of all pairs, then the second members. Queries and keys share that order, so it does not change any score.
+# We compared *scores* and not vectors, because the package stores the rotated numbers in another order, as the transformers library does. It puts the first members of all pairs first, and then the second members. Queries and keys share that order, so it does not change any score.
 #
 # ## Rotated keys cannot be absorbed
 #
@@ -263,7 +260,7 @@ print("position", (position_keys @ position_query).tolist())
 print("sum     ", (content + position_keys @ position_query).tolist())
 
 # %% [markdown]
-# The scores 4, 7, 6 have become 3, 7, 7: the nearest token has gained and the farthest has lost. Still we did not compute any content key. Each token keeps its latent and one rotated key, and nothing else. For V3 that makes 512 + 64 numbers in each of 61 layers, which is the row that our table lacked:
+# The scores 4, 7, 6 have become 3, 7, 7: the nearest token has gained and the farthest has lost. We still did not compute any content key. Each token keeps its latent and one rotated key, and nothing else. For V3 that makes 512 + 64 numbers in each of 61 layers, which is the row that our table lacked:
 
 # %%
 numbers["MLA"] = layers * (512 + 64)
@@ -276,12 +273,17 @@ table(["", "numbers per token", "bytes per token", "share of MHA"],
       [[kind, n, 2 * n, share[kind]] for kind, n in numbers.items()],
       "What the cache of a model of V3's shape holds")  # fmt: skip
 
+# %% tags=["diagram", "hide-input"]
+diagram("kv_cache_to_mla")
+
 # %% [markdown]
+# The figure puts the three ways side by side. The matrix $W^{DKV}$ makes the latent from the token's hidden state (*down*, because the latent is short), and $W^{KR}$ makes the position key.
+#
 # MLA costs as much memory as GQA with (512 + 64) / (2 · 128) = 2.25 groups. Yet each of its 128 heads has keys of its own.
 #
 # ## The whole of MLA, small and slow
 #
-# Now we use a layer of realistic shape and compute one head at a time. From the package we take only the layer's *matrices*, whose names are those in DeepSeek's checkpoints, and we do everything else ourselves. First we compute what is kept for each token:
+# Now we use a layer of realistic shape and compute one head at a time. From the package we take only the layer's *matrices*, whose names are those in DeepSeek's checkpoints, and we do everything else ourselves. First we compute what is kept for each token. The matrix `kv_a_proj_with_mqa` is $W^{DKV}$ and $W^{KR}$ in one. Before a latent is kept, it is divided by its root mean square and multiplied by learned weights (this is called RMSNorm), so that all latents have about the same size:
 
 # %% tags=["naive"]
 def remember(layer, x: torch.Tensor, frequencies: torch.Tensor):
@@ -295,7 +297,7 @@ def remember(layer, x: torch.Tensor, frequencies: torch.Tensor):
 
 
 # %% [markdown]
-# Then each head computes its own keys and values from the latents, and attends as at the beginning of the chapter:
+# Then each head computes its own keys and values from the latents, and attends as at the beginning of the chapter. `kv_b_proj` holds the $W^{UK}$ and $W^{UV}$ of all heads:
 
 # %%
 def head_by_head(layer, x: torch.Tensor, frequencies: torch.Tensor):
@@ -480,8 +482,6 @@ from minidsk.widgets import Cache
 Cache()
 
 # %% [markdown]
-# At V3's sizes and in bf16, MHA keeps 3,997,696 bytes per token and MLA keeps 70,272.
-#
 # ## What one new token costs in time and memory
 #
 # We can compute bytes, but we have to measure time. We take one attention layer with V3's proportions: the latent is 4 times as long as a head's value, and the rotated key is half as long as that value. The layer processes one new token after more and more earlier ones. We compare four ways to serve it. The first keeps nothing, and the second keeps the keys and values of all heads. The third keeps latents and unfolds them into keys and values at each step, and the fourth keeps latents and absorbs.
@@ -575,7 +575,7 @@ table(["", *(f"after {past:,} tokens" for past in pasts), "kept at 4,096 tokens"
       "Processor time for one new token, and the memory that one layer keeps")  # fmt: skip
 
 # %% [markdown]
-# Keeping nothing gets slow fastest as the past grows. (We did not measure it after 4,096 tokens because it takes seconds.) Keys and values are quick to use after a short past, but they take the most memory: 20 MiB for this one layer after 4,096 tokens. Latents that are unfolded at each step save this memory but lose the time again. Absorbed latents save both, and their time grows most slowly. The past costs them only a few matrix products with the latents and the short position keys.
+# If we keep nothing, the time grows fastest. (We did not measure it after 4,096 tokens because it takes seconds.) Keys and values are quick to use after a short past, but they take the most memory: 20 MiB for this one layer after 4,096 tokens. Latents that are unfolded at each step save this memory but lose the time again. Absorbed latents save both, and their time grows most slowly. The past costs them only a few matrix products with the latents and the short position keys.
 #
 # Finally, the model from the beginning of the chapter writes its 128 tokens again, now with a latent cache:
 
@@ -587,6 +587,8 @@ assert torch.equal(cached, uncached)
 print("the same 128 tokens as without the cache")
 
 # %% [markdown]
+# The model reads each token once instead of 8,256 tokens, so it needs less time than at the beginning. The longer the text, the more the cache saves.
+#
 # ## YaRN: reading longer texts than the model was trained on
 #
 # With such a small cache, long contexts become affordable. But does a model understand position 100,000 if it was trained on texts of 4,096 tokens? The 32 pairs of V3's rotated key are its clock hands. The table shows how many turns a hand makes within the trained length and within a text of 163,840 tokens:
@@ -707,7 +709,7 @@ def loss_by_eighths(model: MiniDeepSeek) -> list[float]:
 
 
 # %% [markdown]
-# What will happen beyond the trained length? Type your guess before you run the cell:
+# The plain model, which is not stretched, was trained on 32 characters. How much worse does it get at the end of a piece of 256? Type your guess before you go on:
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -796,7 +798,7 @@ table(["YaRN's lead", "over", "seed 0", "seed 1", "seed 2"], rows,
 # \boxed{c_t^{KV}} = W^{DKV} h_t, \qquad \boxed{k_t^R} = \mathrm{RoPE}(W^{KR} h_t),
 # $$
 #
-# and keeps only these two, which have 512 and 64 numbers. On paper, the keys and values of head $i$ are
+# and keeps only these two, which is why they are boxed. They have 512 and 64 numbers. On paper, the keys and values of head $i$ are
 #
 # $$
 # k_{t,i} = [W_i^{UK} c_t^{KV};\ k_t^R], \qquad v_{t,i} = W_i^{UV} c_t^{KV}.
@@ -901,13 +903,13 @@ check("attention.absorb", absorb_solution)
 #
 # *10 minutes, on paper.* If $W^{UK}$ commuted with every rotation, RoPE and absorption could be combined, and the decoupled key would not be needed. Which 2 by 2 matrices commute with the quarter turn $J$? What would such a key be unable to express?
 #
-# **Hint.** Write $W$ as (a, b; c, d), multiply both ways, and compare the four entries. Then think of multiplication by complex numbers.
+# **Hint.** Give the four entries of $W$ names, multiply both ways, and compare the four entries. Then think of multiplication by complex numbers.
 # ```
 #
 # ```{solution} ex-02-commute
 # :class: dropdown
 #
-# $WJ = JW$ gives $d = a$ and $c = -b$, so $W = aI - bJ$. Such a matrix only stretches and turns, as multiplication by one complex number does. It has two free numbers for each pair where a general matrix has four. A more serious limit is that the latent would have to be as long as the key, so nothing would be compressed. Compression needs a tall matrix, which makes many key numbers from few latent numbers, and a matrix that is not square cannot commute with a rotation at all.
+# $WJ = JW$ gives $W_{22} = W_{11}$ and $W_{21} = -W_{12}$, so $W = W_{11} I - W_{12} J$. Such a matrix only stretches and turns, as multiplication by one complex number does. It has two free numbers for each pair where a general matrix has four. A more serious limit is that the latent would have to be as long as the key, so nothing would be compressed. Compression needs a tall matrix, which makes many key numbers from few latent numbers, and a matrix that is not square cannot commute with a rotation at all.
 # ```
 #
 # ```{exercise} How small may the latent be?
@@ -1047,4 +1049,4 @@ receipt(
 # - DeepSeek-V2's report presents MLA in section 2.1, and an appendix compares it with MHA {cite}`deepseekv2`.
 # - Section 3 of the RoPE paper {cite}`su2021roformer` and section 3 of the YaRN paper {cite}`peng2023yarn` have the derivations.
 # - The package has the code of this chapter in `minidsk/model/rope.py`, `attention.py` and `cache.py`.
-# - Attention is now cheap to remember, and [chapter 03](03_mixture_of_experts) makes the other half of each layer cheap to compute.
+# - Attention is now cheap to remember, and [chapter 03](03_mixture_of_experts.ipynb) makes the other half of each layer cheap to compute.

@@ -17,8 +17,8 @@
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/03_mixture_of_experts.ipynb)
 #
 # We give a small model 16 small networks, called experts, let each token use two of them, and train the model on
-# nothing but the loss. How many of the 16 experts end up idle? And **how much loss do the idle experts cost?** Both
-# answers are numbers, and the second one surprises most people.
+# nothing but the loss. How many of the 16 experts end up with hardly any tokens, that is, idle? And **how much loss do
+# the idle experts cost?** Both answers are numbers, and the second one surprised us.
 #
 # - **You will build** a router, a layer of experts, and two ways to keep all the experts at work.
 # - **You need** PyTorch, and to know what a transformer's feed-forward layer does. [Chapter 02](02_latent_attention.ipynb) helps but is not
@@ -58,8 +58,8 @@ _ = torch.set_default_dtype(torch.float64)
 # ## The problem: every token pays for the whole width
 #
 # A transformer keeps much of what it knows in its feed-forward layers. A wider layer can know more, but every token
-# then pays for the whole width, including the parts that have nothing to do with that token. We count DeepSeek-V3's
-# weights from its configuration:
+# then pays for the whole width, including the parts that have nothing to do with that token. The figure shows where
+# these layers stand in the model. Below it we count DeepSeek-V3's weights from its configuration:
 
 # %% tags=["diagram", "hide-input"]
 diagram("transformer_block")
@@ -73,7 +73,8 @@ print(f"stored {stored / 1e9:.0f} billion weights, one token meets {active / 1e9
 print(f"if every token met them all, it would cost {stored / active:.0f} times as much")
 
 # %% [markdown]
-# The paper gives the same two numbers as 671 and 37 billion. The saving comes from cutting the wide layer into many
+# The paper says 671 and 37 billion. (Our second count includes the whole embedding table of 0.9 billion weights, of
+# which a token needs only one row.) The saving comes from cutting the wide layer into many
 # narrow ones, the **experts**, and letting each token use only a few of them. A small learned layer, the **router**,
 # decides which experts a token uses.
 #
@@ -142,7 +143,9 @@ def route(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor,
 print(route(x, W, torch.zeros(6), 2)[1])
 
 # %% [markdown]
-# An expert is an ordinary gated feed-forward layer, except that it is narrow.
+# An expert is an ordinary gated feed-forward layer, except that it is narrow. Gated means that the input is multiplied
+# by two matrices, here stored in one. The first result goes through a smooth switch (`silu`) and decides how much of the
+# second one passes. A last matrix returns to the model's width.
 
 # %%
 def expert(x: torch.Tensor, gate_up: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
@@ -171,7 +174,8 @@ def naive_experts(x, weights, chosen, gate_up, down):
 # DeepSeekMoE {cite}`deepseekmoe` changed two things about the experts that were usual at the time.
 #
 # **Finer experts:** cut each expert into four, and let each token choose four times as many. The number of stored
-# weights and the cost per token stay the same, but there are many more combinations to choose from:
+# weights and the cost per token stay the same, but there are many more combinations to choose from. The last row has
+# V3's numbers:
 
 # %%
 for experts, k in ((16, 2), (64, 8), (256, 8)):
@@ -389,8 +393,8 @@ assert (leaf.grad[0, [1, 2, 3, 5]] == 0).all()
 # %% [markdown]
 # The four experts that were not chosen get a gradient of exactly zero. The loss does not tell the router that these
 # experts are bad, because it tells the router nothing about them at all. An expert without tokens learns nothing, so it
-# stays as useless as it was at the start, and the router has no reason to choose it later. The experts that are already
-# chosen keep improving, so the rich get richer.
+# stays as useless as it was at the start, and the router has no reason to choose it later. Meanwhile the chosen experts
+# keep improving, and the router chooses them even more often.
 #
 # ## First remedy: an auxiliary loss
 #
@@ -538,8 +542,8 @@ compared(runs, "none")
 # reason is that the model is so small and so briefly trained that a few experts are enough for what it learns.
 #
 # Balancing is still needed, because in a large model the experts live on different devices. A layer is finished only
-# when its busiest expert is finished. With one expert per device, the layer waits as many times longer than necessary
-# as the busiest expert has fair shares, which is $1 + \text{MaxVio}$:
+# when its busiest expert is finished. Suppose that each expert has a device of its own. If the busiest expert has 4 fair
+# shares of the tokens, the layer takes 4 times as long as with an even load. This factor is $1 + \text{MaxVio}$:
 
 # %% tags=["figure", "hide-input"]
 def fair_shares(run):
@@ -609,8 +613,8 @@ runs["leaky bias"] = [judge(*fit(config, seed, speed=0.01, prepare=plant)) for s
 compared(("bias", "leaky bias"), control="bias")
 
 # %% [markdown]
-# The loss does not reveal the bug, because the experts are balanced and the wide interval contains zero. Only a test of
-# the weights themselves catches the bug, as this one does:
+# Nothing in this table reveals the bug. The experts are balanced, and the interval of the loss difference contains
+# zero. Only a test of the weights themselves catches the bug, as this one does:
 
 # %%
 def weights_ignore_the_bias(router):
@@ -675,11 +679,8 @@ compared(("bias", *shapes), control="bias")
 # ## Groups limit how many machines a token visits
 #
 # Suppose 256 experts are spread over the 8 nodes (machines) of a cluster. A token that chooses 8 experts is sent to
-# every node that holds one of them, and the network between nodes is slow. Please guess how many nodes such a token
-# visits if it chooses its experts at random:
-
-# %% tags=["diagram", "hide-input"]
-diagram("routing")
+# every node that holds one of them, and the network between nodes is slow. How many nodes does such a token visit if it
+# chooses its experts at random? Please guess:
 
 # %% tags=["prediction", "hide-input"]
 nodes = predict("moe.nodes", "How many of 8 nodes does a token visit that picks 8 of 256 "
@@ -734,9 +735,15 @@ left = group_limited(scores, torch.zeros(6), groups=3, kept=1)
 print("group scores", [round(v, 2) for v in scores.unflatten(1, (3, 2)).sum(-1)[0].tolist()])
 print("left        ", [round(v, 2) for v in left[0].tolist()])
 
+# %% tags=["diagram", "hide-input"]
+diagram("routing")
+
 # %% [markdown]
 # Experts 0 and 4 are the best two of all, but the token cannot reach either of them, because each shares its group with
-# a weak expert. The token goes to experts 2 and 3. The router sets the scores of all other groups to $-\infty$ and not
+# a weak expert. The token goes to experts 2 and 3. The same happens in the figure, with 16 experts in four groups. There
+# too, the best single expert is lost.
+#
+# The router sets the scores of all other groups to $-\infty$ and not
 # to 0. After some training the biases can make every remaining score negative, and then a 0 would win.
 
 # %%
@@ -796,8 +803,8 @@ _ = ax.axvline(0, color="gray", linestyle="--")
 _ = ax.set(xlabel="loss minus that without balancing, nats per token")
 clear = sum(abs(middle) > half for middle, half in drawn.values())
 show(fig,
-     "Mean and 95 % interval over three seeds. The number of intervals without zero is "
-     f"{clear}: none of the ways is shown to be better or worse than no balancing.",
+     "Mean and 95 % interval over three seeds. Every interval contains zero, so none of the "
+     "ways is shown to be better or worse than no balancing.",
      "Four points with intervals along a line of loss differences: "
      + "; ".join(f"{name} {middle:+.3f} ± {half:.3f}"
                  for name, (middle, half) in drawn.items()) + " nats per token.")
@@ -832,10 +839,10 @@ print(f"at equal FLOPs the mixture took {slower:.1f} times as long")
 # $u_t$ and expert centroids $e_i$:
 #
 # $$ s_{i,t} = \sigma(u_t^\top e_i), \qquad
-# g'_{i,t} = \begin{cases} s_{i,t} & s_{i,t} + b_i \in \text{TopK}(\{s_{j,t} + b_j\}, K) \\ 0 & \text{otherwise} \end{cases},
+# g'_{i,t} = \begin{cases} s_{i,t} & s_{i,t} + b_i \in \mathrm{TopK}(\{s_{j,t} + b_j\}, K) \\ 0 & \text{otherwise} \end{cases},
 # \qquad g_{i,t} = \frac{g'_{i,t}}{\sum_j g'_{j,t}}, $$
 #
-# $$ h'_t = u_t + \sum_{i=1}^{N_s} \text{FFN}^{(s)}_i(u_t) + \sum_{i=1}^{N_r} g_{i,t}\, \text{FFN}^{(r)}_i(u_t). $$
+# $$ h'_t = u_t + \sum_{i=1}^{N_s} \mathrm{FFN}^{(s)}_i(u_t) + \sum_{i=1}^{N_r} g_{i,t}\, \mathrm{FFN}^{(r)}_i(u_t). $$
 #
 # The bias $b_i$ appears in the condition but not in the value $s_{i,t}$. This is the whole trick, and the leaky router
 # above breaks exactly this rule.
@@ -853,14 +860,7 @@ print(f"at equal FLOPs the mixture took {slower:.1f} times as long")
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **V3's own bias speed of 0.001 failed at first.** Our first recording had only 300 steps. A bias that moves by 0.001
-# per step can reach at most 0.3 in 300 steps, and this was not enough to reverse the collapse. The row *both* combines
-# V3's two constants, the speed and its $\alpha$, and it was only a little better. V3 itself trained for hundreds of
-# thousands of steps, and with our later 1,200 steps the same speed does work. What matters is the speed multiplied by
-# the number of steps, so a constant from a long run may not suit a short one.
-#
-# **A speed of 0.1 is too high.** It is the last row of the table, and the only one whose interval of the loss does not
-# contain zero: its loss is higher than without balancing. These are the runs of 300 steps:
+# Our first recording of the larger model had only 300 steps, but more ways of balancing:
 
 # %% tags=["hide-input"]
 print(results.origin("ch03_balance_300"))
@@ -868,7 +868,16 @@ recorded(results.read("ch03_balance_300"),
          "300 steps on a GPU, means of three seeds. Losses in nats per token.")
 
 # %% [markdown]
-# Why is the MaxVio above 5 although the bias keeps correcting? The scores lie between 0 and 1, so one step of 0.1 moves
+# **V3's own bias speed of 0.001 failed at first.** A bias that moves by 0.001 per step can reach at most 0.3 in 300
+# steps, and this was not enough to reverse the collapse. The row *both* combines V3's two constants, the speed and its
+# $\alpha$. It left fewer experts idle, but MaxVio stayed above 5. V3 itself trained for hundreds of
+# thousands of steps, and with our later 1,200 steps the same speed does work. What matters is the speed multiplied by
+# the number of steps, so a constant from a long run may not suit a short one.
+#
+# **A speed of 0.1 is too high.** It is the last row of the table, and the only one whose interval of the loss does not
+# contain zero: its loss is higher than without balancing.
+#
+# Why is its MaxVio above 5 although the bias keeps correcting? The scores lie between 0 and 1, so one step of 0.1 moves
 # an expert past many others. We train our small model at this speed and at the tenth of it, and follow one expert:
 
 # %%
@@ -895,7 +904,7 @@ assert jumps[0.1] > 2 * jumps[0.01]
 # %% [markdown]
 # **What does not pay at this size:**
 #
-# - Balancing does not pay if only the loss counts. It pays once the experts live on several devices.
+# - We could not show that balancing lowers the loss. It pays once the experts live on several devices.
 # - The mixture runs more slowly, and at equal FLOPs neither the CPU runs nor the GPU runs show that its loss is better
 #   or worse than the dense model's.
 # - More weights did not help by themselves. The *dense* model with as many weights as the mixture costs five times the
@@ -1075,11 +1084,11 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# Trained on the loss alone, our small model leaves a few of its 16 experts idle, and the larger one more than half of
-# its 64. **The idle experts cost no loss that three seeds can show.** The interval printed above contains zero,
-# although in the longer runs the mean loss is lower with each way of balancing. Idle experts do cost several times the
-# waiting time once each expert has a device of its own. A bias that affects only the choice puts them to work at no
-# loss that we could measure, if its speed is right.
+# Trained on the loss alone, our small model leaves **3.7 of its 16 experts** idle (the mean of three seeds), and the
+# larger one more than half of its 64. **The idle experts cost +0.009 ± 0.096 nats per token,** so three seeds can show
+# no cost at all. In the longer runs balancing lowers the mean loss, but there too every interval contains zero. Idle
+# experts do cost time once each expert has a device of its own, because every layer then waits for its busiest expert.
+# A bias that affects only the choice puts all experts to work at no loss that we could measure, if its speed is right.
 #
 # - I can now follow one token through a router by hand, with and without bias and groups.
 # - I can now explain why training on the loss alone leaves experts without tokens, and show the gradient that is zero.

@@ -179,7 +179,7 @@ print("interrupted ", begun_again)
 assert whole != begun_again
 
 # %% [markdown]
-# The generator begins again from the start. So the run reads the first pages twice and the last ones never, without an error message. One remedy is to save the state of the generator, of every worker that reads ahead and of the shuffle buffer. The other is to have no state at all: **batch $i$ is a pure function of $i$**. To this end, row $r$ begins at page $64\,r$. It takes as many pages as it needs, each between its marks for begin and end, and cuts the last one off. What is left of its 64 pages is never read. The tiny web has no end, so this waste costs nothing.
+# The generator begins again from the start. So the run reads the first pages twice and the last ones never, without an error message. One remedy is to save the state of the generator, of every worker that reads ahead and of the shuffle buffer. The other is to have no state at all: **batch $i$ is a pure function of $i$**. To this end, every row has 64 pages to itself: row 10 begins at page 640. It takes as many pages as it needs, each between its marks for begin and end, and cuts the last one off. What is left of its 64 pages is never read. The tiny web has no end, so this waste costs nothing.
 
 # %%
 def row_by_hand(number, context):
@@ -365,7 +365,7 @@ for dtype in (torch.float32, torch.bfloat16):
 #
 # ### AdamW against Muon, each at its best rate
 #
-# AdamW treats a matrix as separate numbers and gives each its own step. Muon {cite}`jordan2024muon` treats it as a map from vectors to vectors. Every matrix $G$ can be written as $U S V^\top$, the singular value decomposition: it turns a vector, stretches it along certain directions by the **singular values** in $S$, and turns it again. In a gradient one singular value is often large and the others are small, so the directions of the small ones hardly learn. Muon keeps the directions and makes the stretches equal: it replaces $U S V^\top$ by $U V^\top$. For a two-by-two gradient we can compute this by hand.
+# AdamW treats a matrix as separate numbers and gives each its own step. Muon {cite}`jordan2024muon` treats it as a map from vectors to vectors. Every matrix can be written as $U S V^\top$, the singular value decomposition: it turns a vector, stretches it along certain directions by the **singular values** in $S$, and turns it again. In a gradient one singular value is often large and the others are small, so the directions of the small ones hardly learn. Muon keeps the directions and makes the stretches equal: it replaces $U S V^\top$ by $U V^\top$. For a two-by-two gradient we can compute this by hand.
 
 # %%
 g = torch.tensor([[3.0, 0.0], [0.0, 0.1]], dtype=torch.float64)
@@ -915,7 +915,7 @@ print(f"Muon adds {100 * added:.1f} % to the FLOPs of a step")
 #
 # DeepSeek studied laws like ours before its first large model. It chose a learning rate that falls in steps, so that longer runs can reuse the first part of a shorter one {cite}`deepseekllm`.
 #
-# The report on V3 {cite}`deepseekv3` (section 4.2) gives the run's settings. The optimizer was AdamW with $\beta = 0.9, 0.95$ and decay 0.1, and gradients were clipped at 1. With $t$ in tokens, the rate was
+# The report on V3 {cite}`deepseekv3` (section 4.2) gives the run's settings. The optimizer was AdamW with $\beta_1 = 0.9$, $\beta_2 = 0.95$ and decay 0.1, and gradients were clipped at 1. With $t$ in tokens, the rate was
 #
 # $$ \eta(t) = \begin{cases} \text{linear, 2,000 steps} & \text{up to } 2.2\cdot 10^{-4} \\ 2.2\cdot 10^{-4} & \text{up to } 10\,\mathrm{T} \\ \text{cosine to } 2.2\cdot 10^{-5} & \text{over } 4.3\,\mathrm{T} \\ 2.2\cdot 10^{-5},\ \text{then } 7.3\cdot 10^{-6} & \text{for } 333\,\mathrm{B},\ 167\,\mathrm{B} \end{cases} $$
 #

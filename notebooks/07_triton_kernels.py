@@ -371,9 +371,9 @@ print(f"mean square {row.square().mean():.1f}, r = {r:.4f}")
 print("normalised", [round(v, 3) for v in (row * r).tolist()])
 
 # %% [markdown]
-# The forward pass is like softmax: read, reduce, write. The backward pass has a new difficulty. Let $r$ be one over the root mean square, $n = x r$ and $g = w\, dy$. The gradients are
+# The forward pass is like softmax: read, reduce, write. The backward pass has a new difficulty. Let $r$ be one over the root mean square, $\hat x = x r$ and $g = w\, dy$. The gradients are
 #
-# $$ dx = r \left(g - n \cdot \mathrm{mean}(g\, n)\right), \qquad dw = \sum_{\text{rows}} dy\, n. $$
+# $$ dx = r \left(g - \hat x \cdot \mathrm{mean}(g\, \hat x)\right), \qquad dw = \sum_{\text{rows}} dy\, \hat x. $$
 #
 # One row is enough for `dx`: read `x` and `dy`, reduce, write `dx`. But `dw` sums over *all* rows, and programs cannot talk to each other. There are three ways to do it nevertheless:
 #
@@ -381,7 +381,7 @@ print("normalised", [round(v, 3) for v in (row * r).tolist()])
 # - Each program writes its products, and a second kernel sums them, which moves a whole additional array.
 # - **Few programs handle many rows each**, and each keeps its part of the sum in registers and writes it once.
 #
-# The package takes the third way. This is the loop of its kernel, which handles `HEIGHT` rows per turn. Its `value` is our $x$, `slope` is $dy$ and then $g$, `factor` is $r$, `normal` is $n$, `scale` is $w$, and `sums` is the part of $dw$ that stays in registers:
+# The package takes the third way. This is the loop of its kernel, which handles `HEIGHT` rows per turn. Its `value` is our $x$, `slope` is $dy$ and then $g$, `factor` is $r$, `normal` is $\hat x$, `scale` is $w$, and `sums` is the part of $dw$ that stays in registers:
 
 # %%
 import inspect
@@ -474,7 +474,7 @@ print("chunks of 7 tokens in the notebook, and the package's kernel: below 1e-5"
 #
 # In PyTorch, with all queries at once, the walk looks like this. `mixed` is the weighted sum of values. The package's kernel does the same in blocks of queries too.
 #
-# MLA, the attention of [chapter 02](02_latent_attention), adds an awkward shape: its keys have 192 numbers and its values 128. A block's side must be a power of two. Instead of padding 192 to 256, the package cuts the keys into 128 and 64 and adds two products into one score.
+# MLA, the attention of [chapter 02](02_latent_attention.ipynb), adds an awkward shape: its keys have 192 numbers and its values 128. A block's side must be a power of two. Instead of padding 192 to 256, the package cuts the keys into 128 and 64 and adds two products into one score.
 
 # %%
 def online_attention(q, k, v, block):
@@ -667,7 +667,7 @@ print(f"{names[5]}: launching Liger's takes {launch['liger'] / launch['ours']:.1
 # %% [markdown]
 # ## What DeepSeek did
 #
-# DeepSeek-V3 {cite}`deepseekv3` is known for its kernels for expert products, FP8 and communication, the subject of chapters [08](08_expert_kernels) and [09](09_fp8_and_ptx). Two other decisions belong here, because both follow from a roofline.
+# DeepSeek-V3 {cite}`deepseekv3` is known for its kernels for expert products, FP8 and communication, the subject of chapters [08](08_expert_kernels.ipynb) and [09](09_fp8_and_ptx.ipynb). Two other decisions belong here, because both follow from a roofline.
 #
 # **V3 computes the output of RMSNorm twice** (section 3.2.3). The output of each norm would have to be kept for the backward pass. DeepSeek reports that V3 throws it away and computes it again. If a layer's activations are $N$ numbers of two bytes, that frees $2N$ bytes. A norm is as fast as a copy, so the extra time is
 #
@@ -1023,4 +1023,4 @@ receipt(differences={name: (value, 1e-5) for name, value in differences.items()}
 # - Milakov and Gimelshein {cite}`milakov2018online` explain the online softmax in three pages, and Dao {cite}`dao2023flash2` shows what it became.
 # - Liger Kernel {cite}`hsu2024liger` has more kernels of this kind, which many trainers use.
 # - The code of this chapter is in `minidsk/kernels/`, in `softmax.py`, `rmsnorm.py`, `cross_entropy.py` and `attention.py`.
-# - Next, [chapter 08](08_expert_kernels) asks the same questions of a mixture of experts, where the rows of a product are not known in advance.
+# - Next, [chapter 08](08_expert_kernels.ipynb) asks the same questions of a mixture of experts, where the rows of a product are not known in advance.

@@ -19,7 +19,7 @@
 # A layer of 64 experts does the same number of multiplications whichever experts its tokens choose. On paper, imbalance is therefore free, but on a GPU the same tokens can take several times as long when most of them choose the same few experts. Even a perfectly even load leaves part of the chip idle if we multiply one expert after the other. Where does the time go, and how much of it can a kernel get back?
 #
 # - **You will build** three things: a sort that counts instead of comparing, a product of many matrices in one launch, and the schedule of that product. Then you measure what imbalance still costs.
-# - **You need** [chapter 03](03_mixture_of_experts) (experts) and [chapter 07](07_triton_kernels) (kernels). You need **no GPU**: the kernels run here in Triton's interpreter, and the speeds were recorded on an H100.
+# - **You need** [chapter 03](03_mixture_of_experts.ipynb) (experts) and [chapter 07](07_triton_kernels.ipynb) (kernels). You need **no GPU**: the kernels run here in Triton's interpreter, and the speeds were recorded on an H100.
 # - **It takes** 6 to 15 s to run on two CPU cores of a laptop, about twice that on Colab's two, and an hour to read.
 
 # %% tags=["hide-input"]
@@ -40,6 +40,7 @@ if not torch.cuda.is_available():
 import heapq
 import re
 import time
+from statistics import median
 
 import matplotlib.pyplot as plt
 
@@ -63,16 +64,18 @@ device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # The next cell multiplies 1,024 rows by one matrix. It then cuts the same work into 64 experts of 16 rows each and runs them one after the other. We measure processor time, so that other work on the machine does not count.
 
 # %%
-def milliseconds(call, times=5):
-    """Processor time of a call, after one to warm up."""
+def milliseconds(call, times=100):
+    """The median of a call's processor time, after one call to warm up."""
     call()
-    began = time.process_time()
+    took = []
     for _ in range(times):
+        began = time.process_time()
         call()
-    return 1000 * (time.process_time() - began) / times
+        took.append(time.process_time() - began)
+    return 1000 * median(took)
 
 
-x, weight = torch.randn(1024, 128), torch.randn(64, 128, 128)
+x, weight = torch.randn(1024, 64), torch.randn(64, 64, 64)
 pairs = list(zip(x.split(16), weight, strict=True))
 one = milliseconds(lambda: x @ weight[0].T)
 many = milliseconds(lambda: [part @ matrix.T for part, matrix in pairs])
@@ -80,9 +83,9 @@ print(f"one matrix: {one:.2f} ms")
 print(f"64 experts: {many:.2f} ms")
 
 # %% [markdown]
-# The number of operations is the same, but the 64 small products take longer. Each of them must be started separately, and each is too small to run efficiently.
+# The number of operations is the same, but the 64 small products take more than twice as long. Each of them must be started separately, and each is too small to run efficiently.
 #
-# The same happens on a GPU, as our record of an H100 shows. It was made by `minidsk bench kernels`. There are 64 experts of 1,536 rows each, and the time covers the forward and the backward pass.
+# The same happens on a GPU, as our record of an H100 shows. It was made by `minidsk bench kernels`. There are 64 experts of 1,536 rows each, and their matrices are 2,048 by 1,408. The time covers the forward and the backward pass. TFLOP/s are trillions of operations per second.
 
 # %% tags=["hide-input"]
 bench = results.read("bench_kernels")
@@ -163,15 +166,41 @@ def counting_sort(chosen: torch.Tensor, experts: int) -> tuple[list[int], list[i
     return order, ends
 
 
-print(counting_sort(chosen, 4))
+order, ends = counting_sort(chosen, 4)
+print("order", order, " ends", ends)
 
 # %% [markdown]
-# The kernel does the same with blocks of pairs instead of single pairs. Each block counts its own pairs, the counts are added up over the blocks, and each block then places its pairs. It uses no atomics (additions to memory that many programs share, whose order is a matter of chance), so the result is the same in every run.
+# Pairs 0, 2, 3, 5 and 7 chose expert 0, so they come first. The ends say where each expert's rows stop: expert 0 at 5, expert 1 also at 5 because it has none, expert 2 at 7 and expert 3 at 8.
+#
+# A GPU cannot afford a loop over single pairs. So it cuts the pairs into blocks, and each block counts its own pairs. A running sum over these counts tells every block where its first pair for each expert goes. After that, no block has to wait for another.
+
+# %%
+def sort_in_blocks(chosen: torch.Tensor, experts: int, size: int) -> list[int]:
+    """The same order, by blocks of `size` pairs."""
+    blocks = chosen.flatten().split(size)
+    counts = torch.stack([torch.bincount(block, minlength=experts) for block in blocks])
+    # in front: all pairs of earlier experts, and this expert's in earlier blocks
+    before = counts.sum(0).cumsum(0) - counts.sum(0)
+    place = before + counts.cumsum(0) - counts
+    print("counts of each block", counts.tolist())
+    print("its first places    ", place.tolist())
+    order = [0] * chosen.numel()
+    for number, block in enumerate(blocks):  # on a GPU, all at the same time
+        for i, expert in enumerate(block.tolist()):
+            order[place[number, expert]] = number * size + i
+            place[number, expert] += 1
+    return order
+
+
+assert sort_in_blocks(chosen, 4, size=4) == order
+
+# %% [markdown]
+# The first block has three pairs for expert 0, so the second block puts its first one in place 3. The package's kernel `sort_by_expert` works in this way. It uses no atomics (additions to memory that many programs share, whose order is a matter of chance), so the result is the same in every run.
 
 # %%
 plan = sort_by_expert(chosen.to(device), 4)
-assert (plan.order.tolist(), plan.ends.tolist()) == counting_sort(chosen, 4)
-print("order", plan.order.tolist(), " ends", plan.ends.tolist())
+assert (plan.order.tolist(), plan.ends.tolist()) == (order, ends)
+print("the kernel gives the same order and the same ends")
 
 # %% [markdown]
 # ## One launch for all experts
@@ -222,7 +251,7 @@ for programs in (1, 3):
     y = torch.full_like(eight, float("nan"))
     one_launch[(programs,)](eight, square, y, plan.ends, EXPERTS=4, ROWS=2, WIDTH=16, OUT=16)
     assert torch.allclose(y, in_turn(eight, square, counts.tolist()), atol=1e-5)
-    print(f"{programs} programs: equal to the loop over experts")
+    print(f"programs: {programs}, equal to the loop over experts")
 
 # %% [markdown]
 # The package's `grouped_matmul` also cuts the columns into blocks, multiplies on the tensor cores, and finds a tile's expert without walking there. We compare it with the loop in the forward product and in both gradients. The gradient with respect to the rows is the same kind of product with the matrices transposed. The gradient with respect to the matrices is a sum over each expert's rows, so it is zero for expert 1, which has none.
@@ -250,7 +279,7 @@ print("largest difference: below 1e-4")
 # %% [markdown]
 # ## With tiles, imbalance wastes a few percent
 #
-# With tiles, the waste has a bound. Each expert that has rows wastes half a tile on average, whatever MaxVio is. The figure shows this for 64 experts with 98,304 rows in all. The expert of rank $r$ receives a share proportional to $r^{-s}$, and a larger skew $s$ means a larger MaxVio.
+# With tiles, the waste has a bound. Each expert that has rows wastes half a tile on average, whatever MaxVio is. For 64 experts and tiles of 128 rows, these are 64 · 64 = 4,096 rows. The figure shows the waste for 64 experts with 98,304 rows in all, of which 4,096 are about 4 %. The expert of rank $r$ receives a share proportional to $r^{-s}$, and a larger skew $s$ means a larger MaxVio.
 
 # %%
 skews = torch.linspace(0, 2, 21).tolist()
@@ -290,7 +319,7 @@ table(["MaxVio", *factors], rows, "Rows computed, over rows wanted")
 #
 # ## The heaviest expert should start first
 #
-# One product behaves differently: the gradient of the matrices. There each program adds up *all rows of one expert*, so programs do not cost the same. The whole product has to wait for its last program. Programs start in order, and a multiprocessor (one of the H100's 132 independent cores) that becomes free takes the next one. So which expert should start first if we want the shortest total time?
+# One product behaves differently: the gradient of the matrices. The gradient of one expert's matrix has 2,048 by 1,408 numbers, which are 88 tiles of 256 by 128, one for each program. Each program adds up *all rows of its expert*, so programs do not cost the same. The whole product has to wait for its last program. Programs start in order, and a multiprocessor (one of the H100's 132 independent cores) that becomes free takes the next one. So which expert should start first if we want the shortest total time?
 
 # %%
 def last_to_finish(costs: list[int], processors: int = 132) -> int:
@@ -314,7 +343,7 @@ def gradient_times(share: torch.Tensor, tiles: int = 88) -> dict[str, float]:
 print({name: round(value, 2) for name, value in gradient_times(shares[10]).items()})
 
 # %% [markdown]
-# The programs are the same, and only their order differs. If the **heaviest expert starts first**, the short programs fill the gaps at the end. The price is one small sort of the experts. Move the slider through the skews to compare three orders. The times come from the simulation above, with 132 processors and 88 tiles per expert; they are not measured.
+# The numbers say how much longer the product takes than a perfect deal, at a MaxVio of 12.5. *As they come* means in the order of the experts' numbers, which is good enough here but not at a larger MaxVio. The programs are the same, and only their order differs. If the **heaviest expert starts first**, the short programs fill the gaps at the end. The price is one small sort of the experts. Move the slider through the skews to compare three orders. The times come from the simulation above, with 132 multiprocessors; they are not measured.
 
 # %% tags=["widget"]
 times = [gradient_times(share) for share in shares]
@@ -331,7 +360,7 @@ assert all(entry["heaviest first"] <= entry["lightest first"] + 1e-9 for entry i
 # %% [markdown]
 # ## On the chip: faster than torch at every load
 #
-# We gave the H100 the same 98,304 rows at seven loads. The contestants are torch's own grouped product, a loop over experts, and two versions of ours. One of ours is the kernel above, written in Triton alone. The other is the version that the package uses on a Hopper GPU such as the H100. It is written in Gluon, a language one level below Triton, and its code says which group of threads does what and waits for what (`grouped_hopper.py`).
+# We gave the H100 the same 98,304 rows at seven loads. The contestants are torch's own grouped product, a loop over experts, and two versions of ours. One of ours is the package's kernel in Triton alone. The other is the version that the package uses on a Hopper GPU such as the H100. It is written in Gluon, a language one level below Triton, and its code says which group of threads does what and waits for what (`grouped_hopper.py`).
 
 # %% tags=["figure", "hide-input"]
 forward = [case for case in cases_of("grouped_gemm", "product, forward")
@@ -369,7 +398,7 @@ table(["MaxVio", "Hopper", "Triton", "torch", "loop", "Hopper / torch", "Triton 
 # %% [markdown]
 # The Hopper version is ahead of torch at every load, by 7 % or more, and by 22 % at the most uneven one. The version in Triton alone is level with torch up to a MaxVio of 7 and 6 to 10 % ahead beyond it.
 #
-# The difference between our two versions arises at the end of a tile. In Triton, all warps (groups of 32 threads) of a program stop multiplying in order to write the result. When they have finished, the first numbers of the next tile have not arrived yet. In the Hopper version the warps have different roles. One warp orders numbers for the next tile while two groups of warps write the last one. The result leaves through the GPU's copy engine, which needs no registers and lets the warps go on. If one half of a tile holds no rows, it is skipped.
+# The difference between our two versions arises at the end of a tile. In Triton, all warps (groups of 32 threads) of a program stop multiplying in order to write the result. When they have finished, the first numbers of the next tile have not arrived yet. In the Hopper version the warps have different roles. One warp requests the numbers of the next tile from memory while two groups of warps write the last one. The result leaves through the GPU's copy engine, which needs no registers and lets the warps go on. If one half of a tile holds no rows, it is skipped.
 #
 # The copy engine for the results brought the gain. Roles alone did not: while the results were still stored from registers, the kernel with roles was no faster than Triton's. (We did not keep those runs, so there are no figures here.)
 
@@ -440,7 +469,7 @@ show(fig, "Our layer takes a fifth of transformers' time where rows are narrow, 
 # %% tags=["hide-input"]
 def time_and_memory(found: dict) -> str:
     if "median" not in found:
-        return "out of memory"
+        return "-"
     return f"{1000 * found['median']:.2f} / {found['peak_bytes'] / 2**20:,.0f}"
 
 
@@ -448,14 +477,14 @@ rows = [[way, *(time_and_memory(case["contestants"][way]) for case in layers)]
         for way in layers[0]["contestants"]]
 ratios = [f"{case['ratio']:.2f}" for case in layers]
 table(["milliseconds / MiB", *shapes], [*rows, ["times faster than transformers", *ratios]],
-      "Forward and backward on an H100")
+      "Forward and backward on an H100; a dash means that it ran out of memory")
 
 # %% [markdown]
 # At hidden size 2048 our layer takes less than half of transformers' time, and at hidden size 256 less than a fifth. These are the GPU's own times, without the time that Python needs to launch the kernels. Python's time hides part of the gain in narrow layers (see "What went wrong" below). Most of the gain comes from the steps around the products. *Ours, by torch* shows this: it uses torch's good products, but it still pays for the steps around them.
 #
 # ## Where the time goes
 #
-# The table comes from a profile of one forward and backward pass, kernel by kernel. This record was made with the kernels in Triton alone.
+# The table comes from a profile of one forward and backward pass, kernel by kernel. *Gate's gradient* is the backward pass through `silu(gate) * up`, and *moving rows* are the gather and the weighted sum. This record was made with the kernels in Triton alone.
 
 # %% tags=["hide-input"]
 profile = results.read("ch08_layer")
@@ -485,10 +514,13 @@ table(["hidden size", "ms", *parts], rows, "One forward and backward pass on an 
 # %% [markdown]
 # Wide layers spend their time on products: at hidden size 2048 it is more than four fifths. Narrow layers spend much of it on moving data. At hidden size 256 a row is read, multiplied by a few columns and written back, so memory bandwidth sets the pace. Such a product does far fewer than the 300 operations per byte that [chapter 07](07_triton_kernels.ipynb) found necessary to keep the arithmetic busy.
 #
-# For narrow layers we therefore ask how much of the copy's bandwidth, some 2,900 GB/s, each product reaches. We tried several block sizes for each product:
+# A plain copy on this GPU moves some 2,900 GB/s. For narrow layers we therefore ask how much of this bandwidth each product reaches. We tried several block sizes for each product:
 
 # %% tags=["hide-input"]
 sweep = results.read("ch08_blocks")
+called = {"d inner": "gradient of the inner rows", "dx": "gradient of the tokens",
+          "d down": "gradient of down", "d gate and up": "gradient of gate and up",
+          "gated, fetched": "gate and up", "gated, gathered": "gate and up, after a gather"}
 by_product = {}
 for trial in sweep["trials"]:
     if "seconds" in trial:
@@ -498,12 +530,13 @@ for name, ran in by_product.items():
     # a sort is bound by waiting, not by bytes
     if name.startswith("64 experts, ") and not name.endswith("sort"):
         times_of = sorted(1e6 * trial["seconds"] for trial in ran)
-        rows.append([name[12:], len(ran), f"{times_of[0]:.0f}", f"{times_of[-1]:.0f}",
+        words = called.get(name[12:], name[12:])
+        rows.append([words, len(ran), f"{times_of[0]:.0f}", f"{times_of[-1]:.0f}",
                      f"{ran[0]['bytes'] / times_of[0] / 1e3:,.0f}"])  # fmt: skip
 table(["product", "block sizes", "best, µs", "worst, µs", "best, GB/s"], rows, "64 experts")
 
 # %% [markdown]
-# Most products reach about four fifths of the copy's bandwidth. The product that computes gate and up reaches half of it at best, whatever the block size. It writes three arrays from one tile, and while a program writes, its warps do not multiply. So there is still something to gain in this product.
+# Most products reach about four fifths of the copy's bandwidth. The product that computes gate and up reaches half of it at best, whatever the block size. It writes three arrays from one tile, and while a program writes, its warps do not multiply. So there is still something to gain in this product. It fetches the tokens' rows by itself, because putting them into order first (last line) took longer.
 #
 # ## The layer's time hardly depends on balance
 #
@@ -530,7 +563,7 @@ table(["MaxVio", *ms], [[f"{load:.2f}", *(f"{values[i]:.1f}" for values in ms.va
 # %% [markdown]
 # The time with padding grows by 6 to 7 ms for each unit of MaxVio, to more than four times its first value. The *one by one* version is slow at every load, because Python waits for the counts and the GPU waits for Python.
 #
-# The two grouped layers hardly change with the load. **From balance to a MaxVio of 9.7, our layer takes 2 % longer.** No router that picks 6 of 64 experts can exceed that MaxVio. The products in the earlier section lost more, because they started from a load that was even to the row. A router's "balanced" load already has half-empty tiles.
+# The two grouped layers hardly change with the load. **From balance to a MaxVio of 9.7, our layer takes 2 % longer.** No router that picks 6 of 64 experts can exceed that MaxVio: at worst, all tokens choose the same six, which then have 64 / 6 = 10.7 times the mean. The products in the earlier section lost more, because they started from a load that was even to the row. A router's "balanced" load already has half-empty tiles.
 #
 # So with tiles, imbalance is nearly free on one GPU. DeepSeek balances its experts for another reason, which we reach in "What DeepSeek did".
 #
@@ -547,7 +580,7 @@ def way_of(run: dict) -> list[str | int]:
 training = results.read("ch08_training")["runs"]
 rows = [[*way_of(run), f"{run['tokens_s']:,.0f}", f"{run['peak_bytes'] / 2**20:,.0f}"]
         for run in training]
-table(["words", "kernels", "mode", "tokens per second", "peak, MiB"], rows,
+table(["vocabulary", "kernels", "mode", "tokens per second", "peak, MiB"], rows,
       "The preset small on an H100")
 
 # %% [markdown]
@@ -562,7 +595,8 @@ table(["words", "kernels", "mode", "tokens per second", "peak, MiB"], rows,
 # %% tags=["hide-input"]
 rows = [[*way_of(run), *(f"{run['losses'][i - 1]:.4f}" for i in (1, 2, 3, 15))]
         for run in training]
-table(["words", "kernels", "mode", "step 1", "2", "3", "15"], rows, "Loss, nats per token")
+table(["vocabulary", "kernels", "mode", "step 1", "2", "3", "15"], rows,
+      "Loss, nats per token")
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -601,7 +635,7 @@ table(["16 experts, hidden size 256", "µs"],
       "One forward and backward pass, and parts of it")
 
 # %% [markdown]
-# The first measurement put calls one behind the other into an empty queue. When kernels are short, this measures how fast Python can launch them. The 3.2 ms are what *Python* needs for one pass, and the GPU needs about a sixth of that. Each launch costs Python some 50 µs, or 100 µs with descriptors for the copy engine. The steps together make half of a pass. We suppose that the rest is autograd, which runs backward passes in a thread of its own.
+# The first measurement launched one call after the other. When kernels are short, the GPU has finished a call before the next one arrives, so this measures how fast Python can launch them. The 3.2 ms are what *Python* needs for one pass, and the GPU needs about a sixth of that. Each launch costs Python some 50 µs, or 100 µs with descriptors for the copy engine. The steps together make half of a pass. We suppose that the rest is autograd, which runs backward passes in a thread of its own.
 #
 # The bench now keeps the GPU busy while Python launches, and reports Python's time separately ([chapter 07](07_triton_kernels.ipynb)). In the bench, Python took half as long. By then the package launched fewer kernels, but the machine may also have been faster that day, and we cannot tell the two apart. If you train a narrow model without `torch.compile` or a CUDA graph, Python's time still limits you.
 #
@@ -701,7 +735,16 @@ check("experts.schedule", schedule_solution)
 #
 # **Hint.** Our counts 5, 0, 2, 1 with tiles of two give 20 / 8 - 1 and 10 / 8 - 1.
 # ```
-#
+
+# %%
+def my_waste(counts, rows):
+    """Replace the line below by your own."""
+    raise NotImplementedError
+
+
+print(describe("experts.waste"))
+
+# %% [markdown]
 # ```{solution-start} ex-08-waste
 # :class: dropdown
 # ```
@@ -784,4 +827,4 @@ receipt(differences={name: (value, 1e-5) for name, value in differences.items()}
 #
 # - DeepSeek-V3, sections 3.2 and 3.4 {cite}`deepseekv3`, describes experts on many GPUs.
 # - The code of this chapter is in `minidsk/kernels/routing.py`, `grouped_gemm.py` and `experts.py`.
-# - Next, [chapter 09](09_fp8_and_ptx) makes the numbers themselves smaller.
+# - Next, [chapter 09](09_fp8_and_ptx.ipynb) makes the numbers themselves smaller.

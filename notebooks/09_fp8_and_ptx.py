@@ -16,10 +16,10 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/09_fp8_and_ptx.ipynb)
 #
-# DeepSeek-V3 did most of its matrix products in training with numbers of eight bits. Eight bits give 254 finite patterns, and two of them are zero. Between 256 and 448 there are only six steps, and 1.06 does not exist at all. How can a model learn anything at such a resolution? And is the popular story true that DeepSeek "bypassed CUDA" and wrote assembler?
+# DeepSeek-V3 did most of its matrix products in training with numbers of eight bits. In its format, eight bits give 254 finite patterns, and two of them are zero. Between 256 and 448 there are only six steps, and 1.06 does not exist at all. How can a model learn anything at such a resolution? And is the popular story true that DeepSeek "bypassed CUDA" and wrote assembler?
 #
 # - **You will build** a quantiser with one scale per block, a model of how tensor cores add, a linear layer in FP8, and a kernel that contains a line of PTX. You will read its PTX without owning a GPU, and see what it took to make eight bits faster than sixteen.
-# - **You need** [chapter 07](07_triton_kernels) (kernels), but **no GPU**, because Triton brings NVIDIA's assembler and can compile kernels for an H100 here. FP8 arithmetic is emulated, and the speeds were recorded on an H100.
+# - **You need** [chapter 07](07_triton_kernels.ipynb) (kernels), but **no GPU**, because Triton brings NVIDIA's assembler and can compile kernels for an H100 here. FP8 arithmetic is emulated, and the speeds were recorded on an H100.
 # - **It takes** 25 s to run on two idle CPU cores of a laptop and up to 110 s on busy ones, about twice that on Colab's two, and an hour to read.
 
 # %% tags=["hide-input"]
@@ -68,7 +68,7 @@ numbers = {name: values[values.isfinite()] for name, values in numbers.items()}
 for name, values in numbers.items():
     smallest = values[values > 0].min()
     print(f"{name}: {len(values)} finite patterns, largest {values.max():.0f}, "
-          f"smallest above 0 {smallest:.2g}")
+          f"smallest positive {smallest:.2g}")
 between = numbers["E4M3"]
 print("E4M3 from 1 to 2:", between[(between >= 1) & (between <= 2)].tolist())
 
@@ -96,7 +96,7 @@ show(fig, f"Each stroke is a number. E4M3 has eight in each doubling and ends at
 #
 # ## One loud number erases the quiet ones
 #
-# We keep one example for the whole chapter: three *quiet* (small) numbers and one *loud* (large) number, in two blocks of two. To *quantise* them, we divide by a scale so that the largest becomes 448, the largest number of E4M3, and round the results to E4M3. The rounded numbers are called *codes*.
+# We keep one example for the whole chapter: three *quiet* (small) numbers and one *loud* (large) number, in two blocks of two. To *quantise* them, we divide by a scale so that the largest becomes 448, the largest number of E4M3, and round the results to E4M3. The rounded numbers are called *codes*. The upper part of the figure shows this for one block of four other numbers. We come to the lower parts later: which numbers share a scale, and how a product is added up.
 
 # %% tags=["diagram", "hide-input"]
 diagram("fp8_blocks")
@@ -123,7 +123,7 @@ lost = predict("lowprec.lost", question, guess, example=10)
 lost
 
 # %% [markdown]
-# V3's remedy is to give each block its own scale. A loud number then deafens only its own block.
+# V3's remedy is to give each block its own scale. A loud number then harms only its own block.
 
 # %% tags=["naive"]
 def quantize_blocks(x: torch.Tensor, block: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -144,7 +144,7 @@ print("codes ", codes[0].tolist(), " scales", [f"{s:.3g}" for s in scales[0].tol
 print("blocks of 2", [round(v, 3) for v in back[0].tolist()])
 
 # %% [markdown]
-# **0.3 and -0.7 are back.** The 0.2 is still lost, because it shares a block with the million. The package's kernel does the same, reads each number of the tensor once, and accepts any strides. The next cell checks that the two versions agree:
+# **0.3 and -0.7 are back.** The 0.2 is still lost, because it shares a block with the million. The package's kernel does the same and reads each number only once. The next cell checks that the two versions agree:
 
 # %% tags=["agree"]
 generator = torch.Generator().manual_seed(0)
@@ -193,7 +193,7 @@ Curve({name: {"x": loudness, "y": ys} for name, ys in errors.items()}, title="On
 # %% [markdown]
 # Up to 10,000, one scale does no harm: the error stays below 3 %. At 100,000 it is 13 %, and at a million 96 %. With blocks the error does not change.
 #
-# A linear layer multiplies two quantised matrices. Activations have blocks of 1 x 128, because both single *tokens* and single *channels* can be large. Weights have blocks of 128 x 128. All the products within one block share the same scales, so the layer adds up 128 products first and multiplies by the scales once.
+# A linear layer multiplies two quantised matrices. Activations have blocks of 1 x 128, because loud numbers tend to sit in single *tokens* or single *channels*. Weights have blocks of 128 x 128. All the products within one block share the same scales, so the layer adds up 128 products first and multiplies by the scales once.
 
 # %%
 def block_by_block(qa, qb, width: int = 128) -> torch.Tensor:
@@ -404,8 +404,8 @@ def ticks(rows: int, columns: int, depth: int = 128) -> tuple[float, float, floa
 
     Also the bytes that it reads per tick of the product.
     """
-    product = rows * columns * depth / 4096  # FP8 multiply-adds per tick
-    adding = rows * columns / 128  # float32 multiply-adds per tick
+    product = rows * columns * depth / 4096  # an H100's FP8 multiply-adds per tick
+    adding = rows * columns / 128  # its float32 multiply-adds per tick
     return product, adding, (rows + columns) * depth / product
 
 # %%
@@ -420,11 +420,15 @@ table(["tile", "product, ticks", "scaling and adding, ticks", "bytes read per ti
 # %% [markdown]
 # ## Giving warps different jobs made eight bits faster
 #
-# The time for scaling and adding need not be *lost*, because one group of warps can multiply while another group adds. DeepSeek reports that V3's kernels do this (section 3.3.2). In Triton we cannot ask for it, because the compiler decides which warp does what. So we use **Gluon**, a language one level lower, in which the program itself says who does what:
-#
-# - One warp only orders copies from memory, as far ahead as there is room.
+# A *warp* is a group of 32 threads that run together. The time for scaling and adding need not be lost, because one group of warps can multiply while another group adds. DeepSeek reports that V3's kernels do this (section 3.3.2). In Triton we cannot ask for it, because the compiler decides which warp does what. So we use **Gluon**, a language one level lower, in which the program itself says who does what:
+
+# %% tags=["diagram", "hide-input"]
+diagram("warp_roles")
+
+# %% [markdown]
+# - One warp only requests copies from memory, as far ahead as there is room.
 # - Three groups of four warps multiply 64 rows each. Each group scales and adds while the *other* groups' products run.
-# - The groups trade registers: the copying warp gives up its own.
+# - The copying warp needs few registers, so it gives the others most of its own.
 # - A finished tile goes into shared memory. The copy engine takes it from there while the group works on its next tile.
 #
 # A tile of 128 by 256 would read least. But then the sums and partial sums of a group need $2 \cdot 64 \cdot 256 / 128 = 256$ registers per thread, and a thread can have 255. Our first version with that tile had to keep some of them in memory ("spilled") and was slower than Triton's, in a run that we did not keep. Our kernel therefore uses tiles of 192 by 128. You can check without a GPU that our kernel does not spill:
@@ -433,10 +437,12 @@ table(["tile", "product, ticks", "scaling and adding, ticks", "bytes read per ti
 from minidsk.kernels import fp8_hopper
 from minidsk.kernels.hopper import descriptor_type
 
+# the types of the arguments: tiles for the copy engine, pointers, whole numbers
 kinds = {"a": descriptor_type(torch.float8_e4m3fn, [64, 128]), "a_scales": "*fp32",
          "b": descriptor_type(torch.float8_e4m3fn, [128, 128]), "b_scales": "*fp32",
          "y": descriptor_type(torch.bfloat16, [64, 128])}  # fmt: skip
 kinds |= dict.fromkeys(("m", "n", "k", "a_column", "b_row", "b_column"), "i32:16")
+# what is known when the kernel is compiled
 fixed = {"a_row": 1, "GROUPS": 3, "STAGES": 4}
 made = compile_kernel(fp8_hopper._scaled_matmul_hopper, kinds, fixed, warps=4,
                       most_registers=128)  # fmt: skip
@@ -531,21 +537,25 @@ assert made.count("MUFU") == 16
 # The line halves the work of the special unit, a slow part of the chip that computes such functions. Whether that saves time depends on what the kernel waits for. This kernel reads and writes memory, and [chapter 07](07_triton_kernels.ipynb) showed that such a kernel waits for memory. The table shows the times on the H100 for 67 million numbers, with the function applied once and 32 times in a row:
 
 # %% tags=["hide-input"]
-def both_times(name: str) -> list[str]:
-    """Microseconds without and with the line of PTX."""
-    contestants = cases[name]["contestants"]
-    return [f"{1e6 * contestants[key]['median']:.0f}" for key in ("without PTX", "ours")]
+def both(name: str) -> list[str]:
+    """Microseconds and relative errors, each without and with the line of PTX."""
+    case = cases[name]
+    times = [case["contestants"][key]["median"] for key in ("without PTX", "ours")]
+    errors = [case.get("error_without"), case["relative_error"]]
+    return [*(f"{1e6 * seconds:.0f}" for seconds in times),
+            *("-" if error is None else f"{error:.4f}" for error in errors)]  # fmt: skip
 
 
-table(["applied", "plain, µs", "with the line, µs"],
-      [[times, *both_times(f"silu, {times}")] for times in ("once", "32 times over")])
+measured = ("plain, µs", "with the line, µs", "error, plain", "error, with the line")
+table(["applied", *measured],
+      [[times, *both(f"silu, {times}")] for times in ("once", "32 times over")])
 
 # %% [markdown]
-# Applied once, the line saves **nothing**, because memory sets the pace. Applied 32 times, it makes the kernel more than twice as fast. The line always saves instructions, but it saves time only in a kernel that is bound by arithmetic.
+# Applied once, the line saves **nothing**, because memory sets the pace. Applied 32 times, it makes the kernel more than twice as fast. The line always saves instructions, but it saves time only in a kernel that is bound by arithmetic. The instruction is an approximation, as its name says. The error of the result is the same with and without it, because rounding to bf16 hides the difference.
 #
 # ## Three more lines of PTX that save nothing
 #
-# We tried two more lines, each of which handles two numbers at once. The package's kernel `ptx._map` holds them in the same way:
+# We tried three more lines. Two of them handle two numbers at once, and the package's kernel `ptx._map` holds them in the same way:
 
 # %%
 exp = {"NAME": "exp2", "TIMES": 1, "BLOCK": 2048}
@@ -561,15 +571,14 @@ for name, (kinds, settings, line, instruction) in pairs.items():
     print(f"{name}: {instruction} {plain} without the line, {inline} with it")
 
 # %% [markdown]
-# Neither line changes the number of instructions. The assembler splits the pair of exponentials again, and the compiler had already packed the casts by itself. The times on the H100 confirm it. They also show no gain from a third line, a hint to the cache:
+# Neither line changes the number of instructions. The assembler splits the pair of exponentials again, and the compiler had already packed the casts by itself. The times on the H100 confirm it. They also show no gain from the third line, a hint to the cache (`copy, read once`):
 
 # %% tags=["hide-input"]
 names = ("exp2, 32 times over", "float32 to bf16", "copy, read once")
-table(["kernel", "plain, µs", "with the line, µs"],
-      [[name, *both_times(name)] for name in names])
+table(["kernel", *measured], [[name, *both(name)] for name in names])
 
 # %% [markdown]
-# So three lines out of four brought nothing. Look at the compiled code before you write assembler, and measure afterwards.
+# So three lines out of four brought nothing, and the pair of exponentials even doubled the error. Look at the compiled code before you write assembler, and measure afterwards.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -601,14 +610,22 @@ print(ptx.LOAD_ONCE)
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **We needed three kernels for one product.** The first, in Triton, was no faster than bf16. The second, in Gluon with a tile of 128 by 256, spilled and was slower still. The third, with a tile of 192 by 128, just reached our goal of 1.4 times bf16 while its warps wrote the result themselves. It passed the goal when the copy engine wrote the result. (We kept only the last kernel's run, so the earlier ones have no figures here.)
+# **We needed three kernels for one product.** The first, in Triton, was no faster than bf16. The second, in Gluon with a tile of 128 by 256, spilled and was slower still. The third, with a tile of 192 by 128, was faster than bf16, and faster still when the copy engine wrote the result instead of its warps. (We kept only the runs of the first and the last kernel, so the others have no figures here.)
 #
 # **One tiling gave wrong results.** A version of the first kernel with 256 columns spans two scales of the weight, and it used only one of them. We noticed because the bench prints the error, and the package now refuses that tiling.
 #
-# **Quantising falls short of our goal.** It reaches 0.88 of the copy's bandwidth with blocks of 1 x 128 and 0.78 with blocks of 128 x 128, where we had aimed for 0.9.
-#
-# **The gradient of the weight is not faster.** It has blocks of 1 x 128 on both sides and is still computed in Triton, where it is level with bf16.
-#
+# **Quantising is slower than a copy, and the gradient of the weight is no faster than in bf16.** The gradient of the weight has blocks of 1 x 128 on both sides, and we compute it in Triton alone:
+
+# %% tags=["hide-input"]
+copy_speed = results.read("bench_kernels")["ceilings"]["copy_gb_s"]
+for blocks in ("1 x 128", "128 x 128"):
+    speed = cases[f"quantise, blocks of {blocks}"]["contestants"]["ours"]["gb_s"]
+    print(f"quantising, blocks of {blocks}: {speed / copy_speed:.2f} of the copy's bandwidth")
+gradient_case = cases["FP8 product, blocks of 1 x 128 and 1 x 128"]
+share = rate(gradient_case, "ours") / rate(gradient_case, "bf16 torch.matmul")
+print(f"the product for the weight's gradient: {share:.2f} of bf16")
+
+# %% [markdown]
 # **Three seeds are too few for short runs.** They cannot show a small harm, as the interval above says.
 #
 # **Triton's interpreter makes a rounding error in E4M3.** It rounds 1.99 to 1, because it forgets to carry from the mantissa into the exponent. Our kernel therefore rounds beforehand when it is interpreted:
@@ -665,7 +682,16 @@ check("lowprec.float_value", value_solution)
 #
 # **Hint.** Use `unflatten` on the columns, and think of a block that holds only zeros.
 # ```
-#
+
+# %%
+def my_quantize(x, block):
+    """Replace the line below by your own."""
+    raise NotImplementedError
+
+
+print(describe("lowprec.quantize"))
+
+# %% [markdown]
 # ```{solution-start} ex-09-quantize
 # :class: dropdown
 # ```
@@ -691,7 +717,16 @@ check("lowprec.quantize", quantize_solution)
 #
 # **Hint.** `narrow_sum` above is nearly the answer, but do not forget what is left in the narrow register at the end.
 # ```
-#
+
+# %%
+def my_sum(terms, bits, every):
+    """Replace the line below by your own."""
+    raise NotImplementedError
+
+
+print(describe("lowprec.promoted_sum"))
+
+# %% [markdown]
 # ```{solution-start} ex-09-promotion
 # :class: dropdown
 # ```

@@ -29,7 +29,7 @@ if importlib.util.find_spec("minidsk") is None:  # Colab, for example
     source = "git+https://github.com/minidsk/minidsk"
     get_ipython().run_line_magic("pip", f"install -q 'minidsk[notebooks] @ {source}'")
 
-# %%
+# %% tags=["hide-input"]
 import dataclasses
 import math
 import tempfile
@@ -42,11 +42,16 @@ from torch import tensor
 import minidsk
 from minidsk import results
 from minidsk.data.corpus import TinyWeb
+from minidsk.diagrams import diagram, direct_labels, show, table
 from minidsk.homework import check, describe, predict, receipt, zoo
-from minidsk.rl.preferences import Annotator, Ranking, claims_success
 from minidsk.presets import nano
+from minidsk.report.interval import interval
+from minidsk.rl.preferences import Annotator, Ranking, claims_success
 from minidsk.rl.rollout import rollout
 from minidsk.train.checkpoint import Run
+from minidsk.widgets import Preferences
+
+plt.style.use("minidsk.diagrams.look")
 
 # %% [markdown]
 # ## The base model gives up too early
@@ -56,20 +61,22 @@ from minidsk.train.checkpoint import Run
 # %%
 base, recipe = minidsk.load_policy("nano-base"), nano()
 _ = base.model.double()  # 16 digits: your processor draws the replies that ours drew
-test = recipe.make_task("test")
+test, verdict = recipe.make_task("test"), {"accuracy": 1.0}
 
 
 def look(policy, problems: int = 128) -> dict[str, float]:
-    """One reply to each held-out problem, at temperature 1: shares, and tokens a reply."""
+    """One reply to each held-out problem, at temperature 1: shares, and tokens per reply."""
     posed, generator = [test[i] for i in range(problems)], torch.Generator().manual_seed(0)
-    drawn = rollout(policy, posed, 1, 160, {"accuracy": 1.0}, generator=generator)
-    texts, lengths = drawn.completions.texts, drawn.completions.lengths
-    claims = sum(map(claims_success, texts)) / problems
-    return {"right": drawn.rewards.mean().item(), "claims": claims, "tokens": lengths.double().mean().item()}
+    drawn = rollout(policy, posed, 1, 160, verdict, generator=generator)
+    claims = sum(map(claims_success, drawn.completions.texts)) / problems
+    tokens = drawn.completions.lengths.double().mean().item()
+    return {"right": drawn.rewards.mean().item(), "claims": claims, "tokens": tokens}
 
 # %%
 def tell(name: str, seen: dict[str, float]) -> None:
-    print(f"{name:22s} right {seen['right']:.2f}, claims to be right {seen['claims']:.2f}, {seen['tokens']:3.0f} tokens a reply")
+    print("{:14} right {right:.2f}, claims to be right {claims:.2f}, {tokens:3.0f} tokens per "
+          "reply"
+          .format(name, **seen))
 
 
 at_base = look(base)
@@ -83,12 +90,14 @@ tell("base", at_base)
 # The simplest way to teach is to show. Some authors of the tiny web, our training text, try again until they succeed. The cell prints one such worksheet, and below it what the model is to learn from it. A dot stands for a character that the model reads but does not learn to write, because it should not learn to pose problems.
 
 # %%
-persistent = dataclasses.replace(recipe.pretrain.web, worksheets=1.0, persistent=1.0, chinese=0.0, mixed=0.0)
-pages = TinyWeb(persistent, seed=1000).pages(0, 128)
-demonstrations = [(page[: page.index("<think>")], page[page.index("<think>") :]) for page in pages]
+web = dataclasses.replace(
+    recipe.pretrain.web, worksheets=1.0, persistent=1.0, chinese=0.0, mixed=0.0
+)
+starts = [page.partition("<think>") for page in TinyWeb(web, seed=1000).pages(0, 128)]
+demonstrations = [(prompt, tag + rest) for prompt, tag, rest in starts]
 prompt, reply = demonstrations[1]
-print(prompt + reply)
-print("." * len(prompt) + reply.replace("\n", "⏎"))
+print(prompt + reply, end="\n\n")
+print("." * len(prompt) + reply)
 
 # %% [markdown]
 # **SFT**, supervised fine-tuning, is next-token prediction on such pages, with the loss on the reply alone. Demonstrations are expensive, because people have to write them. So we use only a few and take four steps. More would help more, as *What went wrong* shows.
@@ -100,7 +109,8 @@ from minidsk.train.sft import SFTConfig, fine_tune
 sft, began = base.copy(), time.perf_counter()
 with tempfile.TemporaryDirectory() as folder:
     run = Run(folder, "sft", {})
-    fine_tune(sft, demonstrations, SFTConfig(steps=4, batch=32, optim=OptimConfig(lr=5e-4)), run, progress=False)
+    lesson = SFTConfig(steps=4, batch=32, optim=OptimConfig(lr=5e-4))
+    fine_tune(sft, demonstrations, lesson, run, progress=False)
     print("loss of each step", [round(line["loss"], 2) for line in run.metrics()])
 seconds = {"SFT": time.perf_counter() - began}
 
@@ -112,13 +122,13 @@ tell("SFT", at_sft)
 # %% [markdown]
 # The share of right replies is a little higher now. Everything below starts from `sft`, and we compare everything with it.
 #
-# Before you run on, make a guess. You will soon meet a judge that prefers the right reply in nearly every pair of a right and a wrong one. We train a model of this judge. Then fifteen steps of PPO train our policy to please that model, and its score climbs from about 0 and stays close to its highest value. **What share of the replies is right then?** Replace `None` by a number between 0 and 1; your score stays on your machine.
+# Before you run on, make a guess. You will soon meet a judge that prefers the right reply in nearly every pair of a right and a wrong one. We train a model of this judge. Then fifteen steps of PPO train our policy to please that model. Its score climbs from about 0 and stays close to its highest value. **What share of the replies is right after the fifteenth step?** Replace `None` by a number between 0 and 1; your score stays on your machine.
 
-# %% tags=["prediction"]
+# %% tags=["prediction", "hide-input"]
 guess = None
-right_at_the_end = predict(
-    "feedback.right", "What share is right when the score is highest?", guess, example=0.6, scale="difference", tolerance=0.6
-)
+question = "What share is right after fifteen steps of PPO?"
+right_at_the_end = predict("feedback.right", question, guess, example=0.6,
+                           scale="difference", tolerance=0.6)  # fmt: skip
 right_at_the_end
 
 # %% [markdown]
@@ -140,9 +150,11 @@ c = "<think>8-(7-3)=8-2=6?4 yes</think><answer>3+7-8</answer>"
 # %%
 judge = Annotator(right=2.0, claims=1.0, length=0.5, noise=0.5)
 for name, text in {"a": a, "b": b, "c": c}.items():
-    print(f"{name}: worth {judge.worth(problem, text):.2f} to the judge, reward of the verifier {problem.score(text):.0f}")
-print(f"prefers b to a in {judge.probability(problem, b, a):.1%}, b to c in {judge.probability(problem, b, c):.1%}, "
-      f"c to a in {judge.probability(problem, c, a):.1%} of cases")
+    worth = judge.worth(problem, text)
+    print(f"{name}: worth {worth:.2f} to the judge, reward of the verifier "
+          f"{problem.score(text):.0f}")
+for which, better, worse in (("b to a", b, a), ("b to c", b, c), ("c to a", c, a)):
+    print(f"prefers {which} in {judge.probability(problem, better, worse):.1%} of cases")
 
 # %% [markdown]
 # This is a good judge, because it prefers the right reply to either of the wrong ones. Only between two wrong replies does the false claim win.
@@ -156,8 +168,8 @@ def surprise(preferred: float, other: float) -> float:
     return -math.log(probability)
 
 
-print(f"scores 2 and 1: loss {surprise(2, 1):.3f}; the other way round {surprise(1, 2):.3f}; equal {surprise(1, 1):.3f}")
-print(f"scores 102 and 101: loss {surprise(102, 101):.3f}")
+for scores in ((2, 1), (1, 2), (1, 1), (102, 101)):
+    print("scores {} and {}: loss {:.3f}".format(*scores, surprise(*scores)))
 
 # %% [markdown]
 # A model that knows nothing gives equal scores, and its loss is log 2 = 0.693. Only differences of scores count, so preferences cannot say where zero lies.
@@ -170,9 +182,10 @@ from minidsk.rl.reward_model import pair_loss, ranking_loss
 scores = tensor([2.0, 1.0, 3.0, -0.5], dtype=torch.float64)  # of four replies, the best first
 pairs = [(i, j) for i in range(4) for j in range(i + 1, 4)]
 by_hand = sum(surprise(scores[i], scores[j]) for i, j in pairs) / len(pairs)
-loss_gap = max(abs(ranking_loss(scores).item() - by_hand), abs(pair_loss(scores[:1], scores[1:2]).item() - surprise(2, 1)))
+gaps = ranking_loss(scores) - by_hand, pair_loss(scores[:1], scores[1:2]) - surprise(2, 1)
+loss_gap = max(abs(gap.item()) for gap in gaps)
 assert loss_gap < 1e-12
-print(f"{len(pairs)} pairs, mean loss {by_hand:.3f}; largest difference from the package below 1e-12")
+print(f"{len(pairs)} pairs, mean loss {by_hand:.3f}; largest difference below 1e-12")
 
 # %% [markdown]
 # ## Fifty labels of your own
@@ -181,28 +194,26 @@ print(f"{len(pairs)} pairs, mean loss {by_hand:.3f}; largest difference from the
 
 # %%
 posed = [recipe.make_task("train")[10**6 + i] for i in range(80)]
-drawn = rollout(sft, posed, 2, 160, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(1))
-cards = []
+seeded = torch.Generator().manual_seed(1)
+texts, cards = rollout(sft, posed, 2, 160, verdict, generator=seeded).completions.texts, []
 for k, p in enumerate(posed):
-    two = drawn.completions.texts[2 * k : 2 * k + 2]
-    marks = {"for the longer": [len(t) for t in two], "for the right one": [p.score(t) for t in two],
-             "for the one that says yes": [claims_success(t) for t in two]}  # fmt: skip
-    facts = {name: 1 + (right > left) if left != right else 0 for name, (left, right) in marks.items()}
-    if two[0] != two[1]:
-        cards.append({"prompt": p.prompt, "left": two[0], "right": two[1], "facts": facts})
+    left, right = texts[2 * k : 2 * k + 2]
+    marks = {"for the longer": len, "for the right one": p.score,
+             "for the one that says yes": claims_success}  # fmt: skip
+    facts = {name: 1 + (mark(right) > mark(left)) if mark(left) != mark(right) else 0
+             for name, mark in marks.items()}  # fmt: skip
+    if left != right:
+        cards.append({"prompt": p.prompt, "left": left, "right": right, "facts": facts})
 
 # %% tags=["widget"]
-from minidsk.widgets import Preferences
-
 labelling = Preferences(cards[:50], title="Which reply is better? Fifty pairs for you")
 labelling
 
 # %%
 mine = [Ranking(prompt, (better, other)) for prompt, better, other in labelling.chosen()]
-if mine:
-    print(f"{len(mine)} labels of yours:", *(f"{n} of {of} {name}" for name, (n, of) in labelling.agreement().items()), sep="\n  ")
-else:
-    print("no labels of yours (yet): going on with the simulated judge alone")
+print(f"{len(mine)} labels of yours" if mine else "no labels of yours (yet)")
+for name, (n, of) in labelling.agreement().items() if mine else ():
+    print(f"  {n} of {of} {name}")
 
 # %% [markdown]
 # ## A reward model learns from the judge
@@ -210,16 +221,16 @@ else:
 # The judge ranks four sampled replies to each of 180 problems, and your own labels are added to these. A reply that was drawn twice stands in its ranking once.
 
 # %% tags=["diagram", "hide-input"]
-from minidsk.diagrams import diagram
-
 diagram("reward_model_and_dpo")
 
 # %%
 def judged(policy, first: int, count: int, seed: int) -> tuple[list, list]:
     """Problems and their rankings: four replies of `policy` to each, in the judge's order."""
-    posed, generator = [recipe.make_task("train")[first + i] for i in range(count)], torch.Generator().manual_seed(seed)
-    texts = rollout(policy, posed, 4, 160, {"accuracy": 1.0}, generator=generator).completions.texts
-    ranked = [(p, judge.rank(p, texts[4 * k : 4 * k + 4], generator)) for k, p in enumerate(posed)]
+    train, seeded = recipe.make_task("train"), torch.Generator().manual_seed(seed)
+    posed = [train[first + i] for i in range(count)]
+    texts = rollout(policy, posed, 4, 160, verdict, generator=seeded).completions.texts
+    fours = [texts[4 * k : 4 * k + 4] for k in range(count)]
+    ranked = [(p, judge.rank(p, four, seeded)) for p, four in zip(posed, fours, strict=True)]
     return zip(*[(p, r) for p, r in ranked if r is not None], strict=True)
 
 
@@ -231,7 +242,7 @@ print(f"{len(rankings)} rankings hold {comparisons:,} comparisons")
 # The **reward model** is a copy of `sft` whose last matrix, with one row per token, is replaced by a single row. So it gives one number, which we read at the end of the reply. It can already read worksheets and only has to learn what the judge likes.
 
 # %%
-from minidsk.rl.reward_model import RewardModel, RewardModelConfig, accuracy, calibration, train_reward_model
+from minidsk.rl.reward_model import RewardModel, RewardModelConfig, train_reward_model
 
 reward_model, began = RewardModel(sft), time.perf_counter()
 settings = RewardModelConfig(batch=4, optim=OptimConfig(lr=2e-3, warmup=5))
@@ -240,7 +251,8 @@ seconds["reward model"] = time.perf_counter() - began
 print(f"first step: loss {losses[0]:.3f} (it gives every reply 0)")
 
 # %%
-reward_model.centre([r.prompt for r in rankings for _ in r.replies], [reply for r in rankings for reply in r.replies])
+seen = [(ranking.prompt, reply) for ranking in rankings for reply in ranking.replies]
+reward_model.centre(*map(list, zip(*seen, strict=True)))
 print(f"last 15 of {len(losses)} steps: mean loss {sum(losses[-15:]) / 15:.3f}")
 for name, text in {"a": a, "b": b, "c": c}.items():
     print(f"{name}: score {reward_model.score([problem.prompt], [text]).item():+.1f}")
@@ -249,36 +261,49 @@ for name, text in {"a": a, "b": b, "c": c}.items():
 # The scores are now shifted so that zero is their mean over the replies that the reward model was trained on. Next we test it on rankings that it has not seen. How often does it agree with the judge, and does it know how sure it can be? The judge is noisy, so even a model that knew the worth of every reply would not predict every label. The share that it would predict is printed as *best possible*.
 
 # %%
-tested, held_out = judged(sft, 10**8, 80, seed=3)
-trials = [(p, pair) for p, ranking in zip(tested, held_out, strict=True) for pair in ranking.pairs()]
-margins = reward_model.margins([pair for _, pair in trials])
-known = tensor([judge.probability(p, pair.chosen, pair.rejected) for p, pair in trials])
-differ = tensor([p.score(pair.chosen) - p.score(pair.rejected) for p, pair in trials])
+from minidsk.rl.reward_model import accuracy, calibration
+
+
+def examine(policy, first: int, count: int, seed: int):
+    """Of fresh pairs: the model's margins, the judge's chances, which of the two is right."""
+    ranked = zip(*judged(policy, first, count, seed), strict=True)
+    trials = [(p, pair) for p, ranking in ranked for pair in ranking.pairs()]
+    margins = reward_model.margins([pair for _, pair in trials])
+    known = [judge.probability(p, pair.chosen, pair.rejected) for p, pair in trials]
+    differ = [p.score(pair.chosen) - p.score(pair.rejected) for p, pair in trials]
+    return margins, tensor(known), tensor(differ)
 
 # %%
+margins, known, differ = examine(sft, 10**8, 80, seed=3)
 as_judged, best = accuracy(margins), accuracy(known - 0.5)
-prefers_right = accuracy((margins * differ)[differ != 0])
-print(f"{len(trials)} comparisons: accuracy {as_judged:.2f}, best possible {best:.2f}")
-print(f"where one reply is right and one is wrong ({int((differ != 0).sum())} comparisons): it prefers the right one in "
-      f"{prefers_right:.2f}, the judge in {(differ[differ != 0] > 0).float().mean():.2f}")
-assert as_judged > 0.7
-assert prefers_right > 0.7
+mixed = differ != 0  # one reply is right, and one is wrong
+prefers_right, judge_does = accuracy((margins * differ)[mixed]), accuracy(differ[mixed])
+print(f"{len(margins)} comparisons: accuracy {as_judged:.2f}, best possible {best:.2f}")
+print(f"{int(mixed.sum())} of a right and a wrong reply: the model prefers the right one in "
+      f"{prefers_right:.2f}, the judge in {judge_does:.2f}")
+assert min(as_judged, prefers_right) > 0.7
 
 # %% [markdown]
-# The **reliability diagram** groups the comparisons by the probability that the model predicted, and shows how often the prediction came true. On the diagonal, 80 % means 80 %. Each comparison is counted from both sides.
+# The **reliability diagram** groups the comparisons by the probability that the model predicted, and shows how often the prediction came true. On the diagonal, 80 % means 80 %. Each comparison is counted from both sides, and a larger dot stands for more comparisons.
 
-# %% tags=["figure"]
+# %% tags=["figure", "hide-input"]
 predicted = torch.sigmoid(torch.cat((margins, -margins)))
 happened = torch.cat((torch.ones(len(margins)), torch.zeros(len(margins))))
 bins, calibration_error = calibration(predicted, happened, bins=8)
-fig, ax = plt.subplots(figsize=(4.2, 3.6), layout="constrained")
-_ = ax.plot([0, 1], [0, 1], color="grey", lw=1, ls=":")
-_ = ax.plot([row.predicted for row in bins], [row.observed for row in bins], "o-", color="#2a747b")
-_ = ax.set(xlabel="predicted: the first is preferred", ylabel="share that came true", aspect="equal")
-plt.show()
+fig, ax = plt.subplots(figsize=(4.6, 4.2))
+_ = ax.plot([0, 1], [0, 1], color="gray", lw=1, ls=":")
 for row in bins:
-    print(f"predicted {row.predicted:.2f}, came true {row.observed:.2f}, {row.pairs} comparisons")
-print(f"expected calibration error {calibration_error:.3f}")
+    _ = ax.plot(row.predicted, row.observed, "o", color="C0", ms=3 + row.pairs**0.5)
+_ = ax.set(xlabel="predicted: the first is preferred", ylabel="share that came true",
+           aspect="equal")  # fmt: skip
+few = [row for row in bins if row.pairs < 50]
+show(fig, "Where most comparisons are (large dots), predictions come true. The small dots in "
+     "between are off, but they are few. Expected calibration error: "
+     f"{calibration_error:.3f}.",
+     "Dots, predicted chance and share that came true: " + "; ".join(
+         f"{row.predicted:.2f} and {row.observed:.2f} ({row.pairs} "
+         "comparisons)" for row in bins)
+     + ". A dotted diagonal marks perfect calibration.")
 
 # %% [markdown]
 # By the usual measures this is a good reward model. It agrees with the judge in about three of four cases, where about five of six would be the best possible, and it usually prefers the right reply. Where it is nearly sure, it is nearly always right, and most comparisons are of this kind or near one half. It misses by more only in between, where there are few comparisons. InstructGPT's reward models predicted the labels of people whom they had not learned from in 69.6 % of cases {cite}`ouyang2022instructgpt`.
@@ -287,9 +312,9 @@ print(f"expected calibration error {calibration_error:.3f}")
 
 # %%
 swapped = calibration(1 - predicted, happened, bins=8)[1]
-print("with labels swapped: accuracy below one half:", accuracy(-margins) < 0.5, "| calibration worse:", swapped > calibration_error)
 assert accuracy(-margins) < 0.5
 assert swapped > calibration_error
+print("with labels swapped: accuracy below one half, calibration worse: True")
 
 # %% [markdown]
 # *How would you cheat this reward model?* Read replies **a**, **b** and **c** once more before you go on.
@@ -362,57 +387,68 @@ def please(problems, replies) -> torch.Tensor:
     """The reward that the policy learns from, and a note of what it does not see."""
     scores, n = reward_model.reward(problems, replies), len(replies)
     worth = sum(judge.worth(p, reply) for p, reply in zip(problems, replies, strict=True)) / n
-    diary.append({"score": scores.mean().item(), "worth": worth, "claims": sum(map(claims_success, replies)) / n})
+    claims = sum(map(claims_success, replies)) / n
+    diary.append({"score": scores.mean().item(), "worth": worth, "claims": claims})
     return scores
 
 # %%
 rates = {"warmup": 1, "decay": 0.01, "betas": (0.9, 0.99)}
-settings = RLConfig(steps=15, prompts=64, group=1, rows=16, save_every=100, optim=OptimConfig(lr=6e-4, **rates))
-critic_settings = CriticConfig(updates=1, alone=1, optim=OptimConfig(lr=2e-3, **rates))
+fast, faster = (OptimConfig(lr=lr, **rates) for lr in (6e-4, 2e-3))
+settings = RLConfig(steps=15, prompts=64, group=1, rows=16, save_every=100, optim=fast)
 pleaser, began = sft.copy(), time.perf_counter()
-critic = CriticBaseline(pleaser, critic_settings, settings.steps, rows=settings.rows, reference=sft)
+critic = CriticBaseline(pleaser, CriticConfig(updates=1, alone=1, optim=faster), 15, rows=16,
+                        reference=sft)  # fmt: skip
 with tempfile.TemporaryDirectory() as folder:
     run = Run(folder, "ppo", settings)
-    reinforce(pleaser, recipe.make_task("train"), settings, run, baseline=critic, reward=please, progress=False)
+    reinforce(pleaser, recipe.make_task("train"), settings, run,
+              baseline=critic, reward=please, progress=False)  # fmt: skip
     diary = [{**noted, **line} for noted, line in zip(diary, run.metrics(), strict=True)]
 seconds["PPO"] = time.perf_counter() - began
-print(f"{len(diary)} steps of {settings.prompts} replies, all of them judged by the reward model")
+print(f"{len(diary)} steps of {settings.prompts} replies, judged by the reward model alone")
 
-# %%
-print("step  nats away  score  judge's worth  right  claims  tokens")
-for line in diary:
-    print(f"{line['step']:4d}  {max(line['kl_answer'], 0):9.1f}  {line['score']:5.2f}  {line['worth']:13.2f}  "
-          f"{line['accuracy']:5.2f}  {line['claims']:6.2f}  {line['length']:6.0f}")
+# %% tags=["hide-input"]
+shown = ("score", "worth", "accuracy", "claims")
+table(["step", "nats away", "score", "worth", "right", "claims", "tokens"],
+      [[line["step"], f"{max(line['kl_answer'], 0):.1f}",
+        *(f"{line[key]:.2f}" for key in shown), f"{line['length']:.0f}"] for line in diary],
+      "Means of 64 replies. Only the score is known to the policy; worth is the judge's.")
 
 # %% [markdown]
 # We measure the distance from `sft` as the KL divergence, in nats per reply. Like Gao et al. {cite}`gao2022overoptimization`, we plot against its square root.
 
-# %% tags=["figure"]
+# %% tags=["figure", "hide-input"]
 distance = [math.sqrt(max(line["kl_answer"], 0)) for line in diary]
-panels = {"score": "the reward model's score", "worth": "worth to the judge", "accuracy": "share right"}
-fig, axes = plt.subplots(1, 3, figsize=(8.4, 2.8), layout="constrained")
-for ax, (key, label) in zip(axes, panels.items(), strict=True):
-    _ = ax.plot(distance, [line[key] for line in diary], "o-", ms=3, color="#2a747b" if key == "score" else "#b8631a")
-    _ = ax.set(xlabel="√KL from the start", title=label)
-plt.show()
-half = len(diary) // 2
-for key, label in panels.items():
-    mean = [sum(line[key] for line in part) / len(part) for part in (diary[:3], diary[half - 2 : half + 1], diary[-3:])]
-    print(f"{label:26s} first 3 steps {mean[0]:.2f}, middle {mean[1]:.2f}, last 3 {mean[2]:.2f}")
+panels = ({"score": "score", "worth": "worth"}, {"claims": "claims", "accuracy": "right"})
+fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.2))
+for ax, lines in zip(axes, panels, strict=True):
+    for key, name in lines.items():
+        _ = ax.plot(distance, [line[key] for line in diary], "o-", ms=3, label=name)
+    _ = ax.set(xlabel="√KL from the start, √nats")
+    direct_labels(ax)
+_ = axes[0].set_title("score, and worth to the judge")
+_ = axes[1].set_title("shares of replies")
+parts = (diary[:3], diary[5:8], diary[-3:])
+means = {name: ", ".join(f"{sum(line[key] for line in part) / 3:.2f}" for part in parts)
+         for lines in panels for key, name in lines.items()}  # fmt: skip
+show(fig, "Left: the score (blue) rises and stays, while the worth to the judge (orange) "
+     "turns. Right: soon all replies claim to be right (blue), and ever fewer are (orange).",
+     "Two panels over the root of the KL divergence, two lines each; means of steps 1 to 3, 6 "
+     "to 8 and 13 to 15: " + "; ".join(f"{name} {each}" for name, each in means.items()) + ".")
 
 # %% [markdown]
 # The score rose, as it was asked to. For a few steps the share of right replies rose too, because the policy gave up less often. Then it turned, and so did the worth to the judge. Here is what the policy writes at the end, with the true verdict, which the policy never saw:
 
 # %%
 for p in [test[i] for i in range(4)]:
-    r = rollout(pleaser, [p], 1, 160, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(0))
-    print(f"{p.prompt.strip()}  {r.completions.texts[0]}\n    score {reward_model.reward([p], r.completions.texts).item():+.1f}, right: {r.rewards.item():.0f}")
+    drawn = rollout(pleaser, [p], 1, 160, verdict, generator=torch.Generator().manual_seed(0))
+    [text], right = drawn.completions.texts, drawn.rewards.item()
+    print(f"{p.prompt.strip()}  {text}")
+    print(f"    score {reward_model.reward([p], [text]).item():+.1f}, right: {right:.0f}")
 
 # %%
 right_at_the_end.reveal(round(look(pleaser)["right"], 2))
-
-# %%
-first, last = ({key: sum(line[key] for line in part) / 3 for key in panels} for part in (diary[:3], diary[-3:]))
+first, last = ({key: sum(line[key] for line in part) / 3 for key in ("score", "accuracy")}
+               for part in (diary[:3], diary[-3:]))  # fmt: skip
 assert last["score"] > first["score"] + 1
 assert last["accuracy"] < first["accuracy"]
 print("score up, share right down, against the first three steps: True")
@@ -421,15 +457,13 @@ print("score up, share right down, against the first three steps: True")
 # The policy writes *yes* at once, whatever the sum, like reply **c**. The judge would not have preferred this to a right reply, but the judge was never asked. In the replies of `sft`, a *yes* nearly always followed a right sum, so the labels could not separate *being* right from *saying* so. The policy then moved to replies of a kind that had not been judged. Let us test the reward model on the replies of the policy that it trained:
 
 # %%
-posed_now, ranked_now = judged(pleaser, 2 * 10**8, 60, seed=4)
-now = [(p, pair) for p, ranking in zip(posed_now, ranked_now, strict=True) for pair in ranking.pairs()]
-margins_now = reward_model.margins([pair for _, pair in now])
-known_now = tensor([judge.probability(p, pair.chosen, pair.rejected) for p, pair in now])
-differ_now = tensor([p.score(pair.chosen) - p.score(pair.rejected) for p, pair in now])
-prefers_right_now = accuracy((margins_now * differ_now)[differ_now != 0])
-for whose, of, at_best, right in (("sft", as_judged, best, prefers_right),
-                                  ("its pupil", accuracy(margins_now), accuracy(known_now - 0.5), prefers_right_now)):  # fmt: skip
-    print(f"replies of {whose:9s} accuracy {of:.2f} (best possible {at_best:.2f}); prefers the right one to a wrong one in {right:.2f}")
+margins_now, known_now, differ_now = examine(pleaser, 2 * 10**8, 60, seed=4)
+prefers_now = accuracy((margins_now * differ_now)[differ_now != 0])
+now = (accuracy(margins_now), accuracy(known_now - 0.5), prefers_now)
+table(["replies of", "accuracy", "best possible", "prefers the right one"],
+      [[whose, *(f"{share:.2f}" for share in shares)] for whose, shares in (
+          ("sft", (as_judged, best, prefers_right)), ("the policy that it trained", now))],
+      "The same reward model. Last column: of pairs with a right and a wrong reply.")
 
 # %% [markdown]
 # The measured accuracy was correct, but only *for replies like those that had been judged*. On the replies of the new policy, the reward model can hardly tell right from wrong. This is Goodhart's law: when a measure becomes a target, it stops being a good measure. The usual fix is to ask the judge about the new policy's replies and to train the reward model again, round after round, so the labelling is never finished.
@@ -438,90 +472,101 @@ for whose, of, at_best, right in (("sft", as_judged, best, prefers_right),
 #
 # One run with 64 replies per step proves little. So we recorded three seeds, each with its own demonstrations, labels and reward model, for 20 steps of 80 replies. As a control we recorded the same PPO paid by the verifier, whose verdict is then the reward.
 
-# %%
+# %% tags=["hide-input"]
 def recorded(name: str):
     """What a recorded run measured; how it was run is printed."""
     print(results.origin(name))
-    return results.read(name)
+    return results.read(name)["rows"]
 
 
-rows, control, priced = (recorded(name)["rows"] for name in ("ch11_feedback", "ch11_control", "ch11_price"))
+rows, control, priced = map(recorded, ("ch11_feedback", "ch11_control", "ch11_price"))
 runs: dict[str, list[dict]] = {}
 for row in rows + priced + control:
     if row["part"] == "ppo":
         price = f", a price of {row['kl_coef']:g}" if row["kl_coef"] else ""
-        name = f"paid by the {row['reward']}{price}"
-        runs.setdefault(name, []).append(row["curves"])
+        runs.setdefault(f"paid by the {row['reward']}{price}", []).append(row["curves"])
 
-# %%
+# %% tags=["hide-input"]
 def smooth(values: list[float], k: int = 3) -> list[float]:
     """The mean of each three steps in a row."""
     return [sum(values[i : i + k]) / k for i in range(len(values) - k + 1)]
 
 
-def interval(values: list[float]) -> str:
-    """Mean, and half a 95 % interval over seeds (Student's t)."""
-    t = {2: 12.71, 3: 4.303, 4: 3.182}.get(len(values), math.nan)
-    x = tensor(values, dtype=torch.float64)
-    return f"{x.mean():.2f} ± {t * x.std() / len(values) ** 0.5:.2f}" if len(values) > 1 else f"{x.mean():.2f} (one seed)"
+def stated(values) -> str:
+    """Mean and half a 95 % interval over seeds, in words."""
+    return "{:.2f} ± {:.2f}".format(*interval(list(values)))
 
-# %%
-for name, curves in runs.items():
-    right = [smooth(curve["right"]) for curve in curves]
-    print(f"{name}: {len(curves)} seeds, {len(curves[0]['right'])} steps")
-    print("  share right, first three steps ", interval([values[0] for values in right]))
-    print("  at its best (three steps)      ", interval([max(values) for values in right]))
-    print("  last three steps               ", interval([values[-1] for values in right]))
-    print("  nats away from the start, last ", interval([smooth(curve["kl"])[-1] for curve in curves]))
 
-# %%
-if runs:
-    fig, axes = plt.subplots(1, 3, figsize=(8.6, 3.2), layout="constrained")
-    keys = {"proxy": "the reward model's score", "worth": "worth to the judge", "right": "share right"}
-    for ax, (key, label) in zip(axes, keys.items(), strict=True):
-        for (name, curves), colour in zip(runs.items(), ("#2a747b", "#b8631a", "#6b5b95"), strict=False):
-            for curve in curves if key != "proxy" or "verifier" not in name else []:
-                away = [math.sqrt(max(x, 0)) for x in smooth(curve["kl"])]
-                _ = ax.plot(away, smooth(curve[key]), color=colour, lw=1.2, label=name if curve is curves[0] else None)
-        _ = ax.set(xlabel="√KL from the start", title=label)
-    _ = fig.legend(*axes[2].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-    plt.show()
+right = {name: [smooth(curve["right"]) for curve in curves] for name, curves in runs.items()}
+away = {name: [smooth(curve["kl"])[-1] for curve in curves] for name, curves in runs.items()}
+table(["paid by the", "right at first", "best", "at the end", "nats away"],
+      [[name.removeprefix("paid by the "),
+        stated(values[0] for values in of), stated(map(max, of)),
+        stated(values[-1] for values in of), stated(away[name])]
+       for name, of in right.items()],
+      "Share of right replies, three steps at a time: means of three seeds with 95 % "
+      "intervals.")
 
-# %%
-for name, curves in runs.items():
-    fell = [max(smooth(curve["right"])) - smooth(curve["right"])[-1] for curve in curves]
-    rose = [max(smooth(curve["right"])) - smooth(curve["right"])[0] for curve in curves]
-    print(f"{name:25s} share right rose by {[round(x, 2) for x in rose]}, then fell by {[round(x, 2) for x in fell]}")
-    if name == "paid by the reward model":
-        assert min(rose) > 0
-        assert min(fell) > 0.2
-        assert all(curve["proxy"][-1] > curve["proxy"][0] + 1 for curve in curves)
-ends = {name: [smooth(curve["right"])[-1] for curve in curves] for name, curves in runs.items()}
-if "paid by the verifier" in ends and "paid by the reward model" in ends:
-    assert min(ends["paid by the verifier"]) > max(ends["paid by the reward model"])
-    print("at the end, the worst seed of the control is ahead of the best seed paid by the reward model: True")
+# %% tags=["figure", "hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.4), width_ratios=(1, 1.4))
+called = ("reward model", "with a price", "verifier")
+for k, (name, curves) in enumerate(runs.items()):
+    longest = max(curves, key=lambda curve: max(smooth(curve["kl"])))
+    for curve in curves:
+        x = [math.sqrt(max(nats, 0)) for nats in smooth(curve["kl"])]
+        if "verifier" not in name:
+            _ = axes[0].plot(x, smooth(curve["proxy"]), color=f"C{k}", lw=1.2)
+        _ = axes[1].plot(x, smooth(curve["right"]), color=f"C{k}", lw=1.2,
+                         label=called[k] if curve is longest else None)  # fmt: skip
+for ax, title in zip(axes, ("the reward model's score", "share right"), strict=True):
+    _ = ax.set(xlabel="√KL from the start, √nats", title=title)
+direct_labels(axes[1])
+ends = {name: sum(values[-1] for values in of) / len(of) for name, of in right.items()}
+paid = [smooth(curve["proxy"]) for curve in runs["paid by the reward model"]]
+start, end = (sum(values[k] for values in paid) / len(paid) for k in (0, -1))
+show(fig, "Three seeds each. The score rises in all runs that are paid by it; the share of "
+     "right replies collapses only where the score is all that counts.",
+     f"Lines over the root of the KL divergence. The score rises from {start:.1f} to "
+     f"{end:.1f}. Right at the end: "
+     + "; ".join(f"{name} {share:.2f}" for name, share in ends.items()) + ".")
+
+# %% tags=["hide-input"]
+free, checked = right["paid by the reward model"], right["paid by the verifier"]
+assert all(max(values) > values[0] and max(values) - values[-1] > 0.2 for values in free)
+assert min(values[-1] for values in checked) > max(values[-1] for values in free)
+proxies = [curve["proxy"] for curve in runs["paid by the reward model"]]
+assert all(proxy[-1] > proxy[0] + 1 for proxy in proxies)
+for name, of in right.items():
+    rose, fell = ([f"{max(values) - values[at]:.2f}" for values in of] for at in (0, -1))
+    print(f"{name}: rose by {', '.join(rose)}, then fell by {', '.join(fell)}")
 
 # %% [markdown]
 # All three seeds that were paid by the reward model do the same. The score rises by more than a point and stays there. The share of right replies rises a little, turns, and falls far below where it began.
 #
-# The control shows that the reward model is to blame, and not the algorithm. Paid by the verifier, the same PPO takes as many steps on as many replies and moves a comparable distance, but does not collapse. Its gain is modest, because each step has so few replies: two seeds gain, and the third rises and then ends about where it began. The figure shows no score for these runs, because their reward models were trained on too few rankings to mean anything.
+# The control shows that the reward model is to blame, and not the algorithm. Paid by the verifier, the same PPO takes as many steps on as many replies and moves a comparable distance, but does not collapse. Its gain is modest, because each step has so few replies: two seeds gain, and the third rises and then ends about where it began. The left panel shows no score for these runs, because their reward models were trained on too few rankings to mean anything.
 #
 # ### A price on leaving keeps the truth
 #
-# The runs in the middle of the list use the same PPO and reward models, with a price of $\beta = 0.1$. Does the price buy more right replies, or only a later turn? We compare at the same *distance*, not at the same step. When the run without a price first comes as far as the priced run is at its end, how many of its replies are right?
+# The runs in the second row of the table use the same PPO and reward models, with a price of $\beta = 0.1$. Does the price buy more right replies, or only a later turn? We compare at the same *distance*, not at the same step. When the run without a price first comes as far as the priced run is at its end, how many of its replies are right?
 
-# %%
+# %% tags=["hide-input"]
 def at_distance(curve: dict, nats: float) -> float:
     """The share right where a run first comes `nats` far."""
-    return next(right for right, away in zip(smooth(curve["right"]), smooth(curve["kl"]), strict=True) if away >= nats)
+    pairs = zip(smooth(curve["right"]), smooth(curve["kl"]), strict=True)
+    return next(right for right, away in pairs if away >= nats)
 
 
-free, paying = (runs.get(name, []) for name in ("paid by the reward model", "paid by the reward model, a price of 0.1"))
-for seed, (without, with_price) in enumerate(zip(free, paying, strict=False)):
-    nats, right = smooth(with_price["kl"])[-1], smooth(with_price["right"])[-1]
-    print(f"seed {seed}: {nats:.1f} nats away, right {right:.2f} with the price, {at_distance(without, nats):.2f} without; "
-          f"score at the end {smooth(with_price['proxy'])[-1]:.2f} and {smooth(without['proxy'])[-1]:.2f}")  # fmt: skip
-    assert right > max(smooth(without["right"]))
+free, shown = runs["paid by the reward model"], []
+paying = runs["paid by the reward model, a price of 0.1"]
+for seed, (without, priced_run) in enumerate(zip(free, paying, strict=True)):
+    nats, at_end = (smooth(priced_run[key])[-1] for key in ("kl", "right"))
+    scores = [smooth(curve["proxy"])[-1] for curve in (priced_run, without)]
+    shares = [at_end, at_distance(without, nats), *scores]
+    shown.append([f"{seed}", f"{nats:.1f}", *(f"{x:.2f}" for x in shares)])
+    assert at_end > max(smooth(without["right"]))
+table(["seed", "nats away", "right, priced", "free", "score, priced", "free"], shown,
+      "With the price, and without. Right: at the distance where the priced run ends; score: "
+      "at the end of each run.")
 
 # %% [markdown]
 # The price bought more than a later turn. With it, the score ends about where it ends without it, and the share of right replies hardly falls within 20 steps. Every priced run ends with more right replies than its twin without a price ever had, after moving a fraction of the distance. At the same distance the priced run is ahead too. On average the priced runs even end above PPO on the verifier, whose interval is wide. In the figure they first move away and then turn back, because the price pulls once the score has little more to give.
@@ -532,20 +577,34 @@ for seed, (without, with_price) in enumerate(zip(free, paying, strict=False)):
 #
 # The same law appears without any training. Draw $n$ replies from `sft` and keep the one with the highest score. This choice is itself a policy, and it is $\log n - (n-1)/n$ nats away from `sft` {cite}`stiennon2020summarize`.
 
-# %%
-chosen = [row for row in rows if row["part"] == "best_of_n"]
-for n in sorted({row["n"] for row in chosen}):
-    of = [row for row in chosen if row["n"] == n]
-    print(f"best of {n:2d}, {of[0]['kl']:.2f} nats away: score {interval([r['proxy'] for r in of])}, "
-          f"worth {interval([r['worth'] for r in of])}, right {interval([r['right'] for r in of])}")
+# %% tags=["hide-input"]
+chosen, keys = {}, ("proxy", "worth", "right")
+for row in rows:
+    if row["part"] == "best_of_n":
+        chosen.setdefault(row["n"], []).append(row)
+table(["best of", "nats away", "score", "worth", "right"],
+      [[n, f"{of[0]['kl']:.2f}", *(stated(row[key] for row in of) for key in keys)]
+       for n, of in chosen.items()],
+      "Means of three seeds with 95 % intervals.")
 
 # %% [markdown]
 # Up to the best of four, choosing also makes more replies right, because the reward model is reliable near the replies that were judged. Beyond that the score keeps growing, but the share of right replies turns. It turns for two of our three seeds, while the third is still rising at the best of 32.
 
-# %%
-for seed in sorted({row["seed"] for row in chosen}):
-    right = {row["n"]: row["right"] for row in chosen if row["seed"] == seed}
-    print(f"seed {seed}: right {right[1]:.2f} with one reply, {right[4]:.2f} at best of 4, {right[max(right)]:.2f} at best of {max(right)}")
+# %% tags=["figure", "hide-input"]
+fig, ax = plt.subplots(figsize=(6.4, 2.8))
+for seed in range(3):
+    shares = [of[seed]["right"] for of in chosen.values()]
+    _ = ax.plot(list(chosen), shares, "o-", label=f"seed {seed}")
+_ = ax.set(xscale="log", xlabel="replies from which the best is chosen", ylabel="share right")
+_ = ax.set_xticks(list(chosen), list(map(str, chosen)))
+_ = ax.set_xticks([], minor=True)
+direct_labels(ax)
+each = [f"seed {seed} " + ", ".join(f"{chosen[n][seed]['right']:.2f}" for n in (1, 4, 32))
+        for seed in range(3)]  # fmt: skip
+show(fig, "Choosing among more than four replies makes fewer of them right in two seeds of "
+     "three.",
+     "Three lines over the number of replies, the share right with one reply, at best of 4 "
+     "and at best of 32: " + "; ".join(each) + ".")
 
 # %% [markdown]
 # ## DPO needs no reward model
@@ -561,7 +620,8 @@ won, lost = 0.5 * (-3 - -4), 0.5 * (-5 - -4)
 four = [tensor([x], dtype=torch.float64) for x in (-3.0, -5.0, -4.0, -4.0)]
 dpo_gap = abs(dpo_loss(*four, beta=0.5)[0].item() - surprise(won, lost))
 assert dpo_gap < 1e-12
-print(f"implicit rewards {won:+.1f} and {lost:+.1f}, loss {surprise(won, lost):.3f}; largest difference below 1e-12")
+print(f"implicit rewards {won:+.1f} and {lost:+.1f}, loss {surprise(won, lost):.3f}")
+print("largest difference from the package: below 1e-12")
 
 # %% [markdown]
 # DPO needs no sampling, no critic and no reward model, only two models and the labels. We take twelve steps on the comparisons of our rankings:
@@ -576,14 +636,15 @@ print(f"first step: loss {history[0]['loss']:.3f} (policy and reference are equa
 
 # %%
 at_dpo, at_ppo = look(direct), look(pleaser)
-for name, seen in (("SFT", at_sft), (f"DPO, {dpo.steps} steps", at_dpo), (f"PPO, {settings.steps} steps", at_ppo)):
+for name, seen in (("SFT", at_sft), ("DPO, 12 steps", at_dpo), ("PPO, 15 steps", at_ppo)):
     tell(name, seen)
-print(f"implicit rewards at the end: chosen {history[-1]['chosen']:+.2f}, rejected {history[-1]['rejected']:+.2f}")
 
-# %%
-for row in [row for row in rows + priced if row["part"] == "dpo"]:
-    steps = [f"{at['step']}: {at['kl']:.1f} nats, right {at['right']:.2f}, claims {at['claims']:.2f}" for at in row["looks"]]
-    print(f"recorded, beta {row['beta']}, seed {row['seed']}:", "; ".join(steps))
+# %% tags=["hide-input"]
+looks = {row["seed"]: row["looks"] for row in rows + priced if row["part"] == "dpo"}
+table(["seed", *(f"step {at['step']}" for at in looks[0])],
+      [[f"{seed}", *(f"{at['right']:.2f}, {at['claims']:.2f}, {at['kl']:.1f}" for at in each)]
+       for seed, each in looks.items()],
+      "Recorded runs of DPO: share right, share that claims to be right, nats from the start.")
 
 # %% [markdown]
 # DPO learns from the same labels and leans the same way, because more of its replies claim to be right. In the recorded runs the share of right replies is past its best in all three seeds after 48 steps, at 5 to 9 nats from the start, and it has come back close to where it began. Rafailov et al. {cite}`rafailov2024directoveropt` report that DPO over-optimises as well, although it has no reward model to blame.
@@ -596,34 +657,38 @@ for row in [row for row in rows + priced if row["part"] == "dpo"]:
 from minidsk.rl.critic import Critic
 
 critic = Critic(sft).float()  # 4 bytes a number, as usual
-kinds = {"policy": sft.model, "reference": sft.model, "critic": critic, "reward model": reward_model}
+models = (sft.model, sft.model, critic, reward_model)
+kinds = dict(zip(("policy", "reference", "critic", "reward model"), models, strict=True))
 size = {name: sum(p.numel() for p in model.parameters()) for name, model in kinds.items()}
 optimizer = torch.optim.AdamW(critic.parameters())
 critic(sft.encode(["4 from 3 7 8"], ["8 - 7 + 3 = 4"])).sum().backward()
 optimizer.step()
-moments = sum(m.nbytes for state in optimizer.state.values() for name, m in state.items() if name != "step")
-measured = sum(p.nbytes + p.grad.nbytes for p in critic.parameters()) + moments
-print(f"critic: {16 * size['critic']:,} bytes predicted, {measured:,} held")
-assert measured == 16 * size["critic"]
+held = sum(p.nbytes + p.grad.nbytes for p in critic.parameters())
+for state in optimizer.state.values():
+    held += state["exp_avg"].nbytes + state["exp_avg_sq"].nbytes
+print(f"critic: {16 * size['critic']:,} bytes predicted, {held:,} held")
+assert held == 16 * size["critic"]
 
 # %%
 from minidsk.scale.cost import parameters
 
-v3 = minidsk.ModelConfig.from_dict({"model_type": "deepseek_v3"})
+v3 = parameters(minidsk.ModelConfig.from_dict({"model_type": "deepseek_v3"}))
+labels, shown = f"{comparisons:,} comparisons", []
 stages = {  # what learns, what only answers, what had to be labelled
     "SFT": (["policy"], [], f"{len(demonstrations)} demonstrations"),
-    "DPO": (["policy"], ["reference"], f"{comparisons:,} comparisons"),
-    "PPO on a reward model": (["policy", "critic"], ["reference", "reward model"], f"{comparisons:,} comparisons"),
+    "DPO": (["policy"], ["reference"], labels),
+    "PPO on a reward model": (["policy", "critic"], ["reference", "reward model"], labels),
     "GRPO on a verifier": (["policy"], [], "none"),
 }
-for name, (learning, answering, labels) in stages.items():
-    models = len(learning) + len(answering)
+for name, (learning, answering, what) in stages.items():
+    n = len(learning) + len(answering)
     here = 16 * sum(size[m] for m in learning) + 4 * sum(size[m] for m in answering)
-    print(f"{name:22s} models: {models}, {here / 1e6:4.1f} million bytes here; weights at V3's size, in bf16: "
-          f"{models * 2 * parameters(v3) / 1e12:.1f} trillion bytes; labels: {labels}")
+    shown.append([name, n, f"{here / 1e6:.1f}", f"{n * 2 * v3 / 1e12:.1f}", what])
+table(["method", "models", "million bytes here", "trillion bytes, V3", "labels"], shown,
+      "Memory: in training here, and of the weights alone in bf16 at the size of DeepSeek-V3.")
 
 # %%
-print("seconds on this machine:", ", ".join(f"{name} {spent:.1f} s" for name, spent in seconds.items()))
+print("here:", ", ".join(f"{name} {spent:.1f} s" for name, spent in seconds.items()))
 
 # %% [markdown]
 # PPO on a reward model needs four models where GRPO on a verifier needs one, and it needs people where GRPO needs a few lines of code. InstructGPT made the bill smaller: its reward model and critic had 6 billion parameters, beside a policy of 175 billion {cite}`ouyang2022instructgpt`. [Chapter 12](12_grpo.ipynb) compares GRPO with PPO by measurement.
@@ -635,7 +700,7 @@ print("seconds on this machine:", ", ".join(f"{name} {spent:.1f} s" for name, sp
 #
 # $$ \max_\pi\ \mathbb{E}_{x,\, y \sim \pi}\left[ r_\phi(x, y) - \beta \log \frac{\pi(y \mid x)}{\pi_{\text{ref}}(y \mid x)} \right], $$
 #
-# with a little pretraining mixed in. Gao et al. {cite}`gao2022overoptimization` measured the turn for many sizes. With $d = \sqrt{\mathrm{KL}}$ the true reward follows $d(\alpha - \beta \log d)$ for RL and $d(\alpha - \beta d)$ for best of $n$. They found that a price on KL acts like stopping earlier, because it gave no higher true reward at the same distance.
+# with a little pretraining mixed in. Gao et al. {cite}`gao2022overoptimization` measured the turn for many sizes. With $d = \sqrt{\mathrm{KL}}$ the true reward follows $d(a - b \log d)$ for RL and $d(a - b\, d)$ for best of $n$, with $a$ and $b$ fitted to the runs. They found that a price on KL acts like stopping earlier, because it gave no higher true reward at the same distance.
 
 # %% [markdown]
 # DeepSeek-R1-Zero {cite}`deepseekr1` replaced $r_\phi$ by a rule,
@@ -653,16 +718,16 @@ print("seconds on this machine:", ", ".join(f"{name} {spent:.1f} s" for name, sp
 #
 # **Labels on replies that are all alike.** Our first policy had twelve steps of SFT on twice the demonstrations, at twice the learning rate. Most of its replies ended in *yes*, so small differences and chance decided most pairs, and the reward model learned little. These are the recorded runs:
 
-# %%
-alike = recorded("ch11_alike")["rows"]
-for kind in (alike, rows):
+# %% tags=["hide-input"]
+alike, shown = recorded("ch11_alike"), []
+for steps, kind in (("twelve", alike), ("four", rows)):
     models = [row for row in kind if row["part"] == "reward_model" and row["rankings"] == 240]
     starts = [row["sft"] for row in kind if row["part"] == "start"]
-    if models:
-        print("twelve steps of SFT:" if kind is alike else "four steps of SFT:")
-        print(f"  sft: right {interval([s['right'] for s in starts])}, claims {interval([s['claims'] for s in starts])}")
-        print(f"  reward model: accuracy {interval([m['accuracy'] for m in models])}, best possible {interval([m['best_accuracy'] for m in models])}")
-        print(f"  prefers the right one to a wrong one in {interval([m['prefers_right'] for m in models])}, the judge in {interval([m['judge_prefers_right'] for m in models])}")
+    told = [stated(start[key] for start in starts) for key in ("right", "claims")]
+    asked = ("accuracy", "best_accuracy", "prefers_right", "judge_prefers_right")
+    shown.append([steps, *told, *(stated(model[key] for model in models) for key in asked)])
+table(["steps", "right", "claims", "accuracy", "best possible", "prefers right", "judge does"],
+      shown, "The policy after SFT; the reward model on its replies. Means of three seeds.")
 
 # %% [markdown]
 # **We did not need PPO.** Two simpler methods did better than PPO without a price, whose share of right replies was 0.51 ± 0.05 at its best. Twelve steps of imitation, on twice the demonstrations, reached 0.63 ± 0.04, and choosing the best of four reached 0.66 ± 0.04. PPO with a price came to the same region, 0.64 ± 0.04. Where people can write demonstrations, imitation is hard to beat, and RLHF was made for tasks that people can judge but not write. We took only four steps of SFT because after twelve there was little left for a reward to add.
@@ -834,11 +899,13 @@ def one_token_is_compared_with_its_value(gae) -> None:
 
 
 def two_tokens_by_hand(gae) -> None:
-    """Surprises 0 + 0.5 - 0 and 1 - 1, with gamma 1/2; then the later one is 0.5 and counts a quarter."""
-    assert torch.allclose(gae(tensor([0.0, 1.5]), tensor([0.0, 1.0]), 0.5, 0.5), tensor([0.5 + 0.25 * 0.5, 0.5]))
+    """Surprises 0 + 0.5 - 0 and 1.5 - 1, with gamma and lambda 1/2: the later counts 1/4."""
+    advantages = gae(tensor([0.0, 1.5]), tensor([0.0, 1.0]), 0.5, 0.5)
+    assert torch.allclose(advantages, tensor([0.5 + 0.25 * 0.5, 0.5]))
 
 
-caught = zoo("feedback", [a_perfect_critic_is_never_surprised, one_token_is_compared_with_its_value, two_tokens_by_hand])
+ours = [one_token_is_compared_with_its_value, two_tokens_by_hand]
+caught = zoo("feedback", [a_perfect_critic_is_never_surprised, *ours])
 assert caught
 caught
 
@@ -846,9 +913,13 @@ caught
 # ## The opening question, answered
 
 # %%
-print(f"the reward model's score: {first['score']:+.1f} in the first three steps, {last['score']:+.1f} in the last three")
-print(f"share right: {first['accuracy']:.2f} at first, {max(smooth([line['accuracy'] for line in diary])):.2f} at its best, {last['accuracy']:.2f} in the end")
-print(f"claims to be right: {diary[0]['claims']:.2f} at first, {diary[-1]['claims']:.2f} in the end")
+best_right = max(smooth([line["accuracy"] for line in diary]))
+print(f"the reward model's score: {first['score']:+.1f} at first, {last['score']:+.1f} in the "
+      "end")
+print(f"share right: {first['accuracy']:.2f} at first, {best_right:.2f} at its best, "
+      f"{last['accuracy']:.2f} in the end")
+claims = [line["claims"] for line in diary]
+print(f"claims to be right: {claims[0]:.2f} at first, {claims[-1]:.2f} in the end")
 print("models in memory:", sum(map(len, stages["PPO on a reward model"][:2])))
 
 # %% [markdown]
@@ -856,11 +927,11 @@ print("models in memory:", sum(map(len, stages["PPO on a reward model"][:2])))
 
 # %% tags=["receipt"]
 spread = {}
-for name, curves in runs.items():
-    right = [smooth(curve["right"]) for curve in curves]
-    spread[f"recorded, {name}: right at best"] = [max(values) for values in right]
-    spread[f"recorded, {name}: right at last"] = [values[-1] for values in right]
-gaps = {"losses of pairs": (loss_gap, 1e-12), "advantages": (gae_gap, 1e-6), "prices": (price_gap, 1e-6), "DPO": (dpo_gap, 1e-12)}
+for name, of in right.items():
+    spread[f"recorded, {name}: right at best"] = list(map(max, of))
+    spread[f"recorded, {name}: right at last"] = [values[-1] for values in of]
+gaps = {"losses of pairs": (loss_gap, 1e-12), "advantages": (gae_gap, 1e-6)}
+gaps |= {"prices": (price_gap, 1e-6), "DPO": (dpo_gap, 1e-12)}
 receipt(spread=spread, differences=gaps)
 
 # %% [markdown]

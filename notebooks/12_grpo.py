@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/12_grpo.ipynb)
 #
-# PPO trains two networks: one that writes answers, and a critic, as large as the first, that only predicts how good an answer is going to be. GRPO removes the critic. It asks the first network for sixteen answers to the same question, and compares each answer with the other fifteen. That is cheap, but is it accurate enough? **By how many percentage points may a critic misjudge your chances, before fifteen other answers are the better judge?**
+# PPO trains two networks: one that writes answers, and a critic, as large as the first, that only predicts how good an answer is going to be. GRPO removes the critic. It asks the first network for sixteen answers to the same question, and compares each answer with the other fifteen. That is cheap, but is it accurate enough? **By how many percentage points may a critic misjudge the chance of a right answer, before fifteen other answers are the better judge?**
 #
 # - **You will build** GRPO twice: in a world of fifteen answers, where everything can be computed exactly, and on a small language model, with sampling, mask, verifier, advantages, loss and training step all written in this notebook.
 # - **You need** PyTorch, and the idea of a policy gradient ([chapter 10](10_from_games_to_words.ipynb)). [Chapter 11](11_human_feedback.ipynb) builds the critic that is dropped here.
@@ -29,7 +29,7 @@ if importlib.util.find_spec("minidsk") is None:  # Colab, for example
     source = "git+https://github.com/minidsk/minidsk"
     get_ipython().run_line_magic("pip", f"install -q 'minidsk[notebooks] @ {source}'")
 
-# %%
+# %% tags=["hide-input"]
 import itertools
 import math
 import re
@@ -42,7 +42,8 @@ from torch import tensor
 
 import minidsk
 from minidsk import ModelConfig, results
-from minidsk.homework import check, describe, predict, receipt, zoo
+from minidsk.diagrams import diagram, dots, show, table
+from minidsk.homework import check, coins, describe, predict, receipt, zoo
 from minidsk.infer.evaluate import answers as greedy
 from minidsk.infer.evaluate import evaluate
 from minidsk.presets import nano
@@ -58,6 +59,7 @@ from minidsk.train.loop import Slices
 from minidsk.train.optim import OptimConfig, Optimizer
 from minidsk.widgets import Group
 
+plt.style.use("minidsk.diagrams.look")
 _ = torch.set_num_threads(1)
 
 # %% [markdown]
@@ -70,11 +72,12 @@ TOKENS = "12."
 
 
 class World:
-    """Every answer of up to `longest` tokens: what stood before each token, and which it is."""
+    """Every answer of up to `longest` tokens: each token, and what stood before it."""
 
     def __init__(self, longest: int):
-        self.contexts = ["".join(c) for n in range(longest) for c in itertools.product("12", repeat=n)]
-        unended = ["".join(c) for c in itertools.product("12", repeat=longest)]
+        rows = [itertools.product("12", repeat=n) for n in range(longest + 1)]
+        *begun, unended = [["".join(row) for row in of] for of in rows]
+        self.contexts = sum(begun, [])
         self.answers = [c + "." for c in self.contexts] + unended
         self.mask = torch.zeros(len(self.answers), longest, dtype=torch.float64)
         self.context, self.token = self.mask.long(), self.mask.long()
@@ -85,7 +88,7 @@ class World:
                 self.mask[i, t] = 1
 
     def pays(self, price: int) -> torch.Tensor:
-        """The reward of each answer: 1 where its coins add up to the price and it ends by itself."""
+        """The reward of each answer: 1 where its coins make the price and it has an end."""
         paid = [a[-1] == "." and sum(map(int, a[:-1])) == price for a in self.answers]
         return tensor(paid).double()
 
@@ -104,17 +107,18 @@ chance = world.logp(uniform).sum(1).exp() @ right
 print(len(world.answers), "answers:", *world.answers)
 print("right:", *[a for a, r in zip(world.answers, right, strict=True) if r])
 print(f"the uniform policy is right with probability 1/9 + 1/27 = {chance:.3f}")
+assert torch.equal(world.logp(uniform), coins.World(3).logp(uniform))  # the package's copy
 
 # %% [markdown]
-# This world shows what a large model hides: the true gradient of the probability of being right. Every method in this chapter only estimates it.
+# This world shows what a large model hides: the true **gradient** of the probability of being right, which says how much each logit would raise it. Every method in this chapter only estimates this gradient.
 
 # %%
 leaf = uniform.clone().requires_grad_()
 (world.logp(leaf).sum(1).exp() @ right).backward()
 truth = leaf.grad.flatten()
-for context, row in zip(world.contexts, leaf.grad.tolist(), strict=True):
-    pulls = "  ".join(f"{x}: {g:+.3f}" for x, g in zip(TOKENS, row, strict=True))
-    print(f"after {context or 'nothing':8}", pulls)
+rows = [[context or "nothing", *(f"{g:+.3f}" for g in row)]
+        for context, row in zip(world.contexts, leaf.grad.tolist(), strict=True)]  # fmt: skip
+table(["after", *TOKENS], rows, "The true gradient: a row per context, a column per token.")
 
 # %% [markdown]
 # The first row says: begin with a 2 rather than a 1, and do not stop at once. In the last three rows the answer is already wrong, so nothing matters.
@@ -123,14 +127,9 @@ for context, row in zip(world.contexts, leaf.grad.tolist(), strict=True):
 #
 # REINFORCE, from [chapter 10](10_from_games_to_words.ipynb), samples some answers, multiplies the gradient of each one's log-probability (its **score**) by its reward, and averages. On average this gives the true gradient. We can compute how far a single answer is from that average.
 
-# %% tags=["diagram", "hide-input"]
-from minidsk.diagrams import diagram
-
-diagram("who_judges")
-
 # %%
 def scores(policy: torch.Tensor):
-    """Each answer's gradient of its log-probability [answers, contexts * 3], and its probability."""
+    """Gradients of log-probabilities [answers, contexts * 3], and probabilities [answers]."""
     leaf = policy.clone().requires_grad_()
     logp = world.logp(leaf).sum(1)
     rows = [torch.autograd.grad(one, leaf, retain_graph=True)[0].flatten() for one in logp]
@@ -140,9 +139,9 @@ def scores(policy: torch.Tensor):
 score, probability = scores(uniform)
 assert torch.allclose((probability * right) @ score, truth)
 
-# %%
+
 def noise(weight: torch.Tensor) -> float:
-    """The noise of one answer's gradient, as a multiple of the gradient; weight: of each score."""
+    """The noise of one answer's gradient, in multiples of the gradient; weight: of scores."""
     each = weight[:, None] * score
     variance = probability @ each.square().sum(1) - (probability @ each).square().sum()
     return (variance / truth.square().sum()).sqrt().item()
@@ -157,33 +156,44 @@ for name, reward in (("0 and 1", right), ("9 and 10", right + 9)):
 # Adding 9 to every reward changes neither which answers are better nor the gradient. But now every answer, right or wrong, is pushed up with a force of 9 or 10, and the useful signal is a small difference between large forces. The next cell lets a learner try.
 
 # %%
-def learn(weigh, steps=60, group=16, rate=2.0, seed=0) -> float:
-    """REINFORCE on groups; weigh(rewards) multiplies gradients. The chance of right at the end."""
+def learn(weigh, steps=60, group=16, rate=2.0, seed=0) -> list[float]:
+    """REINFORCE on groups; gradients are multiplied by weigh(rewards). Chances of right."""
     policy, generator = uniform.clone().requires_grad_(), torch.Generator().manual_seed(seed)
-    for _ in range(steps):
+    chances = []
+    for _ in range(steps + 1):
         logp = world.logp(policy)
         p = logp.detach().sum(1).exp()
+        chances.append((p @ right).item())
         drawn = torch.multinomial(p, group, replacement=True, generator=generator)
         loss = -(weigh(right[drawn]) * logp[drawn].sum(1)).mean()
-        policy = (policy - rate * torch.autograd.grad(loss, policy)[0]).detach().requires_grad_()
-    return (world.logp(policy).sum(1).exp() @ right).item()
+        step = rate * torch.autograd.grad(loss, policy)[0]
+        policy = (policy - step).detach().requires_grad_()
+    return chances
 
 
-# %%
-ways = {
-    "0 and 1": lambda r: r,
-    "9 and 10": lambda r: r + 9,
-    "9 and 10, minus the mean": lambda r: (r + 9) - (r + 9).mean(),
-}
-print(f"{'rewards':26}right after 60 steps, five seeds")
-for name, weigh in ways.items():
-    print(f"{name:26}", "  ".join(f"{learn(weigh, seed=seed):.2f}" for seed in range(5)))
-failed = [learn(ways["9 and 10"], seed=seed) for seed in range(20)]
-found, stuck = sum(x > 0.9 for x in failed), sum(x < 0.1 for x in failed)
-print(f"rewards 9 and 10, 20 seeds: {found} right, {stuck} stuck on a wrong answer")
+ways = {"0 and 1": lambda r: r, "9 and 10": lambda r: r + 9,
+        "9 and 10, minus the mean": lambda r: (r + 9) - (r + 9).mean()}  # fmt: skip
+climbs = {name: [learn(way, seed=seed) for seed in range(20)] for name, way in ways.items()}
+for name, runs in climbs.items():
+    found, stuck = sum(run[-1] > 0.9 for run in runs), sum(run[-1] < 0.1 for run in runs)
+    print(f"rewards {name:24}: {found:2} of 20 runs are right, {stuck:2} are stuck")
+
+# %% tags=["figure", "hide-input"]
+fig, axes = plt.subplots(1, 2, sharey=True)
+for ax, name in zip(axes, list(climbs)[1:], strict=True):
+    for run in climbs[name]:
+        _ = ax.plot(run, color="C0" if run[-1] > 0.9 else "C1", lw=1, alpha=0.6)
+    _ = ax.set(title=f"rewards {name}", xlabel="step")
+_ = axes[0].set(ylabel="chance of a right answer")
+lost = [sum(run[-1] < 0.1 for run in climbs[name]) for name in list(climbs)[1:]]
+show(fig, f"With rewards of 9 and 10, {lost[0]} of 20 runs get stuck on a wrong answer "
+     f"(orange); with the mean subtracted, {lost[1]} of 20 do.",
+     "Two panels of 20 lines, the chance of a right answer over 60 steps, at first "
+     f"{chance:.2f}. Left, rewards of 9 and 10: {20 - lost[0]} lines jump to 1, {lost[0]} "
+     f"fall to 0. Right, minus the mean: {20 - lost[1]} lines rise to 1 in about 20 steps.")
 
 # %% [markdown]
-# With rewards of 9 and 10, most runs get stuck on a wrong answer that they happened to sample early. The third row shows the fix: **subtract the reward that was to be expected**, so that an average answer is not pushed at all. The expected reward is called the **baseline**, and the difference is called the **advantage**. The question is who should provide the baseline.
+# With rewards of 9 and 10, most runs get stuck on a wrong answer that they happened to sample early. The right panel shows the fix: **subtract the reward that was to be expected**, so that an average answer is not pushed at all. The expected reward is called the **baseline**, and the difference is called the **advantage**. The question is who should provide the baseline.
 #
 # PPO's answer {cite}`schulman2017ppo` is a **critic**: a network that reads question and answer and predicts the reward. For DeepSeek-V3, that would be a second V3. Training takes 2 bytes per weight, 2 for its gradient, and 12 for the optimizer (a float32 copy of the weight, and two moments).
 
@@ -194,11 +204,15 @@ print(f"to train it: {16 * weights / 1e12:.1f} terabytes, "
       f"{math.ceil(16 * weights / 80e9)} GPUs of 80 gigabytes")
 
 # %% [markdown]
-# GRPO's answer {cite}`deepseekmath` is the third row above: the baseline is the mean of the group. (This is not quite free: with one answer per question, the same sixteen answers would have covered sixteen questions.)
-#
-# How good is that mean? Guess before you run on: a question is answered correctly half of the time. A critic says 0.5, plus or minus some error. How large may the error be, in percentage points, before fifteen other answers are the better judge? Replace `None` by a number; the tally stays on your machine.
+# GRPO's answer {cite}`deepseekmath` is the right panel above: the baseline is the mean of the group. (This is not quite free: with one answer per question, the same sixteen answers would have covered sixteen questions.) The picture shows all three judges, with one reply to the same problem.
 
-# %% tags=["prediction"]
+# %% tags=["diagram", "hide-input"]
+diagram("who_judges")
+
+# %% [markdown]
+# How good is the mean of a group? Guess before you run on: a question is answered correctly half of the time. A critic says 0.5, plus or minus some error. How large may the error be, in percentage points, before fifteen other answers are the better judge? Replace `None` by a number; the tally stays on your machine.
+
+# %% tags=["prediction", "hide-input"]
 guess = None
 question = "How many points may a critic be off, to be as good as 15 other answers?"
 margin = predict("grpo.critic", question, guess, example=3)
@@ -219,7 +233,7 @@ print("lengths", lengths.tolist())
 # **Rewards become advantages.** Remember the rewards **1, 0, 0, 0** and the lengths **2, 2, 3, 3**. The mean is $\frac14$, so the deviations are $\frac34, -\frac14, -\frac14, -\frac14$, and their squares add up to $\frac34$. Dividing by $4 - 1$ gives $\frac14$, whose root, the standard deviation, is $\frac12$. GRPO divides by it and gets $+\frac32, -\frac12, -\frac12, -\frac12$. Here is the same rule for none, one, two, three and four right answers:
 
 # %%
-ladder = tensor([[0.0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]).double()
+ladder = torch.ones(5, 4).double().tril(-1)  # no right answer, one, two, three, four
 by_group = group_advantages(ladder)
 for row, advantages in zip(ladder.tolist(), by_group.tolist(), strict=True):
     print([int(r) for r in row], "->", [round(a, 2) for a in advantages])
@@ -232,9 +246,9 @@ for row, advantages in zip(ladder.tolist(), by_group.tolist(), strict=True):
 # %%
 old, mask, advantages = world.logp(uniform)[group], world.mask[group], by_group[1]
 print("log-probabilities", [[round(x, 2) for x in row if x] for row in old.tolist()])
-for loss_type in ("grpo", "dapo"):
+for loss_type, what in (("grpo", "answers"), ("dapo", "tokens")):
     loss, _ = policy_loss(old, old, advantages, mask, loss_type=loss_type)
-    print(f"loss averaged over {'answers' if loss_type == 'grpo' else 'tokens '}: {abs(loss.item()):.3f}")
+    print(f"loss averaged over {what:7}: {abs(loss.item()):.3f}")
 
 # %% [markdown]
 # **A loss becomes a step.** The gradient of a token's log-probability with respect to the logits is 1 at that token, minus the probabilities. The first tokens of the four answers are 2, 1, 2, 1, and their advantages add up to 0, so the probabilities cancel. For the three logits of the first token, $(-0.5 - 0.5,\ 1.5 - 0.5,\ 0) = (-1, +1, 0)$ remains.
@@ -250,7 +264,7 @@ for name, a, then, now in zip("abcd", advantages, old.sum(1), after, strict=True
     print(f"{name}: advantage {a:+.1f}, log-probability {then:.2f} -> {now:.2f}")
 
 # %% [markdown]
-# *Begin with a 2.* Four answers without a critic found the first row of the exact gradient.
+# *Begin with a 2 rather than a 1*: four answers without a critic found this part of the first row of the true gradient. They did not find *do not stop at once*, because none of the four stopped at once.
 #
 # ## GRPO in twenty lines
 #
@@ -273,7 +287,7 @@ def grpo_loss(logp, old, rewards, lengths, low=0.2, high=0.2):
     return -total / len(rewards)
 
 
-def grpo_step(policy, right, generator, group=16, rate=2.0):
+def small_step(policy, right, generator, group=16, rate=2.0):
     """Draw a group, compare it with itself, take one step."""
     p = world.logp(policy).sum(1).exp()
     drawn = torch.multinomial(p, group, replacement=True, generator=generator)
@@ -283,24 +297,26 @@ def grpo_step(policy, right, generator, group=16, rate=2.0):
     return policy - rate * torch.autograd.grad(loss, leaf)[0], loss.item()
 
 # %% [markdown]
-# ### The package agrees
+# ### The package gives the same loss
 #
 # The package's `group_advantages` and `policy_loss` do the same for many groups at once. We compare values and gradients on random answers, after the policy has moved. (The package's tests also compare both functions with the library TRL {cite}`vonwerra2020trl`.)
 
 # %% tags=["agree"]
 g = torch.Generator().manual_seed(0)
 some_old = torch.randn(8, 6, generator=g, dtype=torch.float64) - 2
-some_new = (some_old + 0.3 * torch.randn(8, 6, generator=g, dtype=torch.float64)).requires_grad_()
+some_new = some_old + 0.3 * torch.randn(8, 6, generator=g, dtype=torch.float64)
+_ = some_new.requires_grad_()
 some_rewards = torch.rand(8, generator=g, dtype=torch.float64)
 some_lengths = torch.randint(1, 7, (8,), generator=g)
 some_mask = torch.arange(6) < some_lengths[:, None]
 slow = grpo_loss(some_new, some_old, some_rewards, some_lengths)
-fast, stats = policy_loss(some_new, some_old, group_advantages(some_rewards[None])[0], some_mask)
-gradients = [torch.autograd.grad(loss, some_new)[0] for loss in (slow, fast)]
-difference = max((slow - fast).abs().item(), (gradients[0] - gradients[1]).abs().max().item())
+advantage = group_advantages(some_rewards[None])[0]
+fast, stats = policy_loss(some_new, some_old, advantage, some_mask)
+slopes = [torch.autograd.grad(loss, some_new)[0] for loss in (slow, fast)]
+difference = max((slow - fast).abs().item(), (slopes[0] - slopes[1]).abs().max().item())
 assert difference < 1e-12
 print(f"largest difference: {'below 1e-12' if difference < 1e-12 else difference}")
-print(f"clipped: {stats['clipped_low']:.0%} of the tokens below, {stats['clipped_high']:.0%} above")
+print("clipped: {clipped_low:.0%} of tokens below, {clipped_high:.0%} above".format(**stats))
 
 # %% [markdown]
 # ### A sanity check: the policy must collapse
@@ -308,22 +324,20 @@ print(f"clipped: {stats['clipped_low']:.0%} of the tokens below, {stats['clipped
 # Before we trust a method, we give it a task whose outcome we know. With a reward and no penalty, the policy must become right and must **collapse**: its entropy, which measures in nats how undecided it is, falls to zero. A run that keeps its entropy has a bug.
 
 # %%
-policy, generator = uniform, torch.Generator().manual_seed(0)
+policy, generator, rows = uniform, torch.Generator().manual_seed(0), []
 for step in range(201):
     p = world.logp(policy).sum(1).exp()
-    stepped, loss = grpo_step(policy, right, generator)
+    policy, loss = small_step(policy, right, generator)
     if step in (0, 10, 20, 40, 80, 200):
-        entropy = -(p * p.log()).sum()
-        best = world.answers[p.argmax()]
-        print(f"step {step:3}: right {p @ right:.3f}, entropy {entropy:.3f} nats, "
-              f"likeliest {best:3}, loss {abs(loss):.3f}")
-    policy = stepped
+        entropy, best = -(p * p.log()).sum(), world.answers[p.argmax()]
+        rows.append([step, f"{p @ right:.3f}", f"{entropy:.3f}", best, f"{abs(loss):.3f}"])
 assert p @ right > 0.99
 assert entropy < 0.1
+table(["step", "right", "entropy, nats", "likeliest", "loss"], rows)
 
 # %% [markdown]
 # ```{warning}
-# While the policy went from 15 % to 99 %, **the loss was 0 at every step** (the last column). In the first step on a group every ratio is 1, and the advantages add up to 0 by construction. So the loss is 0 for every policy, and only its gradient carries information. Watch the reward, the entropy and the lengths.
+# While the policy went from 15 % to 99 %, **the loss was 0 at every step** (the last column). In the first step on a group every ratio is 1, so the loss is minus the mean of the advantages, and they add up to 0 by construction. (The average over tokens, which gave 0.1 above, is not always 0, but says as little.) So the loss is 0 for every policy, and only its gradient carries information. Watch the reward, the entropy and the lengths.
 # ```
 #
 # ### Which token is pushed, and how hard?
@@ -334,192 +348,6 @@ assert entropy < 0.1
 Group(["2.", "1.", "22.", "121"], [1, 0, 0, 0], title="Pay 2: four answers judge each other")
 
 # %% [markdown]
-# ## How good must a critic be?
-#
-# We can now answer the opening question. Suppose the true chance of a right answer is $p$, and we use some other number $b$ as the baseline. The expected gradient does not change, because the scores of all answers average to zero. What changes is the noise: a wrong baseline adds variance in proportion to $(b - p)^2$, if it errs in both directions.
-#
-# For a critic, $(b - p)^2$ is its squared error. For a group, $b$ is the mean of the other $G - 1$ answers, and the expected $(b - p)^2$ is the variance of that mean, $p(1-p)/(G-1)$. Setting the two equal gives the error at which a critic is exactly as good as a group:
-#
-# $$ |b - p| = \sqrt{\frac{p\,(1-p)}{G-1}}. $$
-
-# %%
-def as_good_as(p: float, size: int) -> float:
-    """The error of a critic that is as good a judge as the other answers of a group."""
-    return math.sqrt(p * (1 - p) / (size - 1))
-
-
-margin.reveal(100 * as_good_as(0.5, 16))
-for size in (2, 4, 16, 64):
-    points = [f"{100 * as_good_as(p, size):4.1f} points at p = {p}" for p in (0.05, 0.15, 0.5)]
-    print(f"group of {size:2}:", ", ".join(points))
-
-# %% [markdown]
-# **13 points**, at even odds and in groups of 16. How much would a better critic help? The baseline's noise is only a part of all noise, because a single answer is either right or wrong, and no judge changes that. So we compute *all* of the noise of one answer's gradient in our world. For the group we leave the answer out of its own mean, an estimator called RLOO {cite}`kool2019buy`, so that the expected step is the gradient itself.
-
-# %%
-def group_noise(size: int) -> float:
-    """As `noise`, for an answer in a group: its gradient is a mean over pairs, a U-statistic."""
-    pairs = (score[:, None] - score) * (right[:, None] - right)[..., None] / 2
-    one = torch.einsum("y,xyk->xk", probability, pairs)
-    square = truth.square().sum()
-    alone = probability @ one.square().sum(1) - square
-    both = probability @ pairs.square().sum(-1) @ probability - square
-    return ((4 * (size - 2) * alone + 2 * both) / (size - 1) / square).sqrt().item()
-
-# %%
-p = chance.item()
-judges = {"no baseline": noise(right)}
-for error in (0.3, 0.2, 0.1):
-    off = [noise(right - p - e) for e in (error, -error)]
-    judges[f"a critic {100 * error:.0f} points off"] = math.sqrt(mean(n**2 for n in off))
-judges |= {f"the group of {size}": group_noise(size) for size in (2, 4, 16, 64)}
-judges["a perfect critic of the question"] = noise(right - p)
-
-
-# %% [markdown]
-# PPO's critic can do more than judge questions. Before every token it predicts what the answer is going to be worth, so it can tell which token was the mistake. We can compute the values of a perfect critic. The function `gae` {cite}`schulman2015gae` turns values into one advantage per token: with $\lambda = 1$ it compares the final reward with the value before each token, and with $\lambda = 0$ the value after a token with the value before it. After `2`, for example, the chance of success is one third, and after `21` it is zero. A group has only one verdict for the whole answer.
-
-# %%
-def perfect_values(logp: torch.Tensor, reward: torch.Tensor) -> torch.Tensor:
-    """What an answer is worth after each context [contexts]: the chance of being right from there."""
-    p = logp.sum(1).exp()
-    begun = tensor([[a.startswith(c) for a in world.answers] for c in world.contexts]).double()
-    return begun @ (p * reward) / (begun @ p)
-
-
-values = perfect_values(world.logp(uniform), right)
-for context, value in zip(world.contexts, values.tolist(), strict=True):
-    print(f"after {context or 'nothing':8} {value:.3f}")
-
-# %%
-last = torch.nn.functional.one_hot(world.mask.sum(1).long() - 1, 3).double()
-onehot = torch.nn.functional.one_hot(world.token, 3).double() - 1 / 3
-for lam in (1.0, 0.0):  # nothing is discounted
-    advantage, _ = gae(last * right[:, None], values[world.context] * world.mask, world.mask, 1.0, lam)
-    each = torch.zeros(len(world.answers), len(world.contexts), 3, dtype=torch.float64)
-    at = world.context[..., None].expand(-1, -1, 3)
-    each.scatter_add_(1, at, (advantage * world.mask)[..., None] * onehot)
-    spread = probability @ each.flatten(1).square().sum(1) - truth.square().sum()
-    assert torch.allclose(probability @ each.flatten(1), truth)
-    judges[f"a perfect critic of tokens, λ = {lam:.0f}"] = (spread / truth.square().sum()).sqrt().item()
-
-# %% tags=["figure"]
-needed = {name: (size / judges["the group of 16"]) ** 2 for name, size in judges.items()}
-fig, ax = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
-colours = ["C1" if "group" in name else "C0" if "critic" in name else "gray" for name in needed]
-_ = ax.barh(list(needed), list(needed.values()), color=colours)
-_ = ax.axvline(1, color="gray", lw=1, ls=":")
-_ = ax.set(xlabel="answers needed for the same noise, groups of 16: 1")
-ax.invert_yaxis()
-plt.show()
-for name, size in judges.items():
-    print(f"{name:36} noise {size:.2f}, answers needed {needed[name]:.2f}")
-
-# %% [markdown]
-# The group of 16 is our reference, at 1.00. A perfect critic that judges only the question needs 7 % fewer answers for the same noise, and a critic that is wrong by 20 points needs 24 % more. **A group of 16 is therefore close to the best that any question-level critic can do.** A perfect critic that judges every token is different: it needs only 37 % of the answers. So the baseline is not what GRPO loses. It loses the ability to tell a good token from a bad one within the same answer. A real critic has to learn that, and only pays if it comes close to perfect.
-#
-# ### The same comparison in a language model
-#
-# How much do questions differ for a real policy? We sample 16 answers to each of 48 problems from `nano-base` and from `nano-zero`, the same model after reinforcement learning ([chapter 22](22_capstone.ipynb)). The spread *within* groups gives the error of a group's mean. The spread *between* groups, minus what sampling adds, gives the error of the simplest critic, which predicts the same number for every question.
-
-# %%
-bars, sampled_from = {}, {}
-for name in ("nano-base", "nano-zero"):
-    policy = minidsk.load_policy(name)
-    _ = policy.model.double()  # 16 digits: your processor draws the answers that ours drew
-    posed, seeded = [nano().make_task("train")[i] for i in range(48)], torch.Generator().manual_seed(0)
-    sampled_from[name] = rollout(policy, posed, 16, 160, {"accuracy": 1.0}, generator=seeded)
-    r = sampled_from[name].rewards.double()
-    within = r.var(1).mean()
-    between = (r.mean(1).var() - within / 16).clamp(min=0)
-    constant, others = between.sqrt().item(), (within / 15).sqrt().item()
-    bars[name] = constant < others
-    print(f"{name}, right {r.mean():.2f}: one number for all questions is off by {100 * constant:4.1f} "
-          f"points, 15 answers by {100 * others:4.1f}")
-assert bars == {"nano-base": True, "nano-zero": False}
-
-# %% [markdown]
-# We did not expect that for the *base* model all problems are about equally hard, so a running average would be a better baseline than fifteen other answers. After reinforcement learning some problems are always solved and some never, and then the group is the better judge. GRPO does not have to know which of the two holds.
-#
-# ## Group against critic while learning
-#
-# Does the judge matter for what is learned? We pose four questions (pay 1, 2, 3 and 4, with up to four tokens), with a table of logits for each. Every learner samples 16 answers to each question in each step. They differ in the baseline: none, groups of 2, 4 or 16, a **learned** critic of tokens (a table as large as the policy), or the perfect critic.
-#
-# A group's mean contains the answer itself, which shortens the expected step by the factor $(G-1)/G$. At equal learning rates a group of 2 would lose only because its steps are half as long. So we multiply by $G/(G-1)$, and all learners take steps of the same expected length.
-
-# %%
-wide = World(4)
-prices = torch.stack([wide.pays(price) for price in (1, 2, 3, 4)])
-questions, contexts = len(prices), len(wide.contexts)
-
-
-def judged(who, rewards, drawn, critic, equal):
-    """The advantage of each token [questions, 16, time], and what the critic should have said."""
-    context, mask = wide.context[drawn], wide.mask[drawn]
-    if who.startswith("group"):
-        size = int(who.split()[-1])
-        advantages = group_advantages(rewards.view(-1, size), "none").view_as(rewards)
-        return advantages[..., None] * mask * (size / (size - 1) if equal else 1), None
-    values = critic.gather(1, context.flatten(1)).view(context.shape) * mask
-    last = torch.nn.functional.one_hot(mask.sum(-1).long() - 1, mask.shape[-1]) * rewards[..., None]
-    advantage, returns = gae(*(x.flatten(0, 1) for x in (last.double(), values, mask)), 1.0, 1.0)
-    return advantage.view_as(mask), returns.view_as(mask)
-
-# %%
-def moved(critic, returns, drawn):
-    """The critic, half the way to the mean return of each context that was visited."""
-    at, mask = wide.context[drawn].flatten(1), wide.mask[drawn].flatten(1)
-    seen = torch.zeros_like(critic).scatter_add_(1, at, mask)
-    total = torch.zeros_like(critic).scatter_add_(1, at, returns.flatten(1) * mask)
-    return torch.where(seen > 0, critic + 0.5 * (total / seen.clamp(min=1) - critic), critic)
-
-
-def perfect(p):
-    """The perfect critic of all four questions."""
-    begun = tensor([[float(a.startswith(c)) for a in wide.answers] for c in wide.contexts]).double()
-    return (p * prices) @ begun.T / (p @ begun.T)
-
-# %%
-def race(who: str, seed: int, steps: int = 40, rate: float = 2.0, equal: bool = True):
-    """Share right before each step, and the learned critic's error about the questions."""
-    policy = torch.zeros(questions, contexts, 3, dtype=torch.float64, requires_grad=True)
-    critic = torch.zeros(questions, contexts, dtype=torch.float64)
-    generator, shares, errors = torch.Generator().manual_seed(seed), [], []
-    for _ in range(steps):
-        logp = policy.log_softmax(-1)[:, wide.context, wide.token] * wide.mask
-        p = logp.detach().sum(-1).exp()
-        truly = (p * prices).sum(1)
-        shares.append(truly.mean().item())
-        errors.append((critic[:, 0] - truly).square().mean().sqrt().item())
-        drawn = torch.multinomial(p, 16, replacement=True, generator=generator)
-        known = perfect(p) if who == "perfect critic" else critic
-        advantage, returns = judged(who, prices.gather(1, drawn), drawn, known, equal)
-        taken = logp.gather(1, drawn[..., None].expand(-1, -1, wide.mask.shape[1]))
-        gradient = torch.autograd.grad((advantage * taken).sum() / 16, policy)[0]
-        policy = (policy + rate * gradient).detach().requires_grad_()
-        critic = moved(critic, returns, drawn) if who == "learned critic" else critic
-    return shares, errors
-
-# %%
-learners = ("no baseline", "group of 2", "group of 4", "group of 16", "learned critic", "perfect critic")
-runs = {who: [race(who, seed) for seed in range(10)] for who in learners}
-at_20 = {who: [shares[20] for shares, _ in of] for who, of in runs.items()}
-print(f"{'':16}right after 10 steps   after 20 steps   minus the group of 16 there")
-for who, of in runs.items():
-    early, late = interval([shares[10] for shares, _ in of]), interval(at_20[who])
-    print("{:16}{:11.2f} ± {:.2f} {:11.2f} ± {:.2f} {:+15.3f} ± {:.3f}".format(
-        who, *early, *late, *apart(at_20[who], at_20["group of 16"])))
-off = [100 * mean(errors[step] for _, errors in runs["learned critic"]) for step in (1, 5, 10, 20, 39)]
-print("the learned critic is off by", [round(x) for x in off], "points after 1, 5, 10, 20 and 39 steps")
-for who in ("group of 2", "group of 4", "group of 16"):
-    late = interval([race(who, seed, equal=False)[0][20] for seed in range(10)])
-    print("{:12} without the factor: right after 20 steps {:.2f} ± {:.2f}".format(who, *late))
-
-# %% [markdown]
-# At equal step length, the baseline makes almost no difference in this world. The learned and the perfect critic cannot be told apart from a group of 16, because both intervals contain zero. The groups of 2 and 4 differ from it by two points at most, in opposite directions, at the edge of what ten seeds can show. Even *no baseline* is as good: with rewards of 0 and 1 and sixteen answers per question, it is enough to push up what was right. The last three lines show what happens without the factor: with shorter steps, the group of 2 seems far worse.
-#
-# This critic meets the same four questions in every step, the easiest life a critic can have. A language model's critic meets a question once.
-#
 # ## GRPO on a language model, in the open
 #
 # Now we write the whole method for a language model. We import the model, and functions that test it. `nano-base` is a DeepSeek-V3 of 0.4 million parameters that has read worksheets about **Countdown**: reach a target from given numbers, using each exactly once. It knows `+`, `-` and three numbers up to 12.
@@ -529,8 +357,8 @@ diagram("grpo_loop")
 
 # %%
 learner, untrained = minidsk.load_policy("nano-base"), minidsk.load_policy("nano-base")
-model, tokenizer = learner.model.double(), learner.tokenizer  # 16 digits, so that yours draws what ours drew
-_ = untrained.model.double()
+model, tokenizer = learner.model.double(), learner.tokenizer
+_ = untrained.model.double()  # 16 digits, so that your processor draws what ours drew
 train, test = nano().make_task("train"), nano().make_task("test")
 problem = train[0]
 print(problem.prompt, "numbers", problem.numbers, "target", problem.target)
@@ -583,10 +411,10 @@ def verify(problem, reply: str) -> float:
 
 
 tries = ["8+4+6", "8-4-6", "6+6+6", "(8+4)+6", "8+4+6=18", "__import__('os')", "((((8"]
-for text in tries:
-    reply = f"<think></think><answer>{text}</answer>"
-    print(f"{text:18} reward {verify(problem, reply):.0f}")
-    assert verify(problem, reply) == problem.score(reply)  # the package's verifier
+replies = [f"<think></think><answer>{text}</answer>" for text in tries]
+verdicts = [int(verify(problem, reply)) for reply in replies]
+assert verdicts == [problem.score(reply) for reply in replies]  # the package's verifier
+table(["to make 18 from 6, 8 and 4", "reward"], list(zip(tries, verdicts, strict=True)))
 
 # %% [markdown]
 # ### Sampling a group, token by token
@@ -596,7 +424,7 @@ for text in tries:
 # %%
 @torch.no_grad()
 def sample(model, prompts, size, longest, generator):
-    """`size` answers to each prompt: ids [N, L + T], and log-probabilities of the new tokens [N, T]."""
+    """`size` answers to each prompt: ids [N, L + T], log-probabilities of answers [N, T]."""
     ids = new = prompts.repeat_interleave(size, 0)
     cache, drawn_logp = model.new_cache(len(ids), ids.shape[1] + longest), []
     running = torch.ones(len(ids), dtype=torch.bool)
@@ -627,13 +455,13 @@ print(f"prompt: {width} tokens; ids {list(ids.shape)}; log-probabilities {list(t
 
 # %%
 def answer_mask(ids, width):
-    """1 on the tokens of each answer, its end included; `width` tokens of prompt come first."""
+    """1 on the tokens of each answer and on its end; `width` tokens of prompt come first."""
     place = torch.arange(ids.shape[1])
     is_end = (ids == tokenizer.eos_id) & (place >= width)
     ended_before = is_end.cumsum(1) - is_end.long() > 0
     return ((place >= width) & ~ended_before).double()
 
-# %%
+
 def texts_of(ids, mask):
     """Each answer as text, without its end."""
     rows = [row[kept > 0].tolist() for row, kept in zip(ids, mask, strict=True)]
@@ -653,24 +481,25 @@ print(texts[0])
 
 # %%
 def logprobs(model, ids):
-    """The log-probability of every token but the first, given those before it: [N, L + T - 1]."""
+    """Log-probabilities of all tokens but the first, given those before: [N, L + T - 1]."""
     logp = model(ids[:, :-1]).logits.log_softmax(-1)
     return logp.gather(-1, ids[:, 1:, None]).squeeze(-1)
 
 
-now = logprobs(model, ids)
-old = torch.cat((torch.zeros(len(ids), width - 1), then), 1).double()  # nothing was drawn in the prompt
-counted = mask[:, 1:]
-row, end = 2, width - 1 + int(counted[2].sum())
-print(f"{'token':>12} {'from':>8} {'mask':>5} {'then':>7} {'now':>7}")
+now, counted = logprobs(model, ids), mask[:, 1:]
+old = torch.cat((torch.zeros(len(ids), width - 1), then), 1).double()  # 0 in the prompt
+assert ((now - old) * counted).abs().max() < 1e-5
+print("then and now differ on no counted token: largest difference below 1e-5")
+
+# %% tags=["hide-input"]
+row, end, rows = 2, width - 1 + int(counted[2].sum()), []
 for t in (*range(width - 4, width + 5), *range(end - 2, end + 2)):
     whose = "prompt" if t < width - 1 else "model" if counted[row, t] else "padding"
-    token = tokenizer.decode([ids[row, t + 1].item()])
-    pair = f"{old[row, t]:7.2f} {now[row, t].item():7.2f}"
-    print(f"{token!r:>12} {whose:>8} {counted[row, t]:5.0f} {pair}")
-gap = ((now - old) * counted).abs().max().item()
-assert gap < 1e-5
-print("then and now differ on no counted token: largest difference below 1e-5")
+    token = repr(tokenizer.decode([ids[row, t + 1].item()]))
+    pair = [f"{round(x.item(), 2) + 0.0:.2f}" for x in (old[row, t], now[row, t])]
+    rows.append([token, whose, int(counted[row, t]), *pair])
+table(["token", "written by", "mask", "then", "now"], rows,
+      "One answer with the end of its prompt; the middle of the answer is left out.")
 
 # %% [markdown]
 # On the tokens with mask 1, the log-probabilities then and now agree, because the model has not moved yet. Keep this check: it fails if the mask is shifted by one place, or if sampler and learner see different texts. What stands at the other places does not matter, because the mask multiplies it by 0.
@@ -681,7 +510,7 @@ print("then and now differ on no counted token: largest difference below 1e-5")
 
 # %%
 def advantages_of(rewards, eps=1e-4):
-    """Each reward minus the mean of its group, divided by the group's deviation; rewards [P, G]."""
+    """Each reward minus its group's mean, divided by its deviation; rewards [P, G]."""
     less = rewards - rewards.mean(1, keepdim=True)
     return less / (rewards.std(1, keepdim=True) + eps)
 
@@ -717,7 +546,7 @@ with torch.no_grad():
 change = ((after - now) * counted).sum(1)
 for verdict in (1, 0):
     chosen = rewards[0] == verdict
-    print(f"reward {verdict}: {int(chosen.sum()):2} answers, log-probability of the answer moved by "
+    print(f"reward {verdict}: {int(chosen.sum()):2} answers, whose log-probabilities moved by "
           f"{change[chosen].mean().item():+.2f} on average")
 assert change[rewards[0] == 1].mean() > change[rewards[0] == 0].mean()
 
@@ -728,7 +557,7 @@ assert change[rewards[0] == 1].mean() > change[rewards[0] == 0].mean()
 
 # %%
 def grpo_step(model, optimizer, problems, size, longest, generator):
-    """Sample, verify, compare, and take one step: the share right, and the mean length of answers."""
+    """Sample, verify, compare, take one step: the share right, and the mean length."""
     prompts = tensor([encoded(problem) for problem in problems])
     ids, then = sample(model, prompts, size, longest, generator)
     mask = answer_mask(ids, prompts.shape[1])
@@ -736,8 +565,8 @@ def grpo_step(model, optimizer, problems, size, longest, generator):
     verdicts = [verify(p, text) for p, text in zip(posed, texts_of(ids, mask), strict=True)]
     rewards = tensor(verdicts).double().view(len(problems), size)
     old = torch.cat((torch.zeros(len(ids), prompts.shape[1] - 1), then), 1).double()
-    loss = clipped_loss(logprobs(model, ids), old, advantages_of(rewards).flatten(), mask[:, 1:])
-    loss.backward()
+    advantages = advantages_of(rewards).flatten()
+    clipped_loss(logprobs(model, ids), old, advantages, mask[:, 1:]).backward()
     _ = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
@@ -752,40 +581,45 @@ before = evaluate(learner, test, 128, 160)
 # %%
 for step in range(8):
     curve.append(grpo_step(model, optimizer, same_width[4 * step :][:4], 16, 128, generator))
-print("right ", [round(right, 2) for right, _ in curve])
-print("tokens", [round(tokens) for _, tokens in curve])
 
 # %%
 for step in range(8, 16):
     curve.append(grpo_step(model, optimizer, same_width[4 * step :][:4], 16, 128, generator))
-print("right ", [round(right, 2) for right, _ in curve[8:]])
-print("tokens", [round(tokens) for _, tokens in curve[8:]])
+parts = curve[:4], curve[-4:]
+first, last = [[mean(of) for of in zip(*part, strict=True)] for part in parts]
+print(f"share right, first four steps {first[0]:.2f}, last four {last[0]:.2f}")
+print(f"tokens per answer, first four steps {first[1]:.0f}, last four {last[1]:.0f}")
+assert last[0] > first[0]
 
-# %%
-fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
-labels = ("share right among 64 samples", "tokens per answer")
-for ax, values, label in zip(axes, zip(*curve, strict=True), labels, strict=True):
-    _ = ax.plot(range(1, len(values) + 1), values, "o-", ms=4)
-    _ = ax.set(xlabel="step", ylabel=label, ylim=(0, None))
-plt.show()
-halves = [mean(right for right, _ in part) for part in (curve[:4], curve[-4:])]
-print(f"share right, first four steps {halves[0]:.2f}, last four {halves[1]:.2f}")
-assert halves[1] > halves[0]
+# %% tags=["figure", "hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
+for k, title in enumerate(("share right among 64 samples", "tokens per answer")):
+    _ = axes[k].plot(range(1, 17), [numbers[k] for numbers in curve], "o-")
+    _ = axes[k].set(xlabel="step", title=title, ylim=(0, None), xticks=range(2, 17, 2))
+show(fig, "Sixteen steps of GRPO: more samples are right, and the answers become longer.",
+     f"Two jagged lines over 16 steps: the share right, {first[0]:.2f} in the first four and "
+     f"{last[0]:.2f} in the last four, and tokens per answer, {first[1]:.0f} and "
+     f"{last[1]:.0f}.")
 
 # %%
 after = evaluate(learner, test, 128, 160)
-for name, result in (("before", before), ("after 16 steps", after)):
-    print(f"{name:15} greedy, 128 held-out problems: {result.accuracy:.0%} right "
-          f"({result.low:.0%} to {result.high:.0%}), thoughts of {result.thought:.0f} characters")
+for name, got in (("before", before), ("after 16 steps", after)):
+    print(f"{name:15} {got.accuracy:.0%} of 128 problems ({got.low:.0%} to {got.high:.0%})")
 some = [test[i] for i in range(16)]
 replies = [greedy(policy, some, 160) for policy in (untrained, learner)]
-both = list(zip(some, *replies, strict=True))
-shown = next((problem, failed, solved) for problem, failed, solved in both
-             if verify(problem, failed) < verify(problem, solved) and "no\n" in solved)
-print(f"{shown[0].prompt}--- before\n{shown[1]}\n--- after\n{shown[2]}\n")
+shown = next(three for three in zip(some, *replies, strict=True)
+             if verify(three[0], three[1]) < verify(three[0], three[2]) and "no\n" in three[2])
+print("\n{.prompt}--- before\n{}\n--- after\n{}".format(*shown))
 
-earlier = sampled_from["nano-base"]
-once = tensor(["\n" not in text.partition("</think>")[0] for text in earlier.completions.texts])
+# %% [markdown]
+# The greedy model, which always takes the likeliest token, went from a quarter of the held-out problems to well over half, by verdicts alone. Before training it gave up after the first failed attempt. Nothing in the reward mentions trying again, so why does it try again now? We draw samples from the base model with the package's `rollout` (16 answers to each of 48 problems), and look at the fork after a first *no*.
+
+# %%
+accuracy_alone, seeded = {"accuracy": 1.0}, torch.Generator().manual_seed(0)
+posed = [train[i] for i in range(48)]
+earlier = rollout(untrained, posed, 16, 160, accuracy_alone, generator=seeded)
+thoughts = [text.partition("</think>")[0] for text in earlier.completions.texts]
+once = tensor(["\n" not in thought for thought in thoughts])
 for what, which in (("one attempt", once), ("more attempts", ~once)):
     share = earlier.rewards.flatten()[which].mean()
     print(f"before, {int(which.sum())} samples with {what}: {share:.0%} right")
@@ -798,7 +632,7 @@ for name, policy in (("before", untrained), ("after", learner)):
     print(f"{name:6}: after a first no, try again {again:.2f}, give up {stop:.2f}")
 
 # %% [markdown]
-# Sixteen steps of 64 samples took the model from a quarter of the problems to well over half, by verdicts alone. Nothing in the reward mentions trying again. But among the samples of the base model (they are those of the comparison above), answers with more than one attempt were right twice as often. So their tokens had positive advantages more often, and the habit spread. The last two lines show the fork at which the model decides.
+# Among the samples of the base model, answers with more than one attempt were right twice as often. So their tokens had positive advantages more often, and the habit spread. The last two lines show the fork at which the model decides.
 #
 # Why does the greedy accuracy rise more than the share right among samples? Greedy decoding takes the likelier token at every fork. Before training, giving up is likelier, so greedy answers rarely try twice. Once trying again is likelier, they always do. A sampled answer changes only as far as the probability has moved.
 #
@@ -811,47 +645,52 @@ for name, policy in (("before", untrained), ("after", learner)):
 # %%
 twin = minidsk.load_policy("nano-base")
 _ = twin.model.double()
-posed, accuracy_alone = same_width[:4], {"accuracy": 1.0}
+posed = same_width[:4]
 prompts = tensor([encoded(p) for p in posed])
 ours, ours_logp = sample(untrained.model, prompts, 16, 24, torch.Generator().manual_seed(1))
-theirs = rollout(twin, posed, 16, 24, accuracy_alone, generator=torch.Generator().manual_seed(1))
+seeded = torch.Generator().manual_seed(1)
+theirs = rollout(twin, posed, 16, 24, accuracy_alone, generator=seeded)
 assert torch.equal(ours, theirs.completions.ids)
 sampling_gap = (ours_logp - theirs.completions.logp).abs().max().item()
 assert sampling_gap < 1e-6
-print(f"{ours.numel():,} tokens are the same; log-probabilities, largest difference below 1e-6")
+print(f"{ours.numel():,} tokens are the same; their log-probabilities, "
+      "largest difference: below 1e-6")
 
 # %% [markdown]
 # For everything behind the sampling, we let the package sample whole answers. Then we compute rewards, advantages, loss and one optimizer step from them, with the functions of this notebook and with the package's.
 
 # %%
-drawn = rollout(twin, posed, 16, 128, accuracy_alone, generator=torch.Generator().manual_seed(2))
+drawn = rollout(twin, posed, 16, 128, accuracy_alone, generator=seeded.manual_seed(2))
 done = drawn.completions
 mask = answer_mask(done.ids, width)
-rewards = tensor([verify(p, text) for p, text in zip(drawn.posed, done.texts, strict=True)]).view(4, 16)
+verdicts = [verify(p, text) for p, text in zip(drawn.posed, done.texts, strict=True)]
+rewards = tensor(verdicts).double().view(4, 16)
+advantages = advantages_of(rewards)
 old = torch.cat((torch.zeros(64, width - 1), done.logp), 1).double()
-now, advantages = logprobs(untrained.model, done.ids), advantages_of(rewards.double())
+now, now_theirs = logprobs(untrained.model, done.ids), twin.logprobs(done)
 loss = clipped_loss(now, old, advantages.flatten(), mask[:, 1:])
-theirs_loss, _ = policy_loss(twin.logprobs(done), done.logp, advantages.flatten(), done.mask)
+theirs, _ = policy_loss(now_theirs, done.logp, advantages.flatten(), done.mask)
 gaps = {
-    "mask": (mask[:, width:] - done.mask.double()).abs().max().item(),
-    "rewards": (rewards - drawn.rewards).abs().max().item(),
-    "log-probabilities": ((now[:, width - 1 :] - twin.logprobs(done)) * done.mask).abs().max().item(),
-    "advantages": (advantages - group_advantages(rewards.double())).abs().max().item(),
-    "loss": abs(loss.item() - theirs_loss.item()),
+    "mask": mask[:, width:] - done.mask.double(),
+    "rewards": rewards - drawn.rewards,
+    "log-probabilities": (now[:, width - 1 :] - now_theirs) * done.mask,
+    "advantages": advantages - group_advantages(drawn.rewards.double()),
+    "loss": loss - theirs,
 }
 for name, gap in gaps.items():
-    assert gap < 1e-6
+    assert gap.abs().max().item() < 1e-6
     print(f"{name:18} largest difference below 1e-6")
 
 # %%
-mine = torch.optim.AdamW(untrained.model.parameters(), lr=6e-4, betas=(0.9, 0.99), weight_decay=0.0)
+weights = list(untrained.model.parameters())
+mine = torch.optim.AdamW(weights, lr=6e-4, betas=(0.9, 0.99), weight_decay=0.0)
 loss.backward()
-_ = torch.nn.utils.clip_grad_norm_(untrained.model.parameters(), 1.0)
+_ = torch.nn.utils.clip_grad_norm_(weights, 1.0)
 mine.step()
 config = RLConfig(loss_type="grpo", clip_high=0.2, rows=16)
 theirs = Optimizer(twin.model, OptimConfig(lr=6e-4, betas=(0.9, 0.99)), steps=1)
 _ = update(twin, theirs, Slices(config.rows), drawn, advantages.flatten(), config)
-pairs = zip(untrained.model.parameters(), twin.model.parameters(), strict=True)
+pairs = zip(weights, twin.model.parameters(), strict=True)
 step_gap = max((a - b).abs().max().item() for a, b in pairs)
 assert step_gap < 1e-6
 print("all weights after one step, ours and the package's: largest difference below 1e-6")
@@ -859,7 +698,222 @@ print("all weights after one step, ours and the package's: largest difference be
 # %% [markdown]
 # So `minidsk zero` on the command line runs the loop that you have just read.
 #
-# ## Group against critic, in a language model
+# ## How good must a critic be?
+#
+# The method works. We can now answer the opening question. Suppose the true chance of a right answer is $p$, and we use some other number $b$ as the baseline. The expected gradient does not change, because the scores of all answers average to zero. What changes is the noise: a wrong baseline adds variance in proportion to $(b - p)^2$, if it is too high as often as too low.
+#
+# For a critic, $(b - p)^2$ is its squared error. For a group, $b$ is the mean of the other $G - 1$ answers, and the expected $(b - p)^2$ is the variance of that mean, $p(1-p)/(G-1)$. Setting the two equal gives the error at which a critic is exactly as good as a group:
+#
+# $$ |b - p| = \sqrt{\frac{p\,(1-p)}{G-1}}. $$
+
+# %%
+def as_good_as(p: float, size: int) -> float:
+    """The error of a critic that is as good a judge as the other answers of a group."""
+    return math.sqrt(p * (1 - p) / (size - 1))
+
+
+margin.reveal(100 * as_good_as(0.5, 16))
+rows = [[size, *(f"{100 * as_good_as(p, size):.1f}" for p in (0.05, 0.15, 0.5))]
+        for size in (2, 4, 16, 64)]  # fmt: skip
+table(["group of", "p = 0.05", "p = 0.15", "p = 0.5"], rows,
+      "How many points a critic may be off to be as good as a group.")
+
+# %% [markdown]
+# **13 points**, at even odds and in groups of 16. How much would a better critic help? The baseline's noise is only a part of all noise, because a single answer is either right or wrong, and no judge changes that. So we compute *all* of the noise of one answer's gradient in our world. For the group we leave the answer out of its own mean, an estimator called RLOO {cite}`kool2019buy`, so that the expected step is the gradient itself. Its step is a mean over all pairs of answers: each pair is pushed apart by the difference of its two rewards. The variance of such a mean has an exact formula, and the cell ends with two checks: it samples groups of 4, and it tests our answer to the opening question.
+
+# %%
+def group_noise(size: int) -> float:
+    """As `noise`, for an answer in a group, whose gradient is a mean over pairs of answers."""
+    pairs = (score[:, None] - score) * (right[:, None] - right)[..., None] / 2
+    one = torch.einsum("y,xyk->xk", probability, pairs)
+    square = truth.square().sum()
+    alone = probability @ one.square().sum(1) - square
+    both = probability @ pairs.square().sum(-1) @ probability - square
+    return ((4 * (size - 2) * alone + 2 * both) / (size - 1) / square).sqrt().item()
+
+
+p = chance.item()
+judges = {"no baseline": noise(right)}
+for error in (0.3, 0.2, 0.1):
+    off = [noise(right - p - e) for e in (error, -error)]
+    judges[f"a critic {100 * error:.0f} points off"] = math.sqrt(mean(n**2 for n in off))
+judges |= {f"the group of {size}": group_noise(size) for size in (2, 4, 16, 64)}
+judges["a perfect critic of the question"] = noise(right - p)
+
+seeded = torch.Generator().manual_seed(0)
+drawn = torch.multinomial(probability, 80_000, True, generator=seeded)
+drawn = drawn.view(-1, 4)  # 20,000 groups
+less = (right[drawn] - right[drawn].mean(1, keepdim=True)) * 4 / 3  # the others' mean
+steps = (less[..., None] * score[drawn]).mean(1)
+sampled = (4 * steps.var(0).sum() / truth.square().sum()).sqrt().item()
+assert abs(sampled / group_noise(4) - 1) < 0.02
+print(f"groups of 4: noise {group_noise(4):.2f} computed, {sampled:.2f} sampled")
+e = as_good_as(p, 16)
+equal = math.sqrt(mean(noise(right - p - off) ** 2 for off in (e, -e)))
+print(f"group of 16: noise {group_noise(16):.2f}; "
+      f"a critic {100 * e:.1f} points off: {equal:.2f}")
+
+# %% [markdown]
+# PPO's critic can do more than judge questions. Before every token it predicts what the answer is going to be worth, so it can tell which token was the mistake. We can compute the values of a perfect critic. The function `gae` {cite}`schulman2015gae` turns values into one advantage per token: with $\lambda = 1$ it compares the final reward with the value before each token, and with $\lambda = 0$ the value after a token with the value before it. After `2`, for example, the chance of success is one third, and after `21` it is zero. A group has only one verdict for the whole answer.
+
+# %%
+def perfect_values(logp: torch.Tensor, reward: torch.Tensor) -> torch.Tensor:
+    """The value of each context [contexts]: the chance of being right from there."""
+    p = logp.sum(1).exp()
+    begun = tensor([[a.startswith(c) for a in world.answers] for c in world.contexts]).double()
+    return begun @ (p * reward) / (begun @ p)
+
+
+values = perfect_values(world.logp(uniform), right)
+shown = zip(world.contexts, values.tolist(), strict=True)
+print("after", ", ".join(f"{context or 'nothing'}: {value:.3f}" for context, value in shown))
+
+# %%
+last = torch.nn.functional.one_hot(world.mask.sum(1).long() - 1, 3).double()
+onehot = torch.nn.functional.one_hot(world.token, 3).double() - 1 / 3  # each token's score
+for lam in (1.0, 0.0):  # nothing is discounted
+    expected = values[world.context] * world.mask
+    advantage, _ = gae(last * right[:, None], expected, world.mask, 1.0, lam)
+    each = torch.zeros(len(world.answers), len(world.contexts), 3, dtype=torch.float64)
+    at = world.context[..., None].expand(-1, -1, 3)
+    each.scatter_add_(1, at, (advantage * world.mask)[..., None] * onehot)
+    spread = probability @ each.flatten(1).square().sum(1) - truth.square().sum()
+    assert torch.allclose(probability @ each.flatten(1), truth)
+    relative = (spread / truth.square().sum()).sqrt().item()
+    judges[f"a perfect critic of tokens, λ = {lam:.0f}"] = relative
+
+# %% tags=["figure", "hide-input"]
+needed = {name: (size / judges["the group of 16"]) ** 2 for name, size in judges.items()}
+fig, ax = plt.subplots(figsize=(6.4, 3.8))
+colours = ["C1" if "group" in who else "C0" if "critic" in who else "gray" for who in needed]
+bars = ax.barh(list(needed), list(needed.values()), color=colours)
+_ = ax.bar_label(bars, fmt="%.2f", padding=3, fontsize=9.5)
+_ = ax.set(xlabel="answers needed for the same noise; the group of 16 is 1", xlim=(0, 2.2))
+ax.grid(visible=False)
+ax.invert_yaxis()
+token, ask = (needed[f"a perfect critic of {of}"] for of in ("tokens, λ = 0", "the question"))
+show(fig, "How many answers each judge needs for equal noise (orange: groups, blue: critics). "
+     f"A perfect critic of questions needs {ask:.2f} times as many as a group of 16, "
+     f"a perfect critic of tokens {token:.2f} times.",
+     "Bars of the answers needed, beside a group of 16: "
+     + ", ".join(f"{name} {value:.2f}" for name, value in needed.items()) + ".")
+
+# %% [markdown]
+# The group of 16 is our reference, at 1.00. A perfect critic that judges only the question needs 7 % fewer answers for the same noise, and a critic that is wrong by 20 points needs 24 % more. **A group of 16 is therefore close to the best that any question-level critic can do.** A perfect critic that judges every token is different: it needs only 37 % of the answers. So the baseline is not what GRPO loses. It loses the ability to tell a good token from a bad one within the same answer. A real critic has to learn that.
+#
+# ### In a language model, it depends on the questions
+#
+# How much do questions differ for a real policy? We take the samples of `nano-base` from above, 16 answers to each of 48 problems, and as many from `nano-zero`, the same model after a longer training ([chapter 22](22_capstone.ipynb)). The spread *within* groups gives the error of a group's mean. The spread *between* groups, minus what sampling adds, gives the error of the simplest critic, which predicts the same number for every question.
+
+# %%
+zero, seeded = minidsk.load_policy("nano-zero"), torch.Generator().manual_seed(0)
+_ = zero.model.double()
+posed, bars, rows = [train[i] for i in range(48)], {}, []
+later = rollout(zero, posed, 16, 160, accuracy_alone, generator=seeded)
+for name, samples in (("nano-base", earlier), ("nano-zero", later)):
+    r = samples.rewards.double()
+    within = r.var(1).mean()
+    between = (r.mean(1).var() - within / 16).clamp(min=0)
+    constant, others = between.sqrt().item(), (within / 15).sqrt().item()
+    bars[name] = constant < others
+    rows.append([name, f"{r.mean():.2f}", f"{100 * constant:.1f}", f"{100 * others:.1f}"])
+assert bars == {"nano-base": True, "nano-zero": False}
+table(["model", "right", "one number for all questions", "15 other answers"], rows,
+      "The share of right answers, and how many points each of two baselines is off.")
+
+# %% [markdown]
+# For the *base* model all problems are about equally hard, which we did not expect. So a running average would be a better baseline than fifteen other answers. After reinforcement learning some problems are always solved and some never, and then the group is the better judge. GRPO does not have to know which of the two holds.
+#
+# ## With steps of equal length, the judge hardly matters
+#
+# Does the judge matter for what is learned? We pose four questions (pay 1, 2, 3 and 4, with up to four tokens), with a table of logits for each. Every learner samples 16 answers to each question in each step. They differ in the baseline: none, groups of 2, 4 or 16, a **learned** critic of tokens (a table as large as the policy), or the perfect critic.
+#
+# A group's mean contains the answer itself, which shortens the expected step by the factor $(G-1)/G$. At equal learning rates a group of 2 would lose only because its steps are half as long. So we multiply by $G/(G-1)$, and all learners take steps of the same expected length.
+
+# %% tags=["hide-input"]
+wide = World(4)
+prices = torch.stack([wide.pays(price) for price in (1, 2, 3, 4)])
+questions, contexts = len(prices), len(wide.contexts)
+begun = tensor([[a.startswith(c) for a in wide.answers] for c in wide.contexts]).double()
+
+
+def judged(who, rewards, drawn, critic, equal):
+    """The advantage of each token [questions, 16, time], what the critic should have said."""
+    context, mask = wide.context[drawn], wide.mask[drawn]
+    if who.startswith("group"):
+        size = int(who.split()[-1])
+        advantages = group_advantages(rewards.view(-1, size), "none").view_as(rewards)
+        return advantages[..., None] * mask * (size / (size - 1) if equal else 1), None
+    values = critic.gather(1, context.flatten(1)).view(context.shape) * mask
+    last = torch.nn.functional.one_hot(mask.sum(-1).long() - 1, mask.shape[-1])
+    paid = (last * rewards[..., None]).double()
+    advantage, returns = gae(*(x.flatten(0, 1) for x in (paid, values, mask)), 1.0, 1.0)
+    return advantage.view_as(mask), returns.view_as(mask)
+
+# %% tags=["hide-input"]
+def moved(critic, returns, drawn):
+    """The critic, half the way to the mean return of each context that was visited."""
+    at, mask = wide.context[drawn].flatten(1), wide.mask[drawn].flatten(1)
+    seen = torch.zeros_like(critic).scatter_add_(1, at, mask)
+    total = torch.zeros_like(critic).scatter_add_(1, at, returns.flatten(1) * mask)
+    return torch.where(seen > 0, critic + 0.5 * (total / seen.clamp(min=1) - critic), critic)
+
+
+def perfect(p):  # the critic that knows the chance of being right from every context
+    return (p * prices) @ begun.T / (p @ begun.T)
+
+# %% tags=["hide-input"]
+def race(who: str, seed: int, steps: int = 40, rate: float = 2.0, equal: bool = True):
+    """Share right before each step, and the learned critic's error about the questions."""
+    policy = torch.zeros(questions, contexts, 3, dtype=torch.float64, requires_grad=True)
+    critic = torch.zeros(questions, contexts, dtype=torch.float64)
+    generator, shares, errors = torch.Generator().manual_seed(seed), [], []
+    for _ in range(steps):
+        logp = policy.log_softmax(-1)[:, wide.context, wide.token] * wide.mask
+        p = logp.detach().sum(-1).exp()
+        truly = (p * prices).sum(1)
+        shares.append(truly.mean().item())
+        errors.append((critic[:, 0] - truly).square().mean().sqrt().item())
+        drawn = torch.multinomial(p, 16, replacement=True, generator=generator)
+        known = perfect(p) if who == "perfect critic" else critic
+        advantage, returns = judged(who, prices.gather(1, drawn), drawn, known, equal)
+        taken = logp.gather(1, drawn[..., None].expand(-1, -1, wide.mask.shape[1]))
+        gradient = torch.autograd.grad((advantage * taken).sum() / 16, policy)[0]
+        policy = (policy + rate * gradient).detach().requires_grad_()
+        critic = moved(critic, returns, drawn) if who == "learned critic" else critic
+    return shares, errors
+
+# %%
+groups = [f"group of {size}" for size in (2, 4, 16)]
+learners = ("no baseline", *groups, "learned critic", "perfect critic")
+runs = {who: [race(who, seed) for seed in range(10)] for who in learners}
+for who in groups:
+    runs[f"{who}, shorter steps"] = [race(who, seed, equal=False) for seed in range(10)]
+for step in (1, 5, 10, 20, 39):
+    off = 100 * mean(errors[step] for _, errors in runs["learned critic"])
+    print(f"after {step:2} steps, the learned critic is off by {off:2.0f} points")
+
+# %% tags=["figure", "hide-input"]
+at_20 = {who: [100 * shares[20] for shares, _ in of] for who, of in runs.items()}
+less = {who: apart(of, at_20["group of 16"]) for who, of in at_20.items()}
+del less["group of 16"]
+fig, ax = plt.subplots(figsize=(6.4, 3.4))
+dots(ax, less, [who for who in less if "shorter" in who])
+_ = ax.axvline(0, color="black", lw=1, ls=":")
+_ = ax.set(xlabel="right after 20 steps, minus the group of 16, points")
+most = max(abs(middle) for who, (middle, _) in less.items() if "shorter" not in who)
+show(fig, "With steps of the same length (blue), no judge is more than "
+     f"{most:.1f} points from a group of 16. With the shorter steps of equal learning rates "
+     "(orange), small groups seem far worse. Lines are 95 % intervals over ten seeds.",
+     "Dots with intervals, right after 20 steps minus the group of 16, points: " + ", ".join(
+         f"{who} {middle:+.1f} ± {half:.1f}" for who, (middle, half) in less.items()) + ".")
+
+# %% [markdown]
+# At equal step length, the baseline makes almost no difference in this world. The learned and the perfect critic cannot be told apart from a group of 16, because both intervals contain zero. The groups of 2 and 4 differ from it by two points at most, in opposite directions, at the edge of what ten seeds can show. Even *no baseline* is as good: with rewards of 0 and 1 and sixteen answers per question, it is enough to push up what was right. The orange points show what happens without the factor: with steps half as long, the group of 2 seems far worse.
+#
+# This critic meets the same four questions in every step, the easiest life a critic can have. A language model's critic meets a question once.
+#
+# ## What a critic costs a language model, and what it brings
 #
 # We begin with the bill. Whatever learns keeps float32 weights and AdamW's two moments, 12 bytes per parameter. We predict the memory of both methods, take one step of each on `nano-base` with 32 answers, and count the bytes. The critic makes four updates per step, as in the package's PPO, and times are processor time.
 
@@ -868,7 +922,7 @@ def held(optimizer) -> int:
     """The bytes of a model's weights and of what its optimizer remembers."""
     states = [state for part in optimizer.parts for state in part.state.values()]
     kept = [v for state in states for v in state.values() if torch.is_tensor(v)]
-    return sum(x.numel() * x.element_size() for x in [*optimizer.model.parameters(), *kept])
+    return sum(x.nbytes for x in [*optimizer.model.parameters(), *kept])
 
 
 base, rl, slices = minidsk.load_policy("nano-base"), RLConfig(rows=64), Slices(64)
@@ -878,7 +932,7 @@ learning = {"GRPO": [learner], "PPO": [learner, critic.optimizer]}
 predicted = {name: 12 * sum(p.numel() for o in all_ for p in o.model.parameters())
              for name, all_ in learning.items()}  # fmt: skip
 posed, seeded = [train[i] for i in range(4)], torch.Generator().manual_seed(1)
-sampled = rollout(base, posed, 8, 160, {"accuracy": 1.0}, generator=seeded)
+sampled = rollout(base, posed, 8, 160, accuracy_alone, generator=seeded)
 
 # %%
 began = time.process_time()
@@ -889,13 +943,11 @@ advantages, _ = critic(sampled, step=2)  # each token's, after four updates of t
 _ = update(base, learner, slices, sampled, advantages, rl)
 took["PPO"] = time.process_time() - began
 
-# %%
 counted = {name: sum(map(held, optimizers)) for name, optimizers in learning.items()}
-for name in learning:
-    print(f"{name:4}: predicted {predicted[name]:,} bytes, counted {counted[name]:,}; "
-          f"learning took {took[name]:.2f} s")
-print(f"PPO keeps {counted['PPO'] / counted['GRPO']:.2f} times as much as GRPO")
 assert all(abs(counted[name] / predicted[name] - 1) < 0.01 for name in learning)
+print(f"PPO keeps {counted['PPO'] / counted['GRPO']:.2f} times as much as GRPO")
+table(["method", "bytes predicted", "bytes counted", "one step of learning"],
+      [[name, predicted[name], counted[name], f"{took[name]:.2f} s"] for name in learning])
 
 # %% [markdown]
 # PPO keeps nearly twice the memory, and its learning takes several times as long. (Sampling is the same for both and is not counted here.) That settles *cheap*, the first half of the claim.
@@ -904,86 +956,79 @@ assert all(abs(counted[name] / predicted[name] - 1) < 0.01 for name in learning)
 #
 # Guess again: by how many points of accuracy will GRPO lie above PPO with its usual $\lambda$? A negative number means below.
 
-# %%
+# %% tags=["prediction", "hide-input"]
 guess = None
-lead = predict("grpo.lead", "GRPO's accuracy minus PPO's (λ = 0.95), in points?", guess, example=-5,
-               scale="difference", tolerance=20)
+question = "GRPO's accuracy minus PPO's (λ = 0.95), in points?"
+lead = predict("grpo.lead", question, guess, example=-5, scale="difference", tolerance=20)
 lead
 
-# %%
+# %% tags=["hide-input"]
 print(results.origin("ch12_ppo_h100"))
-ppo = results.read("ch12_ppo_h100")
-races, steps = {}, ppo["settings"]["steps"]
-for row in ppo["rows"]:
+called, races = {"PPO": "PPO, λ = 0.95", "PPO, lam 1": "PPO, λ = 1"}, {}
+for row in results.read("ch12_ppo_h100")["rows"]:
     if row["part"] == "accuracy":
-        races.setdefault(row["method"], []).append(row)
+        races.setdefault(called.get(row["method"], row["method"]), []).append(row)
 accuracy = {name: [100 * row["accuracy"] for row in rows] for name, rows in races.items()}
-print(f"{'':12} accuracy of each seed, %    mean ± 95 %     minus GRPO, points")
-for name, each in accuracy.items():
-    shown = "  ".join(f"{x:6.1f}" for x in each)
-    print("{:12} {}      {:5.1f} ± {:4.1f}    {:+5.1f} ± {:.1f}".format(
-        name, shown, *interval(each), *apart(each, accuracy["GRPO"])))
-better = apart(accuracy["PPO, lam 1"], accuracy["PPO"])
+better = apart(accuracy["PPO, λ = 1"], accuracy["PPO, λ = 0.95"])
 print("PPO, λ = 1 minus λ = 0.95: {:+.1f} ± {:.1f} points".format(*better))
-lead.reveal(round(apart(accuracy["GRPO"], accuracy["PPO"])[0], 1))
+lead.reveal(round(apart(accuracy["GRPO"], accuracy["PPO, λ = 0.95"])[0], 1))
+rows = [[name, "{:.1f} ± {:.1f}".format(*interval(each)),
+         "{:+.1f} ± {:.1f}".format(*apart(each, accuracy["GRPO"])) if name != "GRPO" else "-",
+         f"{100 * mean(row['curves']['reward'][-1] for row in races[name]):.0f}"]
+        for name, each in accuracy.items()]  # fmt: skip
+table(["method", "accuracy, %", "minus GRPO, points", "last step's samples right, %"], rows,
+      "Means of three seeds, with 95 % intervals.")
 
-# %%
-fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
-for index, (name, rows) in enumerate(races.items()):
-    for ax, key in zip(axes, ("reward", "explained_variance"), strict=True):
-        lines = tensor([row["curves"][key] for row in rows])
-        if key == "reward" or name != "GRPO":
-            _ = ax.plot(range(1, steps + 1), lines.mean(0), color=f"C{index}", label=name)
-            low, high = lines.min(0).values, lines.max(0).values
-            _ = ax.fill_between(range(1, steps + 1), low, high, color=f"C{index}", alpha=0.15)
-_ = axes[0].set(xlabel="step", ylabel="share right among samples", ylim=(0.3, 0.9))
-_ = axes[1].set(xlabel="step", ylabel="variance explained by the critic", ylim=(-0.1, 0.8))
-_ = axes[0].legend(frameon=False, fontsize=8)
-plt.show()
-for name, rows in races.items():
-    spread = mean(mean(row["curves"]["advantage_std"]) for row in rows)
-    last = [mean(row["curves"][key][-1] for row in rows) for key in ("reward", "explained_variance")]
-    print(f"{name:12} last step: {last[0]:.2f} right among samples, the critic explains {last[1]:.2f}; "
-          f"deviation of the advantage {spread:.2f}")
+# %% tags=["figure", "hide-input"]
+fig, ax = plt.subplots(figsize=(6.4, 2.4))
+dots(ax, {name: interval(each) for name, each in accuracy.items()}, ["PPO, λ = 0.95"])
+for y, each in enumerate(accuracy.values()):
+    _ = ax.plot(each, [y + 0.25] * len(each), "|", color="gray", ms=9, mew=2)
+_ = ax.set(xlabel="held-out problems solved greedily, %")
+seeds = {name: ", ".join(f"{x:.1f}" for x in each) for name, each in accuracy.items()}
+show(fig, "Dots: means of three seeds, with 95 % intervals; grey strokes: the seeds. GRPO and "
+     "PPO with λ = 1 lie together; all seeds of PPO with λ = 0.95 lie to the left of theirs.",
+     "Three rows of a mean and three seeds, accuracy on held-out problems in %: "
+     + "; ".join(f"{name} {each}" for name, each in seeds.items()) + ".")
 
-# %%
+# %% tags=["hide-input"]
 print(results.origin("ch12_ppo_speed"))
 for row in results.read("ch12_ppo_speed")["rows"]:
-    print(f"{row['method']:5} {median(row['step_seconds']):.3f} s per step (median)")
-work = {name: mean(row["flops"] for row in rows) for name, rows in races.items()}
-for name, flops in work.items():
-    print(f"{name:12} {flops:.2e} operations, {flops / work['GRPO']:.1f} times GRPO's")
-length = mean(row["curves"]["length"][-1] for row in races["PPO"])
+    print(f"{row['method']:4} takes {median(row['step_seconds']):.3f} s per step (median)")
+for name, of in races.items():
+    print(f"{name:13} {mean(row['flops'] for row in of) / 1e12:4.1f} trillion operations")
+length = mean(row["curves"]["length"][-1] for row in races["PPO, λ = 0.95"])
 for back in (5, 20, round(length)):
     print(f"{back:2} tokens before the end, λ = 0.95: the verdict has weight {0.95**back:.2f}")
 
 # %% [markdown]
 # *Cheap*: a step of GRPO takes half the time, because it has no critic to read and to update.
 #
-# *Accurate enough*: **GRPO and PPO with $\lambda = 1$ cannot be told apart** by three seeds, which could not have shown less than about eleven points. PPO with the usual $\lambda = 0.95$ ended lower than GRPO on every seed, but the interval of the difference just includes zero. That is a strong hint and not a result. Against PPO with $\lambda = 1$ it is behind by an interval that excludes zero.
+# *Accurate enough*: **GRPO and PPO with $\lambda = 1$ cannot be told apart** by three seeds: a difference of less than about eleven points would not have shown. PPO with the usual $\lambda = 0.95$ ended lower than GRPO on every seed, but the interval of the difference just includes zero. That is a strong hint and not a result. The difference between the two PPOs excludes zero.
 #
-# Why would $\lambda = 0.95$ be worse? The verdict comes with the last token. A token that lies $k$ tokens earlier receives it with weight $\lambda^k$ only, and the rest of its advantage comes from the critic's own predictions. At the beginning of an answer of average length, almost nothing of the verdict is left, and this critic has met each problem only once.
+# Why would $\lambda = 0.95$ be worse? The verdict comes with the last token. A token that lies $k$ tokens earlier receives it with weight $\lambda^k$ only, and the rest of its advantage comes from the critic's own predictions. At the beginning of an answer of average length (67 tokens), only 0.03 of the verdict is left, and this critic has met each problem only once.
 #
-# Do not make much of this, for two reasons. On the *samples* of the last step, PPO with $\lambda = 0.95$ is level with GRPO. And in a smaller record (`results/ch12_ppo`: 64 answers per step, 10 steps) all three ended within a few points of each other, with GRPO last.
+# Do not make much of this, for two reasons. On the *samples* of the last step, PPO with $\lambda = 0.95$ is level with GRPO (last column). And in a smaller record (`results/ch12_ppo`: 64 answers per step, 10 steps) all three ended within a few points of each other, with GRPO last.
 #
 # ### Beside TRL
 #
 # TRL's `GRPOTrainer` {cite}`vonwerra2020trl` is what most people train with. We gave both libraries the same checkpoint, problems, group size, loss, optimizer and schedule, and let TRL sample with transformers' `generate`.
 
-# %%
+# %% tags=["hide-input"]
 print(results.origin("ch12_trl_speed"))
 first, third = results.read("ch12_trl"), results.read("ch12_trl_speed")
 pace = {row["library"]: median(row["step_seconds"]) for row in third["timed"]}
 other = next(median(row["step_seconds"]) for row in first["timed"] if row["library"] == "trl")
-print(f"minidsk {pace['minidsk']:.3f} s per step; TRL {pace['trl']:.3f} s, "
-      f"in an earlier record {other:.3f} s (medians)")
-curves = {"minidsk": [row["reward"] for row in third["curves"]],
-          "TRL": [row["reward"] for row in first["curves"] if row["library"] == "trl"]}  # fmt: skip
+trl = [row["reward"] for row in first["curves"] if row["library"] == "trl"]
+curves = {"minidsk": [row["reward"] for row in third["curves"]], "TRL": trl}
 updates = min(len(curve) for of in curves.values() for curve in of)
-for name, of in curves.items():
-    ends = [mean(curve[updates - 5 : updates]) for curve in of]
-    print("{:8} right among samples in updates {} to {}: {:.2f} ± {:.2f}".format(
-        name, updates - 4, updates, *interval(ends)))
+took = {"minidsk": f"{pace['minidsk']:.3f} s",
+        "TRL": f"{pace['trl']:.3f} s; in an earlier record {other:.3f} s"}  # fmt: skip
+late = {name: interval([mean(curve[updates - 5 : updates]) for curve in of])
+        for name, of in curves.items()}  # fmt: skip
+rows = [[name, "{:.2f} ± {:.2f}".format(*of), took[name]] for name, of in late.items()]
+table(["library", f"share right, updates {updates - 4} to {updates}", "a step (median)"], rows,
+      "Means of three seeds, with 95 % intervals.")
 
 # %% [markdown]
 # Both learn equally well, as far as three seeds each can tell, and ours takes a tenth of the time per step or less. Beside a server such as vLLM, TRL may be much faster; we have not tried. The [lab notebook](../book/lab_notebook.md) tells how the speed came about.
@@ -993,12 +1038,12 @@ for name, of in curves.items():
 # DeepSeekMath {cite}`deepseekmath` (equation 3) maximises, for a question $q$ and $G$ answers $o_i$ sampled from the old policy,
 #
 # $$
-# \frac1G \sum_{i=1}^{G} \frac{1}{|o_i|} \sum_{t=1}^{|o_i|} \left\{ \min\left[ r_{i,t} \hat A_i,\
-# \operatorname{clip}(r_{i,t}, 1 - \varepsilon, 1 + \varepsilon)\, \hat A_i \right] - \beta\, \mathbb{D}_{KL} \right\},
+# \frac1G \sum_{i=1}^{G} \frac{1}{|o_i|} \sum_{t=1}^{|o_i|} \left\{ \min\left[ \rho_{i,t} \hat A_i,\
+# \operatorname{clip}(\rho_{i,t}, 1 - \varepsilon, 1 + \varepsilon)\, \hat A_i \right] - \beta\, \mathbb{D}_{KL} \right\},
 # $$
 #
 # $$
-# r_{i,t} = \frac{\pi_\theta(o_{i,t} \mid q, o_{i,<t})}{\pi_{\theta_{old}}(o_{i,t} \mid q, o_{i,<t})},
+# \rho_{i,t} = \frac{\pi_\theta(o_{i,t} \mid q, o_{i,<t})}{\pi_{\theta_{old}}(o_{i,t} \mid q, o_{i,<t})},
 # \qquad \hat A_i = \frac{r_i - \operatorname{mean}(r)}{\operatorname{std}(r)}.
 # $$
 #
@@ -1083,7 +1128,8 @@ def my_clip(logp, old_logp, advantages, clip_low, clip_high):
 # %%
 def clip_solution(logp, old_logp, advantages, clip_low, clip_high):
     ratio, advantage = (logp - old_logp).exp(), advantages[:, None]
-    return -torch.minimum(ratio * advantage, ratio.clamp(1 - clip_low, 1 + clip_high) * advantage)
+    clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
+    return -torch.minimum(ratio * advantage, clipped * advantage)
 
 
 check("grpo.clipped_loss", clip_solution)
@@ -1108,24 +1154,23 @@ check("grpo.clipped_loss", clip_solution)
 #
 # ## Bug zoo
 #
-# Three wrong versions of the clipped loss live in the package. The test below accepts the right version, and lets one bug escape. Write a second test that catches it.
+# Three wrong versions of the clipped loss live in the package. The test below accepts the right version, and lets one bug escape. Write a second test that catches it; ours is behind the button.
 
 # %% tags=["zoo"]
 def a_bad_token_comes_down(clipped_loss) -> None:
     """A = -1, ratio 20: the objective is -20, so the loss is 20."""
-    loss = clipped_loss(tensor([[math.log(20.0)]]), torch.zeros(1, 1), tensor([-1.0]), 0.2, 0.2)
+    now, old = tensor([[math.log(20.0)]]), torch.zeros(1, 1)
+    loss = clipped_loss(now, old, tensor([-1.0]), 0.2, 0.2)
     assert abs(loss.item() - 20) < 1e-3
 
 
 zoo("grpo", [a_bad_token_comes_down])
 
-# %% [markdown]
-# Our second test is behind the button.
-
 # %% tags=["hide-cell"]
 def two_bounds_are_two(clipped_loss) -> None:
     """Ratio 1.25 lies beyond 0.2, and within 0.28."""
-    loss = clipped_loss(tensor([[math.log(1.25)]]), torch.zeros(1, 1), tensor([1.0]), 0.2, 0.28)
+    now, old = tensor([[math.log(1.25)]]), torch.zeros(1, 1)
+    loss = clipped_loss(now, old, tensor([1.0]), 0.2, 0.28)
     assert abs(loss.item() + 1.25) < 1e-4
 
 
@@ -1134,12 +1179,12 @@ zoo("grpo", [a_bad_token_comes_down, two_bounds_are_two])
 # %% [markdown]
 # ## The opening question, answered
 #
-# By how much may a critic misjudge your chances, before fifteen other answers are the better judge?
+# By how many percentage points may a critic misjudge the chance of a right answer, before fifteen other answers are the better judge?
 
 # %%
 print(f"even odds, groups of 16: {100 * as_good_as(0.5, 16):.1f} points")
 print(f"in our world of fifteen answers: {100 * as_good_as(chance.item(), 16):.1f} points")
-for name in ("PPO", "PPO, lam 1"):
+for name in ("PPO, λ = 0.95", "PPO, λ = 1"):
     print("in a language model: GRPO minus {} {:+.1f} ± {:.1f} points".format(
         name, *apart(accuracy["GRPO"], accuracy[name])))
 
@@ -1147,8 +1192,9 @@ for name in ("PPO", "PPO, lam 1"):
 # ## Receipt
 
 # %% tags=["receipt"]
-spread = {f"right after 20 steps, {who}": at_20[who] for who in ("group of 16", "learned critic")}
-spread |= {f"recorded accuracy, %, {name}": each for name, each in accuracy.items()}
+spread = {f"recorded accuracy, %, {name}": each for name, each in accuracy.items()}
+for who in ("group of 16", "learned critic"):
+    spread[f"right after 20 steps, %, {who}"] = at_20[who]
 receipt(spread=spread, differences={
     "twenty lines and the package": (difference, 1e-12),
     "sampling, and rollout": (sampling_gap, 1e-6),

@@ -34,7 +34,7 @@ from minidsk.diagrams import diagram
 
 diagram("course")
 
-# %%
+# %% tags=["hide-input"]
 import copy
 import dataclasses
 import json
@@ -46,15 +46,17 @@ import torch
 import minidsk
 from minidsk import results
 from minidsk.data.corpus import TinyWeb
+from minidsk.diagrams import band, direct_labels, show, table
 from minidsk.homework import check, describe, predict, receipt, zoo
 from minidsk.hub.zoo import find
 from minidsk.infer.evaluate import answers as greedy
 from minidsk.infer.evaluate import evaluate, wilson
-from minidsk.report.stages import read_stages, table, telling
+from minidsk.presets import PRESETS, nano
+from minidsk.report.interval import interval
+from minidsk.report.stages import COLUMNS, cells, read_stages, telling
 from minidsk.rl.completions import token_logprobs
 from minidsk.rl.grpo import group_advantages, policy_loss
 from minidsk.rl.loop import update
-from minidsk.presets import PRESETS, nano
 from minidsk.rl.rollout import rollout
 from minidsk.tasks.base import thought_of
 from minidsk.tasks.countdown import CountdownProblem
@@ -62,6 +64,8 @@ from minidsk.tasks.expression import evaluate as value_of
 from minidsk.train.loop import Slices
 from minidsk.train.optim import Optimizer
 from minidsk.widgets import Rollouts
+
+plt.style.use("minidsk.diagrams.look")
 
 # %% [markdown]
 # ## What the model has read
@@ -72,7 +76,8 @@ from minidsk.widgets import Rollouts
 recipe = nano()
 web = TinyWeb(recipe.pretrain.web, seed=0)
 sheets = [page for page in web.pages(0, 1000) if "<think>" in page]
-thoughts = [re.search("<think>(.*?)</think>", page, re.DOTALL)[1].split("\n") for page in sheets]
+found = [re.search("<think>(.*?)</think>", page, re.DOTALL)[1] for page in sheets]
+thoughts = [thought.split("\n") for thought in found]
 tries = [len(thought) for thought in thoughts]
 
 for wanted in (1, 2, 6):
@@ -87,10 +92,9 @@ for wanted in (1, 2, 6):
 solved = [thought[-1].endswith(("yes", "对了")) for thought in thoughts]
 once = [right for right, n in zip(solved, tries, strict=True) if n == 1]
 long = [right for right, n in zip(solved, tries, strict=True) if n > 2]
-print(f"worksheets in 1,000 pages: {len(sheets)}")
-print(f"of all of them, right:                 {sum(solved) / len(sheets):.0%}")
-print(f"one attempt:    {len(once) / len(sheets):4.0%} of them, right: {sum(once) / len(once):.0%}")
-print(f"three or more:  {len(long) / len(sheets):4.0%} of them, right: {sum(long) / len(long):.0%}")
+print(f"worksheets in 1,000 pages: {len(sheets)}; right: {sum(solved) / len(sheets):.0%}")
+for name, some in (("one attempt", once), ("three or more", long)):
+    print(f"{name}: {len(some) / len(sheets):.0%} of them; right: {sum(some) / len(some):.0%}")
 
 # %% [markdown]
 # So the web does contain the way to be right, but only a minority of its pages show it, and nothing marks these pages as the good ones. Keep this in mind for the rest of the chapter: **everything that reward will teach is already written somewhere, but it is rare.**
@@ -110,19 +114,21 @@ for posed, reply in zip(shown, greedy(base, shown, recipe.max_new_tokens), stric
 # %%
 HELD_OUT = 128
 before = evaluate(base, test, HELD_OUT, recipe.max_new_tokens)
-print(f"greedy accuracy {before.accuracy:.1%} ({before.low:.1%} to {before.high:.1%}), on {HELD_OUT} held-out problems")
-print(f"one thought and one answer: {before.well_formed:.0%}; a thought has {before.thought:.0f} characters")
+print(f"greedy, {HELD_OUT} held-out problems: {before.accuracy:.1%} right "
+      f"({before.low:.1%} to {before.high:.1%})")
+print(f"one thought and one answer: {before.well_formed:.0%}; "
+      f"a thought has {before.thought:.0f} characters")
 
 # %% [markdown]
 # The model keeps the form perfectly and gets most sums right, but most of its answers are wrong. It does not search for an answer, because it only writes what a typical page would contain.
 #
 # Before you run on, make a guess. We now train the model by reward alone, with no worked example, for a few dozen steps. What share of the same problems will it solve? Replace `None` by a number between 0 and 1; your score stays on your machine.
 
-# %% tags=["prediction"]
+# %% tags=["prediction", "hide-input"]
 guess = None
-after_reward = predict(
-    "capstone.zero", "What share will nano-zero solve?", guess, example=0.5, scale="difference", tolerance=0.4
-)
+question = "What share will nano-zero solve?"
+after_reward = predict("capstone.zero", question, guess, example=0.5,
+                       scale="difference", tolerance=0.4)  # fmt: skip
 after_reward
 
 # %% [markdown]
@@ -139,11 +145,12 @@ after_reward
 problem = CountdownProblem("Make 4 from 3 7 8.\n", (3, 7, 8), 4, "8-(7-3)", "+-")
 answers = {
     "a": "<think>3+7+8=10+8=18?4 no</think><answer>3+7+8</answer>",
-    "b": "<think>3+7+8=10+8=18?4 no\n3+7-8=10-8=2?4 no\n8-(7-3)=8-4=4?4 yes</think><answer>8-(7-3)</answer>",
+    "b": "<think>3+7+8=10+8=18?4 no\n3+7-8=10-8=2?4 no\n8-(7-3)=8-4=4?4 yes</think>"
+         "<answer>8-(7-3)</answer>",
     "c": "<think>3+7+8=10+8=18?4 yes</think><answer>3+7+8</answer>",
     "d": "<think>8-(7-3)=8-4=4?4 yes</think><answer>8-(7-3)=4</answer>",
-}
-rewards = torch.tensor([[problem.score(text) for text in answers.values()]], dtype=torch.float64)
+}  # fmt: skip
+rewards = torch.tensor([[problem.score(text) for text in answers.values()]]).double()
 print("rewards", rewards.tolist()[0])
 
 # %% [markdown]
@@ -166,7 +173,7 @@ print("rewards", rewards.tolist()[0])
 
 # %% tags=["naive"]
 def by_hand(group: list[float], eps: float = 1e-4) -> list[float]:
-    """Each reward less the mean, divided by the standard deviation (over G - 1 answers) plus eps."""
+    """Each reward minus the mean, divided by the standard deviation (by G - 1) plus eps."""
     mean = sum(group) / len(group)
     deviation = (sum((r - mean) ** 2 for r in group) / (len(group) - 1)) ** 0.5
     return [(r - mean) / (deviation + eps) for r in group]
@@ -178,7 +185,8 @@ print([round(a, 2) for a in by_hand([0, 1, 0, 0])])
 # Before you trust a formula, try it on a ladder of simple cases: all answers wrong, one right, half right, one wrong, all right. What should the advantages be when all four answers are wrong, and what when all four are right?
 
 # %% tags=["agree"]
-ladder = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 1], [1, 1, 0, 1], [1, 1, 1, 1]], dtype=torch.float64)
+rungs = ("0000", "0100", "0101", "1101", "1111")
+ladder = torch.tensor([[int(reward) for reward in rung] for rung in rungs]).double()
 ours = torch.tensor([by_hand(group) for group in ladder.tolist()], dtype=torch.float64)
 theirs = group_advantages(ladder)
 for group, row in zip(ladder.tolist(), theirs.tolist(), strict=True):
@@ -203,9 +211,9 @@ def silent_at_both_ends(advantages) -> bool:
     return bool((advantages(ladder)[[0, -1]] == 0).all())
 
 
-print("package passes:", silent_at_both_ends(group_advantages), "| planted bug passes:", silent_at_both_ends(planted))
 assert silent_at_both_ends(group_advantages)
 assert not silent_at_both_ends(planted)
+print("the package passes, the planted bug does not")
 
 # %% [markdown]
 # ### Answers become log-probabilities
@@ -225,8 +233,9 @@ def logprobs(model, prompt: str, texts: list[str]) -> list[torch.Tensor]:
 
 with torch.no_grad():
     old = logprobs(base.model, problem.prompt, list(answers.values()))
-for name, logp in zip(answers, old, strict=True):
-    print(f"{name}: {len(logp):3d} tokens, log-probability {float(logp.sum()):6.1f}, the least likely token {logp.min().exp():.2g}")
+table(["answer", "tokens", "log-probability", "its least likely token"],
+      [[name, len(logp), f"{float(logp.sum()):.1f}", f"{logp.min().exp():.2g}"]
+       for name, logp in zip(answers, old, strict=True)])  # fmt: skip
 
 # %% [markdown]
 # Answer **b** is the longest of the four, and no page that the model has read contains it. Its log-probability is still much nearer to that of the lazy **a** than its length suggests, because each of its tokens is one that *some* author would have written. This is why reward can find such an answer: the model only has to produce it among its samples.
@@ -241,7 +250,9 @@ for name, logp in zip(answers, old, strict=True):
 advantages = theirs[1]
 lengths = torch.tensor([len(logp) for logp in old])
 token_mean = -(advantages * lengths).sum() / lengths.sum()
-print("tokens", lengths.tolist(), "-> loss by answers", abs(round(-advantages.mean().item(), 4)), "by tokens", round(token_mean.item(), 4))
+print("tokens", lengths.tolist())
+print(f"loss averaged over answers: {abs(advantages.mean()):.4f}, over tokens: "
+      f"{token_mean:.4f}")
 
 # %%
 def padded(rows: list[torch.Tensor]) -> torch.Tensor:
@@ -266,7 +277,7 @@ print("minidsk.rl.grpo.policy_loss:", round(loss.item(), 4), "| largest differen
 
 # %%
 def step_on(model, rate: float = 0.05) -> list[torch.Tensor]:
-    """One step of plain gradient descent on our four answers; their log-probabilities afterwards."""
+    """One step of gradient descent on our four answers; their log-probabilities afterwards."""
     logp = padded(logprobs(model, problem.prompt, list(answers.values())))
     policy_loss(logp, padded(old), advantages, mask, loss_type="dapo")[0].backward()
     with torch.no_grad():
@@ -278,7 +289,7 @@ def step_on(model, rate: float = 0.05) -> list[torch.Tensor]:
 
 new = step_on(copy.deepcopy(base.model))
 for name, a, then, now in zip(answers, advantages.tolist(), old, new, strict=True):
-    print(f"{name}: advantage {a:+.1f}, log-probability {float(then.sum()):6.1f} -> {float(now.sum()):6.1f}")
+    print(f"{name}: advantage {a:+.1f}, log-probability {then.sum():6.1f} -> {now.sum():6.1f}")
 assert float((new[1] - old[1]).sum()) > 0
 
 # %% [markdown]
@@ -286,7 +297,9 @@ assert float((new[1] - old[1]).sum()) > 0
 
 # %%
 fork = len(tokenizer.encode("<think>3+7+8=10+8=18?4 no"))
-for name, k, what in (("a", fork, "give up, after no"), ("b", fork, "try again, after no"), ("c", fork - 2, "yes, after 18?4")):
+places = (("a", fork, "give up, after no"), ("b", fork, "try again, after no"),
+          ("c", fork - 2, "yes, after 18?4"))  # fmt: skip
+for name, k, what in places:
     then, now = (rows["abc".index(name)][k].exp().item() for rows in (old, new))
     print(f"{what:20} probability {then:.2f} -> {now:.2f}")
 again, give_up = (new[i][fork] - old[i][fork] for i in (1, 0))
@@ -297,17 +310,20 @@ assert again > give_up
 
 # %%
 moved = [(now - then).tolist() for then, now in zip(old, new, strict=True)]
-pieces = [[tokenizer.decode([i]) for i in tokenizer.encode(text)] + ["<eos>"] for text in answers.values()]
+coded = [tokenizer.encode(text) for text in answers.values()]
+pieces = [[tokenizer.decode([i]) for i in ids] + ["<eos>"] for ids in coded]
 for name, piece, shade in zip(answers, pieces, moved, strict=True):
     k = max(range(len(shade)), key=lambda i: abs(shade[i]))
-    print(f"{name}: moved most at {piece[k]!r} after {''.join(piece[max(0, k - 6) : k])!r}, by {shade[k]:+.2f}")
+    before_it = "".join(piece[max(0, k - 6) : k])
+    print(f"{name}: moved most at {piece[k]!r} after {before_it!r}, by {shade[k]:+.2f}")
 
 # %% tags=["widget"]
 samples = [
     {"text": piece, "reward": reward, "shade": shade}
     for piece, reward, shade in zip(pieces, rewards[0].tolist(), moved, strict=True)
 ]
-Rollouts(problem.prompt, [1], [samples], title="Four answers after one step", shade_label="change of log-probability")
+Rollouts(problem.prompt, [1], [samples], title="Four answers after one step",
+         shade_label="change of log-probability")  # fmt: skip
 
 # %% [markdown]
 # ## Eight steps of the loop, on your machine
@@ -316,19 +332,21 @@ Rollouts(problem.prompt, [1], [samples], title="Four answers after one step", sh
 
 # %%
 settings = dataclasses.replace(recipe.zero, prompts=8, steps=8)
-train = recipe.make_task("train")
+train, verdict = recipe.make_task("train"), {"accuracy": 1.0}
+limits = (settings.group, settings.max_new_tokens)
 
 
 def climb(policy, rewarded, steps: int = settings.steps) -> list[dict[str, float]]:
-    """A few steps of GRPO on `policy`, in place; rewarded(rewards, generator) are the rewards that it learns from."""
-    optimizer, slices, history = Optimizer(policy.model, settings.optim, steps), Slices(settings.rows), []
+    """GRPO on `policy`, in place; rewarded(rewards, generator) are what it learns from."""
+    optimizer, history = Optimizer(policy.model, settings.optim, steps), []
     for step in range(steps):
         generator = torch.Generator().manual_seed(step)
         posed = [train[settings.prompts * step + i] for i in range(settings.prompts)]
-        sampled = rollout(policy, posed, settings.group, settings.max_new_tokens, {"accuracy": 1.0}, generator=generator)
+        sampled = rollout(policy, posed, *limits, verdict, generator=generator)
         advantages = group_advantages(rewarded(sampled.rewards, generator)).flatten()
-        _ = update(policy, optimizer, slices, sampled, advantages, settings)
-        history.append({"right": float(sampled.rewards.mean()), "tokens": float(sampled.completions.lengths.double().mean())})
+        _ = update(policy, optimizer, Slices(settings.rows), sampled, advantages, settings)
+        tokens = sampled.completions.lengths.double().mean().item()
+        history.append({"right": sampled.rewards.mean().item(), "tokens": tokens})
     return history
 
 # %%
@@ -345,7 +363,8 @@ print("tokens", [round(h["tokens"]) for h in learned])
 # %%
 def shuffled(rewards: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """The same rewards, dealt to the answers of the batch at random."""
-    return rewards.flatten()[torch.randperm(rewards.numel(), generator=generator)].view_as(rewards)
+    order = torch.randperm(rewards.numel(), generator=generator)
+    return rewards.flatten()[order].view_as(rewards)
 
 
 adrift = base.copy()
@@ -354,18 +373,25 @@ control = climb(adrift, shuffled)
 # %%
 frozen = climb(base.copy(), lambda rewards, generator: torch.zeros_like(rewards))
 histories = {"true reward": learned, "frozen base": frozen, "shuffled reward": control}
-for name, history in histories.items():
-    print(f"{name:15} right ", [round(h["right"], 2) for h in history])
-    print(f"{'':15} tokens", [round(h["tokens"]) for h in history])
+table(["learns from", *(f"step {step}" for step in range(1, 9))],
+      [[name, *(f"{h['right']:.2f}" for h in history)] for name, history in histories.items()],
+      "Share right among 128 samples.")
 
-# %%
-fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
-for ax, key, label in zip(axes, ("right", "tokens"), ("share right among samples", "tokens per answer"), strict=True):
-    for (name, history), colour in zip(histories.items(), ("#2a747b", "#888888", "#b8631a"), strict=True):
-        _ = ax.plot(range(1, len(history) + 1), [h[key] for h in history], marker=".", color=colour, label=name)
-    _ = ax.set(xlabel="step", ylabel=label, ylim=(0, None))
-_ = axes[0].legend(frameon=False)
-plt.show()
+# %% tags=["figure", "hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
+titles = {"right": "share right", "tokens": "tokens per answer"}
+for ax, (key, title) in zip(axes, titles.items(), strict=True):
+    for name, history in histories.items():
+        _ = ax.plot(range(1, 9), [h[key] for h in history], "o-", ms=4, label=name.split()[0])
+    _ = ax.set(xlabel="step", title=title, ylim=(0, None), xticks=range(1, 9))
+    direct_labels(ax)
+last = {name: f"{history[-1]['right']:.2f} and {history[-1]['tokens']:.0f}"
+        for name, history in histories.items()}  # fmt: skip
+show(fig, "On the same batches, the true reward climbs away from the frozen base, and the "
+     "shuffled reward falls below it.",
+     "Two panels over 8 steps, three lines each. Share right and tokens per answer at the "
+     "last step: "
+     + "; ".join(f"{name} {numbers}" for name, numbers in last.items()) + ".")
 
 # %% [markdown]
 # The first step is the same for all three, because no model has learned anything yet. After that, the frozen base shows how hard each batch is. The run with the true reward climbs away from the frozen base, and the shuffled run falls below it. Eight steps with few samples are a noisy beginning and not a result, so with other seeds the curves look different.
@@ -373,7 +399,7 @@ plt.show()
 # %%
 ends = [sum(h["right"] for h in history[-3:]) / 3 for history in histories.values()]
 assert ends[0] > ends[1] > ends[2]
-print("last three steps: true reward is ahead of the frozen base, and that of shuffled reward: True")
+print("in the last three steps, true reward > frozen base > shuffled reward: True")
 
 # %% [markdown]
 # The shuffle falls because its steps follow noise. Random rewards have nothing to do with the answers, so their gradient is zero on average. But the optimizer, AdamW, rescales the gradient, so a step has about the same length whether its direction is useful or not. The next cell measures how far the weights moved, and what this did to the simplest skill of the base: is the first line of a thought computed correctly? It samples one answer to each held-out problem.
@@ -388,13 +414,16 @@ def first_sum_holds(text: str) -> bool:
         return False
 
 
-held_out = [test[i] for i in range(HELD_OUT)]
-for name, policy in (("nano-base", base), ("true reward", learner), ("shuffled reward", adrift)):
+held_out, rows = [test[i] for i in range(HELD_OUT)], []
+policies = {"nano-base": base, "true reward": learner, "shuffled reward": adrift}
+for name, policy in policies.items():
     pairs = zip(policy.model.parameters(), base.model.parameters(), strict=True)
-    distance = sum(float((now - then).detach().square().sum()) for now, then in pairs) ** 0.5
-    drawn = rollout(policy, held_out, 1, recipe.max_new_tokens, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(0))
+    distance = sum((now - then).detach().square().sum().item() for now, then in pairs) ** 0.5
+    seeded = torch.Generator().manual_seed(0)
+    drawn = rollout(policy, held_out, 1, recipe.max_new_tokens, verdict, generator=seeded)
     holds = sum(map(first_sum_holds, drawn.completions.texts)) / HELD_OUT
-    print(f"{name:15} weights moved by {distance:.2f}; samples right {drawn.rewards.mean():.0%}, first line correct {holds:.0%}")
+    rows.append([name, f"{distance:.2f}", f"{drawn.rewards.mean():.0%}", f"{holds:.0%}"])
+table(["model", "weights moved by", "samples right", "first line correct"], rows)
 
 # %% [markdown]
 # The weights of both runs moved about equally far. The noise damaged the arithmetic of the base, and with it the share of right answers. The true reward did some damage too, because its gradient is also noisy. But it taught the model to try again, which gains more than the damage costs.
@@ -408,7 +437,8 @@ for name, policy in (("nano-base", base), ("true reward", learner), ("shuffled r
 
 # %%
 early = evaluate(learner, test, HELD_OUT, recipe.max_new_tokens)
-print(f"greedy, on {HELD_OUT} held-out problems: {before.accuracy:.1%} before, {early.accuracy:.1%} after eight steps")
+print(f"greedy, {HELD_OUT} held-out problems: {before.accuracy:.1%} right before, "
+      f"{early.accuracy:.1%} after eight steps")
 
 # %% [markdown]
 # Both measurements are right, and they differ for three reasons.
@@ -421,7 +451,7 @@ print(f"greedy, on {HELD_OUT} held-out problems: {before.accuracy:.1%} before, {
 #
 # The command `minidsk reason` runs everything: pretraining from random weights, reward alone (R1-Zero), a *cold start* (fine-tuning the base on R1-Zero's own readable thoughts), and reward again (R1). The preset *small* is for one GPU, *nano* for two CPU cores. The cell prints the recorded commands, and `results/` has every file.
 
-# %%
+# %% tags=["hide-input"]
 runs = {}
 for preset in ("small", "nano"):
     record = results.folder(f"reason_{preset}")
@@ -431,50 +461,66 @@ for preset in ("small", "nano"):
         print(f"{preset}: {results.origin(record.name, file)}")
         print(f"  {results.facts(record.name, file).get('note', 'ran to its end')}")
 
-# %%
-for preset, seeds in runs.items():
-    if seeds:
-        print(f"{preset}, seed 0 of {len(seeds)}\n{table([stage.row for stage in seeds[0].values()])}\n")
+# %% tags=["hide-input"]
+columns = [k for k, name in enumerate(COLUMNS) if name not in ("problems", "one language")]
+table(["seed 0 of", *(COLUMNS[k] for k in columns)],
+      [[preset, *(cells(stage.row)[k] for k in columns)]
+       for preset, seeds in runs.items() for stage in seeds[0].values()],
+      "Accuracy on {:,} held-out problems for small, and {:,} for nano.".format(
+          *(seeds[0]["base"].row["problems"] for seeds in runs.values())))  # fmt: skip
 
 # %% [markdown]
 # How small these models are beside DeepSeek-V3:
 
 # %%
 for preset in PRESETS.values():
-    million = sum(weight.numel() for weight in minidsk.MiniDeepSeek(preset().pretrain.model).parameters()) / 1e6
-    print(f"{preset().name}: {million:.2g} million parameters, {671e3 / million:,.0f} times fewer than DeepSeek-V3's 671 billion")
+    network = minidsk.MiniDeepSeek(preset().pretrain.model)
+    million = sum(weight.numel() for weight in network.parameters()) / 1e6
+    print(f"{preset().name}: {million:.2g} million parameters, {671e3 / million:,.0f} times "
+          "fewer than DeepSeek-V3's 671 billion")
 
 # %% [markdown]
 # One seed proves little, because the interval in the table only says how much another set of *problems* might change the result. Other *seeds* say how much another run might. Here are the mean over seeds and its 95 % interval (Student's $t$), which has to be wide with only three values.
 
-# %%
-def mean_and_half(values: list[float]) -> tuple[float, float]:
-    """The mean, and half the width of its 95 % interval (Student's t; 2 degrees of freedom for three seeds)."""
-    t = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776}.get(len(values), 0.0)
-    x = torch.tensor(values, dtype=torch.float64)
-    return x.mean().item(), t * x.std().item() / len(values) ** 0.5 if t else 0.0
-
-# %%
+# %% tags=["hide-input"]
+rows, spread_of = [], {}
 for preset, seeds in runs.items():
-    for name in ("base", "zero", "cold", "r1") if seeds else ():
-        rows = [seed[name].row for seed in seeds if name in seed]
-        if not rows:
-            continue
-        mean, half = mean_and_half([row["accuracy"] for row in rows])
-        thought = sum(row["thought"] for row in rows) / len(rows)
-        spread = f" ± {half:.1%} over {len(rows)} seeds" if half else ""
-        print(f"{preset:5} {name:4} accuracy {mean:.1%}{spread}, thoughts of {thought:.0f} characters")
+    for name, stage in seeds[0].items():
+        of = [seed[name].row for seed in seeds]
+        spread_of[preset, name] = [100 * row["accuracy"] for row in of]
+        thought = sum(row["thought"] for row in of) / len(of)
+        told = "{:.1f} ± {:.1f}".format(*interval(spread_of[preset, name]))
+        rows.append([preset, stage.title, told, f"{thought:.0f}"])
+table(["preset", "stage", "accuracy, %", "characters per thought"], rows,
+      "Means of three seeds, with 95 % intervals.")
+
+# %% tags=["figure", "hide-input"]
+fig, ax = plt.subplots(figsize=(6.4, 3.2))
+stages = list(runs["small"][0])
+for k, preset in enumerate(runs):
+    for lines in zip(*(spread_of[preset, name] for name in stages), strict=True):
+        label = preset if lines[-1] == min(spread_of[preset, stages[-1]]) else None
+        _ = ax.plot(range(len(stages)), lines, "o-", color=f"C{k}", lw=1.2, label=label)
+_ = ax.set(ylabel="held-out problems solved, %", ylim=(0, 100))
+_ = ax.set_xticks(range(len(stages)), [runs["small"][0][name].title for name in stages])
+direct_labels(ax)
+show(fig, "Three seeds each of small (blue) and nano (orange). Reward alone makes the climb; "
+     "the stages after it change little in small, and lose a few points in nano.",
+     "Lines of accuracy in % over the four stages: " + "; ".join(
+         f"{preset} {runs[preset][0][name].title} {', '.join(f'{x:.1f}' for x in each)}"
+         for (preset, name), each in spread_of.items()) + ".")
 
 # %% [markdown]
 # And here is what reward alone added, seed by seed, measured on the same problems before and after.
 
 # %%
 gains = {}
-for preset, seeds in runs.items():
-    gains[preset] = [100 * (seed["zero"].row["accuracy"] - seed["base"].row["accuracy"]) for seed in seeds]
-    if seeds:
-        mean, half = mean_and_half(gains[preset])
-        print(f"{preset:5} gain in points {[round(gain, 1) for gain in gains[preset]]}", f"± {half:.1f}" if half else "")
+for preset in runs:
+    pairs = zip(spread_of[preset, "base"], spread_of[preset, "zero"], strict=True)
+    gains[preset] = [after - before_it for before_it, after in pairs]
+    each = ", ".join(f"{gain:.1f}" for gain in gains[preset])
+    middle, half = interval(gains[preset])
+    print(f"{preset:5} gained {each} points: {middle:.1f} ± {half:.1f}")
 
 # %% [markdown]
 # ### The same seed differs between processors
@@ -482,41 +528,54 @@ for preset, seeds in runs.items():
 # Even one seed does not give one number. We trained the same commit and the same seed of *nano* three times: with the instructions that our processor has (native), with those of an older one (AVX2), and with those of a very old one (SSE4.1). At first the recorded losses are the same in every digit. Then the runs part, because each processor adds numbers in its own order, and thousands of steps turn a difference in the last digit into another model. Expect this when you compare your run with ours.
 
 # %%
-trained = {folder.name: read_stages(folder) for folder in sorted(results.folder("reason_nano_processors").glob("*"))}
+folders = sorted(results.folder("reason_nano_processors").glob("*"))
+trained = {folder.name: read_stages(folder) for folder in folders}
 pretraining = [stages[0].metrics for stages in trained.values()]
-equal = [lines[0]["step"] for lines in zip(*pretraining, strict=True) if len({line["loss"] for line in lines}) == 1]
-print(f"pretraining, {pretraining[0][-1]['step']:,} steps: all losses are equal up to step {max(equal)}")
-for name, stages in trained.items():
-    print(f"{name:7}", ", ".join(f"{stage.title} {stage.row['accuracy']:.1%}" for stage in stages))
+equal = [lines[0]["step"] for lines in zip(*pretraining, strict=True)
+         if len({line["loss"] for line in lines}) == 1]  # fmt: skip
+print(f"{pretraining[0][-1]['step']:,} steps of pretraining: equal losses up to step "
+      f"{max(equal)}")
+table(["processor", *(stage.title for stage in trained["native"])],
+      [[name, *(f"{stage.row['accuracy']:.1%}" for stage in of)]
+       for name, of in trained.items()],
+      "Accuracy after each stage: one commit, one seed.")
 
 # %% [markdown]
 # ### Four curves of the climb
 #
 # The figure shows four quantities for every step of R1-Zero, the ones to look at first when such a run goes wrong. They are the share of right answers among the samples, the length of an answer, the *entropy* of the next token (how undecided the model is), and the share of groups that carry a signal because they hold both right and wrong answers.
 
-# %% tags=["figure"]
-panels = {"accuracy": "share right", "length": "tokens per answer", "entropy": "entropy, nats", "groups_with_signal": "groups with signal"}
-fig, axes = plt.subplots(2, 2, figsize=(8, 5), layout="constrained")
-for ax, (metric, label) in zip(axes.flat, panels.items(), strict=True):
-    for (preset, seeds), colour in zip(runs.items(), ("#2a747b", "#b8631a"), strict=True):
-        lines = [[line.get(metric, float("nan")) for line in seed["zero"].metrics] for seed in seeds]
-        steps = range(1, 1 + min(map(len, lines), default=0))
-        centre, half = zip(*[mean_and_half([line[k - 1] for line in lines]) for k in steps], strict=True) if steps else ((), ())
-        low, high = [[max(c + sign * h, 0) for c, h in zip(centre, half, strict=True)] for sign in (-1, 1)]
-        _ = ax.plot(steps, centre, color=colour, label=preset)
-        _ = ax.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
+# %% tags=["figure", "hide-input"]
+panels = {"accuracy": "share right", "length": "tokens per answer",
+          "entropy": "entropy, nats", "groups_with_signal": "groups with signal"}  # fmt: skip
+fig, axes = plt.subplots(2, 2, figsize=(7.5, 5.4))
+for ax, (metric, title) in zip(axes.flat, panels.items(), strict=True):
+    for preset, seeds in runs.items():
+        lines = [[line.get(metric, 0.0) for line in seed["zero"].metrics] for seed in seeds]
+        points = [interval(at) for at in zip(*lines, strict=False)]
+        band(ax, range(1, 1 + len(points)), points, preset)
     top = 1.02 if metric in ("accuracy", "groups_with_signal") else None
-    _ = ax.set(xlabel="step of R1-Zero", ylabel=label, ylim=(0, top))
-_ = axes[0, 0].legend(frameon=False)
-plt.show()
+    _ = ax.set(xlabel="step of R1-Zero", title=title, ylim=(0, top), xlim=(1, None))
+    direct_labels(ax)
+curves = {preset: [[line["accuracy"] for line in seed["zero"].metrics] for seed in seeds]
+          for preset, seeds in runs.items()}  # fmt: skip
+ends = [f"{preset} from {sum(c[0] for c in of) / 3:.2f} to {sum(c[-1] for c in of) / 3:.2f}"
+        for preset, of in curves.items()]  # fmt: skip
+show(fig, "R1-Zero, step by step: means of three seeds, with 95 % intervals. As more samples "
+     "are right, the model becomes surer, and fewer groups carry a signal.",
+     "Four panels with a line and a band each for small and nano. The share "
+     "right rises, " + ", ".join(ends) + "; tokens rise and level off, "
+     "entropy and groups with signal fall.")
 
-# %%
+# %% tags=["hide-input"]
+rows = []
 for preset, seeds in runs.items():
-    steps = min((len(seed["zero"].metrics) for seed in seeds), default=0)
-    for k in sorted({1, steps // 4, steps // 2, steps} - {0}):
+    steps = min(len(seed["zero"].metrics) for seed in seeds)
+    for k in (1, steps // 4, steps // 2, steps):
         at = [seed["zero"].metrics[k - 1] for seed in seeds]
-        means = {metric: sum(line.get(metric, 0.0) for line in at) / len(at) for metric in panels}
-        print(f"{preset:5} step {k:3d}", *(f"{metric} {value:.3g}" for metric, value in means.items()), sep="  ")
+        means = [sum(line.get(metric, 0.0) for line in at) / len(at) for metric in panels]
+        rows.append([preset, k, *(f"{value:.3g}" for value in means)])
+table(["preset", "step", *panels.values()], rows, "Means of three seeds.")
 
 # %% [markdown]
 # ::::{admonition} Two baselines
@@ -526,35 +585,41 @@ for preset, seeds in runs.items():
 #
 # ### R1-Zero makes more attempts
 
-# %%
+# %% tags=["hide-input"]
 def attempts(stage) -> torch.Tensor:
     """Lines of each recorded thought."""
-    return torch.tensor([reply["reply"].partition("</think>")[0].count("\n") + 1 for reply in stage.replies])
+    thoughts = [reply["reply"].partition("</think>")[0] for reply in stage.replies]
+    return torch.tensor([thought.count("\n") + 1 for thought in thoughts]).double()
 
 
-for preset, seeds in runs.items():
-    for stage in seeds[0].values() if seeds else ():
-        n = attempts(stage).double()
-        print(f"{preset:5} {stage.title:10} attempts: one in {(n == 1).double().mean():.0%} of thoughts, median {n.median():.0f}, most {n.max():.0f}")
+counted = {(preset, stage.title): attempts(stage)
+           for preset, seeds in runs.items() for stage in seeds[0].values()}  # fmt: skip
+table(["preset", "stage", "one attempt", "median", "most"],
+      [[*name, f"{(n == 1).double().mean():.0%}", f"{n.median():.0f}", f"{n.max():.0f}"]
+       for name, n in counted.items()],
+      "Attempts in the recorded thoughts of seed 0.")
 
-# %%
-fig, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
-for seed in runs["small"][:1]:
-    for name, colour in (("base", "#b8631a"), ("zero", "#2a747b")):
-        counts = torch.bincount(attempts(seed[name]), minlength=31)[1:]
-        _ = ax.bar(range(1, len(counts) + 1), counts, color=colour, alpha=0.7, label=seed[name].title)
-_ = ax.set(xlabel="attempts in a thought (small, greedy)", ylabel="problems (log)", yscale="symlog")
-_ = ax.legend(frameon=False) if runs["small"] else None
-plt.show()
+# %% tags=["figure", "hide-input"]
+fig, ax = plt.subplots(figsize=(6.4, 2.8))
+counts = torch.bincount(counted["small", "R1-Zero"].long())[1:]
+_ = ax.bar(range(1, len(counts) + 1), counts)
+_ = ax.set(xlabel="attempts in a thought (small, greedy)", ylabel="problems")
+only = int((counted["small", "base"] == 1).sum())
+several = int(counts[1:].sum())
+show(fig, f"R1-Zero makes as many attempts as it needs, on {several:,} problems more than "
+     f"one. On the same problems, all {only:,} thoughts of the base have one.",
+     "Bars, problems by the number of attempts of R1-Zero: "
+     + ", ".join(f"{n} with {k}" for k, n in enumerate(counts.tolist(), 1) if k <= 6)
+     + f", {int(counts[6:].sum())} with 7 to {len(counts)}.")
 
 # %% [markdown]
 # And this is where R1-Zero still fails:
 
-# %%
-for seed in runs["small"][:1]:
-    wrong = [reply for reply in seed["zero"].replies if reply["score"] < 1]
-    unfinished = sum("</answer>" not in reply["reply"] for reply in wrong)
-    print(f"wrong: {len(wrong)} of {len(seed['zero'].replies)}; of these, {unfinished} ran out of tokens before they answered")
+# %% tags=["hide-input"]
+replies = runs["small"][0]["zero"].replies
+wrong = [reply["reply"] for reply in replies if reply["score"] < 1]
+unfinished = sum("</answer>" not in reply for reply in wrong)
+print(f"wrong: {len(wrong)} of {len(replies):,}; {unfinished} of them ran out of tokens")
 
 # %% [markdown]
 # Most of the remaining failures are thoughts that were still searching when they reached the limit on their length.
@@ -563,13 +628,13 @@ for seed in runs["small"][:1]:
 #
 # Here is one held-out problem, answered by the base and by R1-Zero of the recorded *small* run.
 
-# %%
-for seed in runs["small"][:1]:
-    number = telling(list(seed.values()))[0]
-    print(seed["base"].replies[number]["prompt"].strip())
-    for name in ("base", "zero"):
-        reply = seed[name].replies[number]
-        print(f"--- {seed[name].title}: reward {reply['score']:.0f}\n{reply['reply']}")
+# %% tags=["hide-input"]
+seed = runs["small"][0]
+number = telling(list(seed.values()))[0]
+print(seed["base"].replies[number]["prompt"].strip())
+for name in ("base", "zero"):
+    reply = seed[name].replies[number]
+    print(f"--- {seed[name].title}: reward {reply['score']:.0f}\n{reply['reply']}")
 
 # %% [markdown]
 # This thought is no flash of insight. The model goes through the possible expressions in a fixed order, works each one out, compares it with the target, and stops when one is right. That is the habit of the persistent authors on the web. We did not ask the model for it, but it is what earns the reward.
@@ -587,30 +652,36 @@ for posed, reply in zip(shown, greedy(zero, shown, recipe.max_new_tokens), stric
 
 # %%
 after = evaluate(zero, test, HELD_OUT, recipe.max_new_tokens)
-for name, result in (("nano-base", before), ("nano-zero", after)):
-    print(f"{name}: {result.accuracy:.1%} ({result.low:.1%} to {result.high:.1%}), thoughts of {result.thought:.0f} characters")
+for name, got in (("nano-base", before), ("nano-zero", after)):
+    print(f"{name}: {got.accuracy:.1%} right ({got.low:.1%} to {got.high:.1%}), "
+          f"{got.thought:.0f} characters per thought")
 after_reward.reveal(after.accuracy)
 
 # %% [markdown]
 # What does each model want to do at the fork, after `3+7+8=10+8=18?4 no`?
 
 # %%
-stem = torch.tensor([[tokenizer.bos_id, *tokenizer.encode(problem.prompt + "<think>3+7+8=10+8=18?4 no")]])
+text = problem.prompt + "<think>3+7+8=10+8=18?4 no"
+stem = torch.tensor([[tokenizer.bos_id, *tokenizer.encode(text)]])
+again, stop = tokenizer.encode("\n")[0], tokenizer.encode("</think>")[0]
 for name, policy in (("nano-base", base), ("nano-zero", zero)):
     with torch.no_grad():
         p = policy.model(stem).logits[0, -1].softmax(-1)
-    print(f"{name}: try again {p[tokenizer.encode(chr(10))[0]]:.2f}, give up {p[tokenizer.encode('</think>')[0]]:.2f}")
+    print(f"{name}: try again {p[again]:.2f}, give up {p[stop]:.2f}")
 
 # %% [markdown]
 # The next figure shows one problem and six samples from each of three models: `nano-base`, the model after the eight steps of this page, and `nano-zero` after its 22 steps. Move the slider and watch the thoughts change.
 
 # %%
-recorded = json.loads((find("nano-zero") / "config.json").read_text())["minidsk"]["settings"]["config"]["steps"]
+facts = json.loads((find("nano-zero") / "config.json").read_text())["minidsk"]
+moments = {0: base, settings.steps: learner, facts["settings"]["config"]["steps"]: zero}
 frames = []
-for policy in (base, learner, zero):
-    some = rollout(policy, [test[0]], 6, recipe.max_new_tokens, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(0))
-    frames.append([{"text": text, "reward": reward} for text, reward in zip(some.completions.texts, some.rewards[0].tolist(), strict=True)])
-Rollouts(test[0].prompt, [0, settings.steps, recorded], frames, title="One problem, while reward works")
+for policy in moments.values():
+    seeded = torch.Generator().manual_seed(0)
+    some = rollout(policy, [test[0]], 6, recipe.max_new_tokens, verdict, generator=seeded)
+    pairs = zip(some.completions.texts, some.rewards[0].tolist(), strict=True)
+    frames.append([{"text": text, "reward": reward} for text, reward in pairs])
+Rollouts(test[0].prompt, list(moments), frames, title="One problem, while reward works")
 
 # %% [markdown]
 # ### In 16 tries, the base could do it already
@@ -618,11 +689,12 @@ Rollouts(test[0].prompt, [0, settings.steps, recorded], frames, title="One probl
 # We give the base 16 tries at temperature 1 and count a problem as solved if any of them is right. This measures what the model could already do before any reward.
 
 # %%
-posed = [test[i] for i in range(32)]
-tried = rollout(base, posed, 16, recipe.max_new_tokens, {"accuracy": 1.0}, generator=torch.Generator().manual_seed(0))
-once, ever = tried.rewards.mean().item(), (tried.rewards.max(1).values > 0).float().mean().item()
+posed, seeded = [test[i] for i in range(32)], torch.Generator().manual_seed(0)
+tried = rollout(base, posed, 16, recipe.max_new_tokens, verdict, generator=seeded).rewards
+once, ever = tried.mean().item(), (tried.max(1).values > 0).float().mean().item()
 low, high = wilson(ever, len(posed))
-print(f"base, one sample: {once:.0%} right; any of 16 samples: {ever:.0%} ({low:.0%} to {high:.0%}), {len(posed)} problems")
+print(f"base, one sample: {once:.0%} right")
+print(f"any of 16 samples: {ever:.0%} ({low:.0%} to {high:.0%}), of {len(posed)} problems")
 
 # %% [markdown]
 # Reward did not put arithmetic into the model, and it did not put in the habit of trying again, because both were on the web. It turned a rare habit into the usual one. Whether reward can do more than this is disputed for large models too {cite}`yue2025limit`.
@@ -632,7 +704,7 @@ print(f"base, one sample: {once:.0%} right; any of 16 samples: {ever:.0%} ({low:
 #
 # DeepSeek-R1-Zero {cite}`deepseekr1` began with DeepSeek-V3-Base, which has 671 billion parameters, and used no worked examples. The reward was a rule with two parts: is the answer right, and does it keep the form? The objective is that of GRPO, for a group of $G$ answers $o_i$ to a question $q$:
 #
-# $$ J(\theta) = \mathbb{E}\left[ \frac1G \sum_{i=1}^{G} \left( \min\left( r_i A_i,\ \operatorname{clip}(r_i, 1 - \varepsilon, 1 + \varepsilon)\, A_i \right) - \beta\, \mathbb{D}_{KL} \right) \right], \quad r_i = \frac{\pi_\theta(o_i \mid q)}{\pi_{\theta_{old}}(o_i \mid q)} $$
+# $$ J(\theta) = \mathbb{E}\left[ \frac1G \sum_{i=1}^{G} \left( \min\left( \rho_i A_i,\ \operatorname{clip}(\rho_i, 1 - \varepsilon, 1 + \varepsilon)\, A_i \right) - \beta\, \mathbb{D}_{KL} \right) \right], \quad \rho_i = \frac{\pi_\theta(o_i \mid q)}{\pi_{\theta_{old}}(o_i \mid q)} $$
 #
 # They report that pass@1 on AIME 2024, a mathematics competition, rose from 15.6 % to 71.0 %, and that the thoughts became longer during training without being asked to. The thoughts were hard to read and mixed languages, so R1 followed: a cold start on thousands of readable thoughts, then reward with a bonus for keeping to one language, then another round of both.
 #
@@ -659,11 +731,15 @@ diagram("r1_pipeline")
 # %% [markdown]
 # 6. **One seed lagged behind.** With 2,000 steps of pretraining, reward gained 62 and 58 points on two seeds of *nano*. It gained only 47 on the third, whose model still wrote sums like `5+5=6`. Ten more steps of reward did not fix this. What did was 1,000 more steps of pretraining, with more and smaller steps of reward. Here are both records, seed by seed:
 
-# %%
-for name in ("reason_nano_2000", "reason_nano"):
+# %% tags=["hide-input"]
+rows = []
+for name, steps in (("reason_nano_2000", 2000), ("reason_nano", 3000)):
     for seed in sorted(folder.name for folder in results.folder(name).glob("seed*")):
-        first, last = (results.read(name, f"{seed}/{stage}/evaluation.json")["row"] for stage in ("base", "zero"))
-        print(f"{name:16} {seed}: {first['accuracy']:.1%} -> {last['accuracy']:.1%}, {first['seconds'] + last['seconds']:.0f} seconds")
+        files = [f"{seed}/{stage}/evaluation.json" for stage in ("base", "zero")]
+        first, last = (results.read(name, file)["row"] for file in files)
+        shares = [f"{row['accuracy']:.1%}" for row in (first, last)]
+        rows.append([steps, seed, *shares, f"{first['seconds'] + last['seconds']:.0f}"])
+table(["steps of pretraining", "run", "base", "R1-Zero", "seconds"], rows)
 
 # %% [markdown]
 # We conclude that the base decides, because reward amplifies what the base sometimes does, including its mistakes, and does not find what the base never does. A later chapter asks how strong a base has to be, and uses more controls than this chapter, such as a reward for the form alone.
@@ -737,14 +813,18 @@ check("grpo.advantages", solution)
 #
 # ## Bug zoo
 #
-# The package contains three wrong versions of the advantages. Write tests that accept the right version and catch all three wrong ones, beginning with the rule in `silent_at_both_ends`.
+# The package contains three wrong versions of the advantages. The test below is the rule in `silent_at_both_ends`. It accepts the right version and lets one bug escape. Write a second test that catches it; ours is behind the button.
 
 # %% tags=["zoo"]
 def ladder_ends(advantages) -> None:
     """All wrong and all right say nothing."""
-    assert torch.equal(advantages(torch.tensor([[0.0] * 4, [1.0] * 4]), 1e-4), torch.zeros(2, 4))
+    ends = torch.tensor([[0.0] * 4, [1.0] * 4])
+    assert torch.equal(advantages(ends, 1e-4), torch.zeros(2, 4))
 
 
+zoo("grpo.advantages", [ladder_ends])
+
+# %% tags=["hide-cell"]
 def one_right(advantages) -> None:
     """The four answers of this page."""
     wanted = torch.tensor([[-0.5, 1.5, -0.5, -0.5]])
@@ -758,24 +838,23 @@ zoo("grpo.advantages", [ladder_ends, one_right])
 
 # %%
 for preset, seeds in runs.items():
-    for seed in seeds[:1]:
-        first, last = seed["base"].row, seed["zero"].row
-        for name, row in (("base", first), ("R1-Zero", last)):
-            print(f"{preset:5} {name:8} {row['accuracy']:.1%} ({row['low']:.1%} to {row['high']:.1%}) of {row['problems']} held-out problems")
-        print(f"{preset:5} from random weights to R1-Zero: {first['seconds'] + last['seconds']:.0f} seconds of training, {first['flops'] + last['flops']:.1e} operations")
-        print(f"{preset:5} of these operations, learning from reward: {last['flops'] / (first['flops'] + last['flops']):.0%}")
+    for name, stage in (("base", "base"), ("R1-Zero", "zero")):
+        told = "{:.1f} ± {:.1f} %".format(*interval(spread_of[preset, stage]))
+        print(f"{preset:5} {name:7} solves {told} of held-out problems (three seeds)")
+    (first, before_it), (reward, work) = (
+        [sum(seed[stage].row[key] for seed in seeds) / 3 for key in ("seconds", "flops")]
+        for stage in ("base", "zero"))  # fmt: skip
+    print(f"{preset:5} {first + reward:.0f} seconds of training, {reward:.0f} of them with "
+          f"reward, which is {work / (before_it + work):.0%} of the operations")
 
 # %% [markdown]
 # ## Receipt
 
 # %% tags=["receipt"]
-spread = {
-    f"recorded, {preset} {name}: accuracy": [seed[name].row["accuracy"] for seed in seeds]
-    for preset, seeds in runs.items()
-    for name in ("base", "zero")
-    if seeds
-}
-receipt(spread=spread, differences={"advantages by hand": (advantage_gap, 1e-12), "loss by hand": (loss_gap, 1e-6)})
+spread = {f"recorded, {preset} {name}: accuracy, %": spread_of[preset, name]
+          for preset in runs for name in ("base", "zero")}  # fmt: skip
+gaps = {"advantages by hand": (advantage_gap, 1e-12), "loss by hand": (loss_gap, 1e-6)}
+receipt(spread=spread, differences=gaps)
 
 # %% [markdown]
 # ## Summary

@@ -1,7 +1,8 @@
 """What a page shows beside its text, in one look, light and dark.
 
 `diagram("mtp")` is one of the course's diagrams: a file of `sheets` each, all drawn with `pen.Pen`. `show(fig, ...)`
-displays a plot that matplotlib drew in the look `minidsk.diagrams.look`, and `table(...)` a table.
+displays a plot that matplotlib drew in the look `minidsk.diagrams.look`, and `table(...)` a table. `dots` and `band`
+draw means over seeds with their intervals.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from pkgutil import iter_modules
 from minidsk.diagrams import sheets
 from minidsk.diagrams.figure import Diagram
 from minidsk.diagrams.plot import direct_labels, show
+from minidsk.diagrams.spread import band, dots
 from minidsk.diagrams.table import table
 
-__all__ = ["DIAGRAMS", "Diagram", "diagram", "direct_labels", "show", "table"]
+__all__ = ["DIAGRAMS", "Diagram", "band", "diagram", "direct_labels", "dots", "show", "table"]
 
 DIAGRAMS = tuple(sorted(module.name for module in iter_modules(sheets.__path__)))
 """The names of all diagrams."""

@@ -92,6 +92,7 @@ def direct_labels(ax: Axes, *, gap: float = 13.0) -> None:
     gap: the least distance between two labels, in points; labels that would stand closer are moved apart.
     """
     lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+    ax.figure.canvas.figure.draw_without_rendering()  # limits and layout are settled only then
     scale = ax.figure.dpi / 72
     last = [[float(v) for v in np.asarray(line.get_xydata())[-1]] for line in lines]
     places = np.asarray(ax.transData.transform(last)) / scale
@@ -103,9 +104,9 @@ def direct_labels(ax: Axes, *, gap: float = 13.0) -> None:
             if lacking > 0:
                 heights[i] -= lacking / 2
                 heights[i + 1] += lacking / 2
+    edge = max(float(np.max(line.get_xdata())) for line in lines)  # where all labels begin, whatever the width
     for k, wanted in zip(order, heights, strict=True):
-        aside = 6 + places[:, 0].max() - places[k, 0]
-        text = ax.annotate(str(lines[k].get_label()), (last[k][0], last[k][1]), (aside, wanted - places[k, 1]),
+        text = ax.annotate(str(lines[k].get_label()), (edge, last[k][1]), (6, wanted - places[k, 1]),
                            textcoords="offset points", va="center", fontsize=9.5, annotation_clip=False)  # fmt: skip
         text.set_color(lines[k].get_color())
 

@@ -34,9 +34,9 @@ def run(results: Connection, jobs: Connection, private: Sequence[int] = ()) -> N
     """Take one job, run the reader's code on its cases, report over `results`, and end this process.
 
     private: file descriptors of the parent's that a forked process has inherited and must not keep.
-    The reports are `pack`ed tuples: ("unloadable", text) or ("ready",); then for each case ("output", output, arguments
-    after the call) or ("raised", type, text, where, whether it is an AssertionError); in between ("printed", stream,
-    text). A report that cannot be packed becomes ("unreadable", text). The first case that raises is the last.
+    The reports are tuples, packed by `pack`: ("unloadable", text) or ("ready",); then for each case ("output", output,
+    arguments after the call) or ("raised", type, text, where, whether it is an AssertionError); in between ("printed",
+    stream, text). A report that cannot be packed becomes ("unreadable", text). The first case that raises is the last.
     """
     try:
         for descriptor in private:

@@ -31,8 +31,7 @@ FLAGS = [
 def site():
     """The address of the built book, served on this machine; built first where it is missing."""
     if not (HTML / "index.html").exists():
-        start = "from jupyter_book.cli.main import main; main()"  # the module itself, run with -m, builds nothing
-        command = [sys.executable, "-c", start, "build", ".", "-W", "-n", "--keep-going"]
+        command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "-W", "-n", "--keep-going"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     handler = functools.partial(Quiet, directory=str(HTML))

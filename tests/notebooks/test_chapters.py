@@ -38,9 +38,11 @@ def code(cells):
     return [cell for cell in cells if cell.cell_type == "code" and cell.source.strip()]
 
 
-def where(cells, part):
-    """The index of the first cell that is the part, or None."""
+def where(cells, part, after=-1):
+    """The index of the first cell, behind cell number `after`, that is the part, or None."""
     for index, cell in enumerate(cells):
+        if index <= after:
+            continue
         if part.startswith("#"):
             if cell.cell_type == "markdown" and re.search(rf"^{re.escape(part)}", cell.source, re.MULTILINE):
                 return index
@@ -64,6 +66,8 @@ def missing_parts(name, cells):
         found.append("the first code cell is not the install line of tools/chapter_template.py")
     parts = CAPSTONE_PARTS if capstone else PARTS
     places = {part: where(cells, part) for part in parts}
+    if places.get("agree") is not None:  # there may be figures before; the experiment's comes after
+        places["figure"] = where(cells, "figure", places["agree"])
     found += [f"no part {part!r}" for part, place in places.items() if place is None]
     order = [part for part in parts if places[part] is not None]
     found += [f"{b!r} stands before {a!r}" for a, b in pairwise(order) if places[a] > places[b]]

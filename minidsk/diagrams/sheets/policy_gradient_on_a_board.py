@@ -31,8 +31,8 @@ def _draw(pen: Pen) -> None:
     pen.text(28, 220, "policy: each move ⅓", size=11.5, anchor="start", bold=True, tone="learns")
     pen.notes(28, 244, "2 wins at once: worth 1", "3 always loses: worth 0", "6 wins half the time: ½")
 
-    pen.region(228, 10, 436, 290, "One game: R × (the move made, less ⅓ for each)")
-    for column, name in enumerate(("move", "score R", "of games")):
+    pen.region(228, 10, 436, 290, "One game: r × (the move made, less ⅓ for each)")
+    for column, name in enumerate(("move", "score r", "of games")):
         pen.text(266 + 68 * column, 54, name, size=11.5, tone="soft")
     for a, cell in enumerate(CELLS):
         pen.text(491 + 54 * a, 54, f"p({cell})", size=11.5, tone="soft")

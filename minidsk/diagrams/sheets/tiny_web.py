@@ -57,7 +57,7 @@ FIGURE = Diagram(
     f"lists in order, number puzzles and teachers' marks. {_share(_CHINESE)} of the worksheets are posed in Chinese, "
     f"and {_share(_MIXED)} are written in both languages at once. Pages are packed end to end, each between a token "
     f"for its beginning and one for its end, into rows of {_NANO.context} tokens; the last page of a row is cut.",
-    "What the base model of the nano preset reads. Patient authors are there, but they are the minority; "
-    "reward will make their way of working the usual one.",
+    "What the base model of the capstone reads. Most worksheets hand in their first or second guess, right or wrong. "
+    "In the others the author goes on until the check passes.",
     680, 374, _draw,
 )  # fmt: skip
