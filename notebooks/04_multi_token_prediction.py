@@ -20,7 +20,7 @@
 #
 # - **You will build** a head that predicts one token further ahead. You will see the simplest version fail at an easy task, fix it, and measure what the fixed version gains and costs.
 # - **You need** PyTorch, and a rough idea of a transformer's block (chapters [02](02_latent_attention.ipynb) and [03](03_mixture_of_experts.ipynb)).
-# - **It takes** an hour to read, and the code runs in 40 to 90 s on two CPU cores of a laptop, and in about twice that on Colab's two cores. A GPU is no faster, because the models are too small.
+# - **It takes** an hour to read, and the code runs in about 30 s on two CPU cores of a laptop, and in about twice that on Colab's two cores. A GPU is no faster, because the models are too small.
 
 # %% tags=["hide-input"]
 import importlib.util

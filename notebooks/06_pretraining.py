@@ -20,7 +20,7 @@
 #
 # - **You will build** a whole pretraining run, from the order of the data to checkpoints and a ledger of its operations. You will also predict its loss, and test honestly what the trained model can do.
 # - **You need** PyTorch, and a rough idea of chapters [02](02_latent_attention.ipynb) to [04](04_multi_token_prediction.ipynb), whose parts all meet here.
-# - **It takes** an hour and a half to read. The code runs in 60 to 100 s on two CPU cores of a laptop, and in twice that on Colab's two cores. A GPU is no faster, because the models are too small.
+# - **It takes** an hour and a half to read. The code runs in about 60 s on two CPU cores of a laptop, and in twice that on Colab's two cores. A GPU is no faster, because the models are too small.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -387,7 +387,7 @@ table(["turn", "large", "small"], [[t, *(f"{v:.4f}" for v in s)] for t, s in enu
       "The two singular values after each turn.")
 
 # %% [markdown]
-# With this, one step of Muon is short. It first smooths the gradient by a running mean, as AdamW does. Then it makes the singular values equal, here by our polynomial, and takes a step. The factor $0.2\sqrt{\max(m, n)}$ makes the step about as long as AdamW's, so that rates made for AdamW fit {cite}`liu2025moonlight`. We compare three steps with the package, which uses matrix products alone:
+# With this, one step of Muon is short. It first smooths the gradient by a running mean, as AdamW does. Then it makes the singular values equal, here by our polynomial, and takes a step. The factor `0.2 * max(p.shape) ** 0.5` makes the step about as long as AdamW's, so that rates made for AdamW fit {cite}`liu2025moonlight`. We compare three steps with the package, which uses matrix products alone:
 
 # %%
 def muon_step(p, grad, mean, rate, keep=0.95):
