@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/04_multi_token_prediction.ipynb)
 #
-# At every token of its training, DeepSeek-V3 answered two questions: which token comes next, and which token comes after that one. The model can run without the second answer, which costs an extra layer and an extra softmax in training. People often say that training on both answers is cheaper and boosts accuracy as well. How much better does the first answer become, what does that cost, and is the second answer good for anything?
+# At every token of its training, DeepSeek-V3 answered two questions: which token comes next, and which token comes after that one. The second answer costs an extra layer and an extra softmax, and the finished model can run without it. So why train it? People often say that it makes the first answer better, and training cheaper. How much better does the first answer become, what does that cost, and is the second answer good for anything?
 #
 # - **You will build** a head that predicts one token further ahead. You will see the simplest version fail at an easy task, fix it, and measure what the fixed version gains and costs.
 # - **You need** PyTorch, and a rough idea of a transformer's block (chapters [02](02_latent_attention.ipynb) and [03](03_mixture_of_experts.ipynb)).
-# - **It takes** an hour to read, and the code runs in about 40 s on two CPU cores of a laptop, and in about twice that on Colab's two cores. A GPU is no faster, because the models are too small.
+# - **It takes** an hour to read, and the code runs in about 30 s on two CPU cores of a laptop, and in about twice that on Colab's two cores. A GPU is no faster, because the models are too small.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -77,7 +77,7 @@ print("".join("abcdefghijklmnopABCDEFGHIJKLMNOP"[i] for i in pairs(1, seed=1)[0]
 # %% [markdown]
 # The obvious way to predict further ahead is a second head. The main head reads the hidden state of position $i$ and predicts token $i+1$. The second head reads the same state and predicts token $i+2$ {cite}`gloeckle2024mtp`.
 #
-# The main head will learn all the answers. Which share of the answers will the second head get right? Before you run on, guess by replacing `None` with a number.
+# The main head will learn all the answers. Which share of the answers will the second head get right? Guess before you read on, and type a number into the box. (In your own notebook, replace `None` with it.)
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -161,7 +161,7 @@ table(["", "answers", "questions"],
 #
 # The remedy is to let the head see token $i+1$. During training this token is in the text anyway, and when the model writes, the main head has just chosen it. DeepSeek's module of depth 1 combines two things at position $i$: the main model's hidden state $h_i$ and the embedding of token $i+1$. It normalises each of them, a matrix maps both together back to the model's width, and one ordinary transformer block follows. The module uses the main model's own embedding and output head.
 #
-# Our example for the rest of the chapter has six tokens, `7+5=12`. The table shows, left of each arrow, which tokens a depth sees at a position, and right of the arrow which token it must predict.
+# The figure shows this module, and a second one after it. Below the figure, a table does the same for our example of six tokens, `7+5=12`. Left of each arrow are the tokens that a depth sees at a position, and right of it is the token that it must predict.
 
 # %% tags=["diagram", "hide-input"]
 diagram("mtp")
@@ -174,7 +174,7 @@ table(["position", "depth 0", "depth 1", "depth 2"],
       "Which tokens each depth sees, and which it must predict")  # fmt: skip
 
 # %% [markdown]
-# Depth 0 is the main head. Each further depth sees one more token and predicts one token further ahead, so it has one position fewer. Depth 2 works on the states of depth 1 rather than on those of the main model. So the modules form a chain, in which each link is one step ahead of the link before it.
+# Depth 0 is the main head, and depth $k$ is module $k$. Each further depth sees one more token and predicts one token further ahead, so it has one position fewer. Depth 2 works on the states of depth 1 rather than on those of the main model. So the modules form a chain, in which each link is one step ahead of the link before it.
 #
 # We first write one depth by hand, one position at a time:
 
@@ -184,7 +184,9 @@ def rms(x):
     return x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
 
 def look_ahead(module, hidden, embedding, turn):
-    """One depth: hidden and embedding [B, T - k, H] to the next depth's hidden states."""
+    """One depth: hidden and embedding [B, T - k, H] to the next depth's hidden states.
+
+    turn: the rotation of queries and keys by their positions (RoPE, chapter 02)."""
     left, right = module.eh_proj.weight.chunk(2, dim=1)  # for the embedding, for the state
     states = []
     for h, e in zip(hidden.unbind(1), embedding.unbind(1), strict=True):
@@ -196,7 +198,7 @@ def look_ahead(module, hidden, embedding, turn):
 # %% [markdown]
 # ## The same, from the package
 #
-# `minidsk.model.mtp.MTPModule` contains the same lines, with the two products joined into one. `MiniDeepSeek` makes `num_nextn_predict_layers` such modules and returns their predictions as `out.mtp_logits`. We compare three depths with three turns of our loop, in float64:
+# `minidsk.model.mtp.MTPModule` contains the same lines, with the two products joined into one. `MiniDeepSeek` makes `num_nextn_predict_layers` such modules and returns their predictions as `out.mtp_logits`. We compare three depths with three calls of our function, in float64:
 
 # %% tags=["agree"]
 three = tiny.replace(num_nextn_predict_layers=3)
@@ -286,7 +288,7 @@ print("the package says the same:", loss_difference < 1e-6)
 # %% [markdown]
 # ### Depth 1 on the questions and answers
 #
-# Depth 1 sees the question, so it can know the answer. Half of its targets are answers, which are certain, and half are questions, which are drawn from 16. So no head that sees only what it may see can have a mean loss below $\tfrac12 \ln 16$ nats. We call this value the floor and use it again in a moment.
+# Depth 1 sees the question, so it can know the answer. Half of its targets are answers, which are certain, and half are questions, which are drawn from 16. So no head that sees only what it may see can have a mean loss below $\tfrac12 \ln 16$ nats. We call this value, 1.39 nats, the floor.
 
 # %%
 def chained(model, ids):
@@ -421,7 +423,7 @@ def study(depth, seed):
     return seen
 
 # %% [markdown]
-# The learning rate stays constant after the warm-up, so every point of a curve is the end of a valid shorter run. Before you run on, make one guess. How many more of the 100 sums will D = 1 get right in the end than the model without a further head?
+# The learning rate stays constant after the warm-up, so every point of a curve is the end of a valid shorter run. Make one guess before you read on. How many more of the 100 sums will D = 1 get right in the end than the model without a further head?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -565,13 +567,13 @@ _ = axes[1].set_ylabel("loss on fresh pages, nats")
 _ = axes[2].set_xlabel("step")
 last = [[run["curve"][-1][1] for run in recorded(depth, "tokens")] for depth in range(3)]
 ends = [", ".join(f"{loss:.3f}" for loss in losses) for losses in zip(*last, strict=True)]
-show(fig, "On every seed the models that look ahead learn to add first, and the plain model "
-     "(D = 0) catches up. The dashed line is at 0.6 nats.",
+show(fig, "On every seed the models that look ahead reach 0.6 nats (dashed) first, and the "
+     "plain model (D = 0) catches up.",
      "Three panels, one per seed, loss over steps 360 to 1,200 for D = 0, 1 and 2. At the "
      f"end, by seed: {'; '.join(ends)} nats.")  # fmt: skip
 
 # %% [markdown]
-# On every seed the loss of the two models with further heads falls first, and the plain model catches up later. The fall is the moment at which a model learns to add. So we can ask a third question: after how many steps does the loss reach 0.6 nats? (We chose this level in the middle of the fall, after seeing the curves.) We also convert the steps into compute, because a step of D = 1 costs more.
+# The loss falls from 0.7 to 0.55 nats while a model learns to add. At step 360 no model is ahead on every seed. From step 720 on the two models with further heads are ahead on every seed, by up to 0.08 nats, but the lead shrinks to less than 0.01 in the end. So we can ask a third question: after how many steps does the loss reach 0.6 nats? (We chose this level in the middle of the fall, after seeing the curves, which have a point every 120 steps.) We also convert the steps into compute, because a step of D = 1 costs more.
 
 # %%
 def steps_to(curve, level):
@@ -623,7 +625,9 @@ table(["", "million weights", "FLOPs", "time", "peak memory"],
 #
 # When the model writes, depth 1 guesses the token after the one that was just chosen. If the main model then says the same in its next pass, the guess is **accepted**: that pass has checked the guess and goes on from there at once, so it yields two tokens. This is called speculative decoding {cite}`leviathan2022speculative`, and a later chapter builds it. Here we measure what its speed depends on, which is how often a guess is accepted.
 #
-# We start with the questions and answers, where we know the result. Depth 1 is right on every answer and on one question in sixteen, so it is right on about half of all tokens. If every guess is tried, how many tokens does a pass of the main model yield on average?
+# For the text `fIlAmE`, a pass that begins at `l` yields the answer `A`, from the main head, and depth 1 guesses the next question. If it guesses `m`, the next pass begins at `m`. If it does not, the next pass begins at `A`.
+#
+# We know how good depth 1 is on this text: it is right on every answer and on one question in sixteen, so on about half of all tokens. If every guess is tried, how many tokens does a pass of the main model yield on average?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -654,7 +658,7 @@ print(f"tokens per pass: {33 * len(fresh) / passes:.2f}")
 pace.reveal(33 * len(fresh) / passes)
 
 # %% [markdown]
-# Only half of the guesses are right, and yet nearly every pass yields two tokens. The reason is where the passes begin. After an accepted answer the next pass begins at that answer: the main model draws the next question itself, and depth 1 then guesses the answer to it. The hopeless guesses, those of questions, are seldom needed. A mean over all positions would have promised 1.5 tokens, so **count passes rather than positions.**
+# Only half of the guesses are right, and yet nearly every pass yields two tokens. The reason is where the passes begin. From the question `f`, a pass yields `I`, and the guess of `l` fails. The next pass begins at the answer `I`: the main model draws `l` itself, and depth 1 then guesses its answer `A`, which is accepted. So the pass after it begins at an answer again, and so on. The hopeless guesses, those of questions, are seldom needed. A mean over all positions would have promised 1.5 tokens, so **count passes rather than positions.**
 #
 # Next we take a text of the course's own kind: worksheets of the tiny web, which are small enough to be learned in a minute. We train one model with D = 2.
 
@@ -686,7 +690,7 @@ print(f"loss {losses['loss']:.2f} nats; of 100 replies "
 print(task[0].prompt + solved.replies[0])
 
 # %% [markdown]
-# The model's answers are mostly wrong, but that does not matter here. A guess is accepted if it equals the token that the main head then wrote, whether the reply is right or wrong. We go over the model's own replies and sort the tokens by kind. We draw the replies at temperature 1, because so small a model would greedily write nearly the same reply to every problem. A guess of depth 2 counts only where depth 1 was accepted, because otherwise it rests on a wrong token.
+# The model's answers are mostly wrong, but that does not matter here. A guess is accepted if it equals the token that the main head then wrote, whether the reply is right or wrong. We go over the model's own replies and count the accepted guesses by the kind of token. We draw the replies at temperature 1, because so small a model would greedily write nearly the same reply to every problem. A guess of depth 2 counts only where depth 1 was accepted, because otherwise it rests on a wrong token.
 
 # %%
 KIND = re.compile(r"(?P<tags></?\w+>)|(?<==)(?P<results>\d+)|(?P<verdicts> no| yes)"
@@ -715,14 +719,14 @@ def judged(ids):
 # %%
 tally = [{}, {}]
 passes, written = [0, 0], 0
-for i, reply in enumerate(solved.replies):
-    prompt = [tokenizer.bos_id, *tokenizer.encode(task[i].prompt)]
+for number, reply in enumerate(solved.replies):
+    prompt = [tokenizer.bos_id, *tokenizer.encode(task[number].prompt)]
     ids = [*prompt, *tokenizer.encode(reply), tokenizer.eos_id]
     kind, columns = kinds(ids), judged(ids)
     for k, column in enumerate(columns, start=1):
-        for at_ in range(len(prompt) - 1, len(ids) - 1 - k):
-            if k == 1 or columns[0][at_]:
-                tally[k - 1].setdefault(kind[at_ + 1 + k], []).append(column[at_])
+        for i in range(len(prompt) - 1, len(ids) - 1 - k):  # the guess of token i + 1 + k
+            if k == 1 or columns[0][i]:
+                tally[k - 1].setdefault(kind[i + 1 + k], []).append(column[i])
         passes[k - 1] += walk(columns[:k], len(prompt) - 1, len(ids) - 1)
     written += len(ids) - len(prompt)
 
@@ -736,7 +740,7 @@ table(["tokens", "depth 1", "depth 2, after depth 1"],
       "The share of guesses that were accepted, by the kind of token")  # fmt: skip
 
 # %% [markdown]
-# The tags are always accepted, because after `</think>` the next tokens are fixed by the form. Signs and verdicts are accepted nearly as often. The digits of the expression are different. There are several good ways to begin an expression, and depth 1 often picks another one than the main head then draws.
+# The tags are always accepted, because after `</think>` the next tokens are fixed by the form. Four in five signs and verdicts are accepted. The digits of the expression are different: four in five are refused. There are several good ways to begin an expression, and depth 1 often picks another one than the main head then draws.
 #
 # We measured the same on the larger models, with three seeds and each model's own 512 greedy replies:
 
@@ -755,7 +759,7 @@ table(["tokens", "D = 1", "D = 2, depth 1", "D = 2, depth 2 after it"],
       "The share of accepted guesses, larger models, three seeds together")  # fmt: skip
 
 # %% [markdown]
-# Here nearly all digits are accepted, because greedy replies begin with the numbers of the problem, so the digits are copied. The results of the sums cannot be copied. Even so, depth 1 with its single block agrees with the main model on nearly all of them. It had to learn this: in the shorter recording of 500 steps, shown below, it agreed on fewer than six results in ten.
+# Here nearly all digits are accepted. These models reply greedily and begin with the numbers of the problem, so most digits are copied. The results of the sums cannot be copied. Even so, depth 1 with its single block agrees with the main model on nearly all of them. It had to learn this: in the shorter recording of 500 steps, shown below, it agreed on fewer than six results in ten.
 #
 # ### The speed that this could buy at most
 #

@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/07_triton_kernels.ipynb)
 #
-# A softmax over 134 million numbers takes about 700 million operations, and the matrix units of an H100 can do that many in less than a microsecond. Yet no softmax on that chip will ever take a microsecond. The best ones take *hundreds* of times as long, and PyTorch's own is slower still. What is the chip waiting for? And how can you know, before you write a kernel, how fast it can become?
+# A softmax over 134 million numbers takes about 700 million operations, and the matrix units of an H100 can do that many in less than a microsecond. Yet no softmax on that chip will ever take a microsecond. The best ones take far longer, and PyTorch's own is slower still. What is the chip waiting for? And how can you know, before you write a kernel, how fast it can become?
 #
 # - **You will build** a softmax that touches each number once, RMSNorm with its gradient, and a loss that never holds all its logits. You also get a meter that counts bytes without a GPU, and tests that tell a right kernel from a lucky one.
 # - **You need** PyTorch and Triton, which comes with Colab and with `pip install triton` on Linux. You need **no GPU**: the kernels run here in Triton's interpreter, and the speeds were recorded on an H100 by a command that you can run too.
@@ -59,16 +59,18 @@ _ = np.seterr(invalid="ignore", over="ignore")
 # %% [markdown]
 # ## A GPU computes far faster than its memory delivers
 #
-# An H100 has 132 **multiprocessors**, which are independent processors on one chip. Each has its own registers and its own shared memory, where the numbers lie within reach of its arithmetic units. All of them share one large **memory**, which holds the tensors. The next cell compares the two speeds, with figures from the data sheet and the white paper of the H100 {cite}`nvidia2022h100`. A tick is one cycle of its clock.
+# An H100 has 132 **multiprocessors**, which are independent processors on one chip. Each has its own registers and its own shared memory, where the numbers lie within reach of its arithmetic units. All of them share one large **memory**, which holds the tensors. The left half of the figure shows how much there is of each, and who can read it: one thread its own registers, one program its own shared memory, every program the rest. (The right half comes back in the section on the roofline.)
+#
+# How fast do the numbers arrive, and how fast could they be used? The cell below the figure takes both speeds from the data sheet and the white paper of the H100 {cite}`nvidia2022h100`. A tick is one cycle of its clock.
 
 # %% tags=["diagram", "hide-input"]
 diagram("memory_hierarchy_and_roofline")
 
 # %%
 multiprocessors, clock = 132, 1.83e9
-bench_bytes = 256 * 1024 + 228 * 1024  # registers and shared memory of one multiprocessor
+near_bytes = 256 * 1024 + 228 * 1024  # registers and shared memory of one multiprocessor
 memory_bytes_s, matrix_flop_s = 3.35e12, 989e12
-near = multiprocessors * bench_bytes / 1e6
+near = multiprocessors * near_bytes / 1e6
 print(f"registers and shared memory, together: {near:.0f} MB; memory: 80 GB")
 ticks = multiprocessors * clock
 print(f"per tick and multiprocessor: {memory_bytes_s / ticks:.0f} bytes arrive, "
@@ -90,7 +92,7 @@ print(f"bytes under way: {under_way / 1e6:.1f} MB, {under_way / multiprocessors 
 # %% [markdown]
 # One program that requests a row of 4,096 bf16 numbers (8 KB) and then waits is too little for a multiprocessor. Two or more such programs side by side are enough. This matters when we choose block sizes.
 #
-# Now guess the answer to the opening question. A softmax does about 5 operations on each number: compare, subtract, exponential, add and divide. We count these at the speed of the matrix units, the fastest on the chip. Replace `None` by a number; the tally stays on your machine.
+# Now guess the answer to the opening question. A softmax does about 5 operations on each number: compare, subtract, exponential, add and divide. We count these at the speed of the matrix units, the fastest on the chip. Type a number into the box. (In your own notebook, replace `None` with it.)
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -152,7 +154,7 @@ def softmax_kernel(x, y, columns, WIDTH: tl.constexpr):
 
 
 # %% [markdown]
-# `x` is the address of the first number, so `x + row * columns + column` gives `WIDTH` addresses, one for each position (*lane*) of the block. A block's size must be a power of two, but the length of a row seldom is. The lanes beyond the end of the row are therefore masked: they load minus infinity, whose exponential is 0, and they store nothing. The *launch*, the call with square brackets, says how many programs run:
+# `x` is the address of the first number, so `x + row * columns + column` gives `WIDTH` addresses, one for each position (*lane*) of the block. `WIDTH` is a `tl.constexpr`, a constant for the compiler, which makes a kernel of its own for each value. A block's size must be a power of two, but the length of a row seldom is. The lanes beyond the end of the row are therefore masked: they load minus infinity, whose exponential is 0, and they store nothing. The *launch*, the call with square brackets, says how many programs run:
 
 # %%
 def fused(x: torch.Tensor) -> torch.Tensor:
@@ -305,13 +307,13 @@ print(f"copies at {roof['copy_gb_s']:,.0f} GB/s, multiplies bf16 matrices at "
 print(f"ridge: {ridge:.0f} operations per byte")
 
 # %% [markdown]
-# The next figure shows where our kernels stand. The dots are measured, and the rings show what the roof allows. Pick a kernel, or move the slider to change the side of a product of two matrices. From which side on does that product no longer wait for the memory? (The product does $n/3$ operations per byte at side $n$, so on the H100 it is about 800.)
+# The next figure shows where our kernels stand. The dots are measured, and the rings show what the roof allows. Pick a kernel, or move the slider to change the side of a product of two matrices. From which side on does that product no longer wait for the memory?
 
 # %% tags=["widget"]
 from minidsk.widgets import Roofline
 
-points = {}
-for case in (c for c in bench["cases"] if c["flops"]):
+points, chapter = {}, ("softmax", "rmsnorm", "cross_entropy", "attention")
+for case in (c for c in bench["cases"] if c["bench"] in chapter):
     measured = case["contestants"]["ours"]["median"]
     point = {"bytes": case["bytes"], "flops": case["flops"], "seconds": measured}
     points.setdefault(case["case"], point)
@@ -320,7 +322,7 @@ devices = {roof["device"]: (roof["copy_gb_s"], roof["matmul_tflop_s"]),
 Roofline(devices, points, title="Under the roof")
 
 # %% [markdown]
-# Softmax stands far to the left, because it does only 5 operations on 4 bytes. It waits for the memory, whatever we do. This answers both questions of the opening: the chip waits for numbers, and **a softmax can be as fast as a copy of its array, and no faster.**
+# The product does $n/3$ operations per byte at side $n$, so on the H100 it waits for the memory up to a side of about 800. Softmax stands far to the left, because it does only 5 operations for each number, which is 4 bytes: 2 read and 2 written. It waits for the memory, whatever we do. This answers both questions of the opening: the chip waits for numbers, and **a softmax can be as fast as a copy of its array, and no faster.**
 
 # %%
 case = next(c for c in bench["cases"] if c["case"] == "softmax, forward")
@@ -379,7 +381,7 @@ print("normalised", [round(v, 3) for v in (row * r).tolist()])
 # - Each program writes its products, and a second kernel sums them, which moves a whole additional array.
 # - **Few programs handle many rows each**, and each keeps its part of the sum in registers and writes it once.
 #
-# The package takes the third way. This is the loop of its kernel:
+# The package takes the third way. This is the loop of its kernel, which handles `HEIGHT` rows per turn. Its `value` is our $x$, `slope` is $dy$ and then $g$, `factor` is $r$, `normal` is $\hat x$, `scale` is $w$, and `sums` is the part of $dw$ that stays in registers:
 
 # %%
 import inspect
@@ -470,16 +472,34 @@ print("chunks of 7 tokens in the notebook, and the package's kernel: below 1e-5"
 #
 # Attention is a softmax between two products. Written out, it holds one score for each pair of tokens. If the softmax is kept online, no score has to leave the registers. A program holds a block of queries and walks over the keys. For each query it keeps the pair (maximum, sum) and the weighted sum of values so far, and it rescales them whenever the maximum rises {cite}`dao2023flash2`.
 #
+# In PyTorch, with all queries at once, the walk looks like this. `mixed` is the weighted sum of values. The package's kernel does the same in blocks of queries too.
+#
 # MLA, the attention of [chapter 02](02_latent_attention.ipynb), adds an awkward shape: its keys have 192 numbers and its values 128. A block's side must be a power of two. Instead of padding 192 to 256, the package cuts the keys into 128 and 64 and adds two products into one score.
+
+# %%
+def online_attention(q, k, v, block):
+    """Causal attention that reads `block` keys and values at a time; [..., tokens, width]."""
+    tokens = torch.arange(q.shape[-2], device=q.device)
+    top, total, mixed = torch.full_like(q[..., :1], -torch.inf), 0.0, 0.0
+    for part in tokens.split(block):
+        scores = q @ k[..., part, :].mT / q.shape[-1] ** 0.5
+        scores = scores.masked_fill(part > tokens[:, None], -torch.inf)
+        higher = torch.maximum(top, scores.amax(-1, keepdim=True))
+        shrink, weights = (top - higher).exp(), (scores - higher).exp()
+        total = total * shrink + weights.sum(-1, keepdim=True)
+        mixed = mixed * shrink + weights @ v[..., part, :]
+        top = higher
+    return mixed / total
 
 # %%
 from minidsk.kernels.attention import attention, attention_reference
 
 q, k, v = (torch.randn(1, 2, 128, width, generator=g).to(device) for width in (48, 48, 32))
 exact = attention_reference(q.double(), k.double(), v.double())
-differences["attention"] = (attention(q, k, v) - exact).abs().max().item()
+differences["attention"] = max(largest(online_attention(q, k, v, 32), exact),
+                               largest(attention(q, k, v), exact))
 assert differences["attention"] < 1e-5
-print("attention, keys of 48 (32 and 16), values of 32, causal, against float64: below 1e-5")
+print("attention by blocks of 32 keys, and the package's kernel: below 1e-5")
 
 # %% [markdown]
 # The meter shows what causality saves, because the kernel never loads a block of keys that none of its queries may see:
@@ -523,7 +543,7 @@ if INTERPRETED:
 # %% [markdown]
 # In the interpreter the largest block wins, because each program costs time and a larger block costs little more. On a GPU, one program for all the work would leave 131 multiprocessors idle. **A choice holds only for the machine and the shapes on which it was made.**
 #
-# `triton.autotune` does the same as our six lines whenever a kernel first meets new shapes, and our attention uses it. For softmax, RMSNorm and cross-entropy we tried a grid of choices once on the H100 (`tools/experiments/ch07_blocks.py`) and wrote the best one into the package:
+# `triton.autotune` does the same whenever a kernel first meets new shapes, and our attention uses it. For softmax, RMSNorm and cross-entropy we tried a grid of choices once on the H100 (`tools/experiments/ch07_blocks.py`) and wrote the best one into the package:
 
 # %% tags=["hide-input"]
 tried, rows = {}, []
@@ -569,8 +589,7 @@ show(fig,
 # We measured each kernel beside its rivals, in turns, in one run on one GPU. The rivals compute the same in plain PyTorch (*eager*), through `torch.compile`, and in Liger-Kernel {cite}`hsu2024liger`, a library of Triton kernels. For attention they are all backends of `scaled_dot_product_attention`. *Ours* is what the package uses. For attention on a Hopper GPU such as the H100, that is a version described under "What went wrong". *Ours, in Triton alone* is the kernel of this chapter.
 
 # %% tags=["figure", "hide-input"]
-mine = [c for c in bench["cases"]
-        if c["bench"] in ("softmax", "rmsnorm", "cross_entropy", "attention")]
+mine = [c for c in bench["cases"] if c["bench"] in chapter]
 names = ["softmax, rows of 4,096", "softmax, rows of 131,072",
          "RMSNorm, forward", "RMSNorm, backward", "output layer and its loss",
          "loss on ready logits", "attention, forward", "attention, backward"]
@@ -668,7 +687,7 @@ print(f"two norms in each of 61 layers: {122 * 2 * numbers / 1e9:.0f} GB less, "
 # %% [markdown]
 # V3's layers are spread over many GPUs, but the ratio of time to memory stays the same.
 #
-# **MLA's attention has a library of its own**, FlashMLA {cite}`flashmla2025`, with which V3 is served. In decoding, its authors report that it reads the cache at 3,000 GB/s, nine tenths of an H800's 3,350. Where there are many queries, they report 660 TFLOP/s. FlashMLA is CUDA C++ for one kind of chip, with the warps' roles written by hand. Ours is for training and much shorter, with the speeds of the table above.
+# **MLA's attention has a library of its own**, FlashMLA {cite}`flashmla2025`, with which V3 is served. In decoding, its authors report that it reads the cache at 3,000 GB/s, nine tenths of an H800's 3,350. Where there are many queries, they report 660 TFLOP/s. FlashMLA is CUDA C++ for one kind of chip, with the warps' roles written by hand.
 #
 # ## What went wrong, or did not help
 #
@@ -705,7 +724,7 @@ table(["", "sweep", "first table", "spread", "second table", "spread", "Python"]
 # %% [markdown]
 # In the first table, two kernels agree with the sweep to a percent and three do not. Those three have a spread of 8 to 39 %, too much for a kernel that does the same work each time.
 #
-# The last column explains the disagreement. Python needs time to launch a kernel, and more with autograd, descriptors and an autotuner. This time does not count *as long as the GPU has other work in its queue*, so the bench gave it a third of a millisecond of other work before each call. The sweep called the kernels directly, on idle cores. The first table was made on three cores of a busy machine, where a third of a millisecond was not enough. Now the bench first measures Python's time for a call, gives the GPU twice as much work beforehand, and reports both times.
+# The last column explains the disagreement. Python needs time to launch a kernel, and more with autograd, descriptors and an autotuner. This time does not count *as long as the GPU has other work in its queue*, so the bench gave it a third of a millisecond of other work before each call. On the busy machine of the first table that was not enough. Now the bench first measures Python's time for a call, gives the GPU twice as much work beforehand, and reports both times.
 
 # %% [markdown]
 # **Triton's switch for giving warps roles did nothing.** On Hopper, the fast way is to let some warps only load and others only multiply, and to compute one block's exponentials during another's products {cite}`shah2024flash3`. Triton has a switch for roles, `warp_specialize=True`. With the 8 warps that our attention wants, Triton 3.6 ignores it: the compiled kernel is the same, instruction for instruction. With 4 warps, its compiler stops with an internal error. Both can be seen without a GPU.
