@@ -608,7 +608,7 @@ show(fig, "At ten times the compute, 512 ids still lead characters. At a hundred
 #
 # ## A base model continues documents and does not answer questions
 #
-# Now we train a model on the tiny web, with characters, and do nothing else to it. It gets no special training on questions and answers, and no reward. Such a model is called a **base model**. The picture shows such pages, with the shares of the capstone, chapter 22. (There `18?4` means *we got 18, is it 4?*)
+# Now we train a model on the tiny web, with characters, and do nothing else to it. It gets no special training on questions and answers, and no reward. Such a model is called a **base model**. The picture shows such pages, with the shares of the capstone, [chapter 22](22_capstone.ipynb). (There `18?4` means *we got 18, is it 4?*)
 
 # %% tags=["diagram", "hide-input"]
 diagram("tiny_web")

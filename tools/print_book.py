@@ -37,7 +37,6 @@ def print_page(browser: Browser, page: Path, target: Path) -> None:
     tab = browser.new_page(color_scheme="light")
     tab.set_default_timeout(600_000)
     tab.goto(page.as_uri(), wait_until="load")
-    tab.evaluate("() => document.querySelector('.math') && window.MathJax.startup.promise.then(() => true)")
     part = target.with_name(f"{target.name}.part")
     tab.pdf(path=part, prefer_css_page_size=True, display_header_footer=True, header_template="<i></i>",
             footer_template=FOOT, outline=True, tagged=True)  # fmt: skip

@@ -15,9 +15,10 @@ PROBE = (Path(__file__).parent / "probe.js").read_text(encoding="utf-8").partiti
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 PAGES = [
-    *(f"{file}.html" for file in [TOC["root"], *(c["file"] for part in TOC["parts"] for c in part["chapters"])]),
+    f"{TOC['root']}.html",
+    *(f"{page['file']}.html" for part in TOC["parts"] for chapter in part["chapters"]
+      for page in [chapter, *chapter.get("sections", [])]),
     "search.html",
-    "genindex.html",
 ]
 BARE = ["404.html", *(f"{old}.html" for old in CONFIG["sphinx"]["config"]["redirects"])]  # no theme around them
 VIEWS = [("http", 1280), ("http", 390), ("folder", 1280), ("folder", 390)]
