@@ -60,7 +60,7 @@ plt.style.use("minidsk.diagrams.look")
 
 # %%
 base, recipe = minidsk.load_policy("nano-base"), nano()
-_ = base.model.double()  # float64: rounding is too small to change a draw
+_ = base.model.double()  # 16 digits: your processor draws the replies that ours drew
 test, verdict = recipe.make_task("test"), {"accuracy": 1.0}
 
 

@@ -306,7 +306,7 @@ again, give_up = (new[i][fork] - old[i][fork] for i in (1, 0))
 assert again > give_up
 
 # %% [markdown]
-# The reward never said *try again*. It said that **b** was right, and the arithmetic of the group did the rest. The figure shades each token of the four answers by how far this step moved its log-probability, and the cell before it prints the largest changes.
+# The reward never said *try again*. It said that **b** was right, and the arithmetic of the group did the rest. The figure shades each token of the four answers by how far this step moved its log-probability, and the cell before it prints the largest changes. In **b** the largest push went to the `8` with which the right attempt begins. In **d** it fell on the `4` after `(7-3)=`, which the verifier does not accept in an answer. The fork itself moved less, because the base already tried again in a third of the cases.
 
 # %%
 moved = [(now - then).tolist() for then, now in zip(old, new, strict=True)]
