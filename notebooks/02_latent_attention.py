@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/02_latent_attention.ipynb)
 #
-# To write its next token, a language model looks back at every token before it. An ordinary model of DeepSeek-V3's shape would keep two million numbers in memory for each of these tokens. For a conversation of 128 thousand tokens, this memory alone would fill seven GPUs of 80 GB. DeepSeek-V3 has as many heads and layers and also looks at every token, but it keeps less than 2 % of those numbers. What did it throw away, and what does it still have to keep?
+# To write its next token, a language model looks back at every token before it. An ordinary model of DeepSeek-V3's shape would keep two million numbers in memory for each of these tokens. For a conversation of 128 thousand tokens, this memory alone would fill seven GPUs of 80 GB. DeepSeek-V3 also looks at every token, with as many heads and layers as an ordinary model of its shape, but it keeps less than 2 % of the numbers in memory. What did it throw away, and what does it still have to keep?
 #
 # - **You will build** attention with a cache, rotary positions, and multi-head latent attention (MLA) in two forms that give the same numbers. Then you will stretch a trained model to eight times its context.
 # - **You need** PyTorch, and you should have seen softmax attention once. [Chapter 01](01_text_and_tokens.ipynb) is useful but not required.

@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/04_multi_token_prediction.ipynb)
 #
-# At every token of its training, DeepSeek-V3 answered two questions: which token comes next, and which token comes after that one. The second answer costs an extra layer and an extra softmax, and the finished model can run without it. So why train it? People often say that it makes the first answer better, and training cheaper. How much better does the first answer become, what does that cost, and is the second answer good for anything?
+# At every token of its training, DeepSeek-V3 answered two questions: which token comes next, and which token comes after that one. The second answer costs an extra layer and an extra softmax, and the finished model can run without it. So why train it? People often say that a second prediction makes the prediction of the next token better, and training cheaper. How much better does it become, what does that cost, and is the second prediction good for anything?
 #
 # - **You will build** a head that predicts one token further ahead. You will see the simplest version fail at an easy task, fix it, and measure what the fixed version gains and costs.
 # - **You need** PyTorch, and a rough idea of a transformer's block (chapters [02](02_latent_attention.ipynb) and [03](03_mixture_of_experts.ipynb)).

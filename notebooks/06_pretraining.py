@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/06_pretraining.ipynb)
 #
-# DeepSeek-V3 was pretrained once, for 2.664 million GPU hours {cite}`deepseekv3`. Such a run is too expensive to repeat, so the people who start it must know beforehand roughly what will come out. In this chapter we build a run and make several small ones. From their losses we predict that of a larger run, and then we make it. How far off will the prediction be?
+# DeepSeek-V3 was pretrained once, for 2.664 million GPU hours {cite}`deepseekv3`. Such a run is too expensive to repeat, so the people who start it must know beforehand roughly what will come out. In this chapter we build a run and make several small ones. From the losses of the small runs we predict the loss of a larger run, and then we make the larger run. How far off will the prediction be?
 #
 # - **You will build** a whole pretraining run, from the order of the data to checkpoints and a ledger of its operations. You will also predict its loss, and test honestly what the trained model can do.
 # - **You need** PyTorch, and a rough idea of chapters [02](02_latent_attention.ipynb) to [04](04_multi_token_prediction.ipynb), whose parts all meet here.

@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/09_fp8_and_ptx.ipynb)
 #
-# DeepSeek-V3 did most of its matrix products in training with numbers of eight bits. In its format, eight bits give 254 finite patterns, and two of them are zero. Between 256 and 448 there are only six steps, and 1.06 does not exist at all. How can a model learn anything at such a resolution? And is the popular story true that DeepSeek "bypassed CUDA" and wrote assembler?
+# DeepSeek-V3 did most of its matrix products in training with numbers of eight bits. In its format, eight bits give 254 finite patterns, and two of them are zero. Between 256 and 448 there are only six steps, and 1.06 does not exist at all. How can a model learn anything from numbers of eight bits? And is the popular story true that DeepSeek "bypassed CUDA" and wrote assembler?
 #
 # - **You will build** a quantiser with one scale per block, a model of how tensor cores add, a linear layer in FP8, and a kernel that contains a line of PTX. You will read its PTX without owning a GPU, and see what it took to make eight bits faster than sixteen.
 # - **You need** [chapter 07](07_triton_kernels.ipynb) (kernels), but **no GPU**, because Triton brings NVIDIA's assembler and can compile kernels for an H100 here. FP8 arithmetic is emulated, and the speeds were recorded on an H100.

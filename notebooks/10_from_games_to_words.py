@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/10_from_games_to_words.ipynb)
 #
-# A network plays tic-tac-toe against itself, and it begins by moving at random. It never sees a good move, and it is never told which of its moves was bad. After each game it only learns whether it won, drew or lost. There are 3,888 positions in which the side to move can avoid losing. After less than a minute of such games, in how many of them does the network still lose? And can the same few lines teach a language model to answer?
+# A network plays tic-tac-toe against itself, and it begins by moving at random. It never sees a good move, and it is never told which of its moves was bad. After each game it only learns whether it won, drew or lost. There are 3,888 positions in which the side to move can avoid losing. After less than a minute of games against itself, in how many of these 3,888 tic-tac-toe positions does the network still lose? And can the same few lines teach a language model to answer?
 #
 # - **You will build** the policy gradient, from one game on paper to a player that cannot be beaten. Then you apply the same function to a language model.
 # - **You need** PyTorch, and to know what a gradient is, but no reinforcement learning. [Chapter 06](06_pretraining.ipynb) helps at the end.

@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/11_human_feedback.ipynb)
 #
-# There is no rule that says what a good letter is. So companies ask people which of two letters is better, train one model to predict their taste, and train another model to please the first. This is how ChatGPT was made, and it is the method that DeepSeek left when it taught R1 to reason. We build all of it, for a simulated judge who is honest and cares most that an answer is right. The score of our model then climbs quickly and stays high. **What happens meanwhile to the share of right answers, and how many models must sit in memory?**
+# There is no rule that says what a good letter is. So companies ask people which of two letters is better, train one model to predict their taste, and train another model to please it. This is how ChatGPT was made, and it is the method that DeepSeek left when it taught R1 to reason. We build all of it, for a simulated judge who is honest and cares most that an answer is right. While a model learns to please the copy of a judge, its score climbs quickly and stays high. **What happens meanwhile to the share of right answers, and how many models must sit in memory?**
 #
 # - **You will build** fine-tuning on demonstrations, a reward model with its calibration, the parts of PPO (a critic, advantages, and a price for leaving the start), DPO, and a policy that outwits its reward model.
 # - **You need** PyTorch, and the idea of a policy gradient ([chapter 10](10_from_games_to_words.ipynb), or the four answers of [chapter 22](22_capstone.ipynb)).
@@ -134,7 +134,7 @@ right_at_the_end
 # %% [markdown]
 # ## Comparing two replies, by hand
 #
-# It takes skill to write a demonstration, and less skill to say which of two replies is better. Here are three replies to *make 4 from 3, 7 and 8*. Reply **a** gives up, **b** is right, and **c** writes *yes* after a sum that is not 4.
+# It takes skill to write a demonstration, and less skill to say which of two replies is better. Here are three replies to *make 4 from 3, 7 and 8*. Reply **a** gives up, **b** is right, and **c** writes *yes* after a result that is not 4. It also gets the sum wrong (8 - 4 is not 2) and then answers with another expression, as weak models do.
 
 # %%
 from minidsk.tasks.countdown import CountdownProblem
@@ -323,7 +323,7 @@ print("with labels swapped: accuracy below one half, calibration worse: True")
 #
 # A *policy* is a model that acts, here by writing replies. The reward model scores the replies, and the policy learns from the scores. GRPO would compare several replies to the same problem ([chapter 12](12_grpo.ipynb)). The older method, PPO {cite}`schulman2017ppo` as InstructGPT used it, needs two more models.
 #
-# The first is a **reference**, which is the policy as it was at the start. Each token pays for being likelier under the policy than under the reference: its reward is $-\beta\,(\log \pi - \log \pi_{\text{ref}})$. The score of the whole reply, 1 in this example, is added to the last token.
+# The first is a **reference**, which is the policy as it was at the start. Each token pays for being likelier under the policy than under the reference: its reward is $-\beta\,(\log \pi - \log \pi_{\text{ref}})$. This price is known as the **KL penalty**, and $\beta$ as its coefficient (`kl_coef` in the code). The score of the whole reply, 1 in this example, is added to the last token.
 
 # %%
 logp, ref_logp = tensor([[-1.0, -0.5, -2.0, -0.5]]), tensor([[-1.0, -1.5, -1.0, -0.5]])
@@ -369,11 +369,11 @@ assert max(gae_gap, price_gap) < 1e-6
 print("largest difference, advantages and prices: below 1e-6")
 
 # %% [markdown]
-# The rest of PPO is in chapters [12](12_grpo.ipynb) and [22](22_capstone.ipynb): the clipped ratio times the advantage. The critic learns by least squares to predict what came. So four models are at work: **policy, critic, reference and reward model**.
+# Two parts are left. Each token's loss is $-\min(\rho A,\ \operatorname{clip}(\rho, 1-\varepsilon, 1+\varepsilon)\,A)$, where $\rho$ is its probability now divided by its probability when it was sampled: a token that has already moved far enough gains nothing by moving further. [Chapter 12](12_grpo.ipynb) uses the same loss and takes it apart. And the critic learns by least squares to predict what came. So four models are at work: **policy, critic, reference and reward model**.
 #
 # ## Fifteen steps of PPO against the reward model
 #
-# Each step uses 64 replies, one per problem. There is no price on leaving the reference, because we want to see where the score alone leads. The policy is rewarded by the score of the reward model and by nothing else. Beside it we note what only we can see: the share of right replies, and what the replies are worth to the *judge itself*.
+# Each step uses 64 replies, one per problem. There is no price on leaving the reference, because we want to see where the score alone leads. The policy is rewarded by the score of the reward model and by nothing else. Beside it we note what only we can see: the share of right replies, what the replies are worth to the *judge itself*, and how far the policy has moved from `sft` (the KL divergence, in *nats* per reply).
 
 # %%
 from minidsk.rl.config import CriticConfig, RLConfig
@@ -414,7 +414,7 @@ table(["step", "nats away", "score", "worth", "right", "claims", "tokens"],
       "Means of 64 replies. Only the score is known to the policy; worth is the judge's.")
 
 # %% [markdown]
-# We measure the distance from `sft` as the KL divergence, in nats per reply. Like Gao et al. {cite}`gao2022overoptimization`, we plot against its square root.
+# Like Gao et al. {cite}`gao2022overoptimization`, we plot against the square root of the KL divergence. The curve runs back where the policy came nearer again.
 
 # %% tags=["figure", "hide-input"]
 distance = [math.sqrt(max(line["kl_answer"], 0)) for line in diary]
@@ -545,7 +545,7 @@ for name, of in right.items():
 #
 # The control shows that the reward model is to blame, and not the algorithm. Paid by the verifier, the same PPO takes as many steps on as many replies and moves a comparable distance, but does not collapse. Its gain is modest, because each step has so few replies: two seeds gain, and the third rises and then ends about where it began. The left panel shows no score for these runs, because their reward models were trained on too few rankings to mean anything.
 #
-# ### A price on leaving keeps the truth
+# ### A KL penalty keeps the replies right
 #
 # The runs in the second row of the table use the same PPO and reward models, with a price of $\beta = 0.1$. Does the price buy more right replies, or only a later turn? We compare at the same *distance*, not at the same step. When the run without a price first comes as far as the priced run is at its end, how many of its replies are right?
 
@@ -588,7 +588,7 @@ table(["best of", "nats away", "score", "worth", "right"],
       "Means of three seeds with 95 % intervals.")
 
 # %% [markdown]
-# Up to the best of four, choosing also makes more replies right, because the reward model is reliable near the replies that were judged. Beyond that the score keeps growing, but the share of right replies turns. It turns for two of our three seeds, while the third is still rising at the best of 32.
+# Up to the best of four, choosing also makes more replies right, because the reward model is reliable near the replies that were judged. Beyond that the score keeps growing, but the share of right replies turns. It turns for two of our three seeds; the third is higher at the best of 32 than at the best of 4.
 
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(6.4, 2.8))
@@ -866,7 +866,7 @@ check("feedback.dpo_loss", dpo_solution)
 #
 # *25 minutes.* In one more round, let the judge rank replies of `pleaser`, train a new reward model on both sets of rankings, and run PPO again from `sft`. Predict first: does the share of right replies still turn, and what will the policy find this time? Then repeat the first run with a price, `kl_coef=0.1` in its settings.
 #
-# **Hint.** `posed_now` and `ranked_now` already exist. How much is a *long*, wrong reply that ends in *yes* worth to the judge?
+# **Hint.** `judged(pleaser, 0, 180, seed=5)` returns problems and their rankings. How much is a *long*, wrong reply that ends in *yes* worth to the judge?
 # ```
 #
 # ```{solution} ex-11-again
@@ -924,6 +924,8 @@ print("models in memory:", sum(map(len, stages["PPO on a reward model"][:2])))
 
 # %% [markdown]
 # ## Receipt
+#
+# Here ± is the standard deviation over seeds, not the 95 % interval of the tables above.
 
 # %% tags=["receipt"]
 spread = {}
@@ -937,7 +939,7 @@ receipt(spread=spread, differences=gaps)
 # %% [markdown]
 # ## Summary
 #
-# What happened to the share of right replies while the score climbed? **It rose for a few steps and then fell below where it began**, as the numbers above show. The policy found that *saying* yes is easier than being right. The reward model could not tell the two apart, although it was accurate and fairly well calibrated on the replies that it had seen. A price on leaving the start kept truth and score together for as long as we ran it.
+# What happened to the share of right replies while the score climbed? **It rose for a few steps and then fell below where it began**, as the numbers above show. The policy found that *saying* yes is easier than being right. The reward model could not tell the two apart, although it was accurate and fairly well calibrated on the replies that it had seen. A price on leaving the start kept the replies right while the score rose, for as long as we ran it.
 #
 # And how many models were in memory? **Four**: policy, critic, reference and reward model, beside a judge whose work is never finished. For tasks with a verifier, DeepSeek's answer was to need no critic, no reward model and no human judge for them.
 #

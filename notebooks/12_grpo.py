@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/12_grpo.ipynb)
 #
-# PPO trains two networks: one that writes answers, and a critic, as large as the first, that only predicts how good an answer is going to be. GRPO removes the critic. It asks the first network for sixteen answers to the same question, and compares each answer with the other fifteen. That is cheap, but is it accurate enough? **By how many percentage points may a critic misjudge the chance of a right answer, before fifteen other answers are the better judge?**
+# PPO trains two networks: one that writes answers, and a critic, as large as the first, that only predicts how good an answer is going to be. GRPO removes the critic. It asks the first network for sixteen answers to the same question, and compares each answer with the other fifteen. Comparing answers is cheaper than a critic, but is it accurate enough? **By how many percentage points may a critic misjudge the chance of a right answer, before fifteen other answers are the better judge?**
 #
 # - **You will build** GRPO twice: in a world of fifteen answers, where everything can be computed exactly, and on a small language model, with sampling, mask, verifier, advantages, loss and training step all written in this notebook.
 # - **You need** PyTorch, and the idea of a policy gradient ([chapter 10](10_from_games_to_words.ipynb)). [Chapter 11](11_human_feedback.ipynb) builds the critic that is dropped here.

@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/13_grpo_variants.ipynb)
 #
-# GRPO's loss fits on one line, and since 2024 people have been changing that line. DAPO averages differently and widens a bound, GSPO clips whole answers, CISPO clips a weight, and a variant named Dr. GRPO removes two divisions. Most of these changes make a training step longer or shorter. One of GRPO's own divisions does more than that: it turns the expected step away from the true gradient, and no number of answers turns it back. **By how many degrees does it turn the step, in a world where we can compute the truth?**
+# GRPO's loss fits on one line, and since 2024 people have been changing that line. DAPO averages differently and widens a bound, GSPO clips whole answers, CISPO clips a weight, and a variant named Dr. GRPO removes two divisions. Most of these changes make a training step longer or shorter. One of the two divisions in GRPO's own loss also turns the expected step away from the true gradient, and no number of answers turns it back. **By how many degrees does it turn the step, in a world where we can compute the truth?**
 #
 # - **You will build** six published losses in one short function, a table of what each does to a single token, and the tests that tell a right clip from a wrong one.
 # - **You need** PyTorch and [chapter 12](12_grpo.ipynb), which builds GRPO.

@@ -16,10 +16,10 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/22_capstone.ipynb)
 #
-# A *base model* is a language model that has only learned to complete documents. Ours has read worksheets, most of them by people who guess once, see that the guess is wrong, and hand it in anyway. So that is what the model does too. We now show it no better worksheet, and only tell it after each answer whether the answer was right. Can random weights become a reasoner in this way, on one GPU, while you wait? How much does the reward alone add?
+# A *base model* is a language model that has only learned to complete documents. Ours has read worksheets, most of them by people who guess once, see that the guess is wrong, and hand it in anyway. So that is what the model does too. We now show it no better worksheet, and only tell it after each answer whether the answer was right. Can random weights become a reasoner from *right* and *wrong* alone, on one GPU, while you wait? How much does this reward add?
 #
 # - **You will build** the last loop of the course, in which four answers become rewards, advantages, a loss and one step of learning. Then you watch the climb begin on your own machine, and read the whole climb from recorded runs.
-# - **You need** PyTorch, and the idea of a language model. Each step builds on an earlier chapter, but you can read it without that chapter.
+# - **You need** PyTorch, and the idea of a language model. Earlier chapters show each part at length: [02](02_latent_attention.ipynb) to [04](04_multi_token_prediction.ipynb) the network, [06](06_pretraining.ipynb) the base model, [10](10_from_games_to_words.ipynb) and [12](12_grpo.ipynb) the reward. You can read this one first.
 # - **It takes** about a minute to run on two CPU cores of a laptop, about twice that on the two cores that Colab lends, about a minute on a GPU (the model is tiny), and an hour to read.
 
 # %% tags=["hide-input"]
@@ -84,7 +84,7 @@ for wanted in (1, 2, 6):
     print(sheets[tries.index(wanted)], end="\n\n")
 
 # %% [markdown]
-# Each line of a thought is one attempt, worked out step by step. A question mark, the target and a verdict follow the result. The tags `<think>` and `<answer>` are single tokens, and the model reads everything else character by character. Most authors stop after one or two attempts, whatever the verdict. A few persistent ones go on until they can write *yes*.
+# Each line of a thought is one attempt, worked out step by step. A question mark, the target and a verdict follow the result. The tags `<think>` and `<answer>` are single tokens, and the model reads everything else character by character. Most authors stop after one or two attempts, whatever the verdict. A few persistent ones go on until they can write *yes*. Some write the verdict in Chinese, 不对 for *no* and 对了 for *yes*, because DeepSeek's model mixed languages too, and the last stage, R1, is rewarded for keeping to one.
 #
 # How good would a model be if it imitated these authors perfectly?
 
@@ -105,7 +105,7 @@ for name, some in (("one attempt", once), ("three or more", long)):
 
 # %%
 base = minidsk.load_policy("nano-base")
-_ = base.model.double()  # 16 digits: your processor draws the answers that ours drew
+_ = base.model.double()  # float64: rounding is too small to change a draw
 tokenizer, test = base.tokenizer, recipe.make_task("test")
 shown = [test[i] for i in range(3)]
 for posed, reply in zip(shown, greedy(base, shown, recipe.max_new_tokens), strict=True):
@@ -122,7 +122,7 @@ print(f"one thought and one answer: {before.well_formed:.0%}; "
 # %% [markdown]
 # The model keeps the form perfectly and gets most sums right, but most of its answers are wrong. It does not search for an answer, because it only writes what a typical page would contain.
 #
-# Before you run on, make a guess. We now train the model by reward alone, with no worked example, for a few dozen steps. What share of the same problems will it solve? Replace `None` by a number between 0 and 1; your score stays on your machine.
+# Before you run on, make a guess. We now train the model by reward alone, with no worked example, for 22 steps. What share of the same problems will it solve? Replace `None` by a number between 0 and 1; your score stays on your machine.
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -242,7 +242,7 @@ table(["answer", "tokens", "log-probability", "its least likely token"],
 #
 # ### Log-probabilities become a loss
 #
-# Each token of an answer gets the advantage of its answer. The *policy*, the model that learns, has just produced the samples itself, so the ratio of the new probability to the old one is 1 for every token. The loss is then only the weighted mean of the advantages with the opposite sign.
+# Each token of an answer gets the advantage of its answer. GRPO weighs it by the ratio of the token's probability now to its probability when the answer was sampled. We wrote the four answers ourselves, but treat them as if the *policy*, the model that learns, had just sampled them. Then nothing has changed since, and every ratio is 1. The loss is then only the weighted mean of the advantages with the opposite sign.
 #
 # The weights depend on how we average. Averaged over answers, the loss is $-(-0.5 + 1.5 - 0.5 - 0.5)/4 = 0$. DAPO {cite}`yu2025dapo` averages over tokens, as our recipe does, and then long answers weigh more:
 
@@ -306,7 +306,7 @@ again, give_up = (new[i][fork] - old[i][fork] for i in (1, 0))
 assert again > give_up
 
 # %% [markdown]
-# No example told the model *to try again*. The push follows from one right answer and from the arithmetic of a group. The figure shades each token of the four answers by how far this step moved its log-probability, and the cell before it prints the largest changes.
+# The reward never said *try again*. It said that **b** was right, and the arithmetic of the group did the rest. The figure shades each token of the four answers by how far this step moved its log-probability, and the cell before it prints the largest changes. In **b** the largest push went to the `8` with which the right attempt begins. In **d** it fell on the `4` after `(7-3)=`, which the verifier does not accept in an answer. The fork itself moved less, because the base already tried again in a third of the cases.
 
 # %%
 moved = [(now - then).tolist() for then, now in zip(old, new, strict=True)]
@@ -322,13 +322,15 @@ samples = [
     {"text": piece, "reward": reward, "shade": shade}
     for piece, reward, shade in zip(pieces, rewards[0].tolist(), moved, strict=True)
 ]
-Rollouts(problem.prompt, [1], [samples], title="Four answers after one step",
-         shade_label="change of log-probability")  # fmt: skip
+shaded = Rollouts(problem.prompt, [1], [samples], title="Four answers after one step",
+                  shade_label="change of log-probability")  # fmt: skip
+shaded.shading = 1
+shaded
 
 # %% [markdown]
 # ## Eight steps of the loop, on your machine
 #
-# You have now seen all of R1-Zero, which is DeepSeek's name for learning from reward alone: sample answers, reward them, compare them within groups, take a step. Here is the loop once more, built from the package's parts. Each step uses 8 problems with 16 answers each, while the recorded runs use more problems and many more steps. `rewarded` is the only thing that we will change later.
+# You have now seen all of R1-Zero, which is DeepSeek's name for learning from reward alone: sample answers, reward them, compare them within groups, take a step. Here is the loop once more, built from the package's parts; [chapter 12](12_grpo.ipynb) opens `rollout` and `update` and writes all of it in one notebook. Each step uses 8 problems with 16 answers each, while the recorded runs use more problems and many more steps. `rewarded` is the only thing that we will change later.
 
 # %%
 settings = dataclasses.replace(recipe.zero, prompts=8, steps=8)
@@ -480,7 +482,7 @@ for preset in PRESETS.values():
           "fewer than DeepSeek-V3's 671 billion")
 
 # %% [markdown]
-# One seed proves little, because the interval in the table only says how much another set of *problems* might change the result. Other *seeds* say how much another run might. Here are the mean over seeds and its 95 % interval (Student's $t$), which has to be wide with only three values.
+# One seed proves little, because the interval in the table only says how much another set of *problems* might change the result. Other *seeds* say how much another run might. Here are the mean over seeds and its 95 % interval (Student's $t$), which has to be wide with only three values. For *nano* it even reaches beyond 100 %, because Student's formula does not know that a share ends there.
 
 # %% tags=["hide-input"]
 rows, spread_of = [], {}
@@ -525,7 +527,7 @@ for preset in runs:
 # %% [markdown]
 # ### The same seed differs between processors
 #
-# Even one seed does not give one number. We trained the same commit and the same seed of *nano* three times: with the instructions that our processor has (native), with those of an older one (AVX2), and with those of a very old one (SSE4.1). At first the recorded losses are the same in every digit. Then the runs part, because each processor adds numbers in its own order, and thousands of steps turn a difference in the last digit into another model. Expect this when you compare your run with ours.
+# Even one seed does not give one number. We took one commit, not the one of the runs above, and trained the same seed of *nano* three times: with the instructions that our processor has (native), with those of an older one (AVX2), and with those of a very old one (SSE4.1). At first the recorded losses are the same in every digit. Then the runs part, because each processor adds numbers in its own order, and thousands of steps turn a difference in the last digit into another model. Expect this when you compare your run with ours.
 
 # %%
 folders = sorted(results.folder("reason_nano_processors").glob("*"))
@@ -637,7 +639,7 @@ for name in ("base", "zero"):
     print(f"--- {seed[name].title}: reward {reply['score']:.0f}\n{reply['reply']}")
 
 # %% [markdown]
-# This thought is no flash of insight. The model goes through the possible expressions in a fixed order, works each one out, compares it with the target, and stops when one is right. That is the habit of the persistent authors on the web. We did not ask the model for it, but it is what earns the reward.
+# This thought is no flash of insight. The model goes through the possible expressions in a fixed order, works each one out, compares it with the target, and stops when one is right. (The authors that *small* learned from do not write the target beside their result; those of *nano* do, for a reason given under *What went wrong*.) That is the habit of the persistent authors on the web. We did not ask the model for it, but it is what earns the reward.
 
 # %% [markdown]
 # ### The checkpoint `nano-zero`, live
@@ -670,7 +672,7 @@ for name, policy in (("nano-base", base), ("nano-zero", zero)):
     print(f"{name}: try again {p[again]:.2f}, give up {p[stop]:.2f}")
 
 # %% [markdown]
-# The next figure shows one problem and six samples from each of three models: `nano-base`, the model after the eight steps of this page, and `nano-zero` after its 22 steps. Move the slider and watch the thoughts change.
+# The next figure shows one problem, on which most samples of the base are wrong (its greedy answer happened to be right), and six samples from each of three models: `nano-base`, the model after the eight steps of this page, and `nano-zero` after its 22 steps. Move the slider and watch the thoughts change.
 
 # %%
 facts = json.loads((find("nano-zero") / "config.json").read_text())["minidsk"]
@@ -678,10 +680,10 @@ moments = {0: base, settings.steps: learner, facts["settings"]["config"]["steps"
 frames = []
 for policy in moments.values():
     seeded = torch.Generator().manual_seed(0)
-    some = rollout(policy, [test[0]], 6, recipe.max_new_tokens, verdict, generator=seeded)
+    some = rollout(policy, [test[1]], 6, recipe.max_new_tokens, verdict, generator=seeded)
     pairs = zip(some.completions.texts, some.rewards[0].tolist(), strict=True)
     frames.append([{"text": text, "reward": reward} for text, reward in pairs])
-Rollouts(test[0].prompt, list(moments), frames, title="One problem, while reward works")
+Rollouts(test[1].prompt, list(moments), frames, title="One problem, while reward works")
 
 # %% [markdown]
 # ### In 16 tries, the base could do it already
@@ -849,6 +851,8 @@ for preset, seeds in runs.items():
 
 # %% [markdown]
 # ## Receipt
+#
+# Here ± is the standard deviation over seeds, not the 95 % interval of the tables above.
 
 # %% tags=["receipt"]
 spread = {f"recorded, {preset} {name}: accuracy, %": spread_of[preset, name]

@@ -44,7 +44,7 @@ def test_the_sentence_says_what_was_measured(recorded):
     # Means 0.21 and 0.85; Student's t for two values is 12.706, so 0.21 ± 12.706 * 0.01.
     assert "On 2 CPU cores" in said
     assert "from 21.0% (8.3% to 33.7%) to 85.0% (21.5% to 100.0%) of 512 held-out problems" in said
-    assert "a gain of 64 points, 100 s after random weights" in said
+    assert "a gain of 64 points, 100 s after the start from random weights" in said
     assert "the base solves 17%" in said  # what R1-Zero's first step samples: the mean of 0.80 / 5 and 0.90 / 5
 
 

@@ -117,11 +117,12 @@ def sentence(runs: dict[str, Seeds], results: Path, preset: str) -> str:
     seeds = runs[preset]
     base, zero = of(seeds, "base"), of(seeds, "zero")
     gain = [after.row["accuracy"] - before.row["accuracy"] for before, after in zip(base, zero, strict=True)]
+    sampled = statistics.fmean(stage.metrics[0]["accuracy"] for stage in zero)
     return (
         f"On {machine(results, preset)}, reward alone took the base model from {accuracy(base)} to {accuracy(zero)} of "
         f"{base[0].row['problems']} held-out problems, a gain of {100 * statistics.fmean(gain):.0f} points, "
-        f"{seconds(seeds, ('base', 'zero')):.0f} s after random weights. Sampled instead of greedy, the base solves "
-        f"{statistics.fmean(stage.metrics[0]['accuracy'] for stage in zero):.0%}."
+        f"{seconds(seeds, ('base', 'zero')):.0f} s after the start from random weights. "
+        f"Sampled instead of greedy, the base solves {sampled:.0%}."
     )
 
 
@@ -144,7 +145,7 @@ def draw(runs: dict[str, Seeds]) -> str:
     with rc_context(style):
         figure = Figure(figsize=(8, 3), layout="constrained")
         panels = figure.subplots(1, 2)
-        labels = (("accuracy", "share of right answers"), ("length", "tokens an answer"))
+        labels = (("accuracy", "share of right answers"), ("length", "tokens per answer"))
         for axes, (metric, label) in zip(panels, labels, strict=True):
             for preset, seeds in runs.items():
                 lines = [[line[metric] for line in stage.metrics] for stage in of(seeds, "zero")]
@@ -171,12 +172,12 @@ def block(runs: dict[str, Seeds], results: Path, picture: str) -> str:
     alternative = f"Right answers and length of answers over the steps of reward alone: {'; '.join(ends)} right."
     first = ", ".join(f"{of(seeds, 'base')[0].row['problems']} ({preset})" for preset, seeds in runs.items())
     note = (
-        f"The table: one greedy answer to each of the first {first} problems that the held-out split draws under the "
-        "run's seed; each is made backwards from its numbers, so that it can be solved. "
-        f"Seeds: {counts}. The 95 % intervals are over seeds (Student's t), or over problems (Wilson) where there is "
-        "one seed. The picture: answers sampled while learning."
+        "For the table, each model gave one greedy answer (always the likeliest next token) to each of the first "
+        f"{first} held-out problems of its seed. Every problem can be solved, because it is made backwards from its "
+        f"numbers. Seeds: {counts}. The 95 % intervals are over seeds (Student's t), or over problems (Wilson) where "
+        "there is one seed. The picture shows answers that were sampled while the models learned."
     )
-    said = "\n".join(sentence(runs, results, preset) for preset in runs)
+    said = "\n\n".join(sentence(runs, results, preset) for preset in runs)
     parts = [f"![{alternative}]({picture})", said, table(runs, results), note, processors(results)]
     return "\n\n".join(part for part in parts if part)
 
