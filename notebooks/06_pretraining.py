@@ -145,7 +145,7 @@ largest
 # %% [markdown]
 # ## A run of ten steps
 #
-# First we look at every part of a run, on a run that is small enough to follow by hand. It has all parts of the larger runs of this book: latent attention, experts, and a module that predicts one token further ahead ([chapter 04](04_multi_token_prediction.ipynb)). It makes ten steps, and each step reads two rows of twelve tokens. We follow its pages, its learning rates, its interruption and its cost. The figure shows one such step. Its numbers are those of a larger run, the `nano` preset of this book: where it says `[8, 160 + 1]`, ours has `[2, 12 + 1]`.
+# First we look at every part of a run, on a run that is small enough to follow by hand. It has all parts of the larger runs of this book: latent attention, experts, and a module that predicts one token further ahead ([chapter 04](04_multi_token_prediction.ipynb)). It makes ten steps, and each step reads two rows of twelve tokens. The figure shows one such step. Its numbers are those of a larger run, the `nano` preset of this book: where it says `[8, 160 + 1]`, ours has `[2, 12 + 1]`.
 
 # %% tags=["diagram", "hide-input"]
 diagram("one_step_of_training")
