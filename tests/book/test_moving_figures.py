@@ -27,7 +27,8 @@ def ways(page, control):
             "touch": lambda: page.touchscreen.tap(*slide(page, control, 0.95)),
         }
     if control.evaluate("e => e.tagName") == "SELECT":
-        return {"arrow": lambda: control.press("ArrowDown")}
+        at_the_end = control.evaluate("e => e.selectedIndex === e.options.length - 1")
+        return {"arrow": lambda: control.press("ArrowUp" if at_the_end else "ArrowDown")}
     return {"key": lambda: control.press("Enter"), "mouse": control.click, "touch": control.tap}
 
 
