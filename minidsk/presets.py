@@ -66,7 +66,7 @@ def small() -> Recipe:
 
 
 def capstone() -> Recipe:
-    """Three and four numbers up to 99, drawn uniformly, + - * /, for one GPU of 80 GB."""
+    """Three and four numbers up to 99, drawn uniformly, + - * /, for one GPU of 80 GB; tried, but not recorded yet."""
     model = ModelConfig(
         vocab_size=CharTokenizer().vocab_size, hidden_size=384, num_hidden_layers=6, num_attention_heads=6,
         kv_lora_rank=64, qk_nope_head_dim=48, qk_rope_head_dim=16, v_head_dim=64, intermediate_size=1024,

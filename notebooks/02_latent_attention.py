@@ -549,7 +549,7 @@ pasts = (256, 1024, 4096)
 measured = {past: four_ways(past) for past in pasts}
 assert measured[4096][0]["latents, absorbed"] < measured[4096][0]["latents, unfolded"]
 
-# %% tags=["figure", "timing", "hide-input"]
+# %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(6.8, 3.6))
 took = {way: [measured[past][0][way] for past in pasts] for way in measured[256][0]}
 for way, ms in list(took.items())[1:]:

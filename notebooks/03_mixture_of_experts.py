@@ -249,7 +249,7 @@ print("rows end at       ", plan.ends.tolist())
 # and choice 2 (the first choice of token 1). After sorting, these two rows stand side by side, so expert 0 can process
 # them in one product. At the end every result goes back to its token. The next cell times both versions on 256 tokens:
 
-# %% tags=["timing"]
+# %%
 def seconds(run, times):
     start = time.perf_counter()
     for _ in range(times):

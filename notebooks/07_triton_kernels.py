@@ -272,7 +272,7 @@ print("random numbers, poisoned:  ", right(50, lazy_kernel, poison=float("nan"))
 #
 # Bandwidth and rate are best measured. The next cell measures them on the machine that runs this notebook:
 
-# %% tags=["timing"]
+# %%
 def seconds(run, times=5):
     """The median time of a call."""
     taken = []
@@ -525,7 +525,7 @@ def tune(run, choices):
     return min(times, key=times.get)
 
 
-# %% tags=["timing"]
+# %%
 from minidsk.kernels.softmax import _softmax_row
 
 x = torch.randn(16, 64, device=device)

@@ -31,7 +31,7 @@ class Idea(NamedTuple):
 
     text: str
     needed: int | None = None
-    steps: Steps | None = None  # those that follow the pair's own
+    steps: Sequence[tuple[int, int, str]] = ()  # those that follow the pair's own
 
 
 def search(
@@ -49,7 +49,7 @@ def search(
             said += idea.text
             if len(said) > patience:
                 return said, None
-            if idea.steps is None or idea.needed is None:
+            if idea.needed is None:
                 continue
             found = made.get(idea.needed)
             near = [value for value in made if 0 < abs(value - idea.needed) <= 2]

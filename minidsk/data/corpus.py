@@ -43,7 +43,7 @@ class TinyWebConfig:
     # Fields that came later say nothing in the name of a web that does without them, so that its pages stay the same.
     draw: str = field(default="combine", repr=False)  # how problems are made: combine or uniform, see Countdown
     targets: str = field(default="any", repr=False)  # which targets a uniform draw has: any, seen or unseen
-    # Share of worksheets whose author works backwards; above 0, all others guess, and nobody is `persistent`.
+    # Share of worksheets whose author works backwards; above 0, all others guess.
     backwards: float = field(default=0.0, repr=False)
 
     def __post_init__(self) -> None:

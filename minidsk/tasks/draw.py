@@ -19,7 +19,7 @@ def split_of(numbers: Sequence[int], target: int) -> str:
     """The split, "train" (80 %), "valid" or "test" (10 % each), that owns a problem, whatever the order of its numbers.
 
     It depends on nothing but the sorted numbers and the target, so the splits of all seeds and settings are disjoint,
-    and whoever writes training text can ask whether a problem is held out.
+    and an author of training text can ask whether a problem is held out.
     """
     content = f"{','.join(map(str, sorted(numbers)))}={target}"
     bucket = int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest(), "big") % 100

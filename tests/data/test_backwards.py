@@ -12,6 +12,7 @@ from minidsk.data.corpus import TinyWeb, TinyWebConfig
 from minidsk.data.tokenizer import CharTokenizer
 from minidsk.tasks.countdown import Countdown
 from minidsk.tasks.draw import draw_uniform, kind_of, split_of
+from minidsk.tasks.expression import evaluate
 
 VERDICTS = (" no", " yes")
 SIGNS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,
@@ -45,7 +46,7 @@ def test_every_sum_that_is_written_is_right(slips):
             for claim in claims:
                 if "=" in claim:
                     chain = re.sub(" (no|yes)$", "", claim).split("=")
-                    assert len({eval(part, {"__builtins__": {}}) for part in chain}) == 1  # noqa: S307 - our own text
+                    assert len({evaluate(part)[0] for part in chain}) == 1
                     assert claim.endswith(" yes") == (chain[-1] == str(target))
             if (pair := re.match(r"(\d+) (\d+):", line)) is not None:
                 a, b = int(pair[1]), int(pair[2])

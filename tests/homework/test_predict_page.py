@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from minidsk.homework import page as pages
 from minidsk.homework import predict
@@ -27,16 +26,6 @@ def parts(monkeypatch: pytest.MonkeyPatch, truth: float, *arguments: Any, **sett
     prediction = predict(*arguments, **settings)
     prediction.reveal(truth)
     return [prediction._repr_html_(), *shown]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    own = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=own, args=arguments)
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Figures in a real browser: they draw, answer the keyboard, follow the theme, and fit a narrow page."""
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
@@ -10,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from minidsk.widgets import Curve, Rollouts
 
@@ -20,16 +18,6 @@ assert spec.loader
 shown = module_from_spec(spec)
 spec.loader.exec_module(shown)
 FIGURES = shown.figures()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    own = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=own, args=arguments)
-        yield started
-        started.close()
 
 
 @pytest.fixture
