@@ -536,12 +536,10 @@ def run(rows):
     _softmax_row[(16 // rows,)](x, 64, y, 64, 16, 64, HEIGHT=rows, WIDTH=64)
 
 
-best = tune(run, (1, 4, 16))
-if INTERPRETED:
-    print(f"the interpreter likes {best} best")
+_ = tune(run, (1, 4, 16))
 
 # %% [markdown]
-# In the interpreter the largest block wins, because each program costs time and a larger block costs little more. On a GPU, one program for all the work would leave 131 multiprocessors idle. **A choice holds only for the machine and the shapes on which it was made.**
+# In the interpreter the largest block usually wins, because each program costs time and a larger block costs little more. On a GPU, one program for all the work would leave 131 multiprocessors idle. **A choice holds only for the machine and the shapes on which it was made.**
 #
 # `triton.autotune` does the same whenever a kernel first meets new shapes, and our attention uses it. For softmax, RMSNorm and cross-entropy we tried a grid of choices once on the H100 (`tools/experiments/ch07_blocks.py`) and wrote the best one into the package:
 
