@@ -73,14 +73,14 @@ package: env
 	$(TEST_ENV) $(BIN)/pytest -m slow tests/test_packaging.py
 
 # Not part of make test: it installs gigabytes. The weekly run calls it.
-coprint: env
-	$(BIN)/python tools/print_book.py
-
-lab: env
+colab: env
 	$(BIN)/python tools/colab.py --workers $(WORKERS) $(ARGS)
 
 book: env
 	$(BIN)/jupyter-book build . -W -n --keep-going
+
+print: env
+	$(BIN)/python tools/print_book.py
 
 lab: env
 	cd notebooks && ../$(BIN)/jupyter lab
