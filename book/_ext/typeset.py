@@ -1,8 +1,9 @@
 """Formulas are typeset while the book is built: no page loads MathJax, and all of them read well without scripts.
 
-MathJax itself does it, out of the installed django-static-mathjax, in the JavaScript engine of mini-racer. A formula
-becomes HTML with MathML beside it for readers of the screen; the styles and fonts that the whole book needs go into
-`_static/math.css` and `_static/math/`. TeX that MathJax refuses fails the build with its page.
+MathJax itself does it, out of the installed django-static-mathjax, in the JavaScript engine QuickJS, on the thread
+that asks: an engine with threads of its own once waited forever. A formula becomes HTML with MathML beside it for
+readers of the screen; the styles and fonts that the whole book needs go into `_static/math.css` and `_static/math/`.
+TeX that MathJax refuses fails the build with its page.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from py_mini_racer import JSEvalException, MiniRacer
+from quickjs import Context, JSException
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
@@ -31,7 +32,10 @@ const font = new lib.output.chtml.fonts.tex_ts.TeXFont({fontURL: "math"});
 const chtml = new lib.output.chtml_ts.CHTML({font, adaptiveCSS: true});
 const page = lib.mathjax.mathjax.document("", {InputJax: tex, OutputJax: chtml});
 const room = {em: 16, ex: 8, containerWidth: 1280};
-const typeset = (source, display) => adaptor.outerHTML(page.convert(source, {display, ...room}));
+const typeset = (source, display) => {
+  try { return adaptor.outerHTML(page.convert(source, {display, ...room})); }
+  catch (error) { throw new Error(error.message); }
+};
 const styles = () => adaptor.textContent(chtml.styleSheet(page));
 """
 
@@ -45,14 +49,14 @@ def mathjax() -> Path:
 
 
 @cache
-def engine() -> MiniRacer:
+def engine() -> Context:
     """MathJax, ready to typeset."""
-    racer = MiniRacer()
-    racer.eval(BEFORE)
+    context = Context()
+    context.eval(BEFORE)
     for part in PARTS:
-        racer.eval((mathjax() / f"{part}.js").read_text(encoding="utf-8"))
-    racer.eval(AFTER)
-    return racer
+        context.eval((mathjax() / f"{part}.js").read_text(encoding="utf-8"))
+    context.eval(AFTER)
+    return context
 
 
 @cache
@@ -60,7 +64,7 @@ def typeset(tex: str, display: bool) -> str:
     """The HTML of a formula. Raises `ExtensionError` with MathJax's reason and the formula."""
     try:
         return engine().eval(f"typeset({json.dumps(tex)}, {json.dumps(display)})")
-    except JSEvalException as error:
+    except JSException as error:
         reason = re.search(r"(?:Error: )?([^\n]+)", str(error))[1]
         raise ExtensionError(f"MathJax refuses a formula ({reason[:200]}): {tex}") from None
 
