@@ -47,6 +47,18 @@ def test_what_is_held_and_what_explains_it():
         assert 0 < row["held_mib"] - explained < 8
 
 
+def test_attention_takes_turns_and_fewer_products_take_longer():
+    bench = record("bench_kernels")
+    forward, backward = ({who: run.get("median") for who, run in case["contestants"].items()}
+                         for case in bench["cases"] if case["bench"] == "attention")  # fmt: skip
+    scores, ticks = 16 * 8192**2 / 2, 132 * 1.83e9  # an H100 does 16 exponentials per tick and multiprocessor
+    products = 2 * scores * (192 + 128) / bench["ceilings"]["matmul_tflop_s"] / 1e12
+    in_turns = products + scores / 16 / ticks + 4 * scores / 128 / ticks
+    assert 0.8 < in_turns / forward["ours, in Triton alone"] < 0.9
+    assert products < forward["ours"] < forward["sdpa cudnn"] < in_turns
+    assert backward["ours, adding up dq"] > 1.2 * backward["ours"]
+
+
 SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
 ENTRIES = [(section, entry) for section in SECTIONS for entry in re.split(r"^### ", section, flags=re.MULTILINE)[1:]]
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))

@@ -1,4 +1,4 @@
-"""Exercises of the chapter on pretraining: schedule, packing, Muon, scaling laws, pass@k."""
+"""Exercises of the chapter on pretraining: schedule, packing, Muon, scaling laws."""
 
 import math
 from typing import Any
@@ -60,14 +60,6 @@ def fit_power_law(compute: Tensor, loss: Tensor) -> tuple[float, float]:
     return math.exp(y.mean() - slope * x.mean()), -float(slope)
 
 
-def pass_at_k(n: int, correct: int, k: int) -> float:
-    """The chance that at least one of k samples is right, estimated without bias from n samples (Chen et al., 2021).
-
-    n samples were drawn, `correct` of them are right, k is at most n: 1 - C(n - correct, k) / C(n, k).
-    """
-    return 1 - math.comb(n - correct, k) / math.comb(n, k)
-
-
 def _rates() -> list[tuple[str, tuple[Any, ...]]]:
     run = (100, 10, 1.0, 0.1)
     steps = {"the first step": 0, "in the warm-up": 4, "its last step": 9, "the first after it": 10, "half way": 55,
@@ -103,16 +95,6 @@ def _runs() -> list[tuple[str, tuple[Any, ...]]]:
         ("an exact law", (x, 8 * x**-0.1)),
         ("a law with noise", (x, 5 * x**-0.2 * noise)),
         ("two runs", (x[:2], torch.tensor([3.0, 2.5]))),
-    ]
-
-
-def _samples() -> list[tuple[str, tuple[Any, ...]]]:
-    return [
-        ("10 samples, 3 right, k = 1", (10, 3, 1)),
-        ("10 samples, 3 right, k = 4", (10, 3, 4)),
-        ("none right", (8, 0, 4)),
-        ("fewer wrong ones than k", (8, 6, 4)),
-        ("k = n", (5, 1, 5)),
     ]
 
 
@@ -197,18 +179,6 @@ EXERCISES = (
         ),
         "Take two runs only: the line in logarithms goes through both.",
         tolerance=1e-3,
-    ),
-    Exercise(
-        "pretraining.pass_at_k",
-        pass_at_k,
-        _samples,
-        (
-            Mistake("drawn with replacement", "1 - (1 - c/n)^k draws one sample twice: is that what k samples are?",
-                    lambda n, c, k: 1 - (1 - c / n) ** k),
-            Mistake("pass@1 whatever k is", "What happens to the chance as k grows?", lambda n, c, k: c / n),
-            Mistake("k times pass@1", "Two right samples among k count once.", lambda n, c, k: min(1.0, k * c / n)),
-        ),
-        "Count the ways to draw k samples, and those in which all are wrong.",
     ),
 )  # fmt: skip
 """The chapter's exercises; the first is its bug zoo."""
