@@ -197,7 +197,7 @@ print("batch 5 is rows 10 and 11, no matter when it is asked for")
 #
 # The learning rate climbs for `warmup` steps, stays constant, and falls over the last part of the run. In our ten steps the peak is 0.01, the warm-up takes two steps, and the rate falls to a tenth of the peak over the second half:
 
-# %%
+# %% tags=["naive"]
 def rate_by_hand(step, steps=10, peak=0.01, warmup=2, decay=0.5, floor=0.1):
     if step < warmup:
         return peak * (step + 1) / warmup
@@ -211,7 +211,7 @@ print([round(rate, 4) for rate in rates])
 # %% [markdown]
 # In the figure below you can choose a shape, a warm-up and a floor, and read the rate at any step. A cosine begins to fall at once, so it must know the length of the run from its first step. A constant rate with a fall at the end (WSD, for warm-up, stable, decay) does not, so we can decide late when to stop {cite}`hagele2024`.
 
-# %%
+# %% tags=["widget"]
 from minidsk.widgets import Schedule
 
 Schedule(steps=1000, peak=3e-3, warmup=5, decay=20, floor=10, shape=2)
@@ -274,13 +274,13 @@ for step in range(ten.steps):
 #
 # `minidsk.train.pretrain.pretrain` is the same loop. It uses PyTorch's AdamW and leaves a folder behind.
 
-# %% tags=["agree"]
+# %%
 def distance(a, b):
     """The largest difference between two models' weights, buffers included."""
     pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
     return max((x - y).abs().max().item() for x, y in pairs)
 
-# %%
+# %% tags=["agree"]
 scratch = tempfile.TemporaryDirectory()
 folder = Path(scratch.name)
 whole = pretrain(ten, folder / "whole", device="cpu", progress=False)
@@ -349,7 +349,7 @@ assert distance(whole, forgetful) > 1e-3
 #
 # In practice Muon reaches this only roughly. It applies an odd polynomial five times, which needs only matrix products, and which brings every singular value near to 1 (an exercise takes the polynomial apart). The gradient is smoothed first, as in AdamW. A factor makes the step about as long as AdamW's, so that rates made for AdamW fit {cite}`liu2025moonlight`. We write one step with the singular values themselves, and compare it with the package, which never computes them:
 
-# %% tags=["naive"]
+# %%
 def muon_step(p, grad, mean, rate, turns, keep=0.95):
     """One update of the matrix `p`; `mean` is the gradient's running mean, in place."""
     mean.lerp_(grad, 1 - keep)
@@ -463,7 +463,7 @@ with FlopCounterMode(display=False) as counter:
 operators = {str(op): n for op, n in counter.get_flop_counts()["Global"].items()}
 print("counted:", operators)
 
-# %% tags=["agree"]
+# %%
 count = counter.get_total_flops()
 assert ten_by_hand() == count
 assert ten_by_hand(experts=4) != count
