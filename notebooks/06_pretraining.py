@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/06_pretraining.ipynb)
 #
-# DeepSeek-V3 was pretrained once, for 2.664 million GPU hours {cite}`deepseekv3`. Such a run is too expensive to repeat, so the people who start it must know beforehand what it will cost and roughly which loss it will reach. In this chapter we build a run and make several small ones. From the small runs we predict cost and loss of a larger run, and then we make the larger run. How far off will the prediction be?
+# DeepSeek-V3 was pretrained once, for 2.664 million GPU hours {cite}`deepseekv3`. Such a run is too expensive to repeat, so the people who start it must know beforehand what it will cost and roughly which loss it will reach. In this chapter we build a run and make several small ones. From the small runs we predict the cost and the loss of a larger run, and then we make the larger run. How far off will the prediction be?
 #
 # - **You will build** a whole pretraining run, from the order of the data to checkpoints, a ledger that says what the run costs, and two laws that predict its loss. A larger run tests all of them.
 # - **You need** PyTorch, and a rough idea of chapters [02](02_latent_attention.ipynb) to [04](04_multi_token_prediction.ipynb), whose parts all meet here.
@@ -343,90 +343,6 @@ assert distance(whole, forgetful) > 1e-3
 # %% [markdown]
 # The two losses are so close that they would not have shown the bug. The exact check did.
 #
-# ## Muon reaches a lower loss than AdamW in as many steps
-#
-# Most labs train with AdamW, DeepSeek included. Would another optimizer reach a lower loss? AdamW treats a matrix as separate numbers and gives each its own step. Muon {cite}`jordan2024muon` treats it as a map from vectors to vectors. Every matrix can be written as $U S V^\top$, its singular value decomposition: it turns a vector, stretches it along certain directions by the **singular values** in $S$, and turns it again. In a gradient one singular value is often large and the others are small, so the directions of the small ones hardly learn. Muon keeps the directions and makes the stretches equal: it replaces $U S V^\top$ by $U V^\top$, so that singular values of 3 and 0.1 both become 1.
-#
-# In practice Muon reaches this only roughly. It applies an odd polynomial five times, which needs only matrix products, and which brings every singular value near to 1 (an exercise takes the polynomial apart). The gradient is smoothed first, as in AdamW. A factor makes the step about as long as AdamW's, so that rates made for AdamW fit {cite}`liu2025moonlight`. We write one step with the singular values themselves, and compare it with the package, which never computes them:
-
-# %%
-def muon_step(p, grad, mean, rate, turns, keep=0.95):
-    """One update of the matrix `p`; `mean` is the gradient's running mean, in place."""
-    mean.lerp_(grad, 1 - keep)
-    smooth = grad.lerp(mean, keep)  # the newest gradient counts once more
-    U, S, Vt = torch.linalg.svd(smooth, full_matrices=False)
-    S = S / (torch.linalg.norm(S) + 1e-7)
-    for _ in range(turns):
-        S = 3.4445 * S - 4.7750 * S**3 + 2.0315 * S**5
-    return p - rate * 0.2 * max(p.shape) ** 0.5 * (U @ S.diag() @ Vt)
-
-# %%
-def three_steps(shape, turns):
-    """The largest difference to the package's Muon after three steps."""
-    p, *grads = torch.randn((4, *shape), generator=torch.Generator().manual_seed(0))
-    theirs, mean = torch.nn.Parameter(p.clone()), torch.zeros(shape)
-    optimizer = Muon([theirs], lr=0.1, weight_decay=0.0)
-    for grad in grads:
-        theirs.grad = grad
-        optimizer.step()
-        p = muon_step(p, grad, mean, 0.1, turns)
-    return (p - theirs).abs().max().item()
-
-# %% tags=["agree"]
-shapes = ((2, 2), (3, 8), (8, 3))
-muon_difference, planted = (max(three_steps(shape, turns) for shape in shapes)
-                            for turns in (5, 4))
-assert muon_difference < 1e-10
-assert planted > 1e-3
-print(f"largest difference with five turns: below 1e-10; with one turn too few: {planted:.2g}")
-
-# %% [markdown]
-# Which optimizer reaches the lower loss in 24 steps at width 32? Each must be judged at its own best rate, because otherwise we would compare rates. So we try three rates for each, with three seeds. (Muon moves the inner matrices only. AdamW still moves embeddings, output head and vectors.)
-
-# %%
-RATES = (4e-3, 1.6e-2, 6.4e-2)
-raced = {}
-for muon, rate in product((False, True), RATES):
-    config = partial(settings, 32, lr=rate, muon=muon)
-    raced[muon, rate] = [loss_of(train(config(seed), 24)) for seed in range(3)]
-best = {muon: min((raced[muon, rate] for rate in RATES), key=fmean) for muon in (False, True)}
-gained = [a - m for a, m in zip(best[False], best[True], strict=True)]
-print(f"AdamW less Muon, each at its best rate, seed by seed: {said(interval(gained))} nats")
-
-# %% tags=["figure", "hide-input"]
-fig, ax = plt.subplots(figsize=(7.5, 3))
-told = []
-for muon, name in ((False, "AdamW"), (True, "Muon")):
-    line = {rate: interval(raced[muon, rate]) for rate in RATES}
-    means, halves = zip(*line.values(), strict=True)
-    aside = [rate * (1.03 if muon else 1 / 1.03) for rate in line]
-    _ = ax.errorbar(aside, means, halves, fmt="none", color=f"C{muon:d}", capsize=4)
-    _ = ax.plot(aside, means, color=f"C{muon:d}", marker="o", label=name)
-    told += [f"{name} at {rate:g}: {said(of)}" for rate, of in line.items()]
-_ = ax.set(xscale="log", xlabel="learning rate", ylabel="loss, nats per token")
-_ = ax.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
-ax.minorticks_off()
-direct_labels(ax)
-show(fig,
-     f"After 24 steps Muon reaches {fmean(best[True]):.3f} nats at its best rate and AdamW "
-     f"{fmean(best[False]):.3f}. Muon's best rate is the highest that we tried.",
-     "Loss with its 95 % interval over three seeds. " + "; ".join(told) + ".")
-
-# %% tags=["hide-input"]
-lanes = {}
-for run in results.read("ch06_optimizers")["runs"]:
-    if run["dtype"] == "bf16":
-        lanes.setdefault((run["muon"], run["lr"]), []).append(run["loss"])
-longer = {muon: min((of for (m, _), of in lanes.items() if m == muon), key=fmean)
-          for muon in (False, True)}
-lead = apart(longer[False], longer[True])
-assert lead[0] > lead[1]
-print(results.origin("ch06_optimizers"))
-print(f"AdamW less Muon, width 128, 300 steps, each at its best rate: {said(lead)} nats")
-
-# %% [markdown]
-# Muon leads, and it leads in the recorded longer race on a GPU too. Its lead may even be larger, because both times its best rate was the highest that we tried. The runs below use AdamW all the same, at rates that were found for it.
-#
 # ## The ledger: what a run costs before it starts
 #
 # Multiplying a vector by a matrix takes 2 FLOPs per weight, a multiplication and an addition. The backward pass needs two such products, one for the gradient of the input and one for that of the weight. So training costs 6 FLOPs per weight and token, where only those weights count that the token meets: of four experts, it meets one and the shared one. For our ten steps we can count the weights by hand. With width 16 and one head, $W_q$ is $16 \times 16$, the two matrices of the latent are $16 \times 16$ and $8 \times 24$, and so on:
@@ -679,6 +595,90 @@ table(["width", "bf16", "float32", "memory, bf16", "float32", "of 989 TFLOP/s"],
 
 # %% [markdown]
 # bf16 saves memory at every width, and clearly saves time only at width 384. Even there we use about 2 % of the GPU, because a step of small matrices is spent on starting kernels. Part II of this book is about the other 98 %.
+#
+# ## Another optimizer, another law: Muon reaches a lower loss
+#
+# All our predictions hold for one optimizer, AdamW, with which most labs train. Would another one reach a lower loss for the same price? AdamW treats a matrix as separate numbers and gives each its own step. Muon {cite}`jordan2024muon` treats it as a map from vectors to vectors. Every matrix can be written as $U S V^\top$, its singular value decomposition: it turns a vector, stretches it along certain directions by the **singular values** in $S$, and turns it again. In a gradient one singular value is often large and the others are small, so the directions of the small ones hardly learn. Muon keeps the directions and makes the stretches equal: it replaces $U S V^\top$ by $U V^\top$, so that singular values of 3 and 0.1 both become 1.
+#
+# In practice Muon reaches this only roughly. It applies an odd polynomial five times, which needs only matrix products, and which brings every singular value near to 1 (an exercise takes the polynomial apart). The gradient is smoothed first, as in AdamW. A factor makes the step about as long as AdamW's, so that rates made for AdamW fit {cite}`liu2025moonlight`. We write one step with the singular values themselves, and compare it with the package, which never computes them:
+
+# %%
+def muon_step(p, grad, mean, rate, turns, keep=0.95):
+    """One update of the matrix `p`; `mean` is the gradient's running mean, in place."""
+    mean.lerp_(grad, 1 - keep)
+    smooth = grad.lerp(mean, keep)  # the newest gradient counts once more
+    U, S, Vt = torch.linalg.svd(smooth, full_matrices=False)
+    S = S / (torch.linalg.norm(S) + 1e-7)
+    for _ in range(turns):
+        S = 3.4445 * S - 4.7750 * S**3 + 2.0315 * S**5
+    return p - rate * 0.2 * max(p.shape) ** 0.5 * (U @ S.diag() @ Vt)
+
+# %%
+def three_steps(shape, turns):
+    """The largest difference to the package's Muon after three steps."""
+    p, *grads = torch.randn((4, *shape), generator=torch.Generator().manual_seed(0))
+    theirs, mean = torch.nn.Parameter(p.clone()), torch.zeros(shape)
+    optimizer = Muon([theirs], lr=0.1, weight_decay=0.0)
+    for grad in grads:
+        theirs.grad = grad
+        optimizer.step()
+        p = muon_step(p, grad, mean, 0.1, turns)
+    return (p - theirs).abs().max().item()
+
+# %% tags=["agree"]
+shapes = ((2, 2), (3, 8), (8, 3))
+muon_difference, planted = (max(three_steps(shape, turns) for shape in shapes)
+                            for turns in (5, 4))
+assert muon_difference < 1e-10
+assert planted > 1e-3
+print(f"largest difference with five turns: below 1e-10; with one turn too few: {planted:.2g}")
+
+# %% [markdown]
+# Which optimizer reaches the lower loss in 24 steps at width 32? Each must be judged at its own best rate, because otherwise we would compare rates. So we try three rates for each, with three seeds. (Muon moves the inner matrices only. AdamW still moves embeddings, output head and vectors.)
+
+# %%
+RATES = (4e-3, 1.6e-2, 6.4e-2)
+raced = {}
+for muon, rate in product((False, True), RATES):
+    config = partial(settings, 32, lr=rate, muon=muon)
+    raced[muon, rate] = [loss_of(train(config(seed), 24)) for seed in range(3)]
+best = {muon: min((raced[muon, rate] for rate in RATES), key=fmean) for muon in (False, True)}
+gained = [a - m for a, m in zip(best[False], best[True], strict=True)]
+print(f"AdamW less Muon, each at its best rate, seed by seed: {said(interval(gained))} nats")
+
+# %% tags=["figure", "hide-input"]
+fig, ax = plt.subplots(figsize=(7.5, 3))
+told = []
+for muon, name in ((False, "AdamW"), (True, "Muon")):
+    line = {rate: interval(raced[muon, rate]) for rate in RATES}
+    means, halves = zip(*line.values(), strict=True)
+    aside = [rate * (1.03 if muon else 1 / 1.03) for rate in line]
+    _ = ax.errorbar(aside, means, halves, fmt="none", color=f"C{muon:d}", capsize=4)
+    _ = ax.plot(aside, means, color=f"C{muon:d}", marker="o", label=name)
+    told += [f"{name} at {rate:g}: {said(of)}" for rate, of in line.items()]
+_ = ax.set(xscale="log", xlabel="learning rate", ylabel="loss, nats per token")
+_ = ax.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
+ax.minorticks_off()
+direct_labels(ax)
+show(fig,
+     f"After 24 steps Muon reaches {fmean(best[True]):.3f} nats at its best rate and AdamW "
+     f"{fmean(best[False]):.3f}. Muon's best rate is the highest that we tried.",
+     "Loss with its 95 % interval over three seeds. " + "; ".join(told) + ".")
+
+# %% tags=["hide-input"]
+lanes = {}
+for run in results.read("ch06_optimizers")["runs"]:
+    if run["dtype"] == "bf16":
+        lanes.setdefault((run["muon"], run["lr"]), []).append(run["loss"])
+longer = {muon: min((of for (m, _), of in lanes.items() if m == muon), key=fmean)
+          for muon in (False, True)}
+lead = apart(longer[False], longer[True])
+assert lead[0] > lead[1]
+print(results.origin("ch06_optimizers"))
+print(f"AdamW less Muon, width 128, 300 steps, each at its best rate: {said(lead)} nats")
+
+# %% [markdown]
+# Muon leads, and it leads in the recorded longer race on a GPU too. Its lead may even be larger, because both times its best rate was the highest that we tried. So a law that was fitted to runs of AdamW does not predict the runs of Muon. The rest of this book trains with AdamW, at rates that were found for it.
 #
 # ## A lower loss is not yet a right answer
 #

@@ -360,7 +360,9 @@ total = total * (top - higher).exp() + (second - higher).exp().sum()
 print(f"then [3, 1]: maximum {higher:.0f}, sum {total:.3f}")
 
 # %% [markdown]
-# The sum is **1.553** again, after a single reading {cite}`milakov2018online`. A softmax computed in this way is called *online*. The maximum and the sum form a pair, and such pairs can be merged in any order. The package does this for long rows: it reads once for the pair and once more to write the result. The second reading goes *backwards*, because what was read last is still in the cache. Attention, a softmax between two products, keeps the same pair, so that its scores never leave the chip {cite}`dao2023flash2`. Its kernel is in `minidsk/kernels/attention.py`.
+# The sum is **1.553** again, after a single reading {cite}`milakov2018online`. A softmax computed in this way is called *online*. The maximum and the sum form a pair, and such pairs can be merged in any order. The package does this for long rows: it reads once for the pair and once more to write the result. The second reading goes *backwards*, because what was read last is still in the cache.
+#
+# Attention, a softmax between two products, keeps the same pair, so that its scores never leave the chip {cite}`dao2023flash2`. Its kernel is in `minidsk/kernels/attention.py`.
 
 # %%
 if INTERPRETED:
@@ -521,7 +523,7 @@ show(fig,
                  for h, line in zip(heights, times, strict=True)) + ".")
 
 # %% [markdown]
-# Most choices are within a few percent of the best one, and a bad one is not. **A choice holds only for the machine and the shapes on which it was made.**
+# Most choices are within a few percent of the best one. With many rows and few warps a program needs more registers than it has, and keeps its numbers in memory instead. **A choice holds only for the machine and the shapes on which it was made.**
 #
 # ## On the H100: as fast as a copy, except the loss on ready logits
 #
