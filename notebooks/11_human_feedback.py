@@ -42,7 +42,7 @@ from torch import tensor
 import minidsk
 from minidsk import results
 from minidsk.data.corpus import TinyWeb
-from minidsk.diagrams import band, diagram, direct_labels, show, table
+from minidsk.diagrams import diagram, direct_labels, show, table
 from minidsk.homework import check, describe, predict, receipt, zoo
 from minidsk.presets import nano
 from minidsk.report.interval import interval
@@ -449,14 +449,9 @@ bites(nothing_is_expected_after_the_end, gae, expects_padding)
 # %% [markdown]
 # ### The critic is a second model
 #
-# The critic is the network `OneNumber` again, read *before* each token. A critic that had already seen the token could not say whether it was a surprise. It learns by least squares to predict what came, which is $V_t + A_t$ and is called the return.
+# The critic is the network `OneNumber` again, read *before* each token. A critic that had already seen the token could not say whether it was a surprise. It learns by least squares to predict the **return**, which is $V_t + A_t$: what it said, corrected by what came.
 
 # %%
-def critic_loss(values, returns):
-    """Half the squared error at each token."""
-    return 0.5 * (values - returns) ** 2
-
-
 critic = OneNumber(sft)
 _ = torch.nn.init.normal_(critic.head.weight, generator=torch.Generator().manual_seed(0))
 
@@ -469,12 +464,15 @@ def a_token_does_not_change_its_own_value(read) -> None:
     assert (value[0] - value[1]).abs() < 1e-9
 
 
+def reads_before(replies):
+    return critic(replies)
+
+
 def reads_after(replies):
     return critic(replies, after=True)
 
 
-critic.__name__ = "critic"
-bites(a_token_does_not_change_its_own_value, critic, reads_after)
+bites(a_token_does_not_change_its_own_value, reads_before, reads_after)
 
 # %% [markdown]
 # ### The clip
@@ -490,6 +488,11 @@ def clipped_loss(now, then, advantages, low=0.2, high=0.2):
     """PPO's loss of each token; now and then: log-probabilities."""
     ratio = (now - then).exp()
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
+
+
+def critic_loss(values, returns):
+    """Half the squared error at each token."""
+    return 0.5 * (values - returns) ** 2
 
 # %%
 def a_bad_token_that_grew_comes_down(loss) -> None:
@@ -639,7 +642,7 @@ assert last["score"] > first["score"] + 0.5
 assert last["right"] < first["right"] - 0.1
 
 # %% [markdown]
-# The judge would not have preferred a false *yes* to a right reply, but the judge was never asked. In the replies of `sft`, a *yes* nearly always followed a right sum, so the labels could not separate *being* right from *saying* so. The policy then moved to replies of a kind that had not been judged. Let us test the reward model on the replies of the policy that it trained:
+# The judge would not have preferred a false *yes* to a right reply, but the judge was never asked. In the replies of `sft`, most replies that said *yes* were right, so the labels hardly separated *being* right from *saying* so. The policy then moved to replies of a kind that had not been judged. Let us test the reward model on the replies of the policy that it trained:
 
 # %%
 now = examine(pairs_of(pleaser, 2 * 10**8, 60, seed=4), reward_model.score)
@@ -649,7 +652,7 @@ table(["replies of", "accuracy", "best possible", "prefers the right one"],
       "The same reward model. Last column: of pairs with a right and a wrong reply.")
 
 # %% [markdown]
-# The measured accuracy was correct, but only *for replies like those that had been judged*. On the replies of the new policy, the reward model can hardly tell right from wrong. This is **Goodhart's law**: when a measure becomes a target, it stops being a good measure. Researchers also call it over-optimisation or reward hacking. The usual fix is to ask the judge about the new policy's replies and to train the reward model again, round after round, so the labelling is never finished.
+# The measured accuracy was correct, but only *for replies like those that had been judged*. Among the replies of the new policy, the right one wins in about six pairs of ten, against eight before, and a coin would win five. This is **Goodhart's law**: when a measure becomes a target, it stops being a good measure. Researchers also call it over-optimisation or reward hacking. The usual fix is to ask the judge about the new policy's replies and to train the reward model again, round after round, so the labelling is never finished.
 #
 # ## Three seeds, a control, and the KL penalty
 #
@@ -726,7 +729,7 @@ assert all(ours[-1] > max(others) for ours, others in zip(paying, free, strict=T
 # %% [markdown]
 # All three seeds that were paid by the reward model alone do the same. The score rises by more than a point and stays there, while the share of right replies rises a little, turns, and falls far below where it began.
 #
-# The control shows that the reward model is to blame, and not the algorithm. Paid by the verifier, the same PPO takes as many steps on as many replies and does not collapse. Its gain is modest, because each step has so few replies.
+# The control shows that the reward model is to blame, and not the algorithm. Paid by the verifier, the same PPO takes as many steps on as many replies and does not collapse. (Its gain is modest, because each step has so few replies.)
 #
 # With a penalty of $\beta = 0.1$, the replies stay right for as long as we ran it. This is more than stopping early would give: every penalised run ends with more right replies than its twin without a penalty ever had. (Gao et al. {cite}`gao2022overoptimization` found for their models that a penalty acts like stopping earlier. Ours are three seeds of one small setting.)
 #
