@@ -97,6 +97,7 @@ class World:
     def logp(self, policy: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of all tokens [answers, longest]; policy [contexts, 3]: logits."""
         return policy.log_softmax(-1)[self.context, self.token] * self.mask
+
 # %%
 world = World(3)
 uniform = torch.zeros(len(world.contexts), 3, dtype=torch.float64)
@@ -696,8 +697,8 @@ config = RLConfig(loss_type="grpo", clip_high=0.2, rows=16)
 theirs = Optimizer(twin.model, OptimConfig(lr=6e-4, betas=(0.9, 0.99)), steps=1)
 _ = update(twin, theirs, Slices(config.rows), drawn, advantages.flatten(), config)
 pairs = zip(weights, twin.model.parameters(), strict=True)
-gaps["all weights after one step"] = tensor(max((a - b).abs().max() for a, b in pairs))
-step_gap = gaps["all weights after one step"].item()
+step_gap = max((a - b).abs().max().item() for a, b in pairs)
+gaps["all weights after one step"] = tensor(step_gap)
 for name, gap in gaps.items():
     assert gap.abs().max().item() < 1e-6
     print(f"{name:27} largest difference below 1e-6")
