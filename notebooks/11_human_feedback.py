@@ -432,6 +432,11 @@ def gae(rewards, values, mask, lam):
     triangle = torch.where(later >= 0, lam ** later.clamp(min=0).double(), 0.0)
     return surprises @ triangle * mask
 
+
+at_once = gae(rewards[None], values[None], torch.ones(1, 4).double(), 0.5)[0]
+assert torch.allclose(at_once, tensor(gae_by_hand(surprises, 0.5)).double())
+print("lambda 0.5, at once:", [round(x, 3) for x in at_once.tolist()])
+
 # %%
 def nothing_is_expected_after_the_end(gae) -> None:
     """One token, paid 1, expected 0.25; the critic's number on the padding is 9."""
@@ -457,7 +462,7 @@ _ = torch.nn.init.normal_(critic.head.weight, generator=torch.Generator().manual
 
 
 def a_token_does_not_change_its_own_value(read) -> None:
-    """Replies b and c are the same up to the result of the second step."""
+    """Replies b and c begin alike; their first tokens that differ are not seen yet."""
     two = sft.encode([problem.prompt] * 2, [b, c])
     split = int((two.tokens[0] != two.tokens[1]).nonzero()[0])
     value = read(two)[:, split]

@@ -887,7 +887,7 @@ show(fig, "With steps of the same length (blue), no judge is more than "
          f"{who} {middle:+.1f} ± {half:.1f}" for who, (middle, half) in less.items()) + ".")
 
 # %% [markdown]
-# At equal step length, the baseline makes almost no difference in this world. The learned and the perfect critic cannot be told apart from a group of 16, because both intervals contain zero. Even *no baseline* is as good: with rewards of 0 and 1 and sixteen answers per question, it is enough to push up what was right. At equal learning rates (orange), the steps of a group of 2 are half as long, and it seems far worse.
+# At equal step length, the baseline makes almost no difference in this world. The learned and the perfect critic cannot be told apart from a group of 16, because both intervals contain zero, and the groups of 2 and 4 differ from it by two points at most. Even *no baseline* is as good: with rewards of 0 and 1 and sixteen answers per question, it is enough to push up what was right. At equal learning rates (orange), the steps of a group of 2 are half as long, and it seems far worse.
 #
 # This learned critic meets the same four questions in every step, the easiest life a critic can have. A language model's critic meets a question once.
 #
