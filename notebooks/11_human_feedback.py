@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/11_human_feedback.ipynb)
 #
-# There is no rule that says what a good letter is. So companies ask people which of two letters is better, train one model to predict their taste, and train another model to please it. This is how ChatGPT was made, and it is the method that DeepSeek left when it taught R1 to reason. We build all of it, for a simulated judge who is honest and cares most that an answer is right. While a model learns to please the copy of a judge, its score climbs quickly and stays high. **What happens meanwhile to the share of right answers, and how many models must sit in memory?**
+# There is no rule that says what a good letter is. So companies ask people which of two letters is better, train one model to predict their taste, and train another model to please it. This is how ChatGPT was made, and it is the method that DeepSeek left when it taught R1 to reason. We walk the whole road with a tiny model and a simulated judge who cares most that an answer is right, and count what it needs and what becomes of the right answers. **What does it take to learn from people's preferences, and why did DeepSeek skip it?**
 #
-# - **You will build** fine-tuning on demonstrations, a reward model with its calibration, the parts of PPO (a critic, advantages, and a price for leaving the start), DPO, and a policy that outwits its reward model.
+# - **You will build** every station of the road: fine-tuning on demonstrations, a reward model from rankings, and PPO with a critic, whose loop stands in this notebook. At its end waits a policy that outwits its reward model.
 # - **You need** PyTorch, and the idea of a policy gradient ([chapter 10](10_from_games_to_words.ipynb), or the four answers of [chapter 22](22_capstone.ipynb)).
-# - **It takes** about 75 s to run on two CPU cores, about as long on a GPU (the models are tiny), and an hour and a half to read. The recorded runs took four minutes on three CPU cores; here we only read them.
+# - **It takes** about 70 s to run on two CPU cores, about as long on a GPU (the models are tiny), and an hour and a half to read. The recorded runs took four minutes on three CPU cores; here we only read them.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -32,8 +32,8 @@ if importlib.util.find_spec("minidsk") is None:  # Colab, for example
 # %% tags=["hide-input"]
 import dataclasses
 import math
-import tempfile
 import time
+from statistics import mean
 
 import matplotlib.pyplot as plt
 import torch
@@ -46,9 +46,17 @@ from minidsk.diagrams import diagram, direct_labels, show, table
 from minidsk.homework import check, describe, predict, receipt, zoo
 from minidsk.presets import nano
 from minidsk.report.interval import interval
+from minidsk.rl.completions import over_all
+from minidsk.rl.config import CriticConfig, RLConfig
+from minidsk.rl.critic import CriticBaseline
+from minidsk.rl.loop import update
 from minidsk.rl.preferences import Annotator, Ranking, claims_success
+from minidsk.rl.reward_model import RewardModel, accuracy, ranking_loss
 from minidsk.rl.rollout import rollout
-from minidsk.train.checkpoint import Run
+from minidsk.scale.cost import parameters
+from minidsk.tasks.countdown import CountdownProblem
+from minidsk.train.loop import Slices
+from minidsk.train.optim import OptimConfig, Optimizer
 from minidsk.widgets import Preferences
 
 plt.style.use("minidsk.diagrams.look")
@@ -61,63 +69,99 @@ plt.style.use("minidsk.diagrams.look")
 # %%
 base, recipe = minidsk.load_policy("nano-base"), nano()
 _ = base.model.double()  # 16 digits: your processor draws the replies that ours drew
-test, verdict = recipe.make_task("test"), {"accuracy": 1.0}
+train, test = recipe.make_task("train"), recipe.make_task("test")
 
 
-def look(policy, problems: int = 128) -> dict[str, float]:
-    """One reply to each held-out problem, at temperature 1: shares, and tokens per reply."""
-    posed, generator = [test[i] for i in range(problems)], torch.Generator().manual_seed(0)
-    drawn = rollout(policy, posed, 1, 160, verdict, generator=generator)
+def look(policy, problems: int = 128) -> str:
+    """What one reply to each held-out problem, at temperature 1, is like."""
+    posed, seeded = [test[i] for i in range(problems)], torch.Generator().manual_seed(0)
+    drawn = rollout(policy, posed, 1, 160, {"accuracy": 1.0}, generator=seeded)
     claims = sum(map(claims_success, drawn.completions.texts)) / problems
-    tokens = drawn.completions.lengths.double().mean().item()
-    return {"right": drawn.rewards.mean().item(), "claims": claims, "tokens": tokens}
-
-# %%
-def tell(name: str, seen: dict[str, float]) -> None:
-    print("{:14} right {right:.2f}, claims to be right {claims:.2f}, {tokens:3.0f} tokens per "
-          "reply"
-          .format(name, **seen))
+    return f"right {drawn.rewards.mean():.2f}, claims to be right {claims:.2f}"
 
 
-at_base = look(base)
-tell("base", at_base)
+print("base:", look(base))
 
 # %% [markdown]
-# We want the model to go on until it has found an answer, in one language and readably. In this game a program, the verifier, could say which replies are right. **We act as if there were no verifier**, because there is none for letters. Until the last comparison no model learns from it, and we only use it to measure the truth.
+# We want the model to go on until it has found an answer. In this game a program, the verifier, could say which replies are right. **We act as if there were no verifier**, because there is none for letters. Until the last comparison no model learns from it, and we only use it to measure the truth.
 #
-# ## Showing: fine-tuning on demonstrations
+# ## First station: demonstrations
 #
-# The simplest way to teach is to show. Some authors of the tiny web, our training text, try again until they succeed. The cell prints one such worksheet, and below it what the model is to learn from it. A dot stands for a character that the model reads but does not learn to write, because it should not learn to pose problems.
+# The simplest way to teach is to show. Some authors of the tiny web, our training text, try again until they succeed. Here is one such worksheet.
 
 # %%
 web = dataclasses.replace(
     recipe.pretrain.web, worksheets=1.0, persistent=1.0, chinese=0.0, mixed=0.0
 )
-starts = [page.partition("<think>") for page in TinyWeb(web, seed=1000).pages(0, 128)]
-demonstrations = [(prompt, tag + rest) for prompt, tag, rest in starts]
-prompt, reply = demonstrations[1]
-print(prompt + reply, end="\n\n")
-print("." * len(prompt) + reply)
+pages = [page.partition("<think>") for page in TinyWeb(web, seed=1000).pages(0, 128)]
+demonstrations = [(prompt, tag + rest) for prompt, tag, rest in pages]
+print(*demonstrations[1], sep="")
 
 # %% [markdown]
-# **SFT**, supervised fine-tuning, is next-token prediction on such pages, with the loss on the reply alone. Demonstrations are expensive, because people have to write them. So we use only a few and take four steps. More would help more, as *What went wrong* shows.
+# **SFT**, supervised fine-tuning, is next-token prediction on such pages. The loss counts the reply alone, because the model should not learn to pose problems. Replies of a batch are padded to equal length, so the loss needs a **mask**, which is 1 on the tokens of a reply and 0 on the padding behind it.
 
 # %%
-from minidsk.train.optim import OptimConfig
-from minidsk.train.sft import SFTConfig, fine_tune
+def sft_loss(policy, demonstrations) -> torch.Tensor:
+    """The mean surprise at a token of the replies; nothing else counts."""
+    replies = policy.encode(*zip(*demonstrations, strict=True))
+    return -(policy.logprobs(replies) * replies.mask).sum() / replies.mask.sum()
 
+# %% [markdown]
+# Each mechanism of this chapter gets a test, and a test is worth something only if it can fail. So we plant a natural bug each time, and let the function `bites` see that the test accepts the right version and catches the wrong one. Here the bug forgets the mask.
+
+# %% tags=["hide-input"]
+def accepts(test, version) -> bool:
+    """Whether a test passes on this version."""
+    try:
+        test(version)
+    except AssertionError:
+        return False
+    return True
+
+
+def bites(test, right, bug) -> None:
+    """The test must accept what is right and catch the planted bug."""
+    assert accepts(test, right)
+    assert not accepts(test, bug)
+    print(f"{test.__name__}: accepts {right.__name__}, catches {bug.__name__}")
+
+# %%
+def padding_does_not_count(loss) -> None:
+    """Two pages cost as much together as one by one, weighted by their tokens."""
+    two = sorted(demonstrations[:16], key=lambda page: len(page[1]))[::15]
+    tokens = base.encode(*zip(*two, strict=True)).lengths
+    apart = tensor([loss(base, [page]).item() for page in two]) @ tokens.float() / tokens.sum()
+    assert abs(loss(base, two).item() - apart) < 1e-4
+
+
+def no_mask(policy, demonstrations):
+    return -policy.logprobs(policy.encode(*zip(*demonstrations, strict=True))).mean()
+
+
+bites(padding_does_not_count, sft_loss, no_mask)
+
+# %% [markdown]
+# Demonstrations are expensive, because people have to write them. So we use only 128 and take four steps. More would help more, as *What went wrong* shows.
+
+# %%
+def optimizer_of(model, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=0.0)
+
+
+def step(optimizer, model) -> None:
+    """Shorten the gradient if it is longer than 1, move the weights, forget the gradient."""
+    _ = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+
+# %%
 sft, began = base.copy(), time.perf_counter()
-with tempfile.TemporaryDirectory() as folder:
-    run = Run(folder, "sft", {})
-    lesson = SFTConfig(steps=4, batch=32, optim=OptimConfig(lr=5e-4))
-    fine_tune(sft, demonstrations, lesson, run, progress=False)
-    print("loss of each step", [round(line["loss"], 2) for line in run.metrics()])
+optimizer = optimizer_of(sft.model, lr=3e-4)
+for k in range(4):
+    sft_loss(sft, demonstrations[32 * k :][:32]).backward()
+    step(optimizer, sft.model)
 seconds = {"SFT": time.perf_counter() - began}
-
-# %%
-at_sft = look(sft)
-tell("base", at_base)
-tell("SFT", at_sft)
+print("SFT: ", look(sft))
 
 # %% [markdown]
 # The share of right replies is a little higher now. Everything below starts from `sft`, and we compare everything with it.
@@ -132,34 +176,27 @@ right_at_the_end = predict("feedback.right", question, guess, example=0.6,
 right_at_the_end
 
 # %% [markdown]
-# ## Comparing two replies, by hand
+# ## Second station: labels
 #
 # It takes skill to write a demonstration, and less skill to say which of two replies is better. Here are three replies to *make 4 from 3, 7 and 8*. Reply **a** gives up, **b** is right, and **c** writes *yes* after a result that is not 4. It also gets the sum wrong (8 - 4 is not 2) and then answers with another expression, as weak models do.
+#
+# We simulate the judge, so that we know exactly what it wants. A right reply is worth 2 to it, and a reply that *claims* to be right is worth 1 more. Every 40 characters of thought add ½, because length looks like effort, to people as well. The judge is not always sure: the probability that it prefers one reply to another is the sigmoid of the difference in worth, divided by its noise of ½.
 
 # %%
-from minidsk.tasks.countdown import CountdownProblem
-
 problem = CountdownProblem("Make 4 from 3 7 8.\n", (3, 7, 8), 4, "8-(7-3)", "+-")
 a = "<think>3+7+8=10+8=18?4 no</think><answer>3+7+8</answer>"
 b = "<think>8-(7-3)=8-4=4?4 yes</think><answer>8-(7-3)</answer>"
 c = "<think>8-(7-3)=8-2=6?4 yes</think><answer>3+7-8</answer>"
-
-# %% [markdown]
-# We simulate the judge, so that we know exactly what it wants. A right reply is worth 2 to it, and a reply that *claims* to be right is worth 1 more. Every 40 characters of thought add ½, because length looks like effort, to people as well. The judge is not always sure: the probability that it prefers one reply to another is the sigmoid of the difference in worth, divided by its noise of ½.
-
-# %%
 judge = Annotator(right=2.0, claims=1.0, length=0.5, noise=0.5)
 for name, text in {"a": a, "b": b, "c": c}.items():
-    worth = judge.worth(problem, text)
-    print(f"{name}: worth {worth:.2f} to the judge, reward of the verifier "
-          f"{problem.score(text):.0f}")
+    print(f"{name} is worth {judge.worth(problem, text):.2f} to the judge")
 for which, better, worse in (("b to a", b, a), ("b to c", b, c), ("c to a", c, a)):
-    print(f"prefers {which} in {judge.probability(problem, better, worse):.1%} of cases")
+    print(f"it prefers {which} in {judge.probability(problem, better, worse):.1%} of cases")
 
 # %% [markdown]
 # This is a good judge, because it prefers the right reply to either of the wrong ones. Only between two wrong replies does the false claim win.
 #
-# A label says *which* reply is better, but not *by how much*. To get from one to the other, a model gives each reply a **score**. We read the difference of two scores as log-odds, following Bradley and Terry {cite}`bradley1952`. Scores of 2 and 1 then mean that the first reply is preferred with probability $\sigma(2 - 1) = 0.731$. If the judge did prefer it, the loss is the surprise at this, $-\log 0.731 = 0.313$. Remember **0.731** and **0.313**, because both will return in the section on DPO.
+# A label says *which* reply is better, but not *by how much*. To get from one to the other, a model gives each reply a **score**. We read the difference of two scores as log-odds, following Bradley and Terry {cite}`bradley1952`. Scores of 2 and 1 then mean that the first reply is preferred with probability $\sigma(2 - 1) = 0.731$. If the judge did prefer it, the loss is the surprise at this, $-\log 0.731 = 0.313$.
 
 # %% tags=["naive"]
 def surprise(preferred: float, other: float) -> float:
@@ -172,30 +209,36 @@ for scores in ((2, 1), (1, 2), (1, 1), (102, 101)):
     print("scores {} and {}: loss {:.3f}".format(*scores, surprise(*scores)))
 
 # %% [markdown]
-# A model that knows nothing gives equal scores, and its loss is log 2 = 0.693. Only differences of scores count, so preferences cannot say where zero lies.
-#
-# A ranking of four replies contains six comparisons, but costs the judge less work than six separate ones. InstructGPT therefore had 4 to 9 replies ranked at a time {cite}`ouyang2022instructgpt`, and averaged the loss over all pairs of a ranking, as the package does:
+# A model that knows nothing gives equal scores, and its loss is log 2 = 0.693. Only differences of scores count, so preferences cannot say where zero lies. The natural bug is to swap the two replies:
+
+# %%
+def the_right_order_costs_less(loss) -> None:
+    assert loss(2, 1) < loss(1, 1) < loss(1, 2)
+
+
+def swapped(preferred, other):
+    return surprise(other, preferred)
+
+
+bites(the_right_order_costs_less, surprise, swapped)
+
+# %% [markdown]
+# A ranking of four replies contains six comparisons, but costs the judge less work than six separate ones. InstructGPT therefore had 4 to 9 replies ranked at a time {cite}`ouyang2022instructgpt`, and averaged the loss over all pairs of a ranking. The package's `ranking_loss` does the same:
 
 # %% tags=["agree"]
-from minidsk.rl.reward_model import pair_loss, ranking_loss
-
 scores = tensor([2.0, 1.0, 3.0, -0.5], dtype=torch.float64)  # of four replies, the best first
 pairs = [(i, j) for i in range(4) for j in range(i + 1, 4)]
-by_hand = sum(surprise(scores[i], scores[j]) for i, j in pairs) / len(pairs)
-gaps = ranking_loss(scores) - by_hand, pair_loss(scores[:1], scores[1:2]) - surprise(2, 1)
-loss_gap = max(abs(gap.item()) for gap in gaps)
+by_hand = mean(surprise(scores[i], scores[j]) for i, j in pairs)
+loss_gap = abs(ranking_loss(scores).item() - by_hand)
 assert loss_gap < 1e-12
 print(f"{len(pairs)} pairs, mean loss {by_hand:.3f}; largest difference below 1e-12")
 
 # %% [markdown]
-# ## Fifty labels of your own
-#
-# To do the judge's job yourself, click on the better reply, or press the arrow keys while a button has the focus. In Jupyter the cell below the figure then uses your labels; in the rendered book the figure only counts them. Notice how often you check the sums.
+# To do the judge's job yourself, click on the better reply, or press the arrow keys while a button has the focus. In Jupyter your labels are used below, while the figure in the book only counts them. Notice how often you check the sums.
 
-# %%
-posed = [recipe.make_task("train")[10**6 + i] for i in range(80)]
-seeded = torch.Generator().manual_seed(1)
-texts, cards = rollout(sft, posed, 2, 160, verdict, generator=seeded).completions.texts, []
+# %% tags=["hide-input"]
+posed, seeded = [train[10**6 + i] for i in range(60)], torch.Generator().manual_seed(1)
+texts, cards = sft.sample([p.prompt for p in posed], 2, 160, generator=seeded).texts, []
 for k, p in enumerate(posed):
     left, right = texts[2 * k : 2 * k + 2]
     marks = {"for the longer": len, "for the right one": p.score,
@@ -209,133 +252,150 @@ for k, p in enumerate(posed):
 labelling = Preferences(cards[:50], title="Which reply is better? Fifty pairs for you")
 labelling
 
-# %%
+# %% tags=["hide-input"]
 mine = [Ranking(prompt, (better, other)) for prompt, better, other in labelling.chosen()]
 print(f"{len(mine)} labels of yours" if mine else "no labels of yours (yet)")
 for name, (n, of) in labelling.agreement().items() if mine else ():
     print(f"  {n} of {of} {name}")
 
 # %% [markdown]
-# ## A reward model learns from the judge
+# ## Third station: a reward model learns from the judge
 #
 # The judge ranks four sampled replies to each of 180 problems, and your own labels are added to these. A reply that was drawn twice stands in its ranking once.
 
-# %% tags=["diagram", "hide-input"]
-diagram("reward_model_and_dpo")
-
 # %%
-def judged(policy, first: int, count: int, seed: int) -> tuple[list, list]:
+def judged(policy, first: int, count: int, seed: int) -> list:
     """Problems and their rankings: four replies of `policy` to each, in the judge's order."""
-    train, seeded = recipe.make_task("train"), torch.Generator().manual_seed(seed)
     posed = [train[first + i] for i in range(count)]
-    texts = rollout(policy, posed, 4, 160, verdict, generator=seeded).completions.texts
-    fours = [texts[4 * k : 4 * k + 4] for k in range(count)]
-    ranked = [(p, judge.rank(p, four, seeded)) for p, four in zip(posed, fours, strict=True)]
-    return zip(*[(p, r) for p, r in ranked if r is not None], strict=True)
+    seeded = torch.Generator().manual_seed(seed)
+    texts = policy.sample([p.prompt for p in posed], 4, 160, generator=seeded).texts
+    ranked = [(p, judge.rank(p, texts[4 * k :][:4], seeded)) for k, p in enumerate(posed)]
+    return [(p, ranking) for p, ranking in ranked if ranking is not None]
 
 
-_, rankings = judged(sft, 0, 180, seed=2)
+rankings = [ranking for _, ranking in judged(sft, 0, 180, seed=2)] + mine
 comparisons = sum(len(ranking.pairs()) for ranking in rankings)
 print(f"{len(rankings)} rankings hold {comparisons:,} comparisons")
 
 # %% [markdown]
-# The **reward model** is a copy of `sft` whose last matrix, with one row per token, is replaced by a single row. So it gives one number, which we read at the end of the reply. It can already read worksheets and only has to learn what the judge likes.
+# A model that scores is a language model whose last matrix, with one row per token, is replaced by a single row. Then each place of a text has one number instead of a prediction. We will need such a model twice: as **reward model**, which is read once, after the last token, and later as critic.
 
 # %%
-from minidsk.rl.reward_model import RewardModel, RewardModelConfig, train_reward_model
+class OneNumber(torch.nn.Module):
+    """A copy of a policy with one number at each token, at first 0."""
 
-reward_model, began = RewardModel(sft), time.perf_counter()
-settings = RewardModelConfig(batch=4, optim=OptimConfig(lr=2e-3, warmup=5))
-losses = train_reward_model(reward_model, [*rankings, *mine], settings, progress=False)
+    def __init__(self, policy):
+        super().__init__()
+        self.reader = policy.body()  # the copy, without its last matrix
+        self.body = self.reader.model  # where torch looks for weights
+        self.head = torch.nn.Linear(policy.width, 1, bias=False, dtype=torch.float64)
+        _ = torch.nn.init.zeros_(self.head.weight)
+
+    def forward(self, replies, after=False):
+        """The number before each token of the replies, or after it: [N, T]."""
+        return self.head(self.reader.hidden(replies, after)).squeeze(-1)
+
+# %% [markdown]
+# The package's `RewardModel` is the same network, and also reads many replies at a time. We give both the same random head and compare their scores.
+
+# %%
+ours, reward_model = OneNumber(sft), RewardModel(sft)
+_ = torch.nn.init.normal_(ours.head.weight, generator=torch.Generator().manual_seed(0))
+_ = reward_model.critic.load_state_dict(ours.state_dict())
+replies = sft.encode([problem.prompt] * 3, [a, b, c])
+scores = ours(replies, after=True)[range(3), replies.lengths - 1]
+score_gap = (scores - reward_model.score([problem.prompt] * 3, [a, b, c])).abs().max().item()
+assert score_gap < 1e-9
+print("scores of a, b and c, ours and the package's: largest difference below 1e-9")
+
+# %% [markdown]
+# We train it on four rankings per step, by the loss above. It can already read worksheets and only has to learn what the judge likes.
+
+# %%
+def read(rankings) -> torch.Tensor:
+    """The loss of some rankings, each with its replies from best to worst."""
+    prompts = [ranking.prompt for ranking in rankings for _ in ranking.replies]
+    scores = reward_model(prompts, [text for ranking in rankings for text in ranking.replies])
+    parts = scores.split([len(ranking.replies) for ranking in rankings])
+    return sum(map(ranking_loss, parts)) / len(parts)
+
+# %%
+reward_model, began, losses = RewardModel(sft), time.perf_counter(), []
+optimizer = optimizer_of(reward_model, lr=1e-3)
+for k in range(0, len(rankings), 4):
+    loss = read(rankings[k : k + 4])
+    loss.backward()
+    step(optimizer, reward_model)
+    losses.append(loss.item())
 seconds["reward model"] = time.perf_counter() - began
-print(f"first step: loss {losses[0]:.3f} (it gives every reply 0)")
+print(f"loss {losses[0]:.3f} at first, {mean(losses[-15:]):.3f} in the last 15 steps")
+
+# %% [markdown]
+# The first loss is log 2, because the untrained model gives every reply 0. Now we shift the scores, so that zero is their mean over the replies that were ranked, and look at our three replies.
 
 # %%
-seen = [(ranking.prompt, reply) for ranking in rankings for reply in ranking.replies]
+seen = [(ranking.prompt, text) for ranking in rankings for text in ranking.replies]
 reward_model.centre(*map(list, zip(*seen, strict=True)))
-print(f"last 15 of {len(losses)} steps: mean loss {sum(losses[-15:]) / 15:.3f}")
 for name, text in {"a": a, "b": b, "c": c}.items():
     print(f"{name}: score {reward_model.score([problem.prompt], [text]).item():+.1f}")
 
 # %% [markdown]
-# The scores are now shifted so that zero is their mean over the replies that the reward model was trained on. Next we test it on rankings that it has not seen. How often does it agree with the judge, and does it know how sure it can be? The judge is noisy, so even a model that knew the worth of every reply would not predict every label. The share that it would predict is printed as *best possible*.
+# Is it a good model of the judge? We test it on rankings that it has not seen. The judge is noisy, so even a model that knew the worth of every reply would not predict every label. The share that it would predict is printed as *best possible*.
+
+# %% tags=["hide-input"]
+def pairs_of(policy, first: int, count: int, seed: int) -> list:
+    """Fresh problems, with pairs of replies of which the judge preferred the first."""
+    ranked = judged(policy, first, count, seed)
+    return [(p, pair) for p, ranking in ranked for pair in ranking.pairs()]
+
+
+def examine(trials, score) -> list[float]:
+    """Accuracy, best possible accuracy, and how often the right reply of a pair wins."""
+    prompts = [pair.prompt for _, pair in trials]
+    margins = score(prompts, [pair.chosen for _, pair in trials])
+    margins = margins - score(prompts, [pair.rejected for _, pair in trials])
+    known = tensor([judge.probability(p, pair.chosen, pair.rejected) for p, pair in trials])
+    differ = tensor([p.score(pair.chosen) - p.score(pair.rejected) for p, pair in trials])
+    mixed = differ != 0  # one reply is right, and one is wrong
+    return [accuracy(margins), accuracy(known - 0.5), accuracy((margins * differ)[mixed])]
 
 # %%
-from minidsk.rl.reward_model import accuracy, calibration
-
-
-def examine(policy, first: int, count: int, seed: int):
-    """Of fresh pairs: the model's margins, the judge's chances, which of the two is right."""
-    ranked = zip(*judged(policy, first, count, seed), strict=True)
-    trials = [(p, pair) for p, ranking in ranked for pair in ranking.pairs()]
-    margins = reward_model.margins([pair for _, pair in trials])
-    known = [judge.probability(p, pair.chosen, pair.rejected) for p, pair in trials]
-    differ = [p.score(pair.chosen) - p.score(pair.rejected) for p, pair in trials]
-    return margins, tensor(known), tensor(differ)
-
-# %%
-margins, known, differ = examine(sft, 10**8, 80, seed=3)
-as_judged, best = accuracy(margins), accuracy(known - 0.5)
-mixed = differ != 0  # one reply is right, and one is wrong
-prefers_right, judge_does = accuracy((margins * differ)[mixed]), accuracy(differ[mixed])
-print(f"{len(margins)} comparisons: accuracy {as_judged:.2f}, best possible {best:.2f}")
-print(f"{int(mixed.sum())} of a right and a wrong reply: the model prefers the right one in "
-      f"{prefers_right:.2f}, the judge in {judge_does:.2f}")
-assert min(as_judged, prefers_right) > 0.7
+trials = pairs_of(sft, 10**8, 80, seed=3)
+at_first = examine(trials, reward_model.score)
+print("{} comparisons: accuracy {:.2f}, best possible {:.2f}".format(len(trials), *at_first))
+print(f"of a right and a wrong reply, it prefers the right one in {at_first[2]:.2f}")
 
 # %% [markdown]
-# The **reliability diagram** groups the comparisons by the probability that the model predicted, and shows how often the prediction came true. On the diagonal, 80 % means 80 %. Each comparison is counted from both sides, and a larger dot stands for more comparisons.
-
-# %% tags=["figure", "hide-input"]
-predicted = torch.sigmoid(torch.cat((margins, -margins)))
-happened = torch.cat((torch.ones(len(margins)), torch.zeros(len(margins))))
-bins, calibration_error = calibration(predicted, happened, bins=8)
-fig, ax = plt.subplots(figsize=(4.6, 4.2))
-_ = ax.plot([0, 1], [0, 1], color="gray", lw=1, ls=":")
-for row in bins:
-    _ = ax.plot(row.predicted, row.observed, "o", color="C0", ms=3 + row.pairs**0.5)
-_ = ax.set(xlabel="predicted: the first is preferred", ylabel="share that came true",
-           aspect="equal")  # fmt: skip
-few = [row for row in bins if row.pairs < 50]
-show(fig, "Where most comparisons are (large dots), predictions come true. The small dots in "
-     "between are off, but they are few. Expected calibration error: "
-     f"{calibration_error:.3f}.",
-     "Dots, predicted chance and share that came true: " + "; ".join(
-         f"{row.predicted:.2f} and {row.observed:.2f} ({row.pairs} "
-         "comparisons)" for row in bins)
-     + ". A dotted diagonal marks perfect calibration.")
-
-# %% [markdown]
-# By the usual measures this is a good reward model. It agrees with the judge in about three of four cases, where about five of six would be the best possible, and it usually prefers the right reply. Where it is nearly sure, it is nearly always right, and most comparisons are of this kind or near one half. It misses by more only in between, where there are few comparisons. InstructGPT's reward models predicted the labels of people whom they had not learned from in 69.6 % of cases {cite}`ouyang2022instructgpt`.
+# By the usual measure this is a good reward model. It agrees with the judge in about three of four cases, where about five of six would be the best possible, and it usually prefers the right reply. InstructGPT's reward models predicted the labels of people whom they had not learned from in 69.6 % of cases {cite}`ouyang2022instructgpt`.
 #
-# To check that the measure can fail, we plant a bug, swapped labels, and look at both numbers:
+# Can this measure fail? We plant the bug of reading the score after the *first* token of a reply, where nothing has been said yet.
 
 # %%
-swapped = calibration(1 - predicted, happened, bins=8)[1]
-assert accuracy(-margins) < 0.5
-assert swapped > calibration_error
-print("with labels swapped: accuracy below one half, calibration worse: True")
+def agrees_with_the_judge(score) -> None:
+    assert examine(trials[:120], score)[0] > 0.65
+
+
+@torch.no_grad()
+def after_the_first_token(prompts, texts):
+    return reward_model.critic(sft.encode(prompts, texts), after=True)[:, 0]
+
+
+bites(agrees_with_the_judge, reward_model.score, after_the_first_token)
 
 # %% [markdown]
 # *How would you cheat this reward model?* Read replies **a**, **b** and **c** once more before you go on.
 #
-# ## What PPO adds, by hand
+# ## Fourth station: PPO, with a critic
 #
-# A *policy* is a model that acts, here by writing replies. The reward model scores the replies, and the policy learns from the scores. GRPO would compare several replies to the same problem ([chapter 12](12_grpo.ipynb)). The older method, PPO {cite}`schulman2017ppo` as InstructGPT used it, needs two more models.
-#
-# The first is a **reference**, which is the policy as it was at the start. Each token pays for being likelier under the policy than under the reference: its reward is $-\beta\,(\log \pi - \log \pi_{\text{ref}})$. This price is known as the **KL penalty**, and $\beta$ as its coefficient (`kl_coef` in the code). The score of the whole reply, 1 in this example, is added to the last token.
+# A *policy* is a model that acts, here by writing replies. The reward model scores the replies, and the policy learns from the scores. GRPO would compare several replies to the same problem ([chapter 12](12_grpo.ipynb)). The older method, PPO {cite}`schulman2017ppo` as InstructGPT used it, needs two more models: a **critic**, and a **reference**, to which we come later. The upper half of the figure is our road; the lower half is a shortcut, which the last exercise takes.
 
-# %%
-logp, ref_logp = tensor([[-1.0, -0.5, -2.0, -0.5]]), tensor([[-1.0, -1.5, -1.0, -0.5]])
-mask, beta, score = torch.ones(1, 4), 0.1, tensor([1.0])
-paid = -beta * (logp - ref_logp)
-paid[0, -1] += score[0]
-print("paid after each token", [round(r, 2) + 0.0 for r in paid[0].tolist()])
+# %% tags=["diagram", "hide-input"]
+diagram("reward_model_and_dpo")
 
 # %% [markdown]
-# The second token had become likelier, so it costs 0.1. The third had become less likely, so it gets 0.1 back. Averaged over many samples, the price is $\beta$ times the KL divergence, a measure of how far the policy has moved from the reference.
+# ### What a critic says, token by token
 #
-# The second model is a **critic**. Before each token it predicts what the whole reply will be worth. If a token was better than expected, the prediction rises. This rise, plus what the token was paid, is the **surprise** $\delta_t = r_t + \gamma V_{t+1} - V_t$. Here are four tokens again, with no price, and a critic that becomes more hopeful:
+# Before each token the critic predicts what the whole reply will be worth. If a token was better than expected, the prediction rises. This rise, plus what was paid for the token, is the **surprise** $\delta_t = r_t + V_{t+1} - V_t$. The score, 1 in this example, is paid for the last token, and nothing is expected behind it. Here are four tokens, and a critic that becomes more hopeful:
 
 # %%
 rewards, values = tensor([0.0, 0, 0, 1]).double(), tensor([0.25, 0.5, 0.5, 0.75]).double()
@@ -344,152 +404,288 @@ surprises = rewards + following - values
 print("surprises", surprises.tolist())
 
 # %% [markdown]
-# The advantage of a token is its own surprise plus the surprises of later tokens, which count less by a factor $\lambda$ for each token between. This is called generalised advantage estimation {cite}`schulman2015gae`. With $\lambda = 0$ we trust the critic's next prediction completely. With $\lambda = 1$ we only use its prediction before the token, and take the true outcome for the rest.
+# The **advantage** $A_t$ of a token is its own surprise plus the surprises of later tokens, which count less by a factor $\lambda$ for each token between. This is called generalised advantage estimation {cite}`schulman2015gae`. With $\lambda = 0$ we trust the critic's next prediction completely. With $\lambda = 1$ we only use its prediction before the token, and take the true outcome for the rest.
 
 # %%
-def gae_by_hand(surprises: torch.Tensor, decay: float) -> list[float]:
-    """sum over k of decay^k surprise[t + k], for each t."""
+def gae_by_hand(surprises: torch.Tensor, lam: float) -> list[float]:
+    """sum over k of lam^k surprise[t + k], for each t."""
     n = len(surprises)
-    return [sum(decay**k * surprises[t + k].item() for k in range(n - t)) for t in range(n)]
+    return [sum(lam**k * surprises[t + k].item() for k in range(n - t)) for t in range(n)]
 
 
 for lam in (0.0, 0.5, 1.0):
     print(f"lambda {lam}: advantages {[round(x, 3) for x in gae_by_hand(surprises, lam)]}")
 
 # %% [markdown]
-# With $\lambda = 1$ the advantages are $1 - V$: 0.75, 0.5, 0.5 and 0.25. The critic's prediction did not change at the second token, so with $\lambda = 0$ this token gets nothing. With a larger $\lambda$ it gets a share of what came later. The package computes the same in one backward pass:
+# With $\lambda = 1$ the advantages are $1 - V$: 0.75, 0.5, 0.5 and 0.25. The critic's prediction did not change at the second token, so with $\lambda = 0$ this token gets nothing. With a larger $\lambda$ it gets a share of what came later.
+#
+# For many replies at once, the same sum is a product with a triangle of powers of $\lambda$. The natural bug is to expect something after the end, where the padding stands.
 
-# %% tags=["agree"]
-from minidsk.rl.ppo import gae, token_rewards
+# %%
+def gae(rewards, values, mask, lam):
+    """Advantages of all tokens; all of them [replies, tokens], lam a number."""
+    values = values * mask  # nothing is expected after the end
+    following = torch.nn.functional.pad(values[:, 1:], (0, 1))
+    surprises = (rewards + following - values) * mask
+    place = torch.arange(mask.shape[1])
+    later = place[:, None] - place  # [later token, token]
+    triangle = torch.where(later >= 0, lam ** later.clamp(min=0).double(), 0.0)
+    return surprises @ triangle * mask
 
-advantages, returns = gae(rewards[None], values[None], mask, gamma=1.0, lam=0.5)
-gae_gap = (advantages[0] - tensor(gae_by_hand(surprises, 0.5)).double()).abs().max().item()
-price_gap = (token_rewards(score, logp, mask, ref_logp, beta) - paid).abs().max().item()
-assert max(gae_gap, price_gap) < 1e-6
-print("largest difference, advantages and prices: below 1e-6")
+
+at_once = gae(rewards[None], values[None], torch.ones(1, 4).double(), 0.5)[0]
+assert torch.allclose(at_once, tensor(gae_by_hand(surprises, 0.5)).double())
+print("lambda 0.5, at once:", [round(x, 3) for x in at_once.tolist()])
+
+# %%
+def nothing_is_expected_after_the_end(gae) -> None:
+    """One token, paid 1, expected 0.25; the critic's number on the padding is 9."""
+    mask = tensor([[1.0, 0.0]]).double()
+    advantages = gae(tensor([[1.0, 0.0]]).double(), tensor([[0.25, 9.0]]).double(), mask, 0.5)
+    assert advantages.tolist() == [[0.75, 0.0]]
+
+
+def expects_padding(rewards, values, mask, lam):
+    return gae(rewards, values, torch.ones_like(mask), lam) * mask
+
+
+bites(nothing_is_expected_after_the_end, gae, expects_padding)
 
 # %% [markdown]
-# Two parts are left. Each token's loss is $-\min(\rho A,\ \operatorname{clip}(\rho, 1-\varepsilon, 1+\varepsilon)\,A)$, where $\rho$ is its probability now divided by its probability when it was sampled: a token that has already moved far enough gains nothing by moving further. [Chapter 12](12_grpo.ipynb) uses the same loss and takes it apart. And the critic learns by least squares to predict what came. So four models are at work: **policy, critic, reference and reward model**.
+# ### The critic is a second model
 #
-# ## Fifteen steps of PPO against the reward model
-#
-# Each step uses 64 replies, one per problem. There is no price on leaving the reference, because we want to see where the score alone leads. The policy is rewarded by the score of the reward model and by nothing else. Beside it we note what only we can see: the share of right replies, what the replies are worth to the *judge itself*, and how far the policy has moved from `sft` (the KL divergence, in *nats* per reply).
+# The critic is the network `OneNumber` again, read *before* each token. A critic that had already seen the token could not say whether it was a surprise. It learns by least squares to predict the **return**, which is $V_t + A_t$: what it said, corrected by what came.
 
 # %%
-from minidsk.rl.config import CriticConfig, RLConfig
-from minidsk.rl.critic import CriticBaseline
-from minidsk.rl.loop import reinforce
-
-diary: list[dict[str, float]] = []
+critic = OneNumber(sft)
+_ = torch.nn.init.normal_(critic.head.weight, generator=torch.Generator().manual_seed(0))
 
 
-def please(problems, replies) -> torch.Tensor:
-    """The reward that the policy learns from, and a note of what it does not see."""
-    scores, n = reward_model.reward(problems, replies), len(replies)
-    worth = sum(judge.worth(p, reply) for p, reply in zip(problems, replies, strict=True)) / n
-    claims = sum(map(claims_success, replies)) / n
-    diary.append({"score": scores.mean().item(), "worth": worth, "claims": claims})
-    return scores
+def a_token_does_not_change_its_own_value(read) -> None:
+    """Replies b and c begin alike; their first tokens that differ are not seen yet."""
+    two = sft.encode([problem.prompt] * 2, [b, c])
+    split = int((two.tokens[0] != two.tokens[1]).nonzero()[0])
+    value = read(two)[:, split]
+    assert (value[0] - value[1]).abs() < 1e-9
+
+
+def reads_before(replies):
+    return critic(replies)
+
+
+def reads_after(replies):
+    return critic(replies, after=True)
+
+
+bites(a_token_does_not_change_its_own_value, reads_before, reads_after)
+
+# %% [markdown]
+# ### The clip
+#
+# A policy gradient raises the log-probability of a token in proportion to its advantage. PPO writes this with the **ratio** $\rho$, the token's probability now divided by its probability when it was sampled, and clips it:
+#
+# $$ -\min\left(\rho A,\ \operatorname{clip}(\rho, 1-\varepsilon, 1+\varepsilon)\,A\right). $$
+#
+# A good token that has become 20 % likelier gains nothing by becoming likelier still. A bad token that has become likelier is still pushed down, however far it went. That is what the minimum is for, and a maximum is the natural bug.
 
 # %%
-rates = {"warmup": 1, "decay": 0.01, "betas": (0.9, 0.99)}
-fast, faster = (OptimConfig(lr=lr, **rates) for lr in (6e-4, 2e-3))
-settings = RLConfig(steps=15, prompts=64, group=1, rows=16, save_every=100, optim=fast)
-pleaser, began = sft.copy(), time.perf_counter()
-critic = CriticBaseline(pleaser, CriticConfig(updates=1, alone=1, optim=faster), 15, rows=16,
-                        reference=sft)  # fmt: skip
-with tempfile.TemporaryDirectory() as folder:
-    run = Run(folder, "ppo", settings)
-    reinforce(pleaser, recipe.make_task("train"), settings, run,
-              baseline=critic, reward=please, progress=False)  # fmt: skip
-    diary = [{**noted, **line} for noted, line in zip(diary, run.metrics(), strict=True)]
-seconds["PPO"] = time.perf_counter() - began
-print(f"{len(diary)} steps of {settings.prompts} replies, judged by the reward model alone")
+def clipped_loss(now, then, advantages, low=0.2, high=0.2):
+    """PPO's loss of each token; now and then: log-probabilities."""
+    ratio = (now - then).exp()
+    return -torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
+
+
+def critic_loss(values, returns):
+    """Half the squared error at each token."""
+    return 0.5 * (values - returns) ** 2
+
+# %%
+def a_bad_token_that_grew_comes_down(loss) -> None:
+    """Twenty times as likely as before, with advantage -1: the loss is 20."""
+    assert abs(loss(tensor(20.0).log(), tensor(0.0), tensor(-1.0)) - 20) < 1e-3
+
+
+def maximum(now, then, advantages, low=0.2, high=0.2):
+    ratio = (now - then).exp()
+    return -torch.maximum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
+
+
+bites(a_bad_token_that_grew_comes_down, clipped_loss, maximum)
+
+# %% [markdown]
+# ### One step
+#
+# Here is the whole step: sample, score, compare with the critic, teach the critic, teach the policy. The reward model pays for the last token of each reply. `learn` takes the replies in parts of 16 of similar length, which saves padding.
+
+# %%
+def learn(optimizer, model, replies, loss, *tables) -> None:
+    """One step on the mean over all tokens of `loss`, given some replies and their tables."""
+    for rows in replies.lengths.argsort().split(16):
+        some = replies[rows]
+        losses = loss(some, *(numbers[rows, : some.tokens.shape[1]] for numbers in tables))
+        ((losses * some.mask).sum() / replies.mask.sum()).backward()
+    step(optimizer, model)
+
+# %%
+def ppo_step(policy, critic, optimizers, problems, generator, lam=0.95):
+    """One step on one reply to each problem: the replies, their scores, the advantages."""
+    replies = policy.sample([p.prompt for p in problems], 1, 160, generator=generator)
+    scores, mask = reward_model.reward(problems, replies.texts), replies.mask.double()
+    is_last = torch.arange(mask.shape[1]) == replies.lengths[:, None] - 1
+    values = over_all(critic, replies, 16)  # without gradient, 16 replies at a time
+    advantages = gae(is_last * scores[:, None], values, mask, lam)
+
+    def of_critic(some, returns):
+        return critic_loss(critic(some), returns)
+
+    def of_policy(some, advantages):
+        return clipped_loss(policy.logprobs(some), some.logp, advantages)
+
+    learn(optimizers[0], critic, replies, of_critic, values + advantages)
+    learn(optimizers[1], policy.model, replies, of_policy, advantages)
+    return replies, scores, advantages
+
+# %% [markdown]
+# The package's PPO computes the same. It gets the same replies and scores, and takes one step of its own.
 
 # %% tags=["hide-input"]
-shown = ("score", "worth", "accuracy", "claims")
-table(["step", "nats away", "score", "worth", "right", "claims", "tokens"],
-      [[line["step"], f"{max(line['kl_answer'], 0):.1f}",
-        *(f"{line[key]:.2f}" for key in shown), f"{line['length']:.0f}"] for line in diary],
-      "Means of 64 replies. Only the score is known to the policy; worth is the judge's.")
+policy, critic, twin = sft.copy(), OneNumber(sft), sft.copy()
+optimizers = optimizer_of(critic, 2e-3), optimizer_of(policy.model, 6e-4)
+posed, seeded = [train[i] for i in range(16)], torch.Generator().manual_seed(0)
+_, _, advantages = ppo_step(policy, critic, optimizers, posed, seeded)
+
+plain = {"warmup": 0, "decay": 0.0, "betas": (0.9, 0.99)}
+settings = CriticConfig(updates=1, alone=0, whiten=False, optim=OptimConfig(lr=2e-3, **plain))
+package = CriticBaseline(twin, settings, steps=15, rows=16)
+drawn = rollout(twin, posed, 1, 160, {}, generator=torch.Generator().manual_seed(0),
+                reward=reward_model.reward)  # fmt: skip
+theirs, _ = package(drawn, step=0)
+_ = update(twin, Optimizer(twin.model, OptimConfig(lr=6e-4, **plain), 15), Slices(16), drawn,
+           theirs, RLConfig(clip_high=0.2))  # fmt: skip
+
+# %% tags=["agree"]
+def furthest(ours, theirs) -> float:
+    """The largest difference between two lists of tensors."""
+    return max((x - y).abs().max().item() for x, y in zip(ours, theirs, strict=True))
+
+
+gaps = {"advantages": furthest([advantages], [theirs]),
+        "critic after the step": furthest(critic.parameters(), package.critic.parameters()),
+        "policy after the step": furthest(policy.parameters(), twin.parameters())}  # fmt: skip
+for name, gap in gaps.items():
+    assert gap < 1e-6
+    print(f"{name}: largest difference from the package below 1e-6")
 
 # %% [markdown]
-# Like Gao et al. {cite}`gao2022overoptimization`, we plot against the square root of the KL divergence. The curve runs back where the policy came nearer again.
+# ## Fifteen steps please the reward model
+#
+# Each step uses 64 replies, one per problem. The policy is rewarded by the score of the reward model and by nothing else. Beside it we note what only we can see: the share of right replies, the share that claims to be right, and what the replies are worth to the *judge itself*.
+
+# %%
+def noted(problems, texts, scores) -> dict[str, float]:
+    """What the policy learns from, and three things that it does not see."""
+    both = list(zip(problems, texts, strict=True))
+    return {"score": scores.mean().item(), "worth": mean(judge.worth(*x) for x in both),
+            "right": mean(p.score(text) for p, text in both),
+            "claims": mean(map(claims_success, texts))}  # fmt: skip
+
+
+def please(steps) -> None:
+    for k in steps:
+        posed = [train[64 * k + i] for i in range(64)]
+        seeded = torch.Generator().manual_seed(k)
+        replies, scores, _ = ppo_step(pleaser, critic, optimizers, posed, seeded)
+        diary.append(noted(posed, replies.texts, scores))
+
+# %%
+pleaser, critic, diary, began = sft.copy(), OneNumber(sft), [], time.perf_counter()
+optimizers = optimizer_of(critic, 2e-3), optimizer_of(pleaser.model, 6e-4)
+please(range(7))
+
+# %%
+please(range(7, 15))
+seconds["PPO"] = time.perf_counter() - began
+print(f"{len(diary)} steps; the score went from {diary[0]['score']:+.1f} to "
+      f"{diary[-1]['score']:+.1f}")
+
+# %% tags=["hide-input"]
+posed, seeded = [test[i] for i in range(128)], torch.Generator().manual_seed(0)
+drawn = rollout(pleaser, posed, 1, 160, {"accuracy": 1.0}, generator=seeded)
+right_at_the_end.reveal(round(drawn.rewards.mean().item(), 2))
+
+# %% [markdown]
+# The score rose, as it was asked to. Here is what the policy writes at the end, with the true verdict, which the policy never saw:
+
+# %%
+for p, text in list(zip(posed, drawn.completions.texts, strict=True))[:4]:
+    score = reward_model.reward([p], [text]).item()
+    print(p.prompt.strip(), text, f"\n    score {score:+.1f}, right: {p.score(text):.0f}")
+
+# %% [markdown]
+# The policy nearly always writes *yes* at once, whatever the sum, like reply **c**. The figure shows how it came to this. For a few steps the share of right replies rose too, because the policy gave up less often. Then it turned, and so did the worth to the judge.
 
 # %% tags=["figure", "hide-input"]
-distance = [math.sqrt(max(line["kl_answer"], 0)) for line in diary]
-panels = ({"score": "score", "worth": "worth"}, {"claims": "claims", "accuracy": "right"})
+panels = ({"score": "score", "worth": "worth"}, {"claims": "claims", "right": "right"})
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.2))
 for ax, lines in zip(axes, panels, strict=True):
     for key, name in lines.items():
-        _ = ax.plot(distance, [line[key] for line in diary], "o-", ms=3, label=name)
-    _ = ax.set(xlabel="√KL from the start, √nats")
+        _ = ax.plot(range(1, 16), [line[key] for line in diary], "o-", ms=3, label=name)
+    _ = ax.set(xlabel="step", xticks=range(1, 16, 2))
     direct_labels(ax)
 _ = axes[0].set_title("score, and worth to the judge")
 _ = axes[1].set_title("shares of replies")
 parts = (diary[:3], diary[5:8], diary[-3:])
-means = {name: ", ".join(f"{sum(line[key] for line in part) / 3:.2f}" for part in parts)
+means = {name: ", ".join(f"{mean(line[key] for line in part):.2f}" for part in parts)
          for lines in panels for key, name in lines.items()}  # fmt: skip
 show(fig, "Left: the score (blue) rises and stays, while the worth to the judge (orange) "
      "turns. Right: soon all replies claim to be right (blue), and ever fewer are (orange).",
-     "Two panels over the root of the KL divergence, two lines each; means of steps 1 to 3, 6 "
-     "to 8 and 13 to 15: " + "; ".join(f"{name} {each}" for name, each in means.items()) + ".")
-
-# %% [markdown]
-# The score rose, as it was asked to. For a few steps the share of right replies rose too, because the policy gave up less often. Then it turned, and so did the worth to the judge. Here is what the policy writes at the end, with the true verdict, which the policy never saw:
-
-# %%
-for p in [test[i] for i in range(4)]:
-    drawn = rollout(pleaser, [p], 1, 160, verdict, generator=torch.Generator().manual_seed(0))
-    [text], right = drawn.completions.texts, drawn.rewards.item()
-    print(f"{p.prompt.strip()}  {text}")
-    print(f"    score {reward_model.reward([p], [text]).item():+.1f}, right: {right:.0f}")
-
-# %%
-right_at_the_end.reveal(round(look(pleaser)["right"], 2))
-first, last = ({key: sum(line[key] for line in part) / 3 for key in ("score", "accuracy")}
+     "Two panels over 15 steps, two lines each; means of steps 1 to 3, 6 to 8 and 13 to 15: "
+     + "; ".join(f"{name} {each}" for name, each in means.items()) + ".")
+first, last = ({key: mean(line[key] for line in part) for key in diary[0]}
                for part in (diary[:3], diary[-3:]))  # fmt: skip
-assert last["score"] > first["score"] + 1
-assert last["accuracy"] < first["accuracy"]
-print("score up, share right down, against the first three steps: True")
+assert last["score"] > first["score"] + 0.5
+assert last["right"] < first["right"] - 0.1
 
 # %% [markdown]
-# The policy writes *yes* at once, whatever the sum, like reply **c**. The judge would not have preferred this to a right reply, but the judge was never asked. In the replies of `sft`, a *yes* nearly always followed a right sum, so the labels could not separate *being* right from *saying* so. The policy then moved to replies of a kind that had not been judged. Let us test the reward model on the replies of the policy that it trained:
+# The judge would not have preferred a false *yes* to a right reply, but the judge was never asked. In the replies of `sft`, most replies that said *yes* were right, so the labels hardly separated *being* right from *saying* so. The policy then moved to replies of a kind that had not been judged. Let us test the reward model on the replies of the policy that it trained:
 
 # %%
-margins_now, known_now, differ_now = examine(pleaser, 2 * 10**8, 60, seed=4)
-prefers_now = accuracy((margins_now * differ_now)[differ_now != 0])
-now = (accuracy(margins_now), accuracy(known_now - 0.5), prefers_now)
+now = examine(pairs_of(pleaser, 2 * 10**8, 60, seed=4), reward_model.score)
 table(["replies of", "accuracy", "best possible", "prefers the right one"],
       [[whose, *(f"{share:.2f}" for share in shares)] for whose, shares in (
-          ("sft", (as_judged, best, prefers_right)), ("the policy that it trained", now))],
+          ("sft", at_first), ("the policy that it trained", now))],
       "The same reward model. Last column: of pairs with a right and a wrong reply.")
 
 # %% [markdown]
-# The measured accuracy was correct, but only *for replies like those that had been judged*. On the replies of the new policy, the reward model can hardly tell right from wrong. This is Goodhart's law: when a measure becomes a target, it stops being a good measure. The usual fix is to ask the judge about the new policy's replies and to train the reward model again, round after round, so the labelling is never finished.
+# The measured accuracy was correct, but only *for replies like those that had been judged*. Among the replies of the new policy, the right one wins in about six pairs of ten, against eight before, and a coin would win five. This is **Goodhart's law**: when a measure becomes a target, it stops being a good measure. Researchers also call it over-optimisation or reward hacking. The usual fix is to ask the judge about the new policy's replies and to train the reward model again, round after round, so the labelling is never finished.
 #
-# ## Three recorded seeds, and a control
+# ## Three seeds, a control, and the KL penalty
 #
-# One run with 64 replies per step proves little. So we recorded three seeds, each with its own demonstrations, labels and reward model, for 20 steps of 80 replies. As a control we recorded the same PPO paid by the verifier, whose verdict is then the reward.
+# One run with 64 replies per step proves little. So we recorded three seeds of the package's PPO, each with its own demonstrations, labels and reward model, for 20 steps of 80 replies. Two more sets of runs start from the same place. In one, the *verifier* pays instead of the reward model. In the other, the policy pays for leaving its start.
+#
+# This payment needs a fourth model, the **reference**, which is a frozen copy of `sft`. Each token pays $\beta\,(\log \pi - \log \pi_{\text{ref}})$ for being likelier under the policy than under the reference. Averaged over many samples, this is $\beta$ times the KL divergence, a measure of how far the policy has moved. So the payment is known as the **KL penalty**. A sign error would reward the policy for leaving:
 
-# %% tags=["hide-input"]
-def recorded(name: str):
-    """What a recorded run measured; how it was run is printed."""
-    print(results.origin(name))
-    return results.read(name)["rows"]
+# %%
+def kl_price(logp, ref_logp, beta):
+    """What each token is paid, beside the score."""
+    return -beta * (logp - ref_logp)
 
 
-rows, control, priced = map(recorded, ("ch11_feedback", "ch11_control", "ch11_price"))
-runs: dict[str, list[dict]] = {}
-for row in rows + priced + control:
-    if row["part"] == "ppo":
-        price = f", a price of {row['kl_coef']:g}" if row["kl_coef"] else ""
-        runs.setdefault(f"paid by the {row['reward']}{price}", []).append(row["curves"])
+def leaving_costs(price) -> None:
+    """A token that has become likelier than under the reference."""
+    assert price(tensor([-0.5]), tensor([-1.5]), 0.1) < 0
+
+
+def paid_for_leaving(logp, ref_logp, beta):
+    return beta * (logp - ref_logp)
+
+
+bites(leaving_costs, kl_price, paid_for_leaving)
 
 # %% tags=["hide-input"]
 def smooth(values: list[float], k: int = 3) -> list[float]:
     """The mean of each three steps in a row."""
-    return [sum(values[i : i + k]) / k for i in range(len(values) - k + 1)]
+    return [mean(values[i : i + k]) for i in range(len(values) - k + 1)]
 
 
 def stated(values) -> str:
@@ -497,210 +693,97 @@ def stated(values) -> str:
     return "{:.2f} ± {:.2f}".format(*interval(list(values)))
 
 
+records, runs = ("ch11_feedback", "ch11_price", "ch11_control"), {}
+print(*map(results.origin, records), sep="\n")
+for row in [row for name in records for row in results.read(name)["rows"]]:
+    if row["part"] == "ppo":
+        price = " and a KL penalty" if row["kl_coef"] else ""
+        runs.setdefault(row["reward"] + price, []).append(row["curves"])
 right = {name: [smooth(curve["right"]) for curve in curves] for name, curves in runs.items()}
 away = {name: [smooth(curve["kl"])[-1] for curve in curves] for name, curves in runs.items()}
 table(["paid by the", "right at first", "best", "at the end", "nats away"],
-      [[name.removeprefix("paid by the "),
-        stated(values[0] for values in of), stated(map(max, of)),
+      [[name, stated(values[0] for values in of), stated(map(max, of)),
         stated(values[-1] for values in of), stated(away[name])]
        for name, of in right.items()],
-      "Share of right replies, three steps at a time: means of three seeds with 95 % "
-      "intervals.")
+      "Share of right replies, three steps at a time, and the KL divergence of a reply: means "
+      "of three seeds with 95 % intervals.")
 
 # %% tags=["figure", "hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.4), width_ratios=(1, 1.4))
-called = ("reward model", "with a price", "verifier")
-for k, (name, curves) in enumerate(runs.items()):
-    longest = max(curves, key=lambda curve: max(smooth(curve["kl"])))
-    for curve in curves:
-        x = [math.sqrt(max(nats, 0)) for nats in smooth(curve["kl"])]
-        if "verifier" not in name:
-            _ = axes[0].plot(x, smooth(curve["proxy"]), color=f"C{k}", lw=1.2)
-        _ = axes[1].plot(x, smooth(curve["right"]), color=f"C{k}", lw=1.2,
-                         label=called[k] if curve is longest else None)  # fmt: skip
-for ax, title in zip(axes, ("the reward model's score", "share right"), strict=True):
-    _ = ax.set(xlabel="√KL from the start, √nats", title=title)
-direct_labels(axes[1])
-ends = {name: sum(values[-1] for values in of) / len(of) for name, of in right.items()}
-paid = [smooth(curve["proxy"]) for curve in runs["paid by the reward model"]]
-start, end = (sum(values[k] for values in paid) / len(paid) for k in (0, -1))
-show(fig, "Three seeds each. The score rises in all runs that are paid by it; the share of "
-     "right replies collapses only where the score is all that counts.",
-     f"Lines over the root of the KL divergence. The score rises from {start:.1f} to "
-     f"{end:.1f}. Right at the end: "
+fig, ax = plt.subplots(figsize=(7.5, 3.4))
+called = ("reward model", "with a KL penalty", "verifier")
+for k, (short, of) in enumerate(zip(called, right.values(), strict=True)):
+    for values in of:
+        _ = ax.plot(range(2, 20), values, color=f"C{k}", lw=0.8, alpha=0.5)
+    _ = ax.plot(range(2, 20), list(map(mean, zip(*of, strict=True))), color=f"C{k}", lw=2.4,
+                label=short)  # fmt: skip
+_ = ax.set(xlabel="step", ylabel="share right", xticks=range(2, 20, 3))
+direct_labels(ax)
+ends = {name: mean(values[-1] for values in of) for name, of in right.items()}
+show(fig, "Paid by the reward model alone, the share of right replies collapses. With a KL "
+     "penalty, or paid by the verifier, it does not. Thin lines: three seeds each; thick: "
+     "their means.",
+     "Three times three lines over 18 means of three steps; at the end, right on average: "
      + "; ".join(f"{name} {share:.2f}" for name, share in ends.items()) + ".")
-
-# %% tags=["hide-input"]
-free, checked = right["paid by the reward model"], right["paid by the verifier"]
+free, paying, checked = right.values()
 assert all(max(values) > values[0] and max(values) - values[-1] > 0.2 for values in free)
 assert min(values[-1] for values in checked) > max(values[-1] for values in free)
-proxies = [curve["proxy"] for curve in runs["paid by the reward model"]]
+proxies = [curve["proxy"] for curve in runs["reward model"]]
 assert all(proxy[-1] > proxy[0] + 1 for proxy in proxies)
-for name, of in right.items():
-    rose, fell = ([f"{max(values) - values[at]:.2f}" for values in of] for at in (0, -1))
-    print(f"{name}: rose by {', '.join(rose)}, then fell by {', '.join(fell)}")
+assert all(ours[-1] > max(others) for ours, others in zip(paying, free, strict=True))
 
 # %% [markdown]
-# All three seeds that were paid by the reward model do the same. The score rises by more than a point and stays there. The share of right replies rises a little, turns, and falls far below where it began.
+# All three seeds that were paid by the reward model alone do the same. The score rises by more than a point and stays there, while the share of right replies rises a little, turns, and falls far below where it began.
 #
-# The control shows that the reward model is to blame, and not the algorithm. Paid by the verifier, the same PPO takes as many steps on as many replies and moves a comparable distance, but does not collapse. Its gain is modest, because each step has so few replies: two seeds gain, and the third rises and then ends about where it began. The left panel shows no score for these runs, because their reward models were trained on too few rankings to mean anything.
+# The control shows that the reward model is to blame, and not the algorithm. Paid by the verifier, the same PPO takes as many steps on as many replies and does not collapse. (Its gain is modest, because each step has so few replies.)
 #
-# ### A KL penalty keeps the replies right
+# With a penalty of $\beta = 0.1$, the replies stay right for as long as we ran it. This is more than stopping early would give: every penalised run ends with more right replies than its twin without a penalty ever had. (Gao et al. {cite}`gao2022overoptimization` found for their models that a penalty acts like stopping earlier. Ours are three seeds of one small setting.)
 #
-# The runs in the second row of the table use the same PPO and reward models, with a price of $\beta = 0.1$. Does the price buy more right replies, or only a later turn? We compare at the same *distance*, not at the same step. When the run without a price first comes as far as the priced run is at its end, how many of its replies are right?
-
-# %% tags=["hide-input"]
-def at_distance(curve: dict, nats: float) -> float:
-    """The share right where a run first comes `nats` far."""
-    pairs = zip(smooth(curve["right"]), smooth(curve["kl"]), strict=True)
-    return next(right for right, away in pairs if away >= nats)
-
-
-free, shown = runs["paid by the reward model"], []
-paying = runs["paid by the reward model, a price of 0.1"]
-for seed, (without, priced_run) in enumerate(zip(free, paying, strict=True)):
-    nats, at_end = (smooth(priced_run[key])[-1] for key in ("kl", "right"))
-    scores = [smooth(curve["proxy"])[-1] for curve in (priced_run, without)]
-    shares = [at_end, at_distance(without, nats), *scores]
-    shown.append([f"{seed}", f"{nats:.1f}", *(f"{x:.2f}" for x in shares)])
-    assert at_end > max(smooth(without["right"]))
-table(["seed", "nats away", "right, priced", "free", "score, priced", "free"], shown,
-      "With the price, and without. Right: at the distance where the priced run ends; score: "
-      "at the end of each run.")
-
-# %% [markdown]
-# The price bought more than a later turn. With it, the score ends about where it ends without it, and the share of right replies hardly falls within 20 steps. Every priced run ends with more right replies than its twin without a price ever had, after moving a fraction of the distance. At the same distance the priced run is ahead too. On average the priced runs even end above PPO on the verifier, whose interval is wide. In the figure they first move away and then turn back, because the price pulls once the score has little more to give.
+# ## What it costs
 #
-# Gao et al. {cite}`gao2022overoptimization` found for their models that a price acts like stopping earlier. Our three seeds, of one small setting with one $\beta$, say otherwise. One possible reason is that the priced runs spent many of their 20 steps at that distance, while the others passed through it quickly.
-#
-# ### Choosing the best of n meets Goodhart's law too
-#
-# The same law appears without any training. Draw $n$ replies from `sft` and keep the one with the highest score. This choice is itself a policy, and it is $\log n - (n-1)/n$ nats away from `sft` {cite}`stiennon2020summarize`.
-
-# %% tags=["hide-input"]
-chosen, keys = {}, ("proxy", "worth", "right")
-for row in rows:
-    if row["part"] == "best_of_n":
-        chosen.setdefault(row["n"], []).append(row)
-table(["best of", "nats away", "score", "worth", "right"],
-      [[n, f"{of[0]['kl']:.2f}", *(stated(row[key] for row in of) for key in keys)]
-       for n, of in chosen.items()],
-      "Means of three seeds with 95 % intervals.")
-
-# %% [markdown]
-# Up to the best of four, choosing also makes more replies right, because the reward model is reliable near the replies that were judged. Beyond that the score keeps growing, but the share of right replies turns. It turns for two of our three seeds; the third is higher at the best of 32 than at the best of 4.
-
-# %% tags=["figure", "hide-input"]
-fig, ax = plt.subplots(figsize=(6.4, 2.8))
-for seed in range(3):
-    shares = [of[seed]["right"] for of in chosen.values()]
-    _ = ax.plot(list(chosen), shares, "o-", label=f"seed {seed}")
-_ = ax.set(xscale="log", xlabel="replies from which the best is chosen", ylabel="share right")
-_ = ax.set_xticks(list(chosen), list(map(str, chosen)))
-_ = ax.set_xticks([], minor=True)
-direct_labels(ax)
-each = [f"seed {seed} " + ", ".join(f"{chosen[n][seed]['right']:.2f}" for n in (1, 4, 32))
-        for seed in range(3)]  # fmt: skip
-show(fig, "Choosing among more than four replies makes fewer of them right in two seeds of "
-     "three.",
-     "Three lines over the number of replies, the share right with one reply, at best of 4 "
-     "and at best of 32: " + "; ".join(each) + ".")
-
-# %% [markdown]
-# ## DPO needs no reward model
-#
-# The policy that maximises $\mathbb{E}[r] - \beta\,\mathrm{KL}$ has a known form, $\pi^*(y) \propto \pi_{\text{ref}}(y)\, e^{r(y)/\beta}$. We can solve this for the reward, $r(y) = \beta \log \frac{\pi^*(y)}{\pi_{\text{ref}}(y)}$ plus a constant that cancels in every pair. So any policy *is* a reward model, and we can train it as one, directly on the labels. This is DPO, direct preference optimisation {cite}`rafailov2023dpo`.
-#
-# By hand: under the reference, two replies have log-probability $-4$ each. Under the policy, the preferred reply has $-3$ and the other $-5$. With $\beta = \frac12$ the implicit rewards are $+\frac12$ and $-\frac12$. Their difference is 1, so the label has probability **0.731** and the loss is **0.313**, the two numbers from the beginning.
-
-# %% tags=["agree"]
-from minidsk.rl.dpo import DPOConfig, direct_preferences, dpo_loss
-
-won, lost = 0.5 * (-3 - -4), 0.5 * (-5 - -4)
-four = [tensor([x], dtype=torch.float64) for x in (-3.0, -5.0, -4.0, -4.0)]
-dpo_gap = abs(dpo_loss(*four, beta=0.5)[0].item() - surprise(won, lost))
-assert dpo_gap < 1e-12
-print(f"implicit rewards {won:+.1f} and {lost:+.1f}, loss {surprise(won, lost):.3f}")
-print("largest difference from the package: below 1e-12")
-
-# %% [markdown]
-# DPO needs no sampling, no critic and no reward model, only two models and the labels. We take twelve steps on the comparisons of our rankings:
+# A model that learns needs memory for its weights, their gradients and AdamW's two moments, which is 16 bytes per parameter in float32. A model that only answers needs its weights, 4 bytes per parameter. We check this count on a critic:
 
 # %%
-direct, began = sft.copy(), time.perf_counter()
-comparisons_of = [pair for ranking in [*rankings, *mine] for pair in ranking.pairs()]
-dpo = DPOConfig(steps=12, beta=0.1, optim=OptimConfig(lr=4e-4, warmup=5, betas=(0.9, 0.99)))
-history = direct_preferences(direct, comparisons_of, dpo, progress=False)
-seconds["DPO"] = time.perf_counter() - began
-print(f"first step: loss {history[0]['loss']:.3f} (policy and reference are equal)")
-
-# %%
-at_dpo, at_ppo = look(direct), look(pleaser)
-for name, seen in (("SFT", at_sft), ("DPO, 12 steps", at_dpo), ("PPO, 15 steps", at_ppo)):
-    tell(name, seen)
-
-# %% tags=["hide-input"]
-looks = {row["seed"]: row["looks"] for row in rows + priced if row["part"] == "dpo"}
-table(["seed", *(f"step {at['step']}" for at in looks[0])],
-      [[f"{seed}", *(f"{at['right']:.2f}, {at['claims']:.2f}, {at['kl']:.1f}" for at in each)]
-       for seed, each in looks.items()],
-      "Recorded runs of DPO: share right, share that claims to be right, nats from the start.")
-
-# %% [markdown]
-# DPO learns from the same labels and leans the same way, because more of its replies claim to be right. In the recorded runs the share of right replies is past its best in all three seeds after 48 steps, at 5 to 9 nats from the start, and it has come back close to where it began. Rafailov et al. {cite}`rafailov2024directoveropt` report that DPO over-optimises as well, although it has no reward model to blame.
-#
-# ## What each method costs
-#
-# A model that learns needs memory for its weights, their gradients and AdamW's two moments, which is 16 bytes per parameter in float32. A model that only answers needs its weights, 4 bytes per parameter. We check this count on the critic:
-
-# %%
-from minidsk.rl.critic import Critic
-
-critic = Critic(sft).float()  # 4 bytes a number, as usual
-models = (sft.model, sft.model, critic, reward_model)
-kinds = dict(zip(("policy", "reference", "critic", "reward model"), models, strict=True))
-size = {name: sum(p.numel() for p in model.parameters()) for name, model in kinds.items()}
-optimizer = torch.optim.AdamW(critic.parameters())
-critic(sft.encode(["4 from 3 7 8"], ["8 - 7 + 3 = 4"])).sum().backward()
+critic = OneNumber(sft).float()  # 4 bytes a number, as usual
+optimizer = optimizer_of(critic, 1e-3)
+critic(sft.encode([problem.prompt], [b])).sum().backward()
 optimizer.step()
 held = sum(p.nbytes + p.grad.nbytes for p in critic.parameters())
 for state in optimizer.state.values():
     held += state["exp_avg"].nbytes + state["exp_avg_sq"].nbytes
-print(f"critic: {16 * size['critic']:,} bytes predicted, {held:,} held")
-assert held == 16 * size["critic"]
+predicted = 16 * sum(p.numel() for p in critic.parameters())
+assert held == predicted
+print(f"critic: {predicted:,} bytes predicted, {held:,} held")
 
-# %%
-from minidsk.scale.cost import parameters
-
+# %% tags=["hide-input"]
+models = (sft.model, sft.model, critic, reward_model)
+kinds = dict(zip(("policy", "reference", "critic", "reward model"), models, strict=True))
+size = {name: sum(p.numel() for p in model.parameters()) for name, model in kinds.items()}
 v3 = parameters(minidsk.ModelConfig.from_dict({"model_type": "deepseek_v3"}))
-labels, shown = f"{comparisons:,} comparisons", []
-stages = {  # what learns, what only answers, what had to be labelled
-    "SFT": (["policy"], [], f"{len(demonstrations)} demonstrations"),
-    "DPO": (["policy"], ["reference"], labels),
-    "PPO on a reward model": (["policy", "critic"], ["reference", "reward model"], labels),
-    "GRPO on a verifier": (["policy"], [], "none"),
-}
-for name, (learning, answering, what) in stages.items():
-    n = len(learning) + len(answering)
+stages, shown = {  # what learns, what only answers, what had to be labelled, how long it took
+    "SFT": (["policy"], [], f"{len(demonstrations)} demonstrations", ("SFT",)),
+    "PPO on a reward model": (["policy", "critic"], ["reference", "reward model"],
+                              f"{comparisons:,} comparisons", ("reward model", "PPO")),
+    "GRPO on a verifier": (["policy"], [], "none", ()),
+}, []  # fmt: skip
+for name, (learning, answering, what, parts) in stages.items():
+    n, took = len(learning) + len(answering), sum(seconds[part] for part in parts)
     here = 16 * sum(size[m] for m in learning) + 4 * sum(size[m] for m in answering)
-    shown.append([name, n, f"{here / 1e6:.1f}", f"{n * 2 * v3 / 1e12:.1f}", what])
-table(["method", "models", "million bytes here", "trillion bytes, V3", "labels"], shown,
-      "Memory: in training here, and of the weights alone in bf16 at the size of DeepSeek-V3.")
-
-# %%
-print("here:", ", ".join(f"{name} {spent:.1f} s" for name, spent in seconds.items()))
+    shown.append([name, n, f"{here / 1e6:.1f}", f"{n * 2 * v3 / 1e12:.1f}", what,
+                  f"{took:.1f} s" if parts else "chapter 12"])  # fmt: skip
+table(["method", "models", "million bytes here", "trillion bytes, V3", "labels", "time here"],
+      shown, "Memory: in training here, and of the weights alone in bf16 at the size of "
+      "DeepSeek-V3.")
 
 # %% [markdown]
 # PPO on a reward model needs four models where GRPO on a verifier needs one, and it needs people where GRPO needs a few lines of code. InstructGPT made the bill smaller: its reward model and critic had 6 billion parameters, beside a policy of 175 billion {cite}`ouyang2022instructgpt`. [Chapter 12](12_grpo.ipynb) compares GRPO with PPO by measurement.
-
-# %% [markdown]
+#
 # ## What DeepSeek did
 #
-# First, what others had reached with human feedback. Christiano et al. {cite}`christiano2017preferences` taught a simulated robot a backflip from some 900 comparisons. Stiennon et al. {cite}`stiennon2020summarize` trained models to summarise, and saw the turn: far from the start, people liked the summaries less although the reward model liked them more. InstructGPT {cite}`ouyang2022instructgpt` used about 40 labellers, 13 thousand prompts with demonstrations, 33 thousand with rankings and 31 thousand for PPO. People preferred its model of 1.3 billion parameters to GPT-3 with 175 billion. Its objective is the one that we built above,
+# First, what others had reached with human feedback. Stiennon et al. {cite}`stiennon2020summarize` trained models to summarise, and saw the turn: far from the start, people liked the summaries less although the reward model liked them more. InstructGPT {cite}`ouyang2022instructgpt` used about 40 labellers, 13 thousand prompts with demonstrations, 33 thousand with rankings and 31 thousand for PPO. People preferred its model of 1.3 billion parameters to GPT-3 with 175 billion. Its objective is the one that we built above,
 #
 # $$ \max_\pi\ \mathbb{E}_{x,\, y \sim \pi}\left[ r_\phi(x, y) - \beta \log \frac{\pi(y \mid x)}{\pi_{\text{ref}}(y \mid x)} \right], $$
 #
-# with a little pretraining mixed in. Gao et al. {cite}`gao2022overoptimization` measured the turn for many sizes. With $d = \sqrt{\mathrm{KL}}$ the true reward follows $d(a - b \log d)$ for RL and $d(a - b\, d)$ for best of $n$, with $a$ and $b$ fitted to the runs. They found that a price on KL acts like stopping earlier, because it gave no higher true reward at the same distance.
+# with a little pretraining mixed in.
 
 # %% [markdown]
 # DeepSeek-R1-Zero {cite}`deepseekr1` replaced $r_\phi$ by a rule,
@@ -709,32 +792,32 @@ print("here:", ", ".join(f"{name} {spent:.1f} s" for name, spent in seconds.item
 #
 # and the critic by a group ([chapter 12](12_grpo.ipynb)). The paper gives its reasons in section 2.2. A neural reward model may be hacked in large-scale RL, training it again takes resources, and it makes the whole pipeline more complicated. Those are the turn and the cost that we measured above.
 #
-# DeepSeek did not give up reward models altogether. Where no rule exists, as for helpfulness, R1's last stage uses them, but only in the last 400 of its 1,700 steps. With more steps they saw reward hacking, and their supplement shows a reward that rises while the result on Codeforces falls. DeepSeek-V3 {cite}`deepseekv3` was also tuned with rules where there are rules, and with a model elsewhere.
+# DeepSeek did not give up reward models altogether. Where no rule exists, as for helpfulness, R1's last stage uses them, but only in the last 400 of its 1,700 steps. With more steps they saw reward hacking, and their supplement shows a reward that rises while the result on Codeforces falls.
 #
 # So the claim that DeepSeek skipped human feedback holds *for reasoning*, where a verifier exists. That is their evidence, while ours comes from a game, a judge that we made, and models a million times smaller.
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **Labels on replies that are all alike.** Our first policy had twelve steps of SFT on twice the demonstrations, at twice the learning rate. Most of its replies ended in *yes*, so small differences and chance decided most pairs, and the reward model learned little. These are the recorded runs:
+# **Labels on replies that are all alike.** Our first policy had twelve steps of SFT on twice the demonstrations. Most of its replies ended in *yes*, so small differences and chance decided most pairs, and the reward model learned little. We took only four steps after that.
+#
+# **We did not need PPO.** Two simpler methods did better than PPO without a penalty. One is to keep the twelve steps of imitation. The other is to draw four replies and keep the one with the highest score. (Among 32 the score is higher still, but in two seeds of three fewer of the chosen replies are right: Goodhart's law needs no training.)
 
 # %% tags=["hide-input"]
-alike, shown = recorded("ch11_alike"), []
-for steps, kind in (("twelve", alike), ("four", rows)):
-    models = [row for row in kind if row["part"] == "reward_model" and row["rankings"] == 240]
-    starts = [row["sft"] for row in kind if row["part"] == "start"]
-    told = [stated(start[key] for start in starts) for key in ("right", "claims")]
-    asked = ("accuracy", "best_accuracy", "prefers_right", "judge_prefers_right")
-    shown.append([steps, *told, *(stated(model[key] for model in models) for key in asked)])
-table(["steps", "right", "claims", "accuracy", "best possible", "prefers right", "judge does"],
-      shown, "The policy after SFT; the reward model on its replies. Means of three seeds.")
+alike, rows = (results.read(f"ch11_{name}")["rows"] for name in ("alike", "feedback"))
+told = {
+    "PPO without a penalty, at its best": list(map(max, free)),
+    "twelve steps of imitation": [r["sft"]["right"] for r in alike if r["part"] == "start"],
+    "the best of four by score": [r["right"] for r in rows
+                                  if r["part"] == "best_of_n" and r["n"] == 4],
+}  # fmt: skip
+for name, values in told.items():
+    print(f"{name}: right {stated(values)}")
 
 # %% [markdown]
-# **We did not need PPO.** Two simpler methods did better than PPO without a price, whose share of right replies was 0.51 ± 0.05 at its best. Twelve steps of imitation, on twice the demonstrations, reached 0.63 ± 0.04, and choosing the best of four reached 0.66 ± 0.04. PPO with a price came to the same region, 0.64 ± 0.04. Where people can write demonstrations, imitation is hard to beat, and RLHF was made for tasks that people can judge but not write. We took only four steps of SFT because after twelve there was little left for a reward to add.
+# PPO with a penalty came to the same region. Where people can write demonstrations, imitation is hard to beat, and RLHF was made for tasks that people can judge but not write.
 #
 # **A head that learned too fast.** At first we trained the new last layer, the head, at ten times the rate of the rest, as is often done with new layers. The loss stayed at that of a coin toss for the first hundred steps, because a head that swings back and forth tells the rest of the model nothing.
-#
-# **More labels of the same kind** would not have helped. The gap in the reward model is not noise. The judge was never asked about false claims, because no policy had written such replies yet.
 #
 # ## Exercises
 #
@@ -776,20 +859,11 @@ check("feedback.pair_loss", pair_solution)
 # ```{exercise} Advantages, backwards
 # :label: ex-11-gae
 #
-# *15 minutes.* Write `gae(rewards, values, gamma, lam)` for one reply, in one pass from its end. Then run `check("feedback.gae", my_gae)`, which knows six mistakes by name.
+# *15 minutes.* Write `gae(rewards, values, gamma, lam)` for one reply, in one pass from its end, without a triangle. (`gamma` discounts what comes a token later; we used 1.) Then run `check("feedback.gae", my_gae)`, which knows six mistakes by name.
 #
 # **Hint.** The sum for token $t$ is its own surprise plus $\gamma\lambda$ times the sum for token $t + 1$. What does the critic expect after the last token?
 # ```
-
-# %%
-def my_gae(rewards, values, gamma, lam):
-    """Replace the line below by your own."""
-    raise NotImplementedError
-
-
-# check("feedback.gae", my_gae)
-
-# %% [markdown]
+#
 # ```{solution-start} ex-11-gae
 # :class: dropdown
 # ```
@@ -812,19 +886,18 @@ check("feedback.gae", gae_solution)
 # ```{exercise} The price of leaving
 # :label: ex-11-price
 #
-# *5 minutes.* Write `token_rewards(score, logp, ref_logp, beta)` for one reply, and test it with `check("feedback.token_rewards", my_token_rewards)`.
+# *5 minutes.* Write `token_rewards(score, logp, ref_logp, beta)` for one reply: what each token is paid, with the score and the KL penalty. Test it with `check("feedback.token_rewards", my_token_rewards)`.
 #
 # **Hint.** Begin with `beta = 0`, and then ask which token pays: one that became likelier, or one that became less likely?
 # ```
-
-# %% [markdown]
+#
 # ```{solution-start} ex-11-price
 # :class: dropdown
 # ```
 
 # %%
 def price_solution(score, logp, ref_logp, beta):
-    rewards = beta * (ref_logp - logp)
+    rewards = kl_price(logp, ref_logp, beta)
     rewards[-1] += score
     return rewards
 
@@ -835,15 +908,16 @@ check("feedback.token_rewards", price_solution)
 # ```{solution-end}
 # ```
 #
-# ```{exercise} DPO
+# ```{exercise} DPO, the shortcut
 # :label: ex-11-dpo
 #
-# *10 minutes.* Write `dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta)`. Then run `check("feedback.dpo_loss", my_dpo_loss)`. What must the loss be when the policy equals the reference, whatever the replies?
+# *10 minutes.* The policy that maximises $\mathbb{E}[r] - \beta\,\mathrm{KL}$ is $\pi^*(y) \propto \pi_{\text{ref}}(y)\, e^{r(y)/\beta}$. Solved for the reward, $r(y) = \beta \log \frac{\pi^*(y)}{\pi_{\text{ref}}(y)}$ plus a constant that cancels in every pair. So a policy can be trained on the labels directly, as its own reward model: direct preference optimisation, DPO {cite}`rafailov2023dpo`. It needs no sampling, no critic and no reward model, but it inherits the judge's faults, and it over-optimises as well {cite}`rafailov2024directoveropt`.
+#
+# Write `dpo_loss(chosen, rejected, ref_chosen, ref_rejected, beta)`. Then run `check("feedback.dpo_loss", my_dpo_loss)`. What must the loss be when the policy equals the reference, whatever the replies?
 #
 # **Hint.** Compute two implicit rewards, and use the loss that you wrote in the first exercise.
 # ```
-
-# %% [markdown]
+#
 # ```{solution-start} ex-11-dpo
 # :class: dropdown
 # ```
@@ -861,26 +935,9 @@ check("feedback.dpo_loss", dpo_solution)
 # ```{solution-end}
 # ```
 #
-# ```{exercise} A second round with the judge
-# :label: ex-11-again
-#
-# *25 minutes.* In one more round, let the judge rank replies of `pleaser`, train a new reward model on both sets of rankings, and run PPO again from `sft`. Predict first: does the share of right replies still turn, and what will the policy find this time? Then repeat the first run with a price, `kl_coef=0.1` in its settings.
-#
-# **Hint.** `judged(pleaser, 0, 180, seed=5)` returns problems and their rankings. How much is a *long*, wrong reply that ends in *yes* worth to the judge?
-# ```
-#
-# ```{solution} ex-11-again
-# :class: dropdown
-#
-# The new labels contain false claims beside true ones, so this hole closes, as far as a reward model of this size can check a sum. What remains are the other things that the *judge* values, such as length, and a policy that cannot be right more often raises those. Each round ends at a better policy with another hole, and costs another set of labels. Some of InstructGPT's comparisons were also about replies of its PPO policies.
-#
-# The price keeps the policy nearer to `sft`. In our recorded runs it also led to more right replies at the same distance, which Gao et al. did not find {cite}`gao2022overoptimization`. Look at the replies with the price: is there still a long one that ends in *yes* and is wrong?
-# ```
-
-# %% [markdown]
 # ## Bug zoo
 #
-# The package contains three wrong versions of `gae`. The test below accepts the right version, but lets at least one wrong version escape. Can you write tests that catch all three?
+# The package contains three wrong versions of `gae` as you wrote it in the second exercise. The test below accepts the right version, but lets at least one wrong version escape. Can you write tests that catch all three? Ours are behind the button.
 
 # %% tags=["zoo"]
 def a_perfect_critic_is_never_surprised(gae) -> None:
@@ -889,9 +946,6 @@ def a_perfect_critic_is_never_surprised(gae) -> None:
 
 
 zoo("feedback", [a_perfect_critic_is_never_surprised])
-
-# %% [markdown]
-# Our own tests are hidden behind the button, for when yours catch all three.
 
 # %% tags=["hide-cell"]
 def one_token_is_compared_with_its_value(gae) -> None:
@@ -913,14 +967,12 @@ caught
 # ## The opening question, answered
 
 # %%
-best_right = max(smooth([line["accuracy"] for line in diary]))
-print(f"the reward model's score: {first['score']:+.1f} at first, {last['score']:+.1f} in the "
-      "end")
-print(f"share right: {first['accuracy']:.2f} at first, {best_right:.2f} at its best, "
-      f"{last['accuracy']:.2f} in the end")
-claims = [line["claims"] for line in diary]
-print(f"claims to be right: {claims[0]:.2f} at first, {claims[-1]:.2f} in the end")
 print("models in memory:", sum(map(len, stages["PPO on a reward model"][:2])))
+print(f"labelled: {len(demonstrations)} demonstrations, {comparisons:,} comparisons")
+print(f"score: {first['score']:+.1f} at first, {last['score']:+.1f} in the end")
+best_right = max(smooth([line["right"] for line in diary]))
+print(f"share right: {first['right']:.2f} at first, {best_right:.2f} at its best, "
+      f"{last['right']:.2f} in the end")
 
 # %% [markdown]
 # ## Receipt
@@ -930,24 +982,21 @@ print("models in memory:", sum(map(len, stages["PPO on a reward model"][:2])))
 # %% tags=["receipt"]
 spread = {}
 for name, of in right.items():
-    spread[f"recorded, {name}: right at best"] = list(map(max, of))
     spread[f"recorded, {name}: right at last"] = [values[-1] for values in of]
-gaps = {"losses of pairs": (loss_gap, 1e-12), "advantages": (gae_gap, 1e-6)}
-gaps |= {"prices": (price_gap, 1e-6), "DPO": (dpo_gap, 1e-12)}
-receipt(spread=spread, differences=gaps)
+limits = {"losses of pairs": (loss_gap, 1e-12), "scores": (score_gap, 1e-9)}
+receipt(spread=spread, differences=limits | {name: (gap, 1e-6) for name, gap in gaps.items()})
 
 # %% [markdown]
 # ## Summary
 #
-# What happened to the share of right replies while the score climbed? **It rose for a few steps and then fell below where it began**, as the numbers above show. The policy found that *saying* yes is easier than being right. The reward model could not tell the two apart, although it was accurate and fairly well calibrated on the replies that it had seen. A price on leaving the start kept the replies right while the score rose, for as long as we ran it.
+# What does it take to learn from preferences? **Four models**: policy, critic, reference and reward model. It also takes demonstrations, about a thousand comparisons even at our size, and a judge whose work is never finished.
 #
-# And how many models were in memory? **Four**: policy, critic, reference and reward model, beside a judge whose work is never finished. For tasks with a verifier, DeepSeek's answer was to need no critic, no reward model and no human judge for them.
+# Why did DeepSeek skip it? Because the score is only a copy of a taste. Ours was accurate on the replies that had been judged, and fifteen steps later **about half of the right replies were lost** while the score stayed high: *saying* yes was easier than being right. A KL penalty held the policy where the copy was good. For tasks with a verifier, DeepSeek needs no critic, no reward model and no human judge.
 #
-# - I can now turn comparisons into a reward model, and say what its accuracy is worth and where.
-# - I can now read a reliability diagram, and plant a bug that it must show.
-# - I can now compute advantages with a critic by hand, and price each token for leaving a reference.
-# - I can now say why DPO needs no reward model, and why it inherits the judge's faults all the same.
-# - I can now recognise over-optimisation, in which the score rises, the truth falls and the distance grows, and I compare two runs at the same distance rather than at the same step.
+# - I can now turn comparisons into a reward model, and say for which replies its accuracy holds.
+# - I can now write a step of PPO with a critic: advantages, two losses, two updates.
+# - I can now recognise over-optimisation, in which the score rises and the truth falls.
+# - I can now plant a bug in each part and see a test catch it.
 
 # %% [markdown]
 # ## Read on

@@ -65,9 +65,11 @@ _ = torch.set_num_threads(1)
 # %% [markdown]
 # ## A world of fifteen answers
 #
-# *Pay 2, with coins of 1 and 2.* A **policy** is whatever chooses the next token. Here it chooses among three: `1`, `2`, and `.`, which ends the answer. After three tokens the answer is cut off. So there are fifteen possible answers, and two of them are right: `2.` and `11.`.
+# *Pay 2, with coins of 1 and 2.* A **policy** is whatever chooses the next token. Here it chooses among three: `1`, `2`, and `.`, which ends the answer. After three tokens the answer is cut off. So there are fifteen possible answers, and two of them are right: `2.` and `11.`. The folded class `World` lists them.
+#
+# Our policy is a table, with three logits for each of the seven texts that can stand before the next token. All logits start at zero, so every token has probability one third.
 
-# %%
+# %% tags=["hide-input"]
 TOKENS = "12."
 
 
@@ -96,16 +98,12 @@ class World:
         """Log-probabilities of all tokens [answers, longest]; policy [contexts, 3]: logits."""
         return policy.log_softmax(-1)[self.context, self.token] * self.mask
 
-# %% [markdown]
-# Our policy is a table, with three logits for each of the seven texts that can stand before the next token. All logits start at zero, so every token has probability one third.
-
 # %%
 world = World(3)
 uniform = torch.zeros(len(world.contexts), 3, dtype=torch.float64)
 right = world.pays(2)
 chance = world.logp(uniform).sum(1).exp() @ right
 print(len(world.answers), "answers:", *world.answers)
-print("right:", *[a for a, r in zip(world.answers, right, strict=True) if r])
 print(f"the uniform policy is right with probability 1/9 + 1/27 = {chance:.3f}")
 assert torch.equal(world.logp(uniform), coins.World(3).logp(uniform))  # the package's copy
 
@@ -125,35 +123,9 @@ table(["after", *TOKENS], rows, "The true gradient: a row per context, a column 
 #
 # ## What goes wrong first: rewards of 9 and 10
 #
-# REINFORCE, from [chapter 10](10_from_games_to_words.ipynb), samples some answers, multiplies the gradient of each one's log-probability (its **score**) by its reward, and averages. On average this gives the true gradient. We can compute how far a single answer is from that average.
-
-# %%
-def scores(policy: torch.Tensor):
-    """Gradients of log-probabilities [answers, contexts * 3], and probabilities [answers]."""
-    leaf = policy.clone().requires_grad_()
-    logp = world.logp(leaf).sum(1)
-    rows = [torch.autograd.grad(one, leaf, retain_graph=True)[0].flatten() for one in logp]
-    return torch.stack(rows), logp.detach().exp()
-
-
-score, probability = scores(uniform)
-assert torch.allclose((probability * right) @ score, truth)
-
-
-def noise(weight: torch.Tensor) -> float:
-    """The noise of one answer's gradient, in multiples of the gradient; weight: of scores."""
-    each = weight[:, None] * score
-    variance = probability @ each.square().sum(1) - (probability @ each).square().sum()
-    return (variance / truth.square().sum()).sqrt().item()
-
-
-for name, reward in (("0 and 1", right), ("9 and 10", right + 9)):
-    print(f"rewards {name:8}: noise {noise(reward):5.1f} times the gradient; "
-          f"{math.ceil(noise(reward) ** 2):5,} answers bring it down to 1")
-
-
-# %% [markdown]
-# Adding 9 to every reward changes neither which answers are better nor the gradient. But now every answer, right or wrong, is pushed up with a force of 9 or 10, and the useful signal is a small difference between large forces. The next cell lets a learner try.
+# REINFORCE, from [chapter 10](10_from_games_to_words.ipynb), samples some answers, multiplies the gradient of each one's log-probability (its **score**) by its reward, and averages. On average this gives the true gradient.
+#
+# Adding 9 to every reward changes neither which answers are better nor the expected gradient. But then every answer, right or wrong, is pushed up with a force of 9 or 10, and the useful signal is a small difference between large forces. Let a learner try:
 
 # %%
 def learn(weigh, steps=60, group=16, rate=2.0, seed=0) -> list[float]:
@@ -170,7 +142,7 @@ def learn(weigh, steps=60, group=16, rate=2.0, seed=0) -> list[float]:
         policy = (policy - step).detach().requires_grad_()
     return chances
 
-
+# %%
 ways = {"0 and 1": lambda r: r, "9 and 10": lambda r: r + 9,
         "9 and 10, minus the mean": lambda r: (r + 9) - (r + 9).mean()}  # fmt: skip
 climbs = {name: [learn(way, seed=seed) for seed in range(20)] for name, way in ways.items()}
@@ -222,15 +194,8 @@ margin
 # ## Four answers, by hand
 #
 # Suppose the policy gave these four answers to *pay 2*. We keep them for the whole chapter: **a** says `2.` and is right; **b** says `1.`, which is too little; **c** says `22.`, which is too much; **d** says `121` and never ends.
-
-# %%
-group = [world.answers.index(answer) for answer in ("2.", "1.", "22.", "121")]
-rewards, lengths = right[group], world.mask[group].sum(1)
-print("rewards", rewards.tolist())
-print("lengths", lengths.tolist())
-
-# %% [markdown]
-# **Rewards become advantages.** Remember the rewards **1, 0, 0, 0** and the lengths **2, 2, 3, 3**. The mean is $\frac14$, so the deviations are $\frac34, -\frac14, -\frac14, -\frac14$, and their squares add up to $\frac34$. Dividing by $4 - 1$ gives $\frac14$, whose root, the standard deviation, is $\frac12$. GRPO divides by it and gets $+\frac32, -\frac12, -\frac12, -\frac12$. Here is the same rule for none, one, two, three and four right answers:
+#
+# **Rewards become advantages.** The rewards are **1, 0, 0, 0** and the lengths **2, 2, 3, 3** tokens. The mean is $\frac14$, so the deviations are $\frac34, -\frac14, -\frac14, -\frac14$, and their squares add up to $\frac34$. Dividing by $4 - 1$ gives $\frac14$, whose root, the standard deviation, is $\frac12$. GRPO divides by it and gets $+\frac32, -\frac12, -\frac12, -\frac12$. Here is the same rule for none, one, two, three and four right answers:
 
 # %%
 ladder = torch.ones(5, 4).double().tril(-1)  # no right answer, one, two, three, four
@@ -244,6 +209,7 @@ for row, advantages in zip(ladder.tolist(), by_group.tolist(), strict=True):
 # **Advantages become a loss.** Every token gets the advantage of its answer. Every token had probability $\frac13$, so its log-probability was **-1.10**. The policy has not changed since it was sampled, so the ratio of its probabilities now and then is 1, and the loss is minus an average of the advantages. Averaged within answers first, it is $-(1.5 - 0.5 - 0.5 - 0.5)/4 = 0$. Averaged over all ten tokens, it is $-(2 \cdot 1.5 - 2 \cdot 0.5 - 3 \cdot 0.5 - 3 \cdot 0.5)/10 = 0.1$.
 
 # %%
+group = [world.answers.index(answer) for answer in ("2.", "1.", "22.", "121")]
 old, mask, advantages = world.logp(uniform)[group], world.mask[group], by_group[1]
 print("log-probabilities", [[round(x, 2) for x in row if x] for row in old.tolist()])
 for loss_type, what in (("grpo", "answers"), ("dapo", "tokens")):
@@ -286,7 +252,7 @@ def grpo_loss(logp, old, rewards, lengths, low=0.2, high=0.2):
         total = total + answer / length
     return -total / len(rewards)
 
-
+# %%
 def small_step(policy, right, generator, group=16, rate=2.0):
     """Draw a group, compare it with itself, take one step."""
     p = world.logp(policy).sum(1).exp()
@@ -299,9 +265,9 @@ def small_step(policy, right, generator, group=16, rate=2.0):
 # %% [markdown]
 # ### The package gives the same loss
 #
-# The package's `group_advantages` and `policy_loss` do the same for many groups at once. We compare values and gradients on random answers, after the policy has moved. (The package's tests also compare both functions with the library TRL {cite}`vonwerra2020trl`.)
+# The package's `group_advantages` and `policy_loss` do the same for many groups at once. We compare values and gradients on random answers, after the policy has moved. (The package's tests also compare both functions with the library TRL.)
 
-# %% tags=["agree"]
+# %% tags=["agree", "hide-input"]
 g = torch.Generator().manual_seed(0)
 some_old = torch.randn(8, 6, generator=g, dtype=torch.float64) - 2
 some_new = some_old + 0.3 * torch.randn(8, 6, generator=g, dtype=torch.float64)
@@ -315,34 +281,66 @@ fast, stats = policy_loss(some_new, some_old, advantage, some_mask)
 slopes = [torch.autograd.grad(loss, some_new)[0] for loss in (slow, fast)]
 difference = max((slow - fast).abs().item(), (slopes[0] - slopes[1]).abs().max().item())
 assert difference < 1e-12
-print(f"largest difference: {'below 1e-12' if difference < 1e-12 else difference}")
-print("clipped: {clipped_low:.0%} of tokens below, {clipped_high:.0%} above".format(**stats))
+print("largest difference: below 1e-12; {clipped_high:.0%} of tokens are clipped from above"
+      .format(**stats))
 
 # %% [markdown]
 # ### A sanity check: the policy must collapse
 #
 # Before we trust a method, we give it a task whose outcome we know. With a reward and no penalty, the policy must become right and must **collapse**: its entropy, which measures in nats how undecided it is, falls to zero. A run that keeps its entropy has a bug.
+#
+# A test is worth something only if it can fail. So we plant a natural bug, here a step in the wrong direction, and the folded function `bites` sees that the test accepts the right version and catches the wrong one. We will do so with each part of the method.
 
 # %%
-policy, generator, rows = uniform, torch.Generator().manual_seed(0), []
-for step in range(201):
-    p = world.logp(policy).sum(1).exp()
-    policy, loss = small_step(policy, right, generator)
-    if step in (0, 10, 20, 40, 80, 200):
-        entropy, best = -(p * p.log()).sum(), world.answers[p.argmax()]
-        rows.append([step, f"{p @ right:.3f}", f"{entropy:.3f}", best, f"{abs(loss):.3f}"])
-assert p @ right > 0.99
-assert entropy < 0.1
-table(["step", "right", "entropy, nats", "likeliest", "loss"], rows)
+def collapse(step, steps=200):
+    """Chance of a right answer, entropy and loss after some steps of a learner."""
+    policy, generator, seen = uniform, torch.Generator().manual_seed(0), []
+    for _ in range(steps + 1):
+        p = world.logp(policy).sum(1).exp()
+        policy, loss = step(policy, right, generator)
+        seen.append(((p @ right).item(), -(p * p.clamp(min=1e-30).log()).sum().item(), loss))
+    return seen
+
+
+seen = collapse(small_step)
+table(["step", "right", "entropy, nats", "loss"],
+      [[k, *(f"{abs(x):.3f}" for x in seen[k])] for k in (0, 10, 20, 40, 80, 200)])
+
+# %% tags=["hide-input"]
+def accepts(test, version) -> bool:
+    """Whether a test passes on this version."""
+    try:
+        test(version)
+    except AssertionError:
+        return False
+    return True
+
+
+def bites(test, right, bug) -> None:
+    """The test must accept what is right and catch the planted bug."""
+    assert accepts(test, right)
+    assert not accepts(test, bug)
+    print(f"{test.__name__}: accepts {right.__name__}, catches {bug.__name__}")
+
+# %%
+def becomes_right_and_collapses(step) -> None:
+    chance, entropy, _ = collapse(step)[-1]
+    assert chance > 0.99
+    assert entropy < 0.1
+
+
+def climbs_the_loss(policy, right, generator):
+    return small_step(policy, right, generator, rate=-2.0)
+
+
+bites(becomes_right_and_collapses, small_step, climbs_the_loss)
 
 # %% [markdown]
 # ```{warning}
 # While the policy went from 15 % to 99 %, **the loss was 0 at every step** (the last column). In the first step on a group every ratio is 1, so the loss is minus the mean of the advantages, and they add up to 0 by construction. (The average over tokens, which gave 0.1 above, is not always 0, but says as little.) So the loss is 0 for every policy, and only its gradient carries information. Watch the reward, the entropy and the lengths.
 # ```
 #
-# ### Which token is pushed, and how hard?
-#
-# Change the verdicts of our four answers, and see how hard each token is pushed. (As it opens, **a** is right. A token of **b** is pushed down one and a half times as hard as a token of **c**, because **b** is shorter. If all four are right, or all wrong, nothing is pushed.)
+# Change the verdicts of our four answers, and see how hard each token is pushed.
 
 # %% tags=["widget"]
 Group(["2.", "1.", "22.", "121"], [1, 0, 0, 0], title="Pay 2: four answers judge each other")
@@ -369,33 +367,27 @@ print(greedy(learner, [problem], 160)[0])
 #
 # ### The verifier
 #
-# The reward is computed from the text of the answer. A model under training finds every weakness of its verifier, so we parse the text and never evaluate it as code. Our parser knows numbers, `+`, `-` and parentheses. The verifier then looks for exactly one answer outside the thought, and asks whether it uses each number once and reaches the target. It never looks at the thought itself.
+# The reward is computed from the text of the answer. A model under training finds every weakness of its verifier, so we parse the text and never evaluate it as code. Our parser knows numbers, `+`, `-` and parentheses. The verifier then looks for exactly one answer outside the thought, and asks whether it uses each number once and reaches the target. It never looks at the thought itself. The natural bug is to look for the target in the text: a policy that is paid for saying 18 learns to say 18.
 
 # %%
-def value(text: str) -> tuple[int, list[int]]:
-    """The value of a sum, and the numbers in it; ValueError for any other text."""
-    tokens, used = re.findall(r"[0-9]+|.", text), []
+def total(tokens: list[str], used: list[int]) -> int:
+    """Terms, added and subtracted from left to right; `used` collects the numbers."""
+    result = term(tokens, used)
+    while tokens and tokens[0] in "+-":
+        result += term(tokens, used) if tokens.pop(0) == "+" else -term(tokens, used)
+    return result
 
-    def term() -> int:
-        token = tokens.pop(0) if tokens else ""
-        if token == "(":
-            inside = total()
-            if not tokens or tokens.pop(0) != ")":
-                raise ValueError("a parenthesis stays open")
-            return inside
-        used.append(int(token))  # ValueError for what is no number
-        return used[-1]
 
-    def total() -> int:
-        result = term()
-        while tokens and tokens[0] in "+-":
-            result += term() if tokens.pop(0) == "+" else -term()
-        return result
-
-    result = total()
-    if tokens:
-        raise ValueError(f"{tokens[0]!r} is left over")
-    return result, used
+def term(tokens: list[str], used: list[int]) -> int:
+    """A number, or a sum in parentheses; ValueError for anything else."""
+    token = tokens.pop(0) if tokens else ""
+    if token == "(":
+        inside = total(tokens, used)
+        if not tokens or tokens.pop(0) != ")":
+            raise ValueError("a parenthesis stays open")
+        return inside
+    used.append(int(token))
+    return used[-1]
 
 # %%
 def verify(problem, reply: str) -> float:
@@ -403,18 +395,32 @@ def verify(problem, reply: str) -> float:
     answers = re.findall(r"<answer>([^<>]{1,50})</answer>", reply.rpartition("</think>")[2])
     if len(answers) != 1 or reply.count("<answer>") != 1:
         return 0.0
+    tokens, used = re.findall(r"[0-9]+|.", answers[0]), []
     try:
-        reached, used = value(answers[0])
+        reached = total(tokens, used)
     except ValueError:
         return 0.0
-    return float(reached == problem.target and sorted(used) == sorted(problem.numbers))
+    exact = not tokens and sorted(used) == sorted(problem.numbers)
+    return float(exact and reached == problem.target)
 
-
+# %%
 tries = ["8+4+6", "8-4-6", "6+6+6", "(8+4)+6", "8+4+6=18", "__import__('os')", "((((8"]
 replies = [f"<think></think><answer>{text}</answer>" for text in tries]
 verdicts = [int(verify(problem, reply)) for reply in replies]
 assert verdicts == [problem.score(reply) for reply in replies]  # the package's verifier
 table(["to make 18 from 6, 8 and 4", "reward"], list(zip(tries, verdicts, strict=True)))
+
+# %%
+def a_claim_is_no_answer(verify) -> None:
+    """The answer is wrong, but its text ends in the target."""
+    assert verify(problem, "<think></think><answer>8-4=18</answer>") == 0
+
+
+def looks_for_the_target(problem, reply):
+    return float(str(problem.target) in reply.rpartition("</think>")[2])
+
+
+bites(a_claim_is_no_answer, verify, looks_for_the_target)
 
 # %% [markdown]
 # ### Sampling a group, token by token
@@ -437,7 +443,7 @@ def sample(model, prompts, size, longest, generator):
         running &= drawn[:, 0] != tokenizer.eos_id
     return ids, torch.cat(drawn_logp, 1)
 
-
+# %%
 def encoded(problem) -> list[int]:
     """The tokens of a problem's prompt."""
     return [tokenizer.bos_id, *tokenizer.encode(problem.prompt)]
@@ -473,7 +479,6 @@ texts = texts_of(ids, mask)
 print("lengths", mask.sum(1).long().tolist())
 print(texts[0])
 
-
 # %% [markdown]
 # ### Log-probabilities then and now
 #
@@ -488,8 +493,6 @@ def logprobs(model, ids):
 
 now, counted = logprobs(model, ids), mask[:, 1:]
 old = torch.cat((torch.zeros(len(ids), width - 1), then), 1).double()  # 0 in the prompt
-assert ((now - old) * counted).abs().max() < 1e-5
-print("then and now differ on no counted token: largest difference below 1e-5")
 
 # %% tags=["hide-input"]
 row, end, rows = 2, width - 1 + int(counted[2].sum()), []
@@ -502,11 +505,28 @@ table(["token", "written by", "mask", "then", "now"], rows,
       "One answer with the end of its prompt; the middle of the answer is left out.")
 
 # %% [markdown]
-# On the tokens with mask 1, the log-probabilities then and now agree, because the model has not moved yet. Keep this check: it fails if the mask is shifted by one place, or if sampler and learner see different texts. What stands at the other places does not matter, because the mask multiplies it by 0.
-#
+# On the tokens with mask 1, the log-probabilities then and now agree, because the model has not moved yet. What stands at the other places does not matter, because the mask multiplies it by 0. Keep this agreement as a check, because it fails as soon as anything is shifted by one place:
+
+# %%
+def nothing_has_moved_yet(mask_of) -> None:
+    """On all tokens that count, the log-probabilities then and now are the same."""
+    assert ((now - old) * mask_of(ids, width)).abs().max() < 1e-5
+
+
+def aligned(ids, width):
+    return answer_mask(ids, width)[:, 1:]  # the first token has no prediction
+
+
+def shifted(ids, width):
+    return answer_mask(ids, width)[:, :-1]
+
+
+bites(nothing_has_moved_yet, aligned, shifted)
+
+# %% [markdown]
 # ### Rewards, advantages, loss
 #
-# From here on everything is as in the small world. Sixteen answers to one question are one group.
+# From here on everything is as in the small world. Sixteen answers to one question are one group. The natural bug is to compare with the whole batch instead.
 
 # %%
 def advantages_of(rewards, eps=1e-4):
@@ -521,7 +541,7 @@ def clipped_loss(now, old, advantages, mask, low=0.2, high=0.2):
     objective = torch.minimum(ratio * a, ratio.clamp(1 - low, 1 + high) * a) * mask
     return -(objective.sum(1) / mask.sum(1)).mean()
 
-
+# %%
 rewards = tensor([[verify(problem, text) for text in texts]]).double()
 advantages = advantages_of(rewards).flatten()
 loss = clipped_loss(now, old, advantages, counted)
@@ -531,24 +551,19 @@ by_loops = grpo_loss(now[:, width - 1 :], old[:, width - 1 :], rewards[0], mask.
 assert abs(loss.item() - by_loops.item()) < 1e-6
 print("the twenty lines of above give the same loss: largest difference below 1e-6")
 
-# %% [markdown]
-# ### One step, and what it moved
-#
-# We take the gradient of this loss and one large step on a copy, and look at which answers moved.
-
 # %%
-trial = minidsk.load_policy("nano-base").model.double()
-clipped_loss(logprobs(trial, ids), old, advantages, counted).backward()
-with torch.no_grad():
-    for weight in trial.parameters():
-        weight -= 0.2 * (weight.grad if weight.grad is not None else 0)
-    after = logprobs(trial, ids)
-change = ((after - now) * counted).sum(1)
-for verdict in (1, 0):
-    chosen = rewards[0] == verdict
-    print(f"reward {verdict}: {int(chosen.sum()):2} answers, whose log-probabilities moved by "
-          f"{change[chosen].mean().item():+.2f} on average")
-assert change[rewards[0] == 1].mean() > change[rewards[0] == 0].mean()
+def groups_do_not_mix(advantages_of) -> None:
+    """An easy question and a hard one, each with one answer that differs from the rest."""
+    easy, hard = advantages_of(tensor([[1.0, 1, 1, 0], [0, 0, 0, 1]]))
+    assert abs(easy.sum()) < 1e-5
+    assert abs(easy[0] + hard[0]) < 1e-5
+
+
+def one_mean_for_all(rewards):
+    return (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+
+
+bites(groups_do_not_mix, advantages_of, one_mean_for_all)
 
 # %% [markdown]
 # ### Train it
@@ -572,26 +587,22 @@ def grpo_step(model, optimizer, problems, size, longest, generator):
     optimizer.zero_grad()
     return rewards.mean().item(), mask.sum(1).mean().item()
 
-
+# %%
 same_width = [p for p in map(train.__getitem__, range(200)) if len(encoded(p)) == width]
 optimizer = torch.optim.AdamW(model.parameters(), lr=6e-4, betas=(0.9, 0.99), weight_decay=0.0)
-generator, curve = torch.Generator().manual_seed(0), []
-before = evaluate(learner, test, 128, 160)
-
-# %%
+before, generator, curve = evaluate(learner, test, 128, 160), torch.Generator(), []
+_ = generator.manual_seed(0)
 for step in range(8):
     curve.append(grpo_step(model, optimizer, same_width[4 * step :][:4], 16, 128, generator))
 
 # %%
 for step in range(8, 16):
     curve.append(grpo_step(model, optimizer, same_width[4 * step :][:4], 16, 128, generator))
-parts = curve[:4], curve[-4:]
-first, last = [[mean(of) for of in zip(*part, strict=True)] for part in parts]
-print(f"share right, first four steps {first[0]:.2f}, last four {last[0]:.2f}")
-print(f"tokens per answer, first four steps {first[1]:.0f}, last four {last[1]:.0f}")
-assert last[0] > first[0]
 
 # %% tags=["figure", "hide-input"]
+parts = curve[:4], curve[-4:]
+first, last = [[mean(of) for of in zip(*part, strict=True)] for part in parts]
+assert last[0] > first[0]
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
 for k, title in enumerate(("share right among 64 samples", "tokens per answer")):
     _ = axes[k].plot(range(1, 17), [numbers[k] for numbers in curve], "o-")
@@ -601,7 +612,7 @@ show(fig, "Sixteen steps of GRPO: more samples are right, and the answers become
      f"{last[0]:.2f} in the last four, and tokens per answer, {first[1]:.0f} and "
      f"{last[1]:.0f}.")
 
-# %%
+# %% tags=["hide-input"]
 after = evaluate(learner, test, 128, 160)
 for name, got in (("before", before), ("after 16 steps", after)):
     print(f"{name:15} {got.accuracy:.0%} of 128 problems ({got.low:.0%} to {got.high:.0%})")
@@ -624,6 +635,7 @@ for what, which in (("one attempt", once), ("more attempts", ~once)):
     share = earlier.rewards.flatten()[which].mean()
     print(f"before, {int(which.sum())} samples with {what}: {share:.0%} right")
 
+# %%
 stem = tensor([[*encoded(problem), *tokenizer.encode("<think>8-6+4=2+4=6?18 no")]])
 for name, policy in (("before", untrained), ("after", learner)):
     with torch.no_grad():
@@ -632,7 +644,7 @@ for name, policy in (("before", untrained), ("after", learner)):
     print(f"{name:6}: after a first no, try again {again:.2f}, give up {stop:.2f}")
 
 # %% [markdown]
-# Among the samples of the base model, answers with more than one attempt were right twice as often. So their tokens had positive advantages more often, and the habit spread. The last two lines show the fork at which the model decides.
+# Among the samples of the base model, answers with more than one attempt were right twice as often. So their tokens had positive advantages more often, and the habit spread. The last two lines above show the fork at which the model decides.
 #
 # Why does the greedy accuracy rise more than the share right among samples? Greedy decoding takes the likelier token at every fork. Before training, giving up is likelier, so greedy answers rarely try twice. Once trying again is likelier, they always do. A sampled answer changes only as far as the probability has moved.
 #
@@ -640,9 +652,9 @@ for name, policy in (("before", untrained), ("after", learner)):
 #
 # ### The package does the same
 #
-# The package's loop is longer than ours, because it pads prompts, saves, resumes, and cuts a batch into slices. Underneath, it computes the same numbers: with the same seed, `rollout` draws the same tokens. (We stop at 24 tokens, before the first answer ends, because the package then drops finished answers, which changes the random numbers of the others.)
+# The package's loop is longer than ours, because it pads prompts, saves, resumes, and cuts a batch into slices. Underneath, it computes the same numbers: with the same seed, `rollout` draws the same tokens. (We stop at 24 tokens, before the first answer ends, because the package then drops finished answers, which changes the random numbers of the others.) For everything behind the sampling, we let the package sample whole answers, and compute rewards, advantages, loss and one optimizer step from them both ways.
 
-# %%
+# %% tags=["hide-input"]
 twin = minidsk.load_policy("nano-base")
 _ = twin.model.double()
 posed = same_width[:4]
@@ -656,10 +668,7 @@ assert sampling_gap < 1e-6
 print(f"{ours.numel():,} tokens are the same; their log-probabilities, "
       "largest difference: below 1e-6")
 
-# %% [markdown]
-# For everything behind the sampling, we let the package sample whole answers. Then we compute rewards, advantages, loss and one optimizer step from them, with the functions of this notebook and with the package's.
-
-# %%
+# %% tags=["hide-input"]
 drawn = rollout(twin, posed, 16, 128, accuracy_alone, generator=seeded.manual_seed(2))
 done = drawn.completions
 mask = answer_mask(done.ids, width)
@@ -677,11 +686,8 @@ gaps = {
     "advantages": advantages - group_advantages(drawn.rewards.double()),
     "loss": loss - theirs,
 }
-for name, gap in gaps.items():
-    assert gap.abs().max().item() < 1e-6
-    print(f"{name:18} largest difference below 1e-6")
 
-# %%
+# %% tags=["hide-input"]
 weights = list(untrained.model.parameters())
 mine = torch.optim.AdamW(weights, lr=6e-4, betas=(0.9, 0.99), weight_decay=0.0)
 loss.backward()
@@ -692,8 +698,10 @@ theirs = Optimizer(twin.model, OptimConfig(lr=6e-4, betas=(0.9, 0.99)), steps=1)
 _ = update(twin, theirs, Slices(config.rows), drawn, advantages.flatten(), config)
 pairs = zip(weights, twin.model.parameters(), strict=True)
 step_gap = max((a - b).abs().max().item() for a, b in pairs)
-assert step_gap < 1e-6
-print("all weights after one step, ours and the package's: largest difference below 1e-6")
+gaps["all weights after one step"] = tensor(step_gap)
+for name, gap in gaps.items():
+    assert gap.abs().max().item() < 1e-6
+    print(f"{name:27} largest difference below 1e-6")
 
 # %% [markdown]
 # So `minidsk zero` on the command line runs the loop that you have just read.
@@ -705,23 +713,44 @@ print("all weights after one step, ours and the package's: largest difference be
 # For a critic, $(b - p)^2$ is its squared error. For a group, $b$ is the mean of the other $G - 1$ answers, and the expected $(b - p)^2$ is the variance of that mean, $p(1-p)/(G-1)$. Setting the two equal gives the error at which a critic is exactly as good as a group:
 #
 # $$ |b - p| = \sqrt{\frac{p\,(1-p)}{G-1}}. $$
+#
+# If you have not guessed yet, do so before you reveal the number.
 
 # %%
 def as_good_as(p: float, size: int) -> float:
     """The error of a critic that is as good a judge as the other answers of a group."""
     return math.sqrt(p * (1 - p) / (size - 1))
 
-
+# %% tags=["hide-input"]
 margin.reveal(100 * as_good_as(0.5, 16))
-rows = [[size, *(f"{100 * as_good_as(p, size):.1f}" for p in (0.05, 0.15, 0.5))]
-        for size in (2, 4, 16, 64)]  # fmt: skip
-table(["group of", "p = 0.05", "p = 0.15", "p = 0.5"], rows,
-      "How many points a critic may be off to be as good as a group.")
 
 # %% [markdown]
-# **13 points**, at even odds and in groups of 16. How much would a better critic help? The baseline's noise is only a part of all noise, because a single answer is either right or wrong, and no judge changes that. So we compute *all* of the noise of one answer's gradient in our world. For the group we leave the answer out of its own mean, an estimator called RLOO {cite}`kool2019buy`, so that the expected step is the gradient itself. Its step is a mean over all pairs of answers: each pair is pushed apart by the difference of its two rewards. The variance of such a mean has an exact formula, and the cell ends with two checks: it samples groups of 4, and it tests our answer to the opening question.
+# How much would a better critic help? The baseline's noise is only a part of all noise, because a single answer is either right or wrong, and no judge changes that. So we compute *all* of the noise of one answer's gradient in our world. For the group we leave the answer out of its own mean, an estimator called RLOO {cite}`kool2019buy`, so that the expected step is the gradient itself.
+#
+# PPO's critic can do more than judge questions. Before every token it predicts what the answer is going to be worth, so it can tell which token was the mistake: after `2` the chance of success is one third, and after `21` it is zero. A group has only one verdict for the whole answer. So we add a perfect critic of *tokens*, whose values `gae` ([chapter 11](11_human_feedback.ipynb)) turns into advantages. With $\lambda = 1$ it compares the final reward with the value before each token, and with $\lambda = 0$ the value after a token with the value before it. The computation is folded; it tests its formula for groups by sampling, and our answer to the opening question too.
 
-# %%
+# %% tags=["hide-input"]
+leaf = uniform.clone().requires_grad_()
+logp = world.logp(leaf).sum(1)
+score = torch.stack([torch.autograd.grad(one, leaf, retain_graph=True)[0].flatten()
+                     for one in logp])  # fmt: skip
+probability = logp.detach().exp()
+assert torch.allclose((probability * right) @ score, truth)
+
+
+def noise(weight: torch.Tensor) -> float:
+    """The noise of one answer's gradient, in multiples of the gradient; weight: of scores."""
+    each = weight[:, None] * score
+    variance = probability @ each.square().sum(1) - (probability @ each).square().sum()
+    return (variance / truth.square().sum()).sqrt().item()
+
+
+def off_by(error: float) -> float:
+    """As `noise`, for a critic that is as often too high as too low by this error."""
+    each = [noise(right - chance - e) for e in (error, -error)]
+    return math.sqrt(mean(n**2 for n in each))
+
+# %% tags=["hide-input"]
 def group_noise(size: int) -> float:
     """As `noise`, for an answer in a group, whose gradient is a mean over pairs of answers."""
     pairs = (score[:, None] - score) * (right[:, None] - right)[..., None] / 2
@@ -732,45 +761,27 @@ def group_noise(size: int) -> float:
     return ((4 * (size - 2) * alone + 2 * both) / (size - 1) / square).sqrt().item()
 
 
-p = chance.item()
-judges = {"no baseline": noise(right)}
-for error in (0.3, 0.2, 0.1):
-    off = [noise(right - p - e) for e in (error, -error)]
-    judges[f"a critic {100 * error:.0f} points off"] = math.sqrt(mean(n**2 for n in off))
-judges |= {f"the group of {size}": group_noise(size) for size in (2, 4, 16, 64)}
-judges["a perfect critic of the question"] = noise(right - p)
-
 seeded = torch.Generator().manual_seed(0)
-drawn = torch.multinomial(probability, 80_000, True, generator=seeded)
-drawn = drawn.view(-1, 4)  # 20,000 groups
+drawn = torch.multinomial(probability, 80_000, True, generator=seeded).view(-1, 4)
 less = (right[drawn] - right[drawn].mean(1, keepdim=True)) * 4 / 3  # the others' mean
 steps = (less[..., None] * score[drawn]).mean(1)
 sampled = (4 * steps.var(0).sum() / truth.square().sum()).sqrt().item()
 assert abs(sampled / group_noise(4) - 1) < 0.02
-print(f"groups of 4: noise {group_noise(4):.2f} computed, {sampled:.2f} sampled")
-e = as_good_as(p, 16)
-equal = math.sqrt(mean(noise(right - p - off) ** 2 for off in (e, -e)))
+equal = as_good_as(chance.item(), 16)
+assert abs(off_by(equal) / group_noise(16) - 1) < 0.01
 print(f"group of 16: noise {group_noise(16):.2f}; "
-      f"a critic {100 * e:.1f} points off: {equal:.2f}")
+      f"a critic {100 * equal:.1f} points off: {off_by(equal):.2f}")
 
-# %% [markdown]
-# PPO's critic can do more than judge questions. Before every token it predicts what the answer is going to be worth, so it can tell which token was the mistake. We can compute the values of a perfect critic. The function `gae` {cite}`schulman2015gae` turns values into one advantage per token: with $\lambda = 1$ it compares the final reward with the value before each token, and with $\lambda = 0$ the value after a token with the value before it. After `2`, for example, the chance of success is one third, and after `21` it is zero. A group has only one verdict for the whole answer.
-
-# %%
-def perfect_values(logp: torch.Tensor, reward: torch.Tensor) -> torch.Tensor:
-    """The value of each context [contexts]: the chance of being right from there."""
-    p = logp.sum(1).exp()
-    begun = tensor([[a.startswith(c) for a in world.answers] for c in world.contexts]).double()
-    return begun @ (p * reward) / (begun @ p)
-
-
-values = perfect_values(world.logp(uniform), right)
-shown = zip(world.contexts, values.tolist(), strict=True)
-print("after", ", ".join(f"{context or 'nothing'}: {value:.3f}" for context, value in shown))
-
-# %%
+# %% tags=["hide-input"]
+p = world.logp(uniform).sum(1).exp()
+begun = tensor([[a.startswith(c) for a in world.answers] for c in world.contexts]).double()
+values = begun @ (p * right) / (begun @ p)  # the chance of being right from each context
 last = torch.nn.functional.one_hot(world.mask.sum(1).long() - 1, 3).double()
 onehot = torch.nn.functional.one_hot(world.token, 3).double() - 1 / 3  # each token's score
+judges = {"no baseline": noise(right)}
+judges |= {f"a critic {100 * e:.0f} points off": off_by(e) for e in (0.3, 0.2)}
+judges |= {f"the group of {size}": group_noise(size) for size in (2, 4, 16)}
+judges["a perfect critic of the question"] = noise(right - chance)
 for lam in (1.0, 0.0):  # nothing is discounted
     expected = values[world.context] * world.mask
     advantage, _ = gae(last * right[:, None], expected, world.mask, 1.0, lam)
@@ -784,7 +795,7 @@ for lam in (1.0, 0.0):  # nothing is discounted
 
 # %% tags=["figure", "hide-input"]
 needed = {name: (size / judges["the group of 16"]) ** 2 for name, size in judges.items()}
-fig, ax = plt.subplots(figsize=(6.4, 3.8))
+fig, ax = plt.subplots(figsize=(6.4, 3.4))
 colours = ["C1" if "group" in who else "C0" if "critic" in who else "gray" for who in needed]
 bars = ax.barh(list(needed), list(needed.values()), color=colours)
 _ = ax.bar_label(bars, fmt="%.2f", padding=3, fontsize=9.5)
@@ -801,34 +812,9 @@ show(fig, "How many answers each judge needs for equal noise (orange: groups, bl
 # %% [markdown]
 # The group of 16 is our reference, at 1.00. A perfect critic that judges only the question needs 7 % fewer answers for the same noise, and a critic that is wrong by 20 points needs 24 % more. **A group of 16 is therefore close to the best that any question-level critic can do.** A perfect critic that judges every token is different: it needs only 37 % of the answers. So the baseline is not what GRPO loses. It loses the ability to tell a good token from a bad one within the same answer. A real critic has to learn that.
 #
-# ### In a language model, it depends on the questions
+# ### With steps of equal length, the judge hardly matters
 #
-# How much do questions differ for a real policy? We take the samples of `nano-base` from above, 16 answers to each of 48 problems, and as many from `nano-zero`, the same model after a longer training ([chapter 22](22_capstone.ipynb)). The spread *within* groups gives the error of a group's mean. The spread *between* groups, minus what sampling adds, gives the error of the simplest critic, which predicts the same number for every question.
-
-# %%
-zero, seeded = minidsk.load_policy("nano-zero"), torch.Generator().manual_seed(0)
-_ = zero.model.double()
-posed, bars, rows = [train[i] for i in range(48)], {}, []
-later = rollout(zero, posed, 16, 160, accuracy_alone, generator=seeded)
-for name, samples in (("nano-base", earlier), ("nano-zero", later)):
-    r = samples.rewards.double()
-    within = r.var(1).mean()
-    between = (r.mean(1).var() - within / 16).clamp(min=0)
-    constant, others = between.sqrt().item(), (within / 15).sqrt().item()
-    bars[name] = constant < others
-    rows.append([name, f"{r.mean():.2f}", f"{100 * constant:.1f}", f"{100 * others:.1f}"])
-assert bars == {"nano-base": True, "nano-zero": False}
-table(["model", "right", "one number for all questions", "15 other answers"], rows,
-      "The share of right answers, and how many points each of two baselines is off.")
-
-# %% [markdown]
-# For the *base* model all problems are about equally hard, which we did not expect. So a running average would be a better baseline than fifteen other answers. After reinforcement learning some problems are always solved and some never, and then the group is the better judge. GRPO does not have to know which of the two holds.
-#
-# ## With steps of equal length, the judge hardly matters
-#
-# Does the judge matter for what is learned? We pose four questions (pay 1, 2, 3 and 4, with up to four tokens), with a table of logits for each. Every learner samples 16 answers to each question in each step. They differ in the baseline: none, groups of 2, 4 or 16, a **learned** critic of tokens (a table as large as the policy), or the perfect critic.
-#
-# A group's mean contains the answer itself, which shortens the expected step by the factor $(G-1)/G$. At equal learning rates a group of 2 would lose only because its steps are half as long. So we multiply by $G/(G-1)$, and all learners take steps of the same expected length.
+# Does the judge matter for what is learned? In each step, every learner samples 16 answers to each of four questions (pay 1, 2, 3 and 4). They differ in the baseline: none, groups of 2, 4 or 16, a **learned** critic of tokens, or the perfect critic. A group's mean contains the answer itself, which shortens the expected step by the factor $(G-1)/G$. So we multiply by $G/(G-1)$, and all steps have the same expected length. The orange points lack that factor.
 
 # %% tags=["hide-input"]
 wide = World(4)
@@ -850,7 +836,7 @@ def judged(who, rewards, drawn, critic, equal):
     advantage, returns = gae(*(x.flatten(0, 1) for x in (paid, values, mask)), 1.0, 1.0)
     return advantage.view_as(mask), returns.view_as(mask)
 
-# %% tags=["hide-input"]
+
 def moved(critic, returns, drawn):
     """The critic, half the way to the mean return of each context that was visited."""
     at, mask = wide.context[drawn].flatten(1), wide.mask[drawn].flatten(1)
@@ -863,17 +849,16 @@ def perfect(p):  # the critic that knows the chance of being right from every co
     return (p * prices) @ begun.T / (p @ begun.T)
 
 # %% tags=["hide-input"]
-def race(who: str, seed: int, steps: int = 40, rate: float = 2.0, equal: bool = True):
-    """Share right before each step, and the learned critic's error about the questions."""
+def race(who: str, seed: int, steps: int = 20, rate: float = 2.0, equal: bool = True) -> float:
+    """The share right after some steps, in %."""
     policy = torch.zeros(questions, contexts, 3, dtype=torch.float64, requires_grad=True)
     critic = torch.zeros(questions, contexts, dtype=torch.float64)
-    generator, shares, errors = torch.Generator().manual_seed(seed), [], []
-    for _ in range(steps):
+    generator = torch.Generator().manual_seed(seed)
+    for step in range(steps + 1):
         logp = policy.log_softmax(-1)[:, wide.context, wide.token] * wide.mask
         p = logp.detach().sum(-1).exp()
-        truly = (p * prices).sum(1)
-        shares.append(truly.mean().item())
-        errors.append((critic[:, 0] - truly).square().mean().sqrt().item())
+        if step == steps:
+            return 100 * (p * prices).sum(1).mean().item()
         drawn = torch.multinomial(p, 16, replacement=True, generator=generator)
         known = perfect(p) if who == "perfect critic" else critic
         advantage, returns = judged(who, prices.gather(1, drawn), drawn, known, equal)
@@ -881,20 +866,13 @@ def race(who: str, seed: int, steps: int = 40, rate: float = 2.0, equal: bool = 
         gradient = torch.autograd.grad((advantage * taken).sum() / 16, policy)[0]
         policy = (policy + rate * gradient).detach().requires_grad_()
         critic = moved(critic, returns, drawn) if who == "learned critic" else critic
-    return shares, errors
-
-# %%
-groups = [f"group of {size}" for size in (2, 4, 16)]
-learners = ("no baseline", *groups, "learned critic", "perfect critic")
-runs = {who: [race(who, seed) for seed in range(10)] for who in learners}
-for who in groups:
-    runs[f"{who}, shorter steps"] = [race(who, seed, equal=False) for seed in range(10)]
-for step in (1, 5, 10, 20, 39):
-    off = 100 * mean(errors[step] for _, errors in runs["learned critic"])
-    print(f"after {step:2} steps, the learned critic is off by {off:2.0f} points")
 
 # %% tags=["figure", "hide-input"]
-at_20 = {who: [100 * shares[20] for shares, _ in of] for who, of in runs.items()}
+groups = [f"group of {size}" for size in (2, 4, 16)]
+learners = ("no baseline", *groups, "learned critic", "perfect critic")
+at_20 = {who: [race(who, seed) for seed in range(10)] for who in learners}
+for who in groups:
+    at_20[f"{who}, shorter steps"] = [race(who, seed, equal=False) for seed in range(10)]
 less = {who: apart(of, at_20["group of 16"]) for who, of in at_20.items()}
 del less["group of 16"]
 fig, ax = plt.subplots(figsize=(6.4, 3.4))
@@ -909,15 +887,15 @@ show(fig, "With steps of the same length (blue), no judge is more than "
          f"{who} {middle:+.1f} ± {half:.1f}" for who, (middle, half) in less.items()) + ".")
 
 # %% [markdown]
-# At equal step length, the baseline makes almost no difference in this world. The learned and the perfect critic cannot be told apart from a group of 16, because both intervals contain zero. The groups of 2 and 4 differ from it by two points at most, in opposite directions, at the edge of what ten seeds can show. Even *no baseline* is as good: with rewards of 0 and 1 and sixteen answers per question, it is enough to push up what was right. The orange points show what happens without the factor: with steps half as long, the group of 2 seems far worse.
+# At equal step length, the baseline makes almost no difference in this world. The learned and the perfect critic cannot be told apart from a group of 16, because both intervals contain zero, and the groups of 2 and 4 differ from it by two points at most. Even *no baseline* is as good: with rewards of 0 and 1 and sixteen answers per question, it is enough to push up what was right. At equal learning rates (orange), the steps of a group of 2 are half as long, and it seems far worse.
 #
-# This critic meets the same four questions in every step, the easiest life a critic can have. A language model's critic meets a question once.
+# This learned critic meets the same four questions in every step, the easiest life a critic can have. A language model's critic meets a question once.
 #
 # ## What a critic costs a language model, and what it brings
 #
 # We begin with the bill. Whatever learns keeps float32 weights and AdamW's two moments, 12 bytes per parameter. We predict the memory of both methods, take one step of each on `nano-base` with 32 answers, and count the bytes. The critic makes four updates per step, as in the package's PPO, and times are processor time.
 
-# %%
+# %% tags=["hide-input"]
 def held(optimizer) -> int:
     """The bytes of a model's weights and of what its optimizer remembers."""
     states = [state for part in optimizer.parts for state in part.state.values()]
@@ -933,8 +911,6 @@ predicted = {name: 12 * sum(p.numel() for o in all_ for p in o.model.parameters(
              for name, all_ in learning.items()}  # fmt: skip
 posed, seeded = [train[i] for i in range(4)], torch.Generator().manual_seed(1)
 sampled = rollout(base, posed, 8, 160, accuracy_alone, generator=seeded)
-
-# %%
 began = time.process_time()
 _ = update(base, learner, slices, sampled, group_advantages(sampled.rewards).flatten(), rl)
 took = {"GRPO": time.process_time() - began}
@@ -945,7 +921,6 @@ took["PPO"] = time.process_time() - began
 
 counted = {name: sum(map(held, optimizers)) for name, optimizers in learning.items()}
 assert all(abs(counted[name] / predicted[name] - 1) < 0.01 for name in learning)
-print(f"PPO keeps {counted['PPO'] / counted['GRPO']:.2f} times as much as GRPO")
 table(["method", "bytes predicted", "bytes counted", "one step of learning"],
       [[name, predicted[name], counted[name], f"{took[name]:.2f} s"] for name in learning])
 
@@ -963,43 +938,33 @@ lead = predict("grpo.lead", question, guess, example=-5, scale="difference", tol
 lead
 
 # %% tags=["hide-input"]
-print(results.origin("ch12_ppo_h100"))
 called, races = {"PPO": "PPO, λ = 0.95", "PPO, lam 1": "PPO, λ = 1"}, {}
 for row in results.read("ch12_ppo_h100")["rows"]:
     if row["part"] == "accuracy":
         races.setdefault(called.get(row["method"], row["method"]), []).append(row)
 accuracy = {name: [100 * row["accuracy"] for row in rows] for name, rows in races.items()}
-better = apart(accuracy["PPO, λ = 1"], accuracy["PPO, λ = 0.95"])
-print("PPO, λ = 1 minus λ = 0.95: {:+.1f} ± {:.1f} points".format(*better))
 lead.reveal(round(apart(accuracy["GRPO"], accuracy["PPO, λ = 0.95"])[0], 1))
+
+# %% [markdown]
+# Here are all three methods, on the held-out problems and on the samples of the last step:
+
+# %% tags=["hide-input"]
+print(results.origin("ch12_ppo_h100"), results.origin("ch12_ppo_speed"), sep="\n")
+for row in results.read("ch12_ppo_speed")["rows"]:
+    print(f"{row['method']:4} takes {median(row['step_seconds']):.3f} s per step (median)")
+length = mean(row["curves"]["length"][-1] for row in races["PPO, λ = 0.95"])
+print(f"λ = 0.95, {length:.0f} tokens before the end: the verdict's weight is "
+      f"{0.95**length:.2f}")
+lower = zip(accuracy["PPO, λ = 0.95"], accuracy["GRPO"], strict=True)
+assert all(ppo < grpo for ppo, grpo in lower)
+middle, half = apart(accuracy["PPO, λ = 1"], accuracy["PPO, λ = 0.95"])
+assert middle > half
 rows = [[name, "{:.1f} ± {:.1f}".format(*interval(each)),
          "{:+.1f} ± {:.1f}".format(*apart(each, accuracy["GRPO"])) if name != "GRPO" else "-",
          f"{100 * mean(row['curves']['reward'][-1] for row in races[name]):.0f}"]
         for name, each in accuracy.items()]  # fmt: skip
 table(["method", "accuracy, %", "minus GRPO, points", "last step's samples right, %"], rows,
       "Means of three seeds, with 95 % intervals.")
-
-# %% tags=["figure", "hide-input"]
-fig, ax = plt.subplots(figsize=(6.4, 2.4))
-dots(ax, {name: interval(each) for name, each in accuracy.items()}, ["PPO, λ = 0.95"])
-for y, each in enumerate(accuracy.values()):
-    _ = ax.plot(each, [y + 0.25] * len(each), "|", color="gray", ms=9, mew=2)
-_ = ax.set(xlabel="held-out problems solved greedily, %")
-seeds = {name: ", ".join(f"{x:.1f}" for x in each) for name, each in accuracy.items()}
-show(fig, "Dots: means of three seeds, with 95 % intervals; grey strokes: the seeds. GRPO and "
-     "PPO with λ = 1 lie together; all seeds of PPO with λ = 0.95 lie to the left of theirs.",
-     "Three rows of a mean and three seeds, accuracy on held-out problems in %: "
-     + "; ".join(f"{name} {each}" for name, each in seeds.items()) + ".")
-
-# %% tags=["hide-input"]
-print(results.origin("ch12_ppo_speed"))
-for row in results.read("ch12_ppo_speed")["rows"]:
-    print(f"{row['method']:4} takes {median(row['step_seconds']):.3f} s per step (median)")
-for name, of in races.items():
-    print(f"{name:13} {mean(row['flops'] for row in of) / 1e12:4.1f} trillion operations")
-length = mean(row["curves"]["length"][-1] for row in races["PPO, λ = 0.95"])
-for back in (5, 20, round(length)):
-    print(f"{back:2} tokens before the end, λ = 0.95: the verdict has weight {0.95**back:.2f}")
 
 # %% [markdown]
 # *Cheap*: a step of GRPO takes half the time, because it has no critic to read and to update.
@@ -1008,31 +973,9 @@ for back in (5, 20, round(length)):
 #
 # Why would $\lambda = 0.95$ be worse? The verdict comes with the last token. A token that lies $k$ tokens earlier receives it with weight $\lambda^k$ only, and the rest of its advantage comes from the critic's own predictions. At the beginning of an answer of average length (67 tokens), only 0.03 of the verdict is left, and this critic has met each problem only once.
 #
-# Do not make much of this, for two reasons. On the *samples* of the last step, PPO with $\lambda = 0.95$ is level with GRPO (last column). And in a smaller record (`results/ch12_ppo`: 64 answers per step, 10 steps) all three ended within a few points of each other, with GRPO last.
-#
-# ### Beside TRL
-#
-# TRL's `GRPOTrainer` {cite}`vonwerra2020trl` is what most people train with. We gave both libraries the same checkpoint, problems, group size, loss, optimizer and schedule, and let TRL sample with transformers' `generate`.
-
-# %% tags=["hide-input"]
-print(results.origin("ch12_trl_speed"))
-first, third = results.read("ch12_trl"), results.read("ch12_trl_speed")
-pace = {row["library"]: median(row["step_seconds"]) for row in third["timed"]}
-other = next(median(row["step_seconds"]) for row in first["timed"] if row["library"] == "trl")
-trl = [row["reward"] for row in first["curves"] if row["library"] == "trl"]
-curves = {"minidsk": [row["reward"] for row in third["curves"]], "TRL": trl}
-updates = min(len(curve) for of in curves.values() for curve in of)
-took = {"minidsk": f"{pace['minidsk']:.3f} s",
-        "TRL": f"{pace['trl']:.3f} s; in an earlier record {other:.3f} s"}  # fmt: skip
-late = {name: interval([mean(curve[updates - 5 : updates]) for curve in of])
-        for name, of in curves.items()}  # fmt: skip
-rows = [[name, "{:.2f} ± {:.2f}".format(*of), took[name]] for name, of in late.items()]
-table(["library", f"share right, updates {updates - 4} to {updates}", "a step (median)"], rows,
-      "Means of three seeds, with 95 % intervals.")
+# Do not make much of this, for two reasons. On the *samples* of the last step, PPO with $\lambda = 0.95$ is level with GRPO (last column). And in a smaller record (`results/ch12_ppo`: 64 answers per step, 10 steps) all three ended within a few points of each other, with GRPO last. The [lab notebook](../book/lab_notebook.md) compares the package's GRPO with TRL's `GRPOTrainer` {cite}`vonwerra2020trl`, which most people train with.
 
 # %% [markdown]
-# Both learn equally well, as far as three seeds each can tell, and ours takes a tenth of the time per step or less. Beside a server such as vLLM, TRL may be much faster; we have not tried. The [lab notebook](../book/lab_notebook.md) tells how the speed came about.
-#
 # ## What DeepSeek did
 #
 # DeepSeekMath {cite}`deepseekmath` (equation 3) maximises, for a question $q$ and $G$ answers $o_i$ sampled from the old policy,
@@ -1058,9 +1001,28 @@ table(["library", f"share right, updates {updates - 4} to {updates}", "a step (m
 #
 # **We compared group sizes at equal learning rates, and drew the wrong conclusion.** An earlier version of this chapter said that groups of 2 and 4 fall behind. Their steps were shorter by the factor $(G-1)/G$, and that was all.
 #
-# **We expected the group to beat a constant** on `nano-base`. It does not.
-#
 # **Counting memory went wrong twice** before a prediction exposed it, as the lab notebook tells.
+#
+# **We expected the group to beat a constant** on `nano-base`. It does not: we took 16 answers to each of 48 problems, from it and from `nano-zero`, the same model after a longer training. The spread within groups gives the error of a group's mean. The spread between groups, minus what sampling adds, gives the error of the simplest critic, which predicts the same number for every question.
+
+# %% tags=["hide-input"]
+zero, seeded = minidsk.load_policy("nano-zero"), torch.Generator().manual_seed(0)
+_ = zero.model.double()
+posed, better, rows = [train[i] for i in range(48)], {}, []
+later = rollout(zero, posed, 16, 160, accuracy_alone, generator=seeded)
+for name, samples in (("nano-base", earlier), ("nano-zero", later)):
+    r = samples.rewards.double()
+    within = r.var(1).mean()
+    between = (r.mean(1).var() - within / 16).clamp(min=0)
+    constant, others = between.sqrt().item(), (within / 15).sqrt().item()
+    better[name] = constant < others
+    rows.append([name, f"{r.mean():.2f}", f"{100 * constant:.1f}", f"{100 * others:.1f}"])
+assert better == {"nano-base": True, "nano-zero": False}
+table(["model", "right", "one number for all questions", "15 other answers"], rows,
+      "The share of right answers, and how many points each of two baselines is off.")
+
+# %% [markdown]
+# For the *base* model all problems are about equally hard, so a running average would be a better baseline than fifteen other answers. After reinforcement learning some problems are always solved and some never, and then the group is the better judge. GRPO does not have to know which of the two holds.
 #
 # ## Exercises
 #
@@ -1104,23 +1066,11 @@ check("grpo.answer_mask", mask_solution)
 # ```{exercise} The clip
 # :label: ex-12-clip
 #
-# *15 minutes.* Write `clipped_loss(logp, old_logp, advantages, clip_low, clip_high)`: the loss of every token, with two bounds. The task is printed below; `check("grpo.clipped_loss", my_clip)` knows nine mistakes by name.
+# *15 minutes.* Write `clipped_loss(logp, old_logp, advantages, clip_low, clip_high)`: the loss of every token, with two bounds. Advantages are one per answer. `check("grpo.clipped_loss", my_clip)` knows nine mistakes by name.
 #
 # **Hint.** Write down two products, side by side, for $A = 1$ and for $A = -1$.
 # ```
-
-# %%
-print(describe("grpo.clipped_loss"))
-
-
-def my_clip(logp, old_logp, advantages, clip_low, clip_high):
-    """Replace the line below by your own."""
-    raise NotImplementedError
-
-
-# check("grpo.clipped_loss", my_clip)
-
-# %% [markdown]
+#
 # ```{solution-start} ex-12-clip
 # :class: dropdown
 # ```
@@ -1141,15 +1091,27 @@ check("grpo.clipped_loss", clip_solution)
 # ```{exercise} The answer in its own mean
 # :label: ex-12-own
 #
-# *15 minutes, on paper.* GRPO subtracts the mean of the whole group, the answer itself included. RLOO subtracts the mean of the other $G - 1$ answers. Show that, without the division by the deviation, the two advantages differ only by the factor $(G-1)/G$. What does that mean for a group of 2?
+# *10 minutes.* GRPO subtracts the mean of the whole group, the answer itself included. RLOO subtracts the mean $m_i$ of the other $G - 1$ answers. Write `leave_one_out(rewards)`, `[P, G]` to `[P, G]`, and test it with `check("grpo.leave_one_out", my_leave_one_out)`. By which factor do the two differ, if GRPO leaves out the division by the deviation? What does that mean for a group of 2?
 #
-# **Hint.** Write the mean of the group as $\frac1G r_i + \frac{G-1}{G} m_i$, where $m_i$ is the mean of the others.
+# **Hint.** The group's sum, minus the answer's own reward, is the sum of the others.
 # ```
 #
-# ```{solution} ex-12-own
+# ```{solution-start} ex-12-own
 # :class: dropdown
-#
+# ```
+
+# %%
+def leave_one_out_solution(rewards):
+    others = rewards.sum(1, keepdim=True) - rewards
+    return rewards - others / (rewards.shape[1] - 1)
+
+
+check("grpo.leave_one_out", leave_one_out_solution)
+
+# %% [markdown]
 # $r_i - \left(\frac1G r_i + \frac{G-1}{G} m_i\right) = \frac{G-1}{G} (r_i - m_i)$. So GRPO's step is RLOO's, shortened by $(G-1)/G$, and a learning rate that is larger by $G/(G-1)$ makes them equal. For a group of 2 the factor is one half.
+#
+# ```{solution-end}
 # ```
 #
 # ## Bug zoo

@@ -57,6 +57,15 @@ def kl_estimators(logp: Tensor, ref_logp: Tensor) -> dict[str, Tensor]:
     return {name: k.to(logp.dtype) for name, k in (("k1", -d), ("k2", d.square() / 2), ("k3", d.exp() - d - 1))}
 
 
+def leave_one_out(rewards: Tensor) -> Tensor:
+    """Each answer's reward minus the mean reward of the other answers of its group (Kool et al., 2019).
+
+    rewards [P, G], float: a row per group, G at least 2. Returns [P, G].
+    """
+    others = rewards.double().sum(1, keepdim=True) - rewards
+    return (rewards - others / (rewards.shape[1] - 1)).to(rewards.dtype)
+
+
 def with_signal(rewards: Tensor, wanted: int) -> Tensor:
     """The groups that dynamic sampling keeps (DAPO, section 3.2).
 
@@ -219,6 +228,24 @@ EXERCISES = (
                     lambda r, e: r - r.mean(1, keepdim=True)),
         ),
         "Take the rewards 0, 0, 0, 1: what are the mean, the deviation and the four advantages?",
+    ),
+    Exercise(
+        "grpo.leave_one_out",
+        leave_one_out,
+        lambda: [(name, case[:1]) for name, case in _rewards()],
+        (
+            Mistake("the answer in its own mean", "With two answers, whom is each compared with?",
+                    lambda r: r - r.mean(1, keepdim=True)),
+            Mistake("the sum of the others divided by G", "How many others are there?",
+                    lambda r: r - (r.sum(1, keepdim=True) - r) / r.shape[1]),
+            Mistake("the others of all groups", "Is an easy question's answer compared with a hard one's?",
+                    lambda r: r - (r.sum() - r) / (r.numel() - 1)),
+            Mistake("divided by the deviation", "RLOO subtracts, and does nothing else.",
+                    lambda r: leave_one_out(r) / (r.std(1, keepdim=True) + 1e-4)),
+            Mistake("the mean of the others itself", "An advantage is a difference: what remains to be done?",
+                    lambda r: r - leave_one_out(r)),
+        ),
+        "Add up the group and take away the answer's own reward: that is the sum of the others.",
     ),
     Exercise(
         "grpo.average",

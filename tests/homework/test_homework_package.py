@@ -144,6 +144,7 @@ OURS: dict[str, Callable[..., Any]] = {
     "feedback.dpo_loss": lambda *arguments: dpo_loss(*arguments)[0],
     "grpo.clipped_loss": clipped_loss,
     "grpo.advantages": lambda rewards, eps: group_advantages(rewards, eps=eps),
+    "grpo.leave_one_out": lambda rewards: group_advantages(rewards, "none") * rewards.shape[1] / (rewards.shape[1] - 1),
     "grpo.average": average,
     "grpo.answer_mask": answer_mask,
     "grpo.sequence_ratio": sequence_ratio,
