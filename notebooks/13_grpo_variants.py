@@ -232,7 +232,7 @@ for name, switch in switches.items():
 turned.reveal(round(expected["both (GRPO)"][2][1], 1))
 
 # %% [markdown]
-# The figure draws the four expected steps in groups of 16, and the table behind it has all sizes. Each entry gives the length of the step along the true gradient (1 would be the gradient itself), and the angle between the two.
+# The figure draws the four expected steps in groups of 16, and the table below it has all sizes. Each entry gives the length of the step along the true gradient (1 would be the gradient itself), and the angle between the two.
 
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(6.4, 1.9))

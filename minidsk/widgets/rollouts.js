@@ -13,7 +13,7 @@ export default {
         const words = sample.tokens.map((token, i) => {
           if (!shaded || !sample.shade) return token;
           const v = sample.shade[i], by = v >= 0 ? "var(--c0)" : "var(--c1)";
-          return h("span", {style: `background:${tint(by, 70 * Math.min(1, Math.abs(v) / most))};border-radius:3px`, title: fmt(v)}, token);
+          return h("span", {style: `background:${tint(by, 40 * Math.min(1, Math.abs(v) / most))};border-radius:3px`, title: fmt(v)}, token);
         });
         return h("div", {style: `border-left:4px solid ${tone};background:${tint(tone, 9)};padding:.3em .6em;border-radius:0 6px 6px 0;`
           + "min-width:0;overflow-wrap:anywhere"},

@@ -144,7 +144,7 @@ def test_one_large_value_does_not_fade_the_rest(page: Page) -> None:
     show(page, figure)
     tints = page.locator("[role=img] span[title]").evaluate_all("all => all.map(e => e.style.background)")
     parts = [int(re.search(r"(\d+)%", tint)[1]) for tint in tints]  # type: ignore[index]
-    assert parts == [70] * 9 + [35, 0, 70]
+    assert parts == [40] * 9 + [20, 0, 40]
     assert "Full colour: change of 0.1 or more" in page.locator(".say").inner_text()
 
 
