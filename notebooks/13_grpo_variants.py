@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/13_grpo_variants.ipynb)
 #
-# GRPO's loss fits on one line, and since 2024 people have been changing that line. Six published losses differ in only three switches: how they average over tokens, how they scale an advantage, and how they clip. **Which of the three switches matters, and how would you notice in a run that it is set wrong?** For two of them, a world that is small enough to list gives an exact answer: by how many degrees does the switch turn the step away from the true gradient?
+# GRPO's loss fits on one line, and since 2024 people have been changing that line. Six published losses differ in only three switches: how they scale an advantage, how they clip, and how they average over tokens. **Which of the three switches matters, and how would you notice in a run that it is set wrong?** For two of them, a world that is small enough to list gives an exact answer: by how many degrees does the switch turn the step away from the true gradient?
 #
 # - **You will build** the six losses from three short functions, one for each switch, and the tests that tell a right clip from a wrong one.
 # - **You need** PyTorch and [chapter 12](12_grpo.ipynb), which builds GRPO.
@@ -120,6 +120,10 @@ def scaled(rewards, how):
     return difference / (rewards.std() + 1e-4) if how == "deviation" else difference
 
 
+group = tensor([0.0, 1.0, 0.0, 0.0]).double()
+for how in ("deviation", "nothing"):
+    print(f"divided by {how}:", [round(a, 2) for a in scaled(group, how).tolist()])
+
 # %% [markdown]
 # The second switch, **clip**, decides what we maximise at each token of an answer. GSPO replaces the ratios of the tokens by one ratio, their geometric mean. CISPO takes the clipped ratio as a mere weight, without a gradient of its own.
 
@@ -181,9 +185,13 @@ def gap(how: str, package: str) -> float:
 
 
 # %% tags=["agree"]
-difference = max(gap(how, how) for how in ("grpo", "bnpo", "dr_grpo", "dapo", "gspo", "cispo"))
+gaps = [gap(how, how) for how in ("grpo", "bnpo", "dr_grpo", "dapo", "gspo", "cispo")]
+for how, package in (("deviation", "group"), ("nothing", "none")):
+    theirs = group_advantages(group[None], package)[0]
+    gaps.append((scaled(group, how) - theirs).abs().max().item())
+difference = max(gaps)
 assert difference < 1e-12
-print("six losses, largest difference: below 1e-12")
+print("two scales and six losses, largest difference: below 1e-12")
 assert gap("grpo", "dapo") > 0.01  # a wrong average does not pass
 print("GRPO's average planted where DAPO's belongs: noticed")
 
@@ -384,7 +392,7 @@ Group(["2.", "1.", "2121.", "112121"], [1, 0, 0, 0], title="Which average spares
 # %% [markdown]
 # ## The scale decides which questions are heard
 #
-# On one question, dividing by the deviation only changes the length of the step. With several questions, it decides how much each of them counts. The figure shows the length of a question's expected step for different chances $p$ of answering it correctly.
+# On one question, dividing by the deviation only changes the length of the step. With several questions, it decides how much each of them counts. The figure shows how long a question's expected step is, compared with its true gradient, for different chances $p$ of answering it correctly.
 
 # %%
 grid, weights = [k / 100 for k in range(1, 100)], {}
