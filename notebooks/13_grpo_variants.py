@@ -686,7 +686,7 @@ table(["metric", *(f"step {k + 1}" for k in range(0, 16, 3))],
 # %% [markdown]
 # ## What DeepSeek did
 #
-# DeepSeekMath {cite}`deepseekmath` used GRPO with both divisions. DeepSeek-V3.2 {cite}`deepseekv32` turned the second switch: the advantage is no longer divided by the deviation,
+# DeepSeekMath {cite}`deepseekmath` used GRPO with both divisions. DeepSeek-V3.2 {cite}`deepseekv32` turned the switch of the scale: the advantage is no longer divided by the deviation,
 #
 # $$
 # \hat A_i = r_i - \operatorname{mean}(r).
