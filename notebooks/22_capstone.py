@@ -53,7 +53,7 @@ from minidsk.infer.evaluate import answers as greedy
 from minidsk.infer.evaluate import evaluate, wilson
 from minidsk.presets import PRESETS, nano
 from minidsk.report.interval import interval
-from minidsk.report.stages import COLUMNS, cells, read_stages, telling
+from minidsk.report.stages import read_stages, telling
 from minidsk.rl.completions import token_logprobs
 from minidsk.rl.grpo import group_advantages, policy_loss
 from minidsk.rl.loop import update
@@ -80,7 +80,8 @@ found = [re.search("<think>(.*?)</think>", page, re.DOTALL)[1] for page in sheet
 thoughts = [thought.split("\n") for thought in found]
 tries = [len(thought) for thought in thoughts]
 
-for wanted in (1, 2, 6):
+# %%
+for wanted in (1, 2, 6):  # pages with one, two and six attempts
     print(sheets[tries.index(wanted)], end="\n\n")
 
 # %% [markdown]
@@ -90,10 +91,9 @@ for wanted in (1, 2, 6):
 
 # %%
 solved = [thought[-1].endswith(("yes", "对了")) for thought in thoughts]
-once = [right for right, n in zip(solved, tries, strict=True) if n == 1]
-long = [right for right, n in zip(solved, tries, strict=True) if n > 2]
 print(f"worksheets in 1,000 pages: {len(sheets)}; right: {sum(solved) / len(sheets):.0%}")
-for name, some in (("one attempt", once), ("three or more", long)):
+for name, counts in (("one attempt", [1]), ("three or more", range(3, 99))):
+    some = [right for right, n in zip(solved, tries, strict=True) if n in counts]
     print(f"{name}: {len(some) / len(sheets):.0%} of them; right: {sum(some) / len(some):.0%}")
 
 # %% [markdown]
@@ -156,7 +156,7 @@ print("rewards", rewards.tolist()[0])
 # %% [markdown]
 # The rewards are **0, 1, 0, 0**. They come from a *verifier*, a small program. It reads the expression in the answer with its own parser, computes its value with exact fractions, and looks at nothing else. It does not even read the thought, so **c** earns nothing for its *yes*, and **b** loses nothing for its two failed attempts.
 #
-# Before you read on, think for a minute: how would you cheat this reward? One of our runs learned to cheat itself, and *What went wrong* tells how.
+# Before you read on, think for a minute: how would you cheat this reward? An exercise at the end asks you to write a verifier, and knows nine ways to cheat one.
 #
 # ### Rewards become advantages
 #
@@ -185,15 +185,17 @@ print([round(a, 2) for a in by_hand([0, 1, 0, 0])])
 # Before you trust a formula, try it on a ladder of simple cases: all answers wrong, one right, half right, one wrong, all right. What should the advantages be when all four answers are wrong, and what when all four are right?
 
 # %% tags=["agree"]
-rungs = ("0000", "0100", "0101", "1101", "1111")
-ladder = torch.tensor([[int(reward) for reward in rung] for rung in rungs]).double()
+ladder = torch.tensor([[0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 1], [1, 1, 0, 1],
+                       [1, 1, 1, 1]]).double()  # fmt: skip
 ours = torch.tensor([by_hand(group) for group in ladder.tolist()], dtype=torch.float64)
 theirs = group_advantages(ladder)
-for group, row in zip(ladder.tolist(), theirs.tolist(), strict=True):
-    print([int(r) for r in group], "->", [round(a, 2) for a in row])
 advantage_gap = (ours - theirs).abs().max().item()
 assert advantage_gap < 1e-12
 print("largest difference from minidsk.rl.grpo: below 1e-12")
+
+# %%
+for group, row in zip(ladder.tolist(), theirs.tolist(), strict=True):
+    print([int(r) for r in group], "->", [round(a, 2) for a in row])
 
 # %% [markdown]
 # In both extreme cases all advantages are zero. When all four answers fail, the group does not show what would have been better. When all four succeed, there is nothing left to prefer. Only groups with both right and wrong answers carry a signal, and we will count them below. Between the extremes, one right answer among three wrong ones is pulled three times as hard as each of three right ones.
@@ -231,6 +233,7 @@ def logprobs(model, prompt: str, texts: list[str]) -> list[torch.Tensor]:
     return rows
 
 
+# %%
 with torch.no_grad():
     old = logprobs(base.model, problem.prompt, list(answers.values()))
 table(["answer", "tokens", "log-probability", "its least likely token"],
@@ -287,6 +290,7 @@ def step_on(model, rate: float = 0.05) -> list[torch.Tensor]:
         return logprobs(model, problem.prompt, list(answers.values()))
 
 
+# %%
 new = step_on(copy.deepcopy(base.model))
 for name, a, then, now in zip(answers, advantages.tolist(), old, new, strict=True):
     print(f"{name}: advantage {a:+.1f}, log-probability {then.sum():6.1f} -> {now.sum():6.1f}")
@@ -295,7 +299,7 @@ assert float((new[1] - old[1]).sum()) > 0
 # %% [markdown]
 # Answer **b** became likelier, and the place where the answers part shows what the model learned. **a** and **b** begin with the same words, `3+7+8=10+8=18?4 no`. Then **a** writes `</think>` and gives up, while **b** starts a new line and tries again. This fork decides most of what follows. **c** had left the other two one word earlier, when it wrote *yes*.
 
-# %%
+# %% tags=["hide-input"]
 fork = len(tokenizer.encode("<think>3+7+8=10+8=18?4 no"))
 places = (("a", fork, "give up, after no"), ("b", fork, "try again, after no"),
           ("c", fork - 2, "yes, after 18?4"))  # fmt: skip
@@ -306,9 +310,9 @@ again, give_up = (new[i][fork] - old[i][fork] for i in (1, 0))
 assert again > give_up
 
 # %% [markdown]
-# The reward never said *try again*. It said that **b** was right, and the arithmetic of the group did the rest. The figure shades each token of the four answers by how far this step moved its log-probability, and the cell before it prints the largest changes. In **b** the largest push went to the `8` with which the right attempt begins. In **d** it fell on the `4` after `(7-3)=`, which the verifier does not accept in an answer. The fork itself moved less, because the base already tried again in a third of the cases.
+# The reward never said *try again*. It said that **b** was right, and the arithmetic of the group did the rest. The figure shades each token of the four answers by how far this step moved its log-probability. A few tokens moved much farther than the rest, so the largest tenth of the changes share the full colour, and the cell before the figure prints the largest change in each answer. In **b** the largest push went to the `8` with which the right attempt begins. In **d** it fell on the `4` after `(7-3)=`, which the verifier does not accept in an answer. The fork itself moved less, because the base already tried again in a third of the cases.
 
-# %%
+# %% tags=["hide-input"]
 moved = [(now - then).tolist() for then, now in zip(old, new, strict=True)]
 coded = [tokenizer.encode(text) for text in answers.values()]
 pieces = [[tokenizer.decode([i]) for i in ids] + ["<eos>"] for ids in coded]
@@ -317,7 +321,7 @@ for name, piece, shade in zip(answers, pieces, moved, strict=True):
     before_it = "".join(piece[max(0, k - 6) : k])
     print(f"{name}: moved most at {piece[k]!r} after {before_it!r}, by {shade[k]:+.2f}")
 
-# %% tags=["widget"]
+# %% tags=["widget", "hide-input"]
 samples = [
     {"text": piece, "reward": reward, "shade": shade}
     for piece, reward, shade in zip(pieces, rewards[0].tolist(), moved, strict=True)
@@ -335,20 +339,26 @@ shaded
 # %%
 settings = dataclasses.replace(recipe.zero, prompts=8, steps=8)
 train, verdict = recipe.make_task("train"), {"accuracy": 1.0}
-limits = (settings.group, settings.max_new_tokens)
 
 
+def sampled(policy, step: int, generator: torch.Generator):
+    """A step's problems, a group of answers to each, and their rewards."""
+    posed = [train[settings.prompts * step + i] for i in range(settings.prompts)]
+    limits = (settings.group, settings.max_new_tokens)
+    return rollout(policy, posed, *limits, verdict, generator=generator)
+
+
+# %%
 def climb(policy, rewarded, steps: int = settings.steps) -> list[dict[str, float]]:
     """GRPO on `policy`, in place; rewarded(rewards, generator) are what it learns from."""
     optimizer, history = Optimizer(policy.model, settings.optim, steps), []
     for step in range(steps):
         generator = torch.Generator().manual_seed(step)
-        posed = [train[settings.prompts * step + i] for i in range(settings.prompts)]
-        sampled = rollout(policy, posed, *limits, verdict, generator=generator)
-        advantages = group_advantages(rewarded(sampled.rewards, generator)).flatten()
-        _ = update(policy, optimizer, Slices(settings.rows), sampled, advantages, settings)
-        tokens = sampled.completions.lengths.double().mean().item()
-        history.append({"right": sampled.rewards.mean().item(), "tokens": tokens})
+        drawn = sampled(policy, step, generator)
+        advantages = group_advantages(rewarded(drawn.rewards, generator)).flatten()
+        _ = update(policy, optimizer, Slices(settings.rows), drawn, advantages, settings)
+        tokens = drawn.completions.lengths.double().mean().item()
+        history.append({"right": drawn.rewards.mean().item(), "tokens": tokens})
     return history
 
 # %%
@@ -356,6 +366,17 @@ learner = base.copy()
 learned = climb(learner, lambda rewards, generator: rewards)
 print("right ", [round(h["right"], 2) for h in learned])
 print("tokens", [round(h["tokens"]) for h in learned])
+
+# %% [markdown]
+# The answers become longer, and the share of right samples rises a little. On held-out problems, answered greedily, the same eight steps are a leap:
+
+# %%
+early = evaluate(learner, test, HELD_OUT, recipe.max_new_tokens)
+print(f"greedy, {HELD_OUT} held-out problems: {before.accuracy:.1%} right before, "
+      f"{early.accuracy:.1%} after eight steps")
+
+# %% [markdown]
+# Greedy decoding always takes the likelier choice at the fork above. Before the eight steps that was to give up, and after them to try again. Sampling tried again in about a third of the cases from the start, and still gives up now and then at the end. Also, the later batches were harder than the first, as one of the following controls shows.
 
 # %% [markdown]
 # ### Two controls show that it is the reward
@@ -369,12 +390,16 @@ def shuffled(rewards: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return rewards.flatten()[order].view_as(rewards)
 
 
+# %%
 adrift = base.copy()
 control = climb(adrift, shuffled)
-
-# %%
 frozen = climb(base.copy(), lambda rewards, generator: torch.zeros_like(rewards))
 histories = {"true reward": learned, "frozen base": frozen, "shuffled reward": control}
+ends = [sum(h["right"] for h in history[-3:]) / 3 for history in histories.values()]
+assert ends[0] > ends[1] > ends[2]
+print("in the last three steps, true reward > frozen base > shuffled reward: True")
+
+# %% tags=["hide-input"]
 table(["learns from", *(f"step {step}" for step in range(1, 9))],
       [[name, *(f"{h['right']:.2f}" for h in history)] for name, history in histories.items()],
       "Share right among 128 samples.")
@@ -398,15 +423,10 @@ show(fig, "On the same batches, the true reward climbs away from the frozen base
 # %% [markdown]
 # The first step is the same for all three, because no model has learned anything yet. After that, the frozen base shows how hard each batch is. The run with the true reward climbs away from the frozen base, and the shuffled run falls below it. Eight steps with few samples are a noisy beginning and not a result, so with other seeds the curves look different.
 
-# %%
-ends = [sum(h["right"] for h in history[-3:]) / 3 for history in histories.values()]
-assert ends[0] > ends[1] > ends[2]
-print("in the last three steps, true reward > frozen base > shuffled reward: True")
-
 # %% [markdown]
-# The shuffle falls because its steps follow noise. Random rewards have nothing to do with the answers, so their gradient is zero on average. But the optimizer, AdamW, rescales the gradient, so a step has about the same length whether its direction is useful or not. The next cell measures how far the weights moved, and what this did to the simplest skill of the base: is the first line of a thought computed correctly? It samples one answer to each held-out problem.
+# The shuffle falls because its steps follow noise. Random rewards have nothing to do with the answers, so their gradient is zero on average. But the optimizer, AdamW, rescales the gradient, so a step has about the same length whether its direction is useful or not. The folded cell measures how far the weights moved, and what this did to the simplest skill of the base: is the first line of a thought computed correctly? It samples one answer to each held-out problem.
 
-# %%
+# %% tags=["hide-input"]
 def first_sum_holds(text: str) -> bool:
     """Whether the first line of a thought computes what it says, such as 3+7+8=10+8=18."""
     sums = thought_of(text).split("\n")[0].partition("?")[0].split("=")
@@ -428,27 +448,9 @@ for name, policy in policies.items():
 table(["model", "weights moved by", "samples right", "first line correct"], rows)
 
 # %% [markdown]
-# The weights of both runs moved about equally far. The noise damaged the arithmetic of the base, and with it the share of right answers. The true reward did some damage too, because its gradient is also noisy. But it taught the model to try again, which gains more than the damage costs.
-#
-# How far a shuffled run falls is chance. We tried two more shuffles: the arithmetic became worse in both, but the share of right answers fell in only one.
+# The weights of both runs moved about equally far. The noise damaged the arithmetic of the base, and with it the share of right answers. The true reward did some damage too, because its gradient is also noisy. But it taught the model to try again, which gains more than the damage costs. How far a shuffled run falls is chance: in two more shuffles the arithmetic became worse in both, but the share of right answers fell in only one.
 
 # %% [markdown]
-# ### Why greedy accuracy rises more than sampled accuracy
-#
-# During training the share of right samples hardly seems to rise, from 0.40 to 0.48. Measured greedily, the same eight steps look like a leap:
-
-# %%
-early = evaluate(learner, test, HELD_OUT, recipe.max_new_tokens)
-print(f"greedy, {HELD_OUT} held-out problems: {before.accuracy:.1%} right before, "
-      f"{early.accuracy:.1%} after eight steps")
-
-# %% [markdown]
-# Both measurements are right, and they differ for three reasons.
-#
-# - **Sampling starts higher.** At the fork above, the base gave up with probability 0.63 and tried again with 0.36. Greedy decoding always takes the likelier choice, so it gives up. Sampling tries again in about a third of the cases.
-# - **Sampling ends lower.** Once trying again is the likelier choice, greedy decoding tries again every time. Sampling still gives up now and then, and it draws wrong digits, for which a longer thought offers more places.
-# - **The batches differ.** Each training step samples other problems, and the later ones were harder for the frozen base than the first. On the same held-out problems, as the measurement above shows, the sampled share rises by more than 8 points.
-#
 # ## The whole climb, recorded
 #
 # The command `minidsk reason` runs everything: pretraining from random weights, reward alone (R1-Zero), a *cold start* (fine-tuning the base on R1-Zero's own readable thoughts), and reward again (R1). The preset *small* is for one GPU, *nano* for two CPU cores. The cell prints the recorded commands, and `results/` has every file.
@@ -463,26 +465,8 @@ for preset in ("small", "nano"):
         print(f"{preset}: {results.origin(record.name, file)}")
         print(f"  {results.facts(record.name, file).get('note', 'ran to its end')}")
 
-# %% tags=["hide-input"]
-columns = [k for k, name in enumerate(COLUMNS) if name not in ("problems", "one language")]
-table(["seed 0 of", *(COLUMNS[k] for k in columns)],
-      [[preset, *(cells(stage.row)[k] for k in columns)]
-       for preset, seeds in runs.items() for stage in seeds[0].values()],
-      "Accuracy on {:,} held-out problems for small, and {:,} for nano.".format(
-          *(seeds[0]["base"].row["problems"] for seeds in runs.values())))  # fmt: skip
-
 # %% [markdown]
-# How small these models are beside DeepSeek-V3:
-
-# %%
-for preset in PRESETS.values():
-    network = minidsk.MiniDeepSeek(preset().pretrain.model)
-    million = sum(weight.numel() for weight in network.parameters()) / 1e6
-    print(f"{preset().name}: {million:.2g} million parameters, {671e3 / million:,.0f} times "
-          "fewer than DeepSeek-V3's 671 billion")
-
-# %% [markdown]
-# One seed proves little, because the interval in the table only says how much another set of *problems* might change the result. Other *seeds* say how much another run might. Here are the mean over seeds and its 95 % interval (Student's $t$), which has to be wide with only three values. For *nano* it even reaches beyond 100 %, because Student's formula does not know that a share ends there.
+# One seed proves little, because another seed may give another model. Here is what reward alone added in each of three seeds, then the mean over seeds and its 95 % interval (Student's $t$), which has to be wide with only three values. For *nano* it even reaches beyond 100 %, because Student's formula does not know that a share ends there.
 
 # %% tags=["hide-input"]
 rows, spread_of = [], {}
@@ -493,6 +477,11 @@ for preset, seeds in runs.items():
         thought = sum(row["thought"] for row in of) / len(of)
         told = "{:.1f} ± {:.1f}".format(*interval(spread_of[preset, name]))
         rows.append([preset, stage.title, told, f"{thought:.0f}"])
+    pairs = zip(spread_of[preset, "base"], spread_of[preset, "zero"], strict=True)
+    gains = [zero - first for first, zero in pairs]
+    each = ", ".join(f"{gain:.1f}" for gain in gains)
+    middle, half = interval(gains)
+    print(f"reward alone, {preset:5}: {each} points; mean {middle:.1f} ± {half:.1f}")
 table(["preset", "stage", "accuracy, %", "characters per thought"], rows,
       "Means of three seeds, with 95 % intervals.")
 
@@ -513,23 +502,11 @@ show(fig, "Three seeds each of small (blue) and nano (orange). Reward alone make
          for (preset, name), each in spread_of.items()) + ".")
 
 # %% [markdown]
-# And here is what reward alone added, seed by seed, measured on the same problems before and after.
-
-# %%
-gains = {}
-for preset in runs:
-    pairs = zip(spread_of[preset, "base"], spread_of[preset, "zero"], strict=True)
-    gains[preset] = [after - before_it for before_it, after in pairs]
-    each = ", ".join(f"{gain:.1f}" for gain in gains[preset])
-    middle, half = interval(gains[preset])
-    print(f"{preset:5} gained {each} points: {middle:.1f} ± {half:.1f}")
-
-# %% [markdown]
 # ### The same seed differs between processors
 #
-# Even one seed does not give one number. We took one commit, not the one of the runs above, and trained the same seed of *nano* three times: with the instructions that our processor has (native), with those of an older one (AVX2), and with those of a very old one (SSE4.1). At first the recorded losses are the same in every digit. Then the runs part, because each processor adds numbers in its own order, and thousands of steps turn a difference in the last digit into another model. Expect this when you compare your run with ours.
+# Even one seed does not give one number: one commit trained the same seed of *nano* with the instructions of three processors (ours, the older AVX2, and the very old SSE4.1), and the losses are equal in every digit only at first. Each processor adds numbers in its own order, and thousands of steps turn a difference in the last digit into another model, so expect this when you compare your run with ours.
 
-# %%
+# %% tags=["hide-input"]
 folders = sorted(results.folder("reason_nano_processors").glob("*"))
 trained = {folder.name: read_stages(folder) for folder in folders}
 pretraining = [stages[0].metrics for stages in trained.values()]
@@ -580,33 +557,24 @@ for preset, seeds in runs.items():
 table(["preset", "step", *panels.values()], rows, "Means of three seeds.")
 
 # %% [markdown]
-# ::::{admonition} Two baselines
-# :class: note
-# The first point of the first curve was sampled at temperature 1, which means with the model's own probabilities. It lies far above the base's greedy accuracy in the table, for the reason given above: the base usually gives up, and sampling sometimes does not. So a part of the gain in the table can be *reached by sampling alone*, and reward added the rest. We report both baselines, and so should every paper that reports one.
-# ::::
+# The first point of the first curve was sampled at temperature 1, which means with the model's own probabilities. It lies far above the base's greedy accuracy, because sampling sometimes tries again. So a part of the gain can be *reached by sampling alone*, and reward added the rest. We report both baselines, and so should every paper that reports one.
+#
+# ## Thoughts before and after
 #
 # ### R1-Zero makes more attempts
 
-# %% tags=["hide-input"]
-def attempts(stage) -> torch.Tensor:
-    """Lines of each recorded thought."""
-    thoughts = [reply["reply"].partition("</think>")[0] for reply in stage.replies]
-    return torch.tensor([thought.count("\n") + 1 for thought in thoughts]).double()
-
-
-counted = {(preset, stage.title): attempts(stage)
-           for preset, seeds in runs.items() for stage in seeds[0].values()}  # fmt: skip
-table(["preset", "stage", "one attempt", "median", "most"],
-      [[*name, f"{(n == 1).double().mean():.0%}", f"{n.median():.0f}", f"{n.max():.0f}"]
-       for name, n in counted.items()],
-      "Attempts in the recorded thoughts of seed 0.")
-
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(6.4, 2.8))
-counts = torch.bincount(counted["small", "R1-Zero"].long())[1:]
+said = {name: [reply["reply"].partition("</think>")[0] for reply in stage.replies]
+        for name, stage in runs["small"][0].items()}  # fmt: skip
+tried = {name: [thought.count("\n") + 1 for thought in of] for name, of in said.items()}
+counts = torch.bincount(torch.tensor(tried["zero"]))[1:]
+wrong = [reply["reply"] for reply in runs["small"][0]["zero"].replies if reply["score"] < 1]
+endless = sum("</answer>" not in reply for reply in wrong)
+print(f"R1-Zero, wrong: {len(wrong)} of {counts.sum():,}; {endless} of them ran out of tokens")
 _ = ax.bar(range(1, len(counts) + 1), counts)
 _ = ax.set(xlabel="attempts in a thought (small, greedy)", ylabel="problems")
-only = int((counted["small", "base"] == 1).sum())
+only = tried["base"].count(1)
 several = int(counts[1:].sum())
 show(fig, f"R1-Zero makes as many attempts as it needs, on {several:,} problems more than "
      f"one. On the same problems, all {only:,} thoughts of the base have one.",
@@ -615,16 +583,7 @@ show(fig, f"R1-Zero makes as many attempts as it needs, on {several:,} problems 
      + f", {int(counts[6:].sum())} with 7 to {len(counts)}.")
 
 # %% [markdown]
-# And this is where R1-Zero still fails:
-
-# %% tags=["hide-input"]
-replies = runs["small"][0]["zero"].replies
-wrong = [reply["reply"] for reply in replies if reply["score"] < 1]
-unfinished = sum("</answer>" not in reply for reply in wrong)
-print(f"wrong: {len(wrong)} of {len(replies):,}; {unfinished} of them ran out of tokens")
-
-# %% [markdown]
-# Most of the remaining failures are thoughts that were still searching when they reached the limit on their length.
+# Where R1-Zero still fails, it was mostly still searching when it reached the limit on the length of a thought.
 #
 # ### A thought before and after
 #
@@ -644,20 +603,23 @@ for name in ("base", "zero"):
 # %% [markdown]
 # ### The checkpoint `nano-zero`, live
 #
-# `nano-zero` is `nano-base` after 22 steps of reward, and it comes with the package. It is *not* the end of the recorded run that is plotted above. That run pretrained its base for 3,000 steps instead of 2,000, and then took 64 steps of reward on half as many problems each. Here `nano-zero` answers the three problems that you saw the base try.
+# `nano-zero` is `nano-base` after 22 steps of reward, and it comes with the package. It is *not* the end of the recorded run that is plotted above: that run pretrained its base for 3,000 steps instead of 2,000, and then took 64 steps of reward on half as many problems each. Here is what you were asked to predict.
 
 # %%
 zero = minidsk.load_policy("nano-zero")
 _ = zero.model.double()
-for posed, reply in zip(shown, greedy(zero, shown, recipe.max_new_tokens), strict=True):
-    print(posed.prompt + reply, f"\n=> reward {posed.score(reply):.0f}\n")
+after = evaluate(zero, test, HELD_OUT, recipe.max_new_tokens)
+after_reward.reveal(after.accuracy)
+
+# %% [markdown]
+# Here are the same three problems that you saw the base try, and both models beside each other.
 
 # %%
-after = evaluate(zero, test, HELD_OUT, recipe.max_new_tokens)
+for posed, reply in zip(shown, greedy(zero, shown, recipe.max_new_tokens), strict=True):
+    print(posed.prompt + reply, f"\n=> reward {posed.score(reply):.0f}\n")
 for name, got in (("nano-base", before), ("nano-zero", after)):
     print(f"{name}: {got.accuracy:.1%} right ({got.low:.1%} to {got.high:.1%}), "
           f"{got.thought:.0f} characters per thought")
-after_reward.reveal(after.accuracy)
 
 # %% [markdown]
 # What does each model want to do at the fork, after `3+7+8=10+8=18?4 no`?
@@ -674,7 +636,7 @@ for name, policy in (("nano-base", base), ("nano-zero", zero)):
 # %% [markdown]
 # The next figure shows one problem, on which most samples of the base are wrong (its greedy answer happened to be right), and six samples from each of three models: `nano-base`, the model after the eight steps of this page, and `nano-zero` after its 22 steps. Move the slider and watch the thoughts change.
 
-# %%
+# %% tags=["hide-input"]
 facts = json.loads((find("nano-zero") / "config.json").read_text())["minidsk"]
 moments = {0: base, settings.steps: learner, facts["settings"]["config"]["steps"]: zero}
 frames = []
@@ -712,6 +674,13 @@ print(f"any of 16 samples: {ever:.0%} ({low:.0%} to {high:.0%}), of {len(posed)}
 #
 # All of that is their report, and what we saw stands in the sections above: the same loop without the $\beta$ term, and without a reward for the form, because our base keeps the form anyway. Our models are tens of thousands of times smaller, or more, and know nothing but worksheets, so our curves say nothing about AIME. That the method works for large models is shown by their evidence, not by ours.
 
+# %% tags=["hide-input"]
+for preset in PRESETS.values():
+    network = minidsk.MiniDeepSeek(preset().pretrain.model)
+    million = sum(weight.numel() for weight in network.parameters()) / 1e6
+    print(f"{preset().name}: {million:.2g} million parameters, {671e3 / million:,.0f} times "
+          "fewer than DeepSeek-V3's 671 billion")
+
 # %% tags=["diagram", "hide-input"]
 diagram("r1_pipeline")
 
@@ -720,18 +689,15 @@ diagram("r1_pipeline")
 #
 # The runs above are not our first, and this is what failed before them, in order. `results/lab_nano` keeps what these early runs printed, under the names in parentheses.
 #
-# 1. **A base that cannot add (A).** With batches of 6,144 tokens and 400 steps, the loss ended at 0.48, and the kept samples contain wrong sums. Reward then destroyed the model (AdamW at a rate of 1e-3): the share of right samples fell from 11 % to 0 % within 10 steps. A thought with wrong sums is of no use, and the samples that happened to be right taught only luck.
-# 2. **The same number of tokens in smaller batches (N1).** With batches of 2,560 tokens and 1,000 steps, the loss ended at 0.37, and 96 % of the equations were right. For so small a model, the number of steps mattered more than the size of a batch.
+# 1. **A base that cannot add (A, N1).** The first base was trained for 400 steps with large batches, and its kept samples contain wrong sums. Reward then destroyed the model: the share of right samples fell from 11 % to 0 % within 10 steps, because the samples that happened to be right taught only luck. The same number of tokens in smaller batches, and so in 1,000 steps, gave 96 % right equations. For so small a model, the number of steps mattered more than the size of a batch.
+# 2. **The model fooled itself (P1).** Where the base still gets sums wrong, every rewarded answer has one thing in common, the word *yes*. So the model learned to write it, as in `8+4+8=11+8=20 yes`, and stopped early. Its accuracy stayed at that of one guess. It never fooled the verifier, but it fooled itself. Right sums removed this only in part: of two bases with more than 99 % of their equations right, the same reward took one (V1) from 21 % to 58 %, and the other (V3) only from 29 % to 34 %.
 
 # %% [markdown]
-# 3. **The model fooled itself (P1).** Where the base still gets sums wrong, every rewarded answer has one thing in common, the word *yes*. So the model learned to write it, as in `8+4+8=11+8=20 yes`, and stopped early. Its accuracy stayed at that of one guess, and its thoughts became shorter. This is the cheat that you were asked to guess: it never fooled the verifier, but it fooled the model. Right sums removed it only in part. Of two bases with more than 99 % of their equations right, reward with the same settings took one (V1) from 21 % to 58 %, and the other (V3) only from 29 % to 34 %.
+# 3. **Right when sampled, stuck when greedy (N2).** At first the persistent authors of our web tried expressions at random. One base that learned from them repeated the same lines until it ran out of tokens, and solved no problem greedily, because its most likely next attempt was one that it had already made. Our persistent authors now go through the expressions in order.
+# 4. **A base that cannot compare.** Good sums were not enough, as V3 shows. So we counted the verdicts of another such base, among lines whose sums are right (`verdicts.txt`). Of those that missed the target, 32 % said *yes*; of those that hit it, 56 % said *no*. It had learned how often people say *yes*, but it could not compare its result with a target dozens of characters back. Two changes fixed this: authors now write the target beside their result (`=18?4 no`), and attention stays within a page. The same count then gave 3 % and 2 %.
 
 # %% [markdown]
-# 4. **Right when sampled, stuck when greedy (N2).** At first the persistent authors of our web tried expressions at random. A model that learned from them could be right when sampled and still fail greedily, because its most likely next attempt was one that it had already made. One base repeated the same lines until it ran out of tokens, and solved no problem greedily. Our persistent authors now go through the expressions in order.
-# 5. **A base that cannot compare.** Good sums were not enough for *nano*, as V3 shows. So we counted the verdicts of another such base, among lines whose sums are right (`verdicts.txt`). Of those that missed the target, 32 % said *yes*; of those that hit it, 56 % said *no*. This base had learned to add, and how often people say *yes*, but it could not compare its result with a target dozens of characters back. Trying again is worthless for a model that does not recognise success. Two changes fixed this: authors now write the target beside their result (`=18?4 no`), and attention stays within a page, so the model does not see the targets of other pages. The same count then gave 3 % and 2 %.
-
-# %% [markdown]
-# 6. **One seed lagged behind.** With 2,000 steps of pretraining, reward gained 62 and 58 points on two seeds of *nano*. It gained only 47 on the third, whose model still wrote sums like `5+5=6`. Ten more steps of reward did not fix this. What did was 1,000 more steps of pretraining, with more and smaller steps of reward. Here are both records, seed by seed:
+# 5. **One seed lagged behind.** With 2,000 steps of pretraining, reward gained 62 and 58 points on two seeds of *nano*. It gained only 47 on the third, whose model still wrote sums like `5+5=6`. Ten more steps of reward did not fix this. What did was 1,000 more steps of pretraining, with more and smaller steps of reward. Here are both records, seed by seed:
 
 # %% tags=["hide-input"]
 rows = []
@@ -784,33 +750,82 @@ check("grpo.advantages", solution)
 # ```{solution-end}
 # ```
 #
-# ```{exercise} Two answers of two lengths
-# :label: ex-22-lengths
+# ```{exercise} Which groups teach?
+# :label: ex-22-signal
 #
-# *10 minutes.* A right answer has 4 tokens and advantage $+1$, a wrong answer has 8 tokens and advantage $-1$, and all ratios are 1. What is the loss if you average within each answer first and then over answers? What is it if you average over all tokens? Which of the two pulls harder at a token of the long answer?
+# *5 minutes.* Write `with_signal(rewards, wanted)`: the row numbers of the first `wanted` groups that can teach anything. The task is printed below; `check("grpo.with_signal", my_signal)` knows four mistakes by name.
 #
-# **Hint.** Write down what each single token is divided by.
-# ```
-#
-# ```{solution} ex-22-lengths
-# :class: dropdown
-#
-# Averaged by answers, the loss is $-(1 - 1)/2 = 0$, and averaged by tokens, it is $-(4 \cdot 1 - 8 \cdot 1)/12 = 1/3$. A token of the long answer weighs $1/16$ in the first and $1/12$ in the second; a token of the short answer weighs $1/8$ and $1/12$. So the mean within answers is mild with long wrong answers, which is one way to thoughts that only grow {cite}`liu2025drgrpo`.
+# **Hint.** Look at both ends of the ladder, and remember that rewards need not be 0 and 1.
 # ```
 
+# %%
+print(describe("grpo.with_signal"))
+
+
+def my_signal(rewards: torch.Tensor, wanted: int) -> torch.Tensor:
+    """Replace the line below by your own; rewards: [P, G]."""
+    raise NotImplementedError
+
+
+# check("grpo.with_signal", my_signal)
+
 # %% [markdown]
-# ```{exercise} A lazier web
-# :label: ex-22-lazy
-#
-# *30 minutes, most of it waiting.* Remove the persistent authors: `minidsk reason --pretrain.web.persistent 0 --out runs/lazy`. Predict first: what will the base score, how long will the thoughts of R1-Zero become, and why?
-#
-# **Hint.** What is the longest thought on any page of that web? What does a group of 16 samples then contain?
+# ```{solution-start} ex-22-signal
+# :class: dropdown
+# ```
+
+# %%
+def signal_solution(rewards: torch.Tensor, wanted: int) -> torch.Tensor:
+    """A group whose highest and lowest reward differ."""
+    signal = rewards.amax(1) > rewards.amin(1)
+    return signal.nonzero().flatten()[:wanted]
+
+
+check("grpo.with_signal", signal_solution)
+
+# %% [markdown]
+# ```{solution-end}
 # ```
 #
-# ```{solution} ex-22-lazy
-# :class: dropdown
+# ```{exercise} A reward that cannot be cheated
+# :label: ex-22-reward
 #
-# No author on that web tries more than twice, so samples with more attempts are very rare, and reward has nothing longer to prefer. It can make two attempts usual and better chosen, but no more. If your run shows something else, look at the thoughts, because you have found something.
+# *20 minutes.* Write the verifier: `reward(reply, numbers, target)`, for any text that a model may write. The task is printed below; `check("capstone.reward", my_reward)` tries thirteen replies and knows nine ways to cheat. You may use the package's parser, here called `value_of`.
+#
+# **Hint.** Which condition does each of the answers **a**, **c** and **d** break? Then think of a model that writes two answers.
+# ```
+
+# %%
+print(describe("capstone.reward"))
+
+
+def my_reward(reply: str, numbers: list[int], target: int) -> float:
+    """Replace the line below by your own."""
+    raise NotImplementedError
+
+
+# check("capstone.reward", my_reward)
+
+# %% [markdown]
+# ```{solution-start} ex-22-reward
+# :class: dropdown
+# ```
+
+# %%
+def reward_solution(reply: str, numbers: list[int], target: int) -> float:
+    """One answer outside the thought, a real expression, each number once, the target."""
+    found = re.findall("<answer>(.*?)</answer>", reply.rpartition("</think>")[2])
+    try:
+        value, used, _ = value_of(found[0] if len(found) == 1 else "")
+    except ValueError:
+        return 0.0
+    return float(value == target and sorted(used) == sorted(map(str, numbers)))
+
+
+check("capstone.reward", reward_solution)
+
+# %% [markdown]
+# ```{solution-end}
 # ```
 #
 # ## Bug zoo
@@ -838,7 +853,7 @@ zoo("grpo.advantages", [ladder_ends, one_right])
 # %% [markdown]
 # ## The answer, in numbers
 
-# %%
+# %% tags=["hide-input"]
 for preset, seeds in runs.items():
     for name, stage in (("base", "base"), ("R1-Zero", "zero")):
         told = "{:.1f} ± {:.1f} %".format(*interval(spread_of[preset, stage]))
@@ -880,4 +895,5 @@ receipt(spread=spread, differences=gaps)
 # - DeepSeek-R1 {cite}`deepseekr1`: section 2.2 describes R1-Zero, and the supplement gives the rewards in full.
 # - DeepSeekMath {cite}`deepseekmath`: section 4 introduces GRPO.
 # - TinyZero {cite}`pan2025tinyzero` showed Countdown with a base of 3 billion parameters; {cite}`yue2025limit` asks what reward does not add.
+# - `minidsk reason --pretrain.web.persistent 0 --out runs/lazy` removes the persistent authors from the web. Predict first what reward can still teach.
 # - `minidsk chat nano-zero` lets you pose a problem of your own and watch the model think.

@@ -3,7 +3,20 @@
 import difflib
 import inspect
 
-from minidsk.homework import attention, experts, feedback, games, grpo, kernels, lowprec, moe, mtp, pretraining, text
+from minidsk.homework import (
+    attention,
+    capstone,
+    experts,
+    feedback,
+    games,
+    grpo,
+    kernels,
+    lowprec,
+    moe,
+    mtp,
+    pretraining,
+    text,
+)
 from minidsk.homework.exercise import Exercise
 
 CHAPTERS = {
@@ -18,6 +31,7 @@ CHAPTERS = {
     "games": games.EXERCISES,
     "feedback": feedback.EXERCISES,
     "grpo": grpo.EXERCISES,
+    "capstone": capstone.EXERCISES,
 }
 """The exercises of each chapter; the first one is the chapter's bug zoo."""
 

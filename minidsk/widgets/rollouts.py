@@ -13,7 +13,7 @@ class Rollouts(Figure):
 
     prompt: the prompt. steps: the training step of each frame. samples: for each frame a list of samples, each a
     mapping with "text" (str, or a list of tokens), "reward" in [0, 1] and, where tokens are shaded, "shade": a number a
-    token (say, how one update moved its log-probability).
+    token (say, how one update moved its log-probability). The largest tenth of these numbers has the full colour.
     """
 
     js = "rollouts.js"

@@ -1,5 +1,6 @@
 """Usual mistakes as readers write them, which is not how the exercises do: each has its name."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from minidsk.homework import check
+from minidsk.tasks.expression import evaluate
 
 
 def kl_of_the_wrong_sign(logp: Tensor, ref_logp: Tensor) -> dict[str, Tensor]:
@@ -62,6 +64,23 @@ def per_token(kind: str, layers: int, heads: int, head: int, groups: int, rank: 
     return layers * size * numbers[kind]
 
 
+def reward(reply: str, numbers: list[int], target: int, wrong: str) -> float:
+    spoken = reply if wrong == "thought" else reply.split("</think>")[-1]
+    found = re.findall("<answer>(.*?)</answer>", spoken)
+    if not found or (len(found) > 1 and wrong != "first"):
+        return 0.0
+    text = found[0].split("=")[0] if wrong == "equals" else found[0]
+    try:
+        value, used, _ = evaluate(text)
+    except ValueError:
+        return 0.0
+    if wrong == "within":
+        return float(value == target and all(int(n) in numbers for n in used))
+    if wrong == "round":
+        return float(round(value) == target and sorted(used) == sorted(map(str, numbers)))
+    return float(value == target and sorted(map(int, used)) == sorted(numbers))
+
+
 def _wrong(function: Callable[..., Any], how: str) -> Callable[..., Any]:
     return lambda *arguments: function(*arguments, how)
 
@@ -78,6 +97,11 @@ def _wrong(function: Callable[..., Any], how: str) -> Callable[..., Any]:
         ("grpo.average", _wrong(average, "length"), "dr_grpo: not divided by max_length"),
         ("grpo.clipped_loss", _wrong(clip, "bounds"), "the two bounds swapped"),
         ("grpo.clipped_loss", _wrong(clip, "no exp"), "the logarithm of the ratio, without exp"),
+        ("capstone.reward", _wrong(reward, "thought"), "an answer in the thought counts"),
+        ("capstone.reward", _wrong(reward, "first"), "the first of several answers counts"),
+        ("capstone.reward", _wrong(reward, "equals"), "what stands before = is enough"),
+        ("capstone.reward", _wrong(reward, "within"), "a number may be left out or used twice"),
+        ("capstone.reward", _wrong(reward, "round"), "near enough counts"),
         ("moe.sequence_balance_loss", _wrong(balance, "alpha"), "alpha left out"),
         (
             "moe.sequence_balance_loss",

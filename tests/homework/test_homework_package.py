@@ -21,6 +21,7 @@ from minidsk.rl.kl import ESTIMATORS, kl_estimate
 from minidsk.rl.metrics import with_signal
 from minidsk.rl.ppo import gae, token_rewards
 from minidsk.rl.reward_model import pair_loss
+from minidsk.tasks.countdown import CountdownProblem
 
 
 def router(
@@ -123,6 +124,10 @@ def mirrored(tree: Any) -> Any:
     return 1.0 - tree if not isinstance(tree, list) else [mirrored(branch) for branch in tree]
 
 
+def reward(reply: str, numbers: list[int], target: int) -> float:
+    return CountdownProblem("", tuple(numbers), target, solution="").score(reply)
+
+
 OURS: dict[str, Callable[..., Any]] = {
     "text.merge": bpe.merge,
     "text.bpe_encode": bpe_encode,
@@ -150,6 +155,7 @@ OURS: dict[str, Callable[..., Any]] = {
     "grpo.sequence_ratio": sequence_ratio,
     "grpo.kl_estimators": lambda logp, ref_logp: {name: kl_estimate(logp, ref_logp, name) for name in ESTIMATORS},
     "grpo.with_signal": lambda rewards, wanted: with_signal(rewards).nonzero().flatten()[:wanted],
+    "capstone.reward": reward,
 }
 
 

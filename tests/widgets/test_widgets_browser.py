@@ -137,6 +137,17 @@ def test_a_slider_with_one_place_is_not_shown(page: Page) -> None:
     assert page.locator("select").is_visible()
 
 
+def test_one_large_value_does_not_fade_the_rest(page: Page) -> None:
+    shade = [0.1] * 9 + [0.05, 0.0, 50.0]
+    figure = Rollouts("2?", [1], [[{"text": list("abcdefghijkl"), "reward": 0, "shade": shade}]], shade_label="change")
+    figure.shading = 1
+    show(page, figure)
+    tints = page.locator("[role=img] span[title]").evaluate_all("all => all.map(e => e.style.background)")
+    parts = [int(re.search(r"(\d+)%", tint)[1]) for tint in tints]  # type: ignore[index]
+    assert parts == [40] * 9 + [20, 0, 40]
+    assert "Full colour: change of 0.1 or more" in page.locator(".say").inner_text()
+
+
 def test_what_lies_ahead_is_not_drawn(page: Page) -> None:
     show(page, FIGURES["Routing"])
     cells = page.locator("[role=img] rect")
