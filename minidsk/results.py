@@ -7,10 +7,13 @@ files hold what the command measured.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from minidsk.shelf import shelves
+
+COLUMNS = 90  # of a printed line; a page of the book clips what is much longer
 
 
 class MissingRecord(FileNotFoundError):
@@ -43,9 +46,22 @@ def facts(name: str, file: str = "run.json") -> dict[str, Any]:
 
 
 def origin(name: str, file: str = "run.json") -> str:
-    """The command of a record, and in a second line its commit, machine and seeds."""
+    """The command of a record, and below it its commit, machine and seeds.
+
+    A command longer than 90 columns goes on in further lines, as a shell reads it.
+    """
     about = facts(name, file)
     machine = about["machine"]
     where = ", ".join(dict.fromkeys(machine["gpus"])) or f"{machine['cores']} cores of {machine['processor']}"
     seeds = ", ".join(map(str, about["seeds"])) or "none"
-    return f"{about['command']}\n  commit {about['commit'][:10]}, {where}, seeds {seeds}"
+    return f"{_lines(about['command'])}\n  commit {about['commit'][:10]}, {where}, seeds {seeds}"
+
+
+def _lines(command: str) -> str:
+    """A command in lines that end with a backslash but for the last. Quotes stay whole, an option by its value."""
+    lines = [""]
+    for word in re.findall(r"""(?:--[\w-]+ )?(?:'[^']*'|"[^"]*"|\S)+""", command):
+        if lines[-1] and len(lines[-1]) + len(word) + 3 > COLUMNS:  # 3: a blank before the word, and " \" behind it
+            lines.append("   ")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return " \\\n".join(lines)
