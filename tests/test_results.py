@@ -34,7 +34,7 @@ def test_a_record_says_where_it_comes_from(shelf):
 
 
 def test_a_long_command_is_one_command_in_short_lines(shelf):
-    command = "python tools/x.py --seeds 0 1 2 --out results/probe --variants 'one update' " + "'four updates, gspo' " * 6
+    command = "python tools/x.py --seeds 0 1 2 --out results/probe --variants 'one' " + "'four updates, gspo' " * 6
     path = shelf / "installed" / "probe" / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "command": command}))
     printed = results.origin("probe").partition("\n  commit")[0]
