@@ -22,18 +22,31 @@ class MissingRecord(FileNotFoundError):
 
 def folder(name: str) -> Path:
     """The folder of the record called `name`. Raises `MissingRecord`."""
-    found = next((shelf / name for shelf in shelves("results") if (shelf / name).is_dir()), None)
+    return _shelf(name) / name
+
+
+def _shelf(name: str) -> Path:
+    found = next((shelf for shelf in shelves("results") if (shelf / name).is_dir()), None)
     if not name or found is None:
-        raise MissingRecord(f"results/{name}: no such record in this installation; install minidsk again, or run "
-                            "tools/record.py to make it")  # fmt: skip
+        raise MissingRecord(_no_record(name))
     return found
+
+
+def _no_record(name: str) -> str:
+    return f"results/{name}: no such record here; install minidsk again, or run tools/record.py to make it"
 
 
 def read(name: str, file: str = "metrics.json") -> Any:
     """What the JSON `file` of the record called `name` holds. Raises `MissingRecord`, and `ValueError` if damaged."""
-    path = folder(name) / file
+    return load(_shelf(name), name, file)
+
+
+def load(shelf: Path, name: str, file: str) -> Any:
+    """As `read`, of a record in the folder `shelf`, for one who knows where it is."""
+    path = shelf / name / file
     if not path.is_file():
-        raise MissingRecord(f"results/{name}/{file}: the record has no such file; look into {path.parent}")
+        no_file = f"results/{name}/{file}: the record has no such file; look into {path.parent}"
+        raise MissingRecord(no_file if (shelf / name).is_dir() else _no_record(name))
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

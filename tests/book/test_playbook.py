@@ -201,7 +201,7 @@ def without(checkout, record):
 
 @pytest.mark.parametrize("record", READ)
 def test_a_missing_record_is_named(checkout, record):
-    expected = pytest.raises(ExtensionError, match=rf"results/{record}(/\S+)? is missing")
+    expected = pytest.raises(ExtensionError, match=rf"results/{record}(/\S+)?: no such record")
     with without(checkout, record), expected:
         playbook.read(checkout, Records(checkout), REPOSITORY)
 
@@ -209,7 +209,7 @@ def test_a_missing_record_is_named(checkout, record):
 def test_a_damaged_record_and_a_line_that_is_not_printed_are_named(tmp_path):
     copy(tmp_path, ["ch04_mtp"])
     (tmp_path / "results" / "ch04_mtp" / "metrics.json").write_text("{")
-    with pytest.raises(ExtensionError, match=r"results/ch04_mtp/metrics.json is damaged"):
+    with pytest.raises(ExtensionError, match=r"results/ch04_mtp/metrics.json: not readable"):
         findings.further_heads(Records(tmp_path))
     with pytest.raises(ExtensionError, match=r"notebooks/01_x.ipynb prints nothing like"):
         Records(tmp_path).printed("01_x", "y")
@@ -230,7 +230,7 @@ def test_a_missing_record_fails_the_build(checkout):
     with without(checkout, "ch04_mtp"):
         done = build(checkout, "```{playbook}\n```")
     assert done.returncode != 0
-    assert "results/ch04_mtp/metrics.json is missing" in done.stderr
+    assert "results/ch04_mtp: no such record" in done.stderr
 
 
 def test_a_diagram_stands_on_its_page_and_an_unknown_one_fails_the_build(tmp_path):
