@@ -18,8 +18,11 @@ _METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 def element(figure: Figure, description: str, colours: Mapping[str, str], limits: str = "") -> str:
     """The figure as an `<svg>` whose ids are its own, and whose width the page decides.
 
-    description: what it shows, for a reader who cannot see it. colours: for a colour as the figure has it, such as
-    "#000000", what the page calls it in CSS. limits: CSS for its width. The same figure gives the same bytes.
+    description: what it shows, for a reader who cannot see it.
+    colours: for a colour as the figure has it, such as "#000000", what the page calls it in CSS.
+    limits: CSS for its width.
+
+    The same figure gives the same bytes.
     """
     from matplotlib import rc_context
 
