@@ -244,6 +244,29 @@ def test_a_diagram_stands_on_its_page_and_an_unknown_one_fails_the_build(tmp_pat
     assert "Traceback" not in done.stderr
 
 
+def test_a_diagram_may_have_a_drawing_for_narrow_windows(tmp_path):
+    done = build(tmp_path, "```{diagram} course\n:narrow: course_tall\n```")
+    html = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r'<div class="(for-\w+)"><svg.*?viewBox="0 0 (\d+) ', html) == [
+        ("for-wide", "684"), ("for-narrow", "354"),
+    ], done.stderr  # fmt: skip
+    assert html.count("<figcaption>") == 1
+    assert "'x' is not known" in build(tmp_path, "```{diagram} course\n:narrow: x\n```").stderr
+
+
+def test_a_drawing_takes_the_colours_of_its_page_and_a_missing_one_fails_the_build(tmp_path):
+    (tmp_path / "a.svg").write_text('<svg aria-label="A &amp; B"><!-- x --><style>svg{--c0:red}</style><path/></svg>')
+    done = build(tmp_path, "```{drawing} a.svg\nOne < two.\n```")
+    html = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert 'role="group" aria-label="A &amp; B"><svg aria-label="A &amp; B"><path/></svg></div>' in html
+    assert "<figcaption>One &lt; two.</figcaption>" in html, done.stderr
+    for spoilt in ("gone.svg", "mute.svg"):
+        (tmp_path / "mute.svg").write_text("<svg></svg>")
+        done = build(tmp_path, f"```{{drawing}} {spoilt}\n```")
+        assert done.returncode != 0
+        assert f"{spoilt} is missing, or has no aria-label" in done.stderr
+
+
 @pytest.fixture
 def page(site, browser):
     page = browser.new_page(viewport={"width": 390, "height": 900})
