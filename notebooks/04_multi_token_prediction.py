@@ -542,7 +542,8 @@ def over_seeds(values, digits):
 table(["", "seeds", "loss, nats", "next token, %", "sums, %", "Countdown, %"],
       [[f"D = {depth}, equal {equal}", len(recorded(depth, equal)), *means(depth, equal)]
        for equal, depth in arms],
-      "Means over the seeds with 95 % intervals; where there are two seeds, both values")  # fmt: skip
+      "Means over the seeds with 95 % intervals; where there are two seeds, "
+      "both values")  # fmt: skip
 
 # %% tags=["hide-input"]
 def differences_to_none(depth, equal, measure):
