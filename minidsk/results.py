@@ -7,10 +7,13 @@ files hold what the command measured.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from minidsk.shelf import shelves
+
+COLUMNS = 90  # of a printed line; a page of the book clips what is much longer
 
 
 class MissingRecord(FileNotFoundError):
@@ -19,18 +22,31 @@ class MissingRecord(FileNotFoundError):
 
 def folder(name: str) -> Path:
     """The folder of the record called `name`. Raises `MissingRecord`."""
-    found = next((shelf / name for shelf in shelves("results") if (shelf / name).is_dir()), None)
+    return _shelf(name) / name
+
+
+def _shelf(name: str) -> Path:
+    found = next((shelf for shelf in shelves("results") if (shelf / name).is_dir()), None)
     if not name or found is None:
-        raise MissingRecord(f"results/{name}: no such record in this installation; install minidsk again, or run "
-                            "tools/record.py to make it")  # fmt: skip
+        raise MissingRecord(_no_record(name))
     return found
+
+
+def _no_record(name: str) -> str:
+    return f"results/{name}: no such record here; install minidsk again, or run tools/record.py to make it"
 
 
 def read(name: str, file: str = "metrics.json") -> Any:
     """What the JSON `file` of the record called `name` holds. Raises `MissingRecord`, and `ValueError` if damaged."""
-    path = folder(name) / file
+    return load(_shelf(name), name, file)
+
+
+def load(shelf: Path, name: str, file: str) -> Any:
+    """As `read`, of a record in the folder `shelf`, for one who knows where it is."""
+    path = shelf / name / file
     if not path.is_file():
-        raise MissingRecord(f"results/{name}/{file}: the record has no such file; look into {path.parent}")
+        no_file = f"results/{name}/{file}: the record has no such file; look into {path.parent}"
+        raise MissingRecord(no_file if (shelf / name).is_dir() else _no_record(name))
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -43,9 +59,22 @@ def facts(name: str, file: str = "run.json") -> dict[str, Any]:
 
 
 def origin(name: str, file: str = "run.json") -> str:
-    """The command of a record, and in a second line its commit, machine and seeds."""
+    """The command of a record, and below it its commit, machine and seeds.
+
+    A command longer than 90 columns goes on in further lines, as a shell reads it.
+    """
     about = facts(name, file)
     machine = about["machine"]
     where = ", ".join(dict.fromkeys(machine["gpus"])) or f"{machine['cores']} cores of {machine['processor']}"
     seeds = ", ".join(map(str, about["seeds"])) or "none"
-    return f"{about['command']}\n  commit {about['commit'][:10]}, {where}, seeds {seeds}"
+    return f"{_lines(about['command'])}\n  commit {about['commit'][:10]}, {where}, seeds {seeds}"
+
+
+def _lines(command: str) -> str:
+    """A command in lines that end with a backslash but for the last. Quotes stay whole, an option by its value."""
+    lines = [""]
+    for word in re.findall(r"""(?:--[\w-]+ )?(?:'[^']*'|"[^"]*"|\S)+""", command):
+        if lines[-1] and len(lines[-1]) + len(word) + 3 > COLUMNS:  # 3: a blank before the word, and " \" behind it
+            lines.append("   ")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return " \\\n".join(lines)

@@ -222,7 +222,7 @@ merges_left.reveal(len(ours))
 
 # %%
 longest = sorted((a + b for a, b in ours), key=len, reverse=True)[:12]
-print([piece.decode(errors="replace") for piece in longest])
+print(*(piece.decode(errors="replace") for piece in longest), sep=" | ")
 
 # %% [markdown]
 # ## Our merges equal the library's once ties are settled alike
@@ -608,7 +608,7 @@ show(fig, "At ten times the compute, 512 ids still lead characters. At a hundred
 #
 # ## A base model continues documents and does not answer questions
 #
-# Now we train a model on the tiny web, with characters, and do nothing else to it. It gets no special training on questions and answers, and no reward. Such a model is called a **base model**. The picture shows such pages, with the shares of the capstone, [chapter 22](22_capstone.ipynb). (There `18?4` means *we got 18, is it 4?*)
+# Now we train a model on the tiny web, with characters, and do nothing else to it. It gets no special training on questions and answers, and no reward. Such a model is called a **base model**. The picture shows what it reads.
 
 # %% tags=["diagram", "hide-input"]
 diagram("tiny_web")
@@ -892,7 +892,7 @@ print(zoo("text", [replays_a_merge_everywhere, earlier_merges_go_first]))
 # %% tags=["receipt"]
 receipt(
     spread={f"bits per byte, {name}": r[:, 1].tolist() for name, r in outcomes.items()},
-    differences={"our ids, the package's and the library's": (difference, 0)},
+    differences={"our ids and both others": (difference, 0)},
 )
 
 # %% [markdown]

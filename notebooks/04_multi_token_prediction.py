@@ -528,31 +528,44 @@ def arm(depth, equal, measure):
     return [MEASURES[measure](r) for r in recorded(depth, equal)]
 
 def means(depth, equal):
-    """The measures' means and intervals over the seeds; the loss needs a digit more."""
-    (loss, half), *others = [interval(arm(depth, equal, name)) for name in MEASURES]
-    shown = [f"{mean:.1f} ± {width:.1f}" for mean, width in others]
-    return [f"{loss:.3f} ± {half:.3f}", *shown]
+    """Each measure over the seeds; the loss needs a digit more."""
+    return [over_seeds(arm(depth, equal, name), f".{3 if name == 'loss' else 1}f")
+            for name in MEASURES]  # fmt: skip
+
+def over_seeds(values, digits):
+    """Mean and 95 % interval; of two values, whose interval says nothing, both."""
+    if len(values) == 2:
+        return " and ".join(f"{value:{digits}}" for value in values)
+    mean, half = interval(values)
+    return f"{mean:{digits}} ± {half:{digits.lstrip('+')}}"
 
 table(["", "seeds", "loss, nats", "next token, %", "sums, %", "Countdown, %"],
       [[f"D = {depth}, equal {equal}", len(recorded(depth, equal)), *means(depth, equal)]
        for equal, depth in arms],
-      "Means over the seeds with 95 % intervals")  # fmt: skip
+      "Means over the seeds with 95 % intervals; where there are two seeds, "
+      "both values")  # fmt: skip
 
 # %% tags=["hide-input"]
-def less_none(depth, equal, measure):
-    """Difference to D = 0, seed by seed: mean and half width of the 95 % interval."""
+def differences_to_none(depth, equal, measure):
+    """Differences to D = 0, one per seed."""
     plain = {r["seed"]: MEASURES[measure](r) for r in recorded(0, equal)}
-    return interval([MEASURES[measure](r) - plain[r["seed"]] for r in recorded(depth, equal)])
+    return [MEASURES[measure](r) - plain[r["seed"]] for r in recorded(depth, equal)]
+
+def less_none(depth, equal, measure):
+    """Mean difference to D = 0 and half width of its 95 % interval."""
+    return interval(differences_to_none(depth, equal, measure))
 
 def starred(depth, equal, measure):
     mean, half = less_none(depth, equal, measure)
-    return signed((mean, half), 3 if measure == "loss" else 2) + " *" * (abs(mean) > half)
+    found = differences_to_none(depth, equal, measure)
+    clear = len(found) > 2 and abs(mean) > half
+    return over_seeds(found, f"+.{3 if measure == 'loss' else 2}f") + " *" * clear
 
 table(["less D = 0", "loss, nats", "next token, points", "sums, points", "Countdown, points"],
       [[f"D = {depth}, equal {equal}", *(starred(depth, equal, name) for name in MEASURES)]
        for equal, depth in arms if depth],
-      "Differences to D = 0, seed by seed, points being percentage points. A star: the 95 % "
-      "interval excludes 0")  # fmt: skip
+      "Differences to D = 0, seed by seed, points being percentage points; where there are "
+      "two seeds, both. A star: the 95 % interval excludes 0")  # fmt: skip
 
 # %% tags=["figure", "hide-input"]
 fig, axes = plt.subplots(3, 1, figsize=(6.6, 5.6), sharex=True)

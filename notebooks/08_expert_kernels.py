@@ -354,7 +354,7 @@ Curve(
 
 # %%
 worst = {name: round(max(entry[name] for entry in times), 2) for name in times[0]}
-print("worst over all skews:", worst)
+print("worst over all skews:", ", ".join(f"{way} {value}" for way, value in worst.items()))
 assert all(entry["heaviest first"] <= entry["lightest first"] + 1e-9 for entry in times)
 
 # %% [markdown]

@@ -1023,8 +1023,8 @@ caught
 # ## The opening question
 
 # %%
-print(f"positions of {len(start):,} in which its likeliest move loses: untrained {ours[0]:,}, "
-      f"after {curve[-1][0]:,} games {curve[-1][1].losing}")
+print(f"positions of {len(start):,} in which its likeliest move loses:")
+print(f"untrained {ours[0]:,}, after {curve[-1][0]:,} games {curve[-1][1].losing}")
 print(f"the language model, right on problems that it never saw: {right[1]:.0%}")
 
 # %% [markdown]

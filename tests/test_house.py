@@ -95,12 +95,12 @@ def test_no_files_import_each_other_in_a_circle():
     graphlib.TopologicalSorter(graph).prepare()
 
 
-AROUND = ("kernels", "homework", "widgets", "report", "diagrams")
+AROUND = ("kernels", "homework", "widgets", "report", "diagrams", "drawing.py")
 CORE = [path for path in FILES if path.relative_to(PACKAGE).parts[0] not in AROUND]
 
 
 def test_the_core_is_small_without_packing():
-    """The rooms that everything stands on; kernels, homework, widgets, report and diagrams come on top."""
+    """The rooms that everything stands on; kernels, homework, and what is for looking at come on top."""
     lines = [line for path in CORE for line in path.read_text(encoding="utf-8").splitlines()]
     assert len(lines) <= 8350
     written = [len(line) for line in lines if line.strip()]

@@ -1,6 +1,7 @@
 """Recorded experiments are found by name wherever the package lies, and what is missing is named in one sentence."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -30,6 +31,19 @@ def test_the_installed_record_goes_first(shelf):
 def test_a_record_says_where_it_comes_from(shelf):
     wanted = "minidsk zero\n  commit 0123456789, 2 cores of a processor, seeds 0, 1"
     assert results.origin("probe") == wanted
+
+
+def test_a_long_command_is_one_command_in_short_lines(shelf):
+    command = "python tools/x.py --seeds 0 1 2 --out results/probe --variants 'one' " + "'four updates, gspo' " * 6
+    path = shelf / "installed" / "probe" / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "command": command}))
+    printed = results.origin("probe").partition("\n  commit")[0]
+    assert max(map(len, printed.splitlines())) <= 90 < len(command)
+
+    def words(text):
+        return subprocess.run(["sh", "-c", f"printf '%s\\n' {text}"], capture_output=True, check=True).stdout
+
+    assert words(printed) == words(command)
 
 
 @pytest.mark.parametrize("name", ["no_such_run", ""])

@@ -12,6 +12,8 @@ from typing import Any
 
 from sphinx.errors import ExtensionError
 
+from minidsk.results import MissingRecord, load
+
 
 class Records:
     """The records and notebooks of a checkout; `opened` lists the files that were read."""
@@ -25,14 +27,12 @@ class Records:
         """A JSON file of the record called `name`."""
         path = self.root / "results" / name / file
         self.opened.append(path)
-        if path in self._kept:
-            return self._kept[path]
-        try:
-            return self._kept.setdefault(path, json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise missing(f"{name}/{file}") from error
-        except ValueError as error:
-            raise ExtensionError(f"results/{name}/{file} is damaged ({error}); take it from git again") from error
+        if path not in self._kept:
+            try:
+                self._kept[path] = load(self.root / "results", name, file)
+            except (MissingRecord, ValueError) as error:
+                raise ExtensionError(str(error)) from error
+        return self._kept[path]
 
     def runs(self) -> list[dict[str, Any]]:
         """The `run.json` of every record: its command, machine, seeds and seconds."""
@@ -43,7 +43,7 @@ class Records:
         """The folders of the seeds of a recorded `minidsk reason`."""
         found = sorted(path.name for path in (self.root / "results" / name).glob("seed*"))
         if not found:
-            raise missing(name)
+            raise ExtensionError(f"results/{name}: no such record with seeds; record it with tools/record.py")
         return found
 
     def evaluations(self, name: str, stage: str) -> list[dict[str, Any]]:
@@ -63,8 +63,3 @@ class Records:
         if not (found := re.search(pattern, text)):
             raise ExtensionError(f"notebooks/{notebook}.ipynb prints nothing like {pattern!r}; the playbook quotes it")
         return found
-
-
-def missing(what: str) -> ExtensionError:
-    """The error for a record that is not there."""
-    return ExtensionError(f"results/{what} is missing; the playbook reads it; record it with tools/record.py")

@@ -73,7 +73,7 @@ class Schedule(OfChapters):
 
     def lines(self, parts: list[tuple[str, list[Path]]]) -> list[str]:
         """One table, with a sum per part and a sum of all."""
-        lines = ["| chapter | read | run | exercises |", "| --- | --- | --- | --- |"]
+        lines = ["| chapter | read | run | exercises, time |", "| --- | --- | --- | --- |"]
         total, count, minutes = 0.0, 0, 0
         for caption, paths in parts:
             cards, given = [read_card(path) for path in paths], [exercise_minutes(path) for path in paths]
@@ -93,14 +93,15 @@ class ExerciseList(OfChapters):
         """A table: the name for `check`, the task's first sentence, and how many mistakes it knows by name."""
         from minidsk.homework.registry import find
 
-        lines = ["| chapter | exercise | what the function returns | known mistakes |", "| --- | --- | --- | --- |"]
+        lines = ["```{table}", ":class: stacks exercise-list", ""]
+        lines += ["| chapter | exercise | what the function returns | known mistakes |", "| --- | --- | --- | --- |"]
         for path in (path for _, paths in parts for path in paths):
             for k, name in enumerate(dict.fromkeys(CHECKED.findall(text(path)))):
                 exercise = find(name)
                 task = (exercise.reference.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
                 chapter = f"[{path.name[:2]}](/notebooks/{path.name})" if k == 0 else ""
                 lines.append(f"| {chapter} | `{name}` | {task} | {len(exercise.mistakes)} |")
-        return lines
+        return [*lines, "```"]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

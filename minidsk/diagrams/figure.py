@@ -24,14 +24,14 @@ def _style() -> str:
     return light.partition("*/")[2].strip() + "\n" + dark + rest.rstrip()
 
 
-def _palette() -> dict[str, str]:
-    block = (Path(__file__).parent / "style.css").read_text(encoding="utf-8").partition("DARK")[0]
-    return dict(re.findall(r"--(\w+): (#\w{6})", block))
+def _palettes() -> list[dict[str, str]]:
+    light, _, rest = (Path(__file__).parent / "style.css").read_text(encoding="utf-8").partition("DARK")
+    return [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in (light, rest.partition("}")[0])]
 
 
 STYLE = _style()
-PALETTE = _palette()
-"""The light colours by their names in CSS."""
+PALETTE, DARK_PALETTE = _palettes()
+"""The colours of light and of dark pages by their names in CSS."""
 
 
 def framed(picture: str, caption: str, *kinds: str) -> str:

@@ -9,9 +9,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -20,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidsk.diagrams.figure import PALETTE, framed
+from minidsk.drawing import element
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # matplotlib's own names for black and grey, and what a plot in this look never means as a colour of its own.
-_COLOURS = {"#000000": "ink", "#808080": "soft", "#d3d3d3": "line"} | {value: name for name, value in PALETTE.items()}
-_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_NAMES = {"#000000": "ink", "#808080": "soft", "#d3d3d3": "line"} | {value: name for name, value in PALETTE.items()}
+_COLOURS = {value: f"var(--{name})" for value, name in _NAMES.items()}
 
 
 @dataclass(frozen=True)
@@ -65,25 +63,8 @@ def show(figure: Figure, caption: str, description: str) -> None:
 
 def svg(figure: Figure, description: str) -> str:
     """The figure as one `<svg>` whose ids are its own, whose colours are the page's, and which is as wide as it may."""
-    from matplotlib import rc_context
-
     width = round(figure.get_size_inches()[0] * 96)
-    file = io.StringIO()
-    salt = hashlib.sha256(description.encode()).hexdigest()[:8]
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
-        figure.savefig(file, format="svg", transparent=True, metadata=_METADATA)
-    drawn = file.getvalue()
-    drawn = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index("<svg") :], flags=re.DOTALL)
-    drawn = re.sub(r"<!--.*?-->\s*", "", drawn, flags=re.DOTALL)
-    drawn = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>p{salt}-", drawn)
-    drawn = re.sub(r'(?<= d=")[^"]*', _short_path, drawn)
-    drawn = re.sub(r"font-family: [^;\"]*;? ?", "", drawn)
-    drawn = re.sub(r"(?<=font: )([^;\"]*?px) [^;\"]*", r"\1 inherit", drawn)
-    drawn = re.sub(r"#[0-9a-f]{6}\b", lambda m: f"var(--{_COLOURS[m[0]]})" if m[0] in _COLOURS else m[0], drawn)
-    limits = f"min-width:{0.78 * width:.0f}px;max-width:{width}px"
-    head = f'<svg role="img" aria-label="{escape(description)}" style="{limits}"'
-    return re.sub(r'^<svg([^>]*?) width="[^"]*" height="[^"]*"|^<svg([^>]*?) height="[^"]*" width="[^"]*"',
-                  lambda m: head + (m[1] or m[2] or ""), drawn, count=1)  # fmt: skip
+    return element(figure, description, _COLOURS, f"min-width:{0.78 * width:.0f}px;max-width:{width}px")
 
 
 def direct_labels(ax: Axes, *, gap: float = 13.0) -> None:
@@ -109,8 +90,3 @@ def direct_labels(ax: Axes, *, gap: float = 13.0) -> None:
         text = ax.annotate(str(lines[k].get_label()), (edge, last[k][1]), (6, wanted - places[k, 1]),
                            textcoords="offset points", va="center", fontsize=9.5, annotation_clip=False)  # fmt: skip
         text.set_color(lines[k].get_color())
-
-
-def _short_path(path: re.Match[str]) -> str:
-    """Coordinates to a twentieth of a point, which no eye can tell."""
-    return re.sub(r"-?\d+\.\d+", lambda m: f"{float(m[0]):.1f}".rstrip("0").rstrip("."), path[0]).replace("\n", "")

@@ -83,7 +83,7 @@ def yarn_inv_freq(dim: int, theta: float, factor: float, original: int, beta_fas
 
     Pair i turns by theta ** (-2 i / dim) per position. The pair that turns b times within `original` positions is
     number dim * ln(original / (2 pi b)) / (2 ln theta). With low = that of beta_fast, rounded down, and high = that of
-    beta_slow, rounded up, both within 0 .. dim - 1 (high at least low + 0.001), a ramp climbs from 0 at low to 1 at
+    beta_slow, rounded up, both between 0 and dim - 1 (high at least low + 0.001), a ramp climbs from 0 at low to 1 at
     high: frequencies at ramp 0 stay, at ramp 1 they are divided by `factor`, between they are mixed in proportion.
     """
     return _yarn(dim, theta, factor, original, beta_fast, beta_slow)

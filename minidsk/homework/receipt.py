@@ -1,12 +1,13 @@
 """The receipt: what a chapter cost, and how far its numbers can be trusted."""
 
 import math
-import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
 
 import torch
+
+from minidsk.report.interval import interval
 
 _BEGAN = time.perf_counter()  # a chapter's first cell imports this package, so this is when the chapter began
 
@@ -19,7 +20,8 @@ def receipt(
 ) -> None:
     """Print a chapter's receipt, as its last cell.
 
-    spread: for each quantity, one value per seed; printed as mean ± standard deviation (n - 1).
+    spread: for each quantity, one value per seed; printed as mean ± half the width of its 95 % interval by Student's t.
+        One value or two are printed as they are, because an interval of two says nothing.
     differences: the largest difference from each reference, and the limit that it must be below (0: it must be 0). The
         limit is printed, not the difference, whose digits change from one processor to the next.
     seconds: what the chapter took; by default the time since this package was imported.
@@ -35,15 +37,22 @@ def receipt(
     for name, values in (spread or {}).items():
         if not values:
             raise ValueError(f"receipt: {name} has no values; give one per seed")
-        deviation = statistics.stdev(values) if len(values) > 1 else math.nan
-        seeds = f"± {deviation:.2g} over {len(values)} seeds" if len(values) > 1 else "(one seed)"
-        rows.append((name, f"{statistics.fmean(values):.4g} {seeds}"))
+        rows.append((name, over_seeds(values)))
     for name, (value, limit) in (differences or {}).items():
         rows.append((f"largest difference, {name}", bound(name, value, limit)))
     width = max(len(label) for label, _ in rows) + 3
     print("Receipt")
     for label, text in rows:
         print(f"  {label:<{width}}{text}")
+
+
+def over_seeds(values: Sequence[float]) -> str:
+    """What a receipt says of one value per seed."""
+    if len(values) < 3:
+        seeds = "one seed" if len(values) == 1 else "two seeds"
+        return f"{' and '.join(f'{value:.4g}' for value in values)} ({seeds})"
+    mean, half = interval(values)
+    return f"{mean:.4g} ± {half:.2g} (95 % interval, {len(values)} seeds)"
 
 
 def bound(name: str, value: float, limit: float) -> str:

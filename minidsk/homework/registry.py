@@ -2,6 +2,8 @@
 
 import difflib
 import inspect
+import re
+import textwrap
 
 from minidsk.homework import (
     attention,
@@ -52,10 +54,22 @@ def find_zoo(name: str) -> Exercise:
 
 
 def describe(name: str) -> str:
-    """The task: how the function is called, and what it should return. Raises KeyError on an unknown name."""
-    exercise = find(name)
-    function = exercise.reference
-    return f"{function.__name__}{inspect.signature(function)}\n\n{inspect.getdoc(function)}"
+    """The task: how the function is called, and what it should return, in lines of at most 90 columns.
+
+    Raises KeyError on an unknown name.
+    """
+    function = find(name).reference
+    call = re.sub(r"(\w:|->) ", "\\1\0", f"{function.__name__}{inspect.signature(function, eval_str=True)}")
+    # An empty line, a colon at a line's end and "Returns" at its beginning set parts of a text apart.
+    parts = re.split(r"(\n\n|(?<=:)\n|\n(?=Returns ))", str(inspect.getdoc(function)))
+    return _wrapped(call, "    ") + "\n\n" + "".join(_wrapped(part) if part.strip() else part for part in parts)
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    """The text in lines of at most 90 columns, the later ones indented; a shape such as [N, T] stays in one piece."""
+    glued = re.sub(r"\[[^][]{1,40}\]", lambda shape: shape[0].replace(" ", "\0"), text.replace("\n", " "))
+    lines = textwrap.wrap(glued, 90, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace("\0", " ")
 
 
 def _nearest(name: str) -> str:

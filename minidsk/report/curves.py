@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import html
-import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minidsk.drawing import element
 from minidsk.report.stages import Stage
 from minidsk.train.checkpoint import RunError
 
@@ -58,9 +56,9 @@ def draw(curve: Curve, stages: Sequence[Stage]) -> str:
     if not lines:
         return ""
     style: Any = {
-        "svg.fonttype": "none", "svg.hashsalt": curve.metric, "font.size": 11, "font.family": "sans-serif",
-        "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": _INK, "xtick.color": _INK,
-        "ytick.color": _INK, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+        "font.size": 11, "font.family": "sans-serif", "text.color": _INK, "axes.labelcolor": _INK,
+        "axes.edgecolor": _INK, "xtick.color": _INK, "ytick.color": _INK, "axes.spines.top": False,
+        "axes.spines.right": False, "legend.frameon": False,
     }  # fmt: skip
     with rc_context(style):
         figure = Figure(figsize=(5, 3), layout="constrained")
@@ -75,20 +73,6 @@ def draw(curve: Curve, stages: Sequence[Stage]) -> str:
             axes.set_ylim(bottom=0)
         if len(lines) > 1:
             axes.legend()
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    said = "; ".join(f"{title}: {y[0]:.3g} to {y[-1]:.3g} in {x[-1]} steps" for title, x, y in lines.values())
-    return _inline(file.getvalue(), curve, f"{curve.title} ({curve.unit}). {said}.")
-
-
-def _inline(svg: str, curve: Curve, words: str) -> str:
-    """The `<svg>` element alone, its ids its own on the page, its colours the page's, its size free."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{curve.metric}-", svg)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    for name, colour in _COLOURS.items():
-        svg = svg.replace(colour, f"var(--{name})")
-    svg = svg.replace(_INK, "currentColor")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(words)}"', 1)
+        said = "; ".join(f"{title}: {y[0]:.3g} to {y[-1]:.3g} in {x[-1]} steps" for title, x, y in lines.values())
+        colours = {_INK: "currentColor"} | {colour: f"var(--{name})" for name, colour in _COLOURS.items()}
+        return element(figure, f"{curve.title} ({curve.unit}). {said}.", colours)

@@ -44,6 +44,16 @@ class Acceptance(Figure):
             rates.append(sum(g == t for g, t in pairs) / len(pairs) if pairs else 0.0)
         return rates
 
+    def still(self) -> list[list[str]]:
+        """For each depth the text as it guessed it, a wrong guess in brackets, a dot where it could not guess."""
+        tokens = self.data["tokens"]
+        rows = [["the text", "".join(tokens), ""]]
+        for depth, (column, rate) in enumerate(zip(self.data["guesses"], self.rates(), strict=True)):
+            guesses = [None] * (depth + 1) + column[: len(tokens) - depth - 1]
+            said = ("·" if g is None else g if g == t else f"[{g}]" for g, t in zip(guesses, tokens, strict=True))
+            rows.append([f"depth {depth}" if depth else "main head", "".join(said), f"{rate:.0%}"])
+        return [["", "guesses; wrong ones in brackets", "right"], *rows]
+
     def describe(self) -> str:
         """The share of right guesses at each depth."""
         said = ", ".join(f"{rate:.0%} at depth {depth}" for depth, rate in enumerate(self.rates()))

@@ -82,8 +82,8 @@ class Figure(anywidget.AnyWidget):
         raise NotImplementedError
 
     def still(self) -> list[list[str]]:
-        """The figure as a table whose first row is the head, for places that run no script; [] where words suffice."""
-        return []
+        """The figure as a table whose first row is the head, for places that run no script."""
+        raise NotImplementedError
 
     def state(self) -> dict[str, Any]:
         """What the module reads, as plain JSON."""
@@ -96,9 +96,9 @@ class Figure(anywidget.AnyWidget):
         state = state.replace("<", "\\u003c")
         label = hashlib.sha256((self.module + state).encode()).hexdigest()[:12]
         words = html.escape(self.describe())
-        head, *rows = [[html.escape(cell) for cell in row] for row in self.still()] or [[]]
+        head, *rows = [[html.escape(cell) for cell in row] for row in self.still()]
         table = "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in rows)
-        table = table and f"<table><tr><th>{'</th><th>'.join(head)}</th></tr>{table}</table>"
+        table = f"<table><tr><th>{'</th><th>'.join(head)}</th></tr>{table}</table>"
         return (
             f'<div data-minidsk="{label}"><script type="application/json">{state}</script>'
             f"<div><p><strong>{html.escape(self.title)}</strong></p><p>{words}</p>{table}</div>"

@@ -8,6 +8,7 @@ import traitlets
 from minidsk.widgets.base import Figure
 
 LEFT, RIGHT = 1, 2  # labels; 0: none yet
+STILL = 5  # pairs that a page without scripts shows
 
 
 class Preferences(Figure):
@@ -56,6 +57,16 @@ class Preferences(Figure):
                 judged = bool(label and side)
                 found[name] = with_it + (judged and label == side), could + judged
         return found
+
+    def still(self) -> list[list[str]]:
+        """The first pairs, and for which reply each fact speaks."""
+        names = list(dict.fromkeys(name for pair in self.data["pairs"] for name in pair["facts"]))
+        sides = {0: "neither", LEFT: "left", RIGHT: "right"}
+        rows = [
+            [pair["prompt"], pair["left"], pair["right"], *(sides[pair["facts"].get(name, 0)] for name in names)]
+            for pair in self.data["pairs"][:STILL]
+        ]
+        return [["prompt", "left", "right", *names], *rows]
 
     def describe(self) -> str:
         """How many pairs there are, and one of them."""

@@ -1,8 +1,10 @@
 """A learning-rate schedule to turn by hand."""
 
+import math
+
 import traitlets
 
-from minidsk.widgets.base import Figure
+from minidsk.widgets.base import Figure, rounded
 
 SHAPES = ("cosine", "linear", "constant, then a fall (WSD)", "constant")
 
@@ -45,6 +47,27 @@ class Schedule(Figure):
             data={"steps": int(steps), "shapes": list(SHAPES), "highest": float(peak)},
             title=title, peak=float(peak), warmup=warmup, decay=decay, floor=floor, shape=shape,
         )  # fmt: skip
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, from 0; as `schedule.js` draws it."""
+        steps, low = self.data["steps"], self.peak * self.floor / 100
+        rise, fall = int(steps * self.warmup / 100 + 0.5), int(steps * (1 - self.decay / 100) + 0.5)
+        if step < rise:
+            return self.peak * (step + 1) / rise
+        done = min(1.0, (step - rise) / max(1, steps - rise))
+        if self.shape == 0:
+            return low + (self.peak - low) * (1 + math.cos(math.pi * done)) / 2
+        if self.shape == 1:
+            return self.peak - (self.peak - low) * done
+        if self.shape == 2 and step > fall:
+            return self.peak - (self.peak - low) * (step - fall) / max(1, steps - fall)
+        return self.peak
+
+    def still(self) -> list[list[str]]:
+        """The rate at the first step, at every fifth of the run, and at the last step."""
+        last = self.data["steps"] - 1
+        places = sorted({last * fifth // 5 for fifth in range(6)})
+        return [["step", "learning rate"], *([f"{step:,}", f"{rounded(self.rate(step), 3):g}"] for step in places)]
 
     def describe(self) -> str:
         """The schedule's parts."""

@@ -51,7 +51,21 @@ class Tokens(Figure):
             steps.append(pieces)
         return cls(steps, merges, title)
 
+    def still(self) -> list[list[str]]:
+        """The cut text before the first merge, halfway and after the last, and what was joined last."""
+        rows = []
+        for merge in sorted({0, (len(self.data["steps"]) - 1) // 2, len(self.data["steps"]) - 1}):
+            pieces, joined = self.data["steps"][merge], self.data["merges"][merge - 1 : merge]
+            last = " + ".join(map(_shown, joined[0])) if merge and joined else ""
+            rows.append([f"{merge:,}", last, f"{len(pieces):,}", "|".join(map(_shown, pieces))])
+        return [["merges", "the last one", "tokens", "the text"], *rows]
+
     def describe(self) -> str:
         """Tokens before the first and after the last merge."""
         steps = self.data["steps"]
         return f"A text of {len(steps[0])} tokens, which {len(steps) - 1} merges turn into {len(steps[-1])}."
+
+
+def _shown(piece: str) -> str:
+    """A piece with its blanks and line ends in sight, as in the figure that moves."""
+    return piece.replace(" ", "·").replace("\n", "⏎")

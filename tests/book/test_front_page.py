@@ -45,6 +45,25 @@ def test_a_card_says_what_its_chapter_says(site, browser, file):
     page.close()
 
 
+CUT = """() => [...document.querySelectorAll("article figure > div, article table, article pre")]
+  .filter(box => box.checkVisibility() && box.scrollWidth > box.clientWidth + 1).map(box => box.outerHTML)"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_on_the_first_page_is_cut_at_the_edge(site, browser, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(f"{site}/book/intro.html")
+    assert page.evaluate(CUT) == []
+    shown = page.locator("figure.mdsk-diagram svg:visible")
+    assert shown.count() == 2, "the course and the learning curve, each once"
+    small = "svg => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width"
+    units = [1, 4 / 3]  # of a drawing by hand a pixel, of a plot a point
+    assert all(shown.nth(k).evaluate(small) > 0.85 * units[k] * 0.98 for k in range(2)), "letters too small"
+    page.evaluate("document.querySelector('article').style.width = '200px'")
+    assert len(page.evaluate(CUT)) > 1
+    page.close()
+
+
 OPENING = (
     "# T\n\nA fact. Why?\n\n- **You need** it.\n- **It takes** about 6 s to run on two CPU cores, and an hour to read."
 )

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -74,12 +75,35 @@ def test_a_page_without_its_marks_is_refused():
 def test_the_page_quotes_the_results(path):
     page = (ROOT / path).read_text(encoding="utf-8")
     assert page == summary.replace(page, summary.block(summary.read(RESULTS), RESULTS, summary.PAGES[path]))
-    assert (ROOT / path.parent / summary.PAGES[path]).exists()
+    [picture] = re.findall(r"\S+\.svg", summary.PAGES[path])
+    assert (ROOT / path.parent / picture.rpartition("(")[2]).exists()
 
 
 def test_the_picture_was_drawn_from_the_results():
     picture = (ROOT / summary.PICTURE).read_text(encoding="utf-8")
     assert summary.digest(summary.read(RESULTS)) in picture
+
+
+def test_the_picture_is_dark_where_the_reader_is(browser):
+    """As GitHub shows it: an image, which only knows what the system prefers."""
+    seen = {}
+    for scheme, paper in (("light", "#fff"), ("dark", "#0d1117")):
+        page = browser.new_page(color_scheme=scheme, viewport={"width": 390, "height": 600})
+        page.set_content(f"<body style='background: {paper}'></body>")
+        picture = (ROOT / summary.PICTURE).read_text(encoding="utf-8")
+        size = page.evaluate(
+            """async text => { const image = new Image();
+            image.src = URL.createObjectURL(new Blob([text], {type: "image/svg+xml"}));
+            await image.decode(); document.body.append(image); return [image.width, image.height]; }""",
+            picture,
+        )
+        assert size == [422, 461]
+        seen[scheme] = page.locator("img").screenshot()
+        page.set_content(f"<body style='background: {paper}'>{picture}</body>")
+        colour = page.locator("svg text").first.evaluate("text => getComputedStyle(text).fill")
+        assert (sum(map(int, re.findall(r"\d+", colour)[:3])) > 384) == (scheme == "dark")
+        page.close()
+    assert seen["light"] != seen["dark"]
 
 
 def test_the_summary_of_the_capstone_quotes_the_results():

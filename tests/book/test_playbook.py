@@ -201,7 +201,7 @@ def without(checkout, record):
 
 @pytest.mark.parametrize("record", READ)
 def test_a_missing_record_is_named(checkout, record):
-    expected = pytest.raises(ExtensionError, match=rf"results/{record}(/\S+)? is missing")
+    expected = pytest.raises(ExtensionError, match=rf"results/{record}(/\S+)?: no such record")
     with without(checkout, record), expected:
         playbook.read(checkout, Records(checkout), REPOSITORY)
 
@@ -209,7 +209,7 @@ def test_a_missing_record_is_named(checkout, record):
 def test_a_damaged_record_and_a_line_that_is_not_printed_are_named(tmp_path):
     copy(tmp_path, ["ch04_mtp"])
     (tmp_path / "results" / "ch04_mtp" / "metrics.json").write_text("{")
-    with pytest.raises(ExtensionError, match=r"results/ch04_mtp/metrics.json is damaged"):
+    with pytest.raises(ExtensionError, match=r"results/ch04_mtp/metrics.json: not readable"):
         findings.further_heads(Records(tmp_path))
     with pytest.raises(ExtensionError, match=r"notebooks/01_x.ipynb prints nothing like"):
         Records(tmp_path).printed("01_x", "y")
@@ -230,7 +230,7 @@ def test_a_missing_record_fails_the_build(checkout):
     with without(checkout, "ch04_mtp"):
         done = build(checkout, "```{playbook}\n```")
     assert done.returncode != 0
-    assert "results/ch04_mtp/metrics.json is missing" in done.stderr
+    assert "results/ch04_mtp: no such record" in done.stderr
 
 
 def test_a_diagram_stands_on_its_page_and_an_unknown_one_fails_the_build(tmp_path):
@@ -242,6 +242,29 @@ def test_a_diagram_stands_on_its_page_and_an_unknown_one_fails_the_build(tmp_pat
     assert done.returncode != 0
     assert "index, line 3: diagram: 'mpt' is not known" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_diagram_may_have_a_drawing_for_narrow_windows(tmp_path):
+    done = build(tmp_path, "```{diagram} course\n:narrow: course_tall\n```")
+    html = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r'<div class="(for-\w+)"><svg.*?viewBox="0 0 (\d+) ', html) == [
+        ("for-wide", "684"), ("for-narrow", "354"),
+    ], done.stderr  # fmt: skip
+    assert html.count("<figcaption>") == 1
+    assert "'x' is not known" in build(tmp_path, "```{diagram} course\n:narrow: x\n```").stderr
+
+
+def test_a_drawing_takes_the_colours_of_its_page_and_a_missing_one_fails_the_build(tmp_path):
+    (tmp_path / "a.svg").write_text('<svg aria-label="A &amp; B"><!-- x --><style>svg{--c0:red}</style><path/></svg>')
+    done = build(tmp_path, "```{drawing} a.svg\nOne < two.\n```")
+    html = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert 'role="group" aria-label="A &amp; B"><svg aria-label="A &amp; B"><path/></svg></div>' in html
+    assert "<figcaption>One &lt; two.</figcaption>" in html, done.stderr
+    for spoilt in ("gone.svg", "mute.svg"):
+        (tmp_path / "mute.svg").write_text("<svg></svg>")
+        done = build(tmp_path, f"```{{drawing}} {spoilt}\n```")
+        assert done.returncode != 0
+        assert f"{spoilt} is missing, or has no aria-label" in done.stderr
 
 
 @pytest.fixture

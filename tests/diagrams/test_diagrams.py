@@ -313,6 +313,20 @@ def test_the_sizes_of_deepseek_v3_are_its_configurations():
 
 def test_what_is_said_of_the_tiny_web_can_be_on_a_page_of_it():
     written = {"=".join(write_chain((3, 7, 8), way)) for way in all_ways((3, 7, 8), "+-")}
-    lines = re.findall(r">([-+()=\d]+)\?4 (?:no|yes)<", diagram("tiny_web").svg)
+    lines = re.findall(r">([-+()=\d]+) (?:no|yes)<", diagram("tiny_web").svg)
     assert len(lines) == 4
     assert set(lines) <= written
+
+
+def test_the_tiny_web_is_the_one_that_its_chapter_reads():
+    """Chapter 01 trains its base model on the web of a `PretrainConfig` that names none."""
+    chapter = (ROOT / "notebooks" / "01_text_and_tokens.py").read_text(encoding="utf-8")
+    [(settings, context)] = re.findall(r"^settings = PretrainConfig\((.*context=(\d+).*)\)$", chapter, re.MULTILINE)
+    assert "web" not in settings
+    said = diagram("tiny_web").svg
+    assert f"context: {context} tokens" in said
+    web = PretrainConfig().web
+    for share in (web.worksheets, web.persistent, web.chinese, web.mixed):
+        assert f"{100 * share:.0f} %" in said
+    assert f"at most {web.patience} times" in said
+    assert not web.target_beside, "then its lines end in ?4, and it has teachers' marks"

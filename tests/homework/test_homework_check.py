@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +42,11 @@ def test_every_mistake_is_named(exercise: Exercise, mistake: Mistake) -> None:
 def test_three_mistakes_and_a_description(exercise: Exercise) -> None:
     assert len(exercise.mistakes) >= 3
     assert len({m.name for m in exercise.mistakes}) == len(exercise.mistakes)
-    assert exercise.reference.__name__ in describe(exercise.name)
+    said = describe(exercise.name)
+    assert said.startswith(f"{exercise.reference.__name__}(")
+    assert max(map(len, said.splitlines())) <= 90
+    assert str(inspect.getdoc(exercise.reference)).split() == said.partition("\n\n")[2].split()
+    assert not re.search(r"\[[^]\n]{0,30}\n", said), "a shape is cut in two"
     assert exercise.hint
     assert all(m.hint for m in exercise.mistakes)
 

@@ -140,12 +140,14 @@ def test_a_receipt_can_be_masked(capsys: pytest.CaptureFixture[str]) -> None:
     receipt({"validation loss": [1.31, 1.29, 1.33]}, {"absorbed against naive": (3.1e-8, 1e-6)}, seconds=12.34)
     first = capsys.readouterr().out
     assert re.search(r"time +12\.3 s$", first, re.M)
-    assert re.search(r"validation loss +1\.31 ± 0\.02 over 3 seeds$", first, re.M)
+    assert re.search(r"validation loss +1\.31 ± 0\.05 \(95 % interval, 3 seeds\)$", first, re.M)
     assert re.search(r"largest difference, absorbed against naive +below 1e-06$", first, re.M)
     receipt({"validation loss": [1.31, 1.29, 1.33]}, {"absorbed against naive": (9.9e-7, 1e-6)}, seconds=4567.8)
     second = capsys.readouterr().out
     mask = re.compile(r"\d+\.\d s\b|\d+ MiB\b")
     assert mask.sub("#", first) == mask.sub("#", second)
+    receipt({"one": [1.31], "two": [1.31, 1.2]}, seconds=1)  # neither has an interval that says anything
+    assert "1.31 (one seed)\n  two           1.31 and 1.2 (two seeds)" in capsys.readouterr().out
     with pytest.raises(ValueError, match="has no values"):
         receipt({"loss": []})
 

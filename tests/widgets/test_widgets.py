@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,30 @@ def test_the_page_is_self_contained(name: str) -> None:
     assert bundle["text/html"] == page
     assert figure.describe() in bundle["text/plain"]
     assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+@pytest.mark.parametrize("name", figures())
+def test_there_is_a_still_for_where_no_script_runs(name: str) -> None:
+    figure = figures()[name]
+    head, *rows = figure.still()
+    assert rows
+    assert {len(row) for row in rows} == {len(head)} != {1}
+    cells = re.findall(r"<t[hd]>(.*?)</t[hd]>", figure.html().partition("<table>")[2], re.S)
+    assert [unescape(cell) for cell in cells] == [cell for row in (head, *rows) for cell in row]
+
+
+def test_the_stills_of_texts_show_the_texts() -> None:
+    tokens, acceptance, preferences = (figures()[n].still() for n in ("Tokens", "Acceptance", "Preferences"))
+    assert tokens[1][:3] == ["0", "", "14"]
+    assert tokens[2] == ["1", "t + h", "13", "th|e|·|c|a|t|·|⟨e4⟩|⟨bd⟩|⟨a0⟩|⟨e5⟩|⟨a5⟩|⟨bd⟩"]
+    assert tokens[3] == ["2", "th + e", "12", "the|·|c|a|t|·|⟨e4⟩|⟨bd⟩|⟨a0⟩|⟨e5⟩|⟨a5⟩|⟨bd⟩"]
+    assert acceptance[1] == ["the text", "abcabc", ""]
+    assert acceptance[2:] == [["main head", "·bcabc", "100%"], ["depth 1", "··c[x]bc", "75%"]]
+    assert preferences == [
+        ["prompt", "left", "right", "for the longer", "right"],
+        ["<b>1</b>", "a</script>", "bb", "right", "neither"],
+        ["2", "ccc", "d", "left", "neither"],
+    ]
 
 
 def test_v3_keeps_35136_numbers() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from minidsk.widgets import Curve, Rollouts
+from minidsk.widgets import Curve, Rollouts, Schedule
+from minidsk.widgets.schedule import SHAPES
 
 spec = spec_from_file_location("figures_to_show", Path(__file__).with_name("test_widgets.py"))
 assert spec
@@ -67,6 +68,16 @@ def test_a_narrow_page_is_not_pushed_apart(page: Page, name: str) -> None:
     page.wait_for_function("w => document.querySelector('[role=img]').clientWidth > w", arg=400)
     if "<svg" in drawn:
         page.wait_for_function("d => document.querySelector('[role=img]').innerHTML !== d", arg=drawn)
+
+
+@pytest.mark.parametrize("shape", range(len(SHAPES)))
+def test_the_still_of_a_schedule_is_what_the_page_draws(page: Page, shape: int) -> None:
+    figure = Schedule(steps=50, warmup=13, floor=7, shape=shape)
+    show(page, figure)
+    for step, rate in figure.still()[1:]:
+        page.locator("label", has_text="Read at step").locator("input").fill(step)
+        read = page.locator(".say").inner_text().partition(f"Step {step}: learning rate ")[2]
+        assert float(read.partition(". ")[0]) == pytest.approx(float(rate), rel=0.01)
 
 
 def luminance(page: Page, what: str) -> float:

@@ -3,33 +3,40 @@
     python tools/experiments/reason_summary.py
 
 Reads results/reason_*/seed*/, draws book/_static/learning_curve.svg, and writes picture, table and a sentence between
-the two marks in README.md and book/intro.md; prints them too. The same results give the same bytes.
+the two marks in README.md and book/intro.md; prints them too. The same results give the same bytes. The picture is
+light or dark as the reader's system is, and on the page of the book, which takes it in, as the page is.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import re
 import statistics
 import sys
 from pathlib import Path
-from typing import Any
 
-from matplotlib import rc_context
+import matplotlib.style
 from matplotlib.figure import Figure
 
+from minidsk.diagrams.figure import DARK_PALETTE, PALETTE
+from minidsk.diagrams.plot import svg
 from minidsk.report.interval import interval
 from minidsk.report.stages import Stage, read_stages
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURE = Path("book/_static/learning_curve.svg")
-PAGES = {Path("README.md"): "book/_static/learning_curve.svg", Path("book/intro.md"): "_static/learning_curve.svg"}
+PAGES = {
+    Path("README.md"): f"![DESCRIPTION]({PICTURE})",
+    Path("book/intro.md"): "```{drawing} _static/learning_curve.svg\nCAPTION\n```",
+}
 BEGIN, END = "<!-- written by tools/experiments/reason_summary.py -->", "<!-- until here -->"
-COLOURS = {"small": "#3f86cc", "nano": "#d0743a"}
-INK = "#858b8c"  # legible on white and on black
+COLOURS = {"small": "C0", "nano": "C1"}
+CAPTION = (
+    "Answers that were sampled while the models learned from reward alone: how many are right, and how long they are. "
+    "Thin lines are seeds, thick ones their mean."
+)
 
 Seeds = list[dict[str, Stage]]
 
@@ -95,21 +102,21 @@ def seconds(seeds: Seeds, names: tuple[str, ...]) -> float:
 
 
 def table(runs: dict[str, Seeds], results: Path) -> str:
-    """One row a preset, as Markdown."""
-    lines = [
-        "| preset | problems | machine | base | reward alone (R1-Zero) | R1 | thought, base and R1-Zero | training |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for preset, seeds in runs.items():
+    """One column a preset, as Markdown, so that it fits a phone."""
+
+    def column(preset: str, seeds: Seeds) -> list[str]:
         base, zero, r1 = (of(seeds, name) for name in ("base", "zero", "r1"))
-        cells = [
+        spent = seconds(seeds, ("base", "zero", "cold", "r1") if r1 else ("base", "zero"))
+        return [
             preset, difficulty(results, preset), machine(results, preset),
             accuracy(base), accuracy(zero), accuracy(r1) if r1 else "not evaluated",
-            f"{average(base, 'thought'):.0f} and {average(zero, 'thought'):.0f} characters",
-            f"{seconds(seeds, ('base', 'zero', 'cold', 'r1') if r1 else ('base', 'zero')):.0f} s",
+            *(f"{average(stages, 'thought'):.0f} characters" for stages in (base, zero)), f"{spent:.0f} s",
         ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+
+    names = ["preset", "problems", "machine", "right: base", "right: R1-Zero (reward alone)", "right: R1",
+             "thought of the base", "thought of R1-Zero", "training"]  # fmt: skip
+    head, *rows = zip(names, *(column(preset, seeds) for preset, seeds in runs.items()), strict=True)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
 
 
 def sentence(runs: dict[str, Seeds], results: Path, preset: str) -> str:
@@ -137,48 +144,55 @@ def digest(runs: dict[str, Seeds]) -> str:
 
 def draw(runs: dict[str, Seeds]) -> str:
     """Right answers and length of answers over the steps of R1-Zero: thin lines are seeds, thick ones their mean."""
-    style: Any = {
-        "svg.fonttype": "none", "svg.hashsalt": "learning curve", "font.family": "sans-serif", "font.size": 11,
-        "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
-        "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
-    }  # fmt: skip
-    with rc_context(style):
-        figure = Figure(figsize=(8, 3), layout="constrained")
-        panels = figure.subplots(1, 2)
-        labels = (("accuracy", "share of right answers"), ("length", "tokens per answer"))
-        for axes, (metric, label) in zip(panels, labels, strict=True):
+    with matplotlib.style.context("minidsk.diagrams.look"):
+        figure = Figure(figsize=(4.4, 4.8))
+        panels = figure.subplots(2, 1, sharex=True)
+        titles = (("accuracy", "share of right answers"), ("length", "tokens per answer"))
+        for axes, (metric, title) in zip(panels, titles, strict=True):
             for preset, seeds in runs.items():
                 lines = [[line[metric] for line in stage.metrics] for stage in of(seeds, "zero")]
                 for line in lines:
                     axes.plot(range(1, len(line) + 1), line, color=COLOURS[preset], linewidth=0.7, alpha=0.5)
                 mean = [statistics.fmean(values) for values in zip(*lines, strict=False)]
-                axes.plot(range(1, len(mean) + 1), mean, color=COLOURS[preset], linewidth=2.2, label=preset)
-            axes.set(xlabel="step of reward alone", ylabel=label, ylim=(0, 1.02 if metric == "accuracy" else None))
-        panels[0].legend(loc="lower right")
-        file = io.StringIO()
-        about = {"Date": None, "Creator": None, "Description": digest(runs)}
-        figure.savefig(file, format="svg", transparent=True, metadata=about)
-    return re.sub(r"[ \t]+$", "", file.getvalue(), flags=re.MULTILINE)
+                axes.plot(range(1, len(mean) + 1), mean, color=COLOURS[preset], linewidth=2.2)
+                axes.annotate(preset, (len(mean), mean[-1]), (4, 0), textcoords="offset points", va="center",
+                              color=COLOURS[preset], annotation_clip=False)  # fmt: skip
+            axes.margins(x=0.02)
+            axes.set(title=title, ylim=(0, 1.02 if metric == "accuracy" else None))
+        panels[1].set_xlabel("step of reward alone")
+        drawn = svg(figure, description(runs))
+    light, dark = (";".join(f"--{name}:{colour}" for name, colour in of.items()) for of in (PALETTE, DARK_PALETTE))
+    style = f"svg{{{light};fill:var(--ink);font-family:system-ui,sans-serif}}"
+    style += f"@media(prefers-color-scheme:dark){{svg{{{dark}}}}}"
+    size = 'width="422" height="461"'
+    about = f"<!-- {digest(runs)} --><style>{style}</style>"
+    drawn = re.sub("^<svg([^>]*)>", lambda head: f"<svg {size}{head[1]}>{about}", drawn, count=1)
+    return re.sub(r"[ \t]+$", "", drawn, flags=re.MULTILINE)
 
 
-def block(runs: dict[str, Seeds], results: Path, picture: str) -> str:
-    """What stands between the marks on a page."""
+def description(runs: dict[str, Seeds]) -> str:
+    """The picture in words, for a reader who cannot see it."""
     ends = []
     for preset, seeds in runs.items():
         lines = [stage.metrics for stage in of(seeds, "zero")]
         first, last = (statistics.fmean(line[k]["accuracy"] for line in lines) for k in (0, -1))
         ends.append(f"{preset} {first:.0%} to {last:.0%}")
+    return f"Right answers and length of answers over the steps of reward alone: {'; '.join(ends)} right."
+
+
+def block(runs: dict[str, Seeds], results: Path, picture: str) -> str:
+    """What stands between the marks on a page. picture: how the page shows the picture."""
     counts = ", ".join(f"{preset} {len(seeds)}" for preset, seeds in runs.items())
-    alternative = f"Right answers and length of answers over the steps of reward alone: {'; '.join(ends)} right."
     first = ", ".join(f"{of(seeds, 'base')[0].row['problems']} ({preset})" for preset, seeds in runs.items())
     note = (
         "For the table, each model gave one greedy answer (always the likeliest next token) to each of the first "
         f"{first} held-out problems of its seed. Every problem can be solved, because it is made backwards from its "
         f"numbers. Seeds: {counts}. The 95 % intervals are over seeds (Student's t), or over problems (Wilson) where "
-        "there is one seed. The picture shows answers that were sampled while the models learned."
+        "there is one seed."
     )
     said = "\n\n".join(sentence(runs, results, preset) for preset in runs)
-    parts = [f"![{alternative}]({picture})", said, table(runs, results), note, processors(results)]
+    shown = picture.replace("DESCRIPTION", description(runs)).replace("CAPTION", CAPTION)
+    parts = [shown, said, table(runs, results), note, processors(results)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -217,7 +231,7 @@ def main() -> int:
     for path, picture in PAGES.items():
         page = ROOT / path
         page.write_text(replace(page.read_text(encoding="utf-8"), block(runs, results, picture)), encoding="utf-8")
-    print(block(runs, results, str(PICTURE)))
+    print(block(runs, results, PAGES[Path("README.md")]))
     return 0
 
 

@@ -1,11 +1,11 @@
 """What the base model reads: worksheets by many hands, and other pages."""
 
+from minidsk.data.corpus import TinyWebConfig
 from minidsk.diagrams.figure import Diagram
 from minidsk.diagrams.pen import Pen
-from minidsk.presets import nano
 
-_NANO = nano().pretrain
-_WEB = _NANO.web
+_WEB = TinyWebConfig()
+_CONTEXT = 128  # tokens in a row of chapter 01's base model
 _SHEETS, _HARD = _WEB.worksheets, _WEB.persistent
 _CHINESE, _MIXED = _WEB.chinese, _WEB.mixed
 
@@ -23,8 +23,8 @@ def _draw(pen: Pen) -> None:
     pen.region(16, 84, 230, 186, f"{_share(1 - _HARD)}: a guess or two", tone="wrong")
     pen.region(262, 84, 230, 186, f"{_share(_HARD)}: until it is right", tone="judged")
     for x, lines, answer in (
-        (28, ("3+7+8=10+8=18?4 no",), "3+7+8"),
-        (274, ("3+7+8=10+8=18?4 no", "8-3+7=5+7=12?4 no", "8-(7-3)=8-4=4?4 yes"), "8-(7-3)"),
+        (28, ("3+7+8=10+8=18 no",), "3+7+8"),
+        (274, ("3+7+8=10+8=18 no", "8-3+7=5+7=12 no", "8-(7-3)=8-4=4 yes"), "8-(7-3)"),
     ):
         pen.text(x, 130, "`Make 4 from 3 7 8.", size=11.5, anchor="start")
         pen.text(x, 150, "`<think>", size=11.5, anchor="start", tone="soft")
@@ -34,7 +34,7 @@ def _draw(pen: Pen) -> None:
         pen.text(x, 240, "`<answer>", size=11.5, anchor="start", tone="soft")
         pen.text(x + 14, 258, f"`{answer}", size=11.5, anchor="start")
     pen.region(508, 84, 156, 186, "The other pages", tone="kept")
-    pen.notes(520, 130, "sums", "tables", "letters", "lists in order", "number puzzles", "teachers’ marks")
+    pen.notes(520, 130, "sums", "tables", "letters", "lists in order", "number puzzles")
     pen.text(520, 242, "`7+5=12", size=11.5, anchor="start")
     pen.text(520, 258, "`3 5 7 9", size=11.5, anchor="start")
 
@@ -45,7 +45,7 @@ def _draw(pen: Pen) -> None:
     pen.text(16, 352, "Packed", bold=True, anchor="start", size=11.5)
     pen.cells(72, 338, ["bos", "page", "eos", "bos", "page", "eos", "bos", "cut"], w=58, h=24,
               tones=["soft", "learns", "soft", "soft", "learns", "soft", "soft", "kept"])  # fmt: skip
-    pen.text(548, 355, f"context: {_NANO.context} tokens", size=11.5, anchor="start", tone="soft")
+    pen.text(548, 355, f"context: {_CONTEXT} tokens", size=11.5, anchor="start", tone="soft")
 
 
 FIGURE = Diagram(
@@ -54,10 +54,10 @@ FIGURE = Diagram(
     f"{_share(1 - _HARD)} are by hands that guess once or twice: Make 4 from 3 7 8; 3+7+8=18, no; and 3+7+8 is "
     f"handed in, wrong. The other {_share(_HARD)} go on until the check passes, at most {_WEB.patience} times: two "
     "attempts end in no, the third, 8-(7-3)=4, in yes, and is handed in. Other pages are sums, tables, letters, "
-    f"lists in order, number puzzles and teachers' marks. {_share(_CHINESE)} of the worksheets are posed in Chinese, "
+    f"lists in order and number puzzles. {_share(_CHINESE)} of the worksheets are posed in Chinese, "
     f"and {_share(_MIXED)} are written in both languages at once. Pages are packed end to end, each between a token "
-    f"for its beginning and one for its end, into rows of {_NANO.context} tokens; the last page of a row is cut.",
-    "What the base model of the capstone reads. Most worksheets hand in their first or second guess, right or wrong. "
+    f"for its beginning and one for its end, into rows of {_CONTEXT} tokens; the last page of a row is cut.",
+    "What the base model of this chapter reads. Most worksheets hand in their first or second guess, right or wrong. "
     "In the others the author goes on until the check passes.",
     680, 374, _draw,
 )  # fmt: skip
