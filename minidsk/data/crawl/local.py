@@ -57,7 +57,7 @@ def default_crawl(cache: str | Path | None = None) -> Path:
     versions = [(package, version_of(package)) for package in PACKAGES]
     name = hashlib.blake2b(repr((_EDITION, PAGES, versions)).encode(), digest_size=6).hexdigest()
     path = (Path(cache) if cache else cache_folder()) / f"crawl-{name}.warc.gz"
-    if True:
+    if not path.exists():
         write_crawl(path, local_pages())
     return path
 
