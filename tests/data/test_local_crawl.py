@@ -55,12 +55,13 @@ def test_a_module_is_read_without_being_imported(tmp_path):
         '"""The module."""\nimport os\nfrom . import near\nraise SystemExit\n'
         'def f(x, *, y=1):\n    """Of f."""\ndef _g():\n    """Hidden."""\ndef h(): pass\n'
         'class A(dict):\n    """Of A."""\n    def m(self):\n        """Of m."""\n'
+        '    class B:\n        """Of B."""\n        def deep(self):\n            """Too deep."""\n'
         f'lu = add_docstr(_lu, """lu(A) {"words " * 20}""")\n'
     )
     module = read_module("package.thing", path)
     assert module.text == "The module."
     assert [(member.title, member.level) for member in module.members] == [
-        ("f(x, *, y=1)", 2), ("class A(dict)", 2), ("m(self)", 3), ("lu", 2)]  # fmt: skip
+        ("f(x, *, y=1)", 2), ("class A(dict)", 2), ("m(self)", 3), ("class B()", 3), ("lu", 2)]  # fmt: skip
     assert {"os", "package.near"} <= set(module.imports)
     path.write_text("def broken(:")
     assert read_module("package.thing", path) is None
