@@ -17,6 +17,9 @@ TEXT = (
 WORDS = sorted(set(TEXT.lower().replace(",", "").replace(".", "").split()))
 
 
+REASONS = ("hardly any text", "not text", "over 100,000 tags", "nested over 256 deep")
+
+
 def page(body, url="https://a.example/x/y.html", origin=""):
     """A page of ours around some HTML."""
     html = body if isinstance(body, bytes) else f"<html><body>{body}</body></html>".encode()
@@ -123,6 +126,7 @@ def test_an_encoding_that_does_not_exist_does_no_harm(name):
         ("<ul><li>" * 300 + TEXT, "nested over 256 deep"),
         (("<table><tr><td>" * 300 + TEXT).encode("utf-16"), "nested over 256 deep"),
     ],
+    ids=lambda value: value if value in REASONS else "page",
 )  # fmt: skip
 def test_what_cannot_be_read_is_skipped_with_its_reason(html, reason):
     assert why(html) == reason
@@ -132,7 +136,7 @@ FLAT = ["<p>x" * 30_000, "<li>x" * 30_000, "<br/>" * 9000, "<a name=x />hi " * 9
         "<svg>" + "<path d='M0'/>" * 900 + "</svg>"]  # fmt: skip
 
 
-@pytest.mark.parametrize("html", FLAT)
+@pytest.mark.parametrize("html", FLAT, ids=lambda html: html[:4])
 def test_many_tags_are_not_deep(html):
     assert extract(page(f"<p>{TEXT}</p>{html}")) is not None
 
