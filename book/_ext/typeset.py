@@ -59,11 +59,16 @@ def engine() -> Context:
     return context
 
 
+def ask(expression: str) -> str:
+    """The text that an expression of JavaScript yields; it travels as JSON, because a joined string cannot."""
+    return json.loads(engine().eval(f"JSON.stringify({expression})"))
+
+
 @cache
 def typeset(tex: str, display: bool) -> str:
     """The HTML of a formula. Raises `ExtensionError` with MathJax's reason and the formula."""
     try:
-        return engine().eval(f"typeset({json.dumps(tex)}, {json.dumps(display)})")
+        return ask(f"typeset({json.dumps(tex)}, {json.dumps(display)})")
     except JSException as error:
         reason = re.search(r"(?:Error: )?([^\n]+)", str(error))[1]
         raise ExtensionError(f"MathJax refuses a formula ({reason[:200]}): {tex}") from None
@@ -98,7 +103,7 @@ def write_styles(app: Sphinx, exception: Exception | None) -> None:
         for node in app.env.get_doctree(docname).findall(lambda n: isinstance(n, (nodes.math, nodes.math_block))):
             typeset(source(node), isinstance(node, nodes.math_block))
     static = Path(app.outdir) / "_static"
-    css = re.sub(r"\s+", " ", engine().eval("styles()"))
+    css = re.sub(r"\s+", " ", ask("styles()"))
     (static / "math.css").write_text(css, encoding="utf-8")
     (static / "math").mkdir(exist_ok=True)
     for name in set(re.findall(r'url\("math/([^"]+)"\)', css)):
