@@ -4,8 +4,7 @@ A classifier learns the seed pages against pages drawn from the crawl, and score
 collected. Hosts of which more than a tenth was collected are marked; a reviewer says which of their URLs hold
 mathematics, and what was not collected there joins the seed. Then again, until hardly anything new is collected.
 
-A host is the domain of a URL; a URL to review is a host with the first part of its path, such as
-"docs.sympy.org/solvers". How deep the cut lies follows from the seed alone: each seed page is scored by a classifier
+A host is the domain of a URL; a URL to review is a host with a folder, such as "mathoverflow.net/questions". How deep the cut lies follows from the seed alone: each seed page is scored by a classifier
 that was not trained on it, and the cut lets a stated share of the seed pass. Or a budget of tokens is stated ahead.
 """
 
@@ -24,7 +23,7 @@ from minidsk.settings import positive, within
 
 Pages = NDArray[np.int64]
 Review = Callable[[str, Pages], bool]
-"""Whether a URL (a host and the first part of a path) holds mathematics; also given the numbers of its pages."""
+"""Whether a URL (a host with a folder) holds mathematics; also given the numbers of its pages."""
 
 
 @dataclass(frozen=True)
@@ -99,20 +98,35 @@ def host_of(url: str) -> str:
         return ""
 
 
-def place_of(url: str) -> str:
-    """The URL to review that a page belongs to: its host and the first part of its path."""
+def places_of(urls: Sequence[str]) -> list[str]:
+    """The URL to review that each page belongs to: its host and its folders, down to where the host's folders part.
+
+    All pages of a host may lie in one folder, such as /en or /wiki; then the folders within it are told apart.
+    """
+    folders = [folders_of(url) for url in urls]
+    shared: dict[str, tuple[str, ...]] = {}
+    for url, own in zip(urls, folders, strict=True):
+        if own:
+            known = shared.setdefault(host_of(url), own)
+            same = next((i for i, (a, b) in enumerate(zip(known, own, strict=False)) if a != b), min(map(len, (known, own))))
+            shared[host_of(url)] = known[:same]
+    depth = {host: len(known) + 1 for host, known in shared.items()}
+    return ["/".join([host_of(url), *own[: depth.get(host_of(url), 1)]]) for url, own in zip(urls, folders, strict=True)]
+
+
+def folders_of(url: str) -> tuple[str, ...]:
+    """The folders of a URL's path; its last part is the page."""
     try:
-        first, _, rest = urlsplit(url).path.strip("/").partition("/")
+        return tuple(part for part in urlsplit(url).path.split("/")[:-1] if part)
     except ValueError:
-        return ""
-    return f"{host_of(url)}/{first if rest else ''}"
+        return ()
 
 
-def groups(urls: Iterable[str], of: Callable[[str], str]) -> dict[str, Pages]:
-    """The numbers of the pages of each host, or of each place, in the order in which they first occur."""
+def groups(names: Iterable[str]) -> dict[str, Pages]:
+    """The numbers of the pages with each name, of a host or a place, in the order in which the names first occur."""
     found: dict[str, list[int]] = {}
-    for number, url in enumerate(urls):
-        found.setdefault(of(url), []).append(number)
+    for number, name in enumerate(names):
+        found.setdefault(name, []).append(number)
     return {name: np.array(numbers, dtype=np.int64) for name, numbers in found.items()}
 
 
@@ -134,8 +148,8 @@ def mine(crawl: Crawl, seed: Bags, review: Review, config: MiningConfig, generat
     """
     if len(seed) < config.folds:
         raise ValueError(f"seed: {len(seed)} pages are too few; give {config.folds} or more, better 30")
-    hosts, places = groups(crawl.urls, host_of), groups(crawl.urls, place_of)
-    owner = {place: host_of("//" + place) for place in places}
+    hosts, places = groups(map(host_of, crawl.urls)), groups(places_of(crawl.urls))
+    owner = {place: place.partition("/")[0] for place in places}
     kept, added, verdicts = np.zeros(len(crawl), np.bool_), np.zeros(len(crawl), np.bool_), dict[str, bool]()
     for number in range(1, config.rounds + 1):
         scores, held = cross_fit(crawl.bags, seed, np.flatnonzero(added), np.flatnonzero(~kept & ~added),

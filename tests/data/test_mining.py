@@ -9,7 +9,7 @@ import torch
 from minidsk.data.classifier import Bags, ClassifierConfig, bag
 from minidsk.data.harvest import Harvest, crawl_of, cut, read_pages
 from minidsk.data.mining import (
-    Crawl, MiningConfig, at_prevalence, cut_at, groups, host_of, known_origin, mine, place_of, quality,
+    Crawl, MiningConfig, at_prevalence, cut_at, groups, folders_of, host_of, known_origin, mine, places_of, quality,
 )  # fmt: skip
 from minidsk.data.packing import PackedPages
 from minidsk.data.tokenizer import CharTokenizer
@@ -55,7 +55,7 @@ def run(crawl, seed, config=CONFIG, review=None):
 def test_the_loop_reaches_what_the_seed_does_not_know(documents, seed):
     crawl = crawl_of(documents, CONFIG.classifier)
     rounds = run(crawl, seed)
-    circles = [place_of(url) == "mixed.example/circles" for url in crawl.urls]
+    circles = ["/circles/" in url for url in crawl.urls]
     assert rounds[0].kept[circles].mean() < 0.2
     assert rounds[-1].kept[circles].all()
     assert rounds[-1].recall > 0.95 > rounds[0].recall
@@ -76,7 +76,7 @@ def test_the_reviewer_sees_urls_of_marked_hosts_once(documents, seed):
 
     def review(place, pages):
         asked.append(place)
-        assert {place_of(crawl.urls[i]) for i in pages} == {place}
+        assert {places_of(crawl.urls)[i] for i in pages} == {place}
         return known_origin(crawl)(place, pages)
 
     rounds = run(crawl, seed, review=review)
@@ -136,22 +136,29 @@ def test_the_cut_of_a_budget():
     assert cut_at(scores, tokens, 19) > 0.9
 
 
-@pytest.mark.parametrize(("url", "host", "place"), [
-    ("https://Docs.Example.org/solvers/ode.html", "docs.example.org", "docs.example.org/solvers"),
-    ("https://docs.example.org/solvers/a/b.html?c=d#e", "docs.example.org", "docs.example.org/solvers"),
-    ("https://docs.example.org/index.html", "docs.example.org", "docs.example.org/"),
-    ("https://docs.example.org", "docs.example.org", "docs.example.org/"),
-    ("no url at all", "", "/"),
-    ("http://[broken", "", ""),
-    ("", "", "/"),
+@pytest.mark.parametrize(("url", "host", "folders"), [
+    ("https://Docs.Example.org/solvers/ode.html", "docs.example.org", ("solvers",)),
+    ("https://docs.example.org/solvers/a/b.html?c=d/e#f/g", "docs.example.org", ("solvers", "a")),
+    ("https://docs.example.org/index.html", "docs.example.org", ()),
+    ("https://docs.example.org", "docs.example.org", ()),
+    ("no url at all", "", ()),
+    ("http://[broken/a/b", "", ()),
+    ("", "", ()),
 ])  # fmt: skip
-def test_hosts_and_places(url, host, place):
+def test_hosts_and_folders(url, host, folders):
     assert host_of(url) == host
-    assert place_of(url) == place
+    assert folders_of(url) == folders
+
+
+def test_a_place_is_where_the_folders_of_a_host_part():
+    urls = ["http://a/en/sums/1", "http://a/en/sums/x/2", "http://a/en/news/3", "http://a/about", "http://b/en/sums/1"]
+    assert places_of(urls) == ["a/en/sums", "a/en/sums", "a/en/news", "a", "b/en/sums"]
+    assert places_of(["http://a/x/1", "http://a/y/z/2"]) == ["a/x", "a/y"]
+    assert places_of([]) == []
 
 
 def test_groups_number_the_pages():
-    found = groups(["http://a/x/1", "http://b/x/1", "http://a/y/1"], host_of)
+    found = groups(["a", "b", "a"])
     assert {name: numbers.tolist() for name, numbers in found.items()} == {"a": [0, 2], "b": [1]}
 
 
