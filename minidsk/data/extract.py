@@ -89,7 +89,7 @@ def too_deep(html: bytes) -> bool:
 
 
 def _formulas(tree: Any) -> None:
-    """Put TeX in the place of formulas that a text would lose: MathML, scripts of MathJax, pictures with TeX beside them.
+    """Put TeX in the place of formulas that a text would lose: MathML, and the scripts of MathJax.
 
     What such programs draw beside the TeX, for the eye, is removed.
     """

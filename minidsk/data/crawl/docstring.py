@@ -7,6 +7,7 @@ import textwrap
 from html import escape
 
 _INLINE = re.compile(r":(?P<role>[\w:+-]+):`(?P<text>[^`]+)`|``(?P<code>[^`]+)``|`(?P<name>[^`]+)`_?")
+_TEX = re.compile(r"\\[a-zA-Z]|[\^_]\{")  # what stands in single quotes is a name, or in sympy a formula
 _RULE = re.compile(r"([-=~^*#])\1{2,}\s*")
 _DIRECTIVE = re.compile(r"\.\. (?P<name>[\w:-]+)::(?P<text>.*)")
 _ITEM = re.compile(r"(?:[-*+]|\d+\.) +")
@@ -38,8 +39,8 @@ def _block(block: str, before: str) -> str:
     if first.startswith(">>>") or (block[0] == " " and before.rstrip().endswith("::")):
         return f"<pre>{escape(textwrap.dedent(block))}</pre>"
     if _ITEM.match(first):
-        items = re.split(r"\n(?= *(?:[-*+]|\d+\.) +)", block)
-        return "<ul>\n" + "\n".join(f"<li>{_inline(_ITEM.sub('', item.strip(), count=1))}</li>" for item in items) + "\n</ul>"
+        items = [_ITEM.sub("", item.strip(), count=1) for item in re.split(r"\n(?= *(?:[-*+]|\d+\.) +)", block)]
+        return "<ul>\n" + "\n".join(f"<li>{_inline(item)}</li>" for item in items) + "\n</ul>"
     return f"<p>{_inline(textwrap.dedent(block))}</p>"
 
 
@@ -59,8 +60,9 @@ def _inline(text: str) -> str:
     for found in _INLINE.finditer(text):
         parts.append(escape(text[end : found.start()], quote=False))
         end = found.end()
-        if found["role"] == "math":
-            parts.append(f'<span class="math">\\({escape(found["text"], quote=False)}\\)</span>')
+        words = escape(found["text"] or found["code"] or found["name"], quote=False)
+        if found["role"] == "math" or (found["name"] and _TEX.search(found["name"])):
+            parts.append(f'<span class="math">\\({words}\\)</span>')
         else:
-            parts.append(f"<code>{escape(found['text'] or found['code'] or found['name'], quote=False)}</code>")
+            parts.append(f"<code>{words}</code>")
     return "".join([*parts, escape(text[end:], quote=False)])

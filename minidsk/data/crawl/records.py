@@ -17,7 +17,7 @@ HEAD = 1 << 16  # bytes of a record's own header, at most
 LOOK_BACK = 1 << 20  # compressed bytes of a damaged member in which the start of the next one is looked for
 _GZIP = b"\x1f\x8b\x08"
 _START = b"WARC/"
-_NEXT = re.compile(rb"\r?\n\r?\nWARC/\d\.\d\r?\n")
+_NEXT = re.compile(rb"WARC/\d\.\d\r?\n(?=[\w-]+:)")
 _LENGTH = re.compile(rb"(?im)^content-length:[ \t]*(\d{1,18})[ \t]*\r?$")
 
 
@@ -41,7 +41,10 @@ def _members(file: BinaryIO, data: bytes, splitter: Splitter) -> Iterator[bytes]
     """The records in all compressed members of a file that begins with `data`."""
     lost = False  # between damage and the next good member, where the same bytes that start one may stand by chance
     while True:
-        data = _find_member(file, data)
+        data, passed = _find_member(file, data)
+        if passed and not lost:
+            splitter.drop("damaged compression")
+            lost = True
         if not data:
             return
         inflate, seen, good = zlib.decompressobj(31), bytearray(data), not lost
@@ -73,14 +76,16 @@ def _members(file: BinaryIO, data: bytes, splitter: Splitter) -> Iterator[bytes]
             data = inflate.unused_data
 
 
-def _find_member(file: BinaryIO, data: bytes) -> bytes:
-    """What follows from the next start of a compressed member on; b"" at the end of the file."""
+def _find_member(file: BinaryIO, data: bytes) -> tuple[bytes, bool]:
+    """What follows from the next start of a compressed member on, b"" at the end; and whether it stood further on."""
+    passed = False
     while (start := data.find(_GZIP)) < 0:
         more = file.read(CHUNK)
         if not more:
-            return b""
+            return b"", passed or bool(data)
+        passed |= len(data) > 2
         data = data[-2:] + more
-    return data[start:]
+    return data[start:], passed or start > 0
 
 
 class Splitter:
@@ -129,12 +134,12 @@ class Splitter:
         if not self.held.startswith(_START) or length is None:
             return self._skip("record without a header", head - 4)
         if int(length[1]) > self.largest:
-            return self._skip("record over the limit", head)
+            return self._skip("over 8 MiB", head)
         end = head + int(length[1])
         behind = bytes(self.held[end : end + 4 + len(_START)])
         if len(behind) < 4 + len(_START) and not last:
             return None
-        fits = behind == b"\r\n\r\n" + _START or (last and behind.strip(b"\r\n") == b"" and len(self.held) >= end)
+        fits = behind == b"\r\n\r\n" + _START or (last and behind in (b"\r\n\r\n", b"") and len(self.held) >= end)
         return min(end + 4, len(self.held)) if fits else self._skip("record with a wrong length", head)
 
     def _skip(self, reason: str, used: int) -> int:
@@ -147,7 +152,7 @@ class Splitter:
         """Go to the next record; False where it is not there yet."""
         found = _NEXT.search(self.held)
         if found:
-            del self.held[: found.end() - len(found[0].lstrip())]
+            del self.held[: found.start()]
             self.searching = False
         else:
             del self.held[:-32]

@@ -28,19 +28,17 @@ def open_crawl(path_or_url: str | Path) -> Iterator[BinaryIO]:
         with Download(name) as download:
             yield cast(BinaryIO, download)
     else:
-        try:
-            file = open(name, "rb")
-        except OSError as error:
-            raise CrawlError(f"{name}: {error.strerror}; give a WARC file, or an address with http(s)://") from error
-        with file:
+        if not Path(name).is_file():
+            raise CrawlError(f"{name}: no such file; give a WARC file, or an address with http(s)://")
+        with Path(name).open("rb") as file:
             yield file
 
 
 class Download(io.RawIOBase):
     """What an address answers, read from front to back; after a broken connection it goes on where it was."""
 
-    def __init__(self, url: str, pause: float = PAUSE) -> None:
-        self.url, self.pause = url, pause
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.position = 0
         self.length: int | None = None
         self.tag: str | None = None  # of the file as it was at the start
@@ -65,8 +63,9 @@ class Download(io.RawIOBase):
                 reason = str(getattr(error, "reason", error)) or type(error).__name__
             self.close_answer()
             if attempt < TRIES - 1:
-                time.sleep(self.pause * 2**attempt)
-        raise CrawlError(f"{self.url}: no more bytes after {self.position:,} ({reason}); run again, or download it first")
+                time.sleep(PAUSE * 2**attempt)
+        got = f"no byte after the first {self.position:,}"
+        raise CrawlError(f"{self.url}: {got} ({reason}); try later, or download it first")
 
     def _connect(self) -> http.client.HTTPResponse:
         headers = {"User-Agent": "minidsk", "Accept-Encoding": "identity"}
@@ -77,9 +76,13 @@ class Download(io.RawIOBase):
         if self.position and tag != self.tag:
             raise CrawlError(f"{self.url}: the file changed while it was read; run again")
         self.tag = tag
-        if answer.status != 206:  # the whole file: at the start, or from a server that knows no ranges
-            length = answer.headers.get("Content-Length")
-            self.length = int(length) if length else None
+        if answer.status == 206:
+            start = (answer.headers.get("Content-Range") or "").removeprefix("bytes ").partition("-")[0]
+            if start != str(self.position):
+                raise CrawlError(f"{self.url}: the server sent other bytes than asked for; download it first")
+        else:  # the whole file: at the start, or from a server that knows no ranges
+            length = answer.headers.get("Content-Length") or ""
+            self.length = int(length) if length.isdigit() else None
             left = self.position
             while left:
                 data = answer.read1(min(left, 1 << 18))

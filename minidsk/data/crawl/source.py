@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Modules of the standard library that are compiled, so that their source is nowhere to read.
-COMPILED = ("math", "cmath", "itertools", "time", "sys", "gc", "marshal", "builtins", "errno", "atexit", "faulthandler")
-_NO_PART = {"tests", "test", "testing", "site-packages", "dist-packages", "benchmarks", "_vendor", "idle_test", "vendored"}
+COMPILED = ("math", "cmath", "itertools", "time", "sys", "gc", "marshal", "builtins", "atexit", "faulthandler")
+_NO_PART = {"tests", "test", "testing", "idle_test", "benchmarks", "site-packages", "dist-packages", "_vendor"}
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 

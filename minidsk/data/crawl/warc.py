@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from minidsk.atomic import atomic
-from minidsk.data.crawl.page import Page
+from minidsk.data.crawl.page import CrawlError, Page
 from minidsk.data.crawl.records import HEAD, records
 from minidsk.data.crawl.remote import open_crawl
 
@@ -48,32 +48,36 @@ def read_crawl(path_or_url: str | Path, skipped: Counter[str] | None = None) -> 
     """The HTML pages of a WARC file, compressed or not, of this machine or behind an http(s) address.
 
     `skipped` counts what was passed over, by reason. The memory needed does not depend on the file's length.
-    Raises `CrawlError` where there is no such file or the address does not answer.
+    Raises `CrawlError` where there is no such file, none of its records can be read, or the address does not answer.
     """
     skipped = Counter() if skipped is None else skipped
     with open_crawl(path_or_url) as file:
+        found = False
         for record in records(file, LARGEST + HEAD, skipped):
+            found = True
             page = _page(record, skipped)
             if page is not None:
                 yield page
+        if not found:
+            raise CrawlError(f"{path_or_url}: holds no record that can be read; give a WARC file")
 
 
 def _page(record: bytes, skipped: Counter[str]) -> Page | None:
     """The page in one record, or None: the record is no answer to a request, or is counted as skipped."""
     from warcio.archiveiterator import ArchiveIterator
-    from warcio.exceptions import ArchiveLoadFailed
 
     try:
         found = next(iter(ArchiveIterator(io.BytesIO(record))), None)
-        if found is None or found.rec_type != "response" or found.http_headers is None:
+        if found is None or found.rec_type != "response":
             return None
         html = found.content_stream().read(LARGEST + 1)
-    except (ArchiveLoadFailed, EOFError, OSError, ValueError):
+    except Exception:  # whatever a parser says to bytes that anybody may have written
         skipped["record that cannot be read"] += 1
         return None
     url = found.rec_headers.get_header("WARC-Target-URI") or ""
-    kind = found.http_headers.get_header("Content-Type") or ""
-    reason = _reason(url, kind, found.http_headers.get_statuscode(), html)
+    answer = found.http_headers  # None where the address is none of the web
+    kind = answer.get_header("Content-Type") or "" if answer else ""
+    reason = _reason(url, kind, answer and answer.get_statuscode(), html)
     if reason:
         skipped[reason] += 1
         return None
@@ -96,7 +100,7 @@ def _reason(url: str, kind: str, status: str | None, html: bytes) -> str | None:
     if not html.strip():
         return "empty page"
     if len(html) > LARGEST:
-        return "page over 8 MiB"
+        return "over 8 MiB"
     return None
 
 
