@@ -3,7 +3,7 @@
 import difflib
 import inspect
 
-from minidsk.homework import attention, experts, feedback, games, grpo, kernels, lowprec, moe, mtp, pretraining, text
+from minidsk.homework import attention, experts, feedback, games, grpo, kernels, lowprec, mining, moe, mtp, pretraining, text
 from minidsk.homework.exercise import Exercise
 
 CHAPTERS = {
@@ -11,6 +11,7 @@ CHAPTERS = {
     "attention": attention.EXERCISES,
     "moe": moe.EXERCISES,
     "mtp": mtp.EXERCISES,
+    "mining": mining.EXERCISES,
     "pretraining": pretraining.EXERCISES,
     "kernels": kernels.EXERCISES,
     "experts": experts.EXERCISES,
