@@ -22,6 +22,7 @@ from minidsk.widgets import (
     Curve,
     Figure,
     Group,
+    Harvest,
     Preferences,
     Rollouts,
     Roofline,
@@ -66,6 +67,13 @@ def figures() -> dict[str, Figure]:
             {"copy & <b>": {"bytes": 1e9, "flops": 1e9, "seconds": 2e-3}, "product": {"bytes": 1e6, "flops": 1e9}},
         ),
         "Group": Group([["2", "."], ["</script>", "."], ["2", "2", "."], ["1", "2", "1"]], [1, 0, 0, 0]),
+        "Harvest": Harvest(
+            ["a <b>", "all others"],
+            [
+                [{"right": 3, "missed": 5, "wrong": 1, "left": 2, "marked": True}, {"right": 0, "missed": 1, "wrong": 0, "left": 9}],
+                [{"right": 8, "missed": 0, "wrong": 1, "left": 2, "marked": True}, {"right": 1, "missed": 0, "wrong": 1, "left": 8}],
+            ],
+        ),
         "Preferences": Preferences(
             [
                 {"prompt": "<b>1</b>", "left": "a</script>", "right": "bb", "facts": {"for the longer": 2}},
@@ -218,6 +226,10 @@ BAD = {
     "low and high together": lambda: Curve({"a": {"x": [1], "y": [1], "low": [0]}}),
     "lacks text or reward": lambda: Rollouts("p", [0], [[{"text": "a"}]]),
     r"rewards lie in \[0, 1\]": lambda: Rollouts("p", [0], [[{"text": "a", "reward": 2}]]),
+    "at least one host": lambda: Harvest([], []),
+    "round 1 has 0 hosts": lambda: Harvest(["a"], [[]]),
+    "round 1, a: lacks 'missed'": lambda: Harvest(["a"], [[{"right": 1}]]),
+    "wrong must be a count": lambda: Harvest(["a"], [[{"right": 1, "missed": 0, "wrong": 0.5, "left": 0}]]),
     "3 shades": lambda: Rollouts("p", [0], [[{"text": ["a"], "reward": 1, "shade": [1, 2, 3]}]]),
 }
 
