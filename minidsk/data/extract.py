@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from minidsk.data.crawl import Page, is_mathematics, read_crawl
+from minidsk.data.decontaminate import Decontamination
+from minidsk.data.duplicates import Seen
 
-DEEPEST = 512  # levels of a page; browsers draw no more either
+# What a page may have at most, because a parser's time grows with the product of both: ten times what people write.
+DEEPEST, MOST_TAGS = 256, 100_000
+BATCH = 1 << 19  # bytes of HTML that go to a process at once
 MOST_LINKS = 500  # of a page that are kept
 UNREADABLE = 0.05  # share of characters that fit no encoding, from which on a page is not text
-_TAG = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^>]*?(/?)>")
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 # Elements that hold nothing, or that the next one of their kind ends without a word.
-_FLAT = frozenset(b"area base br col embed hr img input link meta source track wbr p li dt dd tr td th option".split())
+_FLAT = {"area", "base", "br", "col", "dd", "dt", "embed", "hr", "img", "input", "li", "link", "meta", "option", "p",
+         "source", "td", "th", "tr", "track", "wbr"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,53 +47,127 @@ class Document:
 def extract(page: Page, skipped: Counter[str] | None = None) -> Document | None:
     """The page's document, or None where it has none; `skipped` then counts the reason."""
     from resiliparse.extract.html2text import extract_plain_text
-    from resiliparse.parse.encoding import bytes_to_str, detect_encoding
     from resiliparse.parse.html import HTMLTree
     from resiliparse.parse.lang import detect_fast
 
-    skipped = Counter() if skipped is None else skipped
-    if too_deep(page.html):
-        skipped[f"nested over {DEEPEST} deep"] += 1
-        return None
-    html = bytes_to_str(page.html, detect_encoding(page.html) or "utf-8", errors="replace")
+    def skip(reason: str) -> None:
+        if skipped is not None:
+            skipped[reason] += 1
+
+    html = _decoded(page.html)
     if html.count("\ufffd") + html.count("\0") > UNREADABLE * len(html):
-        skipped["not text"] += 1
-        return None
+        return skip("not text")
+    if html.count("<") > MOST_TAGS:
+        return skip(f"over {MOST_TAGS:,} tags")
     tree = HTMLTree.parse(html)
     if tree.body is None:
-        skipped["no text"] += 1
-        return None
+        return skip("no text")
+    if _tags_open(html) > DEEPEST and _too_deep(tree.body):
+        return skip(f"nested over {DEEPEST} deep")
     _formulas(tree)
     text = extract_plain_text(tree, main_content=True).strip()
     if not text:
-        skipped["no text"] += 1
-        return None
+        return skip("no text")
     language = detect_fast(text[:10_000])[0]
     return Document(page.url, text, _links(tree, page.url), language, is_mathematics(page) if page.origin else None)
 
 
-def documents(path_or_url: str | Path, workers: int = 1, skipped: Counter[str] | None = None) -> Iterator[Document]:
-    """The documents of a crawl. `skipped` counts what was passed over, by reason."""
-    skipped = Counter() if skipped is None else skipped
-    for page in read_crawl(path_or_url, skipped):
-        document = extract(page, skipped)
-        if document is not None:
-            yield document
+def _decoded(html: bytes) -> str:
+    """The page's characters: UTF-8 where that fits, else as the page says of itself, else as its bytes look."""
+    from resiliparse.parse.encoding import bytes_to_str, detect_encoding
+
+    escapes = b"\x1b$" in html  # of the Japanese and Korean encodings that write all with ASCII bytes
+    if not escapes:
+        with contextlib.suppress(UnicodeDecodeError):
+            return html.decode("utf-8-sig")
+    return bytes_to_str(html, detect_encoding(html, from_html_meta=True), "replace", fallback_encodings=())
 
 
-def too_deep(html: bytes) -> bool:
-    """Whether elements stand more than `DEEPEST` in one another, as far as the tags tell.
+def documents(
+    path_or_url: str | Path,
+    workers: int = 1,
+    skipped: Counter[str] | None = None,
+    problems: Iterable[str] = (),
+    duplicates: bool = False,
+) -> Iterator[Document]:
+    """The documents of a crawl, in its order, without those that say what another one said or that hold a problem.
 
-    Asked before a parser sees the page: the time that parsers take may grow with the square of the depth.
+    workers: processes that extract. skipped: counts what was passed over, by reason. problems: of the evaluation, see
+    `Decontamination`. duplicates: True keeps exact and near duplicates, see `Seen`. The memory needed grows by 1.3 kB
+    per document for these, and by nothing else. Raises `CrawlError` as `read_crawl` does.
     """
-    if html.count(b"<") <= DEEPEST:
-        return False
+    skipped = Counter() if skipped is None else skipped
+    held_out, seen = Decontamination(problems), None if duplicates else Seen()
+    for found, reasons in _extracted(read_crawl(path_or_url, skipped), workers):
+        skipped.update(reasons)
+        for document in found:
+            reason = "evaluation problem" if held_out.holds_problem(document.text) else None
+            reason = reason or (seen.add(document.text) if seen else None)
+            if reason:
+                skipped[reason] += 1
+            else:
+                yield document
+
+
+def _extracted(pages: Iterator[Page], workers: int) -> Iterator[tuple[list[Document], Counter[str]]]:
+    """What `_extract_all` makes of batch after batch; never more than three batches per process are under way."""
+    if workers == 1:
+        yield from map(_extract_all, _batches(pages))
+        return
+    # A new process, not a copy of this one: a copy of one with threads (torch's) may hang.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        waiting: deque[Future[tuple[list[Document], Counter[str]]]] = deque()
+        try:
+            for batch in _batches(pages):
+                waiting.append(pool.submit(_extract_all, batch))
+                if len(waiting) == 3 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _batches(pages: Iterator[Page]) -> Iterator[list[Page]]:
+    """The pages, `BATCH` bytes or a little more at a time."""
+    batch: list[Page] = []
+    for page in pages:
+        batch.append(page)
+        if sum(len(page.html) for page in batch) >= BATCH:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _extract_all(pages: list[Page]) -> tuple[list[Document], Counter[str]]:
+    skipped: Counter[str] = Counter()
+    found = [extract(page, skipped) for page in pages]
+    return [document for document in found if document is not None], skipped
+
+
+def _tags_open(html: str) -> int:
+    """At most so many elements stand in one another: those whose end may be left out are not counted."""
     depth = deepest = 0
-    for found in _TAG.finditer(html):
-        if found[2].lower() not in _FLAT and not found[3]:
-            depth = max(depth - 1, 0) if found[1] else depth + 1
+    for end, name in _TAG.findall(html):
+        if name.lower() not in _FLAT:
+            depth = max(depth - 1, 0) if end else depth + 1
             deepest = max(deepest, depth)
-    return deepest > DEEPEST
+    return deepest
+
+
+def _too_deep(top: Any) -> bool:
+    """Whether an element stands more than `DEEPEST` below this one, by a walk through all of them: it takes a while."""
+    depth, node = 0, top
+    while depth <= DEEPEST:
+        if node.first_child is not None:
+            depth, node = depth + 1, node.first_child
+            continue
+        while depth and node.next is None:
+            depth, node = depth - 1, node.parent
+        if not depth:
+            return False
+        node = node.next
+    return True
 
 
 def _formulas(tree: Any) -> None:
@@ -93,12 +175,13 @@ def _formulas(tree: Any) -> None:
 
     What such programs draw beside the TeX, for the eye, is removed.
     """
-    for drawn in tree.body.query_selector_all(".katex-html, .MathJax_Preview, .MathJax, .MathJax_Display"):
+    # A slice asks the tree once; a loop over what is found asks it again for each element.
+    for drawn in tree.body.query_selector_all(".katex-html, .MathJax_Preview, .MathJax, .MathJax_Display")[:]:
         if not drawn.query_selector("math"):
             drawn.decompose()
-    for script in tree.body.query_selector_all('script[type^="math/tex"]'):
+    for script in tree.body.query_selector_all('script[type^="math/tex"]')[:]:
         _replace(tree, script, script.text, "display" in (script.getattr("type") or ""))
-    for math in tree.body.query_selector_all("math"):
+    for math in tree.body.query_selector_all("math")[:]:
         note = math.query_selector('annotation[encoding="application/x-tex"]')
         tex = note.text if note else math.getattr("alttext") or " ".join(math.text.split())
         _replace(tree, math, tex, math.getattr("display") == "block")
