@@ -28,7 +28,9 @@ from minidsk.data.classifier import ClassifierConfig, train_classifier, words
 from minidsk.data.crawl import default_crawl
 from minidsk.data.extract import Document, documents
 from minidsk.data.harvest import crawl_of
-from minidsk.data.mining import Crawl, MiningConfig, Pages, at_prevalence, known_origin, mine, places_of, quality
+from minidsk.data.mining import (
+    Crawl, MiningConfig, Pages, at_prevalence, cross_fit, known_origin, mine, places_of, quality,
+)  # fmt: skip
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from sweep import Record, arguments, sweep
@@ -41,12 +43,12 @@ KEYWORDS = frozenset(
 )
 
 
-def seed_pages(crawl: Crawl, seed: int) -> Pages:
+def seed_pages(crawl: Crawl, seed: int, count: int = SEED_PAGES) -> Pages:
     """The seed's pages: mathematics, chosen by a hash of their address, so that few change with the crawl."""
     def key(i: int) -> bytes:
         return hashlib.blake2b(f"{seed} {crawl.urls[i]}".encode()).digest()
 
-    return np.array(sorted(np.flatnonzero(crawl.origin == 1).tolist(), key=key)[:SEED_PAGES])
+    return np.array(sorted(np.flatnonzero(crawl.origin == 1).tolist(), key=key)[:count])
 
 
 def part(crawl: Crawl, pages: Pages) -> Crawl:
@@ -74,6 +76,18 @@ def average_precision(scores: Any, origin: Any) -> float:
     """The mean, over the pages that are wanted, of the precision down to each, pages in order of their score."""
     right = (origin == 1)[np.argsort(-scores, kind="stable")]
     return float((np.cumsum(right) / np.arange(1, len(right) + 1))[right].mean())
+
+
+def majority(crawl: Crawl, seed: Any, number: int, config: MiningConfig) -> list[Any]:
+    """The loop with a rule as reviewer: it approves a URL of which the first round collected more than half."""
+    generator = torch.Generator().manual_seed(number)
+    scores, held = cross_fit(crawl.bags, seed, np.zeros(0, np.int64), np.arange(len(crawl)), config, generator)
+    kept = scores >= np.quantile(held, 1 - config.passing)
+
+    def review(place: str, pages: Pages) -> bool:
+        return bool(kept[pages].mean() > 0.5)
+
+    return list(mine(crawl, seed, review, config, torch.Generator().manual_seed(number)))
 
 
 def loop(crawl: Crawl, seed: Any, number: int, config: MiningConfig, review: bool = True) -> list[Any]:
@@ -121,6 +135,12 @@ def run(seed: int, found: list[Document], a: argparse.Namespace) -> list[dict[st
         tried = loop(crawl, start, seed, MiningConfig(passing=passing))
         rows.append({"method": f"loop, passing {passing}", "rounds": rows_of(crawl, tried),
                      **judged(crawl, tried[-1].kept)})  # fmt: skip
+    home = np.array([i for i in seed_pages(everything, seed, len(found)) if "docs.sympy" in everything.urls[i]][:SEED_PAGES])
+    away = part(everything, np.setdiff1d(np.arange(len(found)), home))
+    tried = loop(away, everything.bags.take(home), seed, config)
+    rows.append({"method": "seed from one site", "rounds": rows_of(away, tried), **judged(away, tried[-1].kept)})
+    tried = majority(crawl, start, seed, config)
+    rows.append({"method": "a rule as reviewer", "rounds": rows_of(crawl, tried), **judged(crawl, tried[-1].kept)})
     rare = repeated(crawl, a.times)
     for passing in (a.passing, *a.rare_cuts):
         tried = loop(rare, start, seed, MiningConfig(passing=passing))
@@ -130,7 +150,7 @@ def run(seed: int, found: list[Document], a: argparse.Namespace) -> list[dict[st
 
 
 def rivals(found: list[Document], crawl: Crawl, chosen: Pages, rest: Pages, seed: int) -> list[dict[str, Any]]:
-    """One training on the seed and 400 random pages: our classifier, and fastText with DeepSeekMath's settings and others."""
+    """One training on the seed and 400 random pages: our classifier, and fastText with DeepSeekMath's settings too."""
     drawn = rest[torch.randperm(len(rest), generator=torch.Generator().manual_seed(2000 + seed))[:400].numpy()]
     left = np.setdiff1d(rest, drawn)
     labels = [1] * len(chosen) + [0] * len(drawn)
@@ -151,8 +171,11 @@ def rivals(found: list[Document], crawl: Crawl, chosen: Pages, rest: Pages, seed
             path = Path(folder) / "train.txt"
             path.write_text("\n".join(f"__label__{label} {line[int(i)]}" for label, i in
                                       zip(labels, [*chosen, *drawn], strict=True)), encoding="utf-8")  # fmt: skip
-            rival = fasttext.train_supervised(str(path), thread=1, verbose=0, bucket=2**18, seed=seed, **chosen_settings)
-        scores = [dict((b, a) for a, b in rival.f.predict(line[int(i)], 2, 0.0, "")).get("__label__1", 0) for i in left]
+            rival = fasttext.train_supervised(
+                str(path), thread=1, verbose=0, bucket=2**18, seed=seed, **chosen_settings
+            )
+        scores = [next((p for p, label in rival.f.predict(line[int(i)], 2, 0.0, "") if label == "__label__1"), 0.0)
+                  for i in left]  # fmt: skip
         rows.append({"method": name, "average_precision": average_precision(np.array(scores), crawl.origin[left])})
     return rows
 
@@ -167,14 +190,8 @@ def main() -> None:
     a = parser.parse_args()
     found = list(documents(default_crawl()))
     about = {"pages": len(found), "mathematics": sum(bool(d.mathematics) for d in found)}
-    order: list[str] = []
-    record = Record(a, lambda row: (row["seed"], order.index(row["method"]) if row["method"] in order else 99), crawl=about)
-
-    def keep(*rows: dict[str, Any]) -> None:
-        order.extend(row["method"] for row in rows if row["method"] not in order)
-        record.add(*rows)
-
-    sweep([(run, seed, found, a) for seed in a.seeds], keep, a)
+    record = Record(a, lambda row: row["seed"], crawl=about)
+    sweep([(run, seed, found, a) for seed in a.seeds], record.add, a)
 
 
 if __name__ == "__main__":
