@@ -155,4 +155,4 @@ def _tensors(bags: Bags, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor,
     lengths = np.diff(bags.starts[start : stop + 1])
     page = torch.from_numpy(np.repeat(np.arange(stop - start), lengths))
     buckets = torch.from_numpy(bags.buckets[a:b].astype(np.int64))
-    return buckets, torch.from_numpy(np.asarray(bags.weights[a:b], dtype=np.float32)), page, stop - start
+    return buckets, torch.from_numpy(np.array(bags.weights[a:b], dtype=np.float32)), page, stop - start
