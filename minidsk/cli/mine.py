@@ -96,8 +96,8 @@ class Mine:
         if skipped:
             print("passed over: " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(skipped.items())))
         if self.approved is None and (crawl.origin < 0).any() and places:
-            print(f"no reviewer: look at {self.output / 'review.txt'}, keep the lines with mathematics, and give them as "
-                  "--approved FILE; the same command then goes on from there")  # fmt: skip
+            print(f"no reviewer: look at {self.output / 'review.txt'}, keep the lines with mathematics, and give them "
+                  "as --approved FILE; the same command then goes on from there")  # fmt: skip
         print(f"summary: {self.output / 'summary.html'}")
 
 

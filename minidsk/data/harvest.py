@@ -62,8 +62,8 @@ def read_pages(path: str | Path) -> list[dict[str, Any]]:
             fields = page if isinstance(page, dict) else {}
             wrong = [name for name in ("url", "text") if not isinstance(fields.get(name), str)]
             if wrong:
-                raise ValueError(f"{path}, line {number}: no {' and no '.join(wrong)} there; "
-                                 'give lines such as {"url": "https://example.org/a", "text": "A prime is ..."}')  # fmt: skip
+                example = '{"url": "https://example.org/a", "text": "A prime is ..."}'
+                raise ValueError(f"{path}, line {number}: no {' and no '.join(wrong)} there; give lines as {example}")
             pages.append(fields)
     if not pages:
         raise ValueError(f"{path}: holds no page; give lines of JSON with url and text")

@@ -4,8 +4,9 @@ A classifier learns the seed pages against pages drawn from the crawl, and score
 collected. Hosts of which more than a tenth was collected are marked; a reviewer says which of their URLs hold
 mathematics, and what was not collected there joins the seed. Then again, until hardly anything new is collected.
 
-A host is the domain of a URL; a URL to review is a host with a folder, such as "mathoverflow.net/questions". How deep the cut lies follows from the seed alone: each seed page is scored by a classifier
-that was not trained on it, and the cut lets a stated share of the seed pass. Or a budget of tokens is stated ahead.
+A host is the domain of a URL; a URL to review is a host with a folder, such as "mathoverflow.net/questions". How deep
+the cut lies follows from the seed alone: each seed page is scored by a classifier that was not trained on it, and the
+cut lets a stated share of the seed pass. Or a budget of tokens is stated ahead.
 """
 
 from __future__ import annotations
@@ -108,10 +109,11 @@ def places_of(urls: Sequence[str]) -> list[str]:
     for url, own in zip(urls, folders, strict=True):
         if own:
             known = shared.setdefault(host_of(url), own)
-            same = next((i for i, (a, b) in enumerate(zip(known, own, strict=False)) if a != b), min(map(len, (known, own))))
-            shared[host_of(url)] = known[:same]
+            differing = (i for i, (a, b) in enumerate(zip(known, own, strict=False)) if a != b)
+            shared[host_of(url)] = known[: next(differing, len(own))]
     depth = {host: len(known) + 1 for host, known in shared.items()}
-    return ["/".join([host_of(url), *own[: depth.get(host_of(url), 1)]]) for url, own in zip(urls, folders, strict=True)]
+    hosts = map(host_of, urls)
+    return ["/".join([host, *own[: depth.get(host, 1)]]) for host, own in zip(hosts, folders, strict=True)]
 
 
 def folders_of(url: str) -> tuple[str, ...]:

@@ -178,7 +178,7 @@ EXERCISES = (
                     lambda r, f, p: p * r / (p * r + f) if r + f else 0.0),
             Mistake("recall where precision is asked", "A share of what was collected, or of what there is?",
                     lambda r, f, p: r),
-            Mistake("one minus the false rate", "Of 100 other pages, how many are collected? Which share of the harvest is it?",
+            Mistake("one minus the false rate", "Of 100 collected pages, how many are other pages?",
                     lambda r, f, p: 1 - f if r + f else 0.0),
         ),
         "Take 1,000 pages. How many are mathematics, how many of them are collected, and how many of the others?",

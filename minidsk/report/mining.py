@@ -43,8 +43,8 @@ def curve(rounds: Sequence[Mapping[str, Any]]) -> str:
     marks, said = [], []
     for share in (0, 0.5, 1):
         y = _TOP + (1 - share) * (_HEIGHT - _TOP - 30)
-        marks.append(f'<path d="M{_LEFT} {y}H{_WIDTH - 80}" stroke="var(--line)"/>'
-                     f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end" font-size="11">{share:.0%}</text>')  # fmt: skip
+        marks.append(f'<path d="M{_LEFT} {y}H{_WIDTH - 80}" stroke="var(--line)"/>')
+        marks.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end" font-size="11">{share:.0%}</text>')
     for key, tone in tones.items():
         points = [(_LEFT + i * step, _TOP + (1 - row[key]) * (_HEIGHT - _TOP - 30))
                   for i, row in enumerate(rounds) if row[key] is not None]  # fmt: skip

@@ -9,17 +9,27 @@ import torch
 from minidsk.data.classifier import Bags, ClassifierConfig, bag
 from minidsk.data.harvest import Harvest, crawl_of, cut, read_pages
 from minidsk.data.mining import (
-    Crawl, MiningConfig, at_prevalence, cut_at, groups, folders_of, host_of, known_origin, mine, places_of, quality,
+    Crawl,
+    MiningConfig,
+    at_prevalence,
+    cut_at,
+    folders_of,
+    groups,
+    host_of,
+    known_origin,
+    mine,
+    places_of,
+    quality,
 )  # fmt: skip
 from minidsk.data.packing import PackedPages
 from minidsk.data.tokenizer import CharTokenizer
 
 CONFIG = MiningConfig(negatives=40, classifier=ClassifierConfig(buckets=4096))
 # Two kinds of mathematics that share few words, as algebra and geometry do, and what else a crawl holds.
-ALGEBRA = "polynomial root degree factor ring ideal quotient kernel".split()
-GEOMETRY = "circle angle tangent radius triangle chord arc plane".split()
-BOTH = "theorem proof let hence equals lemma".split()
-OTHER = "server header file socket parse client buffer thread request reply".split()
+ALGEBRA = ["polynomial", "root", "degree", "factor", "ring", "ideal", "quotient", "kernel"]
+GEOMETRY = ["circle", "angle", "tangent", "radius", "triangle", "chord", "arc", "plane"]
+BOTH = ["theorem", "proof", "let", "hence", "equals", "lemma"]
+OTHER = ["server", "header", "file", "socket", "parse", "client", "buffer", "thread", "request", "reply"]
 
 
 class Document:

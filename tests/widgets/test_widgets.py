@@ -31,6 +31,8 @@ from minidsk.widgets import (
     Tokens,
 )
 
+from minidsk.widgets.harvest import COUNTS
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -70,8 +72,8 @@ def figures() -> dict[str, Figure]:
         "Harvest": Harvest(
             ["a <b>", "all others"],
             [
-                [{"right": 3, "missed": 5, "wrong": 1, "left": 2, "marked": True}, {"right": 0, "missed": 1, "wrong": 0, "left": 9}],
-                [{"right": 8, "missed": 0, "wrong": 1, "left": 2, "marked": True}, {"right": 1, "missed": 0, "wrong": 1, "left": 8}],
+                [dict(zip(COUNTS, counts, strict=True), marked=counts[0] > 1) for counts in frame]
+                for frame in ([(3, 5, 1, 2), (0, 1, 0, 9)], [(8, 0, 1, 2), (1, 0, 1, 8)])
             ],
         ),
         "Preferences": Preferences(

@@ -29,7 +29,15 @@ from minidsk.data.crawl import default_crawl
 from minidsk.data.extract import Document, documents
 from minidsk.data.harvest import crawl_of
 from minidsk.data.mining import (
-    Crawl, MiningConfig, Pages, at_prevalence, cross_fit, known_origin, mine, places_of, quality,
+    Crawl,
+    MiningConfig,
+    Pages,
+    at_prevalence,
+    cross_fit,
+    known_origin,
+    mine,
+    places_of,
+    quality,
 )  # fmt: skip
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -38,8 +46,11 @@ from sweep import Record, arguments, sweep
 SEED_PAGES = 30
 WEB = 0.005  # share of mathematics on the web, for figures at its prevalence
 KEYWORDS = frozenset(
-    "algebra angle derivative edge equation geometry graph integer integral lemma linear matrix number polynomial "
-    "prime probability proof root series set sum theorem variable vector".split()
+    re.findall(
+        r"\w+",
+        "algebra angle derivative edge equation geometry graph integer integral lemma linear matrix number polynomial "
+        "prime probability proof root series set sum theorem variable vector",
+    )
 )
 
 
@@ -98,8 +109,9 @@ def loop(crawl: Crawl, seed: Any, number: int, config: MiningConfig, review: boo
 
 def rows_of(crawl: Crawl, rounds: Sequence[Any]) -> list[dict[str, Any]]:
     """The figures of each round."""
-    return [judged(crawl, r.kept, number=r.number, seed=r.seed, new=r.new, marked=len(r.marked), reviewed=r.reviewed,
-                   added=r.added, average_precision=average_precision(r.scores, crawl.origin)) for r in rounds]  # fmt: skip
+    names = ("number", "seed", "new", "reviewed", "added")
+    return [judged(crawl, r.kept, **{name: getattr(r, name) for name in names}, marked=len(r.marked),
+                   average_precision=average_precision(r.scores, crawl.origin)) for r in rounds]  # fmt: skip
 
 
 def run(seed: int, found: list[Document], a: argparse.Namespace) -> list[dict[str, Any]]:
@@ -127,7 +139,8 @@ def run(seed: int, found: list[Document], a: argparse.Namespace) -> list[dict[st
     drawn[order[np.cumsum(crawl.tokens[order]) <= last.tokens]] = True
     rows.append({"method": "random pages, as many tokens", **judged(crawl, drawn)})
     places, review = np.array(places_of(crawl.urls)), known_origin(crawl)
-    yes = [p for p in np.unique(places) if p.partition("/")[0] in last.marked and review(p, np.flatnonzero(places == p))]
+    shown = [p for p in np.unique(places) if p.partition("/")[0] in last.marked]
+    yes = [p for p in shown if review(p, np.flatnonzero(places == p))]
     rows.append({"method": "reviewed URLs alone", **judged(crawl, np.isin(places, yes))})
     alone = loop(crawl, start, seed, config, review=False)
     rows.append({"method": "no reviewer", "rounds": rows_of(crawl, alone), **judged(crawl, alone[-1].kept)})
@@ -135,7 +148,8 @@ def run(seed: int, found: list[Document], a: argparse.Namespace) -> list[dict[st
         tried = loop(crawl, start, seed, MiningConfig(passing=passing))
         rows.append({"method": f"loop, passing {passing}", "rounds": rows_of(crawl, tried),
                      **judged(crawl, tried[-1].kept)})  # fmt: skip
-    home = np.array([i for i in seed_pages(everything, seed, len(found)) if "docs.sympy" in everything.urls[i]][:SEED_PAGES])
+    all_maths = seed_pages(everything, seed, len(found))
+    home = np.array([i for i in all_maths if "docs.sympy" in everything.urls[i]][:SEED_PAGES])
     away = part(everything, np.setdiff1d(np.arange(len(found)), home))
     tried = loop(away, everything.bags.take(home), seed, config)
     rows.append({"method": "seed from one site", "rounds": rows_of(away, tried), **judged(away, tried[-1].kept)})

@@ -1,4 +1,4 @@
-"""Chapter 5: what a model learns from the harvest, from random pages of the same crawl, and from a mix, at equal tokens.
+"""Chapter 5: what a model learns from the harvest, from random pages of the crawl, and from a mix, at equal tokens.
 
     python tools/experiments/ch05_pretraining.py --workers 2 --out results/ch05_pretraining
 

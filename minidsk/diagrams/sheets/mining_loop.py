@@ -29,19 +29,20 @@ def _draw(pen: Pen) -> None:
 
     pen.box(508, 312, 190, 62, "Harvest", f"when less than {_OURS.new:.0%} is new", tone="judged")
     pen.arrow((603, 264), (603, 312), tone="judged")
-    pen.notes(16, 338, "In brackets: DeepSeekMath, whose four rounds", "collected 35.5 million pages, 120 billion tokens.")
+    pen.notes(16, 338, "In brackets: DeepSeekMath, whose four rounds",
+              "collected 35.5 million pages, 120 billion tokens.")  # fmt: skip
 
 
 FIGURE = Diagram(
     "The loop that mines mathematics",
     f"Six boxes in a circle. The seed, {_SEED} pages here and 500,000 pages of OpenWebMath at DeepSeek, trains a "
-    f"classifier against random pages, {_OURS.negatives} here and 500,000 there. The classifier scores every page of the "
-    f"crawl, {_CRAWL} pages here and 40 billion there. The best pages are collected: here those above a cut that "
+    f"classifier against random pages, {_OURS.negatives} here and 500,000 there. The classifier scores every page of "
+    f"the crawl, {_CRAWL} pages here and 40 billion there. The best pages are collected: here those above a cut that "
     f"{_OURS.passing:.0%} of the seed passes, there as many as a budget of tokens allows. Hosts with more than "
-    f"{_OURS.marked:.0%} of their pages collected are marked. A reviewer says which of their URLs hold mathematics, and "
-    "what was not collected at these URLs joins the seed. An arrow leads out of the circle to the harvest, when a round "
-    f"brings less than {_OURS.new:.0%} new pages. DeepSeekMath's four rounds collected 35.5 million pages.",
-    f"One round of the loop. What DeepSeek did by hand, the review, is the only step that looks at pages one URL at a "
-    f"time. Our numbers stand beside DeepSeek’s, which are in brackets.",
+    f"{_OURS.marked:.0%} of their pages collected are marked. A reviewer says which of their URLs hold mathematics, "
+    "and what was not collected at these URLs joins the seed. An arrow leads out of the circle to the harvest, when a "
+    f"round brings less than {_OURS.new:.0%} new pages. DeepSeekMath's four rounds collected 35.5 million pages.",
+    "One round of the loop. What DeepSeek did by hand, the review, is the only step that looks at pages one URL at a "
+    "time. Our numbers stand beside DeepSeek’s, which are in brackets.",
     714, 390, _draw,
 )  # fmt: skip
