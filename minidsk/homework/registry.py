@@ -4,7 +4,18 @@ import difflib
 import inspect
 
 from minidsk.homework import (
-    attention, experts, feedback, games, grpo, kernels, lowprec, mining, moe, mtp, pretraining, text,
+    attention,
+    experts,
+    feedback,
+    games,
+    grpo,
+    kernels,
+    lowprec,
+    mining,
+    moe,
+    mtp,
+    pretraining,
+    text,
 )  # fmt: skip
 from minidsk.homework.exercise import Exercise
 

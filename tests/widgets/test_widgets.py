@@ -30,7 +30,6 @@ from minidsk.widgets import (
     Schedule,
     Tokens,
 )
-
 from minidsk.widgets.harvest import COUNTS
 
 ROOT = Path(__file__).parents[2]
