@@ -20,6 +20,7 @@ from minidsk.data.duplicates import Seen
 # What a page may have at most, because a parser's time grows with the product of both: ten times what people write.
 DEEPEST, MOST_TAGS = 256, 100_000
 BATCH = 1 << 19  # bytes of HTML that go to a process at once
+SHORTEST = 128  # characters of a document: on less there are only links to other pages
 MOST_LINKS = 500  # of a page that are kept
 UNREADABLE = 0.05  # share of characters that fit no encoding, from which on a page is not text
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
@@ -61,13 +62,13 @@ def extract(page: Page, skipped: Counter[str] | None = None) -> Document | None:
         return skip(f"over {MOST_TAGS:,} tags")
     tree = HTMLTree.parse(html)
     if tree.body is None:
-        return skip("no text")
+        return skip("hardly any text")
     if _tags_open(html) > DEEPEST and _too_deep(tree.body):
         return skip(f"nested over {DEEPEST} deep")
     _formulas(tree)
     text = extract_plain_text(tree, main_content=True).strip()
-    if not text:
-        return skip("no text")
+    if len(text) < SHORTEST:
+        return skip("hardly any text")
     language = detect_fast(text[:10_000])[0]
     return Document(page.url, text, _links(tree, page.url), language, is_mathematics(page) if page.origin else None)
 

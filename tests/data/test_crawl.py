@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from minidsk.data.crawl import CrawlError, Page, read_crawl, remote, write_crawl
 from minidsk.data.crawl.records import records
 
-WORDS = "a ring is a set with two operations and each of its elements has an opposite under the first of them".split()
+WORDS = ["a", "ring", "is", "a", "set", "with", "two", "operations", "and", "each", "of", "its", "elements", "has", "an", "opposite", "under", "the", "first", "of", "them"]
 
 
 def page(i, words=60):
