@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/05_mining_math.ipynb)
 #
-# DeepSeekMath {cite}`deepseekmath` is a 7-billion-parameter model that owes most of its mathematics to 120 billion tokens, which a program collected from a crawl of the web. Nobody wrote a list of good sites. The program started from pages that were known to be mathematics, and looked for more of the same. We have 30 such pages and a crawl of 1,000 real pages, of which about three in ten are mathematics. How much of this mathematics does the program find, and how much of what it collects is something else?
+# DeepSeekMath {cite}`deepseekmath` is a 7-billion-parameter model that owes most of its mathematics to 120 billion tokens, which a program collected from a crawl of the web. No list of good sites was needed: the program started from pages that were known to be mathematics, and looked for more of the same. We have 30 such pages and a crawl of 1,000 real pages, of which about three in ten are mathematics. How much of this mathematics does the program find, and how much of what it collects is something else?
 #
 # - **You will build** a text classifier in ten lines, and DeepSeekMath's loop around it: collect, look at the sites, extend the seed, collect again.
 # - **You need** PyTorch, and to know what a logistic regression is. No other chapter is required.
@@ -144,11 +144,12 @@ print(f"of the library's words, the crude way finds {share:.2f}")
 # - **Precision**: which share of the collected pages is mathematics?
 # - **Recall**: which share of the crawl's mathematics was collected?
 #
-# Where do we cut? We cannot look at the flags. But we know the 30 seed pages, so we cut where three quarters of *them* pass. Before you run on, guess how far the whole program of this chapter will get.
+# We cannot look at the flags to decide where to cut. But we know the 30 seed pages, so we cut where three quarters of *them* pass. Before you run on, guess how far the whole program of this chapter will get.
 
 # %% tags=["prediction", "hide-input"]
-guess = predict("mining.recall", "Which percentage of the crawl's mathematics does the loop find "
-                "from 30 pages?", guess=None, example=50, scale="difference", tolerance=50)
+guess = predict("mining.recall", "Which percentage of the crawl's mathematics does the "
+                "loop find from 30 pages?", guess=None, example=50, scale="difference",
+                tolerance=50)
 guess
 
 # %%
@@ -177,7 +178,7 @@ precision, recall = judge(by_keywords >= cut)
 print(f"keywords: precision {precision:.2f}, recall {recall:.2f}")
 
 # %% [markdown]
-# Nearly half of what the keywords collect is something else. Programs, too, speak of sets, numbers and vectors. A longer list would help, but somebody has to write it, and each word on it is a guess. So let a program learn the words from the seed.
+# More than a third of what the keywords collect is something else. Programs, too, speak of sets, numbers and vectors. A longer list would help, but somebody has to write it, and each word on it is a guess. So let a program learn the words from the seed.
 #
 # ## A page becomes a bag of numbers
 #
@@ -268,7 +269,7 @@ print("largest difference of the scores: below 1e-3")
 # %% [markdown]
 # ## Learned words rank better than listed ones
 #
-# Sort the pages by their score, the best first, and walk down the list. At each place we know the precision and the recall if we cut there.
+# Sort the pages by their score, the best first, and walk down the list, page by page. At each place we know the precision and the recall if we cut there.
 
 # %% tags=["figure", "hide-input"]
 # tolerance: 0.12
@@ -288,14 +289,14 @@ direct_labels(ax)
 at = {name: y[np.searchsorted(x, 0.7)] for name, (x, y) in ranked.items() if len(x) > 2}
 assert at["classifier"] > at["keywords"] + 0.1
 show(fig,
-     f"Down to a recall of 0.7, the classifier's list has a precision of {at['classifier']:.2f}, "
-     f"that of the keywords {at['keywords']:.2f}.",
+     f"Down to a recall of 0.7, the classifier's list has a precision of "
+     f"{at['classifier']:.2f}, that of the keywords {at['keywords']:.2f}.",
      "Precision against recall for three orders of the pages. The classifier's curve stays "
      "near 1 longest and falls at the end; the keywords' lies below it; random order is flat "
      f"at {truth.mean():.2f}.")
 
 # %% [markdown]
-# What did it learn? We can ask for the words whose buckets have the largest numbers. They are honest and odd: words of the subject stand beside habits of those who document it.
+# What did the classifier learn? We can ask for the words whose buckets have the largest numbers. Words of the subject stand beside habits of those who document it.
 
 # %% tags=["nbval-ignore-output"]
 def value(word):
@@ -346,7 +347,7 @@ precision, recall = judge(kept)
 print(f"one round: precision {precision:.2f}, recall {recall:.2f}")
 
 # %% [markdown]
-# The precision is good, and a third of the mathematics is missing. Thirty pages cannot know all the words. What kind of page is missed? DeepSeek's idea is to look at the sites.
+# The precision is good, but a quarter of the mathematics is missing, because thirty pages cannot know all the words. Which pages are missed? DeepSeek's idea is to look at the sites on which they stand.
 #
 # ## The loop
 #
@@ -392,10 +393,10 @@ for number, state in enumerate(history, 1):
     rows.append([number, int(state["seed"]), int(state["kept"].sum()), f"{state['new']:.2f}",
                  f"{precision:.2f}", f"{recall:.2f}"])
 table(["round", "pages to learn from", "collected", "new", "precision", "recall"], rows,
-      "Four rounds of the loop, one seed. New is the share that the round before did not have.")
+      "Four rounds, one seed. New is the share that the round before did not have.")
 
 # %% [markdown]
-# The second round makes the jump. Recall rises by about a quarter, and precision does not fall, because the new seed pages are exactly those that the first classifier missed. From the third round on, hardly anything is new. DeepSeekMath stopped after its fourth round, when 98 % of the pages had already been collected in the third.
+# The second round makes the jump. Recall rises by more than a tenth, and precision does not fall, because the new seed pages are exactly those that the first classifier missed. From the third round on, hardly anything is new. DeepSeekMath stopped after its fourth round, when 98 % of the pages had already been collected in the third.
 #
 # The package's loop, `minidsk.data.mining.mine`, also counts tokens, accepts a budget, and asks the reviewer about each URL once. With the same generator it collects the same pages:
 
@@ -440,7 +441,7 @@ Harvest([*SITES, "all others"], [by_site(state) for state in history],
 # %% [markdown]
 # ## Five seeds, and what simpler programs reach
 #
-# One seed is an anecdote. We repeat everything with five seeds of 30 pages, and compare with the first round alone, with the keywords, and with random pages, as many as the loop collects.
+# A single seed may have been lucky, so we repeat everything with five seeds of 30 pages, and compare with the first round alone, with the keywords, and with random pages, as many as the loop collects.
 
 # %%
 from minidsk.data.mining import Crawl, quality
@@ -459,7 +460,8 @@ def mined(number):
     drawn = order < rounds[-1].pages
     return {"the loop": quality(rounds[-1].kept, left.origin),
             "one round": quality(rounds[0].kept, left.origin),
-            "keywords": quality(listed, left.origin), "random pages": quality(drawn, left.origin)}
+            "keywords": quality(listed, left.origin),
+            "random pages": quality(drawn, left.origin)}
 
 
 whole = crawl_of(everything, config)
@@ -485,8 +487,9 @@ for k, name in enumerate(five[0]):
 _ = ax.set(xlabel="recall", ylabel="precision", xlim=(0.2, 1.05), ylim=(0, 1.05))
 ends = {name: [mean(run[name][k] for run in five) for k in (0, 1)] for name in five[0]}
 show(fig,
-     f"The loop finds {ends['the loop'][1]:.2f} of the mathematics, and {ends['the loop'][0]:.2f} "
-     "of what it collects is mathematics. Means and 95 % intervals of five seeds.",
+     f"The loop finds {ends['the loop'][1]:.2f} of the mathematics, and "
+     f"{ends['the loop'][0]:.2f} of what it collects is mathematics. Means and 95 % "
+     "intervals of five seeds.",
      "Four points, precision against recall: " + "; ".join(
          f"{name} {p:.2f} and {r:.2f}" for name, (p, r) in ends.items()) + ".")
 
@@ -505,11 +508,11 @@ assert ends["the loop"][1] >= 0.85
 guess.reveal(round(100 * ends["the loop"][1]))
 
 # %% [markdown]
-# The loop is above the keywords on both axes. Against one round it wins in recall, and loses nothing in precision.
+# The loop is above the keywords on both axes. Against one round it wins in recall, and it loses nothing in precision that five seeds could show.
 #
 # ## How much of this is the reviewer's work?
 #
-# A fair question: the loop gets help that one round does not get. A recorded run with the same seeds takes the parts away one by one. *As many tokens* is one round that may collect as much as the loop did. *No reviewer* is the loop in which nobody looks at the sites. *A rule as reviewer* asks no person either: it approves each URL of which the first round collected more than half. *URLs alone* takes every page at a URL that the reviewer approved, and ignores the classifier.
+# The loop gets help that one round does not get, so the comparison may look unfair. A recorded run with the same seeds takes the parts away one by one. *As many tokens* is one round that may collect as much as the loop did. *No reviewer* is the loop in which nobody looks at the sites. *A rule as reviewer* asks no person either: it approves each URL of which the first round collected more than half. *URLs alone* takes every page at a URL that the reviewer approved, and ignores the classifier.
 
 # %% tags=["hide-input"]
 print(results.origin("ch05_mining"))
@@ -529,7 +532,7 @@ rows = [[shown, *("{:.2f} ± {:.2f}".format(*interval(recorded(name, key)))
                   for key in ("precision", "recall"))] for name, shown in names.items()]
 asked = interval([run["rounds"][-1]["reviewed"] for run in record if run["method"] == "loop"])
 table(["program", "precision", "recall"], rows,
-      f"Recorded, five seeds. The reviewer is asked about {asked[0]:.0f} ± {asked[1]:.0f} URLs.")
+      f"Five seeds, recorded. The reviewer looks at {asked[0]:.0f} ± {asked[1]:.0f} URLs.")
 
 # %% [markdown]
 # Without a reviewer the loop finds no more than one round, because nothing new enters the seed. The rule, which costs nothing, wins more than half of the reviewer's gain. And the reviewer's verdicts alone do better than the loop in precision: on our crawl, a person who knows which folders hold mathematics hardly needs a classifier. This is the honest reading of our good numbers. The classifier's work is to tell the reviewer *where to look*. It chose four or five sites out of eighteen, and about 60 URLs instead of every page.
@@ -545,12 +548,13 @@ table(["program", "precision", "recall"], rows,
 final = history[-1]["kept"]
 R, f = final[truth].mean(), final[~truth].mean()
 for share in (0.3, 0.05, 0.005):
-    print(f"prevalence {share:5.1%}: precision {share * R / (share * R + (1 - share) * f):.2f}")
+    right = share * R
+    print(f"prevalence {share:5.1%}: precision {right / (right + (1 - share) * f):.2f}")
 
 # %% [markdown]
 # The same pages, counted at a prevalence of half a percent, give a harvest that is mostly something else: a few percent of very many pages are many pages. Figures from balanced test sets hide this.
 #
-# A calculation is not a run. So we also recorded the loop in a crawl in which every other page stands 60 times, the copies on sites of their own, so that 0.7 % of the pages are mathematics. There we can move the cut up: let only half, or only a quarter, of the seed pass.
+# Because a calculation is not a run, we also recorded the loop in a crawl in which every other page stands 60 times, the copies on sites of their own, so that 0.7 % of the pages are mathematics. There we can move the cut up: let only half, or only a quarter, of the seed pass.
 
 # %% tags=["hide-input"]
 rows = []
@@ -558,7 +562,8 @@ for passing in (0.75, 0.5, 0.25):
     of = [run for run in record if run["method"] == f"rare, passing {passing}"]
     first = interval([run["rounds"][0]["recall"] for run in of])
     figures = [interval([run[key] for run in of]) for key in ("precision", "recall")]
-    rows.append([f"{passing:.0%}", *("{:.2f} ± {:.2f}".format(*x) for x in (*figures, first))])
+    rows.append([f"{passing:.0%}",
+                 *("{:.2f} ± {:.2f}".format(*x) for x in (*figures, first))])
 table(["of the seed passes", "precision", "recall", "recall after one round"], rows,
       f"Recorded, five seeds; mathematics is {of[0]['prevalence']:.1%} of the pages.")
 
@@ -567,7 +572,7 @@ table(["of the seed passes", "precision", "recall", "recall after one round"], r
 #
 # ## What does it buy?
 #
-# More mathematics is not the goal; a better model is. A recorded run trains small models from random weights on equally many tokens: from the harvest, from random pages of the crawl, and from half of each. A quarter of the crawl was held out, and we measure the loss there in bits per byte.
+# The goal is a better model, not more pages. A recorded run trains small models from random weights on equally many tokens: from the harvest, from random pages of the crawl, and from half of each. A quarter of the crawl was held out, and we measure the loss there in bits per byte.
 
 # %% tags=["hide-input"]
 print(results.origin("ch05_pretraining"))
@@ -630,7 +635,7 @@ table(["ranking", "average precision"],
 # %% [markdown]
 # More passes help, but the mean over all words remains a problem: the commonest words make up most of it. Logarithms and unit length fix that, and no vectors are needed. With 500,000 examples the difference should be small, and we did not test it.
 #
-# **A looser cut is no substitute for the loop.** With nine tenths of the seed passing, the recorded loop collects nearly everything, but a fifth of it is something else, because one odd seed page then decides where the cut lies:
+# **A looser cut is no substitute for the loop.** With nine tenths of the seed passing, the recorded loop collects nearly everything, but a sixth of it is something else, because one odd seed page then decides where the cut lies:
 
 # %% tags=["hide-input"]
 rows = [[f"{passing:.0%}", *("{:.2f} ± {:.2f}".format(*interval(recorded(name, key)))
@@ -848,7 +853,7 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# From 30 pages, the loop finds **about 95 % of the crawl's mathematics, and about 7 % of what it collects is something else** (means of five seeds). One round finds about 72 %, and a list of keywords collects as much error as mathematics. Most of the loop's gain comes from the reviewer, whom the classifier tells where to look. Where mathematics is as rare as on the web, the same cut gives a harvest that is mostly something else, and only a strict cut together with the loop is any good.
+# From 30 pages, the loop finds **about 95 % of the crawl's mathematics, and less than a tenth of what it collects is something else** (means of five seeds). One round finds about three quarters. A list of keywords finds as much as one round, but more than a third of its pages are something else. Most of the loop's gain comes from the reviewer, whom the classifier tells where to look. Where mathematics is as rare as on the web, the same cut gives a harvest that is mostly something else, and only a strict cut together with the loop is any good.
 #
 # - I can now turn a page into a bag of hashed words, and train a classifier on 30 of them.
 # - I can now choose a cut without labels, by pages that the classifier has not seen.
