@@ -6,6 +6,7 @@ import random
 import pytest
 
 from minidsk.cli.command import run
+from minidsk.cli.mine import reviewer
 from minidsk.data.crawl import Page, write_crawl
 from minidsk.data.harvest import Harvest
 
@@ -71,6 +72,15 @@ def test_the_same_call_writes_the_same_bytes(folder):
     before = (folder / "corpus" / "harvest.jsonl").read_bytes()
     assert call(folder) == 0
     assert (folder / "corpus" / "harvest.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(("approved", "yes"), [
+    (["h"], ["h", "h/a", "h/a/b", "h/ab"]), (["h/"], ["h"]), (["h/a"], ["h/a", "h/a/b"]), (["h/a/"], ["h/a", "h/a/b"]),
+    (["other"], []), ([], []),
+])  # fmt: skip
+def test_what_a_reviewer_approves(approved, yes):
+    review = reviewer(approved)
+    assert [place for place in ("h", "h/a", "h/a/b", "h/ab", "hh") if review(place, None)] == yes
 
 
 @pytest.mark.parametrize(("spoil", "more", "said"), [

@@ -60,7 +60,7 @@ class Mine:
         if not len(crawl):
             raise ValueError(f"{self.input}: holds no page with text; give a crawl of HTML pages")
         bags = Bags.join(bag(page["text"], config.classifier) for page in seed)
-        review = reviewer(crawl, approved) if approved is not None else known_origin(crawl)
+        review = reviewer(approved) if approved is not None else known_origin(crawl)
         rounds = []
         with tqdm(desc="mine", unit="round", total=config.rounds) as bar:
             for found in mine(crawl, bags, review, config, torch.Generator().manual_seed(self.seed)):
@@ -82,7 +82,7 @@ class Mine:
         places = [place for place in groups(places_of(crawl.urls)) if place.partition("/")[0] in marked]
         figures = [as_row(found) for found in rounds]
         pages = {
-            "review.txt": "".join(f"{place}\n" for place in sorted(places)),
+            "review.txt": "".join(f"{place if '/' in place else f'{place}/'}\n" for place in sorted(places)),
             "rounds.json": json.dumps({"rounds": figures, "skipped": skipped}, indent=1) + "\n",
             "summary.html": mining_page(self.output.resolve().name, figures, skipped, self.input),
         }
@@ -116,11 +116,17 @@ def read_approved(path: Path) -> list[str]:
     return [line.strip().partition("://")[2] or line.strip() for line in lines if line.strip()]
 
 
-def reviewer(crawl: Crawl, approved: Sequence[str]) -> Review:
-    """A reviewer who says yes to what stands in a list, and to all that begins with it."""
-    known = tuple(address.rstrip("/") for address in approved)
+def reviewer(approved: Sequence[str]) -> Review:
+    """A reviewer who says yes to what stands in a list, and to all folders within it.
+
+    A host with a slash behind it, as in review.txt, means its pages that are in no folder; a host alone means all.
+    """
+    known = {address for address in approved if "/" not in address[:-1]}
+    known |= {address.rstrip("/") for address in approved if "/" in address[:-1]}
 
     def review(place: str, pages: Pages) -> bool:
-        return any(place == address or place.startswith(f"{address}/") for address in known)
+        if "/" not in place:
+            return bool(known & {place, f"{place}/"})
+        return any(place == address or place.startswith(f"{address}/") for address in known if address[-1:] != "/")
 
     return review
