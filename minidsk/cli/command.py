@@ -66,6 +66,7 @@ def attempt(args: Sequence[str]) -> int:
     except KeyboardInterrupt:
         lost = steps_between_states(command)
         remedy = f"; the same command goes on, and does at most {lost} steps again" if lost else ""
+        remedy = "; the same command goes on where it stopped" if isinstance(command, Mine) else remedy
         return fail("stopped" + remedy, 130)
     except BrokenPipeError:
         return 1

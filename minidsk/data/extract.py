@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import re
+import signal
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -119,7 +120,9 @@ def extracted(pages: Iterator[Page], workers: int) -> Iterator[tuple[list[Docume
         yield from map(_extract_all, _batches(pages))
         return
     # A new process, not a copy of this one: a copy of one with threads (torch's) may hang.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    # Ctrl-C is for this process alone, which then lets them go.
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), signal.signal, ignore) as pool:
         waiting: deque[Future[tuple[list[Document], Counter[str], int]]] = deque()
         try:
             for batch in _batches(pages):

@@ -1,9 +1,10 @@
 // What a harvest took from each host of a crawl, round by round.
 export default {
   render({model, el}) {
-    const {hosts, rounds} = model.get("data"), {stage, knobs, say, start} = frame(model, el);
+    const {hosts, rounds: named} = model.get("data"), {stage, knobs, say, start} = frame(model, el);
     const looks = [["var(--good)", .85, "mathematics, collected"], ["var(--good)", .16, "mathematics, missed"],
       ["var(--bad)", .85, "other, collected"], ["var(--soft)", .16, "other, left"]];
+    const rounds = named.map(rows => rows.map(row => ["right", "missed", "wrong", "left", "marked"].map(name => row[name])));
     const most = Math.max(1, ...rounds[0].map(row => row[0] + row[1] + row[2] + row[3]));
     const draw = () => {
       const number = model.get("step"), rows = rounds[number], width = roomy(stage), height = 30;

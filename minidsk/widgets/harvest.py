@@ -32,14 +32,14 @@ class Harvest(Figure):
 
     def figures(self, number: int) -> tuple[float, float]:
         """Precision and recall after a round, from 0; 0 where there is nothing to take a share of."""
-        right, missed, wrong = (sum(row[i] for row in self.data["rounds"][number]) for i in range(3))
+        right, missed, wrong = (sum(row[name] for row in self.data["rounds"][number]) for name in COUNTS[:3])
         return right / max(right + wrong, 1), right / max(right + missed, 1)
 
     def still(self) -> list[list[str]]:
         """Precision and recall of every round, and the marked hosts."""
         hosts, rows = self.data["hosts"], []
         for number, row in enumerate(self.data["rounds"]):
-            marked = [host for host, counts in zip(hosts, row, strict=True) if counts[4]]
+            marked = [host for host, counts in zip(hosts, row, strict=True) if counts["marked"]]
             precision, recall = self.figures(number)
             rows.append([str(number + 1), f"{precision:.0%}", f"{recall:.0%}", ", ".join(marked)])
         return [["round", "precision", "recall", "marked"], *rows]
@@ -51,12 +51,13 @@ class Harvest(Figure):
         return f"Pages of {len(self.data['hosts'])} hosts. " + "; ".join(dict.fromkeys(said)) + "."
 
 
-def _counts(number: int, host: str, counts: Mapping[str, Any]) -> list[int]:
-    found = []
+def _counts(number: int, host: str, counts: Mapping[str, Any]) -> dict[str, int]:
+    found = {}
     for name in COUNTS:
         if name not in counts:
             raise ValueError(f"round {number}, {host}: lacks {name!r}")
         if int(counts[name]) != counts[name] or counts[name] < 0:
             raise ValueError(f"round {number}, {host}: {name} must be a count")
-        found.append(int(counts[name]))
-    return [*found, int(bool(counts.get("marked", False)))]
+        found[name] = int(counts[name])
+    # By name, not in a row: a test of notebooks would read "2,135" as one number.
+    return {**found, "marked": int(bool(counts.get("marked", False)))}
