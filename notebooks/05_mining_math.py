@@ -280,10 +280,11 @@ def walk(scores):
 
 
 ranked = {"classifier": walk(scores), "keywords": walk(by_keywords)}
-ranked["random order"] = (np.array([0.02, 1]), np.full(2, truth.mean()))
+ranked["random order"] = (np.array([0.02, 0.95]), np.full(2, truth.mean()))
 fig, ax = plt.subplots(figsize=(7.5, 3.4))
 for name, (x, y) in ranked.items():
-    _ = ax.plot(x[x > 0.015], y[x > 0.015], label=name)
+    shown = (x > 0.015) & (x <= 0.95)
+    _ = ax.plot(x[shown], y[shown], label=name)
 _ = ax.set(xlabel="recall", ylabel="precision", ylim=(0, 1.03), xlim=(0, 1))
 direct_labels(ax)
 at = {name: y[np.searchsorted(x, 0.7)] for name, (x, y) in ranked.items() if len(x) > 2}
@@ -482,9 +483,9 @@ fig, ax = plt.subplots(figsize=(7.5, 3.4))
 for k, name in enumerate(five[0]):
     y, x = (interval([run[name][part] for run in five]) for part in (0, 1))
     _ = ax.errorbar(x[0], y[0], xerr=x[1], yerr=y[1], fmt="o", color=f"C{k}", capsize=3, lw=2)
-    _ = ax.annotate(name, (x[0], y[0]), (0, -16), textcoords="offset points", ha="center",
+    _ = ax.annotate(name, (x[0], y[0]), (8, 8), textcoords="offset points",
                     color=f"C{k}")
-_ = ax.set(xlabel="recall", ylabel="precision", xlim=(0.2, 1.05), ylim=(0, 1.05))
+_ = ax.set(xlabel="recall", ylabel="precision", xlim=(0.2, 1.1), ylim=(0, 1.05))
 ends = {name: [mean(run[name][k] for run in five) for k in (0, 1)] for name in five[0]}
 show(fig,
      f"The loop finds {ends['the loop'][1]:.2f} of the mathematics, and "

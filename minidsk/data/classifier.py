@@ -107,6 +107,89 @@ class Bags:
 
     def __add__(self, other: Bags) -> Bags:
         starts = np.concatenate([self.starts, self.starts[-1] + other.starts[1:]])
+        buckets, weights = np.concatenate([self.buckets, other.buckets]), np.concatenate([self.weights, other.weights])
+        return Bags(buckets, weights, starts)
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """How a page becomes a bag of numbers, and how the weights are learnt. Raises `ValueError` naming a wrong field."""
+
+    buckets: int = 2**16  # of the hash table, a power of two; more fit no 16 bits
+    ngrams: int = 2  # 1: words alone; 2: pairs of neighbours too; and so on
+    words: int = 2000  # how many words of a page are read
+    steps: int = 30
+    lr: float = 0.3
+    decay: float = 1e-3  # price on the squared length of the weights
+
+    def __post_init__(self) -> None:
+        require(self, "buckets", self.buckets in [2**k for k in range(17)], "a power of two up to 65,536")
+        within(self, 1, 5, "ngrams")
+        within(self, 1, 10**6, "words", "steps")
+        within(self, 0, 1e3, "decay")
+        positive(self, "lr")
+
+
+class _Hashes(dict[str, int]):
+    """The hash of a word, the same on every machine, computed once."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= _KNOWN:
+            self.clear()
+        value = self[word] = zlib.crc32(("0" if word.isdigit() else word).encode("utf-8", "replace"))
+        return value
+
+
+_HASHES = _Hashes()
+
+
+def words(text: str, most: int) -> list[str]:
+    """The first `most` words of a page: letters, numbers and single signs, in lower case."""
+    return _WORD.findall(text[: _LONGEST * most].lower())[:most]
+
+
+def bag(text: str, config: ClassifierConfig) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+    """The buckets of a page's words and n-grams [F], each once, and their weights [F], of unit length together.
+
+    A weight is the logarithm of 1 plus the count. Numbers count as one word, whatever their value.
+    """
+    hashes = np.array([_HASHES[word] for word in words(text, config.words)] or [0], dtype=np.int64)
+    found, run = [hashes], hashes
+    for n in range(1, min(config.ngrams, len(hashes))):
+        run = (run[:-1] * 116049371 + hashes[n:]) & 0xFFFFFFFF  # as fastText combines neighbours
+        found.append(run)
+    buckets, counts = np.unique(np.concatenate(found) % config.buckets, return_counts=True)
+    weights = np.log1p(counts)
+    return buckets.astype(np.uint16), (weights / np.sqrt((weights**2).sum())).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Bags:
+    """Many pages: `buckets` and `weights` [F] of page i lie at `starts[i]` to `starts[i + 1]`; `starts` is [N + 1]."""
+
+    buckets: NDArray[np.uint16]
+    weights: NDArray[np.float32]
+    starts: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @staticmethod
+    def join(bags: Iterable[tuple[NDArray[np.uint16], NDArray[np.float32]]]) -> Bags:
+        """Pages as `bag` makes them, end to end."""
+        pairs = list(bags)
+        starts = np.cumsum([0, *(len(buckets) for buckets, _ in pairs)])
+        empty = (np.zeros(0, np.uint16), np.zeros(0, np.float32))
+        buckets, weights = zip(*(pairs or [empty]), strict=True)
+        return Bags(np.concatenate(buckets), np.concatenate(weights), starts)
+
+    def take(self, pages: Sequence[int] | NDArray[np.int64]) -> Bags:
+        """The pages with these numbers, in this order."""
+        return Bags.join((self.buckets[a:b], self.weights[a:b]) for a, b in
+                         zip(self.starts[pages], self.starts[np.asarray(pages) + 1], strict=True))  # fmt: skip
+
+    def __add__(self, other: Bags) -> Bags:
+        starts = np.concatenate([self.starts, self.starts[-1] + other.starts[1:]])
         pairs = ((self.buckets, other.buckets), (self.weights, other.weights))
         return Bags(*(np.concatenate(pair) for pair in pairs), starts)
 
