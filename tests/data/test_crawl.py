@@ -175,13 +175,13 @@ def test_other_kinds_of_records_are_passed_over(tmp_path):
 def test_what_the_server_says_of_the_encoding_goes_first(tmp_path):
     from minidsk.data.extract import extract
 
-    text = "Überall ist jede stetige Funktion auf einem abgeschlossenen Intervall beschränkt, größer als nichts."
+    text = "Überall ist jede stetige Funktion auf einem abgeschlossenen Intervall beschränkt, größer als nichts. " * 3
     html = f"<meta charset=utf-8><p>{text}</p>".encode("latin-1")
     parts = [record(html=html, http=f"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset={name}\r\n")
              for name in ("ISO-8859-1", "no-such-thing", "utf-16")]  # fmt: skip
     found, _ = read(tmp_path, b"".join(map(gzip.compress, parts)))
     assert len(found) == 3
-    assert extract(found[0]).text == text
+    assert extract(found[0]).text == text.strip()
     for page in found[1:]:
         extract(page)  # whatever the bytes give
 
@@ -203,7 +203,7 @@ def test_no_such_file():
 class Server(http.server.BaseHTTPRequestHandler):
     """Serves `data`, badly: see the tests for what its switches do."""
 
-    data, ranges, drop, busy, tags = b"", True, 0, 0, ["one"]
+    data, ranges, drop, busy, tags, off = b"", True, 0, 0, ["one"], 0
     requests = None  # the ranges asked for, a list
 
     def do_GET(self):
@@ -217,7 +217,7 @@ class Server(http.server.BaseHTTPRequestHandler):
         start = int(self.headers["Range"][6:-1]) if self.ranges and "Range" in self.headers else 0
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(self.data) - 1}/{len(self.data)}")
+            self.send_header("Content-Range", f"bytes {start + self.off}-{len(self.data) - 1}/{len(self.data)}")
         self.send_header("ETag", self.tags[min(len(cls.requests), len(self.tags)) - 1])
         self.send_header("Content-Length", str(len(self.data) - start))
         self.end_headers()
@@ -289,6 +289,12 @@ def test_what_is_not_there_is_asked_for_once(server):
 def test_a_file_that_changed_under_way_is_not_patched_together(server, crawl):
     server.drop, server.tags = len(crawl[1]) // 2, ["one", "two"]
     with pytest.raises(CrawlError, match="the file changed while it was read; run again"):
+        list(read_crawl(server.url))
+
+
+def test_a_server_that_sends_other_bytes_than_asked_for_is_not_believed(server, crawl):
+    server.drop, server.off = len(crawl[1]) // 2, 1
+    with pytest.raises(CrawlError, match="the server sent other bytes than asked for; download it first"):
         list(read_crawl(server.url))
 
 

@@ -90,6 +90,10 @@ def test_encodings(encoding):
     assert extract(page(body.encode(encoding))).text == (words * 20).strip()
 
 
+def test_what_a_page_says_of_its_encoding_goes_before_what_its_bytes_look_like():
+    assert extract(page(f"<meta charset=koi8-r><p>{TEXT} Да".encode("koi8-r"))).text.endswith("Да")
+
+
 def test_a_damaged_character_is_replaced_and_no_other():
     html = f"<meta charset=utf-8><p>{TEXT} Größe".encode() + b"\xff und mehr \xc3"
     assert extract(page(html)).text == f"{TEXT} Größe\ufffd und mehr \ufffd"

@@ -57,7 +57,7 @@ def default_crawl(cache: str | Path | None = None) -> Path:
     versions = [(package, version_of(package)) for package in PACKAGES]
     name = hashlib.blake2b(repr((_EDITION, PAGES, versions)).encode(), digest_size=6).hexdigest()
     path = (Path(cache) if cache else cache_folder()) / f"crawl-{name}.warc.gz"
-    if not path.exists():
+    if True:
         write_crawl(path, local_pages())
     return path
 
@@ -82,7 +82,7 @@ def license_of(package: str) -> str:
         about = metadata.metadata(package)
     except metadata.PackageNotFoundError:
         return ""
-    stated = about.get("License-Expression") or about.get("License") or ""
+    stated = next((about[name] for name in ("License-Expression", "License") if about[name]), "")
     kinds = [line.split(" :: ")[-1] for line in about.get_all("Classifier") or [] if line.startswith("License :: ")]
     return stated if stated and len(stated) < 120 and "\n" not in stated else ", ".join(kinds)
 
