@@ -1,6 +1,6 @@
 """A larger crawl than the default one: the HTML manuals of Debian's documentation packages, as one WARC file.
 
-On a Debian system with apt, in about two minutes: 7,000 pages, of which two in five are mathematics. Nothing is installed,
+On a Debian system with apt, in about two minutes: 7,000 pages, of which a third is mathematics. Nothing is installed,
 and the packages are thrown away again.
 
     python tools/debian_crawl.py runs/debian.warc.gz

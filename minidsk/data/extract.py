@@ -48,28 +48,34 @@ class Document:
 
 def extract(page: Page, skipped: Counter[str] | None = None) -> Document | None:
     """The page's document, or None where it has none; `skipped` then counts the reason."""
+    found = _read(page)
+    if isinstance(found, Document):
+        return found
+    if skipped is not None:
+        skipped[found] += 1
+    return None
+
+
+def _read(page: Page) -> Document | str:
+    """The page's document, or why there is none."""
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
     from resiliparse.parse.lang import detect_fast
 
-    def skip(reason: str) -> None:
-        if skipped is not None:
-            skipped[reason] += 1
-
     html = _decoded(page.html)
     if html.count("\ufffd") + html.count("\0") > UNREADABLE * len(html):
-        return skip("not text")
+        return "not text"
     if html.count("<") > MOST_TAGS:
-        return skip(f"over {MOST_TAGS:,} tags")
+        return f"over {MOST_TAGS:,} tags"
     tree = HTMLTree.parse(html)
     if tree.body is None:
-        return skip("hardly any text")
+        return "hardly any text"
     if _tags_open(html) > DEEPEST and _too_deep(tree.body):
-        return skip(f"nested over {DEEPEST} deep")
+        return f"nested over {DEEPEST} deep"
     _formulas(tree)
     text = extract_plain_text(tree, main_content=True).strip()
     if len(text) < SHORTEST:
-        return skip("hardly any text")
+        return "hardly any text"
     language = detect_fast(text[:10_000])[0]
     return Document(page.url, text, _links(tree, page.url), language, is_mathematics(page) if page.origin else None)
 
@@ -78,11 +84,11 @@ def _decoded(html: bytes) -> str:
     """The page's characters: UTF-8 where that fits, else as the page says of itself, else as its bytes look."""
     from resiliparse.parse.encoding import bytes_to_str, detect_encoding
 
-    escapes = b"\x1b$" in html  # of the Japanese and Korean encodings that write all with ASCII bytes
-    if not escapes:
+    if b"\x1b$" not in html:  # which begins what the Japanese and Korean encodings write with the bytes of ASCII
         with contextlib.suppress(UnicodeDecodeError):
             return html.decode("utf-8-sig")
-    return bytes_to_str(html, detect_encoding(html, from_html_meta=True), "replace", fallback_encodings=())
+    encoding = detect_encoding(html, from_html_meta=True) or "utf-8"
+    return bytes_to_str(html, encoding, "replace", fallback_encodings=())
 
 
 def documents(

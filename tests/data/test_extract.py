@@ -64,7 +64,7 @@ def test_the_main_content_stays_and_what_surrounds_it_goes():
 
 
 def test_links_are_absolute_and_stand_once():
-    links = ["z.html#part", "z.html", "/top", "//b.example/", "mailto:a@b.example", "javascript:f()", "http://[", "#here"]
+    links = ["z.html#part", "z.html", "/top", "//b.example/", "mailto:a@b.example", "javascript:f()", "http://[", "#x"]
     document = extract(page(f"<p>{TEXT}" + "".join(f'<a href="{link}">more</a>' for link in links)))
     assert document.links == ("https://a.example/x/z.html", "https://a.example/top", "https://b.example/")
 
@@ -88,6 +88,10 @@ def test_encodings(encoding):
     name = encoding.replace("iso2022_jp", "iso-2022-jp")
     body = f'<html><head><meta charset="{name}"></head><p>{words * 20}</html>'
     assert extract(page(body.encode(encoding))).text == (words * 20).strip()
+
+
+def test_what_a_page_says_of_its_encoding_goes_before_what_its_bytes_look_like():
+    assert extract(page(f"<meta charset=koi8-r><p>{TEXT} Да".encode("koi8-r"))).text.endswith("Да")
 
 
 def test_a_damaged_character_is_replaced_and_no_other():

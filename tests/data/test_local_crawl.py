@@ -1,4 +1,4 @@
-"""The crawl that every reader has: pages made from the documentation of installed packages, and what is known of them."""
+"""The crawl that every reader has: the documentation of installed packages, and which of it is mathematics."""
 
 from collections import Counter
 from urllib.parse import urlsplit
@@ -27,11 +27,11 @@ def test_the_same_pages_each_time_and_all_sites_mixed(pages):
 
 
 def test_every_page_becomes_a_document_of_moderate_length_with_links_and_licence(pages):
-    documents = [extract(page) for page in pages]
-    assert all(documents)
+    documents = [document for page in pages if (document := extract(page))]
+    assert len(documents) >= 147  # a page of nothing but a list looks like one of links
     assert all(500 < len(document.text) < 60_000 for document in documents)
-    assert sum(bool(document.links) for document in documents) > 140
-    assert all(page.license and page.origin for page in pages if page.origin not in ("filelock", "fsspec", "torch"))
+    assert sum(bool(document.links) for document in documents) > 138
+    assert all(page.license and page.origin for page in pages)
     addresses = {local.address(name, package) for package in local.PACKAGES for name in modules(package)}
     assert {link for document in documents for link in document.links if ".local/" in link} <= addresses
 

@@ -6,6 +6,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import os
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 
 # Modules of the standard library that are compiled, so that their source is nowhere to read.
 COMPILED = ("math", "cmath", "itertools", "time", "sys", "gc", "marshal", "builtins", "atexit", "faulthandler")
-_NO_PART = {"tests", "test", "testing", "idle_test", "benchmarks", "site-packages", "dist-packages", "_vendor"}
+_NO_FOLDER = {"tests", "test", "testing", "idle_test", "benchmarks", "site-packages", "dist-packages", "_vendor"}
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -54,14 +55,21 @@ def modules(package: str) -> dict[str, Path | None]:
             return {}
         root, prefix = Path(spec.submodule_search_locations[0]), f"{package}."
     found: dict[str, Path | None] = {}
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(_files(root)):
         parts = path.relative_to(root).with_suffix("").parts
         parts = parts[:-1] if parts[-1] == "__init__" else parts
         private = any(part.startswith("_") for part in parts) and package != "numpy"
-        if not private and _NO_PART.isdisjoint(parts):
+        if not private:
             found[(prefix + ".".join(parts)).rstrip(".")] = path
     found.pop("", None)
     return found | (dict.fromkeys(COMPILED) if package == "stdlib" else {})
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """The Python files below a folder, but not in folders of tests or of other packages."""
+    for folder, inner, names in os.walk(root):
+        inner[:] = [name for name in inner if name not in _NO_FOLDER]
+        yield from (Path(folder, name) for name in names if name.endswith(".py"))
 
 
 def read_module(name: str, path: Path | None) -> Module | None:

@@ -105,7 +105,7 @@ def _reason(url: str, kind: str, status: str | None, html: bytes) -> str | None:
 
 
 def _utf8(html: bytes, kind: str) -> bytes:
-    """The page in UTF-8 behind a mark that says so, where the server named another encoding that fits its bytes.
+    """The page in UTF-8, where the server named another encoding that fits its bytes.
 
     What the server says goes before what the page says of itself, and only the page is handed on.
     """
@@ -113,6 +113,6 @@ def _utf8(html: bytes, kind: str) -> bytes:
     if name in ("", "utf-8", "utf8"):
         return html
     try:
-        return b"\xef\xbb\xbf" + html.decode(name).encode()
+        return html.decode(name).encode()
     except (LookupError, ValueError):
         return html
