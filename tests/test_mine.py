@@ -101,6 +101,18 @@ def test_what_is_wrong_is_said_in_a_line(folder, capsys, spoil, more, said):
     assert not (folder / "corpus" / "harvest.jsonl").exists()
 
 
+def test_pages_with_a_problem_of_the_evaluation_are_left_out(folder, capsys):
+    assert call(folder) == 0
+    page = harvest(folder)[0]
+    (folder / "problems.txt").write_text(" ".join(page["text"].split()[2:16]) + "\n")
+    assert call(folder, "--problems", str(folder / "problems.txt")) == 2
+    assert "holds documents of another set of problems" in capsys.readouterr().err
+    assert call(folder, "--problems", str(folder / "problems.txt"), "--output", str(folder / "clean")) == 0
+    assert "1 evaluation problem" in capsys.readouterr().out
+    lines = (folder / "clean" / "harvest.jsonl").read_text(encoding="utf-8").splitlines()
+    assert page["url"] not in {json.loads(line)["url"] for line in lines}
+
+
 def test_another_crawl_needs_another_folder(folder, capsys):
     assert call(folder) == 0
     (folder / "seed.jsonl").write_text('{"url": "u", "text": "theorem"}\n' * 3)

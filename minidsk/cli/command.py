@@ -40,7 +40,7 @@ USED = {
             "zero.optim.lr zero.rows zero.save-every",
     "r1": "run preset device problems cold-examples cold.steps cold.optim.lr r1.steps r1.prompts r1.group r1.optim.lr "
           "r1.rows",
-    "mine": "input seed-pages output approved rounds passing budget marked new negatives workers seed",
+    "mine": "input seed-pages output approved problems rounds passing budget marked new negatives workers seed",
 }  # fmt: skip
 LONGEST = 500  # characters of a complaint, whatever it quotes
 

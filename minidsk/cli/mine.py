@@ -31,6 +31,7 @@ class Mine:
     seed_pages: Path  # lines of JSON with url and text, better 30 of them or more
     output: Path  # the folder for harvest.jsonl, summary.html and what is needed to go on
     approved: Path | None = None  # addresses that a reviewer approved, one a line, each with all that begins with it
+    problems: Path | None = None  # problems of an evaluation, one a line; pages that hold one are left out
     mining: Annotated[MiningConfig, tyro.conf.arg(name="")] = field(default_factory=MiningConfig)
     workers: int = min(os.cpu_count() or 1, 8)  # processes that turn pages into text
     seed: int = 0  # of the pages that are drawn
@@ -44,10 +45,11 @@ class Mine:
         if not self.seed_pages.is_file():
             raise ValueError(f"{self.seed_pages}: no such file; give --seed-pages lines of JSON with url and text")
         seed = read_pages(self.seed_pages)
-        approved = read_approved(self.approved) if self.approved else None
+        approved = read_addresses(self.approved) if self.approved else None
+        problems = read_lines(self.problems, "--problems", "problem") if self.problems else []
         config, addresses = self.mining, {page["url"] for page in seed}
         identity = {"crawl": self.input, "classifier": repr(config.classifier),
-                    "seed": hashlib.blake2b(repr(sorted(addresses)).encode(), digest_size=8).hexdigest()}  # fmt: skip
+                    "seed": sum_of(sorted(addresses)), "set of problems": sum_of(problems)}  # fmt: skip
         store = Store(self.output / "documents", identity, config.classifier)
         with tqdm(desc="read", unit="page", initial=store.state["pages"]) as bar:
 
@@ -55,7 +57,7 @@ class Mine:
                 bar.set_postfix(documents=f"{documents:,}", refresh=False)
                 bar.update(pages - bar.n)
 
-            skipped = store.gather(self.input, self.workers, addresses, show)
+            skipped = store.gather(self.input, self.workers, addresses, show, problems)
         crawl = store.crawl()
         if not len(crawl):
             raise ValueError(f"{self.input}: holds no page with text; give a crawl of HTML pages")
@@ -108,12 +110,22 @@ def as_row(found: Round) -> dict[str, Any]:
             "precision": found.precision, "recall": found.recall}  # fmt: skip
 
 
-def read_approved(path: Path) -> list[str]:
+def sum_of(lines: Sequence[str]) -> str:
+    """Hexadecimal digits that two lists share only if they are the same."""
+    return hashlib.blake2b(repr(list(lines)).encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def read_addresses(path: Path) -> list[str]:
     """The addresses that a reviewer approved, without what stands before their host. Raises `ValueError`."""
+    return [line.partition("://")[2] or line for line in read_lines(path, "--approved", "address")]
+
+
+def read_lines(path: Path, option: str, what: str) -> list[str]:
+    """The lines of a file that are not empty. Raises `ValueError` where there is no such file."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; give --approved a file with one address a line")
+        raise ValueError(f"{path}: no such file; give {option} a file with one {what} a line")
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    return [line.strip().partition("://")[2] or line.strip() for line in lines if line.strip()]
+    return [line.strip() for line in lines if line.strip()]
 
 
 def reviewer(approved: Sequence[str]) -> Review:

@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 from minidsk.atomic import atomic
 from minidsk.data.classifier import Bags, ClassifierConfig, bag
 from minidsk.data.crawl import read_crawl
+from minidsk.data.decontaminate import Decontamination
 from minidsk.data.duplicates import Seen
 from minidsk.data.extract import Document, extracted
 from minidsk.data.harvest import tokens_of
@@ -59,11 +60,17 @@ class Store:
         return bool(self.state["whole"])
 
     def gather(
-        self, source: str | Path, workers: int, leave_out: set[str], show: Callable[[int, int], None]
+        self,
+        source: str | Path,
+        workers: int,
+        leave_out: set[str],
+        show: Callable[[int, int], None],
+        problems: Iterable[str] = (),
     ) -> Counter[str]:
         """Read on where the last sitting stopped; what was passed over, by reason.
 
-        leave_out: addresses that are not kept. show: is told the pages read and the documents kept so far. Whatever
+        leave_out: addresses that are not kept. problems: of an evaluation; pages that hold one are not kept.
+        show: is told the pages read and the documents kept so far. Whatever
         interrupts it, Ctrl-C too, leaves all that is finished.
         """
         reading, skipped, seen = Counter[str](), Counter[str](self.state["skipped"]), Seen()
@@ -71,6 +78,7 @@ class Store:
             return skipped
         for line in self.lines():
             seen.add(line["text"])
+        held_out = Decontamination(problems)
         pages = itertools.islice(read_crawl(source, reading), self.state["pages"], None)
         files = {name: (self.folder / name).open("ab") for name in ("documents.jsonl", *_TYPES)}
         saved = time.monotonic()
@@ -78,7 +86,9 @@ class Store:
             for found, reasons, count in extracted(pages, workers):
                 rows = []
                 for document in found:
-                    reason = "in the seed" if document.url in leave_out else seen.add(document.text)
+                    reason = "in the seed" if document.url in leave_out else None
+                    reason = reason or ("evaluation problem" if held_out.holds_problem(document.text) else None)
+                    reason = reason or seen.add(document.text)
                     if reason:
                         reasons[reason] += 1
                     else:
