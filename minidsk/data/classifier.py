@@ -35,8 +35,8 @@ class ClassifierConfig:
     buckets: int = 2**16  # of the hash table, a power of two; more fit no 16 bits
     ngrams: int = 2  # 1: words alone; 2: pairs of neighbours too; and so on
     words: int = 2000  # how many words of a page are read
-    steps: int = 30
-    lr: float = 0.3
+    steps: int = 30  # of Adam, each over all pages
+    lr: float = 0.3  # the learning rate
     decay: float = 1e-3  # price on the squared length of the weights
 
     def __post_init__(self) -> None:

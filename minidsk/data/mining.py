@@ -38,7 +38,7 @@ class MiningConfig:
     marked: float = 0.1  # a host is marked where more than this share of its pages was collected (DeepSeekMath: 0.1)
     new: float = 0.02  # a round that brings no larger share of new pages is the last (DeepSeekMath: 0.02)
     folds: int = 3  # classifiers in a round, each of which leaves out one part of the seed
-    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)  # how a page is read, and what is learnt
 
     def __post_init__(self) -> None:
         within(self, 1, 100, "rounds")
