@@ -15,6 +15,7 @@ from minidsk.hub.folder import CONFIG, about
 from minidsk.hub.zoo import find
 from minidsk.infer.chat import converse, posed, stream
 from minidsk.infer.evaluate import evaluate
+from minidsk.infer.sampling import Sampling
 from minidsk.report.page import write_report
 from minidsk.report.stages import read_stages, showcase, table
 from minidsk.rl.policy import load_policy
@@ -71,6 +72,8 @@ class Sample:
     prompt: str = ""  # nothing begins a new page; `3 7 2 = 12` poses a problem
     count: int = 1  # how many continuations
     temperature: float = 1.0  # 0 is greedy
+    top_k: int = 0  # draw from this many of the likeliest tokens; 0: from all
+    top_p: float = 1.0  # draw from the fewest tokens that hold this share of the probability; 1: from all
     max_new_tokens: int = 384  # the longest reply, in tokens; a longer one is cut off
     seed: int = 0  # of the sampling
     device: str = "auto"  # auto, cpu or cuda
@@ -79,6 +82,7 @@ class Sample:
         within(self, 1, AT_ONCE, "count", "max_new_tokens")
         within(self, 0, LAST_SEED, "seed")
         sampling(self, "temperature")
+        Sampling(self.temperature, self.top_k, self.top_p)  # which checks them
 
     def __call__(self) -> None:
         """Write as the tokens come."""
@@ -87,10 +91,10 @@ class Sample:
         problem = posed(self.prompt)
         prompt = problem.prompt if problem else self.prompt
         generator = torch.Generator(where).manual_seed(self.seed)
+        how = Sampling(self.temperature, self.top_k, self.top_p)
         for _ in range(self.count):
             emit(prompt)
-            stream(model, tokenizer, prompt, self.max_new_tokens, emit, temperature=self.temperature,
-                   generator=generator)  # fmt: skip
+            stream(model, tokenizer, prompt, self.max_new_tokens, emit, sampling=how, generator=generator)
             emit("\n")
 
 
@@ -100,6 +104,8 @@ class Chat:
 
     where: Where = ""  # a folder, a run or a name; the newest reasoner in runs/ where none is given
     temperature: float = 0.0  # 0 is greedy
+    top_k: int = 0  # draw from this many of the likeliest tokens; 0: from all
+    top_p: float = 1.0  # draw from the fewest tokens that hold this share of the probability; 1: from all
     max_new_tokens: int = 384  # the longest reply, in tokens; a longer one is cut off
     seed: int = 0  # of the sampling
     device: str = "auto"  # auto, cpu or cuda
@@ -108,15 +114,16 @@ class Chat:
         within(self, 1, AT_ONCE, "max_new_tokens")
         within(self, 0, LAST_SEED, "seed")
         sampling(self, "temperature")
+        Sampling(self.temperature, self.top_k, self.top_p)  # which checks them
 
     def __call__(self) -> None:
         """Talk until the end of input, or `quit`."""
         folder, where = trained(self.where), pick_device(self.device)
         model, tokenizer = load_checkpoint(folder, where)
         generator = torch.Generator(where).manual_seed(self.seed)
+        how = Sampling(self.temperature, self.top_k, self.top_p)
         print(f"{folder}: pose a problem like 3 7 2 = 12; quit or Ctrl-D ends")
-        converse(model, tokenizer, typed(), emit, self.max_new_tokens, temperature=self.temperature,
-                 generator=generator)  # fmt: skip
+        converse(model, tokenizer, typed(), emit, self.max_new_tokens, sampling=how, generator=generator)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,12 @@ from torch import Tensor
 
 from minidsk.data.tokenizer import Tokenizer
 from minidsk.infer.generate import decode, left_padded
+from minidsk.infer.sampling import Sampling
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.tasks import TASKS
 from minidsk.tasks.base import Problem
+
+GREEDY = Sampling(0.0)
 
 
 def posed(text: str) -> Problem | None:
@@ -26,7 +29,7 @@ def stream(
     max_new_tokens: int,
     emit: Callable[[str], None],
     *,
-    temperature: float = 0.0,
+    sampling: Sampling = GREEDY,
     generator: torch.Generator | None = None,
 ) -> str:
     """Continue `prompt`, handing each token's text to `emit` as soon as it is drawn; the whole reply.
@@ -50,7 +53,7 @@ def stream(
         emit(text[len(spoken) :])
         spoken = text
 
-    decode(model, ids, max_new_tokens, temperature=temperature, generator=generator, attention_mask=mask,
+    decode(model, ids, max_new_tokens, **vars(sampling), generator=generator, attention_mask=mask,
            eos_token_id=tokenizer.eos_id, pad_token_id=tokenizer.pad_id, watch=watch)  # fmt: skip
     return spoken
 
@@ -62,7 +65,7 @@ def converse(
     emit: Callable[[str], None],
     max_new_tokens: int = 384,
     *,
-    temperature: float = 0.0,
+    sampling: Sampling = GREEDY,
     generator: torch.Generator | None = None,
 ) -> None:
     """Answer each line until they end or one says `quit`; a line that poses no problem is continued as it stands.
@@ -77,7 +80,7 @@ def converse(
         problem = posed(line)
         prompt = problem.prompt if problem else line.strip() + "\n"
         try:
-            reply = stream(model, tokenizer, prompt, max_new_tokens, emit, temperature=temperature, generator=generator)
+            reply = stream(model, tokenizer, prompt, max_new_tokens, emit, sampling=sampling, generator=generator)
         except ValueError as error:
             emit(f"[{error}]\n")
             continue

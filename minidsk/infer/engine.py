@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from minidsk.infer.sampling import Sampling
 from minidsk.kernels.dispatch import has_grouped_product
 from minidsk.model.operations import suits_every_expert
 from minidsk.model.transformer import MiniDeepSeek
@@ -79,27 +80,15 @@ def recordable(model: MiniDeepSeek, rows: int) -> bool:
     return few or has_grouped_product(weight, config.hidden_size, config.moe_intermediate_size)
 
 
-def pick(logprobs: Tensor, temperature: float, noise: Tensor) -> Tensor:
-    """A token for each row ``[rows]`` from `logprobs` ``[rows, vocab]``; `noise` is exponential, of the same shape.
-
-    The largest of log p / T + Gumbel noise is a draw from softmax(log p / T); -log(exponential) is such noise.
-    """
-    if temperature == 0:
-        return logprobs.argmax(-1)
-    if temperature != 1:
-        logprobs = logprobs / temperature
-    return (logprobs - noise.clamp(min=1e-30).log()).argmax(-1)
-
-
 class Recording:
     """Drawing a token for each row and computing what comes after it, recorded once and replayed up to `new` times.
 
     `tokens` and `logprobs` ``[rows, new]`` fill up from the left. Where there is no GPU, the step runs as written.
     """
 
-    def __init__(self, model: MiniDeepSeek, rows: int, capacity: int, new: int, temperature: float) -> None:
+    def __init__(self, model: MiniDeepSeek, rows: int, capacity: int, new: int, sampling: Sampling) -> None:
         self.engine = Engine(model, rows, capacity, static=True)
-        self.temperature = temperature
+        self.sampling = sampling
         self.place = torch.zeros(1, dtype=torch.long, device=model.device)
         self.noise = torch.ones(rows, model.config.vocab_size, device=model.device)
         self.tokens = torch.zeros(rows, new, dtype=torch.long, device=model.device)
@@ -115,7 +104,7 @@ class Recording:
 
     def run(self, generator: torch.Generator | None) -> None:
         """Draw one token more."""
-        if self.temperature:
+        if self.sampling.temperature:
             self.noise.exponential_(generator=generator)
         if self.graph is None:
             self._step()
@@ -125,7 +114,7 @@ class Recording:
     @torch.no_grad()
     def _step(self) -> None:
         logprobs = self.engine.logits.log_softmax(-1, dtype=torch.float32)
-        drawn = pick(logprobs, self.temperature, self.noise).unsqueeze(1)
+        drawn = self.sampling.draw(logprobs, self.noise).unsqueeze(1)
         self.tokens.index_copy_(1, self.place, drawn)
         self.logprobs.index_copy_(1, self.place, logprobs.gather(1, drawn))
         self.engine.step(drawn)
@@ -152,14 +141,14 @@ class Recorder:
         self._asked: tuple[object, ...] = ()
         self._recording: Recording | None = None
 
-    def recording(self, model: MiniDeepSeek, ids: Tensor, new: int, temperature: float) -> Recording:
+    def recording(self, model: MiniDeepSeek, ids: Tensor, new: int, sampling: Sampling) -> Recording:
         """The recording for prompts `ids` ``[rows, time]``: the one of the last call, where that fits."""
         rows, time = ids.shape
-        asked = (model, rows, new, temperature)
+        asked = (model, rows, new, sampling)
         kept = self._recording
         if kept is None or self._asked != asked or kept.engine.cache.capacity < time + new:
             self._recording = None  # give its memory back before the next one takes its own
             capacity = -(-time // WIDTH) * WIDTH + new
-            self._recording = kept = Recording(model, rows, capacity, new, temperature)
+            self._recording = kept = Recording(model, rows, capacity, new, sampling)
             self._asked = asked
         return kept

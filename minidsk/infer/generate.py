@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from minidsk.data.tokenizer import Tokenizer
-from minidsk.infer.engine import Engine, Recorder, Recording, pick, recordable
+from minidsk.infer.engine import Engine, Recorder, Recording, recordable
+from minidsk.infer.sampling import Sampling
 from minidsk.model.transformer import MiniDeepSeek
 
 LOOK_EVERY = 16  # tokens after which a recorded decoding asks whether all rows have ended
@@ -33,6 +34,8 @@ def decode(
     max_new_tokens: int,
     *,
     temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
     generator: torch.Generator | None = None,
     attention_mask: Tensor | None = None,
     eos_token_id: int | Iterable[int] | None = None,
@@ -43,25 +46,39 @@ def decode(
 ) -> Decoded:
     """Continue each row of `ids` ``[batch, time]`` by at most `max_new_tokens` tokens; see `MiniDeepSeek.generate`.
 
-    A row ends with any token of `eos_token_id`. `watch` is given the tokens ``[batch]`` of each step as soon as they
-    are drawn; what it sees of a row after that row's end means nothing. Who decodes often with one model on a GPU
-    keeps a `recorder` and gives it each time.
+    Temperature, `top_k` and `top_p` as in `Sampling`. A row ends with any token of `eos_token_id`. `watch` is given the
+    tokens ``[batch]`` of each step as soon as they are drawn; what it sees of a row after that row's end means nothing.
+    Who decodes often with one model on a GPU keeps a `recorder` and gives it each time.
     """
+    sampling = Sampling(temperature, top_k, top_p)
+    mask, stop = asked(ids, max_new_tokens, attention_mask, eos_token_id)
+    if use_cache and recordable(model, len(ids)):
+        recording = (recorder or Recorder()).recording(model, ids, max_new_tokens, sampling)
+        tokens, logprobs = _replay(recording, ids, mask, generator, stop, watch)
+    else:
+        step = (_Cached if use_cache else _Uncached)(model, ids, mask, max_new_tokens)
+        tokens, logprobs = _go_on(step, ids, max_new_tokens, sampling, generator, stop, watch)
+    return decoded(ids, tokens, logprobs, stop, pad_token_id)
+
+
+def asked(
+    ids: Tensor, max_new_tokens: int, attention_mask: Tensor | None, eos_token_id: int | Iterable[int] | None
+) -> tuple[Tensor, Tensor]:
+    """The mask of the prompts, bool ``[batch, time]``, and the tokens that end a row. Raises `ValueError` for what
+    cannot be continued."""
     if max_new_tokens < 1:
         raise ValueError(f"max_new_tokens: {max_new_tokens} does not fit; it must be 1 or more")
-    if not 0 <= temperature < float("inf"):
-        raise ValueError(f"temperature: {temperature} does not fit; it must be 0 (greedy) or more")
+    if ids.shape[1] == 0:
+        raise ValueError("ids: the prompt is empty; begin with one token at least")
     mask = torch.ones_like(ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
     if not mask[:, -1].all():
         raise ValueError("attention_mask: a prompt ends in padding; pad prompts on the left")
     ends = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id or ())
-    stop = torch.tensor(ends, dtype=ids.dtype, device=ids.device)
-    if use_cache and recordable(model, len(ids)):
-        recording = (recorder or Recorder()).recording(model, ids, max_new_tokens, temperature)
-        tokens, logprobs = _replay(recording, ids, mask, generator, stop, watch)
-    else:
-        step = (_Cached if use_cache else _Uncached)(model, ids, mask, max_new_tokens)
-        tokens, logprobs = _go_on(step, ids, max_new_tokens, temperature, generator, stop, watch)
+    return mask, torch.tensor(ends, dtype=ids.dtype, device=ids.device)
+
+
+def decoded(ids: Tensor, tokens: Tensor, logprobs: Tensor, stop: Tensor, pad_token_id: int) -> Decoded:
+    """Prompts and what was drawn ``[batch, new']``, blank after the first end of each row."""
     ended = torch.isin(tokens, stop).cumsum(1)
     here = ended - torch.isin(tokens, stop).long() == 0  # up to and including the first end
     tokens, logprobs = tokens.masked_fill(~here, pad_token_id), logprobs.masked_fill(~here, 0.0)
@@ -73,7 +90,7 @@ def _go_on(
     step: _Cached | _Uncached,
     ids: Tensor,
     new: int,
-    temperature: float,
+    sampling: Sampling,
     generator: torch.Generator | None,
     stop: Tensor,
     watch: Callable[[Tensor], None] | None,
@@ -84,7 +101,7 @@ def _go_on(
     rows = torch.arange(len(ids), device=ids.device)  # the sequences that have not ended
     going = torch.ones(len(ids), dtype=torch.bool, device=ids.device)
     for position in range(new):
-        drawn, logprob = _sample(step.logits, temperature, generator)
+        drawn, logprob = _sample(step.logits, sampling, generator)
         tokens[rows, position], logprobs[rows, position] = drawn, logprob
         if watch is not None:
             watch(tokens[:, position])
@@ -124,11 +141,11 @@ def _replay(
     return recording.tokens[:, :new].clone(), recording.logprobs[:, :new].clone()
 
 
-def _sample(logits: Tensor, temperature: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+def _sample(logits: Tensor, sampling: Sampling, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
     """One token for each row from `logits` ``[batch, vocab]``, and its log-probability at temperature 1."""
     logprobs = logits.float().log_softmax(-1)
-    noise = torch.empty_like(logprobs).exponential_(generator=generator) if temperature else logprobs
-    drawn = pick(logprobs, temperature, noise)
+    noise = torch.empty_like(logprobs).exponential_(generator=generator) if sampling.temperature else logprobs
+    drawn = sampling.draw(logprobs, noise)
     return drawn, logprobs.gather(1, drawn[:, None]).squeeze(1)
 
 

@@ -90,6 +90,12 @@ class LatentCache:
         begins = self.begins + depth if depth else self.begins
         return (seen >= begins[:, None, None, None]) & (seen <= self.slots[:, None, :, None])
 
+    def reopen(self, last: Tensor, new: int) -> None:
+        """Open again the `new` slots up to and including slot `last` ``[batch]``, which hold or may hold tokens."""
+        self.slots = (last[:, None] - new + 1) + self._places[:new]
+        if not self.static:
+            self.longest = int(last.max()) + 1
+
     def positions(self) -> Tensor:
         """How many tokens stand before each open slot, int64 ``[batch, new]``."""
         positions = self.slots - self.begins[:, None]
@@ -99,11 +105,15 @@ class LatentCache:
         """Store `new` ``[batch, new, width]`` in the open slots of `layer`; return all that is seen of it."""
         return self._put(self.entries[layer], new)
 
-    def earlier(self, depth: int, hidden: Tensor) -> Tensor:
-        """Keep the states that module `depth` (from 1) reads; return those of the slot before each open one, ``[batch,
-        new, hidden]``. Before a row's beginning they mean nothing."""
+    def keep(self, depth: int, hidden: Tensor) -> None:
+        """Keep the states of the open slots ``[batch, new, hidden]`` that module `depth` (from 1) reads, if it does."""
+        if depth <= len(self.hidden):
+            self._put(self.hidden[depth - 1], hidden)
+
+    def before(self, depth: int) -> Tensor:
+        """The states that module `depth` reads at the open slots ``[batch, new, hidden]``: those of the slot before
+        each. Before a row's beginning they mean nothing."""
         kept = self.hidden[depth - 1]
-        self._put(kept, hidden)
         return kept.gather(1, (self.slots - 1).clamp(min=0).unsqueeze(-1).expand(-1, -1, kept.shape[-1]))
 
     def clear(self) -> None:
@@ -123,6 +133,8 @@ class LatentCache:
     def truncate(self, lengths: Tensor) -> None:
         """Forget all but the first `lengths` ``[batch]`` tokens of each row, or nothing where a row has fewer."""
         self.ends = torch.minimum(self.ends, self.begins + lengths)
+        if not self.static:
+            self.longest = int(self.ends.max())
 
     def _put(self, kept: Tensor, new: Tensor) -> Tensor:
         kept.scatter_(1, self.slots.unsqueeze(-1).expand(-1, -1, new.shape[-1]), new.to(kept.dtype))

@@ -136,22 +136,42 @@ class MiniDeepSeek(WideBuffers):
             x, routing = block(x, rotary, mask, cache, layer)
             routings.append(routing)
         hidden = self.norm(x)
+        if cache is not None:
+            cache.keep(1, hidden)
         ahead: list[Tensor] = []
         for depth, module in enumerate(self.mtp if mtp else (), start=1):
-            last = ahead[-1] if ahead else hidden
             if cache is None:
+                last = ahead[-1] if ahead else hidden
                 within = None if mask is None else mask[..., :-depth, :-depth]
                 shifted = rotary[0][:, depth:], rotary[1][:, depth:]
                 x, routing = module(last[:, :-1], embedded[:, depth:], shifted, within)
             elif len(cache.hidden) < depth:
                 break
             else:
-                layer = self.config.num_hidden_layers + depth - 1
-                seen = as_fused(cache.mask(depth), cache)
-                x, routing = module(cache.earlier(depth, last), embedded, rotary, seen, cache, layer)
+                x, routing = self._ahead(depth, cache.before(depth), embedded, rotary, cache)
             ahead.append(x)
             routings.append(routing)
         return States(hidden, ahead, [routing for routing in routings if routing is not None])
+
+    def look_ahead(self, depth: int, ids: Tensor, cache: LatentCache, before: Tensor | None = None) -> Tensor:
+        """What module `depth` (from 1) knows at the open slots of `cache`, which hold `ids` ``[batch, new]``.
+
+        Its hidden states ``[batch, new, hidden]``; `lm_head` makes of them guesses of the token after each slot. They
+        rest on the states `before`, or on those that the cache keeps for this module: see `LatentCache.reopen`.
+        """
+        embedded = self.embed_tokens(ids)
+        cos, sin = rotation(cache.positions(), self.frequencies, attention_factor(self.config))
+        rotary = cos.to(embedded.dtype), sin.to(embedded.dtype)
+        before = cache.before(depth) if before is None else before
+        return self._ahead(depth, before, embedded, rotary, cache)[0]
+
+    def _ahead(
+        self, depth: int, before: Tensor, embedded: Tensor, rotary: tuple[Tensor, Tensor], cache: LatentCache
+    ) -> tuple[Tensor, Routing | None]:
+        layer, seen = self.config.num_hidden_layers + depth - 1, as_fused(cache.mask(depth), cache)
+        x, routing = self.mtp[depth - 1](before, embedded, rotary, seen, cache, layer)
+        cache.keep(depth + 1, x)
+        return x, routing
 
     def generate(
         self,

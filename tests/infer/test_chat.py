@@ -4,6 +4,7 @@ import torch
 from minidsk.data.tokenizer import SPECIALS, BPETokenizer, CharTokenizer
 from minidsk.infer.chat import converse, posed, stream
 from minidsk.infer.generate import complete
+from minidsk.infer.sampling import Sampling
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.tasks.countdown import PROMPTS
@@ -57,7 +58,7 @@ def test_what_is_streamed_is_the_reply(tokenizer, temperature):
     def generator():
         return torch.Generator().manual_seed(4)
 
-    reply = stream(model, tokenizer, "ab", 30, pieces.append, temperature=temperature, generator=generator())
+    reply = stream(model, tokenizer, "ab", 30, pieces.append, sampling=Sampling(temperature), generator=generator())
     [whole] = complete(model, tokenizer, ["ab"], 30, temperature=temperature, generator=generator())
     assert "".join(pieces) == reply == whole.rstrip("\ufffd")
     assert len(pieces) > 1
@@ -70,7 +71,7 @@ def test_the_end_token_is_not_spoken():
         model.lm_head.weight.zero_()
     for seed in range(5):  # every token is as likely as any other, so ends come soon
         g = torch.Generator().manual_seed(seed)
-        said.append(stream(model, tokenizer, "a", 200, lambda text: None, temperature=1.0, generator=g))
+        said.append(stream(model, tokenizer, "a", 200, lambda text: None, sampling=Sampling(), generator=g))
     assert all("<eos>" not in text for text in said)
     assert min(map(len, said)) < 150
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from minidsk.infer.generate import _sample, decode
+from minidsk.infer.sampling import Sampling
 
 
 def seeded(seed=0):
@@ -95,7 +96,7 @@ def test_a_seed_gives_an_answer(make, ids):
 def test_samples_follow_the_distribution(temperature):
     logits = torch.tensor([2.0, 0.0, -1.0, 1.0, 0.5])
     n = 20_000
-    drawn, logprobs = _sample(logits.expand(n, 5), temperature, seeded())
+    drawn, logprobs = _sample(logits.expand(n, 5), Sampling(temperature), seeded())
     expected = n * (logits / temperature).softmax(-1)
     chi_square = ((drawn.bincount(minlength=5) - expected).square() / expected).sum()
     assert chi_square < 18.5  # 0.1 % of fair samplers exceed this, at 4 degrees of freedom
@@ -117,7 +118,7 @@ def test_samples_of_a_model_follow_its_probabilities(make, ids):
 
 def test_a_token_of_probability_zero_is_never_drawn():
     logits = torch.tensor([0.0, -math.inf, 0.0]).expand(5000, 3)
-    assert set(_sample(logits, 1.0, seeded())[0].tolist()) == {0, 2}
+    assert set(_sample(logits, Sampling(), seeded())[0].tolist()) == {0, 2}
 
 
 def test_generate_is_decode(make, prompts):

@@ -8,6 +8,7 @@ from minidsk import MiniDeepSeek
 from minidsk.infer import generate
 from minidsk.infer.engine import WIDTH, Engine, Recorder, Recording, recordable
 from minidsk.infer.generate import decode
+from minidsk.infer.sampling import Sampling
 from minidsk.model import operations
 from minidsk.model.attention import MultiHeadLatentAttention
 from minidsk.model.cache import LatentCache, added
@@ -71,24 +72,24 @@ def test_one_recording_serves_prompts_and_answers_that_fit(make, prompts, both):
     model, (ids, valid) = make(), prompts
     recorder = Recorder()
     assert_equal(*both(model, ids, 10, recorder, attention_mask=valid))
-    step = recorder.recording(model, ids, 10, 1.0)
+    step = recorder.recording(model, ids, 10, Sampling())
     for seed, width in ((1, 4), (2, 6), (3, 2)):  # what an earlier call left in the cache must not be seen
         assert_equal(*both(model, ids[:, -width:], 10, recorder, seed, attention_mask=valid[:, -width:]))
-    assert recorder.recording(model, ids, 10, 1.0) is step
+    assert recorder.recording(model, ids, 10, Sampling()) is step
     with torch.no_grad():
         model.lm_head.weight.mul_(3.0)  # the weights of now count, not those at the time of recording
     assert_equal(*both(model, ids, 10, recorder, 4, attention_mask=valid))
-    assert recorder.recording(model, ids, 10, 1.0) is step
+    assert recorder.recording(model, ids, 10, Sampling()) is step
 
 
 def test_what_does_not_fit_is_recorded_anew(make, prompts):
     model, (ids, _) = make(), prompts
     recorder = Recorder()
-    step = recorder.recording(model, ids, 10, 1.0)
+    step = recorder.recording(model, ids, 10, Sampling())
     assert step.engine.cache.capacity == WIDTH + 10
     long = ids.repeat(1, 6)
-    for changed in ((make(), ids, 10, 1.0), (model, ids[:2], 10, 1.0), (model, ids, 11, 1.0), (model, ids, 10, 0.5),
-                    (model, long, 10, 1.0)):  # fmt: skip
+    for changed in ((make(), ids, 10, Sampling()), (model, ids[:2], 10, Sampling()), (model, ids, 11, Sampling()),
+                    (model, ids, 10, Sampling(0.5)), (model, long, 10, Sampling())):  # fmt: skip
         assert recorder.recording(*changed) is not step
         step = recorder.recording(*changed)
     assert step.engine.cache.capacity == 2 * WIDTH + 10
@@ -123,7 +124,7 @@ def test_a_step_is_few_operations(monkeypatch):
     for name, operation in cheap.items():
         monkeypatch.setitem(operations.TABLE[name], "torch", operation)
     monkeypatch.setattr(MultiHeadLatentAttention, "_fused", lambda attention, q, memory, mask: q[..., :32].clone())
-    step = Recording(model, 16, 192, 160, 1.0)
+    step = Recording(model, 16, 192, 160, Sampling())
     with torch.no_grad(), Operations() as counted:
         step._step()
     assert counted.total <= 140, "each costs some 3 microseconds a token"

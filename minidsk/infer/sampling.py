@@ -1,0 +1,58 @@
+"""How a token is drawn: greedily, or from the probabilities after temperature, top-k and top-p."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from minidsk.precision import at_least_float32
+from minidsk.settings import require, within
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Temperature 0 takes the likeliest token. Otherwise the probabilities at this temperature are cut to the `top_k`
+    likeliest tokens, and those to the fewest that hold at least `top_p` of what is left, in this order, as transformers
+    does. Raises `ValueError` for a setting that does not fit."""
+
+    temperature: float = 1.0
+    top_k: int = 0  # 0: all tokens
+    top_p: float = 1.0  # 1: all tokens
+
+    def __post_init__(self) -> None:
+        require(self, "temperature", 0 <= self.temperature < math.inf, "0 (greedy) or more")
+        within(self, 0, math.inf, "top_k")
+        require(self, "top_p", 0 < self.top_p <= 1, "above 0, and 1 at most (1: all tokens)")
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """What each token is drawn with, float32 or float64, from `logits` ``[..., vocab]``, same shape."""
+        return self.shape(at_least_float32(logits).log_softmax(-1)).softmax(-1)
+
+    def shape(self, logprobs: Tensor) -> Tensor:
+        """The logits of the same draw from log-probabilities ``[..., vocab]``: minus infinity where none is drawn."""
+        if self.temperature == 0:
+            best = logprobs.argmax(-1, keepdim=True)
+            return torch.full_like(logprobs, -math.inf).scatter(-1, best, 0.0)
+        if self.temperature != 1:
+            logprobs = logprobs / self.temperature
+        if 0 < self.top_k < logprobs.shape[-1]:
+            least = logprobs.topk(self.top_k, dim=-1).values[..., -1:]
+            logprobs = logprobs.masked_fill(logprobs < least, -math.inf)
+        if self.top_p < 1:
+            sorted_, order = logprobs.sort(-1, descending=True)
+            p = sorted_.softmax(-1)
+            enough = p.cumsum(-1) - p >= self.top_p  # those before it hold the share already
+            logprobs = logprobs.masked_fill(enough.scatter(-1, order, enough), -math.inf)
+        return logprobs
+
+    def draw(self, logprobs: Tensor, noise: Tensor) -> Tensor:
+        """A token for each row ``[...]`` from log-probabilities ``[..., vocab]``; `noise` is exponential, same shape.
+
+        The largest of log p / T + Gumbel noise is a draw from softmax(log p / T); -log(exponential) is such noise.
+        """
+        if self.temperature == 0:
+            return logprobs.argmax(-1)
+        return (self.shape(logprobs) - noise.clamp(min=1e-30).log()).argmax(-1)
