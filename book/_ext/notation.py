@@ -35,7 +35,8 @@ GREEK = {
 # Marks, layout and functions that every reader knows.
 KNOWN = {
     "frac", "tfrac", "sqrt", "sum", "prod", "binom", "log", "ln", "exp", "min", "max", "cos", "sin", "tan", "tanh",
-    "arcsin", "left", "right", "cdot", "dots", "ldots", "quad", "qquad", "mid", "ge", "le", "ne", "propto", "infty",
+    "arcsin", "left", "right", "cdot", "cap", "dots", "ldots", "quad", "qquad", "mid", "ge", "le", "ne", "propto",
+    "infty",
     "boxed", "underbrace", "begin", "end", "lceil", "rceil", "lVert", "rVert", "sim", "in", "to", "top", "times",
     "approx", "big",
 }  # fmt: skip

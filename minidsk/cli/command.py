@@ -18,6 +18,7 @@ import tyro
 
 from minidsk.cli.bench import Bench
 from minidsk.cli.learn import R1, SFT, Pretrain, Reason, Zero, default_recipe
+from minidsk.cli.mine import Mine
 from minidsk.cli.options import page, read
 from minidsk.cli.use import Chat, Eval, Report, Sample
 from minidsk.rl.recipe import STAGES
@@ -25,7 +26,7 @@ from minidsk.train.device import keep_memory
 
 COMMANDS: dict[str, Any] = {
     "reason": Reason, "pretrain": Pretrain, "sft": SFT, "zero": Zero, "r1": R1, "eval": Eval, "sample": Sample,
-    "chat": Chat, "report": Report, "bench": Bench,
+    "chat": Chat, "report": Report, "mine": Mine, "bench": Bench,
 }  # fmt: skip
 # The options that people use, for the first page of help; a command that is not here has few, and shows them all.
 USED = {
@@ -39,6 +40,7 @@ USED = {
             "zero.optim.lr zero.rows zero.save-every",
     "r1": "run preset device problems cold-examples cold.steps cold.optim.lr r1.steps r1.prompts r1.group r1.optim.lr "
           "r1.rows",
+    "mine": "input seed-pages output approved problems rounds passing budget marked new negatives workers seed",
 }  # fmt: skip
 LONGEST = 500  # characters of a complaint, whatever it quotes
 
@@ -64,6 +66,7 @@ def attempt(args: Sequence[str]) -> int:
     except KeyboardInterrupt:
         lost = steps_between_states(command)
         remedy = f"; the same command goes on, and does at most {lost} steps again" if lost else ""
+        remedy = "; the same command goes on where it stopped" if isinstance(command, Mine) else remedy
         return fail("stopped" + remedy, 130)
     except BrokenPipeError:
         return 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import re
+import signal
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -105,7 +106,7 @@ def documents(
     """
     skipped = Counter() if skipped is None else skipped
     held_out, seen = Decontamination(problems), None if duplicates else Seen()
-    for found, reasons in _extracted(read_crawl(path_or_url, skipped), workers):
+    for found, reasons, _ in extracted(read_crawl(path_or_url, skipped), workers):
         skipped.update(reasons)
         for document in found:
             reason = "evaluation problem" if held_out.holds_problem(document.text) else None
@@ -116,14 +117,19 @@ def documents(
                 yield document
 
 
-def _extracted(pages: Iterator[Page], workers: int) -> Iterator[tuple[list[Document], Counter[str]]]:
-    """What `_extract_all` makes of batch after batch; never more than three batches per process are under way."""
+def extracted(pages: Iterator[Page], workers: int) -> Iterator[tuple[list[Document], Counter[str], int]]:
+    """Batch after batch: its documents, what was passed over by reason, and how many pages it had.
+
+    Never more than three batches per process are under way.
+    """
     if workers == 1:
         yield from map(_extract_all, _batches(pages))
         return
     # A new process, not a copy of this one: a copy of one with threads (torch's) may hang.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        waiting: deque[Future[tuple[list[Document], Counter[str]]]] = deque()
+    # Ctrl-C is for this process alone, which then lets them go.
+    ignore = (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), signal.signal, ignore) as pool:
+        waiting: deque[Future[tuple[list[Document], Counter[str], int]]] = deque()
         try:
             for batch in _batches(pages):
                 waiting.append(pool.submit(_extract_all, batch))
@@ -146,10 +152,10 @@ def _batches(pages: Iterator[Page]) -> Iterator[list[Page]]:
     yield batch
 
 
-def _extract_all(pages: list[Page]) -> tuple[list[Document], Counter[str]]:
+def _extract_all(pages: list[Page]) -> tuple[list[Document], Counter[str], int]:
     skipped: Counter[str] = Counter()
     found = [extract(page, skipped) for page in pages]
-    return [document for document in found if document is not None], skipped
+    return [document for document in found if document is not None], skipped, len(pages)
 
 
 def _tags_open(html: str) -> int:

@@ -53,7 +53,7 @@ def page(name: str, stages: list[Stage]) -> str:
     body = [
         f"<h1>{escape(name)}</h1>",
         f'<p class="headline">{escape(headline(stages))}</p>',
-        _table(COLUMNS, (cells(stage.row) for stage in stages)),
+        table_of(COLUMNS, (cells(stage.row) for stage in stages)),
         '<p class="note">Greedy answers to problems that no page and no reward had shown, with intervals by '
         f"Wilson's formula. Training took {seconds:.0f} s and {flops:.1e} FLOPs in all.</p>",
         "<h2>Learning curves</h2>",
@@ -66,16 +66,22 @@ def page(name: str, stages: list[Stage]) -> str:
         "<h2>Settings</h2>",
         *(_settings(stage) for stage in stages),
     ]
+    return document(f"{name}: a minidsk run", body)
+
+
+def document(title: str, body: Iterable[str]) -> str:
+    """A page in the look of all reports."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(name)}: a minidsk run</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table_of(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table that scrolls where it is too wide."""
     lines = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
     lines += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
     return '<div class="wide"><table>' + "".join(f"<tr>{line}</tr>" for line in lines) + "</table></div>"

@@ -94,6 +94,15 @@ def expected(claim):
         sums = {(d, how): by([r for r in load("ch04_mtp")["runs"] if r["equal"] == how], "depth", d, "sums")
                 for d, how in ((0, "tokens"), (1, "tokens"), (1, "compute"))}  # fmt: skip
         return [less(sums[1, how], sums[0, "tokens"]) for how in ("tokens", "compute")]
+    if claim == "mined-maths":
+        found = [mean(r[key] for r in load("ch05_mining")["runs"] if r["method"] == "loop")
+                 for key in ("recall", "precision")]  # fmt: skip
+        models = load("ch05_pretraining")["runs"]
+        bits = {(diet, kind): [m[f"bits_{kind}"] for m in models if m["diet"] == diet]
+                for diet in ("harvest", "random pages") for kind in ("mathematics", "other")}  # fmt: skip
+        kinds = ("mathematics", "other")
+        apart = [abs(mean(bits["harvest", kind]) - mean(bits["random pages", kind])) for kind in kinds]
+        return [*(f"{share:.1%}" for share in found), *(f"{bit:.2f} ± " for bit in apart)]
     if claim == "below-cuda":
         cases = {case["case"]: case["contestants"] for case in load("bench_kernels")["cases"]}
         silu = cases["silu, 32 times over"]

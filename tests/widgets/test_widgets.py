@@ -23,6 +23,7 @@ from minidsk.widgets import (
     Curve,
     Figure,
     Group,
+    Harvest,
     Preferences,
     Rollouts,
     Roofline,
@@ -30,6 +31,7 @@ from minidsk.widgets import (
     Schedule,
     Tokens,
 )
+from minidsk.widgets.harvest import COUNTS
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,6 +69,13 @@ def figures() -> dict[str, Figure]:
             {"copy & <b>": {"bytes": 1e9, "flops": 1e9, "seconds": 2e-3}, "product": {"bytes": 1e6, "flops": 1e9}},
         ),
         "Group": Group([["2", "."], ["</script>", "."], ["2", "2", "."], ["1", "2", "1"]], [1, 0, 0, 0]),
+        "Harvest": Harvest(
+            ["a <b>", "all others"],
+            [
+                [dict(zip(COUNTS, counts, strict=True), marked=counts[0] > 1) for counts in frame]
+                for frame in ([(3, 5, 1, 2), (0, 1, 0, 9)], [(8, 0, 1, 2), (1, 0, 1, 8)])
+            ],
+        ),
         "Preferences": Preferences(
             [
                 {"prompt": "<b>1</b>", "left": "a</script>", "right": "bb", "facts": {"for the longer": 2}},
@@ -243,6 +252,10 @@ BAD = {
     "low and high together": lambda: Curve({"a": {"x": [1], "y": [1], "low": [0]}}),
     "lacks text or reward": lambda: Rollouts("p", [0], [[{"text": "a"}]]),
     r"rewards lie in \[0, 1\]": lambda: Rollouts("p", [0], [[{"text": "a", "reward": 2}]]),
+    "at least one host": lambda: Harvest([], []),
+    "round 1 has 0 hosts": lambda: Harvest(["a"], [[]]),
+    "round 1, a: lacks 'missed'": lambda: Harvest(["a"], [[{"right": 1}]]),
+    "wrong must be a count": lambda: Harvest(["a"], [[{"right": 1, "missed": 0, "wrong": 0.5, "left": 0}]]),
     "3 shades": lambda: Rollouts("p", [0], [[{"text": ["a"], "reward": 1, "shade": [1, 2, 3]}]]),
 }
 

@@ -102,7 +102,7 @@ def test_the_theme_is_followed(page: Page, system: Any, attributes: str, theme: 
     assert (light + 0.05) / (dark + 0.05) > 7  # WCAG 2, contrast of level AAA
 
 
-PLAYED = ["Tokens", "Routing", "Acceptance", "Rollouts", "BoardGame"]
+PLAYED = ["Tokens", "Routing", "Acceptance", "Rollouts", "BoardGame", "Harvest"]
 
 
 @pytest.mark.parametrize("name", PLAYED)
@@ -212,6 +212,7 @@ STILLS = {
     "Group": ["</script>.", "wrong", "-0.50", "-0.062"],
     "BoardGame": ["100", "0"],
     "Rollouts": ["20", "3 + 4", "1"],
+    "Harvest": ["2", "82%", "100%", "a <b>"],
     "Roofline": ["copy & <b>", "1", "1e+03 µs", "2e+03 µs"],
 }
 
@@ -226,6 +227,14 @@ def test_a_table_remains_where_no_script_runs(browser: Browser, name: str) -> No
     assert STILLS[name] in rows
     assert {len(row) for row in rows} == {len(STILLS[name])}
     context.close()
+
+
+def test_a_harvest_says_its_figures_round_by_round(page: Page) -> None:
+    show(page, FIGURES["Harvest"])
+    say = page.locator(".say")
+    assert "Round 1: 4 pages collected, precision 75%, recall 33%. Marked (★): a <b>." in say.inner_text()
+    page.locator("input[type=range]").press("ArrowRight")
+    assert "Round 2: 11 pages collected, precision 82%, recall 100%." in say.inner_text()
 
 
 def test_pairs_are_labelled_by_mouse_and_by_keys(page: Page) -> None:
