@@ -14,7 +14,8 @@ from minidsk.kernels.dispatch import has_grouped_product
 from minidsk.model.operations import suits_every_expert
 from minidsk.model.transformer import MiniDeepSeek
 
-WIDTH = 32  # prompts of different lengths share a recording: slots are made for a multiple of so many
+WIDTH = 32  # texts of different lengths share a recording: slots are made for a multiple of so many
+KEPT = 4  # recordings, each with a cache of its own
 
 
 class Engine:
@@ -95,11 +96,8 @@ class Recording:
         self.logprobs = torch.zeros(rows, new, device=model.device)
         self.graph = self._record() if model.device.type == "cuda" else None
 
-    def begin(self, ids: Tensor, attention_mask: Tensor) -> None:
-        """Read the prompts ``[rows, time]``, padded on the left where the mask is 0."""
-        logits = self.engine.logits
-        logits.copy_(self.engine.prefill(ids, attention_mask))
-        self.engine.logits = logits
+    def rewind(self) -> None:
+        """Write the next tokens from the left again."""
         self.place.zero_()
 
     def run(self, generator: torch.Generator | None) -> None:
@@ -135,20 +133,22 @@ class Recording:
 
 
 class Recorder:
-    """Keeps a recording from one call to the next. Recording takes as long as dozens of steps."""
+    """Keeps recordings from one call to the next. Recording takes as long as dozens of steps."""
 
     def __init__(self) -> None:
-        self._asked: tuple[object, ...] = ()
-        self._recording: Recording | None = None
+        self._model: MiniDeepSeek | None = None
+        self._kept: dict[tuple[object, ...], Recording] = {}
 
-    def recording(self, model: MiniDeepSeek, ids: Tensor, new: int, sampling: Sampling) -> Recording:
-        """The recording for prompts `ids` ``[rows, time]``: the one of the last call, where that fits."""
-        rows, time = ids.shape
-        asked = (model, rows, new, sampling)
-        kept = self._recording
-        if kept is None or self._asked != asked or kept.engine.cache.capacity < time + new:
-            self._recording = None  # give its memory back before the next one takes its own
-            capacity = -(-time // WIDTH) * WIDTH + new
-            self._recording = kept = Recording(model, rows, capacity, new, sampling)
-            self._asked = asked
+    def recording(self, model: MiniDeepSeek, rows: int, capacity: int, new: int, sampling: Sampling) -> Recording:
+        """A recording for `rows` texts of at most `capacity` tokens: one that is there, where that fits."""
+        if model is not self._model:
+            self._model, self._kept = model, {}
+        asked = (rows, new, sampling)
+        kept = self._kept.pop(asked, None)
+        if kept is None or kept.engine.cache.capacity < capacity:
+            kept = None  # give its memory back before the next one takes its own
+            kept = Recording(model, rows, -(-capacity // WIDTH) * WIDTH, new, sampling)
+        self._kept[asked] = kept  # the one that was asked for last stands last
+        while len(self._kept) > KEPT:
+            del self._kept[next(iter(self._kept))]
         return kept

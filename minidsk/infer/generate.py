@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from minidsk.data.tokenizer import Tokenizer
-from minidsk.infer.engine import Engine, Recorder, Recording, recordable
+from minidsk.infer.engine import Engine, Recorder, recordable
+from minidsk.infer.refill import refill
 from minidsk.infer.sampling import Sampling
 from minidsk.model.transformer import MiniDeepSeek
-
-LOOK_EVERY = 16  # tokens after which a recorded decoding asks whether all rows have ended
 
 
 @dataclass
@@ -41,6 +40,7 @@ def decode(
     eos_token_id: int | Iterable[int] | None = None,
     pad_token_id: int = 0,
     use_cache: bool = True,
+    rows: int | None = None,
     watch: Callable[[Tensor], None] | None = None,
     recorder: Recorder | None = None,
 ) -> Decoded:
@@ -48,13 +48,17 @@ def decode(
 
     Temperature, `top_k` and `top_p` as in `Sampling`. A row ends with any token of `eos_token_id`. `watch` is given the
     tokens ``[batch]`` of each step as soon as they are drawn; what it sees of a row after that row's end means nothing.
+    With `rows`, at most so many are at work at once, and the prompts wait their turn; `watch` then sees rows.
     Who decodes often with one model on a GPU keeps a `recorder` and gives it each time.
     """
     sampling = Sampling(temperature, top_k, top_p)
     mask, stop = asked(ids, max_new_tokens, attention_mask, eos_token_id)
-    if use_cache and recordable(model, len(ids)):
-        recording = (recorder or Recorder()).recording(model, ids, max_new_tokens, sampling)
-        tokens, logprobs = _replay(recording, ids, mask, generator, stop, watch)
+    at_once = len(ids) if rows is None else rows
+    if at_once < 1:
+        raise ValueError(f"rows: {rows} does not fit; it must be 1 or more, or None for all at once")
+    if use_cache and (at_once < len(ids) or recordable(model, at_once)):
+        tokens, logprobs = refill(model, ids, mask, max_new_tokens, at_once, sampling, generator, stop,
+                                  recorder or Recorder(), watch)  # fmt: skip
     else:
         step = (_Cached if use_cache else _Uncached)(model, ids, mask, max_new_tokens)
         tokens, logprobs = _go_on(step, ids, max_new_tokens, sampling, generator, stop, watch)
@@ -116,29 +120,6 @@ def _go_on(
         if position + 1 < new:
             step.advance(drawn)
     return tokens, logprobs
-
-
-def _replay(
-    recording: Recording,
-    ids: Tensor,
-    mask: Tensor,
-    generator: torch.Generator | None,
-    stop: Tensor,
-    watch: Callable[[Tensor], None] | None,
-) -> tuple[Tensor, Tensor]:
-    """Tokens and their log-probabilities ``[batch, new']``; rows that have ended are carried along to the end."""
-    recording.begin(ids, mask)
-    new = recording.tokens.shape[1]
-    for position in range(new):
-        recording.run(generator)
-        if watch is not None:
-            watch(recording.tokens[:, position])
-        # To look is to wait for the GPU: only now and then.
-        look = position % LOOK_EVERY == LOOK_EVERY - 1
-        if look and len(stop) and torch.isin(recording.tokens[:, : position + 1], stop).any(1).all():
-            new = position + 1
-            break
-    return recording.tokens[:, :new].clone(), recording.logprobs[:, :new].clone()
 
 
 def _sample(logits: Tensor, sampling: Sampling, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:

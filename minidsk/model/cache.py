@@ -130,6 +130,17 @@ class LatentCache:
         copy.begins, copy.ends = self.begins[rows], self.ends[rows]
         return copy
 
+    def adopt(self, rows: Tensor, other: LatentCache) -> None:
+        """Put all rows of `other`, whose capacity is no larger, in the place of these rows ``[batch']`` of this one."""
+        self.entries[:, rows, : other.capacity] = other.entries
+        self.hidden[:, rows, : other.capacity] = other.hidden
+        self.begins[rows], self.ends[rows] = other.begins, other.ends
+
+    def forget(self, rows: Tensor) -> None:
+        """Forget these rows, bool ``[batch]``."""
+        self.begins.masked_fill_(rows, 0)
+        self.ends.masked_fill_(rows, 0)
+
     def truncate(self, lengths: Tensor) -> None:
         """Forget all but the first `lengths` ``[batch]`` tokens of each row, or nothing where a row has fewer."""
         self.ends = torch.minimum(self.ends, self.begins + lengths)

@@ -85,14 +85,16 @@ def reinforce(
                                            f"({reason}); fix the reward and run again")  # fmt: skip
         advantages, figures = baseline(rollouts, number)
         stats: dict[str, Any] = {}
-        for _ in range(config.updates):
-            stats = update(policy, optimizer, slices, rollouts, advantages, config, reference)
+        for again in range(config.updates):
+            before = {"logp_gap": stats["logp_gap"]} if again else {}  # later ones see what the first update moved
+            stats = update(policy, optimizer, slices, rollouts, advantages, config, reference) | before
         learned = policy.flops(rollouts.completions, config.updates) - policy.flops(rollouts.completions)
         flops = drawn.flops + learned + figures.pop("flops", 0.0)
         return {"flops": flops, **describe(rollouts), "tries": drawn.tries, **stats, **figures}
 
     def show(figures: Mapping[str, Any]) -> dict[str, str]:
-        return {"reward": f"{figures['reward']:.2f}", "length": f"{figures['length']:.0f}"}
+        return {"reward": f"{figures['reward']:.2f}", "length": f"{figures['length']:.0f}",
+                "gap": f"{figures['logp_gap']:.1g}"}  # fmt: skip
 
     with threads_for(policy.device, policy.width):
         fit(run, config.steps, step, {"model": policy.model, "optimizer": optimizer, **baseline.parts},
@@ -112,19 +114,23 @@ def update(
 ) -> dict[str, Any]:
     """One optimizer step on all rollouts, in slices of similar length; what there was to see.
 
-    Completions with advantage 0 have no gradient and are left out, unless a KL penalty pulls at them.
+    Completions with advantage 0 have no gradient and are left out, unless a KL penalty pulls at them. `logp_gap`: the
+    largest difference, in nats, between a token's log-probability now and when it was sampled. Before the first update
+    of a batch this is what trainer and sampler compute differently.
     """
     completions = rollouts.completions
     counts = (advantages.view(len(completions), -1) != 0).any(1) | (config.kl_coef > 0)
     chosen = counts.nonzero().squeeze(1)
     if len(chosen) == 0:
-        return {"grad_norm": 0.0}
+        return {"grad_norm": 0.0, "logp_gap": 0.0}
+    gaps: list[Tensor] = []
     compared = completions.mask[chosen].sum()
 
     def loss(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         some = completions[rows]
         here = some.mask.sum()
         logp, entropy = policy.predictions(some)
+        gaps.append(((logp.detach() - some.logp) * some.mask).abs().max())
         with torch.no_grad():
             ref_logp = reference.logprobs(some) if reference is not None else None
         value, stats = policy_loss(
@@ -138,4 +144,4 @@ def update(
         return value, {"loss": value.detach(), **{name: v * (here / compared) for name, v in stats.items()}}
 
     by_length = chosen[completions.lengths[chosen].argsort()]
-    return dict(slices.step(optimizer, by_length, loss))
+    return {**slices.step(optimizer, by_length, loss), "logp_gap": torch.stack(gaps).max()}

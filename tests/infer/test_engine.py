@@ -6,8 +6,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from minidsk import MiniDeepSeek
 from minidsk.infer import generate
-from minidsk.infer.engine import WIDTH, Engine, Recorder, Recording, recordable
+from minidsk.infer.engine import KEPT, WIDTH, Engine, Recorder, Recording, recordable
 from minidsk.infer.generate import decode
+from minidsk.infer.refill import WINDOW
 from minidsk.infer.sampling import Sampling
 from minidsk.model import operations
 from minidsk.model.attention import MultiHeadLatentAttention
@@ -72,27 +73,33 @@ def test_one_recording_serves_prompts_and_answers_that_fit(make, prompts, both):
     model, (ids, valid) = make(), prompts
     recorder = Recorder()
     assert_equal(*both(model, ids, 10, recorder, attention_mask=valid))
-    step = recorder.recording(model, ids, 10, Sampling())
+    step = recorder.recording(model, 3, 6 + WINDOW, WINDOW, Sampling())
     for seed, width in ((1, 4), (2, 6), (3, 2)):  # what an earlier call left in the cache must not be seen
         assert_equal(*both(model, ids[:, -width:], 10, recorder, seed, attention_mask=valid[:, -width:]))
-    assert recorder.recording(model, ids, 10, Sampling()) is step
     with torch.no_grad():
         model.lm_head.weight.mul_(3.0)  # the weights of now count, not those at the time of recording
     assert_equal(*both(model, ids, 10, recorder, 4, attention_mask=valid))
-    assert recorder.recording(model, ids, 10, Sampling()) is step
+    assert recorder.recording(model, 3, 6 + WINDOW, WINDOW, Sampling()) is step
 
 
-def test_what_does_not_fit_is_recorded_anew(make, prompts):
-    model, (ids, _) = make(), prompts
-    recorder = Recorder()
-    step = recorder.recording(model, ids, 10, Sampling())
-    assert step.engine.cache.capacity == WIDTH + 10
-    long = ids.repeat(1, 6)
-    for changed in ((make(), ids, 10, Sampling()), (model, ids[:2], 10, Sampling()), (model, ids, 11, Sampling()),
-                    (model, ids, 10, Sampling(0.5)), (model, long, 10, Sampling())):  # fmt: skip
+def test_what_does_not_fit_is_recorded_anew(make):
+    model, recorder = make(), Recorder()
+    step = recorder.recording(model, 3, 16, 10, Sampling())
+    assert step.engine.cache.capacity == WIDTH
+    for changed in ((model, 2, 16, 10, Sampling()), (model, 3, 16, 11, Sampling()), (model, 3, 16, 10, Sampling(0.5))):
         assert recorder.recording(*changed) is not step
-        step = recorder.recording(*changed)
-    assert step.engine.cache.capacity == 2 * WIDTH + 10
+    assert recorder.recording(model, 3, 16, 10, Sampling()) is step  # others do not drive it out
+    wider = recorder.recording(model, 3, WIDTH + 1, 10, Sampling())
+    assert wider.engine.cache.capacity == 2 * WIDTH
+    assert recorder.recording(model, 3, 16, 10, Sampling()) is wider
+    assert recorder.recording(make(), 3, 16, 10, Sampling()) is not wider
+
+
+def test_few_recordings_are_kept(make):
+    model, recorder = make(), Recorder()
+    steps = [recorder.recording(model, rows, 16, 10, Sampling()) for rows in range(1, KEPT + 2)]
+    assert [recorder.recording(model, rows, 16, 10, Sampling()) for rows in range(2, KEPT + 2)] == steps[1:]
+    assert recorder.recording(model, 1, 16, 10, Sampling()) is not steps[0]
 
 
 def test_a_recorder_leaves_earlier_answers_alone(make, ids, both):

@@ -146,6 +146,35 @@ def test_slices_make_one_step(make_policy, generator, loss_type, kl_coef, estima
     assert stats["entropy"] > 0
 
 
+@pytest.mark.parametrize("rows", [2, 16])
+def test_what_trainer_and_sampler_compute_differently_is_logged(make_policy, generator, rows):
+    """The largest difference of all tokens that are learned from; a sampler that is off by 0.25 nats once is seen."""
+    policy = make_policy()
+    rollouts = rollout(policy, [Arm("c"), Arm("ab ab")], 5, 9, {"accuracy": 1.0}, generator=generator)
+    advantages = torch.linspace(-1, 1, 10)
+    assert 0 < update(policy, plain(policy), Slices(rows), rollouts, advantages, CONFIG)["logp_gap"] < 1e-4
+    policy = make_policy()
+    rollouts.completions.logp[7, 0] -= 0.25
+    gap = update(policy, plain(policy), Slices(rows), rollouts, advantages, CONFIG)["logp_gap"]
+    assert gap == pytest.approx(0.25, abs=1e-4)
+    rollouts.completions.logp[~rollouts.completions.mask] = 5.0  # after an end nothing counts
+    policy = make_policy()
+    assert update(policy, plain(policy), Slices(rows), rollouts, advantages, CONFIG)["logp_gap"] == pytest.approx(gap)
+    assert update(policy, plain(policy), Slices(rows), rollouts, torch.zeros(10), CONFIG)["logp_gap"] == 0
+
+
+def test_the_difference_is_that_before_the_first_update(make_policy, tmp_path):
+    """Later updates of the same batch compare with a policy that has moved, by more than rounding."""
+    gaps = []
+    for updates in (1, 3):
+        config = dataclasses.replace(CONFIG, updates=updates, steps=1)
+        run = Run(tmp_path / str(updates), "zero", config)
+        reinforce(make_policy(), Bandit(), config, run, progress=False)
+        [line] = run.metrics()
+        gaps.append(line["logp_gap"])
+    assert gaps[0] == gaps[1] < 1e-4
+
+
 def plain(policy):
     """Plain gradient descent, without clipping."""
     optimizer = Optimizer(policy.model, OptimConfig(clip=1e9), 1)

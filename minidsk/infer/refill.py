@@ -1,0 +1,96 @@
+"""Continuous batching: a row whose reply has ended takes the next prompt, so that few rows compute for nothing.
+
+Replies differ in length: where one of a thousand is three times as long as the others, a batch that waits for it wastes
+most of its work. The idea is Orca's (Yu et al., OSDI 2022): who is in the batch is decided anew every few tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from minidsk.infer.engine import Engine, Recorder, Recording
+from minidsk.infer.sampling import Sampling
+from minidsk.model.transformer import MiniDeepSeek
+
+WINDOW = 16  # tokens between looks at who has ended: to look is to wait for the GPU
+FEWER = 4  # when one row in so many is still at work, and no prompt waits, they move to a step with so few rows
+FEWEST = 16  # rows; a step of fewer costs the same
+
+
+def refill(
+    model: MiniDeepSeek,
+    ids: Tensor,
+    mask: Tensor,
+    new: int,
+    rows: int,
+    sampling: Sampling,
+    generator: torch.Generator | None,
+    stop: Tensor,
+    recorder: Recorder,
+    watch: Callable[[Tensor], None] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Tokens and their log-probabilities ``[batch, new']`` for the prompts `ids` ``[batch, time]``, `rows` at a time.
+
+    What stands after a row's first token of `stop` means nothing. `watch` is given the tokens of each step, ``[rows]``.
+    """
+    batch, time = ids.shape
+    rows, windows = min(rows, batch), -(-new // WINDOW)
+    capacity = time + windows * WINDOW
+    step = recorder.recording(model, rows, capacity, WINDOW, sampling)
+    step.engine.cache.clear()
+    tokens = ids.new_zeros(batch, windows * WINDOW)
+    logprobs = torch.zeros(tokens.shape, device=ids.device)
+    read = torch.zeros(batch, dtype=torch.long, device=ids.device)  # windows that each prompt has had
+    owner = torch.full((rows,), -1, device=ids.device)  # the prompt that each row is at; -1: none
+    waiting = 0  # the first prompt that no row has taken
+    while True:
+        free = (owner < 0).nonzero().squeeze(1)
+        if waiting < batch and len(free):
+            taken = slice(waiting, min(waiting + len(free), batch))
+            free = free[: taken.stop - taken.start]
+            _admit(step, free, ids[taken], mask[taken])
+            owner[free] = torch.arange(taken.start, taken.stop, device=ids.device)
+            waiting = taken.stop
+        step.rewind()
+        for place in range(min(WINDOW, new - WINDOW * int(read[owner[owner >= 0]].min()))):
+            step.run(generator)
+            if watch is not None:
+                watch(step.tokens[:, place])
+        at_work = (owner >= 0).nonzero().squeeze(1)
+        prompts, drawn = owner[at_work], step.tokens[at_work]
+        places = read[prompts, None] * WINDOW + torch.arange(WINDOW, device=ids.device)
+        tokens[prompts[:, None], places], logprobs[prompts[:, None], places] = drawn, step.logprobs[at_work]
+        read[prompts] += 1
+        ended = torch.isin(drawn, stop).any(1) | (read[prompts] == windows)
+        owner[at_work[ended]] = -1
+        at_work = at_work[~ended]
+        if waiting == batch:
+            if len(at_work) == 0:
+                break
+            target = max(len(owner) // FEWER, FEWEST)
+            if len(at_work) <= target < len(owner) and watch is None:
+                step = _fewer(recorder, step, at_work, target)
+                owner = torch.cat((owner[at_work], owner.new_full((target - len(at_work),), -1)))
+        step.engine.cache.forget(owner < 0)
+    return tokens[:, :new], logprobs[:, :new]
+
+
+def _admit(step: Recording, rows: Tensor, ids: Tensor, mask: Tensor) -> None:
+    """Let these rows ``[n]`` read the prompts `ids` ``[n, time]``."""
+    engine = Engine(step.engine.model, len(ids), ids.shape[1])
+    step.engine.logits[rows] = engine.prefill(ids, mask)
+    step.engine.cache.adopt(rows, engine.cache)
+
+
+def _fewer(recorder: Recorder, step: Recording, rows: Tensor, target: int) -> Recording:
+    """A step of `target` rows, the first of which go on where these rows ``[n]`` now are."""
+    engine = step.engine
+    fewer = recorder.recording(engine.model, target, engine.cache.capacity, WINDOW, step.sampling)
+    fewer.engine.cache.clear()
+    first = torch.arange(len(rows), device=rows.device)
+    fewer.engine.logits[first] = engine.logits[rows]
+    fewer.engine.cache.adopt(first, engine.cache.fork(rows))
+    return fewer
