@@ -860,8 +860,6 @@ zoo("pretraining",
 
 # %% [markdown]
 # ## Receipt
-#
-# Here ± is the standard deviation over the seeds. Above, ± was half the width of a 95 % interval, which is 2.5 times as much for three seeds.
 
 # %% tags=["receipt"]
 receipt(

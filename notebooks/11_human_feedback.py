@@ -976,8 +976,6 @@ print(f"share right: {first['right']:.2f} at first, {best_right:.2f} at its best
 
 # %% [markdown]
 # ## Receipt
-#
-# Here ± is the standard deviation over seeds, not the 95 % interval of the tables above.
 
 # %% tags=["receipt"]
 spread = {}
