@@ -62,7 +62,7 @@ plt.style.use("minidsk.diagrams.look")
 _ = torch.set_default_dtype(torch.float64)
 
 # %% [markdown]
-# ## Why the compute alone does not fix the loss
+# ## Runs that cost the same can end with very different losses
 #
 # We train a small mixture of experts with latent attention (chapters [02](02_latent_attention.ipynb) and [03](03_mixture_of_experts.ipynb)), in any width we like. It reads pages of the tiny web, the synthetic text of this course.
 
@@ -435,7 +435,7 @@ print(f"predicted for 120 steps of width 96: {told_seconds:.1f} s")
 #
 # ## The prediction, and the run that tests it
 #
-# Now we predict the loss of the large run. We make runs of three widths and three lengths, with three seeds each. Every run has its own schedule, so that each ends with a falling rate, as the large run will. To read the loss of one long run on the way would be cheaper, but it would compare unlike runs. That was one reason why the first scaling laws {cite}`kaplan2020scaling` had to be corrected {cite}`hoffmann2022chinchilla`.
+# Now we predict the loss of the large run. We make runs of three widths and three lengths, with three seeds each. Every run has its own schedule, so that each ends with a falling rate, as the large run will. It would be cheaper to make one long run and read its loss on the way. But its rate has not fallen yet at those steps, so the losses would be higher than those of runs that end there. That was one reason why the first scaling laws {cite}`kaplan2020scaling` had to be corrected {cite}`hoffmann2022chinchilla`.
 
 # %%
 SIZES, STEPS = (16, 32, 64), (20, 40, 80)
@@ -552,7 +552,7 @@ show(fig,
 # %% [markdown]
 # The second law is better, but still too low, and we chose it after the first had failed. Its fair test follows, on GPU runs that played no part in choosing it. The larger exponent belongs to the tokens, so at this size additional compute is best spent on more tokens.
 #
-# ## On a GPU: the line fails again, two exponents hold
+# ## On a GPU: the line fails again, two exponents come closer
 #
 # On a GPU we trained four widths from 64 to 384, with two to five layers and eight experts. Each width has four lengths and three seeds. A step reads 16,384 tokens and a run up to 6.6 million. We fit both laws to the three smaller widths, so neither law has seen width 384, and compare them with what width 384 reached:
 
@@ -579,7 +579,7 @@ table(["tokens", "loss", "the line is off by", "the law with two exponents"], ro
       "Width 384 on a GPU, three seeds. Loss in nats per token.")
 
 # %% [markdown]
-# The GPU runs confirm the small ones. The law in compute again predicts losses that are too low, by a quarter to a half, and most of all for the shortest run, which has the worst split. The law in weights and tokens is off by at most a tenth. It nearly hits the most expensive run, partly by luck, because its other three misses are between 8 and 10 %.
+# The GPU runs confirm the small ones. The law in compute again predicts losses that are too low, by 27 to 54 %, and most of all for the shortest run, which has the worst split. The law in weights and tokens is off by at most a tenth. It nearly hits the most expensive run, partly by luck, because its other three misses are between 8 and 10 %. All four misses are in the same direction, so this law promises too much as well.
 #
 # What did a step cost there? The products were computed in bf16, a number format of 16 bits, while the weights stayed in float32, because a small step added to a bf16 weight is rounded away. Beside it stands the same step in float32 alone:
 
@@ -678,7 +678,7 @@ print(results.origin("ch06_optimizers"))
 print(f"AdamW less Muon, width 128, 300 steps, each at its best rate: {said(lead)} nats")
 
 # %% [markdown]
-# Muon leads, and it leads in the recorded longer race on a GPU too. Its lead may even be larger, because both times its best rate was the highest that we tried. So a law that was fitted to runs of AdamW does not predict the runs of Muon. The rest of this book trains with AdamW, at rates that were found for it.
+# Muon leads, and it leads in the recorded longer race on a GPU too. We do not know exactly how large the lead is. Both times Muon's best rate was the highest that we tried, so a still higher one may be better. The rates here are a factor of four apart, so AdamW's best may lie between two of them. So a law that was fitted to runs of AdamW does not predict the runs of Muon. The rest of this book trains with AdamW, at rates that were found for it.
 #
 # ## A lower loss is not yet a right answer
 #
@@ -715,13 +715,13 @@ print(f"{parameters(v3) / 1e9:.0f} B weights, {parameters(v3, active=True) / 1e9
 print(f"over 2.664 M hours of a GPU with 989 TFLOP/s in bf16: {100 * share:.0f} % of it used")
 
 # %% [markdown]
-# The paper states 671 and 37 billion weights. Our second number is higher because it includes the table of embeddings. Our FLOPs include the module that predicts one token further ahead. The 41 % are a share of the peak in bf16. Much of V3's work was in FP8, whose peak is twice as high. V3's share is about twenty times the 2 % of our largest GPU run, because the matrices of V3 are much larger than those of width 384.
+# The paper states 671 and 37 billion weights. Our second number is higher because it includes the table of embeddings. Our FLOPs include the module that predicts one token further ahead. The 41 % is a share of the peak in bf16. Much of V3's work was in FP8, whose peak is twice as high. V3's share is about twenty times the 2 % of our largest GPU run, because the matrices of V3 are much larger than those of width 384.
 #
 # ## What went wrong, or did not help
 #
-# - **The law in compute failed to predict.** It was off by a fifth here and by a quarter to a half on the GPU, and the bend of the runs had warned us. We show it because most people try it first.
+# - **The law in compute failed to predict.** It was off by a fifth here and by 27 to 54 % on the GPU, and the bend of the runs had warned us. We show it because most people try it first.
 # - **We chose the second law after the first had failed.** On the small runs it is therefore no prediction. The GPU runs are its fair test, because they played no part in the choice.
-# - **We scaled the rates with width by a rule and did not tune them.** So our laws of size may partly be laws of badly chosen rates. Nor did we find Muon's best rate.
+# - **We scaled the rates with width by a rule and did not tune them.** So our laws of size may partly be laws of badly chosen rates. Nor did we find the best rate of either optimizer.
 
 # %% [markdown]
 # ## Exercises
@@ -794,18 +794,32 @@ check("pretraining.newton_schulz", orthogonal)
 # ```{exercise} The law
 # :label: ex-06-law
 #
-# *10 minutes.* The function `fit` is printed in this chapter. Close the page, write it again for two tensors, and test it with `check("pretraining.fit_power_law", your_function)`.
+# *10 minutes.* Fit a power law to pairs of compute and loss, without the chapter's `fit`. The next cell says what goes in and what comes out. `check("pretraining.fit_power_law", my_law)` names the mistake.
 #
 # **Hint.** In which axes is a power law a line?
 # ```
-#
+
+# %%
+print(describe("pretraining.fit_power_law"))
+
+
+def my_law(compute, loss):
+    raise NotImplementedError
+
+
+# check("pretraining.fit_power_law", my_law)
+
+# %% [markdown]
 # ```{solution-start} ex-06-law
 # :class: dropdown
 # ```
 
 # %%
 def power_law(compute, loss):
-    return fit(torch.stack((compute, loss), dim=1).tolist())
+    x, y = compute.double().log(), loss.double().log()
+    dx = x - x.mean()
+    slope = (dx * (y - y.mean())).sum() / dx.square().sum()
+    return (y.mean() - slope * x.mean()).exp().item(), -slope.item()
 
 check("pretraining.fit_power_law", power_law)
 
@@ -816,11 +830,22 @@ check("pretraining.fit_power_law", power_law)
 # ```{exercise} Packing without padding
 # :label: ex-06-pack
 #
-# *10 minutes.* Our rows cut their last page off. Write a packing that loses less: all documents form one long stream, each followed by an end token, and the stream is cut into rows. `check("pretraining.pack", your_function)` names the mistake.
+# *10 minutes.* Our rows cut their last page off. Write a packing that loses less: all documents form one long stream, each followed by an end token, and the stream is cut into rows. `check("pretraining.pack", my_packing)` names the mistake.
 #
 # **Hint.** Make the whole stream first, then cut. What happens to the tokens at the end that fill no row?
 # ```
-#
+
+# %%
+print(describe("pretraining.pack"))
+
+
+def my_packing(documents, length, end):
+    raise NotImplementedError
+
+
+# check("pretraining.pack", my_packing)
+
+# %% [markdown]
 # ```{solution-start} ex-06-pack
 # :class: dropdown
 # ```
@@ -872,7 +897,7 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# What will a run cost, and which loss will it reach? The cost can be known beforehand: our sum of FLOPs agreed with the counter to the last operation, once we knew what the counter does not see. The loss can be known roughly. The line that most people draw first was off by about a fifth here and by a quarter or more on the GPU, in the direction in which the small runs had bent away from it. A law that keeps weights and tokens apart came within about a seventh here and within a tenth on the GPU. DeepSeek's own predictions rest on many more small runs than ours.
+# What will a run cost, and which loss will it reach? The cost can be known beforehand: our sum of the matrix products agreed with the counter to the last operation. The counter did not see attention, and we could name the causes of what was left. The loss can be known roughly. The line that most people draw first was off by about a fifth here and by a quarter or more on the GPU, in the direction in which the small runs had bent away from it. A law that keeps weights and tokens apart came within about a seventh here and within a tenth on the GPU. DeepSeek's own predictions rest on many more small runs than ours.
 #
 # - I can now write a training run whose every batch, rate and interruption is known, and prove that it resumes to the bit.
 # - I can now compare two optimizers without comparing two learning rates.

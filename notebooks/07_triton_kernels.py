@@ -20,7 +20,7 @@
 #
 # - **You will build** a softmax that touches each number once, RMSNorm with its gradient, and a loss that never holds all its logits. You also get a meter that counts bytes without a GPU, and tests that tell a right kernel from a lucky one.
 # - **You need** PyTorch and Triton, which comes with Colab and with `pip install triton` on Linux. You need **no GPU**: the kernels run here in Triton's interpreter, and the speeds were recorded on an H100 by a command that you can run too.
-# - **It takes** 6 to 20 s to run on two CPU cores of a laptop, about twice that on Colab's two, and an hour and a half to read.
+# - **It takes** 4 to 20 s to run on two CPU cores of a laptop, about twice that on Colab's two, and an hour and a half to read.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -454,7 +454,7 @@ print(f"loss {loss:.3f} = 3 + log 1.553 - 2")
 print("gradient", [round(v, 3) for v in gradient.tolist()])
 
 # %% [markdown]
-# Both follow from the pair of maximum and sum. So one kernel can read a row of logits and write the gradient *in their place*. With that gradient we can compute what we really want, `dx` and `dW`, without waiting for the backward pass. After that the logits are no longer needed, so we can work through a few thousand tokens at a time.
+# Both follow from the pair of maximum and sum. So one kernel can read a row of logits and write the gradient *in their place*. The next cell does this in plain PyTorch, and the kernel itself is in `minidsk/kernels/cross_entropy.py`. With that gradient we can compute what we really want, `dx` and `dW`, without waiting for the backward pass. After that the logits are no longer needed, so we can work through a few thousand tokens at a time.
 
 # %%
 def chunked_loss(x, weight, targets, chunk):
@@ -523,7 +523,7 @@ show(fig,
                  for h, line in zip(heights, times, strict=True)) + ".")
 
 # %% [markdown]
-# Most choices are within a few percent of the best one. With many rows and few warps a program needs more registers than it has, and keeps its numbers in memory instead. **A choice holds only for the machine and the shapes on which it was made.**
+# Most choices are within a few percent of the best one. With many rows and few warps, each thread must hold more numbers than it has registers. The compiler then keeps the rest in memory, and every use costs another trip. **A choice holds only for the machine and the shapes on which it was made.**
 #
 # ## On the H100: as fast as a copy, except the loss on ready logits
 #
@@ -590,7 +590,7 @@ for case in (c for c in bench["cases"] if c["bench"] == "attention"):
 # %% [markdown]
 # In two cases a rival is ahead of us:
 #
-# - **The loss on logits that already exist** reaches a third of the roof, and Liger's is a tenth faster. The roof counts two trips of the array, one to read the logits and one to write the gradient. Ours makes five: the second reading is one more (see below), and at the end the gradient is read and multiplied by the incoming gradient of the loss. Liger first looks whether that incoming gradient is 1.
+# - **The loss on logits that already exist** reaches a third of the roof, and Liger's is a tenth faster. The roof counts two trips of the array, one to read the logits and one to write the gradient. Ours makes five. It reads the logits twice (see below) and writes the gradient. At the end it reads the gradient again, multiplies it by the incoming gradient of the loss, and writes it back. Liger first looks whether that incoming gradient is 1.
 # - **Attention's backward pass**, which is not in the figure, is slower than that of cuDNN, NVIDIA's library. Our forward pass is ahead of it.
 
 # %% [markdown]
@@ -880,7 +880,7 @@ receipt(differences={name: (value, 1e-5) for name, value in differences.items()}
 # %% [markdown]
 # ## Summary
 #
-# The chip is waiting for numbers from its memory. A softmax does five operations on each number, and moving the number takes hundreds of times as long as those operations. The best softmax therefore takes as long as a copy of its array, which is **hundreds of times** its arithmetic (the factor is printed under the roofline). Ours is within a percent of a copy for rows of 4,096, so no other kernel can be much faster. Now you can say so before you write a line.
+# The chip is waiting for numbers from its memory. A softmax does five operations on each number. Moving the number takes hundreds of times as long as five operations of the GPU's matrix units would. A softmax cannot use those units, and its exponentials are slower, but the move still takes longer than all its arithmetic. The best softmax therefore takes as long as a copy of its array, which is **hundreds of times** what its arithmetic would take at the rate of the matrix units (the factor is printed under the roofline). Ours is within a percent of a copy for rows of 4,096, so no other kernel can be much faster. Now you can say so before you write a line.
 #
 # - I can now count a kernel's bytes and operations, and say from two measured ceilings how fast it can become.
 # - I can now write a Triton kernel with a mask, run it without a GPU, and count the bytes that it moves.

@@ -20,7 +20,7 @@
 #
 # - **You will build** every station of the road: fine-tuning on demonstrations, a reward model from rankings, and PPO with a critic, whose loop stands in this notebook. At its end waits a policy that outwits its reward model.
 # - **You need** PyTorch, and the idea of a policy gradient ([chapter 10](10_from_games_to_words.ipynb), or the four answers of [chapter 22](22_capstone.ipynb)).
-# - **It takes** about 70 s to run on two CPU cores, about as long on a GPU (the models are tiny), and an hour and a half to read. The recorded runs took four minutes on three CPU cores; here we only read them.
+# - **It takes** about 70 s to run on two CPU cores, about as long on a GPU (the models are tiny), and an hour and a half to read. The recorded runs were made on several machines, named with their commands; here we only read them.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -366,7 +366,7 @@ print("{} comparisons: accuracy {:.2f}, best possible {:.2f}".format(len(trials)
 print(f"of a right and a wrong reply, it prefers the right one in {at_first[2]:.2f}")
 
 # %% [markdown]
-# By the usual measure this is a good reward model. It agrees with the judge in about three of four cases, where about five of six would be the best possible, and it usually prefers the right reply. InstructGPT's reward models predicted the labels of people whom they had not learned from in 69.6 % of cases {cite}`ouyang2022instructgpt`.
+# By the usual measure this is a good reward model. It agrees with the judge in about four of five cases, where about six of seven would be the best possible, and it usually prefers the right reply. InstructGPT's reward models predicted the labels of people whom they had not learned from in 69.6 % of cases {cite}`ouyang2022instructgpt`.
 #
 # Can this measure fail? We plant the bug of reading the score after the *first* token of a reply, where nothing has been said yet.
 
@@ -395,26 +395,26 @@ diagram("reward_model_and_dpo")
 # %% [markdown]
 # ### What a critic says, token by token
 #
-# Before each token the critic predicts what the whole reply will be worth. If a token was better than expected, the prediction rises. This rise, plus what was paid for the token, is the **surprise** $\delta_t = r_t + V_{t+1} - V_t$. The score, 1 in this example, is paid for the last token, and nothing is expected behind it. Here are four tokens, and a critic that becomes more hopeful:
+# Before each token the critic predicts what the whole reply will be worth. If a token was better than expected, the prediction rises. This rise, plus what was paid for the token, is the **TD error** (TD: temporal difference) $\delta_t = r_t + V_{t+1} - V_t$. It is positive when the token turned out better than the critic expected. The score, 1 in this example, is paid for the last token, and nothing is expected behind it. Here are four tokens, and a critic that becomes more hopeful:
 
 # %%
 rewards, values = tensor([0.0, 0, 0, 1]).double(), tensor([0.25, 0.5, 0.5, 0.75]).double()
 following = torch.cat((values[1:], torch.zeros(1)))
-surprises = rewards + following - values
-print("surprises", surprises.tolist())
+td_errors = rewards + following - values
+print("TD errors", td_errors.tolist())
 
 # %% [markdown]
-# The **advantage** $A_t$ of a token is its own surprise plus the surprises of later tokens, which count less by a factor $\lambda$ for each token between. This is called generalised advantage estimation {cite}`schulman2015gae`. With $\lambda = 0$ we trust the critic's next prediction completely. With $\lambda = 1$ we only use its prediction before the token, and take the true outcome for the rest.
+# The **advantage** $A_t$ of a token is its own TD error plus the TD errors of later tokens, which count less by a factor $\lambda$ for each token between. This is called generalised advantage estimation {cite}`schulman2015gae`. With $\lambda = 0$ we trust the critic's next prediction completely. With $\lambda = 1$ we only use its prediction before the token, and take the true outcome for the rest.
 
 # %%
-def gae_by_hand(surprises: torch.Tensor, lam: float) -> list[float]:
-    """sum over k of lam^k surprise[t + k], for each t."""
-    n = len(surprises)
-    return [sum(lam**k * surprises[t + k].item() for k in range(n - t)) for t in range(n)]
+def gae_by_hand(td_errors: torch.Tensor, lam: float) -> list[float]:
+    """sum over k of lam^k td_error[t + k], for each t."""
+    n = len(td_errors)
+    return [sum(lam**k * td_errors[t + k].item() for k in range(n - t)) for t in range(n)]
 
 
 for lam in (0.0, 0.5, 1.0):
-    print(f"lambda {lam}: advantages {[round(x, 3) for x in gae_by_hand(surprises, lam)]}")
+    print(f"lambda {lam}: advantages {[round(x, 3) for x in gae_by_hand(td_errors, lam)]}")
 
 # %% [markdown]
 # With $\lambda = 1$ the advantages are $1 - V$: 0.75, 0.5, 0.5 and 0.25. The critic's prediction did not change at the second token, so with $\lambda = 0$ this token gets nothing. With a larger $\lambda$ it gets a share of what came later.
@@ -426,15 +426,15 @@ def gae(rewards, values, mask, lam):
     """Advantages of all tokens; all of them [replies, tokens], lam a number."""
     values = values * mask  # nothing is expected after the end
     following = torch.nn.functional.pad(values[:, 1:], (0, 1))
-    surprises = (rewards + following - values) * mask
+    td_errors = (rewards + following - values) * mask
     place = torch.arange(mask.shape[1])
     later = place[:, None] - place  # [later token, token]
     triangle = torch.where(later >= 0, lam ** later.clamp(min=0).double(), 0.0)
-    return surprises @ triangle * mask
+    return td_errors @ triangle * mask
 
 
 at_once = gae(rewards[None], values[None], torch.ones(1, 4).double(), 0.5)[0]
-assert torch.allclose(at_once, tensor(gae_by_hand(surprises, 0.5)).double())
+assert torch.allclose(at_once, tensor(gae_by_hand(td_errors, 0.5)).double())
 print("lambda 0.5, at once:", [round(x, 3) for x in at_once.tolist()])
 
 # %%
@@ -486,7 +486,7 @@ bites(a_token_does_not_change_its_own_value, reads_before, reads_after)
 #
 # $$ -\min\left(\rho A,\ \operatorname{clip}(\rho, 1-\varepsilon, 1+\varepsilon)\,A\right). $$
 #
-# A good token that has become 20 % likelier gains nothing by becoming likelier still. A bad token that has become likelier is still pushed down, however far it went. That is what the minimum is for, and a maximum is the natural bug.
+# A good token that has become 20 % likelier gains nothing by becoming likelier still. A bad token that has become likelier is still pushed down, however far it went. That is what the minimum is for, and a maximum is the natural bug. In our runs the clip stays idle, because we take one step on each batch: the policy that learns is still the policy that sampled, and every ratio is 1. The clip matters when a batch is used for several steps, as is usual with PPO.
 
 # %%
 def clipped_loss(now, then, advantages, low=0.2, high=0.2):
@@ -775,11 +775,11 @@ table(["method", "models", "million bytes here", "trillion bytes, V3", "labels",
       "DeepSeek-V3.")
 
 # %% [markdown]
-# PPO on a reward model needs four models where GRPO on a verifier needs one, and it needs people where GRPO needs a few lines of code. InstructGPT made the bill smaller: its reward model and critic had 6 billion parameters, beside a policy of 175 billion {cite}`ouyang2022instructgpt`. [Chapter 12](12_grpo.ipynb) compares GRPO with PPO by measurement.
+# PPO on a reward model with a KL penalty needs four models, where GRPO on a verifier and without a penalty needs one. (The time in the table is that of our fifteen steps, which had no reference.) PPO also needs people, where GRPO needs a few lines of code. InstructGPT made the bill smaller: its reward model and critic had 6 billion parameters, beside a policy of 175 billion {cite}`ouyang2022instructgpt`. [Chapter 12](12_grpo.ipynb) compares GRPO with PPO by measurement.
 #
 # ## What DeepSeek did
 #
-# First, what others had reached with human feedback. Stiennon et al. {cite}`stiennon2020summarize` trained models to summarise, and saw the turn: far from the start, people liked the summaries less although the reward model liked them more. InstructGPT {cite}`ouyang2022instructgpt` used about 40 labellers, 13 thousand prompts with demonstrations, 33 thousand with rankings and 31 thousand for PPO. People preferred its model of 1.3 billion parameters to GPT-3 with 175 billion. Its objective is the one that we built above,
+# First, what others had reached with human feedback. Stiennon et al. {cite}`stiennon2020summarize` trained models to summarise, and saw the turn: far from the start, people liked the summaries less although the reward model liked them more. InstructGPT {cite}`ouyang2022instructgpt` used about 40 labellers, 13 thousand prompts with demonstrations, 33 thousand with rankings and 31 thousand for PPO. People preferred its model of 1.3 billion parameters to GPT-3 with 175 billion. Its objective joins the two parts that we built above, the score and the KL penalty,
 #
 # $$ \max_\pi\ \mathbb{E}_{x,\, y \sim \pi}\left[ r_\phi(x, y) - \beta \log \frac{\pi(y \mid x)}{\pi_{\text{ref}}(y \mid x)} \right], $$
 #
@@ -861,7 +861,7 @@ check("feedback.pair_loss", pair_solution)
 #
 # *15 minutes.* Write `gae(rewards, values, gamma, lam)` for one reply, in one pass from its end, without a triangle. (`gamma` discounts what comes a token later; we used 1.) Then run `check("feedback.gae", my_gae)`, which knows six mistakes by name.
 #
-# **Hint.** The sum for token $t$ is its own surprise plus $\gamma\lambda$ times the sum for token $t + 1$. What does the critic expect after the last token?
+# **Hint.** The sum for token $t$ is its own TD error plus $\gamma\lambda$ times the sum for token $t + 1$. What does the critic expect after the last token?
 # ```
 #
 # ```{solution-start} ex-11-gae
@@ -953,7 +953,7 @@ def one_token_is_compared_with_its_value(gae) -> None:
 
 
 def two_tokens_by_hand(gae) -> None:
-    """Surprises 0 + 0.5 - 0 and 1.5 - 1, with gamma and lambda 1/2: the later counts 1/4."""
+    """TD errors 0 + 0.5 - 0 and 1.5 - 1, with gamma and lambda 1/2: the later counts 1/4."""
     advantages = gae(tensor([0.0, 1.5]), tensor([0.0, 1.0]), 0.5, 0.5)
     assert torch.allclose(advantages, tensor([0.5 + 0.25 * 0.5, 0.5]))
 

@@ -176,7 +176,7 @@ print(f"to train it: {16 * weights / 1e12:.1f} terabytes, "
       f"{math.ceil(16 * weights / 80e9)} GPUs of 80 gigabytes")
 
 # %% [markdown]
-# GRPO's answer {cite}`deepseekmath` is the right panel above: the baseline is the mean of the group. (This is not quite free: with one answer per question, the same sixteen answers would have covered sixteen questions.) The picture shows all three judges, with one reply to the same problem.
+# GRPO's answer {cite}`deepseekmath` is the right panel above: the baseline is the mean of the group. (The group has a price: sixteen answers to one question cover one question. Methods that need only one answer per question could have covered sixteen.) The picture shows all three judges, with one reply to the same problem.
 
 # %% tags=["diagram", "hide-input"]
 diagram("who_judges")
@@ -287,7 +287,7 @@ print("largest difference: below 1e-12; {clipped_high:.0%} of tokens are clipped
 # %% [markdown]
 # ### A sanity check: the policy must collapse
 #
-# Before we trust a method, we give it a task whose outcome we know. With a reward and no penalty, the policy must become right and must **collapse**: its entropy, which measures in nats how undecided it is, falls to zero. A run that keeps its entropy has a bug.
+# Before we trust a method, we give it a task whose outcome we know. With a reward and no penalty, the policy must become right. Here it also **collapses**: its entropy, which measures in nats how undecided it is, falls to nearly zero. Two answers are right, but the one that is sampled more often early is pushed up more often, until it is nearly the only one left. A run whose entropy stays near its first value has a bug.
 #
 # A test is worth something only if it can fail. So we plant a natural bug, here a step in the wrong direction, and the folded function `bites` sees that the test accepts the right version and catches the wrong one. We will do so with each part of the method.
 
@@ -708,7 +708,7 @@ for name, gap in gaps.items():
 #
 # ## How good must a critic be?
 #
-# The method works. We can now answer the opening question. Suppose the true chance of a right answer is $p$, and we use some other number $b$ as the baseline. The expected gradient does not change, because the scores of all answers average to zero. What changes is the noise: a wrong baseline adds variance in proportion to $(b - p)^2$, if it is too high as often as too low.
+# The method works. We can now answer the opening question. Suppose the true chance of a right answer is $p$, and we use some other number $b$ as the baseline. The expected gradient does not change, because the scores of all answers average to zero. Only the noise changes. A baseline that is wrong by $b - p$ adds variance in proportion to $(b - p)^2$, if it is too high as often as too low.
 #
 # For a critic, $(b - p)^2$ is its squared error. For a group, $b$ is the mean of the other $G - 1$ answers, and the expected $(b - p)^2$ is the variance of that mean, $p(1-p)/(G-1)$. Setting the two equal gives the error at which a critic is exactly as good as a group:
 #
@@ -810,7 +810,7 @@ show(fig, "How many answers each judge needs for equal noise (orange: groups, bl
      + ", ".join(f"{name} {value:.2f}" for name, value in needed.items()) + ".")
 
 # %% [markdown]
-# The group of 16 is our reference, at 1.00. A perfect critic that judges only the question needs 7 % fewer answers for the same noise, and a critic that is wrong by 20 points needs 24 % more. **A group of 16 is therefore close to the best that any question-level critic can do.** A perfect critic that judges every token is different: it needs only 37 % of the answers. So the baseline is not what GRPO loses. It loses the ability to tell a good token from a bad one within the same answer. A real critic has to learn that.
+# The group of 16 is our reference, at 1.00. A perfect critic that judges only the question needs 7 % fewer answers for the same noise, and a critic that is wrong by 20 points needs 24 % more. **A group of 16 is therefore close to the best that any question-level critic can do.** A perfect critic that judges every token is different: it needs only 37 % of the answers. So GRPO loses almost nothing by its baseline. What it loses is the ability to tell a good token from a bad one within the same answer. A perfect critic can do so, and a real critic must first learn it.
 #
 # ### With steps of equal length, the judge hardly matters
 #
@@ -893,7 +893,7 @@ show(fig, "With steps of the same length (blue), no judge is more than "
 #
 # ## What a critic costs a language model, and what it brings
 #
-# We begin with the bill. Whatever learns keeps float32 weights and AdamW's two moments, 12 bytes per parameter. We predict the memory of both methods, take one step of each on `nano-base` with 32 answers, and count the bytes. The critic makes four updates per step, as in the package's PPO, and times are processor time.
+# We begin with the bill. Each trained network keeps float32 weights and AdamW's two moments, 12 bytes per parameter. (The 16 bytes for V3 also counted a 2-byte copy of the weights and the gradients.) We predict the memory of both methods, take one step of each on `nano-base` with 32 answers, and count the bytes. The critic makes four updates per step, as in the package's PPO, and times are processor time.
 
 # %% tags=["hide-input"]
 def held(optimizer) -> int:

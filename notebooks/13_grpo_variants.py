@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/13_grpo_variants.ipynb)
 #
-# GRPO's loss fits on one line, and since 2024 people have been changing that line. Six published losses differ in only three switches: how they scale an advantage, how they clip, and how they average over tokens. **Which of the three switches matters, and how would you notice in a run that it is set wrong?** For two of them, a world that is small enough to list gives an exact answer: by how many degrees does the switch turn the step away from the true gradient?
+# GRPO's loss fits on one line, and since 2024 people have been changing that line. Five published losses, and a sixth that a library adds, differ in only three switches: how they scale an advantage, how they clip, and how they average over tokens. **Which of the three switches matters, and how would you notice in a run that it is set wrong?** For two of them, a world that is small enough to list gives an exact answer: by how many degrees does the switch turn the step away from the true gradient?
 #
 # - **You will build** the six losses from three short functions, one for each switch, and the tests that tell a right clip from a wrong one.
 # - **You need** PyTorch and [chapter 12](12_grpo.ipynb), which builds GRPO.
@@ -61,7 +61,7 @@ _ = torch.set_num_threads(1)
 # | GSPO {cite}`zheng2025gspo` | the group's standard deviation | one ratio for the whole answer | within each answer, then over answers |
 # | CISPO {cite}`minimax2025m1` | the group's standard deviation | the weight of each token, whose gradient stays | over all tokens of the batch |
 #
-# The sixth, *bnpo*, is what the library TRL calls the average over all tokens of one batch. It equals DAPO's average as long as a batch is not split.
+# The sixth, *bnpo*, comes from the library TRL and has no row of its own. It averages over all tokens of one batch, so it is DAPO's average unless a batch is split.
 #
 # We take the switches one by one, in a world of 15 answers where we can compute the truth, and then all of them in a language model.
 
@@ -269,7 +269,7 @@ table(["divided by", *(f"group of {size}" for size in sizes)],
 # %% [markdown]
 # - **Neither.** The direction is exact for every group size. Only the length is too short, by the factor $(G-1)/G$, because an answer is compared with a mean that contains the answer itself. A larger learning rate makes up for that.
 # - **Deviation.** The direction is still exact, because on one question all right answers share one advantage and all wrong answers another. Only the length of the step changes.
-# - **Length.** The step is turned by 17 degrees, whatever the size of the group, because two right answers no longer count the same: a token of `2.` is divided by 2, and one of `11.` by 3. This division is a bias: more answers do not remove it.
+# - **Length.** The step of the uniform policy is turned by 17 degrees, whatever the size of the group, because answers with the same reward no longer count the same. A token of `2.` is divided by 2 and one of `11.` by 3. The wrong answers differ too: a token of `.` is divided by 1, and one of `222` by 3. This division is a bias: more answers do not remove it.
 #
 # A real run samples its groups. If the theory is right, the average over more and more sampled groups must approach the true direction in one case, and stay 17 degrees away from it in the other.
 
@@ -417,7 +417,7 @@ show(fig, "In large groups, questions that are nearly hopeless or nearly solved 
      + ". A dotted line at 1: not divided, in large groups.")
 
 # %% [markdown]
-# In groups of 64, a question that is nearly hopeless or nearly solved counts more than three times as much as one with even odds. The division cannot tell a hard question from one that is answered correctly by luck once in a while: both get the same extra weight. In groups of 4 the line is flat, because most groups of a hard question contain no right answer, and such a group has no signal.
+# In groups of 64, a question that is answered correctly once in a hundred times, or wrongly once in a hundred, counts more than three times as much as one with even odds. The division cannot tell a hard question from one that is answered correctly by luck once in a while: both get the same extra weight. In groups of 4 the line is flat, because most groups of a hard question contain no right answer, and such a group has no signal.
 #
 # Dr. GRPO removes the division {cite}`liu2025drgrpo`. Steps then become several times shorter, so you would notice this switch in the norm of the gradient, and a comparison at equal learning rate says little.
 
@@ -535,7 +535,7 @@ show(fig, "Updates per group and what is clipped. Dots: right after 10 groups, w
          for name in reused) + ".")
 
 # %% [markdown]
-# **The bug learns as fast as no clip at all, and faster than the right version.** No reward curve would have caught it. Only a test on the numbers does.
+# **The bug learns as fast as no clip at all, and faster than the right version.** In this world no reward curve would have caught it, and a test on the numbers does.
 #
 # In this world the clip is a brake. A table of logits shares nothing between contexts, so there is little that a brake could save. In a network, where one step too far on one group spoils others, the picture is different, as the recorded runs show next.
 
@@ -646,7 +646,7 @@ show(fig, "Losses that clip more tokens keep more of the model through four upda
 # %% [markdown]
 # **GSPO is clearly better here** than the token-level clip, and also better than the token-level clip with GSPO's average. Look at the share of clipped tokens before you conclude that it is the better loss. Its own bounds of 0.0003 clip nine tokens in ten, so most of the extra updates do nothing, and the policy stays near its base. With wider bounds it clips less, moves further, and gains less.
 #
-# **CISPO destroys the model on every seed**, with either bound, as no clip at all did. It never takes a gradient away, so at this rate nothing slows it down.
+# **CISPO destroys the model on every seed**, with either bound, as no clip at all did. CISPO limits how hard a token is pulled but never stops pulling, so at this learning rate nothing keeps the policy near its base.
 #
 # At this learning rate every brake helps, so the loss that brakes most wins. This says nothing about which loss is best at a rate that suits it.
 
@@ -692,9 +692,9 @@ table(["metric", *(f"step {k + 1}" for k in range(0, 16, 3))],
 # \hat A_i = r_i - \operatorname{mean}(r).
 # $$
 #
-# V3.2 keeps the average within each answer, $1/|o_i|$, which is the division that turned our step by 17 degrees. It also masks wrong answers that have moved far from the policy that sampled them, which puts a bound on the $-20$ above.
+# V3.2 keeps the average within each answer, $1/|o_i|$, which is the division that turned our step by 17 degrees. It also leaves out wrong answers whose probability has moved far since they were sampled. So a pull as large as the $-20$ above no longer occurs.
 #
-# DeepSeek-R1 {cite}`deepseekr1` used 16 minibatches from each round of sampling and, for R1's first stage, $\varepsilon = 10$, which hardly clips from above. That is what they report, while what we saw is a table of a few logits and a model of 0.4 million parameters, and our results say nothing about which variant is best at their size. GSPO was developed for Qwen3 {cite}`zheng2025gspo` and CISPO for MiniMax-M1 {cite}`minimax2025m1`.
+# DeepSeek-R1 {cite}`deepseekr1` used 16 minibatches from each round of sampling and, for R1's first stage, $\varepsilon = 10$, which hardly clips from above. Those are their reports. Our results come from a table of logits and a model of 0.4 million parameters, so they do not show which variant is best at DeepSeek's size. GSPO was developed for Qwen3 {cite}`zheng2025gspo` and CISPO for MiniMax-M1 {cite}`minimax2025m1`.
 
 # %% [markdown]
 # ## What went wrong, or did not help
@@ -873,7 +873,7 @@ table(["switch", "turns the step by", "accuracy, language model", "notice it by"
        ["scale: none or deviation", f"{expected['deviation'][2][1]:.1f}°",
         in_model["scale: none"], "grad_norm: shorter steps without it"],
        ["clip: none, 4 updates", "-", in_model["4 updates, no clip"],
-        "reward, ratio, entropy; a wrong clip only by a test"]],
+        "reward, ratio, entropy; in the small world, a wrong clip only by a test"]],
       "The three switches, with the differences from plain in the recorded runs.")
 
 # %% [markdown]
@@ -890,7 +890,7 @@ receipt(spread=spread, differences={"six losses, loops and package": (difference
 #
 # Which switch matters? **The clip decides**, as soon as a batch is used more than once: in a language model with four updates per batch, no clip and CISPO destroyed the model, and GSPO, which clips most, did best. **The average** turns GRPO's expected step by 17 degrees in our world, whatever the size of the group. That did not show in the accuracy, but in longer wrong answers. **The scale** does not turn the step on one question; on several, it gives more weight to the very hard and the very easy ones.
 #
-# How would you notice? A missing clip shows in the reward, the ratio and the entropy within a few steps, the average in the lengths of wrong answers, and the scale in the size of the steps. A *bug* in the clip shows in no curve. It learned faster than the right version, and only a test on one token caught it.
+# How would you notice? A missing clip shows in the reward, the ratio and the entropy within a few steps, the average in the lengths of wrong answers, and the scale in the size of the steps. In our small world a *bug* in the clip showed in no reward curve. It learned faster than the right version, and only a test on one token caught it. We did not run the bug in the language model.
 #
 # - I can now name six losses by how they scale, clip and average, and write each switch in a few lines.
 # - I can now tell a bias from noise, with a world that is small enough to list.
