@@ -241,7 +241,7 @@ table(["answer", "tokens", "log-probability", "its least likely token"],
        for name, logp in zip(answers, old, strict=True)])  # fmt: skip
 
 # %% [markdown]
-# Answer **b** is the longest of the four, and no page that the model has read contains it. Its log-probability is still much nearer to that of the lazy **a** than its length suggests, because each of its tokens is one that *some* author would have written. This is why reward can find such an answer: the model only has to produce it among its samples.
+# Answer **b** is the longest of the four, and no page that the model has read contains it. Although **b** is more than twice as long as **c**, it is likelier, because it has no token that the model finds nearly impossible. This is why reward can find such an answer: the model only has to produce it among its samples.
 #
 # ### Log-probabilities become a loss
 #
@@ -334,7 +334,7 @@ shaded
 # %% [markdown]
 # ## Eight steps of the loop, on your machine
 #
-# You have now seen all of R1-Zero, which is DeepSeek's name for learning from reward alone: sample answers, reward them, compare them within groups, take a step. Here is the loop once more, built from the package's parts; [chapter 12](12_grpo.ipynb) opens `rollout` and `update` and writes all of it in one notebook. Each step uses 8 problems with 16 answers each, while the recorded runs use more problems and many more steps. `rewarded` is the only thing that we will change later.
+# You have now seen every part of R1-Zero except the sampling, because we wrote the four answers ourselves. R1-Zero is DeepSeek's name for learning from reward alone. Each step samples answers, rewards them, compares them within groups, and updates the model. Here is the loop once more, built from the package's parts; [chapter 12](12_grpo.ipynb) opens `rollout` and `update` and writes all of it in one notebook. Each step uses 8 problems with 16 answers each, while the recorded runs use more problems and many more steps. `rewarded` is the only thing that we will change later.
 
 # %%
 settings = dataclasses.replace(recipe.zero, prompts=8, steps=8)
@@ -612,7 +612,7 @@ after = evaluate(zero, test, HELD_OUT, recipe.max_new_tokens)
 after_reward.reveal(after.accuracy)
 
 # %% [markdown]
-# Here are the same three problems that you saw the base try, and both models beside each other.
+# Here are the same three problems that you saw the base try, and both models beside each other. A thought may hold a wrong sum and still earn the reward, because the verifier reads the last line alone.
 
 # %%
 for posed, reply in zip(shown, greedy(zero, shown, recipe.max_new_tokens), strict=True):
@@ -650,7 +650,7 @@ Rollouts(test[1].prompt, list(moments), frames, title="One problem, while reward
 # %% [markdown]
 # ### In 16 tries, the base could do it already
 #
-# We give the base 16 tries at temperature 1 and count a problem as solved if any of them is right. This measures what the model could already do before any reward.
+# We give the base 16 tries at temperature 1 and count a problem as solved if any of them is right. This measures what sampling can reach before any reward. Read it with care: three numbers allow few expressions, so sixteen random ones would also solve most of these problems. The better evidence that the habit was already there is the fork above, where the base tried again.
 
 # %%
 posed, seeded = [test[i] for i in range(32)], torch.Generator().manual_seed(0)
@@ -880,7 +880,7 @@ receipt(spread=spread, differences=gaps)
 #
 # Can random weights become a reasoner on one GPU? Yes: 174 seconds of training on an H100 took them to 92.8% of held-out problems (three numbers from 1 to 20, four operators, three seeds), because a verifier checked each answer.
 #
-# What did reward alone add? The base solves 10.0% greedily and 35 % when it is sampled, and gives up after its first attempt. Reward took 36 seconds and 5 % of the operations, and after it the model tries until it is right. It invented nothing, but made a rare habit of the web the usual one. From `nano-base` to `nano-zero`, the chance to try again after a first *no* went from 0.36 to 1.00.
+# What did reward alone add? The base solves 10.0% greedily and 35 % when it is sampled, and gives up after its first attempt when it is greedy. Reward took 36 seconds and 5 % of the operations, and after it the model tries until it is right. It invented nothing, but made a rare habit of the web the usual one. From `nano-base` to `nano-zero`, the chance to try again after a first *no* went from 0.36 to 1.00.
 #
 # Reward added 80 to 86 points in the three seeds of *small*, and 63 to 66 in those of *nano*. The stages after it added nothing: R1 ended within half a point of R1-Zero in each seed of *small*, and 3 to 4 points below it in each seed of *nano*.
 #
