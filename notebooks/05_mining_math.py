@@ -178,7 +178,7 @@ precision, recall = judge(by_keywords >= cut)
 print(f"keywords: precision {precision:.2f}, recall {recall:.2f}")
 
 # %% [markdown]
-# More than a third of what the keywords collect is something else. Programs, too, speak of sets, numbers and vectors. A longer list would help, but somebody has to write it, and each word on it is a guess. So let a program learn the words from the seed.
+# More than a third of what the keywords collect is something else. Programs, too, speak of sets, numbers and vectors. A longer list would help, but a person has to write it, and each word on it is a guess. So let a program learn the words from the seed.
 #
 # ## A page becomes a bag of numbers
 #
@@ -341,8 +341,8 @@ def held_out_scores(added, others, g):
 
 # %%
 # tolerance: 0.12
-everyone, nobody = np.arange(len(pages)), np.zeros(0, np.int64)
-scores, held = held_out_scores(nobody, everyone, torch.Generator().manual_seed(0))
+everything_else, none_yet = np.arange(len(pages)), np.zeros(0, np.int64)
+scores, held = held_out_scores(none_yet, everything_else, torch.Generator().manual_seed(0))
 kept = scores >= np.quantile(held, 0.25)
 precision, recall = judge(kept)
 print(f"one round: precision {precision:.2f}, recall {recall:.2f}")
@@ -515,7 +515,7 @@ guess.reveal(round(100 * ends["the loop"][1]))
 #
 # ## How much of this is the reviewer's work?
 #
-# The loop gets help that one round does not get, so the comparison may look unfair. A recorded run takes the parts away one by one. It was made on an earlier crawl, so compare its figures only with one another. *As many tokens* is one round that may collect as much as the loop did. *No reviewer* is the loop in which nobody looks at the sites. *A rule as reviewer* asks no person either: it approves each URL of which the first round collected more than half. *URLs alone* takes every page at a URL that the reviewer approved, and ignores the classifier.
+# The loop gets help that one round does not get, so the comparison may look unfair. A recorded run takes the parts away one by one. It was made on an earlier crawl, so compare its figures only with one another. *As many tokens* is one round that may collect as much as the loop did. *No reviewer* is the loop without a person who looks at the sites. *A rule as reviewer* asks no person either: it approves each URL of which the first round collected more than half. *URLs alone* takes every page at a URL that the reviewer approved, and ignores the classifier.
 
 # %% tags=["hide-input"]
 print(results.origin("ch05_mining"))

@@ -880,7 +880,7 @@ receipt(differences={name: (value, 1e-5) for name, value in differences.items()}
 # %% [markdown]
 # ## Summary
 #
-# The chip is waiting for numbers from its memory. A softmax does five operations on each number. Moving the number takes hundreds of times as long as five operations of the GPU's matrix units would. A softmax cannot use those units, and its exponentials are slower, but the move still takes longer than all its arithmetic. The best softmax therefore takes as long as a copy of its array, which is **hundreds of times** what its arithmetic would take at the rate of the matrix units (the factor is printed under the roofline). Ours is within a percent of a copy for rows of 4,096, so no other kernel can be much faster. Now you can say so before you write a line.
+# The chip is waiting for numbers from its memory. A softmax does five operations on each number. Moving the number takes hundreds of times as long as five operations of the GPU's matrix units would. A softmax cannot use those units, so its own arithmetic takes longer than that. Even so, the record at the end shows a softmax that runs as fast as a copy. The best softmax therefore takes as long as a copy of its array, which is **hundreds of times** what its arithmetic would take at the rate of the matrix units (the factor is printed under the roofline). Ours is within a percent of a copy for rows of 4,096, so no other kernel can be much faster. Now you can say so before you write a line.
 #
 # - I can now count a kernel's bytes and operations, and say from two measured ceilings how fast it can become.
 # - I can now write a Triton kernel with a mask, run it without a GPU, and count the bytes that it moves.

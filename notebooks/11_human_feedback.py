@@ -43,7 +43,7 @@ import minidsk
 from minidsk import results
 from minidsk.data.corpus import TinyWeb
 from minidsk.diagrams import diagram, direct_labels, show, table
-from minidsk.homework import check, describe, predict, receipt, zoo
+from minidsk.homework import bites, check, describe, predict, receipt, zoo
 from minidsk.presets import nano
 from minidsk.report.interval import interval
 from minidsk.rl.completions import over_all
@@ -108,22 +108,6 @@ def sft_loss(policy, demonstrations) -> torch.Tensor:
 
 # %% [markdown]
 # Each mechanism of this chapter gets a test, and a test is worth something only if it can fail. So we plant a natural bug each time, and let the function `bites` see that the test accepts the right version and catches the wrong one. Here the bug forgets the mask.
-
-# %% tags=["hide-input"]
-def accepts(test, version) -> bool:
-    """Whether a test passes on this version."""
-    try:
-        test(version)
-    except AssertionError:
-        return False
-    return True
-
-
-def bites(test, right, bug) -> None:
-    """The test must accept what is right and catch the planted bug."""
-    assert accepts(test, right)
-    assert not accepts(test, bug)
-    print(f"{test.__name__}: accepts {right.__name__}, catches {bug.__name__}")
 
 # %%
 def padding_does_not_count(loss) -> None:

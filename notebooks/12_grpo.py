@@ -43,7 +43,7 @@ from torch import tensor
 import minidsk
 from minidsk import ModelConfig, results
 from minidsk.diagrams import diagram, dots, show, table
-from minidsk.homework import check, coins, describe, predict, receipt, zoo
+from minidsk.homework import bites, check, coins, describe, predict, receipt, zoo
 from minidsk.infer.evaluate import answers as greedy
 from minidsk.infer.evaluate import evaluate
 from minidsk.presets import nano
@@ -305,22 +305,6 @@ def collapse(step, steps=200):
 seen = collapse(small_step)
 table(["step", "right", "entropy, nats", "loss"],
       [[k, *(f"{abs(x):.3f}" for x in seen[k])] for k in (0, 10, 20, 40, 80, 200)])
-
-# %% tags=["hide-input"]
-def accepts(test, version) -> bool:
-    """Whether a test passes on this version."""
-    try:
-        test(version)
-    except AssertionError:
-        return False
-    return True
-
-
-def bites(test, right, bug) -> None:
-    """The test must accept what is right and catch the planted bug."""
-    assert accepts(test, right)
-    assert not accepts(test, bug)
-    print(f"{test.__name__}: accepts {right.__name__}, catches {bug.__name__}")
 
 # %%
 def becomes_right_and_collapses(step) -> None:

@@ -38,7 +38,9 @@ diagram("course")
 import copy
 import dataclasses
 import json
+import random
 import re
+from statistics import fmean
 
 import matplotlib.pyplot as plt
 import torch
@@ -648,9 +650,9 @@ for policy in moments.values():
 Rollouts(test[1].prompt, list(moments), frames, title="One problem, while reward works")
 
 # %% [markdown]
-# ### In 16 tries, the base could do it already
+# ### Sixteen tries reach hardly more than blind guesses
 #
-# We give the base 16 tries at temperature 1 and count a problem as solved if any of them is right. This measures what sampling can reach before any reward. Read it with care: three numbers allow few expressions, so sixteen random ones would also solve most of these problems. The better evidence that the habit was already there is the fork above, where the base tried again.
+# We give the base 16 tries at temperature 1 and count a problem as solved if any of them is right. This measures what sampling can reach before any reward. But three numbers allow few expressions, so we need a control: the next cell also draws blind guesses, which use each number once and are random otherwise.
 
 # %%
 posed, seeded = [test[i] for i in range(32)], torch.Generator().manual_seed(0)
@@ -660,7 +662,25 @@ low, high = wilson(ever, len(posed))
 print(f"base, one sample: {once:.0%} right")
 print(f"any of 16 samples: {ever:.0%} ({low:.0%} to {high:.0%}), of {len(posed)} problems")
 
+# %%
+def blind(numbers: list[int], draw: random.Random) -> int:
+    """The value of a random expression with each number once; + and - only, as in the task."""
+    left = draw.sample(numbers, len(numbers))
+    while len(left) > 1:
+        i = draw.randrange(len(left) - 1)
+        left[i : i + 2] = [left[i] + draw.choice((1, -1)) * left[i + 1]]
+    return left[0]
+
+
+draw = random.Random(0)
+guesses = [[blind(list(test[i].numbers), draw) == test[i].target for _ in range(16)]
+           for i in range(1000)]  # fmt: skip
+print(f"a blind guess: {fmean(fmean(row) for row in guesses):.0%} right; "
+      f"any of 16: {fmean(map(any, guesses)):.0%}, of {len(guesses):,} problems")
+
 # %% [markdown]
+# Any of 16 blind guesses solves nearly as many problems as any of the base's 16 samples. So the count of 16 tries says little about what the base knows. The evidence that the base had the habit is the fork above, where it tried again.
+#
 # Reward did not put arithmetic into the model, and it did not put in the habit of trying again, because both were on the web. It turned a rare habit into the usual one. Whether reward can do more than this is disputed for large models too {cite}`yue2025limit`.
 
 # %% [markdown]

@@ -36,7 +36,7 @@ class Document:
 
     url: its address. text: its main content, paragraphs separated by newlines, formulas as TeX where the page has TeX.
     links: the addresses that it points to, each once. language: as ISO 639-1, "unknown" where it cannot be told.
-    mathematics: whether that is its subject, None where nobody knows (see `is_mathematics`).
+    mathematics: whether that is its subject, None where that is not known (see `is_mathematics`).
     """
 
     url: str
@@ -109,12 +109,18 @@ def documents(
     for found, reasons, _ in extracted(read_crawl(path_or_url, skipped), workers):
         skipped.update(reasons)
         for document in found:
-            reason = "evaluation problem" if held_out.holds_problem(document.text) else None
-            reason = reason or (seen.add(document.text) if seen else None)
+            reason = passed_over(document, held_out, seen)
             if reason:
                 skipped[reason] += 1
             else:
                 yield document
+
+
+def passed_over(document: Document, held_out: Decontamination, seen: Seen | None) -> str | None:
+    """Why a document is not kept: it holds a problem of an evaluation, or says what another one said; else None."""
+    if held_out.holds_problem(document.text):
+        return "evaluation problem"
+    return seen.add(document.text) if seen else None
 
 
 def extracted(pages: Iterator[Page], workers: int) -> Iterator[tuple[list[Document], Counter[str], int]]:
@@ -144,12 +150,15 @@ def extracted(pages: Iterator[Page], workers: int) -> Iterator[tuple[list[Docume
 def _batches(pages: Iterator[Page]) -> Iterator[list[Page]]:
     """The pages, `BATCH` bytes or a little more at a time."""
     batch: list[Page] = []
+    size = 0
     for page in pages:
         batch.append(page)
-        if sum(len(page.html) for page in batch) >= BATCH:
+        size += len(page.html)
+        if size >= BATCH:
             yield batch
-            batch = []
-    yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _extract_all(pages: list[Page]) -> tuple[list[Document], Counter[str], int]:

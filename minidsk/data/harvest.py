@@ -30,7 +30,7 @@ class HasText(Protocol):
 
     @property
     def mathematics(self) -> bool | None:
-        """Its known origin; None where nobody knows."""
+        """Its known origin; None where that is not known."""
 
 
 def tokens_of(text: str) -> int:

@@ -53,7 +53,7 @@ class MiningConfig:
 class Crawl:
     """N pages as the loop sees them: `urls`, `bags`, `tokens` [N], and their known origin, where there is one.
 
-    origin: int8 [N], 1 for mathematics, 0 for other pages, -1 where nobody knows. Only figures are made of it.
+    origin: int8 [N], 1 for mathematics, 0 for other pages, -1 where it is not known. Only figures are made of it.
     """
 
     urls: Sequence[str]

@@ -22,7 +22,7 @@ from minidsk.data.classifier import Bags, ClassifierConfig, bag
 from minidsk.data.crawl import read_crawl
 from minidsk.data.decontaminate import Decontamination
 from minidsk.data.duplicates import Seen
-from minidsk.data.extract import Document, extracted
+from minidsk.data.extract import Document, extracted, passed_over
 from minidsk.data.harvest import tokens_of
 from minidsk.data.mining import Crawl
 
@@ -70,8 +70,8 @@ class Store:
         """Read on where the last sitting stopped; what was passed over, by reason.
 
         leave_out: addresses that are not kept. problems: of an evaluation; pages that hold one are not kept.
-        show: is told the pages read and the documents kept so far. Whatever
-        interrupts it, Ctrl-C too, leaves all that is finished.
+        show: is told the pages read and the documents kept so far. Whatever interrupts it, Ctrl-C too, leaves all that
+        is finished.
         """
         reading, skipped, seen = Counter[str](), Counter[str](self.state["skipped"]), Seen()
         if self.whole:
@@ -87,8 +87,7 @@ class Store:
                 rows = []
                 for document in found:
                     reason = "in the seed" if document.url in leave_out else None
-                    reason = reason or ("evaluation problem" if held_out.holds_problem(document.text) else None)
-                    reason = reason or seen.add(document.text)
+                    reason = reason or passed_over(document, held_out, seen)
                     if reason:
                         reasons[reason] += 1
                     else:

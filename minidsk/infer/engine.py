@@ -84,7 +84,7 @@ def recordable(model: MiniDeepSeek, rows: int) -> bool:
 class Recording:
     """Drawing a token for each row and computing what comes after it, recorded once and replayed up to `new` times.
 
-    `tokens` and `logprobs` ``[rows, new]`` fill up from the left. Where there is no GPU, the step runs as written.
+    `tokens` and `logprobs` ``[rows, new]`` fill up from the left. What cannot be recorded runs as written.
     """
 
     def __init__(self, model: MiniDeepSeek, rows: int, capacity: int, new: int, sampling: Sampling) -> None:
@@ -94,7 +94,7 @@ class Recording:
         self.noise = torch.ones(rows, model.config.vocab_size, device=model.device)
         self.tokens = torch.zeros(rows, new, dtype=torch.long, device=model.device)
         self.logprobs = torch.zeros(rows, new, device=model.device)
-        self.graph = self._record() if model.device.type == "cuda" else None
+        self.graph = self._record() if recordable(model, rows) else None
 
     def rewind(self) -> None:
         """Write the next tokens from the left again."""

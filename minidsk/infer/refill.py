@@ -40,7 +40,6 @@ def refill(
     rows, windows = min(rows, batch), -(-new // WINDOW)
     capacity = time + windows * WINDOW
     step = recorder.recording(model, rows, capacity, WINDOW, sampling)
-    step.engine.cache.clear()
     tokens = ids.new_zeros(batch, windows * WINDOW)
     logprobs = torch.zeros(tokens.shape, device=ids.device)
     read = torch.zeros(batch, dtype=torch.long, device=ids.device)  # windows that each prompt has had
@@ -89,7 +88,6 @@ def _fewer(recorder: Recorder, step: Recording, rows: Tensor, target: int) -> Re
     """A step of `target` rows, the first of which go on where these rows ``[n]`` now are."""
     engine = step.engine
     fewer = recorder.recording(engine.model, target, engine.cache.capacity, WINDOW, step.sampling)
-    fewer.engine.cache.clear()
     first = torch.arange(len(rows), device=rows.device)
     fewer.engine.logits[first] = engine.logits[rows]
     fewer.engine.cache.adopt(first, engine.cache.fork(rows))

@@ -49,9 +49,13 @@ def accept(
     kept = (chance < ratio).long().cumprod(-1).sum(-1)  # a refusal ends it, whatever follows
     rest = torch.cat(((p[..., :k, :] - q).clamp(min=0), p[..., k:, :]), dim=-2)
     there = kept[..., None, None].expand(*kept.shape, 1, p.shape[-1])
-    noise = torch.empty_like(p[..., 0, :]).exponential_(generator=generator)
-    token = (rest.gather(-2, there).squeeze(-2) / noise.clamp(min=1e-30)).argmax(-1)
-    return kept, token
+    return kept, _drawn(rest.gather(-2, there).squeeze(-2), generator)
+
+
+def _drawn(weights: Tensor, generator: torch.Generator | None) -> Tensor:
+    """A token for each row ``[...]``, with a chance in proportion to its weight ``[..., vocab]``."""
+    noise = torch.empty_like(weights).exponential_(generator=generator)
+    return (weights / noise.clamp(min=1e-30)).argmax(-1)
 
 
 @torch.no_grad()
@@ -137,7 +141,7 @@ class _Rows:
     def first(self) -> tuple[Tensor, Tensor, Tensor]:
         """The token after the prompt, as `round` gives it."""
         logits = self.model.lm_head(self.states.hidden[:, -1:])
-        token = self._draw(self.sampling.probabilities(logits[:, 0]))
+        token = _drawn(self.sampling.probabilities(logits[:, 0]), self.generator)
         self.text[:, self.states.hidden.shape[1]] = token
         return self._written(token[:, None], logits, torch.ones_like(token))
 
@@ -168,7 +172,7 @@ class _Rows:
             tokens = self.text.gather(1, self.cache.slots)
             x = self.model.look_ahead(min(k, modules), tokens, self.cache, None if k <= modules else x)[:, -1:]
             probs.append(self.sampling.probabilities(self.model.lm_head(x)[:, 0]))
-            guesses.append(self._draw(probs[-1]))
+            guesses.append(_drawn(probs[-1], self.generator))
             last = last + 1
             self.text.scatter_(1, last[:, None], guesses[-1][:, None])
         self.cache.truncate(lengths)
@@ -177,10 +181,6 @@ class _Rows:
     def only(self, rows: Tensor) -> None:
         """Go on with these rows alone, bool ``[rows]``."""
         self.cache, self.text = self.cache.fork(rows), self.text[rows]
-
-    def _draw(self, probs: Tensor) -> Tensor:
-        noise = torch.empty_like(probs).exponential_(generator=self.generator)
-        return (probs / noise.clamp(min=1e-30)).argmax(-1)
 
     @staticmethod
     def _written(tokens: Tensor, logits: Tensor, used: Tensor) -> tuple[Tensor, Tensor, Tensor]:

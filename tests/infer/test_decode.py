@@ -11,14 +11,6 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.fixture
-def prompts(ids):
-    """Left-padded prompts ``[3, 6]`` of lengths 6, 2 and 4, and which of their tokens are valid."""
-    valid = torch.ones(3, 6, dtype=torch.bool)
-    valid[1, :4] = valid[2, :2] = False
-    return ids[:, :6] * valid, valid
-
-
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
 def test_cached_is_uncached(make, prompts, temperature):
     model, (ids, valid) = make(), prompts

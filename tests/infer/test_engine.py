@@ -17,14 +17,6 @@ from minidsk.presets import nano
 
 
 @pytest.fixture
-def prompts(ids):
-    """Left-padded prompts ``[3, 6]`` of lengths 6, 2 and 4, and which of their tokens are valid."""
-    valid = torch.ones(3, 6, dtype=torch.bool)
-    valid[1, :4] = valid[2, :2] = False
-    return ids[:, :6] * valid, valid
-
-
-@pytest.fixture
 def both(monkeypatch):
     """Decodes plainly and recorded, with equal seeds."""
 

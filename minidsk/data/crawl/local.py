@@ -1,7 +1,7 @@
 """Real pages that every reader has: the documentation of the packages on their machine, as a small web of sites.
 
-Each package is a site, each module a page with links to the modules around it. Nobody's page is passed on: the reader's
-machine makes the pages from what is installed on it.
+Each package is a site, each module a page with links to the modules around it. No page is passed on, because
+the reader's machine makes the pages from what is installed on it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ class Page:
     """One page as it was fetched.
 
     url: its address. html: its bytes. license: a name or an address, "" where the page states none.
-    origin: the package whose documentation it is, "" where nobody knows (a page of the real web).
+    origin: the package whose documentation it is, "" where that is not known (a page of the real web).
     """
 
     url: str
