@@ -393,7 +393,7 @@ print("normalised", [round(v, 3) for v in (row * r).tolist()])
 # - Each program writes its products, and a second kernel sums them, which moves a whole additional array.
 # - **Few programs handle many rows each**, and each keeps its part of the sum in registers and writes it once.
 #
-# The package takes the third way. This is the loop of its kernel, which handles `HEIGHT` rows per turn. Its `value` is our $x$, `slope` is $dy$ and then $g$, `factor` is $r$, `normal` is $\hat x$, `scale` is $w$, and `sums` is the part of $dw$ that stays in registers:
+# The package takes the third way. This is the loop of its kernel, which handles `HEIGHT` rows per turn. Its `value` is our $x$, `slope` is $dy$, then $g$, and at last $dx$. `factor` is $r$ (and `inverse` holds that of every row), `normal` is $\hat x$, `scale` is $w$, and `sums` is the part of $dw$ that stays in registers. `within` masks the columns beyond the end, `x_row` is the distance between two rows in memory, and each program writes one row of `parts`:
 
 # %%
 import inspect

@@ -455,9 +455,9 @@ table(["model", "weights moved by", "samples right", "first line correct"], rows
 # %% [markdown]
 # ## The whole climb, recorded
 #
-# The command `minidsk reason` runs everything: pretraining from random weights, reward alone (R1-Zero), a *cold start* (fine-tuning the base on R1-Zero's own readable thoughts), and reward again (R1). The preset *small* is for one GPU, *nano* for two CPU cores. The cell prints the recorded commands, and `results/` has every file.
+# The command `minidsk reason` runs everything: pretraining from random weights, reward alone (R1-Zero), a *cold start* (fine-tuning the base on R1-Zero's own readable thoughts), and reward again (R1). The preset *small* is for one GPU, *nano* for two CPU cores. The folded cell prints the recorded commands, and `results/` has every file.
 
-# %% tags=["hide-input"]
+# %% tags=["hide-cell"]
 runs = {}
 for preset in ("small", "nano"):
     record = results.folder(f"reason_{preset}")

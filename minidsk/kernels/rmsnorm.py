@@ -82,7 +82,8 @@ def _backward(
     within = column < columns
     scale = tl.load(weight + column, mask=within, other=0.0).to(tl.float32)
     sums = tl.zeros([HEIGHT, WIDTH], tl.float32)
-    for start in tl.range(tl.program_id(0) * HEIGHT, rows, tl.num_programs(0) * HEIGHT, num_stages=STAGES):
+    step = tl.num_programs(0) * HEIGHT
+    for start in tl.range(tl.program_id(0) * HEIGHT, rows, step, num_stages=STAGES):
         row = (start + tl.arange(0, HEIGHT)).to(tl.int64)[:, None]
         inside = (row < rows) & within
         value = tl.load(x + row * x_row + column, mask=inside, other=0.0).to(tl.float32)
@@ -92,5 +93,7 @@ def _backward(
         sums += slope * normal.to(x.dtype.element_ty).to(tl.float32)
         slope *= scale
         mean = tl.sum(slope * normal, 1, keep_dims=True) / columns
-        tl.store(dx + row * columns + column, (factor * (slope - normal * mean)).to(dx.dtype.element_ty), mask=inside)
-    tl.store(parts + tl.program_id(0) * columns + column, tl.sum(sums, 0, keep_dims=True), mask=within)
+        slope = factor * (slope - normal * mean)
+        tl.store(dx + row * columns + column, slope.to(dx.dtype.element_ty), mask=inside)
+    part = parts + tl.program_id(0) * columns + column
+    tl.store(part, tl.sum(sums, 0, keep_dims=True), mask=within)
