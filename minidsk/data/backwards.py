@@ -7,7 +7,9 @@
 A need that the pair makes is worked out ("!") before it is believed. With four numbers, two are set aside one after
 the other, ``51-34:-31+37`` (85-51=34, then 3 is set aside), or combined, ``51+3=54:-31``. A need bears the sign of the
 operation that led to it; ``~43`` is 128-85 with 128 set aside, and ``|`` the same for division. Needs below or above
-all that the pair makes are not written down.
+all that the pair makes are not written down. ``>200``: from here on, what takes numbers above 200; ``<200``: all again.
+
+Every pair has its turn in each round, also where nothing follows: a model that has seen pairs left out leaves out others.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ def search(
     """
     said = ""
     while True:
+        said += f"<{SMALL}\n" if said else ""
         for idea, made in ideas(rng, numbers, target, ops):
             said += idea.text
             if len(said) > patience:
@@ -71,15 +74,16 @@ def ideas(rng: random.Random, numbers: Sequence[int], target: int, ops: str) -> 
     pairs = [sorted(pair, key=lambda k: -numbers[k]) for pair in combinations(range(len(numbers)), 2)]
     begin = rng.randrange(len(pairs))
     for large in (False, True):
+        if large:
+            yield Idea(f">{SMALL}\n"), {}
         for i, j in (pairs + pairs)[begin : begin + len(pairs)]:
             results = _forward(numbers[i], numbers[j], ops, LARGEST if large else SMALL)
             made = {value: [(i, j - (j > i), op)] for op, value in reversed(results)}
             rest = [numbers[k] for k in range(len(numbers)) if k not in (i, j)]
             within = range(min(made, default=0), max(made, default=-1) + 1)
             lines = [line for line in _lines(rest, target, ops, within, large, twice=0 in (i, j)) if line]
-            if results and (lines or not large):
-                yield Idea(f"{numbers[i]} {numbers[j]}:{''.join(f'{op}{value}' for op, value in results)}\n"), made
-                yield from ((idea, made) for line in lines for idea in line)
+            yield Idea(f"{numbers[i]} {numbers[j]}:{''.join(f'{op}{value}' for op, value in results)}\n"), made
+            yield from ((idea, made) for line in lines for idea in line)
 
 
 def _lines(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from minidsk.data.worksheet import VERDICTS
@@ -27,12 +28,15 @@ def sums_page(rng: random.Random, config: TinyWebConfig) -> str:
 
 
 def pairs_page(rng: random.Random, config: TinyWebConfig) -> str:
-    """Pairs of numbers, and all that each makes, in the notation of those who work backwards."""
-    lines: list[str] = []
-    while len(lines) < 8:
-        b = rng.randint(2, config.high)
-        a = b * rng.randint(1, max(config.high // b, 1)) if rng.random() < 0.3 else rng.randint(2, config.high)
-        a, b = max(a, b), min(a, b)
+    """A few numbers, and all that each pair of them makes, in the notation and the order of those who work backwards."""
+    numbers = [rng.randint(2, config.high) for _ in range(rng.choice(config.numbers))]
+    if rng.random() < 0.5:  # so that division is seen too
+        numbers[rng.randrange(len(numbers))] = 2 * numbers[0] if 2 * numbers[0] <= config.high else numbers[0]
+    pairs = list(combinations(numbers, 2))
+    begin = rng.randrange(len(pairs))
+    lines = [" ".join(map(str, numbers))]
+    for pair in (pairs + pairs)[begin : begin + len(pairs)]:
+        a, b = max(pair), min(pair)
         lines.append(f"{a} {b}:" + "".join(f"{op}{value}" for op in config.ops if (value := whole(a, b, op))))
     return "\n".join(lines)
 
