@@ -7,9 +7,9 @@
 A need that the pair makes is worked out ("!") before it is believed. With four numbers, two are set aside one after
 the other, ``51-34:-31+37`` (85-51=34, then 3 is set aside), or combined, ``51+3=54:-31``. A need bears the sign of the
 operation that led to it; ``~43`` is 128-85 with 128 set aside, and ``|`` the same for division. Needs below or above
-all that the pair makes are not written down. ``>200``: from here on, what takes numbers above 200; ``<200``: all again.
+all that the pair makes are not written down. ``>200``: from here on, what takes numbers above 200; ``<200``: again.
 
-Every pair has its turn in each round, also where nothing follows: a model that has seen pairs left out leaves out others.
+Every pair has its turn in each round, also where nothing follows: a model that sees some left out leaves out others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import combinations
+from itertools import combinations, groupby
 from typing import NamedTuple
 
 from minidsk.tasks.expression import Steps, whole, write_chain
@@ -66,6 +66,17 @@ def search(
                 said += "!" + "=".join(chain) + verdicts[right]
                 if right:
                     return said, chain[0]
+
+
+def notes(rng: random.Random, numbers: Sequence[int], target: int, ops: str) -> str:
+    """What such an author writes for the small numbers, pair by pair, before the first that leads to the target."""
+    said = ""
+    for _, block in groupby(ideas(rng, numbers, target, ops), key=lambda pair: id(pair[1])):
+        lines, (made, *_) = zip(*block, strict=True)
+        if not made or any(idea.needed in made for idea in lines):
+            break
+        said += "".join(idea.text for idea in lines)
+    return said
 
 
 def ideas(rng: random.Random, numbers: Sequence[int], target: int, ops: str) -> Iterator[tuple[Idea, dict[int, Steps]]]:

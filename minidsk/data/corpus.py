@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from minidsk.data.pages import letter_page, list_page, marks_page, pairs_page, puzzle_page, sums_page, table_page
+from minidsk.data import pages
 from minidsk.data.worksheet import worksheet
 from minidsk.settings import require, within
 from minidsk.tasks.base import stream
@@ -102,8 +102,12 @@ class TinyWeb:
         rng = stream("tiny web", self.seed, i, *self.config.key)
         if rng.random() < self.config.worksheets:
             return worksheet(rng, self.config)
-        others = [sums_page, sums_page, table_page, letter_page, list_page, puzzle_page]
-        others += [marks_page] * 2 * self.config.target_beside + [pairs_page] * 6 * (self.config.backwards > 0)
+        others = [pages.sums_page, pages.sums_page, pages.table_page, pages.letter_page, pages.list_page]
+        others += [pages.puzzle_page]
+        if self.config.target_beside:
+            others += [pages.marks_page] * 2
+        if self.config.backwards:
+            others += [pages.pairs_page] * 3 + [pages.notes_page] * 6
         return rng.choice(others)(rng, self.config)
 
     def pages(self, start: int, stop: int) -> list[str]:

@@ -6,8 +6,9 @@ import random
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from minidsk.data.backwards import notes
 from minidsk.data.worksheet import VERDICTS
-from minidsk.tasks.draw import combine
+from minidsk.tasks.draw import combine, split_of
 from minidsk.tasks.expression import whole, write_chain
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def sums_page(rng: random.Random, config: TinyWebConfig) -> str:
 
 
 def pairs_page(rng: random.Random, config: TinyWebConfig) -> str:
-    """A few numbers, and all that each pair of them makes, in the notation and the order of those who work backwards."""
+    """Some numbers, and all that each pair of them makes, as those who work backwards write it, in their order."""
     numbers = [rng.randint(2, config.high) for _ in range(rng.choice(config.numbers))]
     if rng.random() < 0.5:  # so that division is seen too
         numbers[rng.randrange(len(numbers))] = 2 * numbers[0] if 2 * numbers[0] <= config.high else numbers[0]
@@ -39,6 +40,16 @@ def pairs_page(rng: random.Random, config: TinyWebConfig) -> str:
         a, b = max(pair), min(pair)
         lines.append(f"{a} {b}:" + "".join(f"{op}{value}" for op in config.ops if (value := whole(a, b, op))))
     return "\n".join(lines)
+
+
+def notes_page(rng: random.Random, config: TinyWebConfig) -> str:
+    """The notes of one who works backwards, and found nothing yet; of no problem that is held out."""
+    while True:
+        numbers = tuple(rng.randint(1, config.high) for _ in range(rng.choice(config.numbers)))
+        target = rng.randint(10, max(config.target_high or config.high, 10))
+        said = notes(rng, numbers, target, config.ops)
+        if said and split_of(numbers, target) == "train":
+            return f"{' '.join(map(str, numbers))} > {target}\n{said[:said.rindex(chr(10), 0, 400)]}"
 
 
 def marks_page(rng: random.Random, config: TinyWebConfig) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from minidsk.data.backwards import SMALL, UNDONE, search
 from minidsk.data.corpus import TinyWeb, TinyWebConfig
+from minidsk.data.pages import notes_page
 from minidsk.data.tokenizer import CharTokenizer
 from minidsk.tasks.countdown import Countdown
 from minidsk.tasks.draw import draw_uniform, kind_of, split_of
@@ -120,3 +121,28 @@ def test_unseen_targets_never_stand_on_a_worksheet():
     assert {kind_of(target) for target in targets} == {"seen"}
     unseen = Countdown((4,), draw="uniform", target_high=100, targets="unseen", split="test")
     assert {kind_of(unseen[i].target) for i in range(30)} == {"unseen"}
+
+
+def test_notes_find_nothing_and_are_right():
+    web = dataclasses.replace(WEB, worksheets=0.5)
+    for seed in range(60):
+        head, *lines = notes_page(random.Random(seed), web).splitlines()
+        *numbers, target = map(int, re.findall(r"\d+", head))
+        assert split_of(tuple(numbers), target) == "train"
+        made = {}
+        for line in lines:
+            aside, _, needs = line.partition(":")
+            if " " in aside:
+                made = set(re.findall(r"\d+", needs))
+            else:
+                assert needs == "" or not made & set(re.findall(r"\d+", needs)), line
+
+
+def test_every_pair_has_its_turn():
+    """Round after round, in one order, with the numbers above 200 announced."""
+    numbers = (97, 64, 31, 5)
+    said, _ = search(random.Random(3), numbers, 9973, "+-*/", VERDICTS, 0.0, 0.0, 3000)
+    small, large, *_ = re.split(r"[<>]200\n", said)
+    pairs = [re.findall(r"^(\d+ \d+):", part, re.MULTILINE) for part in (small, large)]
+    assert pairs[0] == pairs[1]
+    assert len(set(pairs[0])) == 6
