@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from minidsk.infer.noise import Noise
 from minidsk.infer.sampling import Sampling
 from minidsk.kernels.dispatch import has_grouped_product
 from minidsk.model.operations import suits_every_expert
@@ -91,7 +92,8 @@ class Recording:
         self.engine = Engine(model, rows, capacity, static=True)
         self.sampling = sampling
         self.place = torch.zeros(1, dtype=torch.long, device=model.device)
-        self.noise = torch.ones(rows, model.config.vocab_size, device=model.device)
+        begins = torch.zeros(rows, dtype=torch.long, device=model.device)
+        self.noise = Noise(begins, model.config.vocab_size)  # each reply that a row takes up brings its own beginning
         self.tokens = torch.zeros(rows, new, dtype=torch.long, device=model.device)
         self.logprobs = torch.zeros(rows, new, device=model.device)
         self.graph = self._record() if recordable(model, rows) else None
@@ -100,10 +102,8 @@ class Recording:
         """Write the next tokens from the left again."""
         self.place.zero_()
 
-    def run(self, generator: torch.Generator | None) -> None:
+    def run(self) -> None:
         """Draw one token more."""
-        if self.sampling.temperature:
-            self.noise.exponential_(generator=generator)
         if self.graph is None:
             self._step()
         else:

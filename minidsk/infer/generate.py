@@ -10,6 +10,7 @@ from torch import Tensor
 
 from minidsk.data.tokenizer import Tokenizer
 from minidsk.infer.engine import Engine, Recorder, recordable
+from minidsk.infer.noise import Noise, streams
 from minidsk.infer.refill import refill
 from minidsk.infer.sampling import Sampling
 from minidsk.model.transformer import MiniDeepSeek
@@ -49,6 +50,8 @@ def decode(
     Temperature, `top_k` and `top_p` as in `Sampling`. A row ends with any token of `eos_token_id`. `watch` is given the
     tokens ``[batch]`` of each step as soon as they are drawn; what it sees of a row after that row's end means nothing.
     With `rows`, at most so many are at work at once, and the prompts wait their turn; `watch` then sees rows.
+    `generator` moves on by one number, from which each row has noise of its own (see `Noise`): what is drawn for a row
+    depends on that number, its place in the batch and its prompt, and not on how, or beside whom, it is computed.
     Who decodes often with one model on a GPU keeps a `recorder` and gives it each time.
     """
     sampling = Sampling(temperature, top_k, top_p)
@@ -56,12 +59,14 @@ def decode(
     at_once = len(ids) if rows is None else rows
     if at_once < 1:
         raise ValueError(f"rows: {rows} does not fit; it must be 1 or more, or None for all at once")
+    nowhere = torch.zeros(len(ids), dtype=torch.long, device=ids.device)
+    begins = streams(generator, len(ids), ids.device) if sampling.temperature else nowhere
     if use_cache and (at_once < len(ids) or recordable(model, at_once)):
-        tokens, logprobs = refill(model, ids, mask, max_new_tokens, at_once, sampling, generator, stop,
+        tokens, logprobs = refill(model, ids, mask, max_new_tokens, at_once, sampling, begins, stop,
                                   recorder or Recorder(), watch)  # fmt: skip
     else:
         step = (_Cached if use_cache else _Uncached)(model, ids, mask, max_new_tokens)
-        tokens, logprobs = _go_on(step, ids, max_new_tokens, sampling, generator, stop, watch)
+        tokens, logprobs = _go_on(step, ids, max_new_tokens, sampling, begins, stop, watch)
     return decoded(ids, tokens, logprobs, stop, pad_token_id)
 
 
@@ -95,7 +100,7 @@ def _go_on(
     ids: Tensor,
     new: int,
     sampling: Sampling,
-    generator: torch.Generator | None,
+    begins: Tensor,
     stop: Tensor,
     watch: Callable[[Tensor], None] | None,
 ) -> tuple[Tensor, Tensor]:
@@ -104,8 +109,9 @@ def _go_on(
     logprobs = torch.zeros(len(ids), new, dtype=torch.float32, device=ids.device)
     rows = torch.arange(len(ids), device=ids.device)  # the sequences that have not ended
     going = torch.ones(len(ids), dtype=torch.bool, device=ids.device)
+    noise = Noise(begins, step.logits.shape[-1])
     for position in range(new):
-        drawn, logprob = _sample(step.logits, sampling, generator)
+        drawn, logprob = _sample(step.logits, sampling, noise)
         tokens[rows, position], logprobs[rows, position] = drawn, logprob
         if watch is not None:
             watch(tokens[:, position])
@@ -116,16 +122,16 @@ def _go_on(
                 return tokens[:, : position + 1], logprobs[:, : position + 1]
             if left < 0.8 * len(rows):  # moving the cache costs too, so a few ended rows are carried along
                 step.keep(going)
+                noise.streams = noise.streams[going]
                 rows, drawn, going = rows[going], drawn[going], going[going]
         if position + 1 < new:
             step.advance(drawn)
     return tokens, logprobs
 
 
-def _sample(logits: Tensor, sampling: Sampling, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+def _sample(logits: Tensor, sampling: Sampling, noise: Noise) -> tuple[Tensor, Tensor]:
     """One token for each row from `logits` ``[batch, vocab]``, and its log-probability at temperature 1."""
     logprobs = logits.float().log_softmax(-1)
-    noise = torch.empty_like(logprobs).exponential_(generator=generator) if sampling.temperature else logprobs
     drawn = sampling.draw(logprobs, noise)
     return drawn, logprobs.gather(1, drawn[:, None]).squeeze(1)
 

@@ -27,14 +27,15 @@ def refill(
     new: int,
     rows: int,
     sampling: Sampling,
-    generator: torch.Generator | None,
+    streams: Tensor,
     stop: Tensor,
     recorder: Recorder,
     watch: Callable[[Tensor], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Tokens and their log-probabilities ``[batch, new']`` for the prompts `ids` ``[batch, time]``, `rows` at a time.
 
-    What stands after a row's first token of `stop` means nothing. `watch` is given the tokens of each step, ``[rows]``.
+    `streams` ``[batch]``: where the noise of each reply begins (see `Noise`). What stands after a row's first token of
+    `stop` means nothing. `watch` is given the tokens of each step, ``[rows]``.
     """
     batch, time = ids.shape
     rows, windows = min(rows, batch), -(-new // WINDOW)
@@ -50,12 +51,12 @@ def refill(
         if waiting < batch and len(free):
             taken = slice(waiting, min(waiting + len(free), batch))
             free = free[: taken.stop - taken.start]
-            _admit(step, free, ids[taken], mask[taken])
+            _admit(step, free, ids[taken], mask[taken], streams[taken])
             owner[free] = torch.arange(taken.start, taken.stop, device=ids.device)
             waiting = taken.stop
         step.rewind()
         for place in range(min(WINDOW, new - WINDOW * int(read[owner[owner >= 0]].min()))):
-            step.run(generator)
+            step.run()
             if watch is not None:
                 watch(step.tokens[:, place])
         at_work = (owner >= 0).nonzero().squeeze(1)
@@ -77,11 +78,12 @@ def refill(
     return tokens[:, :new], logprobs[:, :new]
 
 
-def _admit(step: Recording, rows: Tensor, ids: Tensor, mask: Tensor) -> None:
+def _admit(step: Recording, rows: Tensor, ids: Tensor, mask: Tensor, streams: Tensor) -> None:
     """Let these rows ``[n]`` read the prompts `ids` ``[n, time]``."""
     engine = Engine(step.engine.model, len(ids), ids.shape[1])
     step.engine.logits[rows] = engine.prefill(ids, mask)
     step.engine.cache.adopt(rows, engine.cache)
+    step.noise.streams[rows] = streams
 
 
 def _fewer(recorder: Recorder, step: Recording, rows: Tensor, target: int) -> Recording:
@@ -91,4 +93,5 @@ def _fewer(recorder: Recorder, step: Recording, rows: Tensor, target: int) -> Re
     first = torch.arange(len(rows), device=rows.device)
     fewer.engine.logits[first] = engine.logits[rows]
     fewer.engine.cache.adopt(first, engine.cache.fork(rows))
+    fewer.noise.streams[first] = step.noise.streams[rows]
     return fewer

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from minidsk.infer.noise import Noise
 from minidsk.precision import at_least_float32
 from minidsk.settings import require, within
 
@@ -48,11 +49,12 @@ class Sampling:
             logprobs = logprobs.masked_fill(enough.scatter(-1, order, enough), -math.inf)
         return logprobs
 
-    def draw(self, logprobs: Tensor, noise: Tensor) -> Tensor:
-        """A token for each row ``[...]`` from log-probabilities ``[..., vocab]``; `noise` is exponential, same shape.
+    def draw(self, logprobs: Tensor, noise: Noise) -> Tensor:
+        """A token for each row ``[rows]`` from log-probabilities ``[rows, vocab]``; greedily, without any noise.
 
-        The largest of log p / T + Gumbel noise is a draw from softmax(log p / T); -log(exponential) is such noise.
+        -log u is exponential for a uniform u, and the smallest of -log u / p stands at each token with probability p.
+        As -log(-log u) is Gumbel's noise, this is the largest of log p plus such noise, with less to compute.
         """
         if self.temperature == 0:
             return logprobs.argmax(-1)
-        return (self.shape(logprobs) - noise.clamp(min=1e-30).log()).argmax(-1)
+        return (self.shape(logprobs).softmax(-1) / noise.next()).argmin(-1)  # the smallest of p / log u: the same one

@@ -4,11 +4,16 @@ import pytest
 import torch
 
 from minidsk.infer.generate import _sample, decode
+from minidsk.infer.noise import Noise, streams
 from minidsk.infer.sampling import Sampling
 
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def noise(rows, vocab):
+    return Noise(streams(seeded(), rows, torch.device("cpu")), vocab)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
@@ -88,7 +93,7 @@ def test_a_seed_gives_an_answer(make, ids):
 def test_samples_follow_the_distribution(temperature):
     logits = torch.tensor([2.0, 0.0, -1.0, 1.0, 0.5])
     n = 20_000
-    drawn, logprobs = _sample(logits.expand(n, 5), Sampling(temperature), seeded())
+    drawn, logprobs = _sample(logits.expand(n, 5), Sampling(temperature), noise(n, 5))
     expected = n * (logits / temperature).softmax(-1)
     chi_square = ((drawn.bincount(minlength=5) - expected).square() / expected).sum()
     assert chi_square < 18.5  # 0.1 % of fair samplers exceed this, at 4 degrees of freedom
@@ -110,7 +115,35 @@ def test_samples_of_a_model_follow_its_probabilities(make, ids):
 
 def test_a_token_of_probability_zero_is_never_drawn():
     logits = torch.tensor([0.0, -math.inf, 0.0]).expand(5000, 3)
-    assert set(_sample(logits, Sampling(), seeded())[0].tolist()) == {0, 2}
+    assert set(_sample(logits, Sampling(), noise(5000, 3))[0].tolist()) == {0, 2}
+
+
+def test_a_reply_is_the_seeds_its_number_and_its_prompts(make, prompts):
+    """Not its neighbours', nor how many they are."""
+    model, (ids, valid) = make(), prompts
+
+    def replies(ids, valid):
+        out = decode(model, ids, 20, generator=seeded(), attention_mask=valid, eos_token_id=3)
+        return [row[here].tolist() for row, here in zip(out.ids[:, ids.shape[1] :], out.mask, strict=True)]
+
+    written = replies(ids, valid)
+    assert len({tuple(reply) for reply in replies(ids[:1].expand(3, -1), valid[:1].expand(3, -1))}) == 3
+    for rows in (1, 2):
+        assert replies(ids[:rows], valid[:rows]) == written[:rows]
+    changed = ids.clone()
+    changed[0] = ids[2]
+    assert replies(changed, valid)[1:] == written[1:]
+    assert replies(changed, valid)[0] != written[0]
+
+
+def test_a_call_takes_one_number_of_its_generator(make, ids):
+    model, generator, other = make(), seeded(), seeded()
+    for new, rows in ((1, None), (9, None), (5, 2)):
+        decode(model, ids, new, generator=generator, rows=rows)
+        torch.empty(1, dtype=torch.long).random_(generator=other)
+        assert torch.equal(generator.get_state(), other.get_state())
+    decode(model, ids, 3, temperature=0.0, generator=generator)  # nothing is drawn
+    assert torch.equal(generator.get_state(), other.get_state())
 
 
 def test_generate_is_decode(make, prompts):

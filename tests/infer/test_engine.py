@@ -126,7 +126,7 @@ def test_a_step_is_few_operations(monkeypatch):
     step = Recording(model, 16, 192, 160, Sampling())
     with torch.no_grad(), Operations() as counted:
         step._step()
-    assert counted.total <= 140, "each costs some 3 microseconds a token"
+    assert counted.total <= 150, "each costs some 3 microseconds a token"
 
 
 def test_a_row_grows_is_copied_and_cut_back_as_if_it_were_alone(make, ids):
@@ -220,7 +220,8 @@ def test_a_graph_is_what_it_recorded(make, ids):
         plain = decode(model, given, 20, temperature=0.0, use_cache=False)
         assert torch.equal(replayed.ids, plain.ids)
         torch.testing.assert_close(replayed.logprobs, plain.logprobs, atol=1e-4, rtol=0)
-    draws = [decode(model, given, 20, recorder=recorder, generator=torch.Generator("cuda").manual_seed(s)).ids
-             for s in (0, 0, 1)]  # fmt: skip
-    assert torch.equal(draws[0], draws[1])
-    assert not torch.equal(draws[0], draws[2])
+    for kind in ("cuda", "cpu"):
+        draws = [decode(model, given, 20, recorder=recorder, generator=torch.Generator(kind).manual_seed(s), **how).ids
+                 for s, how in ((0, {}), (0, {}), (0, {"rows": 2}), (0, {"use_cache": False}), (1, {}))]  # fmt: skip
+        assert all(torch.equal(draws[0], draw) for draw in draws[1:4])
+        assert not torch.equal(draws[0], draws[4])

@@ -8,6 +8,7 @@ import torch
 from minidsk.infer import refill
 from minidsk.infer.engine import Recorder
 from minidsk.infer.generate import decode
+from minidsk.infer.noise import streams
 from minidsk.infer.sampling import Sampling
 
 
@@ -22,10 +23,12 @@ def queue():
 
 @pytest.mark.parametrize("rows", [1, 3, 16, 39])
 @pytest.mark.parametrize("new", [1, 16, 50])
-def test_few_rows_write_what_all_at_once_write(make, queue, rows, new):
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_few_rows_write_what_all_at_once_write(make, queue, rows, new, temperature):
     model, (ids, valid) = make(), queue
-    how = {"temperature": 0.0, "attention_mask": valid, "eos_token_id": [3, 7, 11], "pad_token_id": 9}
-    plain, queued = decode(model, ids, new, **how), decode(model, ids, new, rows=rows, **how)
+    how = {"temperature": temperature, "attention_mask": valid, "eos_token_id": [3, 7, 11], "pad_token_id": 9}
+    plain, queued = (decode(model, ids, new, rows=n, generator=torch.Generator().manual_seed(1), **how)
+                     for n in (None, rows))  # fmt: skip
     assert torch.equal(queued.ids, plain.ids)
     assert torch.equal(queued.mask, plain.mask)
     torch.testing.assert_close(queued.logprobs, plain.logprobs, atol=1e-5, rtol=0)
@@ -33,23 +36,37 @@ def test_few_rows_write_what_all_at_once_write(make, queue, rows, new):
     assert new == 1 or lengths.min() < 8 < lengths.max(), "a test of refilling needs replies of many lengths"
 
 
-def test_the_last_rows_move_to_smaller_steps(make, queue, monkeypatch):
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_the_last_rows_move_to_smaller_steps(make, queue, monkeypatch, temperature):
     """Forty rows, then ten, then two, when the others have ended: the same replies, and less work."""
     model, (ids, valid) = make(), queue
     monkeypatch.setattr(refill, "FEWEST", 2)
     monkeypatch.setattr(refill, "WINDOW", 4)
-    how = {"temperature": 0.0, "attention_mask": valid, "eos_token_id": [3, 7, 11]}
-    plain = decode(model, ids, 50, **how)
+    begins = streams(torch.Generator().manual_seed(1), 40, torch.device("cpu"))
+    plain = decode(model, ids, 50, temperature=temperature, generator=torch.Generator().manual_seed(1),
+                   attention_mask=valid, eos_token_id=[3, 7, 11])  # fmt: skip
     recorder, stepped = Recorder(), []
     step = refill.Recording._step
     monkeypatch.setattr(refill.Recording, "_step", lambda self: (stepped.append(len(self.tokens)), step(self)))
     stop = torch.tensor([3, 7, 11])
-    tokens, _ = refill.refill(model, ids, valid, 50, 40, Sampling(0.0), None, stop, recorder)
+    tokens, _ = refill.refill(model, ids, valid, 50, 40, Sampling(temperature), begins, stop, recorder)
     for row, (found, expected) in enumerate(zip(tokens, plain.ids[:, 6:], strict=True)):
         length = int(plain.mask[row].sum())
         assert torch.equal(found[:length], expected[:length])
     assert list(dict.fromkeys(stepped)) == sorted({*stepped}, reverse=True)
     assert {*stepped} >= {40, 10}
+
+
+def test_the_order_of_the_prompts_does_not_matter(make, queue):
+    """Each with its own noise: whoever waits longest draws what it would have drawn first."""
+    model, (ids, valid), stop = make(), queue, torch.tensor([3, 7, 11])
+    begins = streams(torch.Generator().manual_seed(1), 40, torch.device("cpu"))
+    plain = decode(model, ids, 50, generator=torch.Generator().manual_seed(1), attention_mask=valid,
+                   eos_token_id=[3, 7, 11])  # fmt: skip
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(2))
+    tokens, _ = refill.refill(model, ids[order], valid[order], 50, 7, Sampling(), begins[order], stop, Recorder())
+    new = plain.mask.shape[1]
+    assert torch.equal(tokens[:, :new][plain.mask[order]], plain.ids[order, 6:][plain.mask[order]])
 
 
 def test_rows_are_free_as_soon_as_their_replies_end(make, queue, monkeypatch):
