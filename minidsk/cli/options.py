@@ -66,8 +66,8 @@ def called(argument: Any) -> str:
 def kind(metavar: str) -> str:
     """What an option takes, in a word: ``INT`` for ``{None}|INT``, ``INT ...`` for ``[INT [INT ...]]``."""
     words = re.findall(r"[A-Z_]{2,}", metavar)
-    if not words:  # choices, {a,b}
-        return metavar.strip("[]")
+    if not words:  # choices, {a,b} or, of several, [{a,b} [{a,b} ...]]
+        return re.sub(r"[\[\] ]*(\{[^}]*\}).*", r"\1", metavar)
     return f"{words[0]} ..." if "..." in metavar else words[0]
 
 
