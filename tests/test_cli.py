@@ -19,7 +19,7 @@ import torch
 
 from minidsk.cli.command import COMMANDS, USED, defaults, parse, required, run
 from minidsk.cli.options import groups
-from minidsk.cli.use import trained
+from minidsk.cli.use import task_of, trained
 from minidsk.hub.hf import CheckpointError
 from minidsk.tasks.countdown import Countdown
 from minidsk.train.checkpoint import RunError
@@ -340,6 +340,34 @@ def test_eval_and_sample(run_copy, micro, capsys, monkeypatch, tmp_path):
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1]
     assert texts[0].startswith("Make 3 from 1 2.\n")
+
+
+def test_eval_with_many_replies_writes_all_figures(run_copy, minidsk, refused, tmp_path):
+    out = tmp_path / "new" / "figures.json"
+    words = ("eval", "runs/micro/zero", "--problems", 6, "--samples", 8, "--max-new-tokens", 24, "--device", "cpu")
+    code, said, _ = minidsk(*words, "--out", out)
+    assert code == 0
+    found = json.loads(out.read_text())
+    assert said.startswith(f"runs/micro/zero: {found['accuracy']['value']:.1%} right (")
+    assert found["temperature"] == 1.0
+    assert list(found["pass_at_k"]) == ["1", "2", "4", "8"]
+    assert sum(found["right"]) / 48 == pytest.approx(found["pass_at_k"]["1"]["value"])
+    assert found["pass_at_k"]["8"]["value"] == sum(right > 0 for right in found["right"]) / 6
+    first = out.read_bytes()
+    minidsk(*words, "--out", out)
+    assert out.read_bytes() == first
+    assert "temperature: 0.0 does not fit; it must be above 0 for several" in refused(*words, "--temperature", 0)
+    assert "must be a file" in refused(*words, "--out", tmp_path)
+
+
+def test_eval_poses_the_problems_of_the_runs_own_draw(run_copy):
+    config = run_copy / "base" / "config.json"
+    content = json.loads(config.read_text())
+    content["minidsk"]["settings"]["web"] |= {"draw": "uniform", "targets": "seen"}
+    del content["minidsk"]["sha256"]
+    del content["minidsk"]["files"]
+    config.write_text(json.dumps(content))
+    assert task_of(run_copy / "base") | {"draw": "uniform", "targets": "seen"} == task_of(run_copy / "base")
 
 
 def test_sft_from_a_file(run_copy, capsys, monkeypatch, tmp_path):

@@ -17,10 +17,11 @@ import torch
 import tyro
 
 from minidsk.cli.bench import Bench
+from minidsk.cli.evaluate import Eval
 from minidsk.cli.learn import R1, SFT, Pretrain, Reason, Zero, default_recipe
 from minidsk.cli.mine import Mine
 from minidsk.cli.options import page, read
-from minidsk.cli.use import Chat, Eval, Report, Sample
+from minidsk.cli.use import Chat, Report, Sample
 from minidsk.rl.recipe import STAGES
 from minidsk.train.device import keep_memory
 

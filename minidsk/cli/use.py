@@ -1,4 +1,4 @@
-"""The commands that use what was trained: evaluate, sample, talk, report."""
+"""The commands that use what was trained: sample, talk, report; and which checkpoint is meant."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -14,54 +14,14 @@ import tyro
 from minidsk.hub.folder import CONFIG, about
 from minidsk.hub.zoo import find
 from minidsk.infer.chat import converse, posed, stream
-from minidsk.infer.evaluate import evaluate
 from minidsk.infer.sampling import Sampling
 from minidsk.report.page import write_report
 from minidsk.report.stages import read_stages, showcase, table
-from minidsk.rl.policy import load_policy
 from minidsk.settings import AT_ONCE, LAST_SEED, sampling, within
-from minidsk.tasks import make_task
 from minidsk.train.checkpoint import RunError, load_checkpoint
 from minidsk.train.device import pick_device
 
 Where = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER_OR_NAME")]
-
-
-@dataclass(frozen=True)
-class Eval:
-    """How many problems a checkpoint solves; the problems are like those that it was trained on, if not told else."""
-
-    where: Where = ""  # a folder, a run or a name; the newest reasoner in runs/ where none is given
-    problems: int = 512  # how many problems are posed
-    numbers: tuple[int, ...] | None = None  # how many numbers a problem has
-    high: int | None = None  # the largest number
-    target_high: int | None = None  # the largest target
-    ops: str | None = None  # some of + - * / as one word
-    split: Literal["train", "valid", "test"] = "test"  # which problems; those of test are held out
-    temperature: float = 0.0  # 0 is greedy
-    max_new_tokens: int = 384  # the longest reply, in tokens; a longer one is cut off
-    seed: int = 0  # of the problems, and of sampling
-    device: str = "auto"  # auto, cpu or cuda
-
-    def __post_init__(self) -> None:
-        within(self, 1, 100_000, "problems")
-        within(self, 1, AT_ONCE, "max_new_tokens")
-        within(self, 0, LAST_SEED, "seed")
-        sampling(self, "temperature")
-
-    def __call__(self) -> None:
-        """Evaluate, and print the figures."""
-        folder, where = trained(self.where), pick_device(self.device)
-        asked = {name: getattr(self, name) for name in ("numbers", "high", "target_high", "ops")}
-        asked = {name: value for name, value in asked.items() if value is not None}
-        task = make_task(split=self.split, seed=self.seed, **{"name": "countdown"} | task_of(folder) | asked)
-        policy = load_policy(folder, where)
-        generator = torch.Generator(where).manual_seed(self.seed)
-        result = evaluate(policy, task, self.problems, self.max_new_tokens,
-                          temperature=self.temperature, generator=generator)  # fmt: skip
-        print(f"{folder}: {result.accuracy:.1%} right ({result.low:.1%} to {result.high:.1%}, 95 % interval) "
-              f"on {result.problems} problems; {result.well_formed:.1%} well formed, "
-              f"thoughts of {result.thought:.0f} characters")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -162,7 +122,8 @@ def task_of(folder: Path) -> dict[str, Any]:
     """The problems that a checkpoint was trained on, as settings of `make_task`; empty where it does not say."""
     settings = (about(folder) if (folder / CONFIG).exists() else {}).get("settings", {})
     task = settings.get("task") or settings.get("web") or {}
-    return {name: task[name] for name in ("name", "numbers", "high", "target_high", "ops") if name in task}
+    known = ("name", "numbers", "high", "target_high", "ops", "draw", "targets")
+    return {name: task[name] for name in known if name in task}
 
 
 def emit(text: str) -> None:

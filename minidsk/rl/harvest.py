@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from minidsk.rl.language import language
 from minidsk.rl.policy import Policy
-from minidsk.rl.rewards import language
 from minidsk.tasks.base import Problem, Task
 from minidsk.train.checkpoint import RunError
 from minidsk.train.sft import Example

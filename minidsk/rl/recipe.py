@@ -19,9 +19,9 @@ from minidsk.hub.folder import about, sealed, sha256
 from minidsk.infer.evaluate import evaluate
 from minidsk.rl.config import RLConfig
 from minidsk.rl.harvest import harvest
+from minidsk.rl.language import language
 from minidsk.rl.loop import reinforce
 from minidsk.rl.policy import Policy, load_policy
-from minidsk.rl.rewards import language
 from minidsk.settings import AT_ONCE, LAST_SEED, within
 from minidsk.tasks import make_task
 from minidsk.tasks.base import Task

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minidsk.tasks.base import Problem, thought_of
+from minidsk.rl.language import language
+from minidsk.tasks.base import Problem
 from minidsk.tasks.limit import OutOfTime, run_limited
 
 Reward = Callable[[Problem, str], float]
@@ -19,9 +19,6 @@ RewardFunction = Callable[[list[Problem], list[str]], Tensor]  # N problems and 
 
 SECONDS = 2.0  # at most, and half of it at least, that a rule may take for one reply
 HANGS = 4  # after so many replies that took longer, the rest of a batch is not tried
-
-_CHINESE = re.compile(r"[一-鿿]+")
-_ENGLISH = re.compile(r"[A-Za-z]+")
 
 
 def accuracy(problem: Problem, reply: str) -> float:
@@ -32,17 +29,6 @@ def accuracy(problem: Problem, reply: str) -> float:
 def well_formed(problem: Problem, reply: str) -> float:
     """1 where the reply is one thought and one answer (the format reward of DeepSeek-R1, arXiv:2501.12948)."""
     return float(problem.well_formed(reply))
-
-
-def language(problem: Problem, reply: str) -> float:
-    """The share of the thought's words that are in the language of the prompt; 1 where the thought has no words.
-
-    DeepSeek-R1 (section 2.3.2) rewards the same share. A run of Chinese characters counts as one word.
-    """
-    thought = thought_of(reply)
-    chinese, english = len(_CHINESE.findall(thought)), len(_ENGLISH.findall(thought))
-    wanted = chinese if _CHINESE.search(problem.prompt) else english
-    return wanted / (chinese + english) if chinese + english else 1.0
 
 
 def short(problem: Problem, reply: str) -> float:

@@ -51,6 +51,10 @@ class Problem:
         """What the thought of a reply tries, in order: its lines, where a task does not know better."""
         return thought_of(text).splitlines()
 
+    def strata(self) -> dict[str, str]:
+        """The kind of problem that this is, by what problems of its task are divided by; empty where they are not."""
+        return {}
+
     def well_formed(self, text: str) -> bool:
         """Whether the reply has the right form, be it right or wrong: one thought, then one answer, nothing else.
 

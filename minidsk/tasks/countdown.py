@@ -17,6 +17,7 @@ from minidsk.tasks.base import SPLITS, Problem, Task, register, stream, thought_
 from minidsk.tasks.draw import DRAWS, MAX_ATTEMPTS, TARGET_LOW, TARGETS, draw_problem, draw_uniform, split_of
 from minidsk.tasks.expression import OPS, evaluate, write_expression
 from minidsk.tasks.solver import solve
+from minidsk.tasks.strata import strata
 
 PROMPTS = {"en": "Make {target} from {numbers}.\n", "zh": "用 {numbers} 得到 {target}。\n"}
 
@@ -67,6 +68,10 @@ class CountdownProblem(Problem):
     def attempts(self, text: str) -> list[str]:
         """The expressions that the thought tries: what stands before the first "=" of each line."""
         return [line.partition("=")[0] for line in thought_of(text).splitlines()]
+
+    def strata(self) -> dict[str, str]:
+        """By how many numbers there are, and by whether + and - suffice."""
+        return strata(self.numbers, self.target, self.ops)
 
 
 _NUMBER = "[0-9]{1,7}"  # no task goes beyond a million
