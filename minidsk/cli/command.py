@@ -89,7 +89,7 @@ def attempt(args: Sequence[str]) -> int:
 def steps_between_states(command: object) -> int:
     """How many steps a training command may lose when it is stopped; 0 for the others."""
     recipe = getattr(command, "recipe", command)
-    stages = [getattr(recipe, name, None) for name in (*(stage.field for stage in STAGES.values()), "sft")]
+    stages = [getattr(recipe, name, None) for name in (*STAGES.values(), "sft")]
     return max((stage.save_every for stage in stages if stage is not None), default=0)
 
 

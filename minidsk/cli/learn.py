@@ -134,7 +134,7 @@ def default_recipe(preset: str = "auto", device: str = "auto", run: str | None =
 
 def one_seed(recipe: Recipe) -> Recipe:
     """The recipe with its seed in every stage; `ValueError` where a stage was given another one."""
-    seeds = {getattr(recipe, stage.field).seed for stage in STAGES.values()}
+    seeds = {getattr(recipe, field).seed for field in STAGES.values()}
     if len(seeds) > 1:
         raise ValueError("seed: one seed serves all stages; give --seed, not that of one stage")
     return recipe.seeded(recipe.seed)

@@ -10,6 +10,7 @@ from minidsk.data.backwards import notes
 from minidsk.data.worksheet import VERDICTS
 from minidsk.tasks.draw import combine, split_of
 from minidsk.tasks.expression import whole, write_chain
+from minidsk.tasks.pages import IN_ORDER, NEXT, draw_list, draw_row, spaced
 
 if TYPE_CHECKING:
     from minidsk.data.corpus import TinyWebConfig
@@ -54,7 +55,7 @@ def notes_page(rng: random.Random, config: TinyWebConfig) -> str:
 
 def marks_page(rng: random.Random, config: TinyWebConfig) -> str:
     """A teacher's list: what came out, what was wanted, and whether they are the same."""
-    words = VERDICTS["zh" if rng.random() < config.chinese else "en"]
+    words = VERDICTS[_language(rng, config)]
     lines = []
     for _ in range(8):
         got = rng.randint(1, 2 * config.high)
@@ -82,14 +83,15 @@ def letter_page(rng: random.Random, config: TinyWebConfig) -> str:
 
 def list_page(rng: random.Random, config: TinyWebConfig) -> str:
     """Numbers, and the same numbers in order."""
-    numbers = [rng.randint(1, config.high) for _ in range(5)]
-    title = "从小到大" if rng.random() < config.chinese else "In order"
-    return f"{' '.join(map(str, numbers))}\n{title}: {' '.join(map(str, sorted(numbers)))}"
+    numbers = draw_list(rng, config.high)
+    return f"{spaced(numbers)}\n{IN_ORDER[_language(rng, config)]} {spaced(sorted(numbers))}"
 
 
 def puzzle_page(rng: random.Random, config: TinyWebConfig) -> str:
     """What comes next."""
-    start, step = rng.randint(1, config.high), rng.randint(1, 5)
-    shown = " ".join(str(start + step * k) for k in range(4))
-    question = "再来是多少？" if rng.random() < config.chinese else "What comes next?"
-    return f"{shown}\n{question} {start + step * 4}"
+    *shown, wanted = draw_row(rng, config.high)
+    return f"{spaced(shown)}\n{NEXT[_language(rng, config)]} {wanted}"
+
+
+def _language(rng: random.Random, config: TinyWebConfig) -> str:
+    return "zh" if rng.random() < config.chinese else "en"

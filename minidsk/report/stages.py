@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minidsk.hub.folder import about
-from minidsk.rl.recipe import STAGES
+from minidsk.rl.recipe import TITLES, title_of
 from minidsk.train.checkpoint import RunError, read_metrics
 from minidsk.train.evaluation import read_evaluation
 
@@ -25,15 +25,16 @@ class Stage:
     @property
     def title(self) -> str:
         """The stage's name as people say it."""
-        return STAGES[self.name].title
+        return title_of(self.name)
 
 
 def read_stages(folder: str | Path) -> list[Stage]:
-    """The evaluated stages of a run, in order. Raises `RunError` where there is none."""
+    """The evaluated stages of a run, in order, those without a title last. Raises `RunError` where there is none."""
     stages = []
-    for name in STAGES:
-        here = Path(folder) / name
-        if (here / "evaluation.json").exists():
+    evaluated = {path.parent.name for path in Path(folder).glob("*/evaluation.json")}
+    for name in [*TITLES, *sorted(evaluated - set(TITLES))]:
+        if name in evaluated:
+            here = Path(folder) / name
             found, settings = read_evaluation(here), about(here).get("settings", {})
             stages.append(Stage(name, found["row"], found["replies"], settings, read_metrics(here)))
     if not stages:
@@ -48,7 +49,7 @@ COLUMNS = ("stage", "accuracy", "95 % interval", "problems", "well formed", "one
 def cells(row: dict[str, Any]) -> list[str]:
     """A row of figures as text, one for each of `COLUMNS`."""
     return [
-        STAGES[row["stage"]].title, f"{row['accuracy']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}",
+        title_of(row["stage"]), f"{row['accuracy']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}",
         str(row["problems"]),
         f"{row['well_formed']:.1%}", f"{row['one_language']:.1%}", f"{row['thought']:.0f} chars",
         f"{row['seconds']:.0f}", f"{row['flops']:.1e}",

@@ -71,13 +71,15 @@ def fine_tune(
     config: SFTConfig,
     run: Run,
     *,
+    spent: float = 0.0,
     description: str = "sft",
     progress: bool = True,
 ) -> None:
     """Train a policy (see `minidsk.rl.policy`) in place on examples, logging to `run` and going on where it stopped.
 
-    Examples are pairs of prompt and completion; the loss is the mean over all tokens of the completions. Raises
-    `RunError` where the run was begun with other examples.
+    Examples are pairs of prompt and completion; the loss is the mean over all tokens of the completions. `spent`:
+    operations that the examples took, which the run counts as its own. Raises `RunError` where the run was begun with
+    other examples.
     """
     run.identify(examples=sum_of(list(examples))[:16])
     optimizer, slices = Optimizer(policy.model, config.optim, config.steps), Slices(config.batch)
@@ -101,4 +103,5 @@ def fine_tune(
         fit(run, config.steps, step, {"model": policy.model, "optimizer": optimizer}, save_every=config.save_every,
             description=description, progress=progress, show=lambda f: {"loss": f"{f['loss']:.3f}"})  # fmt: skip
     lines = run.metrics()
-    run.finish(policy.save, **{name: sum(line[name] for line in lines) for name in ("tokens", "flops")})
+    flops = spent + sum(line["flops"] for line in lines)
+    run.finish(policy.save, tokens=sum(line["tokens"] for line in lines), flops=flops)

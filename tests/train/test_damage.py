@@ -388,7 +388,7 @@ def test_a_base_that_was_exchanged_is_noticed(micro, micro_run, reason, tmp_path
     folder = tmp_path / "run"
     shutil.copytree(micro_run, folder)
     exchange(folder / "base")
-    with pytest.raises(RunError, match=r"zero: holds another run \(given.weights_of_base is"):
+    with pytest.raises(RunError, match=r"zero: holds another run \(given.weights_of_origin is"):
         run_stage("zero", micro, folder, torch.device("cpu"), progress=False)
     shutil.rmtree(folder / "zero")
     start(reason(folder))
