@@ -37,8 +37,9 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # kernels run in Python, one program after the other
 
-
-import time
+import inspect
+import tempfile
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -80,17 +81,6 @@ print(f"per tick and multiprocessor: {memory_bytes_s / ticks:.0f} bytes arrive, 
 # In each tick, seven bf16 numbers arrive at a multiprocessor, and it could do four thousand operations. A kernel that does little with each number therefore waits for memory. There is only one remedy: **move each number once.**
 #
 # **The work is divided into programs.** A kernel is a *program* that runs many times at once, each time with another number, its `program_id`. A multiprocessor runs several programs at a time. Inside a program, threads work in groups of 32 that move in lockstep, and such a group is called a *warp*. In Triton {cite}`tillet2019triton` you say what one program does with a whole *block* of numbers, and the compiler decides how the warps share the block.
-#
-# **Many programs keep the memory busy.** A number arrives about half a microsecond after it was requested. To use the full bandwidth, requests must be outstanding for as many bytes as the memory can deliver in that time:
-
-# %%
-latency = 0.5e-6
-under_way = memory_bytes_s * latency
-print(f"bytes under way: {under_way / 1e6:.1f} MB, {under_way / multiprocessors / 1024:.0f} "
-      "KB per multiprocessor")
-
-# %% [markdown]
-# One program that requests a row of 4,096 bf16 numbers (8 KB) and then waits is too little for a multiprocessor. Two or more such programs side by side are enough. This matters when we choose block sizes.
 #
 # Now guess the answer to the opening question. A softmax does about 5 operations on each number: compare, subtract, exponential, add and divide. We count these at the speed of the matrix units, the fastest on the chip. Type a number into the box. (In your own notebook, replace `None` with it.)
 
@@ -143,18 +133,17 @@ table(["operation", "reads", "writes"],
 # %%
 @triton.jit
 def softmax_kernel(x, y, columns, WIDTH: tl.constexpr):
-    row = tl.program_id(0)
     column = tl.arange(0, WIDTH)
     inside = column < columns
-    value = tl.load(x + row * columns + column, mask=inside,
-                    other=-float("inf")).to(tl.float32)
+    at = tl.program_id(0) * columns + column
+    value = tl.load(x + at, mask=inside, other=-float("inf")).to(tl.float32)
     value = tl.exp(value - tl.max(value, 0))
     value = value / tl.sum(value, 0)
-    tl.store(y + row * columns + column, value.to(y.dtype.element_ty), mask=inside)
+    tl.store(y + at, value.to(y.dtype.element_ty), mask=inside)
 
 
 # %% [markdown]
-# `x` is the address of the first number, so `x + row * columns + column` gives `WIDTH` addresses, one for each position (*lane*) of the block. `WIDTH` is a `tl.constexpr`, a constant for the compiler, which makes a kernel of its own for each value. A block's size must be a power of two, but the length of a row seldom is. The lanes beyond the end of the row are therefore masked: they load minus infinity, whose exponential is 0, and they store nothing. The *launch*, the call with square brackets, says how many programs run:
+# `x` is the address of the first number, so `x + at` gives `WIDTH` addresses, one for each position (*lane*) of the block. `WIDTH` is a `tl.constexpr`, a constant for the compiler, which makes a kernel of its own for each value. A block's size must be a power of two, but the length of a row seldom is. The lanes beyond the end of the row are therefore masked: they load minus infinity, whose exponential is 0, and they store nothing. The *launch*, the call with square brackets, says how many programs run:
 
 # %%
 def fused(x: torch.Tensor) -> torch.Tensor:
@@ -206,55 +195,53 @@ if INTERPRETED:
 #
 # ## How to test a kernel: random inputs, poison, odd sizes
 #
-# A fast kernel is useless if it is wrong, and kernels go wrong in ways of their own. The first example has no mask:
+# A fast kernel is useless if it is wrong, and kernels go wrong in ways of their own. To see how, we break ours on purpose. `broken(kernel, piece, wrong)`, folded here, returns a kernel with one piece of its text exchanged.
+
+# %% tags=["hide-input"]
+def broken(kernel, piece, wrong):
+    """The kernel with `wrong` in place of `piece`, which stands in its text once."""
+    text = inspect.getsource(kernel.fn)
+    assert text.count(piece) == 1
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "broken.py"
+        _ = path.write_text("import triton\nimport triton.language as tl\n\n\n"
+                            + text.replace(piece, wrong))
+        spec = importlib.util.spec_from_file_location("broken", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return getattr(module, kernel.fn.__name__)
+
 
 # %%
-@triton.jit
-def unmasked_kernel(x, y, columns, WIDTH: tl.constexpr):
-    row = tl.program_id(0)
-    column = tl.arange(0, WIDTH)
-    value = tl.load(x + row * columns + column).to(tl.float32)
-    value = tl.exp(value - tl.max(value, 0))
-    tl.store(y + row * columns + column, value / tl.sum(value, 0))
-
-
-# %%
-def right(size: int, kernel, make=torch.randn, poison=0.0) -> bool:
-    """Whether a kernel agrees with float64 on five rows of `size` numbers."""
-    # `poison` around them, and room, so that the bug does not crash the notebook
+def right(size: int, kernel, poison=0.0) -> bool:
+    """Whether a softmax agrees with float64 on five rows of `size` random numbers."""
+    # `poison` around them, so that lanes beyond the end have something to read
     room = torch.full((5 * size + 64,), poison, device=device)
     x, y = room.clone(), room.clone()
-    x[: 5 * size] = make(5 * size).to(device)
+    x[: 5 * size] = torch.randn(5 * size).to(device)
     kernel[(5,)](x, y, size, WIDTH=triton.next_power_of_2(size))
     exact = x[: 5 * size].view(5, size).double().softmax(-1)
     return bool(torch.allclose(y[: 5 * size].view(5, size).double(), exact, atol=1e-6))
 
 
 # %%
-print("64 columns, random numbers:", right(64, unmasked_kernel))
-print("50 columns, random numbers:", right(50, unmasked_kernel))
-print("50 columns, with the mask: ", right(50, softmax_kernel))
+no_mask = broken(softmax_kernel, 'mask=inside, other=-float("inf")', "")
+print("64 columns, load without mask:", right(64, no_mask))
+print("50 columns, load without mask:", right(50, no_mask))
+print("50 columns, with the mask:    ", right(50, softmax_kernel))
 
 # %% [markdown]
-# A test with 64 columns alone would have passed the wrong kernel. Two other mistakes are common: part of a row is never written, or a sum leaves out the last block. If the test uses *zeros*, such a mistake can go unnoticed:
+# A test with 64 columns alone would have passed the wrong kernel. Two other mistakes are common: part of a row is never written, or a sum leaves out the last block. If the test uses *zeros*, such a mistake can go unnoticed. Here a kernel writes only the first half of each row:
 
 # %%
-@triton.jit
-def lazy_kernel(x, y, columns, WIDTH: tl.constexpr):  # writes only the first half of each row
-    row = tl.program_id(0)
-    column = tl.arange(0, WIDTH)
-    value = tl.load(x + row * columns + column, mask=column < columns, other=-float("inf"))
-    value = tl.exp(value - tl.max(value, 0))
-    tl.store(y + row * columns + column, value / tl.sum(value, 0), mask=column < columns // 2)
-
-
-# %%
+half = broken(softmax_kernel, "element_ty), mask=inside",
+              "element_ty), mask=column < columns // 2")
 # the memory still holds the right answer for zeros
 ran_before = torch.full((5 * 50 + 64,), 1 / 50, device=device)
-lazy_kernel[(5,)](torch.zeros_like(ran_before), ran_before, 50, WIDTH=64)
+half[(5,)](torch.zeros_like(ran_before), ran_before, 50, WIDTH=64)
 same = torch.allclose(ran_before[:250], torch.tensor(1 / 50, device=device))
 print("on zeros, into used memory:", bool(same))
-print("random numbers, poisoned:  ", right(50, lazy_kernel, poison=float("nan")))
+print("random numbers, poisoned:  ", right(50, half, poison=float("nan")))
 
 # %% [markdown]
 # These mistakes are the reason for four habits in `tests/kernels`:
@@ -264,7 +251,7 @@ print("random numbers, poisoned:  ", right(50, lazy_kernel, poison=float("nan"))
 # 3. **Poisoned outputs**, filled with nan before the kernel runs, so that everything it forgets to write shows.
 # 4. **Odd sizes and strides**: sizes of 1, 5, 50 and 4,097, every second column, a transposed array and an expanded one.
 #
-# A fifth habit is to break the kernel on purpose and to see a test fail.
+# The fifth habit is what `broken` does: break the kernel on purpose, and see the test fail.
 #
 # ## The roofline: how fast a kernel can be
 #
@@ -272,32 +259,7 @@ print("random numbers, poisoned:  ", right(50, lazy_kernel, poison=float("nan"))
 #
 # $$ t \ge \max\left(\frac{\text{bytes}}{\text{bandwidth}},\ \frac{\text{operations}}{\text{rate}}\right). $$
 #
-# Bandwidth and rate are best measured. The next cell measures them on the machine that runs this notebook:
-
-# %%
-def seconds(run, times=5):
-    """The median time of a call."""
-    taken = []
-    for _ in range(times + 1):
-        start = time.perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        taken.append(time.perf_counter() - start)
-    return sorted(taken[1:])[times // 2]
-
-
-# %%
-big = torch.randn(2**24, device=device)
-square = torch.randn(1024, 1024, device=device)
-copy = big.clone()
-bandwidth = 2 * 4 * big.numel() / seconds(lambda: copy.copy_(big))
-rate = 2 * 1024**3 / seconds(lambda: square @ square)
-print(f"this machine copies at {bandwidth / 1e9:.0f} GB/s and multiplies float32 matrices at "
-      f"{rate / 1e9:.0f} GFLOP/s")
-
-# %% [markdown]
-# Dividing the rate by the bandwidth gives the **ridge**, in operations per byte. A kernel with fewer operations per byte waits for the memory, and a kernel with more waits for the arithmetic. Here is the ridge of the H100 in our record, which `minidsk bench kernels` measured:
+# Bandwidth and rate are best measured: `minidsk bench kernels` times a large copy and a large product. Dividing the rate by the bandwidth gives the **ridge**, in operations per byte. A kernel with fewer operations per byte waits for the memory, and a kernel with more waits for the arithmetic. Here is the ridge of the H100 in our record:
 
 # %%
 facts, bench = results.facts("bench_kernels"), results.read("bench_kernels")
@@ -333,49 +295,31 @@ arithmetic = case["flops"] / roof["matmul_tflop_s"] / 1e12
 wait.reveal(round(case["contestants"]["ours"]["median"] / arithmetic))
 
 # %% [markdown]
-# This answers both questions of the opening. The chip waits for numbers, and **a softmax can be as fast as a copy of its array, and no faster.** We can check that against the record:
+# This answers both questions of the opening. The chip waits for numbers, and **a softmax can be as fast as a copy of its array, and no faster.** The same two divisions tell how fast the other kernels of this chapter can become, before we write them. Here they are for the sizes of our record:
 
-# %%
+# %% tags=["hide-input"]
 copied = case["bytes"] / roof["copy_gb_s"] / 1e9
 softmax_took = case["contestants"]["ours"]["median"]
 print(f"a copy of the array {1e6 * copied:.0f} µs, our softmax {1e6 * softmax_took:.0f} µs")
 assert abs(softmax_took / copied - 1) < 0.02
+mine = [c for c in bench["cases"] if c["bench"] in chapter]
+names = ["softmax, rows of 4,096", "softmax, rows of 131,072",
+         "RMSNorm, forward", "RMSNorm, backward", "output layer and its loss",
+         "loss on ready logits"]
+rows = []
+for name, case in zip(names, mine, strict=True):
+    needs = [1e3 * case["bytes"] / roof["copy_gb_s"] / 1e9,
+             1e3 * case["flops"] / roof["matmul_tflop_s"] / 1e12]
+    rows += [[name, *(f"{ms:.3f}" for ms in needs),
+              "memory" if needs[0] > needs[1] else "arithmetic"]]
+table(["", "memory", "arithmetic", "waits for"], rows,
+      "The least time on the H100, in milliseconds: to move the bytes, and to do the "
+      "operations.")
 
 # %% [markdown]
-# ## A row that does not fit is read twice, not three times
+# ## RMSNorm: one reading, and a gradient that sums over rows
 #
-# A row of 4,096 numbers fits into the registers of one program. The logits of one token in a large vocabulary, 131,072 numbers, do not fit. Must we read such a row three times, for the maximum, for the sum and for the result? Take our row in two blocks of two numbers, and begin with the first block:
-
-# %%
-first, second = row[:2], row[2:]
-top, total = first.max(), (first - first.max()).exp().sum()
-print(f"[2, 0]: maximum {top:.0f}, sum {total:.3f}")
-
-# %% [markdown]
-# Then comes a 3, which is larger than the old maximum of 2. The sum so far was computed relative to 2, and relative to 3 it is smaller by a factor of $e^{2-3}$. So we rescale it and go on:
-
-# %%
-higher = torch.maximum(top, second.max())
-total = total * (top - higher).exp() + (second - higher).exp().sum()
-print(f"then [3, 1]: maximum {higher:.0f}, sum {total:.3f}")
-
-# %% [markdown]
-# The sum is **1.553** again, after a single reading {cite}`milakov2018online`. A softmax computed in this way is called *online*. The maximum and the sum form a pair, and such pairs can be merged in any order. The package does this for long rows: it reads once for the pair and once more to write the result. The second reading goes *backwards*, because what was read last is still in the cache.
-#
-# Attention, a softmax between two products, keeps the same pair, so that its scores never leave the chip {cite}`dao2023flash2`. Its kernel is in `minidsk/kernels/attention.py`.
-
-# %%
-if INTERPRETED:
-    long = torch.randn(1, 40_000)
-    with traffic() as moved:
-        _ = softmax(long)
-    print(f"a row of 40,000: read {moved.read / long.nbytes:.0f} times, written "
-          f"{moved.written / long.nbytes:.0f} time")
-
-# %% [markdown]
-# ## RMSNorm: a gradient that sums over rows
-#
-# RMSNorm {cite}`zhang2019rmsnorm` divides a row by its root mean square and multiplies it by a weight. Without the weight, our row becomes:
+# RMSNorm {cite}`zhang2019rmsnorm` divides a row by its root mean square and multiplies it by a weight. It also waits for the memory, so each number should be read and written once. Without the weight, our row becomes:
 
 # %%
 r = 1 / row.square().mean().sqrt()
@@ -383,60 +327,155 @@ print(f"mean square {row.square().mean():.1f}, r = {r:.4f}")
 print("normalised", [round(v, 3) for v in (row * r).tolist()])
 
 # %% [markdown]
-# The forward pass is like softmax: read, reduce, write. The backward pass has a new difficulty. Let $r$ be one over the root mean square, $\hat x = x r$ and $g = w\, dy$. The gradients are
-#
-# $$ dx = r \left(g - \hat x \cdot \mathrm{mean}(g\, \hat x)\right), \qquad dw = \sum_{\text{rows}} dy\, \hat x. $$
-#
-# One row is enough for `dx`: read `x` and `dy`, reduce, write `dx`. But `dw` sums over *all* rows, and programs cannot talk to each other. There are three ways to do it nevertheless:
-#
-# - All programs add to one array in memory. This is slow where thousands queue for the same address, and the sum differs in its last digits from run to run.
-# - Each program writes its products, and a second kernel sums them, which moves a whole additional array.
-# - **Few programs handle many rows each**, and each keeps its part of the sum in registers and writes it once.
-#
-# The package takes the third way. This is the loop of its kernel, which handles `HEIGHT` rows per turn. Its `value` is our $x$, `slope` is $dy$, then $g$, and at last $dx$. `factor` is $r$ (and `inverse` holds that of every row), `normal` is $\hat x$, `scale` is $w$, and `sums` is the part of $dw$ that stays in registers. `within` masks the columns beyond the end, `x_row` is the distance between two rows in memory, and each program writes one row of `parts`:
+# Again one program handles one row. It also writes down the row's $r$, because the backward pass needs it.
 
 # %%
-import inspect
+@triton.jit
+def norm_kernel(x, weight, y, inverse, columns, eps, WIDTH: tl.constexpr):
+    row, column = tl.program_id(0), tl.arange(0, WIDTH)
+    inside = column < columns
+    value = tl.load(x + row * columns + column, mask=inside, other=0.0).to(tl.float32)
+    scale = tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)
+    r = tl.rsqrt(tl.sum(value * value, 0) / columns + eps)
+    value = value * r * scale
+    tl.store(y + row * columns + column, value.to(y.dtype.element_ty), mask=inside)
+    tl.store(inverse + row, r)
 
-from minidsk.kernels import rmsnorm
 
-source = inspect.getsource(getattr(rmsnorm._backward, "fn", rmsnorm._backward)).splitlines()
-print("\n".join(source[source.index(next(s for s in source if "for start" in s)):]))
+# %%
+def norm_forward(x, weight, kernel=norm_kernel, eps=1e-6):
+    """y, and the r of each row; x: [rows, columns], contiguous."""
+    y, inverse = torch.full_like(x, torch.nan), torch.full_like(x[:, 0], torch.nan)
+    rows, columns = x.shape
+    kernel[(rows,)](x, weight, y, inverse, columns, eps,
+                    WIDTH=triton.next_power_of_2(columns))
+    return y, inverse
+
+
+# %% [markdown]
+# The outputs begin as nan, and 50 columns fill no block of 64: two of the habits above. Is the kernel equal to float64 and to the package's? And would we notice a mean over all 64 lanes instead of 50?
 
 # %%
 from minidsk.kernels.rmsnorm import rms_norm, rms_norm_reference
 
 g = torch.Generator().manual_seed(1)
-x, weight, dy = (torch.randn(*shape, generator=g).to(device).requires_grad_()
+x, weight, dy = (torch.randn(*shape, generator=g).to(device)
                  for shape in ((30, 50), (50,), (30, 50)))
-ours = torch.autograd.grad(rms_norm(x, weight), (x, weight), dy)
-wide = [t.detach().double().requires_grad_() for t in (x, weight)]
-exact = torch.autograd.grad(rms_norm_reference(*wide), wide, dy.double())
+exact = rms_norm_reference(x.double(), weight.double())
+y, inverse = norm_forward(x, weight)
+differences["RMSNorm, forward"] = max(largest(y, exact), largest(y, rms_norm(x, weight)))
+assert differences["RMSNorm, forward"] < 1e-5
 
 # %%
-differences["RMSNorm, dx and dw"] = max(map(largest, ours, exact))
-assert differences["RMSNorm, dx and dw"] < 1e-5
-# the planted bug: r as a constant, so that the second term of dx is missing
-frozen = weight * dy * x.square().mean(-1, keepdim=True).rsqrt()
-print("dx and dw against float64: below 1e-5")
-print(f"dx with r as a constant: off by {largest(frozen, exact[0]):.1f}")
-assert largest(frozen, exact[0]) > 0.1
+all_lanes = broken(norm_kernel, "/ columns", "/ WIDTH")
+off = largest(norm_forward(x, weight, all_lanes)[0], exact)
+print(f"kernel: below 1e-5; with a mean over all lanes: off by {off:.2f}")
+assert off > 0.1
 
 # %% [markdown]
-# How many bytes does the backward pass move? It moves three arrays and one factor per row. On top of these, each program reads the weight and writes its own row of `dw`:
+# ### Its gradient, slowly
+#
+# The kernel's `eps` is a small $\epsilon$ that keeps a row of zeros from a division by 0, so $r = (\mathrm{mean}(x^2) + \epsilon)^{-1/2}$. Let $\hat x = x r$ be the normalised row and $g = w\, dy$ the gradient that reaches it. Each $x$ has two effects. It stands in the numerator of its own $\hat x$, which gives $r g$. It also stands in $r$, which multiplies the whole row. The derivative of $r$ with respect to $x$ is $-r^3 x$, divided by the number of columns. The chain rule adds up both effects:
+#
+# $$ dx = r\, g - r\, \hat x \cdot \mathrm{mean}(g\, \hat x), \qquad dw = \sum_{\text{rows}} dy\, \hat x. $$
+#
+# The function does this with one PyTorch operation after the other. The cell behind it tries our row, when only the first output matters.
+
+# %% tags=["naive"]
+def slow_backward(x, weight, dy, eps=1e-6):
+    """dx [rows, columns] and dw [columns], one PyTorch operation after the other."""
+    r = (x.square().mean(-1, keepdim=True) + eps).rsqrt()
+    normal, g = x * r, weight * dy
+    through_numerator = r * g
+    through_r = -r * normal * (g * normal).mean(-1, keepdim=True)
+    return through_numerator + through_r, (dy * normal).sum(0)
+
+
+# %%
+dx, _ = slow_backward(row[None], torch.ones(4), torch.tensor([[1.0, 0.0, 0.0, 0.0]]))
+print("dx", [round(v, 3) for v in dx[0].tolist()])
+print(f"x times dx, summed: {abs((row * dx).sum().item()):.3f}")
+
+# %% [markdown]
+# The sum must be 0. If the whole row is multiplied by a number, the output stays the same, so the gradient has no part along $x$. Autograd in float64 confirms the formula, and so does the homework's test. Without the second term, the sum would not be 0 and `dx` would be wrong:
+
+# %%
+leaves = [t.double().requires_grad_() for t in (x, weight)]
+exact = torch.autograd.grad(rms_norm_reference(*leaves), leaves, dy.double())
+slow = slow_backward(x.double(), weight.double(), dy.double())
+assert max(map(largest, slow, exact)) < 1e-12
+frozen = weight * dy * inverse[:, None]
+print(f"against autograd: below 1e-12; without the second term: off by "
+      f"{largest(frozen, exact[0]):.1f}")
+assert largest(frozen, exact[0]) > 0.1
+check("kernels.rms_norm_backward", slow_backward)
+
+# %% [markdown]
+# ### Its gradient as a kernel
+#
+# One row is enough for `dx`: read `x` and `dy`, reduce, write `dx`. But `dw` sums over *all* rows, and programs cannot talk to each other. There are three ways to do it nevertheless:
+#
+# - All programs add to one array in memory. This is slow where thousands queue for the same address, and the sum differs in its last digits from run to run.
+# - Each program writes its products, and a second kernel sums them, which moves a whole additional array.
+# - **Few programs handle many rows each.** Each keeps its part of the sum in registers and writes it once.
+#
+# We take the third way. The first program takes the rows 0, 4, 8 and so on if there are four programs, and each program writes one row of `parts`. So it moves three arrays and one $r$ per row, and for each program the weight and its part of `dw`. The meter confirms that at the end. (The package's kernel handles several rows per turn, and finds out how many programs the GPU can run at once.)
+
+# %%
+@triton.jit
+def norm_backward_kernel(x, weight, inverse, dy, dx, parts, rows, columns,
+                         WIDTH: tl.constexpr):
+    program, column = tl.program_id(0), tl.arange(0, WIDTH)
+    inside = column < columns
+    scale = tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)
+    dw = tl.zeros([WIDTH], tl.float32)
+    for row in range(program, rows, tl.num_programs(0)):
+        at = row * columns + column
+        value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
+        slope = tl.load(dy + at, mask=inside, other=0.0).to(tl.float32)
+        r = tl.load(inverse + row)
+        normal, g = value * r, slope * scale
+        dw += slope * normal
+        middle = tl.sum(g * normal, 0) / columns
+        tl.store(dx + at, (r * (g - normal * middle)).to(dx.dtype.element_ty), mask=inside)
+    tl.store(parts + program * columns + column, dw, mask=inside)
+
+
+# %%
+def norm_backward(x, weight, inverse, dy, kernel=norm_backward_kernel, programs=4):
+    """dx and dw from `programs` programs; x and dy: [rows, columns], contiguous."""
+    dx = torch.full_like(x, torch.nan)
+    parts = x.new_full((programs, x.shape[1]), torch.nan)
+    kernel[(programs,)](x, weight, inverse, dy, dx, parts, *x.shape,
+                        WIDTH=triton.next_power_of_2(x.shape[1]))
+    return dx, parts.sum(0)
+
+
+# %%
+leaves = [t.clone().requires_grad_() for t in (x, weight)]
+package = torch.autograd.grad(rms_norm(*leaves), leaves, dy)
+ours = norm_backward(x, weight, inverse, dy)
+differences["RMSNorm, dx and dw"] = max(map(largest, ours + ours, exact + package))
+assert differences["RMSNorm, dx and dw"] < 1e-5
+
+# %%
+last_row = broken(norm_backward_kernel, "dw += slope", "dw = slope")
+off = largest(norm_backward(x, weight, inverse, dy, last_row)[1], exact[1])
+print(f"kernel: below 1e-5; dw from the last row of each program: off by {off:.1f}")
+assert off > 0.1
 
 # %%
 if INTERPRETED:
-    y = rms_norm(x, weight)
     with traffic() as moved:
-        _ = torch.autograd.grad(y, (x, weight), dy)
-    print(f"x and dy {2 * x.nbytes}, dx {x.nbytes}, factors {30 * 4}: {3 * x.nbytes + 120} at "
-          f"least; counted {moved.bytes}")
+        _ = norm_backward(x, weight, inverse, dy)
+    least = 3 * x.nbytes + inverse.nbytes
+    print(f"x, dy, dx and r: {least} bytes; counted {moved.bytes}")
+    assert moved.bytes == least + 4 * 2 * weight.nbytes
 
 # %% [markdown]
 # ## The logits are the largest array of all
 #
-# The last layer of a language model turns each token's state into one logit per word of the vocabulary, and V3's vocabulary has 129,280 words {cite}`deepseekv3`. For a batch of 32,768 tokens that means:
+# The last layer of a language model turns each token's state into one logit per word of the vocabulary, and V3's vocabulary has 129,280 words {cite}`deepseekv3`. How fast can its loss become? Here memory is short in two ways: the logits take time to move, and room. For a batch of 32,768 tokens:
 
 # %%
 tokens, words, hidden = 32768, 129280, 7168
@@ -454,86 +493,158 @@ print(f"loss {loss:.3f} = 3 + log 1.553 - 2")
 print("gradient", [round(v, 3) for v in gradient.tolist()])
 
 # %% [markdown]
-# Both follow from the pair of maximum and sum. So one kernel can read a row of logits and write the gradient *in their place*. The next cell does this in plain PyTorch, and the kernel itself is in `minidsk/kernels/cross_entropy.py`. With that gradient we can compute what we really want, `dx` and `dW`, without waiting for the backward pass. After that the logits are no longer needed, so we can work through a few thousand tokens at a time.
+# ## A row that does not fit is read twice, not three times
+#
+# Both need the maximum and the sum. A row of 4,096 numbers fits into the registers of one program, but the logits of one token do not. Must we read them three times, for the maximum, for the sum and for the gradient? Take our row in two blocks of two numbers, and begin with the first block:
+
+# %%
+first, second = row[:2], row[2:]
+top, total = first.max(), (first - first.max()).exp().sum()
+print(f"[2, 0]: maximum {top:.0f}, sum {total:.3f}")
+
+# %% [markdown]
+# Then comes a 3, which is larger than the old maximum of 2. The sum so far was computed relative to 2, and relative to 3 it is smaller by a factor of $e^{2-3}$. So we rescale it and go on:
+
+# %%
+higher = torch.maximum(top, second.max())
+total = total * (top - higher).exp() + (second - higher).exp().sum()
+print(f"then [3, 1]: maximum {higher:.0f}, sum {total:.3f}")
+
+# %% [markdown]
+# The sum is **1.553** again, after a single reading {cite}`milakov2018online`. A softmax whose maximum and sum are kept in this way is called *online*. (Attention is a softmax between two products. It keeps the same pair, so its scores never leave the chip {cite}`dao2023flash2`.)
+#
+# Now the kernel. One program per row reads the logits block by block and keeps the pair, `top` and `total`. Then it reads them again and writes the gradient *in their place*. `chosen` is the logit of the right word:
+
+# %%
+@triton.jit
+def loss_kernel(logits, targets, losses, words, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    logits += row * words
+    target = tl.load(targets + row)
+    chosen = tl.load(logits + target).to(tl.float32)
+    top, total = -float("inf"), 0.0
+    for start in range(0, words, BLOCK):
+        word = start + tl.arange(0, BLOCK)
+        z = tl.load(logits + word, mask=word < words, other=-float("inf")).to(tl.float32)
+        higher = tl.maximum(top, tl.max(z, 0))
+        total = total * tl.exp(top - higher) + tl.sum(tl.exp(z - higher), 0)
+        top = higher
+    tl.store(losses + row, top + tl.log(total) - chosen)
+    for start in range(0, words, BLOCK):
+        word = start + tl.arange(0, BLOCK)
+        z = tl.load(logits + word, mask=word < words, other=-float("inf")).to(tl.float32)
+        slope = tl.exp(z - top) / total - tl.where(word == target, 1.0, 0.0)
+        tl.store(logits + word, slope.to(logits.dtype.element_ty), mask=word < words)
+
+
+# %%
+def loss_in_place(z, targets, kernel=loss_kernel, block=64):
+    """The loss of each row; the logits z [rows, words] are replaced by their gradient."""
+    losses = torch.full_like(z[:, 0], torch.nan)
+    kernel[(len(z),)](z, targets, losses, z.shape[1], BLOCK=block)
+    return losses
+
+
+z, target = row[None].clone().to(device), torch.tensor([0], device=device)
+print(f"loss {loss_in_place(z, target, block=2).item():.3f}")
+print("in place of the logits", [round(v, 3) for v in z[0].tolist()])
+
+# %% [markdown]
+# In two blocks of two words the kernel finds the loss and the gradient from above. Is it equal to float64 and to the package's kernel on 20 rows of 300 words? And would we notice if `total` were not rescaled when a larger logit comes?
+
+# %%
+from minidsk.kernels.cross_entropy import cross_entropy
+
+logits = 3 * torch.randn(20, 300, generator=g).to(device)
+targets = torch.randint(300, (20,), generator=g).to(device)
+
+
+def with_gradient(mean_loss, z):
+    """A mean loss over 20 rows, and 20 times its gradient."""
+    leaf = z.clone().requires_grad_()
+    loss = mean_loss(leaf, targets)
+    return loss, 20 * torch.autograd.grad(loss, leaf)[0]
+
+
+# %%
+def from_kernel(kernel):
+    z = logits.clone()
+    return loss_in_place(z, targets, kernel).mean(), z
+
+
+exact = with_gradient(F.cross_entropy, logits.double())
+package = with_gradient(cross_entropy, logits)
+ours = from_kernel(loss_kernel)
+differences["loss, in place"] = max(map(largest, ours + ours, exact + package))
+assert differences["loss, in place"] < 1e-5
+
+# %%
+not_rescaled = broken(loss_kernel, "total * tl.exp(top - higher)", "total")
+loss_off, slope_off = map(largest, from_kernel(not_rescaled), exact)
+print(f"kernel: below 1e-5; not rescaled: loss off by {loss_off:.2f}, gradient by "
+      f"{slope_off:.2f}")
+assert min(loss_off, slope_off) > 0.1
+
+# %%
+if INTERPRETED:
+    with traffic() as moved:
+        _ = from_kernel(loss_kernel)
+    print(f"read {moved.read / logits.nbytes:.2f} times, written "
+          f"{moved.written / logits.nbytes:.2f} times")
+
+# %% [markdown]
+# The kernel reads each logit twice, once more than the roof counts, because a long row does not fit into the registers.
+#
+# ### The whole output layer, without its logits
+#
+# What we really want are the gradients of the states and of the weights, `dx` and `dw`. The gradient of the logits is ready as soon as the loss is, so we can compute both at once and then forget the logits. So we work through the tokens in chunks, and only one chunk's logits exist at a time:
 
 # %%
 def chunked_loss(x, weight, targets, chunk):
     """Mean cross-entropy of x @ weight.T and both gradients, `chunk` tokens at a time."""
-    loss, dx, dw = 0.0, torch.empty_like(x), torch.zeros_like(weight)
+    losses, dx, dw = x.new_empty(len(x)), torch.empty_like(x), torch.zeros_like(weight)
     for start in range(0, len(x), chunk):
         part = slice(start, start + chunk)
         z = x[part] @ weight.T
-        loss += F.cross_entropy(z, targets[part], reduction="sum").item()
-        z = z.softmax(-1)  # from here on z is the gradient
-        z[torch.arange(len(z)), targets[part]] -= 1
+        losses[part] = loss_in_place(z, targets[part])  # from here on z is the gradient
         dx[part] = z @ weight
         dw += z.T @ x[part]
-    return loss / len(x), dx / len(x), dw / len(x)
+    return losses.mean(), dx / len(x), dw / len(x)
 
 
 # %%
 from minidsk.kernels.cross_entropy import linear_cross_entropy
 
-x, weight = (torch.randn(*shape, generator=g).double() for shape in ((20, 8), (300, 8)))
-targets = torch.randint(300, (20,), generator=g)
-slow = chunked_loss(x, weight, targets, 7)
-leaves = [t.float().to(device).requires_grad_() for t in (x, weight)]
-loss = linear_cross_entropy(*leaves, targets.to(device), chunk_bytes=7 * 300 * 4)
-fast = (loss, *torch.autograd.grad(loss, leaves))
+x, weight = (torch.randn(*shape, generator=g).to(device) for shape in ((20, 8), (300, 8)))
+
+
+def all_at_once(loss_of, x, weight):
+    """A loss of the whole layer, and both gradients by autograd."""
+    leaves = [t.clone().requires_grad_() for t in (x, weight)]
+    loss = loss_of(*leaves, targets)
+    return loss, *torch.autograd.grad(loss, leaves)
+
 
 # %%
-apart = [largest(torch.as_tensor(a), b.cpu()) for a, b in zip(slow, fast, strict=True)]
-differences["cross-entropy and gradients"] = max(apart)
-assert differences["cross-entropy and gradients"] < 1e-5
-print("chunks of 7 tokens in the notebook, and the package's kernel: below 1e-5")
+exact = all_at_once(lambda x, w, t: F.cross_entropy(x @ w.T, t), x.double(), weight.double())
+package = all_at_once(linear_cross_entropy, x, weight)
+ours = chunked_loss(x, weight, targets, 7)
+differences["output layer and loss"] = max(map(largest, ours + ours, exact + package))
+assert differences["output layer and loss"] < 1e-5
+
+# %%
 # the planted bug: the mean of the chunks' means, though the last chunk is shorter
 means = [F.cross_entropy(x[i : i + 7] @ weight.T, targets[i : i + 7]) for i in (0, 7, 14)]
-print(f"the mean of the chunks' means instead: off by {abs(sum(means) / 3 - slow[0]):.2g}")
-assert abs(sum(means) / 3 - slow[0]) > 1e-3
+off = abs(sum(means) / 3 - exact[0]).item()
+print(f"chunks of 7 tokens: below 1e-5; the mean of the chunks' means: off by {off:.2g}")
+assert off > 1e-3
 
 # %% [markdown]
-# ## Block sizes must be tried: one choice is nine times slower
-#
-# How many rows should a program take, and how many warps should it use? The roofline does not say, but these choices decide how close a kernel comes to it. The honest way is to try. `triton.autotune` tries a list of choices whenever a kernel first meets new shapes. For our kernels we tried a grid of choices once on the H100 (`tools/experiments/ch07_blocks.py`) and wrote the best one into the package. For softmax the choice matters most:
-
-# %% tags=["figure", "hide-input"]
-tried = {}
-for trial in results.read("ch07_blocks")["trials"]:
-    tried.setdefault(trial["kernel"], []).append(trial)
-grid = {(t["blocks"]["rows"], t["blocks"]["warps"]): t["seconds"] for t in tried["softmax"]}
-heights, warps = sorted({rows for rows, _ in grid}), sorted({w for _, w in grid})
-times = np.array([[grid[h, w] for w in warps] for h in heights]) / min(grid.values())
-fig, ax = plt.subplots(figsize=(7.5, 2.4))
-_ = ax.pcolormesh(np.log(times), edgecolors="#fbfcfd", linewidth=2)
-for i, j in np.ndindex(*times.shape):
-    _ = ax.text(j + 0.5, i + 0.5, f"{times[i, j]:.2f}", ha="center", va="center",
-                color="#111111" if times[i, j] > 3 else "#ffffff")
-_ = ax.set_xticks(np.arange(len(warps)) + 0.5, warps)
-_ = ax.set_yticks(np.arange(len(heights)) + 0.5, heights)
-_ = ax.set(xlabel="warps per program", ylabel="rows per program")
-ax.grid(False)
-ax.tick_params(length=0)
-show(fig,
-     "Softmax over rows of 4,096: each choice's time, as a multiple of the fastest. With "
-     "many rows and few warps the numbers no longer fit into the registers, and the kernel "
-     f"takes {times.max():.1f} times as long.",
-     "A grid of times as multiples of the fastest. "
-     + "; ".join(f"{h} rows per program, with {', '.join(map(str, warps))} warps: "
-                 + ", ".join(f"{v:.2f}" for v in line)
-                 for h, line in zip(heights, times, strict=True)) + ".")
-
-# %% [markdown]
-# Most choices are within a few percent of the best one. With many rows and few warps, each thread must hold more numbers than it has registers. The compiler then keeps the rest in memory, and every use costs another trip. **A choice holds only for the machine and the shapes on which it was made.**
-#
 # ## On the H100: as fast as a copy, except the loss on ready logits
 #
-# We measured each kernel beside its rivals, in turns, in one run on one GPU. The rivals compute the same in plain PyTorch (*eager*), through `torch.compile`, and in Liger-Kernel {cite}`hsu2024liger`, a library of Triton kernels.
+# We measured each kernel beside its rivals, in turns, in one run on one GPU. Ours are the package's, with block sizes that were tried out there. The rivals compute the same in plain PyTorch (*eager*), through `torch.compile`, and in Liger-Kernel {cite}`hsu2024liger`, a library of Triton kernels.
 
 # %% tags=["figure", "hide-input"]
-mine = [c for c in bench["cases"] if c["bench"] in chapter]
-names = ["softmax, rows of 4,096", "softmax, rows of 131,072",
-         "RMSNorm, forward", "RMSNorm, backward", "output layer and its loss",
-         "loss on ready logits"]
 fig, ax = plt.subplots(figsize=(7.5, 4.2))
 told = []
 for y, (name, case) in enumerate(zip(names, mine, strict=True)):
@@ -560,16 +671,6 @@ show(fig,
 
 # %% tags=["hide-input"]
 print(results.origin("bench_kernels"))
-rivals = ["ours", "liger", "torch.compile", "eager", "five operations"]
-rows = []
-for name, case in zip(names, mine, strict=True):
-    times = [case["contestants"].get(who, {}).get("median") for who in rivals]
-    rows += [[name, *(f"{1e3 * t:.3f}" if t else "-" for t in times)]]
-table(["", "ours", "Liger", "torch.compile", "eager", "five operations"], rows,
-      "Time in milliseconds, the median of many calls. A dash: it cannot run this, or there "
-      "is none.")
-
-# %% tags=["hide-input"]
 found = [f for case in mine for f in case["contestants"].values() if "median" in f]
 spread = max((f["quartiles"][1] - f["quartiles"][0]) / f["median"] for f in found)
 held = {who: mine[4]["contestants"][who]["peak_bytes"] for who in ("ours", "liger", "eager")}
@@ -579,6 +680,14 @@ print("output layer and its loss, of eager's memory: "
 for case in (c for c in bench["cases"] if c["bench"] == "attention"):
     ours, cudnn = (case["contestants"][who]["median"] for who in ("ours", "sdpa cudnn"))
     print(f"{case['case']}: cuDNN takes {cudnn / ours:.2f} times as long as ours")
+rivals = ["ours", "liger", "torch.compile", "eager", "five operations"]
+rows = []
+for name, case in zip(names, mine, strict=True):
+    times = [case["contestants"].get(who, {}).get("median") for who in rivals]
+    rows += [[name, *(f"{1e3 * t:.3f}" if t else "-" for t in times)]]
+table(["", "ours", "Liger", "torch.compile", "eager", "five operations"], rows,
+      "Time in milliseconds, the median of many calls. A dash: it cannot run this, or there "
+      "is none.")
 
 # %% [markdown]
 # The quartiles lie close together, so the times can be trusted.
@@ -586,8 +695,7 @@ for case in (c for c in bench["cases"] if c["bench"] == "attention"):
 # - **Softmax and RMSNorm (forward) are as fast as a copy** for rows of 4,096, within about a percent, and so are Liger's. `torch.compile`'s softmax takes 1.7 times as long. The five operations take six times as long, not four, because each of them is also slower than a copy.
 # - **RMSNorm's backward pass** takes an eighth less time than `torch.compile`'s, and the others are further behind.
 # - **The output layer with its loss** is 6 % ahead of `torch.compile` and uses a fifteenth of eager's memory. Four fifths of its time are what the products need at full rate. Liger holds still less memory but is slower, because its chunks are small.
-
-# %% [markdown]
+#
 # In two cases a rival is ahead of us:
 #
 # - **The loss on logits that already exist** reaches a third of the roof, and Liger's is a tenth faster. The roof counts two trips of the array, one to read the logits and one to write the gradient. Ours makes five. It reads the logits twice (see below) and writes the gradient. At the end it reads the gradient again, multiplies it by the incoming gradient of the loss, and writes it back. Liger first looks whether that incoming gradient is 1.
@@ -615,53 +723,15 @@ print(f"two norms in each of 61 layers: {122 * 2 * numbers / 1e9:.0f} GB less, "
 
 # %% [markdown]
 # V3's layers are spread over many GPUs, but the ratio of time to memory stays the same. For MLA's attention V3 is served with a library of its own, FlashMLA {cite}`flashmla2025`.
-#
-# ## What went wrong, or did not help
-#
-# **We timed Python instead of the GPU.** The table above replaces an earlier one, which disagreed with our sweep of block sizes, although both measured the same kernels on the same kind of chip on the same day:
-
-# %% tags=["hide-input"]
-first = results.read("bench_kernels_first")
-parts = {"softmax, forward": ["softmax"], "RMSNorm, forward": ["RMSNorm, forward"],
-         "RMSNorm, backward": ["RMSNorm, backward"],
-         "attention, forward": ["attention, forward"],
-         "attention, backward": ["attention, dk and dv", "attention, dq"]}  # fmt: skip
-
-
-def of_triton(table, name):
-    """Our Triton kernel in a table of kernels."""
-    found = next(c for c in table["cases"] if c["case"] == name)["contestants"]
-    return found.get("ours, in Triton alone", found["ours"])
-
-
-best_of = {kernel: min(t["seconds"] for t in of if "seconds" in t)
-           for kernel, of in tried.items()}
-alone = {name: sum(best_of[kernel] for kernel in kernels) for name, kernels in parts.items()}
-rows = []
-for name in parts:
-    was, now = of_triton(first, name), of_triton(bench, name)
-    spread = (was["quartiles"][1] - was["quartiles"][0]) / was["median"]
-    told = [f"{1e3 * t:.3f}" for t in (alone[name], was["median"], now["median"],
-                                       now["host_seconds"])]
-    rows += [[name, *told[:2], f"{spread:.1%}", *told[2:]]]
-table(["", "sweep", "first table", "its spread", "now", "Python"], rows,
-      "Times in milliseconds. Spread: the distance between the quartiles, in percent of the "
-      "median.")
 
 # %% [markdown]
-# Two kernels agree with the sweep to a percent and three do not. Those three have a spread of 8 to 39 %, too much for a kernel that does the same work each time. The last column explains it: Python needs time to launch a kernel. This time does not count *as long as the GPU has other work in its queue*, so the bench gave it a third of a millisecond of other work before each call. On the busy machine of the first table that was not enough. Now the bench first measures Python's time for a call, and gives the GPU twice as much work.
+# ## What went wrong, or did not help
 #
-# **Long rows do not stay in the cache.** A row of 131,072 logits takes 256 KB. With two programs on each of the 132 multiprocessors, the rows in work are 69 million bytes, and the L2 cache holds 50 million. So the second reading mostly goes to the memory after all, and cross-entropy moves its array three times instead of twice. With one program per multiprocessor the rows would fit, but then a multiprocessor has nothing to do while its program waits, and that was no faster.
+# **We timed Python instead of the GPU.** In our first table, three of five kernels disagreed with another measurement on the same kind of chip on the same day. Their quartiles lay 8 to 39 % of the median apart, too much for equal work. The cause was Python, which needs time to launch a kernel. This time does not count *as long as the GPU has other work in its queue*, so the bench gave it a third of a millisecond of work before each call. On a busy machine that was not enough. Now the bench first measures Python's time, and gives the GPU twice as much work.
 #
-# **More programs per multiprocessor were not better.** For RMSNorm's backward pass, four programs per multiprocessor looked safe, because more loads would be under way. Three were faster, and even one program with three loads requested in advance (*stages*) was nearly as fast as the best:
-
-# %% tags=["hide-input"]
-took = {(t["blocks"]["programs"], t["blocks"]["stages"]): f"{1e6 * t['seconds']:.0f}"
-        for t in tried["RMSNorm, backward"] if t["blocks"]["warps"] == 4}
-table(["programs", "1 stage", "2 stages", "3 stages"],
-      [[programs, *(took[programs, stages] for stages in (1, 2, 3))]
-       for programs in (1, 2, 3, 4)],
-      "RMSNorm, backward: time in microseconds, with 4 warps per program.")
+# **Long rows do not stay in the cache.** A row of 131,072 logits takes 256 KB. With two programs on each of the 132 multiprocessors, the rows in work are 69 million bytes, and the L2 cache holds 50 million. So cross-entropy reads most of its array twice from the memory. One program per multiprocessor was no faster, because it has nothing to do while it waits.
+#
+# **Our first block sizes were guesses.** How many rows should a program take, and with how many warps? We tried a grid on the H100 (`tools/experiments/ch07_blocks.py`). For softmax, most choices were within a few percent of the best. But with many rows and few warps the numbers no longer fit into the registers, and the slowest choice took 9 times as long. The best choice holds only for its machine and its shapes.
 
 # %% [markdown]
 # ## Exercises
@@ -677,9 +747,8 @@ table(["programs", "1 stage", "2 stages", "3 stages"],
 # %%
 print(describe("kernels.online_softmax"))
 
-# %%
+
 def my_online(x, block):
-    """Replace the line below by your own."""
     raise NotImplementedError
 
 
@@ -716,7 +785,18 @@ answer
 #
 # **Hint.** The product moves $6 n^2$ bytes and does $2 n^3$ operations.
 # ```
-#
+
+# %%
+print(describe("kernels.floor"))
+
+
+def my_floor(moved, flops, copy, rate):
+    raise NotImplementedError
+
+
+# check("kernels.floor", my_floor)
+
+# %% [markdown]
 # ```{solution-start} ex-07-floor
 # :class: dropdown
 # ```
@@ -738,41 +818,25 @@ answer
 # ```{solution-end}
 # ```
 #
-# ```{exercise} RMSNorm backwards
-# :label: ex-07-rmsnorm
-#
-# *20 minutes.* Write `rms_norm_backward(x, weight, dy, eps)` in plain PyTorch, without autograd, and test it with `check("kernels.rms_norm_backward", my_backward)`.
-#
-# **Hint.** Write $y = w\, x\, r$ with $r = (\mathrm{mean}(x^2) + \epsilon)^{-1/2}$. Then differentiate by both places in which $x$ appears.
-# ```
-#
-# ```{solution-start} ex-07-rmsnorm
-# :class: dropdown
-# ```
-
-# %%
-def rms_norm_backward_solution(x, weight, dy, eps):
-    r = (x.square().mean(-1, keepdim=True) + eps).rsqrt()
-    n, g = x * r, weight * dy
-    return r * (g - n * (g * n).mean(-1, keepdim=True)), (dy * n).sum(0)
-
-
-answer = check("kernels.rms_norm_backward", rms_norm_backward_solution)
-assert answer
-answer
-
-# %% [markdown]
-# ```{solution-end}
-# ```
-#
-# ```{exercise} The gradient of the loss
+# ```{exercise} Tokens that do not count
 # :label: ex-07-loss
 #
-# *10 minutes.* Write `cross_entropy_gradient(logits, targets, ignore)`, in which tokens whose target is `ignore` do not count. Test it with `check("kernels.cross_entropy_gradient", my_gradient)`.
+# *10 minutes.* Our loss kernel counts every token. In practice some do not count, such as those of a prompt, and their target is a number `ignore`. Write `cross_entropy_gradient(logits, targets, ignore)` in plain PyTorch, and test it with `check("kernels.cross_entropy_gradient", my_gradient)`.
 #
 # **Hint.** `ignore` matters in two places: in the rows, and in the number by which they are divided.
 # ```
-#
+
+# %%
+print(describe("kernels.cross_entropy_gradient"))
+
+
+def my_gradient(logits, targets, ignore):
+    raise NotImplementedError
+
+
+# check("kernels.cross_entropy_gradient", my_gradient)
+
+# %% [markdown]
 # ```{solution-start} ex-07-loss
 # :class: dropdown
 # ```
@@ -800,7 +864,18 @@ answer
 #
 # **Hint.** Treat the array as flat, use blocks of a few hundred numbers with a mask at the end, and use `tl.sigmoid`. If the inputs have strides, `.contiguous()` is enough.
 # ```
-#
+
+# %%
+print(describe("kernels.swiglu"))
+
+
+def my_swiglu(gate, up):
+    raise NotImplementedError
+
+
+# check("kernels.swiglu", my_swiglu)
+
+# %% [markdown]
 # ```{solution-start} ex-07-swiglu
 # :class: dropdown
 # ```
@@ -825,13 +900,6 @@ answer = check("kernels.swiglu", swiglu_solution)
 assert answer
 answer
 
-# %%
-if INTERPRETED:
-    gate, up = torch.randn(2, 1000)
-    with traffic() as moved:
-        _ = swiglu_solution(gate, up)
-    print(f"counted {moved.bytes} bytes: {moved.bytes // gate.nbytes} arrays")
-
 # %% [markdown]
 # The kernel moves three arrays, and PyTorch's two operations move five: one reads and writes, and the other reads twice and writes. On a GPU your kernel should therefore take 3/5 of the time.
 #
@@ -840,7 +908,7 @@ if INTERPRETED:
 #
 # ## Bug zoo
 #
-# The package contains three wrong versions of `online_softmax`, which are right on many inputs and wrong on some. The test below accepts the right version and catches only one of the wrong ones. Which of the four habits catch the rest?
+# The package contains three wrong versions of `online_softmax`, which are right on many inputs and wrong on some. The test below accepts the right version and catches only one of the wrong ones. Which of the four habits catch the rest? Our own tests are in the folded cell, for after you have tried.
 
 # %% tags=["zoo"]
 def weights_sum_to_one(online_softmax):
@@ -849,9 +917,6 @@ def weights_sum_to_one(online_softmax):
 
 
 zoo("kernels", [weights_sum_to_one])
-
-# %% [markdown]
-# Our tests are in the folded cell below, for after you have tried.
 
 # %% tags=["hide-cell"]
 def a_size_that_no_block_divides(online_softmax):

@@ -59,6 +59,17 @@ def test_attention_takes_turns_and_fewer_products_take_longer():
     assert backward["ours, adding up dq"] > 1.2 * backward["ours"]
 
 
+def test_a_busy_machine_spread_three_kernels_and_block_sizes_matter():
+    ours = [case["contestants"] for case in record("bench_kernels_first")["cases"]
+            if case["bench"] in ("softmax", "rmsnorm", "attention") and "131072" not in str(case)]  # fmt: skip
+    runs = [found.get("ours, in Triton alone", found["ours"]) for found in ours]
+    spreads = sorted((run["quartiles"][1] - run["quartiles"][0]) / run["median"] for run in runs)
+    assert [f"{100 * x:.0f}" for x in spreads[-3:]] == ["8", "18", "39"]
+    assert max(spreads[:-3]) < 0.01
+    took = [trial["seconds"] for trial in record("ch07_blocks")["trials"] if trial["kernel"] == "softmax"]
+    assert round(max(took) / min(took)) == 9
+
+
 SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
 ENTRIES = [(section, entry) for section in SECTIONS for entry in re.split(r"^### ", section, flags=re.MULTILINE)[1:]]
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
