@@ -35,7 +35,7 @@ class MiningConfig:
 
     rounds: int = 6  # at most (DeepSeekMath: 4)
     negatives: int = 400  # pages of the crawl that stand for what is not wanted (DeepSeekMath: 500,000)
-    positives: int = 4000  # pages that the review added, of which a round learns at most so many
+    positives: int = 2000  # pages that the review added, of which a round learns at most so many
     passing: float = 0.75  # share of the seed pages that the cut lets pass, by classifiers that have not seen them
     budget: int | None = None  # tokens to collect in a round, in place of `passing` (DeepSeekMath: 40 billion at first)
     marked: float = 0.1  # a host is marked where more than this share of its pages was collected (DeepSeekMath: 0.1)
