@@ -14,6 +14,7 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -80,12 +81,19 @@ def bag(text: str, config: ClassifierConfig) -> tuple[NDArray[np.uint16], NDArra
     return buckets.astype(np.uint16), (weights / np.sqrt((weights**2).sum())).astype(np.float32)
 
 
+class Numbers(Protocol):
+    """An array in one dimension, or a file of numbers that is read where it is asked for."""
+
+    def __getitem__(self, part: slice, /) -> NDArray[Any]:
+        """The numbers from one to another."""
+
+
 @dataclass(frozen=True)
 class Bags:
     """Many pages: `buckets` and `weights` [F] of page i lie at `starts[i]` to `starts[i + 1]`; `starts` is [N + 1]."""
 
-    buckets: NDArray[np.uint16]
-    weights: NDArray[np.float32]
+    buckets: Numbers
+    weights: Numbers
     starts: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -107,8 +115,8 @@ class Bags:
 
     def __add__(self, other: Bags) -> Bags:
         starts = np.concatenate([self.starts, self.starts[-1] + other.starts[1:]])
-        buckets, weights = np.concatenate([self.buckets, other.buckets]), np.concatenate([self.weights, other.weights])
-        return Bags(buckets, weights, starts)
+        buckets, weights = ([self.buckets[:], other.buckets[:]], [self.weights[:], other.weights[:]])
+        return Bags(np.concatenate(buckets), np.concatenate(weights), starts)
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,7 @@ class Classifier:
     weight: Tensor
     bias: Tensor
 
-    def __call__(self, bags: Bags, rows: int = 4096) -> NDArray[np.float32]:
+    def __call__(self, bags: Bags, rows: int = 512) -> NDArray[np.float32]:
         """Scores [N], `rows` pages at a time."""
         with torch.no_grad():
             parts = [self.logits(*_tensors(bags, i, min(i + rows, len(bags)))) for i in range(0, len(bags), rows)]
@@ -155,4 +163,4 @@ def _tensors(bags: Bags, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor,
     lengths = np.diff(bags.starts[start : stop + 1])
     page = torch.from_numpy(np.repeat(np.arange(stop - start), lengths))
     buckets = torch.from_numpy(bags.buckets[a:b].astype(np.int64))
-    return buckets, torch.from_numpy(np.array(bags.weights[a:b], dtype=np.float32)), page, stop - start
+    return buckets, torch.from_numpy(bags.weights[a:b]), page, stop - start

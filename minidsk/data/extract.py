@@ -101,8 +101,8 @@ def documents(
     """The documents of a crawl, in its order, without those that say what another one said or that hold a problem.
 
     workers: processes that extract. skipped: counts what was passed over, by reason. problems: of the evaluation, see
-    `Decontamination`. duplicates: True keeps exact and near duplicates, see `Seen`. The memory needed grows by 1.3 kB
-    per document for these, and by nothing else. Raises `CrawlError` as `read_crawl` does.
+    `Decontamination`. duplicates: True keeps exact and near duplicates, see `Seen`. The memory needed does not grow
+    with the number of documents. Raises `CrawlError` as `read_crawl` does.
     """
     skipped = Counter() if skipped is None else skipped
     held_out, seen = Decontamination(problems), None if duplicates else Seen()

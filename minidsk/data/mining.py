@@ -11,6 +11,8 @@ cut lets a stated share of the seed pass. Or a budget of tokens is stated ahead.
 
 from __future__ import annotations
 
+from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -33,6 +35,7 @@ class MiningConfig:
 
     rounds: int = 6  # at most (DeepSeekMath: 4)
     negatives: int = 400  # pages of the crawl that stand for what is not wanted (DeepSeekMath: 500,000)
+    positives: int = 2000  # pages that the review added, of which a round learns at most so many
     passing: float = 0.75  # share of the seed pages that the cut lets pass, by classifiers that have not seen them
     budget: int | None = None  # tokens to collect in a round, in place of `passing` (DeepSeekMath: 40 billion at first)
     marked: float = 0.1  # a host is marked where more than this share of its pages was collected (DeepSeekMath: 0.1)
@@ -43,7 +46,7 @@ class MiningConfig:
     def __post_init__(self) -> None:
         within(self, 1, 100, "rounds")
         within(self, 2, 20, "folds")
-        positive(self, "negatives")
+        positive(self, "negatives", "positives")
         within(self, 0, 1, "passing", "marked", "new")
         if self.budget is not None:
             positive(self, "budget")
@@ -104,16 +107,17 @@ def places_of(urls: Sequence[str]) -> list[str]:
 
     All pages of a host may lie in one folder, such as /en or /wiki; then the folders within it are told apart.
     """
-    folders = [folders_of(url) for url in urls]
     shared: dict[str, tuple[str, ...]] = {}
-    for url, own in zip(urls, folders, strict=True):
+    for url in urls:
+        own = folders_of(url)
         if own:
             known = shared.setdefault(host_of(url), own)
             differing = (i for i, (a, b) in enumerate(zip(known, own, strict=False)) if a != b)
             shared[host_of(url)] = known[: next(differing, len(own))]
     depth = {host: len(known) + 1 for host, known in shared.items()}
-    hosts = map(host_of, urls)
-    return ["/".join([host, *own[: depth.get(host, 1)]]) for host, own in zip(hosts, folders, strict=True)]
+    places: dict[str, str] = {}  # one string for all pages of a place: there are far more pages
+    names = ("/".join([host, *folders_of(url)[: depth.get(host, 1)]]) for host, url in ((host_of(u), u) for u in urls))
+    return [places.setdefault(name, name) for name in names]
 
 
 def folders_of(url: str) -> tuple[str, ...]:
@@ -126,9 +130,9 @@ def folders_of(url: str) -> tuple[str, ...]:
 
 def groups(names: Iterable[str]) -> dict[str, Pages]:
     """The numbers of the pages with each name, of a host or a place, in the order in which the names first occur."""
-    found: dict[str, list[int]] = {}
+    found: dict[str, array[int]] = defaultdict(lambda: array("q"))  # an eighth of a list's memory
     for number, name in enumerate(names):
-        found.setdefault(name, []).append(number)
+        found[name].append(number)
     return {name: np.array(numbers, dtype=np.int64) for name, numbers in found.items()}
 
 
@@ -170,7 +174,8 @@ def mine(crawl: Crawl, seed: Bags, review: Review, config: MiningConfig, generat
             if holds and owner[place] in marked:
                 joined[places[place]] |= ~kept[places[place]]
         precision, recall = quality(kept, crawl.origin)
-        yield Round(number, len(seed) + int(added.sum()), cut, kept, scores, int(kept.sum()),
+        learnt = len(seed) + min(int(added.sum()), config.positives)
+        yield Round(number, learnt, cut, kept, scores, int(kept.sum()),
                     int(crawl.tokens[kept].sum()), new, marked, len(verdicts), int((joined & ~added).sum()),
                     precision, recall)  # fmt: skip
         if new <= config.new:
@@ -183,8 +188,11 @@ def cross_fit(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Scores of all pages [N] and of the positives [P], each the mean over classifiers that were not trained on it.
 
-    The positives are the seed and the pages `added`; the negatives are drawn from `others`.
+    The positives are the seed and the pages `added`, or some of them where they are very many; the negatives are drawn
+    from `others`.
     """
+    if len(added) > config.positives:
+        added = added[torch.randperm(len(added), generator=generator)[: config.positives].numpy()]
     drawn = others[torch.randperm(len(others), generator=generator)[: config.negatives].numpy()]
     if not len(drawn):
         raise ValueError("crawl: all of it is collected, and no page is left to compare with; give a larger crawl")

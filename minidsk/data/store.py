@@ -1,6 +1,6 @@
 """A crawl's documents and their bags in a folder, gathered in any number of sittings and read back without memory.
 
-`documents.jsonl` has a line per document. Its bags lie in three files of plain numbers, which are mapped, not loaded.
+`documents.jsonl` has a line per document. Its bags lie in three files of plain numbers, read a piece at a time.
 `state.json` says how far all four are whole; what stands behind that in them is cut off before more is added.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from minidsk.atomic import atomic
 from minidsk.data.classifier import Bags, ClassifierConfig, bag
@@ -29,6 +30,18 @@ from minidsk.data.mining import Crawl
 _TYPES = {"buckets.bin": np.uint16, "weights.bin": np.float32, "facts.bin": np.int64}
 FACTS = 3  # numbers of each document in facts.bin: entries of its bag, tokens, known origin
 _EVERY = 2.0  # seconds between two states
+
+
+class OnDisk:
+    """A file of numbers, of which a slice reads its part."""
+
+    def __init__(self, path: Path, type_: Any) -> None:
+        self.path, self.type = path, np.dtype(type_)
+
+    def __getitem__(self, part: slice, /) -> NDArray[Any]:
+        """The numbers from one to another."""
+        start, stop, _ = part.indices(self.path.stat().st_size // self.type.itemsize)
+        return np.fromfile(self.path, self.type, stop - start, offset=start * self.type.itemsize)
 
 
 class Store:
@@ -117,13 +130,10 @@ class Store:
                 yield json.loads(line)
 
     def crawl(self) -> Crawl:
-        """The documents as the loop takes them; of the bags, the system holds in memory what it has room for."""
+        """The documents as the loop takes them; the bags stay on the disk."""
         urls = [line["url"] for line in self.lines()]
         facts = np.fromfile(self.folder / "facts.bin", np.int64).reshape(-1, FACTS)
-        buckets, weights = (
-            np.memmap(self.folder / name, _TYPES[name], "r") if len(urls) else np.zeros(0, _TYPES[name])
-            for name in ("buckets.bin", "weights.bin")
-        )
+        buckets, weights = (OnDisk(self.folder / name, _TYPES[name]) for name in ("buckets.bin", "weights.bin"))
         starts = np.concatenate([[0], facts[:, 0].cumsum()])
         return Crawl(urls, Bags(buckets, weights, starts), facts[:, 1], facts[:, 2].astype(np.int8))
 
