@@ -21,7 +21,7 @@ from minidsk.train.device import pick_device
 from minidsk.train.pretrain import PretrainConfig, pretrain, read_config
 from minidsk.train.sft import SFTConfig, fine_tune, read_examples
 
-Preset = Literal["auto", "nano", "small"]
+Preset = Literal["auto", "nano", "small", "capstone"]
 Flat = tyro.conf.arg(name="")
 Settings = tyro.conf.AvoidSubcommands
 
@@ -33,14 +33,16 @@ class Reason:
     recipe: Annotated[Recipe, Flat, Settings]
     preset: Preset = "auto"  # auto is small with a GPU and nano without
     out: Path | None = None  # the run's folder; runs/PRESET-SEED where none is given
+    until: Literal["base", "zero", "cold", "r1"] = "r1"  # the last stage to do
     device: str = "auto"  # auto, cpu or cuda
 
     def __call__(self) -> None:
         """Do every stage that is not done yet."""
         recipe, where = one_seed(self.recipe), pick_device(self.device)
+        stages = recipe.stages[: 1 + list(STAGES).index(self.until)]
         folder = self.out or Path("runs") / f"{recipe.name}-{recipe.seed}"
         print(f"{folder}: the {recipe.name} recipe with seed {recipe.seed}, on {where}")
-        rows = reason(recipe, folder, device=str(where), announce=print)
+        rows = reason(recipe, folder, stages=stages, device=str(where), announce=print)
         print("", table(rows), "", showcase(read_stages(folder)), sep="\n")
         try:
             print(f"report: {write_report(folder)}")
@@ -127,7 +129,7 @@ def default_recipe(preset: str = "auto", device: str = "auto", run: str | None =
     base = read_config(Path(run) / "base")
     fitting = [name for name, make in PRESETS.items() if preset == name or make().pretrain.model == base.model]
     if not fitting:
-        raise ValueError(f"{run}: its base is of no preset's size; give --preset nano or --preset small")
+        raise ValueError(f"{run}: its base is of no preset's size; give --preset with one of {', '.join(PRESETS)}")
     recipe = PRESETS[preset if preset != "auto" else fitting[0]]()
     return dataclasses.replace(recipe, pretrain=base).seeded(base.seed)
 

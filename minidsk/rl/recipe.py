@@ -68,6 +68,7 @@ class Recipe:
     task: str = "countdown"  # the task, by its name in TASKS
     cold_examples: int = 512  # thoughts of R1-Zero's own from which the cold start learns
     problems: int = 512  # held-out problems that are posed after each stage
+    numbers: tuple[int, ...] = ()  # how many numbers one of them has; as on the web where this is empty
     max_new_tokens: int = 160  # the longest reply to one of them, in tokens
     seed: int = 0  # of every stage: weights, data and sampling
 
@@ -110,7 +111,7 @@ class Recipe:
     def make_task(self, split: str, kinds: Mapping[str, float] | None = None) -> Task:
         """The problems of this recipe, of one split; or a mixture of these kinds, each a task with its share."""
         if not kinds:
-            return make_task(split=split, seed=self.seed, **self.problem)
+            return make_task(split=split, seed=self.seed, **(self.held_out if split == "test" else self.problem))
         tasks = [make_task(**{**self.problem, "name": kind}, split=split, seed=self.seed) for kind in kinds]
         return Mixture(tasks, list(kinds.values()))
 
@@ -118,6 +119,11 @@ class Recipe:
     def problem(self) -> dict[str, Any]:
         """What the problems are like, as settings of `make_task`."""
         return {"name": self.task, **self.pretrain.web.problem}
+
+    @property
+    def held_out(self) -> dict[str, Any]:
+        """What the problems are like that are posed after each stage."""
+        return {**self.problem, "numbers": self.numbers} if self.numbers else self.problem
 
 
 def reason(
@@ -199,7 +205,7 @@ def load_and_sum(folder: Path) -> str:
 def evaluate_stage(name: str, recipe: Recipe, folder: Path, policy: Policy) -> dict[str, Any]:
     """Greedy answers to the held-out problems: the row of figures, and `evaluation.json` with the replies."""
     path = folder / name / "evaluation.json"
-    asked = as_plain({"task": recipe.problem, "seed": recipe.seed, "problems": recipe.problems,
+    asked = as_plain({"task": recipe.held_out, "seed": recipe.seed, "problems": recipe.problems,
                       "max_new_tokens": recipe.max_new_tokens, "weights": weights_of(folder / name)})  # fmt: skip
     earlier = read_evaluation(path.parent) if path.exists() else {}
     if earlier.get("asked") == asked:
