@@ -36,11 +36,18 @@ class Engine:
 
     @torch.no_grad()
     def prefill(self, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Begin anew with the prompts `ids` ``[rows, time]``, padded on the left where the mask is 0; the logits."""
-        static, self.cache.static = self.cache.static, False
+        """Begin anew with the prompts `ids` ``[rows, time]``, padded on the left where the mask is 0; the logits.
+
+        Each loses its padding first, so that how long the others are does not move what it adds up.
+        """
         self.cache.clear()
-        self._advance(ids, attention_mask)
-        self.cache.static = static
+        if attention_mask is None:
+            self._advance(ids)
+            return self.logits
+        lengths, time = attention_mask.sum(1), ids.shape[1]
+        places = torch.arange(time, device=ids.device) + (time - lengths)[:, None]
+        self._advance(ids.gather(1, places.clamp(max=time - 1)), lengths - 1)
+        self.cache.truncate(lengths)
         return self.logits
 
     @torch.no_grad()
@@ -61,15 +68,18 @@ class Engine:
         """Cut each row back to its first `lengths` ``[rows]`` tokens; the next `step` gives logits again."""
         self.cache.truncate(lengths)
 
-    def _advance(self, ids: Tensor, attention_mask: Tensor | None = None) -> None:
-        states = self.model.states(ids, attention_mask=attention_mask, cache=self.cache, mtp=self.mtp)
+    def _advance(self, ids: Tensor, last: Tensor | None = None) -> None:
+        """`last` ``[rows]``: after which of the tokens logits are wanted; None: after the last."""
+        states = self.model.states(ids, cache=self.cache, mtp=self.mtp)
+        rows = torch.arange(len(ids), device=ids.device)
+        hidden, *ahead = (x[:, -1] if last is None else x[rows, last] for x in (states.hidden, *states.ahead))
         # A recording reads the logits where it wrote them last; elsewhere a new tensor is as good.
-        logits = self.model.lm_head(states.hidden[:, -1])
+        logits = self.model.lm_head(hidden)
         if self.cache.static:
             self.logits.copy_(logits)
         else:
             self.logits = logits
-        self.ahead = [self.model.lm_head(hidden[:, -1]) for hidden in states.ahead]
+        self.ahead = [self.model.lm_head(x) for x in ahead]
 
 
 def recordable(model: MiniDeepSeek, rows: int) -> bool:

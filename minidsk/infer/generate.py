@@ -44,6 +44,7 @@ def decode(
     rows: int | None = None,
     watch: Callable[[Tensor], None] | None = None,
     recorder: Recorder | None = None,
+    capacity: int | None = None,
 ) -> Decoded:
     """Continue each row of `ids` ``[batch, time]`` by at most `max_new_tokens` tokens; see `MiniDeepSeek.generate`.
 
@@ -52,7 +53,8 @@ def decode(
     With `rows`, at most so many are at work at once, and the prompts wait their turn; `watch` then sees rows.
     `generator` moves on by one number, from which each row has noise of its own (see `Noise`): what is drawn for a row
     depends on that number, its place in the batch and its prompt, and not on how, or beside whom, it is computed.
-    Who decodes often with one model on a GPU keeps a `recorder` and gives it each time.
+    Who decodes often with one model on a GPU keeps a `recorder` and gives it each time. With a `capacity`, attention
+    looks at so many places always, some of them empty, as `minidsk.model.exact` needs it.
     """
     sampling = Sampling(temperature, top_k, top_p)
     mask, stop = asked(ids, max_new_tokens, attention_mask, eos_token_id)
@@ -61,9 +63,9 @@ def decode(
         raise ValueError(f"rows: {rows} does not fit; it must be 1 or more, or None for all at once")
     nowhere = torch.zeros(len(ids), dtype=torch.long, device=ids.device)
     begins = streams(generator, len(ids), ids.device) if sampling.temperature else nowhere
-    if use_cache and (at_once < len(ids) or recordable(model, at_once)):
+    if use_cache and (capacity is not None or at_once < len(ids) or recordable(model, at_once)):
         tokens, logprobs = refill(model, ids, mask, max_new_tokens, at_once, sampling, begins, stop,
-                                  recorder or Recorder(), watch)  # fmt: skip
+                                  recorder or Recorder(), watch, capacity)  # fmt: skip
     else:
         step = (_Cached if use_cache else _Uncached)(model, ids, mask, max_new_tokens)
         tokens, logprobs = _go_on(step, ids, max_new_tokens, sampling, begins, stop, watch)

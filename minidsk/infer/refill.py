@@ -31,6 +31,7 @@ def refill(
     stop: Tensor,
     recorder: Recorder,
     watch: Callable[[Tensor], None] | None = None,
+    capacity: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Tokens and their log-probabilities ``[batch, new']`` for the prompts `ids` ``[batch, time]``, `rows` at a time.
 
@@ -39,8 +40,11 @@ def refill(
     """
     batch, time = ids.shape
     rows, windows = min(rows, batch), -(-new // WINDOW)
-    capacity = time + windows * WINDOW
-    step = recorder.recording(model, rows, capacity, WINDOW, sampling)
+    needed = time + windows * WINDOW
+    if capacity is not None and capacity < needed:
+        raise ValueError(f"capacity: {capacity} does not fit; prompts of {time} tokens and replies of {new} need "
+                         f"{needed}")  # fmt: skip
+    step = recorder.recording(model, rows, capacity or needed, WINDOW, sampling)
     tokens = ids.new_zeros(batch, windows * WINDOW)
     logprobs = torch.zeros(tokens.shape, device=ids.device)
     read = torch.zeros(batch, dtype=torch.long, device=ids.device)  # windows that each prompt has had
@@ -51,7 +55,7 @@ def refill(
         if waiting < batch and len(free):
             taken = slice(waiting, min(waiting + len(free), batch))
             free = free[: taken.stop - taken.start]
-            _admit(step, free, ids[taken], mask[taken], streams[taken])
+            _admit(step, free, ids[taken], mask[taken], streams[taken], capacity is not None)
             owner[free] = torch.arange(taken.start, taken.stop, device=ids.device)
             waiting = taken.stop
         step.rewind()
@@ -78,9 +82,10 @@ def refill(
     return tokens[:, :new], logprobs[:, :new]
 
 
-def _admit(step: Recording, rows: Tensor, ids: Tensor, mask: Tensor, streams: Tensor) -> None:
-    """Let these rows ``[n]`` read the prompts `ids` ``[n, time]``."""
-    engine = Engine(step.engine.model, len(ids), ids.shape[1])
+def _admit(step: Recording, rows: Tensor, ids: Tensor, mask: Tensor, streams: Tensor, whole: bool) -> None:
+    """Let these rows ``[n]`` read the prompts `ids` ``[n, time]``, looking at the `whole` cache or no further."""
+    width = step.engine.cache.capacity if whole else ids.shape[1]
+    engine = Engine(step.engine.model, len(ids), width, static=whole)
     step.engine.logits[rows] = engine.prefill(ids, mask)
     step.engine.cache.adopt(rows, engine.cache)
     step.noise.streams[rows] = streams

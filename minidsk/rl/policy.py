@@ -5,20 +5,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from einops import repeat
 from torch import Tensor, nn
 
 from minidsk.data.tokenizer import Tokenizer
 from minidsk.hub.hf import save_pretrained
 from minidsk.hub.zoo import find
-from minidsk.infer.engine import Recorder
+from minidsk.infer.engine import WIDTH, Recorder
 from minidsk.infer.generate import decode, left_padded, until_end
+from minidsk.model.attention import MultiHeadLatentAttention
+from minidsk.model.exact import Exact
 from minidsk.model.operations import Kernels
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.completions import Completions, Policy, completed, token_logprobs
@@ -35,23 +39,42 @@ class MiniPolicy(Policy):
 
     On a GPU it samples from a copy in `sampling_dtype`, bf16 where the GPU has it, with few kernels for each token;
     the copy takes over the weights at each `sample`. None samples from the model itself.
+
+    exact: None, or the most tokens of a prompt and its completion. The sampler's log-probabilities are then the
+    trainer's bit for bit, for a model on a CPU: all products in tiles of one shape (see `minidsk.model.exact`), and
+    every text as wide as the longest. Others (TRL, verl) let the trainer compute the log-probabilities anew after
+    sampling: cheaper, and on any device, the ratio of the first update is then 1; but the tokens were still drawn from
+    probabilities that are a little different, which nothing shows any more. Raises `ValueError` where it cannot hold.
     """
 
     model: MiniDeepSeek
 
     def __init__(
-        self, model: MiniDeepSeek, tokenizer: Tokenizer, sampling_dtype: torch.dtype | str | None = "auto"
+        self,
+        model: MiniDeepSeek,
+        tokenizer: Tokenizer,
+        sampling_dtype: torch.dtype | str | None = "auto",
+        exact: int | None = None,
     ) -> None:
         self.model, self.tokenizer, self.width = model, tokenizer, model.config.hidden_size
         if sampling_dtype == "auto":
             sampling_dtype = torch.bfloat16 if model.device.type == "cuda" else None
         self.sampling_dtype = sampling_dtype
+        if exact is not None:
+            if model.device.type != "cpu" or sampling_dtype is not None:
+                raise ValueError(f"exact: {exact} does not fit; only a CPU that samples from the model itself is exact")
+            if exact < 1 or exact % WIDTH:
+                raise ValueError(f"exact: {exact} does not fit; it must be a multiple of {WIDTH}")
+            for layer in model.modules():
+                if isinstance(layer, MultiHeadLatentAttention):
+                    layer.absorb = True
+        self.exact = exact
         self._actor: MiniDeepSeek | None = None
         self._recorder = Recorder()
 
     def copy(self) -> MiniPolicy:
         """As `Policy.copy`, with a sampling copy of its own."""
-        return MiniPolicy(copy.deepcopy(self.model), self.tokenizer, self.sampling_dtype)
+        return MiniPolicy(copy.deepcopy(self.model), self.tokenizer, self.sampling_dtype, self.exact)
 
     def body(self) -> MiniPolicy:
         """See `Policy.body`."""
@@ -71,6 +94,9 @@ class MiniPolicy(Policy):
         self._actor.load_state_dict(self.model.state_dict())
         return self._actor
 
+    def _products(self) -> contextlib.AbstractContextManager[Any]:
+        return contextlib.nullcontext() if self.exact is None else Exact()
+
     def sample(
         self,
         prompts: Sequence[str],
@@ -81,10 +107,12 @@ class MiniPolicy(Policy):
     ) -> Completions:
         """See `Policy.sample`."""
         ids, mask = left_padded([prompt for prompt in prompts for _ in range(group)], self.tokenizer, self.device)
-        done = decode(
-            self.actor, ids, max_new_tokens, temperature=temperature, generator=generator, attention_mask=mask,
-            eos_token_id=self.tokenizer.eos_id, pad_token_id=self.tokenizer.pad_id, recorder=self._recorder,
-        )  # fmt: skip
+        with self._products():
+            done = decode(
+                self.actor, ids, max_new_tokens, temperature=temperature, generator=generator, attention_mask=mask,
+                eos_token_id=self.tokenizer.eos_id, pad_token_id=self.tokenizer.pad_id, recorder=self._recorder,
+                capacity=self.exact,
+            )  # fmt: skip
         tokens = done.ids[:, ids.shape[1] :]
         texts = [until_end(row, self.tokenizer) for row in tokens.tolist()]
         ended = (tokens == self.tokenizer.eos_id).any(1)
@@ -101,7 +129,11 @@ class MiniPolicy(Policy):
         c, padding = completions, completions.padding
         place = torch.arange(c.ids.shape[1], device=c.ids.device) + padding[:, None]
         ids = c.ids.gather(1, place.clamp(max=c.ids.shape[1] - 1))
-        with precision(ids.device):
+        if self.exact is not None:
+            if ids.shape[1] > self.exact:
+                raise ValueError(f"exact: {self.exact} does not fit texts of {ids.shape[1]} tokens; give a larger one")
+            ids = F.pad(ids, (0, self.exact - ids.shape[1]))
+        with precision(ids.device), self._products():
             everywhere = self.model.states(ids, mtp=False).hidden
         # The completion of a row begins where its prompt ends; the state before each token predicts it.
         begin = c.prompt_width - padding - (0 if after else 1)
@@ -111,7 +143,7 @@ class MiniPolicy(Policy):
     def predictions(self, completions: Completions) -> tuple[Tensor, Tensor]:
         """See `Policy.predictions`."""
         hidden = self.hidden(completions)
-        with precision(hidden.device):
+        with precision(hidden.device), self._products():
             logits = self.model.lm_head(hidden)
         return token_logprobs(logits, completions.tokens)
 
