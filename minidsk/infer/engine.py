@@ -6,8 +6,12 @@ a fixed shape, so that on a GPU one launch, of a CUDA graph, replays all of it.
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from minidsk.infer.noise import Noise
 from minidsk.infer.sampling import Sampling
@@ -38,8 +42,11 @@ class Engine:
     def prefill(self, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Begin anew with the prompts `ids` ``[rows, time]``, padded on the left where the mask is 0; the logits.
 
-        Each loses its padding first, so that how long the others are does not move what it adds up.
+        Each loses its padding first, so that how long the others are does not move what it adds up. Raises `ValueError`
+        for prompts that are longer than the cache.
         """
+        if ids.shape[1] > self.cache.capacity:
+            raise ValueError(f"ids: a prompt of {ids.shape[1]} tokens does not fit a cache of {self.cache.capacity}")
         self.cache.clear()
         if attention_mask is None:
             self._advance(ids)
@@ -106,7 +113,7 @@ class Recording:
         self.noise = Noise(begins, model.config.vocab_size)  # each reply that a row takes up brings its own beginning
         self.tokens = torch.zeros(rows, new, dtype=torch.long, device=model.device)
         self.logprobs = torch.zeros(rows, new, device=model.device)
-        self.graph = self._record() if recordable(model, rows) else None
+        self.graph = self._recorded() if recordable(model, rows) else None
 
     def rewind(self) -> None:
         """Write the next tokens from the left again."""
@@ -128,6 +135,17 @@ class Recording:
         self.engine.step(drawn)
         self.place.add_(1)
 
+    def _recorded(self) -> torch.cuda.CUDAGraph | None:
+        try:
+            return self._record()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # a driver or a model that cannot
+            reason = str(error).partition("\n")[0]
+            warnings.warn(f"no CUDA graph here ({reason}): sampling goes on without it, and is slower", stacklevel=2)
+            self.rewind()
+            return None
+
     def _record(self) -> torch.cuda.CUDAGraph:
         side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
         side.wait_stream(torch.cuda.current_stream())
@@ -143,11 +161,20 @@ class Recording:
 
 
 class Recorder:
-    """Keeps recordings from one call to the next. Recording takes as long as dozens of steps."""
+    """Keeps recordings from one call to the next. Recording takes as long as dozens of steps.
+
+    most: rows that were not too many for the memory.
+    """
 
     def __init__(self) -> None:
+        self.most = sys.maxsize
         self._model: MiniDeepSeek | None = None
         self._kept: dict[tuple[object, ...], Recording] = {}
+
+    def halve(self, rows: int) -> None:
+        """So many rows were too many: give back what is kept, say so, and try half as many from here on."""
+        self._kept, self.most = {}, rows // 2
+        tqdm.write(f"out of memory: {self.most} rows at a time are sampled from here on")
 
     def recording(self, model: MiniDeepSeek, rows: int, capacity: int, new: int, sampling: Sampling) -> Recording:
         """A recording for `rows` texts of at most `capacity` tokens: one that is there, where that fits."""

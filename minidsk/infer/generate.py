@@ -53,6 +53,7 @@ def decode(
     With `rows`, at most so many are at work at once, and the prompts wait their turn; `watch` then sees rows.
     `generator` moves on by one number, from which each row has noise of its own (see `Noise`): what is drawn for a row
     depends on that number, its place in the batch and its prompt, and not on how, or beside whom, it is computed.
+    So where the memory does not suffice, half as many rows begin again, and write the same.
     Who decodes often with one model on a GPU keeps a `recorder` and gives it each time. With a `capacity`, attention
     looks at so many places always, some of them empty, as `minidsk.model.exact` needs it.
     """
@@ -63,13 +64,22 @@ def decode(
         raise ValueError(f"rows: {rows} does not fit; it must be 1 or more, or None for all at once")
     nowhere = torch.zeros(len(ids), dtype=torch.long, device=ids.device)
     begins = streams(generator, len(ids), ids.device) if sampling.temperature else nowhere
-    if use_cache and (capacity is not None or at_once < len(ids) or recordable(model, at_once)):
-        tokens, logprobs = refill(model, ids, mask, max_new_tokens, at_once, sampling, begins, stop,
-                                  recorder or Recorder(), watch, capacity)  # fmt: skip
-    else:
-        step = (_Cached if use_cache else _Uncached)(model, ids, mask, max_new_tokens)
-        tokens, logprobs = _go_on(step, ids, max_new_tokens, sampling, begins, stop, watch)
-    return decoded(ids, tokens, logprobs, stop, pad_token_id)
+    recorder = Recorder() if recorder is None else recorder
+    while True:
+        at_once = min(at_once, len(ids), recorder.most)
+        try:
+            if use_cache and (capacity is not None or at_once < len(ids) or recordable(model, at_once)):
+                tokens, logprobs = refill(model, ids, mask, max_new_tokens, at_once, sampling, begins, stop, recorder,
+                                          watch, capacity)  # fmt: skip
+            else:
+                step = (_Cached if use_cache else _Uncached)(model, ids, mask, max_new_tokens)
+                tokens, logprobs = _go_on(step, ids, max_new_tokens, sampling, begins, stop, watch)
+            return decoded(ids, tokens, logprobs, stop, pad_token_id)
+        except torch.OutOfMemoryError:
+            if at_once == 1 or not use_cache or watch is not None:
+                raise
+            recorder.halve(at_once)
+        torch.cuda.empty_cache()
 
 
 def asked(

@@ -28,6 +28,18 @@ def test_by_name_and_by_folder(shelf):
     assert minidsk.load("tiny", dtype=torch.bfloat16).lm_head.weight.dtype == torch.bfloat16
 
 
+def test_a_checkpoint_of_another_sum_is_refused(shelf):
+    """One bit of one weight, which loads as well as any other."""
+    save_pretrained(MiniDeepSeek(ModelConfig(hidden_size=16, num_hidden_layers=1)), shelf / "tiny", extra={})
+    minidsk.load("tiny")
+    weights = shelf / "tiny" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: damaged, it is not what was written; put"):
+        minidsk.load("tiny")
+
+
 def test_a_name_goes_before_a_folder_beside(shelf, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from minidsk.infer.engine import Engine, Recorder
 from minidsk.infer.generate import _sample, decode
 from minidsk.infer.noise import Noise, streams
 from minidsk.infer.sampling import Sampling
@@ -155,11 +156,50 @@ def test_generate_is_decode(make, prompts):
                                               use_cache=False))  # fmt: skip
 
 
+@pytest.mark.parametrize("rows", [None, 20])
+def test_out_of_memory_halves_the_rows_and_writes_the_same(make, ids, monkeypatch, capsys, rows):
+    """A memory for eight rows: fewer from there on, said once, and the same replies."""
+    model, prompts, tried = make(), ids[:, :6].repeat(8, 1), []
+    how = {"rows": rows, "eos_token_id": 3}
+    written = decode(model, prompts, 30, generator=seeded(), eos_token_id=3)
+    advance = Engine._advance
+
+    def tight(engine, tokens, last=None):
+        tried.append(len(tokens))
+        if len(tokens) > 8:
+            raise torch.OutOfMemoryError("full")
+        advance(engine, tokens, last)
+
+    monkeypatch.setattr(Engine, "_advance", tight)
+    recorder = Recorder()
+    for _ in range(2):
+        out = decode(model, prompts, 30, generator=seeded(), recorder=recorder, **how)
+        assert torch.equal(out.ids, written.ids)
+        assert torch.equal(out.mask, written.mask)
+    halves = [20, 10, 5] if rows else [24, 12, 6]
+    assert list(dict.fromkeys(tried))[:3] == halves
+    assert tried.count(halves[0]) == 1, "the second call knew it already"
+    said = "".join(capsys.readouterr())
+    assert said.count("out of memory") == 2
+    assert f"out of memory: {halves[-1]} rows at a time are sampled from here on" in said
+
+
+def test_one_row_that_does_not_fit_is_an_error(make, ids, monkeypatch):
+    def full(engine, tokens, last=None):
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(Engine, "_advance", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        decode(make(), ids, 3)
+
+
 def test_wrong_requests_are_named(make, ids, prompts):
     model = make()
     for new in (0, -1):
         with pytest.raises(ValueError, match=f"^max_new_tokens: {new} does not fit"):
             model.generate(ids, new)
+    with pytest.raises(ValueError, match=r"^ids: the prompt is empty; begin with one token at least"):
+        model.generate(ids[:, :0], 3)
     with pytest.raises(ValueError, match=r"^temperature: -1 does not fit"):
         model.generate(ids, 3, -1)
     with pytest.raises(ValueError, match=r"^attention_mask: .* on the left"):

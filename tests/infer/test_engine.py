@@ -1,11 +1,13 @@
 """Recorded decoding against the plain one. Without a GPU the step is no graph and runs as written: the same numbers."""
 
+import warnings
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from minidsk import MiniDeepSeek
-from minidsk.infer import generate
+from minidsk.infer import engine, generate
 from minidsk.infer.engine import KEPT, WIDTH, Engine, Recorder, Recording, recordable
 from minidsk.infer.generate import decode
 from minidsk.infer.refill import WINDOW
@@ -108,6 +110,33 @@ def test_whoever_watches_sees_each_token(make, ids, both):
     plain, recorded = both(make(), ids, 6, watch=lambda tokens: seen.append(tokens.clone()))
     assert_equal(plain, recorded)
     assert torch.equal(torch.stack(seen[6:], 1), recorded.ids[:, ids.shape[1] :])
+
+
+def test_without_graphs_it_goes_on_and_says_so_once(make, prompts, monkeypatch):
+    """A driver that cannot record: the same replies as ever."""
+    def refuse(self):
+        self._step()
+        raise RuntimeError("operation not supported\nand much more")
+
+    model, (ids, valid) = make(), prompts
+    plain = decode(model, ids, 20, generator=torch.Generator().manual_seed(0), attention_mask=valid)
+    monkeypatch.setattr(engine, "recordable", lambda model, rows: True)
+    monkeypatch.setattr(generate, "recordable", lambda model, rows: True)
+    monkeypatch.setattr(Recording, "_record", refuse)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            found = decode(model, ids, 20, generator=torch.Generator().manual_seed(0), attention_mask=valid)
+            assert_equal(plain, found)
+    [one] = said
+    assert str(one.message) == ("no CUDA graph here (operation not supported): "
+                                "sampling goes on without it, and is slower")  # fmt: skip
+
+
+def test_a_prompt_longer_than_the_cache_is_named(make, ids):
+    for static in (False, True):
+        with pytest.raises(ValueError, match=r"^ids: a prompt of 11 tokens does not fit a cache of 10"):
+            Engine(make(), 3, 10, static=static).prefill(ids)
 
 
 def test_a_cpu_records_nothing(make):

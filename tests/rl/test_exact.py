@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from minidsk.infer.engine import WIDTH
+from minidsk.infer.engine import WIDTH, Engine
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.presets import nano
 from minidsk.rl.config import RLConfig
@@ -72,6 +72,30 @@ def test_nor_is_there_a_gap_while_it_learns(make_nano, tmp_path, rows):
         lines = run.metrics()
         assert min(line["grad_norm"] for line in lines) > 0
         assert {line["logp_gap"] == 0 for line in lines} == {exact is not None}
+
+
+def test_out_of_memory_in_sampling_teaches_the_same(make_nano, tmp_path, monkeypatch, capsys):
+    """Half the rows at a time from there on, and every weight the same in the end."""
+    config = RLConfig(steps=2, prompts=3, group=6, max_new_tokens=40, optim=OptimConfig(lr=1e-3))
+    taught = []
+    for room in (64, 5):
+        advance = Engine._advance
+
+        def tight(engine, ids, last=None, advance=advance, room=room):
+            if len(ids) > room:
+                raise torch.OutOfMemoryError("full")
+            advance(engine, ids, last)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Engine, "_advance", tight)
+            policy = make_nano(2 * WIDTH)
+            reinforce(policy, Parity(), config, Run(tmp_path / str(room), "rl", config), progress=False)
+        taught.append(policy.model.state_dict())
+    said = "".join(capsys.readouterr())
+    assert said.count("out of memory") == 2
+    assert "out of memory: 4 rows at a time are sampled from here on" in said
+    torch.testing.assert_close(taught[1], taught[0], rtol=0, atol=0)
+    assert not torch.equal(taught[0]["lm_head.weight"], make_nano(None).model.lm_head.weight)
 
 
 def test_whoever_else_is_sampled(make_nano):
