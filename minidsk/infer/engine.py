@@ -143,7 +143,6 @@ class Recording:
         except RuntimeError as error:  # a driver or a model that cannot
             reason = str(error).partition("\n")[0]
             warnings.warn(f"no CUDA graph here ({reason}): sampling goes on without it, and is slower", stacklevel=2)
-            self.rewind()
             return None
 
     def _record(self) -> torch.cuda.CUDAGraph:
