@@ -495,7 +495,7 @@ print("gradient", [round(v, 3) for v in gradient.tolist()])
 # %% [markdown]
 # ## A row that does not fit is read twice, not three times
 #
-# Both need the maximum and the sum. A row of 4,096 numbers fits into the registers of one program, but the logits of one token do not. Must we read them three times, for the maximum, for the sum and for the gradient? Take our row in two blocks of two numbers, and begin with the first block:
+# The loss and its gradient both need the maximum and the sum. A row of 4,096 numbers fits into the registers of one program, but the logits of one token do not. Must we read them three times, for the maximum, for the sum and for the gradient? Take our row in two blocks of two numbers, and begin with the first block:
 
 # %%
 first, second = row[:2], row[2:]
