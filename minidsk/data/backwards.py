@@ -17,7 +17,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import combinations, groupby
+from itertools import combinations
 from typing import NamedTuple
 
 from minidsk.tasks.expression import Steps, whole, write_chain
@@ -69,14 +69,15 @@ def search(
 
 
 def notes(rng: random.Random, numbers: Sequence[int], target: int, ops: str) -> str:
-    """What such an author writes for the small numbers, pair by pair, before the first that leads to the target."""
-    said = ""
-    for _, block in groupby(ideas(rng, numbers, target, ops), key=lambda pair: id(pair[1])):
-        lines, (made, *_) = zip(*block, strict=True)
-        if not made or any(idea.needed in made for idea in lines):
-            break
-        said += "".join(idea.text for idea in lines)
-    return said
+    """What such an author writes, pair by pair, before the first that leads to the target; all where none does."""
+    said, block, pair = "", "", None
+    for idea, made in ideas(rng, numbers, target, ops):
+        if made is not pair:
+            said, block, pair = said + block, "", made
+        if idea.needed in made:
+            return said
+        block += idea.text
+    return said + block
 
 
 def ideas(rng: random.Random, numbers: Sequence[int], target: int, ops: str) -> Iterator[tuple[Idea, dict[int, Steps]]]:

@@ -107,7 +107,7 @@ class TinyWeb:
         if self.config.target_beside:
             others += [pages.marks_page] * 2
         if self.config.backwards:
-            others += [pages.pairs_page] * 3 + [pages.notes_page] * 6
+            others += [pages.pairs_page] * 3 + [pages.notes_page] * 3
         return rng.choice(others)(rng, self.config)
 
     def pages(self, start: int, stop: int) -> list[str]:

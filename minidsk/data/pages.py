@@ -50,7 +50,7 @@ def notes_page(rng: random.Random, config: TinyWebConfig) -> str:
         target = rng.randint(10, max(config.target_high or config.high, 10))
         said = notes(rng, numbers, target, config.ops)
         if said and split_of(numbers, target) == "train":
-            return f"{' '.join(map(str, numbers))} > {target}\n{said[:said.rindex(chr(10), 0, 400)]}"
+            return f"{target}? {' '.join(map(str, numbers))}\n{said.rstrip()}"
 
 
 def marks_page(rng: random.Random, config: TinyWebConfig) -> str:
