@@ -20,7 +20,7 @@ def distinct_attempts(problems: Sequence[Problem], texts: Sequence[str]) -> floa
 
 
 def distinct_replies(texts: Sequence[str], group: int) -> float:
-    """The share of replies that no earlier reply to the same problem equals; 1 / group where each group says one thing."""
+    """The share of replies that no earlier one to the same problem equals; 1 / group where each group agrees."""
     groups = [texts[start : start + group] for start in range(0, len(texts), group)]
     return sum(len(set(some)) for some in groups) / len(texts)
 
