@@ -104,6 +104,7 @@ def figures():
             evaluation.pop("sha256")  # a sum of the seconds too
             for entry in (*lines, evaluation["row"]):
                 entry.pop("seconds")
+                entry.pop("waited", None)
             found[stage.name] = (lines, evaluation, (stage / "model.safetensors").read_bytes())
         return found
 

@@ -17,6 +17,7 @@ import torch
 import tyro
 
 from minidsk.cli.bench import Bench
+from minidsk.cli.doctor import Doctor
 from minidsk.cli.evaluate import Eval
 from minidsk.cli.learn import R1, SFT, Pretrain, Reason, Zero, default_recipe
 from minidsk.cli.mine import Mine
@@ -27,7 +28,7 @@ from minidsk.train.device import keep_memory
 
 COMMANDS: dict[str, Any] = {
     "reason": Reason, "pretrain": Pretrain, "sft": SFT, "zero": Zero, "r1": R1, "eval": Eval, "sample": Sample,
-    "chat": Chat, "report": Report, "mine": Mine, "bench": Bench,
+    "chat": Chat, "report": Report, "doctor": Doctor, "mine": Mine, "bench": Bench,
 }  # fmt: skip
 # The options that people use, for the first page of help; a command that is not here has few, and shows them all.
 USED = {
@@ -63,7 +64,7 @@ def attempt(args: Sequence[str]) -> int:
     command = None
     try:
         command = parse(args)
-        command()
+        return command() or 0
     except KeyboardInterrupt:
         lost = steps_between_states(command)
         remedy = f"; the same command goes on, and does at most {lost} steps again" if lost else ""
@@ -83,7 +84,6 @@ def attempt(args: Sequence[str]) -> int:
         if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
             raise
         return fail("the memory is full; give smaller sizes, batches or numbers of tokens")
-    return 0
 
 
 def steps_between_states(command: object) -> int:
@@ -102,7 +102,7 @@ def fail(words: str, code: int = 2) -> int:
     return code
 
 
-def parse(args: Sequence[str]) -> Callable[[], None]:
+def parse(args: Sequence[str]) -> Callable[[], int | None]:
     """The command that the words ask for, ready to be called; or, ready to be printed, the help that they ask for.
 
     Raises `ValueError`, one line, where they are not understood.

@@ -20,7 +20,7 @@ from tyro import _errors as errors
 from minidsk.rl.rewards import REWARDS
 
 
-def read(command: Any, start: Any, name: str, words: Sequence[str]) -> Callable[[], None]:
+def read(command: Any, start: Any, name: str, words: Sequence[str]) -> Callable[[], int | None]:
     """The command with the options that the words give, and those of `start` for the rest.
 
     Raises `ValueError`, one line, where tyro does not understand them.

@@ -76,7 +76,7 @@ def reinforce(
     sampler = Sampler(policy, task, config, reward)
 
     def step(number: int) -> dict[str, Any]:
-        optimizer.schedule(number)
+        rate = optimizer.schedule(number)
         drawn = sampler(number)
         rollouts = drawn.rollouts
         if 2 * len(rollouts.faults) >= len(rollouts.completions):
@@ -90,7 +90,8 @@ def reinforce(
             stats = update(policy, optimizer, slices, rollouts, advantages, config, reference) | before
         learned = policy.flops(rollouts.completions, config.updates) - policy.flops(rollouts.completions)
         flops = drawn.flops + learned + figures.pop("flops", 0.0)
-        return {"flops": flops, **describe(rollouts), "tries": drawn.tries, **stats, **figures}
+        seen = {"flops": flops, **describe(rollouts), "tries": drawn.tries}
+        return {"lr": rate, "rows": slices.rows, **seen, **stats, **figures}
 
     def show(figures: Mapping[str, Any]) -> dict[str, str]:
         return {"reward": f"{figures['reward']:.2f}", "length": f"{figures['length']:.0f}",

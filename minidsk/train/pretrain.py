@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,16 +115,20 @@ def pretrain(
     page_start = tokenizer.bos_id if config.isolate else None
     slices = Slices(config.batch)
     batches: Iterator[Tensor] | None = None
+    waited = 0.0
 
     def update(step: int) -> dict[str, Any]:
-        nonlocal batches
+        nonlocal batches, waited
         if batches is None:  # the first step of this process
             batches = load_batches(data, range(step, config.steps), where)
-        rate = optimizer.schedule(step)
-        figures, loads = train_step(trainee, optimizer, next(batches), config, page_start, slices)
+        rate, began = optimizer.schedule(step), time.perf_counter()
+        batch = next(batches)
+        waited += time.perf_counter() - began
+        figures, loads = train_step(trainee, optimizer, batch, config, page_start, slices)
         worst = max((max_violation(load) for load in loads), default=0.0)
         tokens = (step + 1) * config.batch * config.context
-        return {"tokens": tokens, "lr": rate, "max_violation": worst, **figures}
+        about = {"waited": round(waited, 2), "tokens": tokens, "lr": rate, "rows": slices.rows}
+        return {**about, "max_violation": worst, **figures}
 
     def show(figures: Mapping[str, Any]) -> dict[str, str]:
         return {"loss": f"{figures['loss']:.3f}", "tok_s": f"{figures['tokens'] / run.seconds:,.0f}"}

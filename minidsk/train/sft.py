@@ -97,7 +97,7 @@ def fine_tune(
 
         figures = slices.step(optimizer, torch.arange(config.batch, device=learned.device), loss)
         flops = policy.flops(batch, updates=1) - policy.flops(batch)
-        return {"lr": rate, "tokens": int(batch.attention_mask.sum()), "flops": flops, **figures}
+        return {"lr": rate, "rows": slices.rows, "tokens": int(batch.attention_mask.sum()), "flops": flops, **figures}
 
     with threads_for(policy.device, policy.width):
         fit(run, config.steps, step, {"model": policy.model, "optimizer": optimizer}, save_every=config.save_every,

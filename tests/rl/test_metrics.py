@@ -1,8 +1,10 @@
+import dataclasses
+
 import pytest
 import torch
 
 from minidsk.rl.completions import completed
-from minidsk.rl.metrics import describe, distinct_attempts
+from minidsk.rl.metrics import describe, distinct_attempts, distinct_replies
 from minidsk.rl.rollout import Rollouts, with_signal
 from minidsk.tasks.countdown import CountdownProblem
 
@@ -25,7 +27,8 @@ def test_every_figure_by_hand(tokenizer):
     assert found == {
         "reward": 0.75, "accuracy": 0.25, "short": 0.125, "length": (12 + 3 + 1 + 12) / 4, "length_right": 12.0,
         "length_wrong": pytest.approx(16 / 3), "cut_off": 0.25, "groups_with_signal": 0.5,
-        "distinct_attempts": pytest.approx(4 / 5), "unjudged": 0.0,
+        "distinct_attempts": pytest.approx(4 / 5), "unjudged": 0.0, "well_formed": 0.0, "distinct_replies": 1.0,
+        "commonest": 0.25, "both_languages": 0.0,
     }  # fmt: skip
 
 
@@ -48,6 +51,17 @@ def test_distinct_attempts():
     assert distinct([thought]) == pytest.approx(2 / 3)
     assert distinct(["", "<think></think>"]) == 1.0
     assert distinct(["<think>1=1</think>", "<think>1=1</think>"]) == 1.0  # each thought by itself
+
+
+def test_replies_alike_in_their_group_and_everywhere(tokenizer):
+    """Two groups of three; and the form and the languages of replies."""
+    alike = describe(rollouts(tokenizer, ["a", "a", "b", "a", "a", "a"], torch.zeros(2, 3), 9))
+    assert (alike["distinct_replies"], alike["commonest"]) == (pytest.approx(3 / 6), pytest.approx(5 / 6))
+    assert distinct_replies(["a", "a", "b", "b"], 2) == 0.5
+    texts = ["<think>1+2=3 yes</think><answer>1+2</answer>", "<think>1 no\n2 对了"]
+    completions = rollouts(tokenizer, ["a", "b"], torch.zeros(1, 2), 3).completions
+    found = describe(Rollouts([PROBLEM], dataclasses.replace(completions, texts=texts), torch.zeros(1, 2), {}, {}))
+    assert (found["well_formed"], found["both_languages"]) == (0.5, 0.5)
 
 
 def test_groups_of_equals_have_no_signal():

@@ -247,7 +247,7 @@ def says_json(content):
 def steps(stage):
     """What a stage logged, without times."""
     lines = [json.loads(line) for line in (stage / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+    return [{key: value for key, value in line.items() if key not in ("seconds", "waited")} for line in lines]
 
 
 def no_leftovers(folder):
