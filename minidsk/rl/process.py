@@ -1,0 +1,56 @@
+"""A process preference model: which step to take next, learned from a search's own statistics.
+
+A step's worth in a tree is too noisy to be learned as a number (rStar-Math, arXiv:2501.04519, section 3.3), but steps
+that often led to right answers can be told from those that seldom did. So it is learned as a preference, by the reward
+model of people's preferences, which reads a reply that goes no further than the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from minidsk.infer.search.account import Judged, Question
+from minidsk.infer.search.mcts import text_of
+from minidsk.infer.search.tree import Node
+from minidsk.rl.preferences import Ranking
+from minidsk.rl.reward_model import RewardModel
+
+
+def step_rankings(prompt: str, tree: Node, tokenizer: Any, most: int = 2) -> list[Ranking]:
+    """From each node's children all pairs of one of the `most` best and one of the `most` worst, where the best led to
+    a right answer at least once, and the worst did so less often. The tree is one that the verifier judged."""
+    found = []
+    for node in tree.below():
+        order = sorted((child for child in node.children if child.visits), key=lambda child: -child.q)
+        half = min(most, len(order) // 2)
+        for better in order[:half]:
+            for worse in order[len(order) - half :]:
+                if better.total > 0 and better.q > worse.q:
+                    found.append(Ranking(prompt, (text_of(better, tokenizer), text_of(worse, tokenizer))))
+    return found
+
+
+def solutions(tree: Node, tokenizer: Any, most: int = 2) -> list[str]:
+    """The right replies of a tree that the verifier judged, at most so many: those whose steps are worth most, on
+    average over the way to them. What the next round of the policy is fine-tuned on."""
+    ends = [node for node in tree.below() if node.ended and node.q == 1]
+
+    def mean(end: Node) -> float:
+        way = [node.q for node in end.path()]
+        return sum(way) / len(way)
+
+    return [text_of(end, tokenizer) for end in sorted(ends, key=mean, reverse=True)[:most]]
+
+
+class ProcessJudge:
+    """A reward model as the judge of replies, finished or not; it never meets a verifier. Worths are in [-1, 1]."""
+
+    def __init__(self, model: RewardModel, rows: int = 256) -> None:
+        self.model, self.rows = model, rows
+
+    def __call__(self, questions: Sequence[Question], replies: Sequence[str]) -> Judged:
+        """The worth of N replies to N questions, and the operations of reading them."""
+        prompts = [question.prompt for question in questions]
+        values = self.model.score(prompts, replies, self.rows).tanh().tolist()
+        return Judged(values, self.model.flops(prompts, replies))
