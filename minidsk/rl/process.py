@@ -7,6 +7,7 @@ model of people's preferences, which reads a reply that goes no further than the
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,29 +19,35 @@ from minidsk.rl.reward_model import RewardModel
 
 
 def step_rankings(prompt: str, tree: Node, tokenizer: Any, most: int = 2) -> list[Ranking]:
-    """From each node's children all pairs of one of the `most` best and one of the `most` worst, where the best led to
-    a right answer at least once, and the worst did so less often. The tree is one that the verifier judged."""
-    found = []
+    """Pairs of one of the `most` best and one of the `most` worst, from a tree that the verifier judged.
+
+    Steps are compared with their siblings, by their worth, where the better one led to a right answer at least once.
+    Whole replies are compared with all of their tree, right ones with wrong ones, because who chooses among replies
+    has to compare those that have no step in common. Those on the ways that are worth most, and least, are taken.
+    """
+    pairs: list[tuple[Node, Node]] = []
     for node in tree.below():
-        order = sorted((child for child in node.children if child.visits), key=lambda child: -child.q)
+        order = sorted((child for child in node.children if not child.ended), key=lambda child: -child.q)
         half = min(most, len(order) // 2)
-        for better in order[:half]:
-            for worse in order[len(order) - half :]:
-                if better.total > 0 and better.q > worse.q:
-                    found.append(Ranking(prompt, (text_of(better, tokenizer), text_of(worse, tokenizer))))
-    return found
+        pairs += itertools.product(order[:half], order[len(order) - half :])
+    ends = sorted((node for node in tree.below() if node.ended), key=_worth_of_way, reverse=True)
+    right, wrong = [end for end in ends if end.q == 1], [end for end in ends if end.q < 1]
+    pairs += itertools.product(right[:most], wrong[-most:])
+    return [Ranking(prompt, (text_of(better, tokenizer), text_of(worse, tokenizer)))
+            for better, worse in pairs if better.total > 0 and better.q > worse.q]  # fmt: skip
 
 
 def solutions(tree: Node, tokenizer: Any, most: int = 2) -> list[str]:
-    """The right replies of a tree that the verifier judged, at most so many: those whose steps are worth most, on
-    average over the way to them. What the next round of the policy is fine-tuned on."""
-    ends = [node for node in tree.below() if node.ended and node.q == 1]
+    """The right replies of a tree that the verifier judged, at most so many, those on the ways that are worth most
+    first: what the next round of the policy is fine-tuned on."""
+    right = [node for node in tree.below() if node.ended and node.q == 1]
+    return [text_of(end, tokenizer) for end in sorted(right, key=_worth_of_way, reverse=True)[:most]]
 
-    def mean(end: Node) -> float:
-        way = [node.q for node in end.path()]
-        return sum(way) / len(way)
 
-    return [text_of(end, tokenizer) for end in sorted(ends, key=mean, reverse=True)[:most]]
+def _worth_of_way(end: Node) -> float:
+    """The mean worth of all steps on the way to an end."""
+    way = [node.q for node in end.path()]
+    return sum(way) / len(way)
 
 
 class ProcessJudge:

@@ -190,6 +190,17 @@ def test_a_thought_has_its_budget_and_no_more(base, posed, budget, waits):
         assert set(forced.waits) == {1}
 
 
+def test_a_continuation_that_does_not_fit_is_left_out(base, posed):
+    """Three tokens take the place of an end; with room for two, the thought ends by itself."""
+    lengths = budget_forcing(base, posed, 200, None).thought
+    for room, waited in ((2, 0), (3, 1)):
+        budget = lengths[0] + room
+        forced = budget_forcing(base, posed[:1], budget, None, waits=1, wait="\n\n\n")
+        assert forced.waits == (waited,)
+        assert forced.cut == (waited == 1,)
+        assert forced.thought == (budget if waited else lengths[0],)
+
+
 def test_an_answer_that_does_not_end_is_told_from_a_thought_that_was_cut(base, posed):
     forced = budget_forcing(base, posed, 100, None, answer=3)
     assert not any(forced.cut)

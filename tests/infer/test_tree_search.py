@@ -147,9 +147,26 @@ def test_without_the_verifier_a_judge_and_a_guide_decide(base, posed):
         texts = [text_of(node, base.tokenizer) for node in tree.below()]
         assert [node.estimate for node in tree.below()] == [len(text) / 100 for text in texts]
         assert len(reply) == max(len(text_of(end, base.tokenizer)) for end in tree.below() if end.ended)
-    plain = tree_search(base, blind, lambda q, r: Judged([0.0] * len(r), 0.0), 80, seeded, TreeConfig(longest=80))
+
+
+def test_the_judges_work_is_on_the_account(base, posed):
+    blind, config = [Blind(problem) for problem in posed], TreeConfig(longest=80)
+
+    def free(questions, replies):
+        return Judged([0.0] * len(replies), 0.0)
+
+    def dear(questions, replies):
+        return Judged([0.0] * len(replies), 1e9 * len(replies))
+
+    judges = {(free, None): 0, (dear, None): 1, (free, dear): 2}
+    found = {kind: tree_search(base, blind, kind[0], 160, torch.Generator().manual_seed(0), config, guide=kind[1])
+             for kind in judges}  # fmt: skip
+    plain, judged, guided = found.values()
     assert all(plain.replies)
-    assert found.flops > 7 * nodes
+    assert judged.flops == pytest.approx(plain.flops + 1e9 * sum(judged.samples), rel=1e-6)
+    nodes = sum(len(list(tree.below())) for tree in guided.trees)
+    assert guided.flops == pytest.approx(plain.flops + 1e9 * nodes, rel=0.2)
+    assert guided.flops > 1e9 * nodes
 
 
 @pytest.mark.parametrize("changes", [{"longest": 0}, {"width": 0}, {"c": -1.0}, {"rule": "best"}])
