@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from minidsk.infer.engine import Engine
 from minidsk.infer.generate import left_padded
+from minidsk.infer.noise import Noise, streams
 from minidsk.infer.sampling import Sampling
 from minidsk.scale.cost import forward_flops
 
@@ -32,6 +32,7 @@ class Paths:
         self.prompts: list[list[int]] = [row[here].tolist() for row, here in zip(ids, mask, strict=True)]
         if ids.shape[1] > 1:  # all but the last token, which is computed when a text goes on from it
             self.engine.prefill(ids[:, :-1], mask[:, :-1])
+        self.nowhere = torch.zeros(len(ids), dtype=torch.long, device=ids.device)
         self.held = [prompt[:-1] for prompt in self.prompts]  # the tokens in the cache
         self.flops = sum(self._cost(0, len(held)) for held in self.held)
 
@@ -58,12 +59,17 @@ class Paths:
         numbers = torch.arange(len(rows), device=device)  # those that have not ended
         lengths = torch.tensor(kept, device=device)
         drawn_of = forced.new_zeros(len(rows))  # how many were drawn in each
+        # Each row has noise of its own: what is drawn for it does not depend on which others go on beside it.
+        begins = streams(self.generator, len(self.prompts), device) if self.sampling.temperature else self.nowhere
+        noise = Noise(begins[place], self.model.config.vocab_size)
         part, last = self.engine.fork(place), forced[:, 0]
         part.truncate(lengths)
         for step in range(steps):
             given = forced[numbers, min(step, longest - 1)]
             part.step(torch.where(step < ahead[numbers], given, last))
-            last, logp = self._draw(part.logits)
+            logprobs = part.logits.log_softmax(-1, dtype=torch.float32)
+            last = self.sampling.draw(logprobs, noise)
+            logp = logprobs.gather(1, last[:, None]).squeeze(1)
             drawing = step >= ahead[numbers] - 1
             at = numbers[drawing]
             tokens[at, drawn_of[at]], logps[at, drawn_of[at]] = last[drawing], logp[drawing]
@@ -72,7 +78,7 @@ class Paths:
             if not going.all():
                 done = (~going).nonzero().squeeze(1)
                 self.engine.cache.adopt(place[numbers[done]], part.cache.fork(done))
-                numbers, last = numbers[going], last[going]
+                numbers, last, noise.streams = numbers[going], last[going], noise.streams[going]
                 if len(numbers) == 0:
                     break
                 part = part.fork(going)
@@ -82,12 +88,6 @@ class Paths:
             self.held[row] = [*whole, *new[:-1]]
             self.flops += self._cost(keep, len(whole) + len(new))
         return found, [row[: len(new)] for row, new in zip(logps.tolist(), found, strict=True)]
-
-    def _draw(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        logprobs = logits.log_softmax(-1, dtype=torch.float32)
-        noise = torch.empty_like(logprobs).exponential_(generator=self.generator)
-        drawn = self.sampling.draw(logprobs, noise)
-        return drawn, logprobs.gather(1, drawn[:, None]).squeeze(1)
 
     def _cost(self, begin: int, end: int) -> float:
         """Operations to lengthen one text from `begin` to `end` tokens; each looks back at half of the text."""
