@@ -1,4 +1,4 @@
-"""A process preference model: which step to take next, learned from a search's own statistics.
+"""What is learned from a search: by the policy its solutions, by a process preference model which step to take next.
 
 A step's worth in a tree is too noisy to be learned as a number (rStar-Math, arXiv:2501.04519, section 3.3), but steps
 that often led to right answers can be told from those that seldom did. So it is learned as a preference, by the reward
@@ -9,13 +9,24 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from minidsk.infer.search.account import Judged, Question
-from minidsk.infer.search.mcts import text_of
+import torch
+
+from minidsk.infer.search.account import Judged, Question, verify
+from minidsk.infer.search.mcts import TreeConfig, text_of, tree_search
 from minidsk.infer.search.tree import Node
+from minidsk.rl.harvest import FAR, ROUNDS, Harvest
+from minidsk.rl.policy import Policy
 from minidsk.rl.preferences import Ranking
 from minidsk.rl.reward_model import RewardModel
+from minidsk.settings import AT_ONCE, within
+from minidsk.tasks.base import Task
+from minidsk.train.checkpoint import RunError
+from minidsk.train.sft import Example
+
+TOGETHER = 256  # problems that are searched at the same time
 
 
 def step_rankings(prompt: str, tree: Node, tokenizer: Any, most: int = 2) -> list[Ranking]:
@@ -48,6 +59,45 @@ def _worth_of_way(end: Node) -> float:
     """The mean worth of all steps on the way to an end."""
     way = [node.q for node in end.path()]
     return sum(way) / len(way)
+
+
+@dataclass(frozen=True)
+class Trees:
+    """A harvest by tree search, as data. Rounds of it are self-evolution: each round's policy searches for the next.
+
+    Raises `ValueError` for a field that does not fit.
+    """
+
+    count: int = 512  # examples that are wanted
+    budget: int = 800  # tokens of the search for one problem
+    most: int = 2  # solutions of one problem that become examples
+    config: TreeConfig = field(default_factory=TreeConfig)
+
+    def __post_init__(self) -> None:
+        within(self, 1, AT_ONCE, "count", "budget", "most")
+
+    def gather(self, policy: Policy, task: Task, seed: int) -> Harvest:
+        """See `harvest_trees`."""
+        return harvest_trees(policy, task, self, seed)
+
+
+def harvest_trees(policy: Policy, task: Task, wanted: Trees, seed: int) -> Harvest:
+    """Solutions that a search with the verifier found, as many as are wanted or fewer.
+
+    Searches at most 20 problems for each example wanted; raises `RunError` when nothing was found.
+    """
+    examples: list[Example] = []
+    asked, flops, generator = 0, 0.0, torch.Generator(policy.device).manual_seed(seed)
+    while len(examples) < wanted.count and asked < ROUNDS * wanted.count:
+        posed = [task[FAR + asked + i] for i in range(min(TOGETHER, wanted.count))]
+        asked += len(posed)
+        found = tree_search(policy, posed, verify, wanted.budget, generator, wanted.config)
+        flops += found.flops
+        for problem, tree in zip(posed, found.trees, strict=True):
+            examples += [(problem.prompt, reply) for reply in solutions(tree, policy.tokenizer, wanted.most)]
+    if not examples:
+        raise RunError("harvest: the search solved no problem; train the teacher for longer, or give a larger budget")
+    return Harvest(examples[: wanted.count], asked, flops)
 
 
 class ProcessJudge:

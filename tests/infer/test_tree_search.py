@@ -169,6 +169,16 @@ def test_the_judges_work_is_on_the_account(base, posed):
     assert guided.flops > 1e9 * nodes
 
 
+def test_a_problems_tree_does_not_depend_on_the_others(posed):
+    policy = load_policy("nano-base")
+    policy.model.double()
+    alone, together = (tree_search(policy, some, verify, 200, torch.Generator().manual_seed(0), TreeConfig(longest=80))
+                       for some in (posed[:3], posed))  # fmt: skip
+    assert alone.replies == together.replies[:3]
+    assert alone.tokens == together.tokens[:3]
+    assert [len(list(tree.below())) for tree in alone.trees] == [len(list(t.below())) for t in together.trees[:3]]
+
+
 @pytest.mark.parametrize("changes", [{"longest": 0}, {"width": 0}, {"c": -1.0}, {"rule": "best"}])
 def test_impossible_settings_are_named(changes):
     [name] = changes

@@ -1,5 +1,9 @@
 """The process preference model: pairs by hand, and a judge that learns from trees which steps lead to right answers."""
 
+import json
+from collections import Counter
+from dataclasses import dataclass
+
 import pytest
 import torch
 
@@ -8,11 +12,25 @@ from minidsk.infer.search.mcts import TreeConfig, tree_search
 from minidsk.infer.search.tree import Node, back_up, grow
 from minidsk.infer.search.voting import best_of_n
 from minidsk.presets import nano
+from minidsk.rl.harvest import FAR
 from minidsk.rl.policy import load_policy
 from minidsk.rl.preferences import Ranking
-from minidsk.rl.process import ProcessJudge, solutions, step_rankings
+from minidsk.rl.process import ProcessJudge, Trees, harvest_trees, solutions, step_rankings
+from minidsk.rl.recipe import run_stage
 from minidsk.rl.reward_model import RewardModel, RewardModelConfig, train_reward_model
+from minidsk.rl.stages import FineTuning
+from minidsk.tasks.base import Problem
+from minidsk.train.checkpoint import RunError
 from minidsk.train.optim import OptimConfig
+from minidsk.train.sft import SFTConfig, read_examples
+
+
+@dataclass(frozen=True)
+class Hopeless(Problem):
+    """A problem that no reply solves."""
+
+    def score(self, text):
+        return 0.0
 
 
 @pytest.fixture
@@ -73,3 +91,27 @@ def test_it_learns_from_trees_and_then_judges_without_the_verifier():
     values, flops = judge(blind[:2], ["<think>", "<think>1"])
     assert all(-1 <= value <= 1 for value in values)
     assert flops == model.flops([problem.prompt for problem in held_out[:2]], ["<think>", "<think>1"]) > 0
+
+
+def test_a_round_of_self_evolution_is_a_stage(tmp_path):
+    """The base searches, and is fine-tuned on what it found: right replies, two at most to a problem."""
+    recipe = nano()
+    trees = Trees(48, 320, config=TreeConfig(longest=80))
+    stage = FineTuning("evolved", "nano-base", SFTConfig(steps=2, batch=8), "nano-base", trees)
+    run_stage(stage, recipe, tmp_path, torch.device("cpu"), progress=False)
+    examples = read_examples(tmp_path / "evolved" / "examples.jsonl")
+    assert len(examples) == 48
+    posed = {problem.prompt: problem for problem in (recipe.make_task("train")[FAR + i] for i in range(96))}
+    assert all(posed[prompt].score(reply) == 1 for prompt, reply in examples)
+    assert max(Counter(prompt for prompt, _ in examples).values()) == 2
+    about = json.loads((tmp_path / "evolved" / "config.json").read_text())["minidsk"]
+    assert about["settings"]["thoughts"]["config"]["longest"] == 80
+    assert about["summary"]["flops"] > float(about["given"]["harvest_flops"]) > 0
+
+
+def test_a_search_that_solves_nothing_says_so(make_policy, tokenizer):
+    task = type("Task", (), {"__getitem__": lambda self, i: Hopeless("ab")})()
+    with pytest.raises(RunError, match="^harvest: the search solved no problem"):
+        harvest_trees(make_policy(), task, Trees(1, 4, config=TreeConfig(longest=4)), 0)
+    with pytest.raises(ValueError, match="^most: "):
+        Trees(most=0)
