@@ -142,7 +142,7 @@ def test_without_the_verifier_a_judge_and_a_guide_decide(base, posed):
     seeded = torch.Generator().manual_seed(0)
     found = tree_search(base, blind, length, 300, seeded, TreeConfig(longest=80, width=3), guide=length)
     nodes = sum(len(list(tree.below())) for tree in found.trees)
-    assert len(asked) == nodes + sum(found.samples)
+    assert len(asked) == nodes  # what the guide read, it need not read again as the judge
     for reply, tree in zip(found.replies, found.trees, strict=True):
         texts = [text_of(node, base.tokenizer) for node in tree.below()]
         assert [node.estimate for node in tree.below()] == [len(text) / 100 for text in texts]
@@ -167,6 +167,21 @@ def test_the_judges_work_is_on_the_account(base, posed):
     nodes = sum(len(list(tree.below())) for tree in guided.trees)
     assert guided.flops == pytest.approx(plain.flops + 1e9 * nodes, rel=0.2)
     assert guided.flops > 1e9 * nodes
+
+
+def test_a_guide_has_nothing_to_say_of_what_was_there(base, posed):
+    """A policy that always writes the same draws it again and again, and the guide reads it once."""
+    read = []
+
+    def guide(questions, replies):
+        assert replies
+        read.extend(zip((question.prompt for question in questions), replies, strict=True))
+        return Judged([0.0] * len(replies), 0.0)
+
+    config = TreeConfig(longest=80, temperature=0.0)
+    found = tree_search(base, posed, guide, 400, None, config, guide=guide)
+    assert min(found.samples) > 1
+    assert len(read) == sum(len(list(tree.below())) for tree in found.trees)
 
 
 def test_a_problems_tree_does_not_depend_on_the_others(posed):

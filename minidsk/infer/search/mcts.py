@@ -89,19 +89,29 @@ def tree_search(
         if guide is not None:
             ways = zip(asked, ends, strict=True)
             new = [(question, node) for question, end in ways for node in end.path() if node.estimate is None]
-            opinion = guide([question for question, _ in new], [text_of(node, policy.tokenizer) for _, node in new])
-            flops += opinion.flops
-            for (_, node), estimate in zip(new, opinion.values, strict=True):
-                node.estimate = estimate
+            flops += _estimate(guide, new, policy.tokenizer)
         texts = [text_of(end, policy.tokenizer) for end in ends]
-        judged = judge(asked, texts)
-        flops += judged.flops
-        for i, end, text, worth in zip(open_, ends, texts, judged.values, strict=True):
+        if guide is judge:  # which has read them
+            worths = [end.estimate or 0.0 for end in ends]
+        else:
+            worths, more = judge(asked, texts)
+            flops += more
+        for i, end, text, worth in zip(open_, ends, texts, worths, strict=True):
             back_up(end, worth, config.width)
             if worth > best[i][0]:
                 best[i] = (worth, text)
     replies = tuple(text for _, text in best)
     return Searched(replies, tuple(spent), tuple(samples), paths.flops + flops, tuple(trees))
+
+
+def _estimate(guide: Judge[Q], new: Sequence[tuple[Q, Node]], tokenizer: Any) -> float:
+    """Let the guide say what it expects of new nodes; the operations. There are none where a try was made before."""
+    if not new:
+        return 0.0
+    opinion = guide([question for question, _ in new], [text_of(node, tokenizer) for _, node in new])
+    for (_, node), estimate in zip(new, opinion.values, strict=True):
+        node.estimate = estimate
+    return opinion.flops
 
 
 def steps_of(tokens: Sequence[int], logps: Sequence[float], tokenizer: Any) -> list[tuple[tuple[int, ...], float]]:
