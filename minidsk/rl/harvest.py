@@ -57,6 +57,10 @@ class Thoughts:
         within(self, 1, AT_ONCE, "count", "max_new_tokens")
         one_of(self, "keep", FILTERS)
 
+    def gather(self, policy: Policy, task: Task, seed: int) -> Harvest:
+        """See `harvest`."""
+        return harvest(policy, task, self, seed)
+
 
 @dataclass(frozen=True)
 class Harvest:

@@ -22,7 +22,7 @@ from minidsk.hub.zoo import find, names
 from minidsk.infer.evaluate import evaluate
 from minidsk.rl.config import RLConfig
 from minidsk.rl.distill import TeacherBaseline
-from minidsk.rl.harvest import Thoughts, harvest, pages
+from minidsk.rl.harvest import Thoughts, pages
 from minidsk.rl.language import language
 from minidsk.rl.loop import reinforce
 from minidsk.rl.policy import Policy, load_policy
@@ -237,7 +237,7 @@ def examples_of(
         if stage.thoughts:
             policy = load_policy(parents["teacher"], device)
             with threads_for(device, policy.width):
-                harvested = harvest(policy, recipe.make_task("train"), stage.thoughts, recipe.seed)
+                harvested = stage.thoughts.gather(policy, recipe.make_task("train"), recipe.seed)
             examples, flops = harvested.examples, harvested.flops
         elsewhere = TinyWeb(dataclasses.replace(recipe.pretrain.web, worksheets=0.0), recipe.seed)
         examples = examples + pages(elsewhere, stage.pages)

@@ -66,6 +66,11 @@ class RewardModel(nn.Module):
             scores[part] = self([prompts[i] for i in part], [replies[i] for i in part])
         return scores
 
+    def flops(self, prompts: Sequence[str], replies: Sequence[str]) -> float:
+        """Operations to score these replies."""
+        policy = self.critic.policy
+        return policy.flops(policy.encode(prompts, replies))
+
     def reward(self, problems: list[Problem], replies: list[str]) -> Tensor:
         """Scores ``[N]`` in the form that `reinforce` takes as its `reward`."""
         return self.score([problem.prompt for problem in problems], replies)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from minidsk.rl.config import RLConfig
 from minidsk.rl.harvest import Thoughts
+from minidsk.rl.process import Trees
 from minidsk.settings import require, within
 from minidsk.tasks import TASKS
 from minidsk.train.pretrain import PretrainConfig
@@ -52,11 +53,12 @@ class Pretraining(Stage):
 
 @dataclass(frozen=True)
 class FineTuning(Stage):
-    """Examples: thoughts of a `teacher` (named as an origin is), and so many `pages` that need no thought, mixed."""
+    """Examples: thoughts of a `teacher` (named as an origin is), sampled or found by its search, and so many `pages`
+    that need no thought, mixed."""
 
     config: SFTConfig
     teacher: str | None = None
-    thoughts: Thoughts | None = None
+    thoughts: Thoughts | Trees | None = None
     pages: int = 0
 
     def __post_init__(self) -> None:
