@@ -168,6 +168,9 @@ def _loss_and_gradient(
     target = tl.load(targets + row)
     counted = target != ignore
     offsets = tl.arange(0, BLOCK)
+    # Before the sums, for which all warps wait: later, a fast one could have written the gradient over it.
+    known = (target >= 0) & (target < columns)
+    chosen = tl.load(logits + target, mask=known, other=float("nan")).to(tl.float32)
     highest = tl.full([BLOCK], -float("inf"), tl.float32)  # one maximum and one sum for each lane
     total = tl.zeros([BLOCK], tl.float32)
     for start in range(0, columns, BLOCK):
@@ -179,8 +182,6 @@ def _loss_and_gradient(
         highest = higher
     top = tl.max(highest, 0)
     whole = tl.sum(total * tl.exp(highest - top), 0)
-    known = (target >= 0) & (target < columns)
-    chosen = tl.load(logits + target, mask=known, other=float("nan")).to(tl.float32)
     tl.store(losses + row, tl.where(counted, top + tl.log(whole) - chosen, 0.0))
     if GRADIENT:
         for back in range(0, columns, BLOCK):
