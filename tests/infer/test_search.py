@@ -211,3 +211,20 @@ def test_an_answer_that_does_not_end_is_told_from_a_thought_that_was_cut(base, p
             budget_forcing(base, posed, **{"budget": 9, "generator": None, **fields})
     with pytest.raises(ValueError, match="^wait: is empty"):
         budget_forcing(base, posed, 9, None, wait="")
+
+
+def test_only_a_thought_that_is_not_done_is_kept_from_ending(base, posed):
+    asked = []
+
+    def done(thought):
+        asked.append(thought)
+        return thought.endswith("yes")
+
+    plain = budget_forcing(base, posed, 160, None)
+    forced = budget_forcing(base, posed, 160, None, waits=1, done=done)
+    thoughts = [reply.partition("</think>")[0].removeprefix("<think>") for reply in plain.replies]
+    assert set(asked) >= set(thoughts)
+    assert forced.waits == tuple(int(not thought.endswith("yes")) for thought in thoughts)
+    assert 0 < sum(forced.waits) < len(posed)
+    for waited, before, after in zip(forced.waits, plain.replies, forced.replies, strict=True):
+        assert waited or before == after

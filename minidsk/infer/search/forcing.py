@@ -7,7 +7,7 @@ thoughts become longer than they would have been. So what was cut is counted apa
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,14 +47,15 @@ def budget_forcing(
     *,
     waits: int = 0,
     wait: str = "\n",
+    done: Callable[[str], bool] | None = None,
     answer: int = 32,
     temperature: float = 0.0,
 ) -> Forced:
     """One reply to each question, whose thought has at most `budget` tokens, the tags around it not counted.
 
     Where a thought would end before that, `wait` takes the place of its end, at most `waits` times and where it fits
-    into the budget; on a worksheet a new line is a new attempt. A thought that reaches the budget is ended, and its
-    answer begun. An answer has at most `answer` tokens, its tags and the end included. The policy is one of our models.
+    into the budget; on a worksheet a new line is a new attempt. `done` says of a thought's text that it may end; without
+    it none may before that. A thought that reaches the budget is ended, and its answer begun. An answer has at most `answer` tokens, its tags and the end included. The policy is one of our models.
     """
     if budget < 1 or waits < 0 or answer < 2:
         raise ValueError(f"budget, waits, answer: {(budget, waits, answer)} do not fit; give 1, 0 and 2 or more")
@@ -71,7 +72,8 @@ def budget_forcing(
         for row, drawn in zip(rows, paths.go_on(rows, texts, left, (end, eos))[0], strict=True):
             thought, stops = thoughts[row], drawn[-1] in (end, eos)
             thought.tokens += drawn[:-1] if stops else drawn
-            if stops and thought.waits < waits and len(thought.tokens) + len(more) <= budget:
+            fits = thought.waits < waits and len(thought.tokens) + len(more) <= budget
+            if stops and fits and not (done is not None and done(tokenizer.decode(thought.tokens))):
                 thought.tokens += more
                 thought.waits += 1
                 stops = False
