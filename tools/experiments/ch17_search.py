@@ -71,7 +71,8 @@ def row(part: str, problems: list[Problem], found: Found, **about: Any) -> dict[
     """What a method did: which problems it solved, and what it took for each of them."""
     n, right = len(problems), marks(problems, found.replies)
     return {"part": part, **about, "accuracy": round(right.count("1") / n, 4),
-            "tokens": round(sum(found.tokens) / n, 1), "samples": round(sum(found.samples) / n, 2), "flops": round(found.flops / n), "right": right}  # fmt: skip
+            "tokens": round(sum(found.tokens) / n, 1), "samples": round(sum(found.samples) / n, 2),
+            "flops": round(found.flops / n), "right": right}  # fmt: skip
 
 
 def forced(policy: MiniPolicy, problems: list[Problem], about: dict[str, Any], a: argparse.Namespace) -> list[Any]:

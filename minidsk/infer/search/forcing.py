@@ -54,8 +54,9 @@ def budget_forcing(
     """One reply to each question, whose thought has at most `budget` tokens, the tags around it not counted.
 
     Where a thought would end before that, `wait` takes the place of its end, at most `waits` times and where it fits
-    into the budget; on a worksheet a new line is a new attempt. `done` says of a thought's text that it may end; without
-    it none may before that. A thought that reaches the budget is ended, and its answer begun. An answer has at most `answer` tokens, its tags and the end included. The policy is one of our models.
+    into the budget; on a worksheet a new line is a new attempt. `done` says of a thought's text whether it may end;
+    without it none may. A thought that reaches the budget is ended, and its answer begun. An answer has at most
+    `answer` tokens, its tags and the end included. The policy is one of our models.
     """
     if budget < 1 or waits < 0 or answer < 2:
         raise ValueError(f"budget, waits, answer: {(budget, waits, answer)} do not fit; give 1, 0 and 2 or more")
