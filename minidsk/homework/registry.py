@@ -18,6 +18,7 @@ from minidsk.homework import (
     moe,
     mtp,
     pretraining,
+    search,
     text,
 )
 from minidsk.homework.exercise import Exercise
@@ -35,6 +36,7 @@ CHAPTERS = {
     "games": games.EXERCISES,
     "feedback": feedback.EXERCISES,
     "grpo": grpo.EXERCISES,
+    "search": search.EXERCISES,
     "capstone": capstone.EXERCISES,
 }
 """The exercises of each chapter; the first one is the chapter's bug zoo."""
