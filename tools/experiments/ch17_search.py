@@ -192,7 +192,7 @@ def main() -> None:
     parser.add_argument("--trees", type=int, default=192, help="training problems of the learned reward")
     parser.add_argument("--tree-tokens", type=int, default=480)
     parser.add_argument("--rankings", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--examples", type=int, default=384)
     parser.add_argument("--harvest-tokens", type=int, default=400)
     parser.add_argument("--sft-steps", type=int, default=40)
@@ -202,7 +202,7 @@ def main() -> None:
     record = Record(a, lambda r: (PARTS.index(r["part"]), names.index(r.get("model") or r["arm"]), r["seed"]))
     tasks = [(spend, name, seed, a) for seed in a.seeds for name in MODELS]
     tasks += [(evolve, arm, seed, a) for seed in a.seeds for arm in ("tree", "root")]
-    sweep(tasks, lambda rows: record.add(*rows), a)
+    sweep(tasks, record.add, a)
 
 
 if __name__ == "__main__":

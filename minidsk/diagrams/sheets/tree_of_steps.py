@@ -31,7 +31,7 @@ def _draw(pen: Pen) -> None:
     pen.line((560, 128), (560, 164))
     for x, worth in ((220, 1), (300, 0), (560, 0)):
         pen.circle(x, 178, 13, f"{worth}", tone="judged" if worth else "soft", fill=0.2)
-    pen.notes(573, 182, "the end of a try,", "and its worth")
+    pen.notes(582, 178, "the end of a try,", "and its worth")
 
     pen.box(342, 180, 148, 34, "8−7+3=4 yes", tone="learns", dashed=True)
     pen.arrow((416, 214), (416, 236), tone="learns", dashed=True)
