@@ -1,6 +1,7 @@
 """Chapter 17: what more computing at test time buys, by method, and what a search adds.
 
-    python tools/experiments/ch17_search.py --seeds 0 1 2 --out results/ch17_search
+    python tools/experiments/ch17_search.py --seeds 0 1 2 --parts search --out results/ch17_search
+    python tools/experiments/ch17_search.py --seeds 0 1 2 --parts evolution --out results/ch17_evolution
 
 Held-out problems are posed once each; the seeds share them out. For every model and seed: budgets forced on greedy
 thoughts; replies drawn from the prompt, of which the vote, the thought's own yes, a learned reward or the verifier
@@ -181,6 +182,7 @@ def evolve(arm: str, seed: int, a: argparse.Namespace) -> list[dict[str, Any]]:
 def main() -> None:
     """The command line."""
     parser = arguments(__doc__, "results/ch17_search", device="cpu")
+    parser.add_argument("--parts", nargs="+", default=["search", "evolution"], choices=("search", "evolution"))
     parser.add_argument("--problems", type=int, default=432, help="held-out problems, shared out among the seeds")
     parser.add_argument("--thoughts", type=int, nargs="+", default=[8, 16, 24, 32, 48, 64, 96, 160])
     parser.add_argument("--waits", type=int, nargs="+", default=[1, 2, 4])
@@ -192,7 +194,7 @@ def main() -> None:
     parser.add_argument("--trees", type=int, default=192, help="training problems of the learned reward")
     parser.add_argument("--tree-tokens", type=int, default=480)
     parser.add_argument("--rankings", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--examples", type=int, default=384)
     parser.add_argument("--harvest-tokens", type=int, default=400)
     parser.add_argument("--sft-steps", type=int, default=40)
@@ -200,8 +202,8 @@ def main() -> None:
     a = parser.parse_args()
     names = (*MODELS, "tree", "root")
     record = Record(a, lambda r: (PARTS.index(r["part"]), names.index(r.get("model") or r["arm"]), r["seed"]))
-    tasks = [(spend, name, seed, a) for seed in a.seeds for name in MODELS]
-    tasks += [(evolve, arm, seed, a) for seed in a.seeds for arm in ("tree", "root")]
+    tasks = [(spend, name, seed, a) for seed in a.seeds for name in MODELS if "search" in a.parts]
+    tasks += [(evolve, arm, seed, a) for seed in a.seeds for arm in ("tree", "root") if "evolution" in a.parts]
     sweep(tasks, record.add, a)
 
 

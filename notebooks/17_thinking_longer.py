@@ -1,0 +1,641 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Thinking longer: what more computing buys
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/17_thinking_longer.ipynb)
+#
+# The reasoner is finished, and its weights stay as they are. It can still spend more on each problem: think for longer, answer many times and vote, or search through a tree of thoughts. **Can it be right more often, without another step of training, just by spending more?** And which way of spending gives the most right answers for the same number of operations?
+#
+# - **You will build** a forced budget, a vote, best-of-n with three different judges, a tree search that finds the best leaf of a known tree, and one round of self-evolution; and you will put all of them on one axis.
+# - **You need** PyTorch and [chapter 12](12_grpo.ipynb), from which the reasoner comes. [Chapter 11](11_human_feedback.ipynb) explains reward models.
+# - **It takes** about a minute to run on two CPU cores of a laptop, about twice that on the two cores that Colab lends (a GPU is no faster, because the models are small), and an hour and a half to read. The large comparison was recorded earlier, on a CPU too.
+
+# %% tags=["hide-input"]
+import importlib.util
+
+if importlib.util.find_spec("minidsk") is None:  # Colab, for example
+    source = "git+https://github.com/minidsk/minidsk"
+    get_ipython().run_line_magic("pip", f"install -q 'minidsk[notebooks] @ {source}'")
+
+# %% tags=["hide-input"]
+import math
+import random
+import tempfile
+from collections import Counter
+from statistics import mean
+
+import matplotlib.pyplot as plt
+import torch
+
+import minidsk
+from minidsk import results
+from minidsk.diagrams import diagram, direct_labels, show, table
+from minidsk.homework import bites, check, describe, predict, receipt, zoo
+from minidsk.infer.search.account import Blind, Judged, verify
+from minidsk.infer.search.forcing import budget_forcing
+from minidsk.infer.search.mcts import TreeConfig, text_of, tree_search
+from minidsk.infer.search.tree import RULES, Node, back_up, grow, select
+from minidsk.infer.search.voting import best_of_n, draw_within, majority
+from minidsk.presets import nano
+from minidsk.report.interval import interval
+from minidsk.rl.harvest import FAR
+from minidsk.rl.process import ProcessJudge, step_rankings
+from minidsk.rl.reward_model import RewardModel, RewardModelConfig, train_reward_model
+from minidsk.train.checkpoint import Run
+from minidsk.train.optim import OptimConfig
+from minidsk.train.sft import SFTConfig, fine_tune
+from minidsk.widgets import Curve
+
+plt.style.use("minidsk.diagrams.look")
+_ = torch.set_num_threads(1)
+
+# %% [markdown]
+# ## Two models, and what one answer costs
+#
+# We take two models that ship with the package. **nano-zero** is the finished reasoner: it learned from right answers alone. **nano-base** is what it was before: a base model that has read worksheets and nothing else. Both solve Countdown problems with three numbers up to 12, plus and minus, and targets up to 20.
+#
+# The held-out split of these problems is small, and many of its problems are the same numbers in another order. We pose each different prompt once.
+
+# %%
+task = nano().make_task("test")
+held_out = list({p.prompt: p for p in (task[i] for i in range(4096))}.values())[:432]
+same = Counter((*sorted(p.numbers), p.target) for p in held_out)
+problems = held_out[:64]
+print(f"{len(held_out)} problems, made of {len(same)} sets of numbers and a target")
+print(repr(held_out[1].prompt))
+
+# %%
+zero, base = minidsk.load_policy("nano-zero"), minidsk.load_policy("nano-base")
+for policy in (zero, base):
+    _ = policy.model.double()  # so that another processor draws the same replies
+
+
+def right(found) -> float:
+    """The share of the 64 problems that are solved."""
+    return mean(p.score(reply) for p, reply in zip(problems, found.replies, strict=True))
+
+
+# %% [markdown]
+# A token costs about two operations per weight. So we count floating-point operations, **FLOPs**, and not answers: of everything that a method reads and writes, and of everything that judges its replies. The package's searches all return such an account beside the replies. Here is one greedy answer per problem:
+
+# %%
+plain = {}
+for name, policy in (("nano-base", base), ("nano-zero", zero)):
+    plain[name] = found = budget_forcing(policy, problems, 160, None)  # 160: hardly ever reached
+    print(f"{name}: {right(found):.0%} right, {mean(found.tokens):.0f} tokens, "
+          f"{found.flops / 64 / 1e6:.0f} million FLOPs per problem")
+
+# %% [markdown]
+# In what follows, nano-zero will draw several replies at temperature 1, and the most frequent answer is handed in. No judge looks at anything. With about nine replies, by how many points of accuracy will the vote be above one greedy answer? Replace `None` by a number; a negative number means below.
+
+# %% tags=["prediction", "hide-input"]
+guess = None
+question = "Vote of nine replies minus one greedy answer, nano-zero, in points?"
+vote_gain = predict("search.vote_gain", question, guess, example=3, scale="difference", tolerance=15)
+vote_gain
+
+# %% [markdown]
+# ## Longer thoughts: cut them, or keep them from ending
+#
+# The simplest way to spend more, or less, is the length of one thought. **Budget forcing** {cite}`muennighoff2025s1` sets it from outside. A thought that reaches its budget is ended by force, and the answer is begun. A thought that would end too early is kept from ending: something like *Wait* takes the place of its end. On a worksheet, a new line does that, because a new line is a new attempt.
+#
+# Here is the first half in the open: write at most `budget` tokens, close the thought, and let the model answer.
+
+# %%
+def write(policy, text: str, tokens: int) -> str:
+    """What the model writes after a text, greedily."""
+    return policy.sample([text], 1, tokens, 0.0, None).texts[0]
+
+
+def force(policy, prompt: str, budget: int) -> tuple[str, bool]:
+    """A reply whose thought has at most `budget` tokens, and whether it was cut."""
+    thought, closed, _ = write(policy, prompt + "<think>", budget).partition("</think>")
+    begun = "<think>" + thought + "</think>" + ("" if closed else "<answer>")
+    return begun + write(policy, prompt + begun, 32), not closed
+
+
+# %%
+for budget in (12, 30, 60):
+    print(budget, *force(zero, problems[1].prompt, budget))
+
+# %% [markdown]
+# Our version writes one problem at a time and reads everything again after the cut. The package's does all problems at once and keeps the cache. Both give the same text:
+
+# %%
+for budget in (12, 30, 60):
+    theirs = budget_forcing(zero, problems[:12], budget, None)
+    ours = [force(zero, p.prompt, budget) for p in problems[:12]]
+    assert ours == list(zip(theirs.replies, theirs.cut, strict=True))
+print("36 replies, and whether they were cut: all the same")
+
+# %% [markdown]
+# ### Truncation is not thinking
+#
+# A curve of accuracy against the budget rises, and it is tempting to read it as *longer thoughts are better*. But a thought that is cut has not finished what it was doing. So we count problems whose thought was cut apart from the others. The next table is from the recorded experiment, which poses all 432 problems and lets three seeds share them.
+
+# %% tags=["hide-input"]
+runs = results.read("ch17_search")["runs"]
+SEEDS = sorted({run["seed"] for run in runs})
+
+
+def rows_of(part: str, **wanted) -> list:
+    """The rows of one setting, in the order of the seeds."""
+    found = [r for r in runs if r["part"] == part and all(r[k] == v for k, v in wanted.items())]
+    return sorted(found, key=lambda r: r["seed"])
+
+
+def bits(rows, field="right") -> list[int]:
+    """One mark per problem, over all seeds."""
+    return [int(mark) for row in rows for mark in row[field]]
+
+
+print(results.origin("ch17_search"))
+
+# %% tags=["hide-input"]
+def split(model: str) -> list:
+    """Rows of the table: each budget's cuts, and what is right of both kinds."""
+    rows = []
+    for budget in (8, 16, 32, 64, 160):
+        of = rows_of("forced", model=model, budget=budget, when="never")
+        ok, cut = bits(of), bits(of, "cut")
+        kinds = [[o for o, c in zip(ok, cut, strict=True) if c == kind] for kind in (1, 0)]
+        shares = [f"{mean(kind):.0%}" if len(kind) > 20 else "-" for kind in kinds]
+        rows.append([budget, f"{mean(ok):.0%}", f"{mean(cut):.0%}", *shares])
+    return rows
+
+
+table(["budget, tokens", "right", "thoughts cut", "right, of those cut", "right, of the others"],
+      split("nano-zero"), "nano-zero, greedy. A dash: fewer than 20 problems.")
+
+# %% [markdown]
+# TRUNCATION
+
+# %% [markdown]
+# ### One new line
+#
+# Now the other half: keep a thought from ending. The base model gives up after one attempt, even where it has just written *no*. Here is such a thought, and what the same model writes if a new line takes the place of its end:
+
+# %%
+gave_up = next(p for p, r in zip(problems, plain["nano-base"].replies, strict=True) if not p.score(r))
+thought = write(base, gave_up.prompt + "<think>", 160).partition("</think>")[0]
+print(gave_up.prompt + "alone:", thought)
+print("after a new line:", write(base, gave_up.prompt + "<think>" + thought + "\n", 160))
+
+# %% [markdown]
+# When should a thought be kept from ending? *Always* is what s1 does. *In doubt* is our variant: only if the thought itself does not end with *yes*. Neither consults the verifier; the second one reads what the model wrote.
+
+# %%
+def says_yes(thought: str) -> bool:
+    """Whether the last verdict of a thought is yes, in either language of the web."""
+    return thought.rstrip().endswith(("yes", "对了"))
+
+
+for name, policy in (("nano-base", base), ("nano-zero", zero)):
+    for when, done in (("always", None), ("in doubt", says_yes)):
+        found = budget_forcing(policy, problems, 160, None, waits=1, done=done)
+        print(f"{name}, one new line, {when}: {right(found):.0%} right "
+              f"(alone {right(plain[name]):.0%}), {mean(found.tokens):.0f} tokens")
+
+# %% tags=["hide-input"]
+waited = []
+for model in ("nano-base", "nano-zero"):
+    for when, waits in (("never", 0), ("always", 1), ("always", 2), ("in doubt", 1), ("in doubt", 4)):
+        of = rows_of("forced", model=model, budget=160, when=when, waits=waits)
+        waited.append([model, f"{when}, up to {waits}" if waits else when, f"{mean(bits(of)):.1%}",
+                       f"{mean(bits(of, 'cut')):.0%}", f"{mean(r['flops'] for r in of) / 1e6:.0f}"])
+table(["model", "kept from ending", "right", "cut at 160", "million FLOPs"], waited,
+      "All 432 problems, greedy.")
+
+# %% [markdown]
+# WAIT
+
+# %% [markdown]
+# ## Many replies: five lines of voting
+#
+# One long thought is a single line of attack. The alternative is to draw many replies and to choose one. If nobody can check them, the most frequent answer is a good choice, because right replies agree and wrong ones differ. This is **self-consistency** {cite}`wang2022selfconsistency`. By hand: seven replies to *make 4 from 8, 3, 7* answer **a, b, b, a, c, b** and nothing. Then **b** has three votes of six.
+
+# %% tags=["naive"]
+def vote(answers):
+    """The most frequent answer; of equals, the one that came first; no answer, no vote."""
+    votes = {}
+    for answer in answers:
+        if answer is not None:
+            votes[answer] = votes.get(answer, 0) + 1
+    return max(votes, key=votes.get) if votes else None
+
+
+print(vote(["a", "b", "b", "a", "c", "b", None]))
+
+# %% [markdown]
+# A vote has one classical mistake: replies that never came to an answer are counted as if they agreed with each other. This check catches it:
+
+# %%
+def test_silence_is_no_vote(vote) -> None:
+    """Three of six replies give no answer, and two agree."""
+    assert vote([None, "3", None, None, "5", "5"]) == "5"
+
+
+def most_common(answers):
+    """A planted bug: None votes too."""
+    return Counter(answers).most_common(1)[0][0]
+
+
+bites(test_silence_is_no_vote, vote, most_common)
+
+# %% [markdown]
+# The package draws replies for as long as the longest possible one still fits into a **budget** of tokens per problem. A budget of tokens, not a number of replies: a method that writes short replies may write more of them. From the same random numbers, our five lines and the package's `majority` hand in the same answers:
+
+# %% tags=["agree"]
+def seeded(seed: int = 0) -> torch.Generator:
+    """Random numbers from a seed."""
+    return torch.Generator().manual_seed(seed)
+
+
+drawn, spent, _ = draw_within(zero, problems, 480, 96, 1.0, seeded(), 1024)
+voted = majority(zero, problems, 480, seeded(), longest=96)
+ours = [vote([p.answer(r) for r in replies]) for p, replies in zip(problems, drawn, strict=True)]
+theirs = [p.answer(r) for p, r in zip(problems, voted.replies, strict=True)]
+vote_gap = sum(a != b for a, b in zip(ours, theirs, strict=True)) + abs(sum(spent) - sum(voted.tokens))
+assert vote_gap == 0
+print(f"{mean(voted.samples):.1f} replies per problem; largest difference: {vote_gap}")
+
+# %%
+print(f"one greedy answer: {right(plain['nano-zero']):.0%} right")
+single = mean(p.score(r) for p, replies in zip(problems, drawn, strict=True) for r in replies)
+print(f"one reply drawn at temperature 1: {single:.0%} right")
+print(f"the vote: {right(voted):.0%} right, for "
+      f"{voted.flops / plain['nano-zero'].flops:.1f} times the FLOPs of the greedy answer")
+
+# %% [markdown]
+# VOTE
+#
+# ## Best-of-n, and who may see the verifier
+#
+# **Best-of-n** draws the same replies and asks a judge which is best. Everything depends on the judge, and on whether we would have it in real use:
+#
+# | judge | what it reads | when it may be used |
+# | --- | --- | --- |
+# | the vote | the answers | always |
+# | its own yes | the last word of each thought | always |
+# | a learned reward | problem and reply | always; it was trained with the verifier, on *training* problems |
+# | the verifier | the numbers and the target | in training; at test time only to see the ceiling |
+#
+# Countdown is a special case, because a solution is easy to check. If a user's problem comes with a checker (unit tests, a proof assistant), best-of-n with it is a real method. Otherwise the number that it gives is only the share of problems for which *any* reply is right: a ceiling for every way of choosing.
+
+# %%
+def own_yes(questions, replies) -> Judged:
+    """A judge that believes the thought: it costs nothing, and can be wrong."""
+    return Judged([float(says_yes(r.partition("</think>")[0])) for r in replies], 0.0)
+
+
+for name, policy in (("nano-base", base), ("nano-zero", zero)):
+    for title, judge in (("own yes", own_yes), ("verifier", verify)):
+        found = best_of_n(policy, problems, judge, 480, seeded(), longest=96)
+        print(f"{name}, best of {mean(found.samples):.1f} by {title:8}: {right(found):.0%} right")
+
+# %% [markdown]
+# It is easy to leak the verdict by accident: one `problem.score` in the wrong function, and a method looks as good as the ceiling. The package guards against it with a type. A search that must not check is given `Blind` problems, which have a prompt and a way to read an answer, and no verifier. A planted leak is caught at once:
+
+# %%
+def test_it_needs_no_verifier(search) -> None:
+    """A search that never checks can solve problems that nobody can check."""
+    try:
+        _ = search([Blind(p) for p in problems[:2]])
+    except AttributeError as error:
+        raise AssertionError(str(error)) from None
+
+
+def by_own_yes(questions):
+    """What it should be."""
+    return best_of_n(zero, questions, own_yes, 200, seeded(), longest=96)
+
+
+def leaking(questions):
+    """A planted bug: the verifier chooses."""
+    return best_of_n(zero, questions, verify, 200, seeded(), longest=96)
+
+
+bites(test_it_needs_no_verifier, by_own_yes, leaking)
+
+# %% [markdown]
+# ## A tree of steps
+#
+# Best-of-n begins each reply from nothing. If a thought has begun well, why not draw several continuations of *it*? A **step** is a line of the worksheet, and the replies to one problem become a tree. Each step has a number of visits $n$, and the total worth $w$ of the replies that went through it.
+
+# %% tags=["diagram", "hide-input"]
+diagram("tree_of_steps")
+
+# %% [markdown]
+# Going down, each decision is a bandit problem: prefer steps that did well, and do not forget steps that were hardly tried. **UCT** {cite}`kocsis2006uct` goes to the step with the largest
+#
+# $$
+# \frac{w}{n} + c \sqrt{\frac{\ln N}{n}},
+# $$
+#
+# where $N$ are the visits of the node above, and $c$ says how curious the search is. In the diagram, with $c = 1$, the left step has $\frac12 + \sqrt{\ln 3 / 2} = 1.24$, and the right one $0 + \sqrt{\ln 3} = 1.05$. So the search goes left.
+#
+# ### A tree whose best leaf is known
+#
+# Before we search among thoughts, we search where the answer is known: five steps with three ways each make 243 leaves. A leaf is worth the share of steps that agree with a secret way, so only one leaf is worth 1.
+
+# %%
+SECRET, WIDTH, CURIOUS = (2, 0, 1, 1, 2), 9, 0.3
+
+
+def worth(way) -> float:
+    """The share of right steps."""
+    return mean(a == b for a, b in zip(way, SECRET, strict=True))
+
+
+def uct_search(tries: int, seed: int):
+    """Visits and total worth of every way, after a UCT search from scratch."""
+    rng, n, w, done = random.Random(seed), Counter(), Counter(), set()
+    for _ in range(tries):
+        way = ()
+        while n[way] >= WIDTH:  # 1. go down, where enough was drawn
+            steps = [s for s in range(3) if n[*way, s] and (*way, s) not in done]
+            way = max(((*way, s) for s in steps), key=lambda x: w[x] / n[x]
+                      + CURIOUS * math.sqrt(math.log(n[x[:-1]]) / n[x]))  # fmt: skip
+        while len(way) < len(SECRET):  # 2. draw the rest
+            way = (*way, rng.randrange(3))
+        reached = worth(way)  # 3. judge it
+        for k in range(len(way), -1, -1):  # 4. tell the way
+            n[way[:k]] += 1
+            w[way[:k]] += reached
+            below = [(*way[:k], s) for s in range(3) if n[*way[:k], s]]
+            if k == len(way) or (n[way[:k]] >= WIDTH and done.issuperset(below)):
+                done.add(way[:k])
+    return n, w
+
+
+# %% [markdown]
+# The package keeps the same statistics in a tree of `Node`s. From the same random numbers it makes the same tries:
+
+# %%
+def package_search(tries: int, seed: int) -> Node:
+    """The same with the package's tree."""
+    rng, root = random.Random(seed), Node()
+    for _ in range(tries):
+        node = select(root, WIDTH, CURIOUS, RULES["uct"])
+        rest = [rng.randrange(3) for _ in range(len(SECRET) - len(node.text))]
+        end = grow(node, [((step,), 1 / 3) for step in rest])
+        back_up(end, worth(end.text), WIDTH)
+    return root
+
+
+tree_gap = 0.0
+for seed in range(20):
+    n, w = uct_search(100, seed)
+    for node in package_search(100, seed).below():
+        assert n[node.text] == node.visits
+        tree_gap = max(tree_gap, abs(w[node.text] / n[node.text] - node.q))
+assert tree_gap < 1e-12
+print("20 searches of 100 tries: the same visits; largest difference of a mean: below 1e-12")
+
+# %%
+def blind(tries: int, seed: int) -> bool:
+    """Whether as many leaves, drawn from the root, hold the best one."""
+    rng = random.Random(seed)
+    return SECRET in {tuple(rng.randrange(3) for _ in SECRET) for _ in range(tries)}
+
+
+found = sum(SECRET in uct_search(100, seed)[0] for seed in range(40))
+print(f"the best leaf was found by UCT in {found} of 40 searches, "
+      f"by drawing from the root in {sum(blind(100, seed) for seed in range(40))}")
+
+# %% [markdown]
+# Here search wins clearly. It wins because a half-right way is worth more than a wrong one, so the statistics at the first steps say where to go. Whether thoughts are like that is a question for the experiment.
+#
+# ### A tree of thoughts
+#
+# On a language model a try draws the rest of a reply. The engine forks: the row of the cache is cut back to the step, and what stands before it is not computed again. Here is a tree of nano-base, judged by the verifier, with the steps that were visited most:
+
+# %%
+config = TreeConfig(longest=96, width=4)
+searched = tree_search(base, problems, verify, 480, seeded(), config)
+print(f"{right(searched):.0%} right, {mean(searched.samples):.1f} tries and "
+      f"{mean(searched.tokens):.0f} tokens per problem")
+tree = searched.trees[1]
+print(problems[1].prompt + f"n = {tree.visits}, Q = {tree.q:.2f}")
+for node in sorted(tree.children, key=lambda node: -node.visits)[:4]:
+    line = base.tokenizer.decode(node.text).strip()
+    print(f"  n = {node.visits}, Q = {node.q:.2f}  {line}")
+
+# %% [markdown]
+# ### A reward that learned from the trees
+#
+# At test time nobody checks, so a tree needs another judge. rStar-Math {cite}`guan2025rstarmath` trains one from the search's own statistics. A step's mean worth is too noisy to be learned as a number, but a step that often led to right answers can be told from one that seldom did. So its **process preference model** learns from pairs: better step, worse step. We search *training* problems with the verifier, and make pairs of siblings, and of whole replies.
+
+# %%
+train = nano().make_task("train")
+posed = [train[FAR + i] for i in range(96)]
+trees = tree_search(base, posed, verify, 480, seeded(1), config).trees
+pairs = [pair for p, tree in zip(posed, trees, strict=True)
+         for pair in step_rankings(p.prompt, tree, base.tokenizer)]  # fmt: skip
+learn, test = pairs[: len(pairs) * 3 // 4], pairs[len(pairs) * 3 // 4 :]
+print(len(pairs), "pairs; the last one:")
+print("better:", pairs[-1].replies[0], "\nworse: ", pairs[-1].replies[1])
+
+# %%
+# tolerance: 5%
+preferred = RewardModel(base)
+_ = train_reward_model(preferred, learn, RewardModelConfig(batch=16, epochs=2), progress=False)
+scores = [preferred.score([p.prompt] * 2, p.replies) for p in test]
+ordered = mean(float(better > worse) for better, worse in scores)
+print(f"pairs of other problems that it puts in the right order: {ordered:.0%}")
+
+# %%
+# tolerance: 5%
+learned = ProcessJudge(preferred)
+with_judge = best_of_n(base, [Blind(p) for p in problems], learned, 320, seeded(), longest=96)
+print(f"nano-base, best of {mean(with_judge.samples):.1f} by the learned reward: "
+      f"{right(with_judge):.0%} right")
+
+# %% [markdown]
+# This judge is not free. It reads every reply, which costs about as many FLOPs as writing it did, and it had to be trained. On an axis of tokens neither would show.
+#
+# ## One axis of FLOPs
+#
+# The recorded experiment puts everything on one axis. Best-of-n draws from the root of the same trees, on the same forks, so a prompt is read once in both, and only the *tree* makes the difference. The learned reward has a judge per model and seed, trained on 192 training problems.
+
+# %% tags=["hide-input"]
+def curve(part: str, model: str, judge: str, width: int = 4) -> dict:
+    """FLOPs per problem and marks of all problems, budget by budget."""
+    also = {"width": width, "guided": False} if part == "tree" else {}
+    budgets = sorted({r["budget"] for r in rows_of(part, model=model, judge=judge, **also)})
+    each = [rows_of(part, model=model, judge=judge, budget=b, **also) for b in budgets]
+    return {"flops": [mean(r["flops"] for r in of) for of in each],
+            "marks": [bits(of) for of in each], "tokens": budgets}  # fmt: skip
+
+
+JUDGES = {"majority": "vote", "own yes": "own yes", "learned": "learned reward",
+          "verifier": "verifier (ceiling)"}  # fmt: skip
+
+# %% tags=["figure", "hide-input"]
+fig, axes = plt.subplots(1, 2, sharey=True, figsize=(9, 3.8))
+said = []
+for ax, model in zip(axes, ("nano-zero", "nano-base"), strict=True):
+    for judge, label in JUDGES.items():
+        of = curve("drawn", model, judge)
+        share = [100 * mean(marks) for marks in of["marks"]]
+        _ = ax.plot([f / 1e6 for f in of["flops"]], share, "o-", label=label if ax is axes[1] else None)
+        said.append(f"{model}, {label}: {share[0]:.0f} to {share[-1]:.0f} %")
+    alone = rows_of("forced", model=model, budget=160, when="never")
+    _ = ax.plot(mean(r["flops"] for r in alone) / 1e6, 100 * mean(bits(alone)), "*", color="black", ms=11)
+    once = rows_of("forced", model=model, budget=160, when="in doubt", waits=1)
+    _ = ax.plot(mean(r["flops"] for r in once) / 1e6, 100 * mean(bits(once)), "^", color="black", ms=8)
+    _ = ax.set(xscale="log", title=model, xlabel="million FLOPs per problem")
+_ = axes[0].set(ylabel="right, %")
+direct_labels(axes[1])
+show(fig, "Star: one greedy answer. Triangle: greedy, with a new line in doubt. Lines: replies "
+     "drawn from the prompt, 160 to 1,280 tokens, and who chooses among them.",
+     "Two panels, the share of right answers against FLOPs per problem. " + "; ".join(said) + ".")
+
+# %% tags=["hide-input"]
+lines = []
+for model in ("nano-zero", "nano-base"):
+    for judge, label in JUDGES.items():
+        of = curve("drawn", model, judge)
+        lines.append([model, label, *(f"{mean(marks):.1%} for {flops / 1e6:.0f}"
+                                      for marks, flops in zip(of["marks"], of["flops"], strict=True))])
+table(["model", "who chooses", *(f"{b} tokens" for b in of["tokens"])], lines,
+      "Right answers, and million FLOPs per problem; 432 problems over three seeds.")
+
+# %%
+greedy_marks = bits(rows_of("forced", model="nano-zero", budget=160, when="never"))
+voting = curve("drawn", "nano-zero", "majority")
+vote_gain.reveal(round(100 * (mean(voting["marks"][2]) - mean(greedy_marks)), 1))
+
+# %% [markdown]
+# AXIS
+
+# %% tags=["widget"]
+series = {}
+for part, prefix in (("drawn", "best-of-n, "), ("tree", "tree, ")):
+    for judge in ("own yes", "learned", "verifier"):
+        of = curve(part, "nano-base", judge)
+        series[prefix + judge] = {"x": [f / 1e6 for f in of["flops"]],
+                                  "y": [100 * mean(marks) for marks in of["marks"]]}  # fmt: skip
+Curve(series, xlabel="million FLOPs", ylabel="right, %", xlog=True,
+      title="nano-base: does a tree lie above best-of-n with the same judge?")
+
+# %% [markdown]
+# Pick a method to bring it to the front, and slide along the axis to read all of them at the same FLOPs.
+#
+# ### What does the tree add at equal FLOPs?
+#
+# To compare at *equal* FLOPs, we read best-of-n's curve at the FLOPs that the tree took (between two of its budgets, on a straight line over the logarithm). The difference is taken problem by problem. Problems that are the same numbers in another order are not independent, so the interval counts each set of numbers as one.
+
+# %%
+def clustered(differences) -> tuple[float, float]:
+    """The mean over all problems, and half its 95 % interval; orders of one set count once."""
+    middle, sums = mean(differences), Counter()
+    for p, d in zip(held_out, differences, strict=True):
+        sums[(*sorted(p.numbers), p.target)] += d - middle
+    return middle, 1.96 * math.sqrt(sum(s * s for s in sums.values())) / len(differences)
+
+
+def at(of: dict, flops: float) -> list[float]:
+    """Each problem's mark where the curve has so many FLOPs, between two budgets."""
+    k = max(i for i, f in enumerate(of["flops"][:-1]) if i == 0 or f <= flops)
+    (x0, x1), (a, b) = of["flops"][k : k + 2], of["marks"][k : k + 2]
+    part = math.log(flops / x0) / math.log(x1 / x0)
+    return [one + part * (other - one) for one, other in zip(a, b, strict=True)]
+
+# %% tags=["hide-input"]
+def tree_gains(model: str) -> dict:
+    """By judge and budget: the tree minus best-of-n at the tree's FLOPs, in points, and half the interval."""
+    gains = {}
+    for judge in ("own yes", "learned", "verifier"):
+        of, other = curve("tree", model, judge), curve("drawn", model, judge)
+        for budget, flops, marks in zip(of["tokens"], of["flops"], of["marks"], strict=True):
+            apart = [100 * (a - b) for a, b in zip(marks, at(other, flops), strict=True)]
+            gains[judge, budget] = clustered(apart)
+    return gains
+
+
+gains = {model: tree_gains(model) for model in ("nano-zero", "nano-base")}
+rows = [[model, judge, *("{:+.1f} ± {:.1f}".format(*of[judge, b]) for b in (160, 320, 640))]
+        for model, of in gains.items() for judge in ("own yes", "learned", "verifier")]  # fmt: skip
+table(["model", "judge", "160 tokens", "320 tokens", "640 tokens"], rows,
+      "Tree minus best-of-n at equal FLOPs and with the same judge, in points of accuracy.")
+
+# %% [markdown]
+# TREE
+
+# %% [markdown]
+# ## Self-evolution: search as a teacher
+#
+# rStar-Math does not stop at searching. It fine-tunes the policy on the solutions that the search found, and lets the new policy search again, round after round. Here is one round in the open: the trees of our training problems are there already.
+
+# %%
+# tolerance: 0.1
+from minidsk.rl.process import solutions  # noqa: E402
+
+examples = [(p.prompt, reply) for p, tree in zip(posed, trees, strict=True)
+            for reply in solutions(tree, base.tokenizer)]  # fmt: skip
+evolved = base.copy()
+with tempfile.TemporaryDirectory() as folder:
+    sft = SFTConfig(steps=30, batch=16, optim=OptimConfig(lr=1e-3, warmup=5))
+    fine_tune(evolved, examples, sft, Run(folder, "sft", {}), progress=False)
+after = budget_forcing(evolved, problems, 160, None)
+print(f"{len(examples)} solutions to {len(posed)} training problems")
+print(f"one greedy answer: {right(plain['nano-base']):.0%} right before, {right(after):.0%} after")
+
+# %% [markdown]
+# Does the *tree* matter, or only that right solutions are learned? The control draws as many tokens from the root and learns from what is right: rejection sampling, as in DeepSeek-R1. In the recorded experiment both start from nano-base again in each round, with 384 solutions, and pose all 432 held-out problems.
+
+# %% tags=["hide-input"]
+evolution = {}
+for arm in ("tree", "root"):
+    for number in sorted({r["round"] for r in runs if r["part"] == "evolution"}):
+        evolution[arm, number] = rows_of("evolution", arm=arm, round=number)
+rounds = max(number for _, number in evolution)
+rows = []
+for arm, title in (("tree", "tree search"), ("root", "drawn from the root")):
+    for number in range(rounds + 1):
+        of = evolution[arm, number]
+        middle, half = interval([100 * r["accuracy"] for r in of]) if number else (100 * of[0]["accuracy"], 0)
+        rows.append([title, number, f"{middle:.1f} ± {half:.1f}" if number else f"{middle:.1f}",
+                     f"{mean(r['flops'] for r in of) / 1e9:.0f}"])
+table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
+      "Greedy, 432 problems; means of three seeds with 95 % intervals.")
+
+# %% [markdown]
+# EVOLUTION
+#
+# ## What DeepSeek did, and what others report
+#
+# Self-consistency hands in the answer with the most votes among $n$ replies $y_1, \dots, y_n$ to the prompt $x$:
+#
+# $$
+# \hat a = \operatorname{argmax}_a \sum_{i=1}^{n} \mathbb{1}[\operatorname{answer}(y_i) = a], \qquad y_i \sim \pi(\cdot \mid x).
+# $$
+#
+# DeepSeek-R1 {cite}`deepseekr1` reports that a vote among 64 replies lifts R1-Zero on AIME 2024 from 71.0 % to 86.7 %. Among its unsuccessful attempts it names process reward models and Monte Carlo tree search: the space of the next tokens is far larger than a board game's, and a good model of the value of a step is hard to train. So DeepSeek trained by reward on whole answers, and let the thoughts grow.
+#
+# Others report, on models thousands of times as large as ours:
+#
+# - s1 {cite}`muennighoff2025s1`: budget forcing takes its model of 32 billion parameters from 50 % to 57 % on AIME 2024.
+# - Self-consistency {cite}`wang2022selfconsistency`: 17.9 points on GSM8K.
+# - *Large Language Monkeys* {cite}`brown2024monkeys`: on SWE-bench Lite, 250 attempts per problem solve 56 %, and one attempt 15.9 %. This is with a verifier; without one, voting and reward models stop improving after some hundred samples.
+# - Snell and others {cite}`snell2024scaling`: no method is best everywhere. Choosing by difficulty needs a quarter of the computation of best-of-n.
+# - rStar-Math {cite}`guan2025rstarmath`: four rounds of self-evolution and search with a process preference model take Qwen2.5-Math-7B from 58.8 % to 90.0 % on MATH.
+#
+# We did not repeat any of these. What this chapter saw is two models of 0.4 million parameters on three-number Countdown.
+#
+# ## What went wrong, or did not help
+#
+# WRONG
