@@ -7,8 +7,8 @@ Held-out problems are posed once each; the seeds share them out. For every model
 thoughts; replies drawn from the prompt, of which the vote, the thought's own yes, a learned reward or the verifier
 picks one; and trees over steps with the last three as judges. The learned reward is a process preference model, trained
 on trees of training problems. Then rounds of self-evolution: fine-tuning on what a tree search found, and, as its
-control, on what as many tokens drawn from the prompt found. Writes metrics.json after every run. No run is begun after
-`--limit` seconds.
+control, on what as many tokens drawn from the prompt found. Writes metrics.json after every run. Asked for again, it
+does what is missing. No run is begun after `--limit` seconds.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ from sweep import Record, arguments, sweep
 
 MODELS = ("nano-base", "nano-zero")
 NEVER_DOWN = 10**6  # a width at which a search draws from the root alone: best-of-n on the same account
+OF_A_RUN = ("problems", "thoughts", "waits", "budgets", "longest", "width", "widths", "c", "trees", "tree_tokens",
+            "rankings", "examples", "harvest_tokens", "sft_steps", "lr")  # fmt: skip
 PARTS = ("forced", "judge", "drawn", "tree", "evolution")
 
 
@@ -202,9 +204,11 @@ def main() -> None:
     a = parser.parse_args()
     names = (*MODELS, "tree", "root")
     record = Record(a, lambda r: (PARTS.index(r["part"]), names.index(r.get("model") or r["arm"]), r["seed"]))
+    record.resume(OF_A_RUN)
+    done = {(r.get("model") or r["arm"], r["seed"]) for r in record.rows}
     tasks = [(spend, name, seed, a) for seed in a.seeds for name in MODELS if "search" in a.parts]
     tasks += [(evolve, arm, seed, a) for seed in a.seeds for arm in ("tree", "root") if "evolution" in a.parts]
-    sweep(tasks, record.add, a)
+    sweep([task for task in tasks if task[1:3] not in done], record.add, a)
 
 
 if __name__ == "__main__":
