@@ -185,7 +185,7 @@ table(["budget, tokens", "right", "cut", "right, of those cut", "right, of the o
       split("nano-zero"), "nano-zero, greedy. A dash: fewer than 20 problems.")
 
 # %% [markdown]
-# TRUNCATION
+# The last column explains the curve. A thought that came to its own end early is nearly always right, because nano-zero stops when it has found a solution. A thought that was cut is mostly wrong, because the model has to answer before it found one. So accuracy rises with the budget as fewer thoughts are cut, and for no other reason: a greedy thought is the same under every budget, up to the place of the cut. **No thought became longer than it wanted to be.** At 160 tokens hardly any thought is cut, and a still longer limit has almost nothing left to buy.
 
 # %% [markdown]
 # ### One new line
@@ -227,7 +227,9 @@ table(["model", "kept from ending", "right", "cut at 160", "million FLOPs"], wai
       "All 432 problems, greedy.")
 
 # %% [markdown]
-# WAIT
+# **In doubt, one new line lifts the base model from less than a quarter to more than four fifths**, for twice the FLOPs. That is nearly the accuracy of nano-zero, which took 22 steps of reinforcement learning. The skill was there all along. Some authors of the tiny web persist until they have found a solution, and a second line makes the model continue as one of them. (This is a property of our web. Do not expect it of another base model.)
+#
+# nano-zero gains nothing in doubt, because its thoughts end with *yes*, right or wrong. And *always* does harm. A thought that had found a solution must go on, and then the model hands in something that it tried later. After two new lines, half of the thoughts or more are cut at 160 tokens, so part of that loss is truncation again.
 
 # %% [markdown]
 # ## Many replies: five lines of voting
@@ -290,7 +292,7 @@ print(f"the vote: {right(voted):.0%} right, for "
       f"{voted.flops / plain['nano-zero'].flops:.1f} times the FLOPs of the greedy answer")
 
 # %% [markdown]
-# VOTE
+# A reply that is drawn at temperature 1 is much worse than a greedy one, so the vote first has to make up for that.
 #
 # ## Best-of-n, and who may see the verifier
 #
@@ -541,7 +543,13 @@ voting = curve("drawn", "nano-zero", "majority")
 vote_gain.reveal(round(100 * (mean(voting["marks"][2]) - mean(greedy_marks)), 1))
 
 # %% [markdown]
-# AXIS
+# **The vote works for the finished reasoner, if there are enough replies.** With two or four replies it is worse than one greedy answer. It overtakes the greedy answer between 320 and 640 tokens, and at 1,280 tokens it is right in about 95 %.
+#
+# **For the base model the cheapest point is the triangle.** One new line, in doubt, is above every other method that we could really use, at a fraction of their cost.
+#
+# **A learned reward helps where the vote is weak, and hurts where the vote is strong.** On nano-base it chooses far better than the vote. On nano-zero it is worse than the vote, and gets no better with more replies: among more replies there are more that please the judge without being right. [Chapter 11](11_human_feedback.ipynb) saw the same with a judge of people's preferences. The thought's own *yes* does about as well and costs nothing.
+#
+# **The ceiling is far above all of them.** A right reply is nearly always among the drawn ones. What is missing is a way to recognise it.
 
 # %% tags=["widget"]
 series = {}
@@ -636,15 +644,17 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
       "Greedy, 432 problems; means of three seeds with 95 % intervals.")
 
 # %% [markdown]
-# EVOLUTION
+# Both arms rise far above the base in their first round. EVOLUTION
 #
 # ## What DeepSeek did, and what others report
 #
 # Self-consistency hands in the answer with the most votes among $n$ replies $y_1, \dots, y_n$ to the prompt $x$:
 #
 # $$
-# \hat a = \operatorname{argmax}_a \sum_{i=1}^{n} \mathbb{1}[\operatorname{answer}(y_i) = a], \qquad y_i \sim \pi(\cdot \mid x).
+# \hat a = \operatorname{argmax}_a \sum_{i=1}^{n} [a_i = a], \qquad y_i \sim \pi(\cdot \mid x),
 # $$
+#
+# where $a_i$ is the answer that is read from $y_i$, and the bracket is 1 if they agree.
 #
 # DeepSeek-R1 {cite}`deepseekr1` reports that a vote among 64 replies lifts R1-Zero on AIME 2024 from 71.0 % to 86.7 %. Among its unsuccessful attempts it names process reward models and Monte Carlo tree search: the space of the next tokens is far larger than a board game's, and a good model of the value of a step is hard to train. So DeepSeek trained by reward on whole answers, and let the thoughts grow.
 #
@@ -660,7 +670,15 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 #
 # ## What went wrong, or did not help
 #
-# WRONG
+# **We expected the tree to win, because it won on the tree with a known leaf.** There a half-right way is worth more than a wrong one. On a worksheet each line is an attempt of its own, and a wrong attempt says little about the next one.
+#
+# **A narrow tree is worse than no tree.** With two draws per step instead of four, the tree of nano-base with the verifier runs out of ways before its budget is spent (`width` 2 in the record).
+#
+# **On an axis of tokens the learned reward looked better than it is.** Reading all replies more than doubles the FLOPs, and tokens do not show that.
+#
+# **432 problems are only 102.** Many are orders of the same numbers. Our first intervals treated them as independent and were too narrow.
+#
+# **We could not test everything.** One temperature, one width, one kind of step, a reward model as small as the policy. A better judge would change the lower half of every table.
 
 # %% [markdown]
 # ## Exercises
@@ -770,10 +788,19 @@ print("from thoughts that were cut: {:+.1%}; from the others: {:+.1%}".format(*p
 # **Hint.** `found.flops / len(problems)`. A reply of four steps is read four times, each time up to the step.
 # ```
 #
-# ```{solution} ex-17-guide
+# ```{solution-start} ex-17-guide
 # :class: dropdown
+# ```
+
+# %%
+for guided in (False, True):
+    of = rows_of("tree", model="nano-base", judge="learned", budget=320, width=4, guided=guided)
+    print(f"guided: {guided}, {mean(bits(of)):.1%} right for {cost(of):.0f} million FLOPs")
+
+# %% [markdown]
+# These are the recorded rows. The guide's tree costs half as much again or more, because every prefix is read from its beginning. At that price best-of-n with the same judge draws many more replies (see the table above). A reward model that kept its cache, as the engine does, would make the guide cheaper.
 #
-# GUIDE
+# ```{solution-end}
 # ```
 #
 # ## Bug zoo
