@@ -49,7 +49,7 @@ from minidsk.infer.search.mcts import TreeConfig, tree_search
 from minidsk.infer.search.tree import RULES, Node, back_up, grow, select
 from minidsk.infer.search.voting import best_of_n, draw_within, majority
 from minidsk.presets import nano
-from minidsk.report.interval import interval
+from minidsk.report.interval import apart, interval
 from minidsk.rl.harvest import FAR
 from minidsk.rl.process import ProcessJudge, solutions, step_rankings
 from minidsk.rl.reward_model import RewardModel, RewardModelConfig, train_reward_model
@@ -64,9 +64,9 @@ _ = torch.set_num_threads(1)
 # %% [markdown]
 # ## Two models, and what one answer costs
 #
-# We take two models that ship with the package. **nano-zero** is the finished reasoner: it learned from right answers alone. **nano-base** is what it was before: a base model that has read worksheets and nothing else. Both solve Countdown problems with three numbers up to 12, plus and minus, and targets up to 20.
+# We take two models that ship with the package. **nano-zero** is the finished reasoner, which learned from right answers alone. **nano-base** is what it was before, a base model that has read worksheets and nothing else. Both solve Countdown problems with three numbers up to 12, plus and minus, and targets up to 20.
 #
-# The held-out split of these problems is small, and many of its problems are the same numbers in another order. We pose each different prompt once.
+# The held-out split of these problems is small, and many of its problems are the same numbers in another order, so we pose each different prompt once.
 
 # %%
 task = nano().make_task("test")
@@ -96,7 +96,7 @@ for name, policy in (("nano-base", base), ("nano-zero", zero)):
           f"{found.flops / 64 / 1e6:.0f} million FLOPs per problem")
 
 # %% [markdown]
-# In what follows, nano-zero will draw several replies at temperature 1, and the most frequent answer is handed in. No judge looks at anything. With about nine replies, by how many points of accuracy will the vote be above one greedy answer? Replace `None` by a number; a negative number means below.
+# In what follows, nano-zero will draw several replies at temperature 1, and the most frequent answer is handed in, with no judge to look at anything. With about nine replies, by how many points of accuracy will the vote be above one greedy answer? Replace `None` by a number; a negative number means below.
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -130,7 +130,7 @@ for budget in (12, 30, 60):
     print(budget, *force(zero, problems[1].prompt, budget))
 
 # %% [markdown]
-# Our version writes one problem at a time and reads everything again after the cut. The package's does all problems at once and keeps the cache. Both give the same text:
+# Our version writes one problem at a time and reads everything again after the cut. The package's does all problems at once and keeps the cache. Both give the same text for the same budget:
 
 # %%
 for budget in (12, 30, 60):
@@ -185,12 +185,12 @@ table(["budget, tokens", "right", "cut", "right, of those cut", "right, of the o
       split("nano-zero"), "nano-zero, greedy. A dash: fewer than 20 problems.")
 
 # %% [markdown]
-# The last column explains the curve. A thought that came to its own end early is nearly always right, because nano-zero stops when it has found a solution. A thought that was cut is mostly wrong, because the model has to answer before it found one. So accuracy rises with the budget as fewer thoughts are cut, and for no other reason: a greedy thought is the same under every budget, up to the place of the cut. **No thought became longer than it wanted to be.** At 160 tokens hardly any thought is cut, and a still longer limit has almost nothing left to buy.
+# The last column explains the curve: a thought that came to its own end early is nearly always right, because nano-zero stops when it has found a solution. A thought that was cut is mostly wrong, because the model has to answer before it found one. So accuracy rises with the budget as fewer thoughts are cut, and for no other reason: a greedy thought is the same under every budget, up to the place of the cut. So a thought never became longer than it wanted to be. At 160 tokens hardly any thought is cut, and a still longer limit has almost nothing left to buy.
 
 # %% [markdown]
 # ### One new line
 #
-# Now the other half: keep a thought from ending. The base model gives up after one attempt, even where it has just written *no*. Here is such a thought, and what the same model writes if a new line takes the place of its end:
+# The other half of budget forcing keeps a thought from ending. The base model gives up after one attempt, even where it has just written *no*. Here is such a thought, and what the same model writes if a new line takes the place of its end:
 
 # %%
 replies = plain["nano-base"].replies
@@ -200,7 +200,7 @@ print(gave_up.prompt + "alone:", thought)
 print("after a new line:", write(base, gave_up.prompt + "<think>" + thought + "\n", 160))
 
 # %% [markdown]
-# When should a thought be kept from ending? *Always* is what s1 does. *In doubt* is our variant: only if the thought itself does not end with *yes*. Neither consults the verifier; the second one reads what the model wrote.
+# When should a thought be kept from ending? *Always* is what s1 does. *In doubt* is our own variant, which acts only if the thought itself does not end with *yes*. Neither consults the verifier; the second one reads what the model wrote.
 
 # %%
 def says_yes(thought: str) -> bool:
@@ -227,14 +227,14 @@ table(["model", "kept from ending", "right", "cut at 160", "million FLOPs"], wai
       "All 432 problems, greedy.")
 
 # %% [markdown]
-# **In doubt, one new line lifts the base model from less than a quarter to more than four fifths**, for twice the FLOPs. That is nearly the accuracy of nano-zero, which took 22 steps of reinforcement learning. The skill was there all along. Some authors of the tiny web persist until they have found a solution, and a second line makes the model continue as one of them. (This is a property of our web. Do not expect it of another base model.)
+# **In doubt, one new line lifts the base model from less than a quarter to more than four fifths**, for twice the FLOPs. That is nearly the accuracy of nano-zero, which took 22 steps of reinforcement learning. So the skill was there all along: some authors of the tiny web persist until they have found a solution, and a second line makes the model continue as one of them. (This is a property of our web, and not to be expected of another base model.)
 #
-# nano-zero gains nothing in doubt, because its thoughts end with *yes*, right or wrong. And *always* does harm. A thought that had found a solution must go on, and then the model hands in something that it tried later. After two new lines, half of the thoughts or more are cut at 160 tokens, so part of that loss is truncation again.
+# nano-zero gains nothing in doubt, because its thoughts end with *yes*, right or wrong. And *always* does harm, because a thought that had found a solution must go on, and the model then hands in something that it tried later. After two new lines, half of the thoughts or more are cut at 160 tokens, so part of that loss is truncation again.
 
 # %% [markdown]
 # ## Many replies: five lines of voting
 #
-# One long thought is a single line of attack. The alternative is to draw many replies and to choose one. If nobody can check them, the most frequent answer is a good choice, because right replies agree and wrong ones differ. This is **self-consistency** {cite}`wang2022selfconsistency`. By hand: seven replies to *make 4 from 8, 3, 7* answer **a, b, b, a, c, b** and nothing. Then **b** has three votes of six.
+# One long thought is a single line of attack. The alternative is to draw many replies and to choose one. If nobody can check them, the most frequent answer is a good choice, because right replies agree and wrong ones differ. This idea is called **self-consistency** {cite}`wang2022selfconsistency`. Take an example by hand, in which seven replies to *make 4 from 8, 3, 7* answer **a, b, b, a, c, b** and nothing. Then **b** has three votes of six.
 
 # %% tags=["naive"]
 def vote(answers):
@@ -249,7 +249,7 @@ def vote(answers):
 print(vote(["a", "b", "b", "a", "c", "b", None]))
 
 # %% [markdown]
-# A vote has one classical mistake: replies that never came to an answer are counted as if they agreed with each other. This check catches it:
+# A classical mistake is to count replies without an answer as if they agreed with each other. The following check catches it:
 
 # %%
 def test_silence_is_no_vote(vote) -> None:
@@ -347,7 +347,7 @@ bites(test_it_needs_no_verifier, by_own_yes, leaking)
 # %% [markdown]
 # ## A tree of steps
 #
-# Best-of-n begins each reply from nothing. If a thought has begun well, why not draw several continuations of *it*? A **step** is a line of the worksheet, and the replies to one problem become a tree. Each step has a number of visits $n$, and the total worth $w$ of the replies that went through it.
+# Best-of-n begins each reply anew from the prompt. If a thought has begun well, why not draw several continuations of *it*? A **step** is a line of the worksheet, and the replies to one problem become a tree. Each step has a number of visits $n$, and the total worth $w$ of the replies that went through it.
 
 # %% tags=["diagram", "hide-input"]
 diagram("tree_of_steps")
@@ -359,7 +359,7 @@ diagram("tree_of_steps")
 # \frac{w}{n} + c \sqrt{\frac{\ln N}{n}},
 # $$
 #
-# where $N$ are the visits of the node above, and $c$ says how curious the search is. In the diagram, with $c = 1$, the left step has $\frac12 + \sqrt{\ln 3 / 2} = 1.24$, and the right one $0 + \sqrt{\ln 3} = 1.05$. So the search goes left.
+# where $N$ are the visits of the node above, and $c$ says how curious the search is. In the diagram, with $c = 1$, the left step has $\frac12 + \sqrt{\ln 3 / 2} = 1.24$, and the right one $0 + \sqrt{\ln 3} = 1.05$. So the search goes to the left step.
 #
 # ### A tree whose best leaf is known
 #
@@ -437,11 +437,11 @@ print(f"the best leaf was found by UCT in {found} of 40 searches, "
       f"by drawing from the root in {sum(blind(100, seed) for seed in range(40))}")
 
 # %% [markdown]
-# Here search wins clearly. It wins because a half-right way is worth more than a wrong one, so the statistics at the first steps say where to go. Whether thoughts are like that is a question for the experiment.
+# Here search wins clearly, because a half-right way is worth more than a wrong one, so the statistics at the first steps say where to go. Whether thoughts are like that is a question for the experiment.
 #
 # ### A tree of thoughts
 #
-# On a language model a try draws the rest of a reply. The engine forks: the row of the cache is cut back to the step, and what stands before it is not computed again. Here is a tree of nano-base, judged by the verifier, with the steps that were visited most:
+# On a language model a try draws the rest of a reply. The engine forks, which means that the row of the cache is cut back to the step, and what stands before it is not computed again. Here is a tree of nano-base, judged by the verifier, with the steps that were visited most:
 
 # %%
 # tolerance: 3%
@@ -458,7 +458,7 @@ for node in sorted(tree.children, key=lambda node: -node.visits)[:4]:
 # %% [markdown]
 # ### A reward that learned from the trees
 #
-# At test time nobody checks, so a tree needs another judge. rStar-Math {cite}`guan2025rstarmath` trains one from the search's own statistics. A step's mean worth is too noisy to be learned as a number, but a step that often led to right answers can be told from one that seldom did. So its **process preference model** learns from pairs: better step, worse step. We search *training* problems with the verifier, and make pairs of siblings, and of whole replies.
+# At test time nobody checks, so a tree needs another judge. rStar-Math {cite}`guan2025rstarmath` trains one from the search's own statistics. A step's mean worth is too noisy to be learned as a number, but a step that often led to right answers can be told from one that seldom did. So its **process preference model** learns from pairs of a better and a worse step. We search *training* problems with the verifier, and make pairs of siblings, and of whole replies.
 
 # %%
 # tolerance: 3%
@@ -487,7 +487,7 @@ print(f"nano-base, best of {mean(with_judge.samples):.1f} by the learned reward:
       f"{right(with_judge):.0%} right")
 
 # %% [markdown]
-# This judge is not free. It reads every reply, which costs about as many FLOPs as writing it did, and it had to be trained. On an axis of tokens neither would show.
+# This judge is not free, because it reads every reply, which costs about as many FLOPs as writing it did, and it had to be trained. On an axis of tokens neither would show.
 #
 # ## One axis of FLOPs
 #
@@ -549,7 +549,7 @@ vote_gain.reveal(round(100 * (mean(voting["marks"][2]) - mean(greedy_marks)), 1)
 #
 # **A learned reward helps where the vote is weak, and hurts where the vote is strong.** On nano-base it chooses far better than the vote. On nano-zero it is worse than the vote, and gets no better with more replies: among more replies there are more that please the judge without being right. [Chapter 11](11_human_feedback.ipynb) saw the same with a judge of people's preferences. The thought's own *yes* does about as well and costs nothing.
 #
-# **The ceiling is far above all of them.** A right reply is nearly always among the drawn ones. What is missing is a way to recognise it.
+# **The ceiling is far above all of them.** A right reply is nearly always among the drawn ones, and what is missing is a way to recognise it.
 
 # %% tags=["widget"]
 series = {}
@@ -590,8 +590,8 @@ def tree_gains(model: str) -> dict:
     for judge in ("own yes", "learned", "verifier"):
         of, other = curve("tree", model, judge), curve("drawn", model, judge)
         for budget, flops, marks in zip(of["tokens"], of["flops"], of["marks"], strict=True):
-            apart = [100 * (a - b) for a, b in zip(marks, at(other, flops), strict=True)]
-            gains[judge, budget] = clustered(apart)
+            less = [100 * (a - b) for a, b in zip(marks, at(other, flops), strict=True)]
+            gains[judge, budget] = clustered(less)
     return gains
 
 
@@ -607,7 +607,7 @@ table(["model", "judge", "320 tokens", "640 tokens"], rows,
 # %% [markdown]
 # ## Self-evolution: search as a teacher
 #
-# rStar-Math does not stop at searching. It fine-tunes the policy on the solutions that the search found, and lets the new policy search again, round after round. Here is one round in the open: the trees of our training problems are there already.
+# rStar-Math goes further than searching. It fine-tunes the policy on the solutions that the search found, and lets the new policy search again, round after round. Here is one round in the open: the trees of our training problems are there already.
 
 # %%
 # tolerance: 0.1
@@ -640,25 +640,30 @@ for arm, title in (("tree", "tree search"), ("root", "drawn from the root")):
         each = [100 * r["accuracy"] for r in of]
         shown = "{:.1f} ± {:.1f}".format(*interval(each)) if number else f"{each[0]:.1f}"
         rows.append([title, number, shown, f"{cost(of) / 1e3:.0f}"])
+last = [[100 * r["accuracy"] for r in evolution[arm, rounds]] for arm in ("tree", "root")]
+print("after {} rounds, tree minus root: {:+.1f} ± {:.1f} points".format(rounds, *apart(*last)))
 table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
       "Greedy, 432 problems; means of three seeds with 95 % intervals.")
 
 # %% [markdown]
-# Both arms rise far above the base in their first round. EVOLUTION
+# Both arms rise far above the base in their first round, and later rounds add little. **The tree is not the reason.** Drawing from the root teaches as much, and the interval of the difference includes zero. What works is the verifier, which picks right solutions, and fine-tuning on them. Neither arm reaches what one new line in doubt gives the base model without any training.
 #
-# ## What DeepSeek did, and what others report
+# ## What DeepSeek did
 #
 # Self-consistency hands in the answer with the most votes among $n$ replies $y_1, \dots, y_n$ to the prompt $x$:
 #
 # $$
-# \hat a = \operatorname{argmax}_a \sum_{i=1}^{n} [a_i = a], \qquad y_i \sim \pi(\cdot \mid x),
+# \hat a = \mathrm{argmax}_a \sum_{i=1}^{n} [a_i = a], \qquad y_i \sim \pi(\cdot \mid x),
 # $$
 #
 # where $a_i$ is the answer that is read from $y_i$, and the bracket is 1 if they agree.
 #
 # DeepSeek-R1 {cite}`deepseekr1` reports that a vote among 64 replies lifts R1-Zero on AIME 2024 from 71.0 % to 86.7 %. Among its unsuccessful attempts it names process reward models and Monte Carlo tree search: the space of the next tokens is far larger than a board game's, and a good model of the value of a step is hard to train. So DeepSeek trained by reward on whole answers, and let the thoughts grow.
+
+# %% [markdown]
+# ## What others report
 #
-# Others report, on models thousands of times as large as ours:
+# On models thousands of times as large as ours:
 #
 # - s1 {cite}`muennighoff2025s1`: budget forcing takes its model of 32 billion parameters from 50 % to 57 % on AIME 2024.
 # - Self-consistency {cite}`wang2022selfconsistency`: 17.9 points on GSM8K.
@@ -667,7 +672,8 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 # - rStar-Math {cite}`guan2025rstarmath`: four rounds of self-evolution and search with a process preference model take Qwen2.5-Math-7B from 58.8 % to 90.0 % on MATH.
 #
 # We did not repeat any of these. What this chapter saw is two models of 0.4 million parameters on three-number Countdown.
-#
+
+# %% [markdown]
 # ## What went wrong, or did not help
 #
 # **We expected the tree to win, because it won on the tree with a known leaf.** There a half-right way is worth more than a wrong one. On a worksheet each line is an attempt of its own, and a wrong attempt says little about the next one.
@@ -678,7 +684,7 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 #
 # **432 problems are only 102.** Many are orders of the same numbers. Our first intervals treated them as independent and were too narrow.
 #
-# **We could not test everything.** One temperature, one width, one kind of step, a reward model as small as the policy. A better judge would change the lower half of every table.
+# **We could not test everything.** The record has one temperature, one width for most runs, one kind of step, and a reward model as small as the policy. A better judge would change the lower half of every table.
 
 # %% [markdown]
 # ## Exercises
@@ -686,7 +692,7 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 # ```{exercise} Votes with weights
 # :label: ex-17-weighted
 #
-# *10 minutes.* A vote treats every reply alike, and best-of-n trusts a single one. Between them stands the weighted vote: each answer gets the sum of its replies' worths. Write `weighted_vote(answers, worths)` for the task that is printed below; `check("search.weighted_vote", my_weighted_vote)` knows four mistakes by name.
+# *10 minutes.* A vote treats every reply alike, and best-of-n trusts a single one. The weighted vote stands between them, and each answer gets the sum of its replies' worths. Write `weighted_vote(answers, worths)` for the task that is printed below; `check("search.weighted_vote", my_weighted_vote)` knows four mistakes by name.
 #
 # **Hint.** A dictionary from answers to sums. What happens to a reply without an answer?
 # ```
@@ -753,7 +759,7 @@ check("search.choose", choose_solution)
 #
 # *10 minutes.* Under a longer budget more problems are solved. Write `gain(right, cut, longer)`, which divides the gain into two parts: from problems whose thought the short budget cut, and from the others. `check("search.gain", my_gain)` knows four mistakes by name. Then apply it to nano-zero at budgets of 64 and 160. What must the second part be, and why?
 #
-# **Hint.** Both parts are divided by the number of all problems. The replies are greedy.
+# **Hint.** Both parts are divided by the number of all problems. All of these replies are greedy.
 # ```
 #
 # ```{solution-start} ex-17-gain
@@ -775,7 +781,7 @@ parts = gain_solution(bits(short), bits(short, "cut"), bits(long))
 print("from thoughts that were cut: {:+.1%}; from the others: {:+.1%}".format(*parts))
 
 # %% [markdown]
-# The second part is 0. A thought that ended before the short budget is the same thought under the long one, because it is greedy. All of a longer limit's gain comes from thoughts that were cut. Only what changes a thought, such as a new line, can make an unfinished search longer than it would have been.
+# The second part is 0, because a thought that ended before the short budget is the same greedy thought under the long one. All of a longer limit's gain comes from thoughts that were cut. Only what changes a thought, such as a new line, can make an unfinished search longer than it would have been.
 #
 # ```{solution-end}
 # ```
@@ -783,7 +789,7 @@ print("from thoughts that were cut: {:+.1%}; from the others: {:+.1%}".format(*p
 # ```{exercise} A third judge for the tree
 # :label: ex-17-guide
 #
-# *20 minutes.* `tree_search` takes a `guide`, which reads unfinished replies: each new step then begins with its opinion. Search the 64 problems with `learned` as judge, with and without `guide=learned`, at 320 tokens. Compare accuracy *and* FLOPs. What do you expect of a guide that reads every step from the beginning?
+# *20 minutes.* `tree_search` takes a `guide`, which reads unfinished replies: each new step then begins with its opinion. Search the 64 problems with `learned` as judge, with and without `guide=learned`, at 320 tokens. Compare both accuracy and FLOPs. What do you expect of a guide that reads every step from the beginning?
 #
 # **Hint.** `found.flops / len(problems)`. A reply of four steps is read four times, each time up to the step.
 # ```
@@ -794,11 +800,12 @@ print("from thoughts that were cut: {:+.1%}; from the others: {:+.1%}".format(*p
 
 # %%
 for guided in (False, True):
-    of = rows_of("tree", model="nano-base", judge="learned", budget=320, width=4, guided=guided)
+    of = rows_of("tree", model="nano-base", judge="learned", budget=320, width=4,
+                 guided=guided)  # fmt: skip
     print(f"guided: {guided}, {mean(bits(of)):.1%} right for {cost(of):.0f} million FLOPs")
 
 # %% [markdown]
-# These are the recorded rows. The guide's tree costs half as much again or more, because every prefix is read from its beginning. At that price best-of-n with the same judge draws many more replies (see the table above). A reward model that kept its cache, as the engine does, would make the guide cheaper.
+# The recorded rows say the same: the guide's tree costs half as much again or more, because every prefix is read from its beginning. At that price best-of-n with the same judge draws many more replies (see the table above). A reward model that kept its cache, as the engine does, would make the guide cheaper.
 #
 # ```{solution-end}
 # ```

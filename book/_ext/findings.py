@@ -229,6 +229,20 @@ def share_of_pretraining(records: Records) -> Finding:
     return Finding(verdict, "; ".join(said) + ".")
 
 
+def rounds_of_search(records: Records) -> Finding:
+    """What rounds of self-evolution gained on the base, and on their control without a tree."""
+    runs = sorted(records.read("ch17_evolution")["runs"], key=lambda r: (r["round"], r["seed"]))
+    last = max(r["round"] for r in runs)
+    right = {(r["arm"], r["round"]): [q["accuracy"] for q in runs if (q["arm"], q["round"]) == (r["arm"], r["round"])]
+             for r in runs}  # fmt: skip
+    gain, more = (apart(right["tree", last], right[other]) for other in (("tree", 0), ("root", last)))
+    return Finding(IN_PART if above(gain) and not above(more) else UNTESTED, (
+        f"After {last} rounds of tree search and fine-tuning the base gained {points(gain)} and came to "
+        f"{share(right['tree', last])}. Compared with as many tokens drawn without a tree: {points(more)}. "
+        f"{len(right['tree', last])} seeds, {len(runs[0]['right'])} problems, greedy answers."
+    ))  # fmt: skip
+
+
 def bases(records: Records) -> Finding:
     """What reward gained on two bases, and without one."""
     said = []

@@ -90,6 +90,11 @@ def expected(claim):
         pace = [f"{median(row['step_seconds']):.3f} s" for row in load("ch12_ppo_speed")["rows"]]
         times = "{:.1f} ± {:.1f} times".format(*t95([a / b for a, b in zip(*flops, strict=True)]))
         return [less(ours, usual), less(ours, whole), times, *pace]
+    if claim == "similar-leaps":
+        runs = {(r["arm"], r["round"], r["seed"]): r["right"] for r in load("ch17_evolution")["runs"]}
+        share = {key: round(marks.count("1") / len(marks), 4) for key, marks in runs.items()}
+        last = [share["tree", 3, seed] for seed in range(3)]
+        return [less(last, [share[arm, n, seed] for seed in range(3)]) for arm, n in (("tree", 0), ("root", 3))]
     if claim == "several-tokens":
         sums = {(d, how): by([r for r in load("ch04_mtp")["runs"] if r["equal"] == how], "depth", d, "sums")
                 for d, how in ((0, "tokens"), (1, "tokens"), (1, "compute"))}  # fmt: skip
