@@ -72,7 +72,7 @@ _ = torch.set_num_threads(1)
 task = nano().make_task("test")
 held_out = list({p.prompt: p for p in (task[i] for i in range(4096))}.values())[:432]
 same = Counter((*sorted(p.numbers), p.target) for p in held_out)
-problems = held_out[:64]
+problems = held_out[:48]
 print(f"{len(held_out)} problems, made of {len(same)} sets of numbers and a target")
 print(repr(held_out[1].prompt))
 
@@ -81,7 +81,7 @@ zero, base = minidsk.load_policy("nano-zero"), minidsk.load_policy("nano-base")
 
 
 def right(found) -> float:
-    """The share of the 64 problems that are solved."""
+    """The share of the 48 problems that are solved."""
     return mean(p.score(reply) for p, reply in zip(problems, found.replies, strict=True))
 
 
@@ -93,7 +93,7 @@ plain = {}
 for name, policy in (("nano-base", base), ("nano-zero", zero)):
     plain[name] = found = budget_forcing(policy, problems, 160, None)
     print(f"{name}: {right(found):.0%} right, {mean(found.tokens):.0f} tokens, "
-          f"{found.flops / 64 / 1e6:.0f} million FLOPs per problem")
+          f"{found.flops / 48 / 1e6:.0f} million FLOPs per problem")
 
 # %% [markdown]
 # In what follows, nano-zero will draw several replies at temperature 1, and the most frequent answer is handed in, with no judge to look at anything. With about nine replies, by how many points of accuracy will the vote be above one greedy answer? Replace `None` by a number; a negative number means below.
@@ -467,7 +467,7 @@ posed = [train[FAR + i] for i in range(96)]
 trees = tree_search(base, posed, verify, 320, seeded(1), config).trees
 pairs = [pair for p, tree in zip(posed, trees, strict=True)
          for pair in step_rankings(p.prompt, tree, base.tokenizer)]  # fmt: skip
-learn, test = pairs[:-100], pairs[-100:]
+learn, test = pairs[:320], pairs[-100:]
 print(len(pairs), "pairs; the last one:")
 print("better:", pairs[-1].replies[0], "\nworse: ", pairs[-1].replies[1])
 
@@ -789,7 +789,7 @@ print("from thoughts that were cut: {:+.1%}; from the others: {:+.1%}".format(*p
 # ```{exercise} A third judge for the tree
 # :label: ex-17-guide
 #
-# *20 minutes.* `tree_search` takes a `guide`, which reads unfinished replies: each new step then begins with its opinion. Search the 64 problems with `learned` as judge, with and without `guide=learned`, at 320 tokens. Compare both accuracy and FLOPs. What do you expect of a guide that reads every step from the beginning?
+# *20 minutes.* `tree_search` takes a `guide`, which reads unfinished replies: each new step then begins with its opinion. Search the 48 problems with `learned` as judge, with and without `guide=learned`, at 320 tokens. Compare both accuracy and FLOPs. What do you expect of a guide that reads every step from the beginning?
 #
 # **Hint.** `found.flops / len(problems)`. A reply of four steps is read four times, each time up to the step.
 # ```
