@@ -670,7 +670,7 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 # - s1 {cite}`muennighoff2025s1`: budget forcing takes its model of 32 billion parameters from 50 % to 57 % on AIME 2024.
 # - Self-consistency {cite}`wang2022selfconsistency`: 17.9 points on GSM8K.
 # - *Large Language Monkeys* {cite}`brown2024monkeys`: on SWE-bench Lite, 250 attempts per problem solve 56 %, and one attempt 15.9 %. This is with a verifier; without one, voting and reward models stop improving after some hundred samples.
-# - Snell and others {cite}`snell2024scaling`: no method is best everywhere. Choosing by difficulty needs a quarter of the computation of best-of-n.
+# - Snell and others {cite}`snell2024scaling`: no method is best everywhere, and choosing the method by difficulty is more than four times as efficient as best-of-n.
 # - rStar-Math {cite}`guan2025rstarmath`: four rounds of self-evolution and search with a process preference model take Qwen2.5-Math-7B from 58.8 % to 90.0 % on MATH.
 #
 # We did not repeat any of these. What this chapter saw is two models of 0.4 million parameters on three-number Countdown.
@@ -684,7 +684,7 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 #
 # **On an axis of tokens the learned reward looked better than it is.** Reading all replies more than doubles the FLOPs, and tokens do not show that.
 #
-# **432 problems are only 102 sets of numbers.** We feared for our intervals and counted each set once. It made hardly any difference, because the order of the numbers matters as much to these models as the numbers do.
+# **432 problems are only 102 sets of numbers.** We feared for our intervals and counted each set once. It made hardly any difference.
 #
 # **We could not test everything.** The record has one temperature, one width for most runs, one kind of step, and a reward model as small as the policy. A better judge would change the lower half of every table.
 
