@@ -227,7 +227,7 @@ table(["model", "kept from ending", "right", "cut at 160", "million FLOPs"], wai
       "All 432 problems, greedy.")
 
 # %% [markdown]
-# **In doubt, one new line lifts the base model from less than a quarter to more than four fifths**, for twice the FLOPs. That is nearly the accuracy of nano-zero, which took 22 steps of reinforcement learning. So the skill was there all along: some authors of the tiny web persist until they have found a solution, and a second line makes the model continue as one of them. (This is a property of our web, and not to be expected of another base model.)
+# **In doubt, one new line lifts the base model from a quarter of right answers to more than four fifths**, for twice the FLOPs. That is nearly the accuracy of nano-zero, which took 22 steps of reinforcement learning. So the skill was there all along: some authors of the tiny web persist until they have found a solution, and a second line makes the model continue as one of them. (This is a property of our web, and not to be expected of another base model.)
 #
 # nano-zero gains nothing in doubt, because its thoughts end with *yes*, right or wrong. And *always* does harm, because a thought that had found a solution must go on, and the model then hands in something that it tried later. After two new lines, half of the thoughts or more are cut at 160 tokens, so part of that loss is truncation again.
 
@@ -545,9 +545,9 @@ vote_gain.reveal(round(100 * (mean(voting["marks"][2]) - mean(greedy_marks)), 1)
 # %% [markdown]
 # **The vote works for the finished reasoner, if there are enough replies.** With two or four replies it is worse than one greedy answer. It overtakes the greedy answer between 320 and 640 tokens, and at 1,280 tokens it is right in about 95 %.
 #
-# **For the base model the cheapest point is the triangle.** One new line, in doubt, is above every other method that we could really use, at a fraction of their cost.
+# **For the base model the cheapest point is the triangle.** One new line, in doubt, is as good as the best of the other methods that we could really use: a learned reward that chooses among some 29 replies, for about 30 times the FLOPs.
 #
-# **A learned reward helps where the vote is weak, and hurts where the vote is strong.** On nano-base it chooses far better than the vote. On nano-zero it is worse than the vote, and gets no better with more replies: among more replies there are more that please the judge without being right. [Chapter 11](11_human_feedback.ipynb) saw the same with a judge of people's preferences. The thought's own *yes* does about as well and costs nothing.
+# **A learned reward helps where the vote is weak, and hurts where the vote is strong.** On nano-base it chooses far better than the vote. On nano-zero it is worse than the vote from 320 tokens on, and gets no better from 640 tokens to 1,280: among more replies there are more that please the judge without being right. [Chapter 11](11_human_feedback.ipynb) saw the same with a judge of people's preferences. The thought's own *yes* does about as well and costs nothing.
 #
 # **The ceiling is far above all of them.** A right reply is nearly always among the drawn ones, and what is missing is a way to recognise it.
 
@@ -602,7 +602,7 @@ table(["model", "judge", "320 tokens", "640 tokens"], rows,
       "Tree minus best-of-n at equal FLOPs and with the same judge, in points of accuracy.")
 
 # %% [markdown]
-# **With none of the three judges is the tree above best-of-n at equal FLOPs.** Where it goes down to many steps, on nano-base, the learned reward and the verifier find *fewer* right replies in the tree than among as many FLOPs drawn from the root. On nano-zero the tree hardly begins at 320 tokens: a search draws four times from the root before it goes down, and the budget holds about five replies. So the difference is nearly 0 there by construction.
+# **With none of the three judges is the tree above best-of-n at equal FLOPs.** On nano-base, where a tree has many branches, it is below: at 640 tokens with the learned reward and with the verifier, the interval excludes zero. On nano-zero the tree hardly begins at 320 tokens: a search draws four times from the root before it goes down, and the budget holds about five replies. So the difference is nearly 0 there by construction.
 #
 # Why is there no gain? We see two reasons. A line of these worksheets is an attempt of its own, and knowing that one failed hardly helps the next. And replies that share a beginning differ less than replies that do not, so a tree buys less variety for its tokens.
 
@@ -869,7 +869,7 @@ receipt(spread=spread, differences={
 # %% [markdown]
 # ## Summary
 #
-# Yes, but the price is an order of magnitude. Within 1,280 tokens, a vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With few replies it is worse than that answer. On the base model one new line, where the thought was in doubt, did more than any vote or learned reward. A tree over steps added nothing at equal FLOPs, with any of three judges, and rounds of self-evolution rose as far without a tree as with one. The verifier finds a right reply for nearly every problem, so what is missing is not search but a way to recognise what is right.
+# Yes, but the price is an order of magnitude. Within 1,280 tokens, a vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With few replies it is worse than that answer. On the base model one new line, where the thought was in doubt, did more than any vote, and as much as a learned reward that costs 30 times as much. A tree over steps added nothing at equal FLOPs, with any of three judges, and rounds of self-evolution rose as far without a tree as with one. The verifier finds a right reply for nearly every problem, so what is missing is not search but a way to recognise what is right.
 #
 # - I can now say of a gain at a longer budget whether it comes from thinking or from thoughts that are no longer cut.
 # - I can now write a vote, best-of-n and a tree search, and say which of them saw the verifier.
