@@ -229,7 +229,7 @@ table(["model", "kept from ending", "right", "cut at 160", "million FLOPs"], wai
 # %% [markdown]
 # **In doubt, one new line lifts the base model from a quarter of right answers to more than four fifths**, for twice the FLOPs. That is nearly the accuracy of nano-zero, which took 22 steps of reinforcement learning. So the skill was there all along: some authors of the tiny web persist until they have found a solution, and a second line makes the model continue as one of them. (This is a property of our web, and not to be expected of another base model.)
 #
-# nano-zero gains nothing in doubt, because its thoughts end with *yes*, right or wrong. And *always* does harm, because a thought that had found a solution must go on, and the model then hands in something that it tried later. After two new lines, half of the thoughts or more are cut at 160 tokens, so part of that loss is truncation again.
+# nano-zero gains nothing in doubt, because its thoughts end with *yes*, right or wrong. And *always* does harm, because a thought that had found a solution must go on, and the model then hands in something that it tried later. After two new lines, about half of the thoughts or more are cut at 160 tokens, so part of that loss is truncation again.
 
 # %% [markdown]
 # ## Many replies: five lines of voting
@@ -645,7 +645,8 @@ for arm, title in (("tree", "tree search"), ("root", "drawn from the root")):
 last = [[100 * r["accuracy"] for r in evolution[arm, rounds]] for arm in ("tree", "root")]
 print("after {} rounds, tree minus root: {:+.1f} ± {:.1f} points".format(rounds, *apart(*last)))
 table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
-      "Greedy, 432 problems; means of three seeds with 95 % intervals.")
+      "Greedy, 432 problems; means of three seeds with 95 % intervals. In the tree's first "
+      "round the seeds happen to solve equally many problems, though not the same ones.")
 
 # %% [markdown]
 # Both arms rise far above the base in their first round, and later rounds add little. **The tree is not the reason.** Drawing from the root teaches as much, and the interval of the difference includes zero. What works is the verifier, which picks right solutions, and fine-tuning on them. Neither arm reaches what one new line in doubt gives the base model without any training.
@@ -827,7 +828,7 @@ zoo("search", [silence_is_no_vote])
 # %% tags=["hide-cell"]
 def the_first_of_equals(vote) -> None:
     """Two answers with two votes each."""
-    assert vote(["b", "a", "a", "b"]) == "b"
+    assert vote(["b", "a", "b", "a"]) == "b"
 
 
 def most_is_not_half(vote) -> None:

@@ -121,7 +121,7 @@ def _ballots() -> list[tuple[str, tuple[Any, ...]]]:
     return [
         ("seven replies, three answers", (["8+4", "8-4", "8-4", "8+4", "4-8", "8-4", None],)),
         ("most replies give no answer", ([None, "3", None, None, "5", "5"],)),
-        ("two answers with equally many votes", (["b", "a", "a", "b"],)),
+        ("two answers with equally many votes", (["b", "a", "b", "a"],)),
         ("no majority, only a plurality", (["a", "b", "b", "c", "d"],)),
         ("no answer at all", ([None, None],)),
         ("no reply", ([],)),
@@ -171,7 +171,7 @@ EXERCISES = (
         (
             Mistake("replies without an answer vote together", "Three of six replies give no answer: who wins?",
                     _none_votes),
-            Mistake("the last of equals wins", "b, a, a, b: which of the two came first?", _last_of_equals),
+            Mistake("the last of equals wins", "b, a, b, a: which of the two came first?", _last_of_equals),
             Mistake("more than half is demanded", "Two of five is more than anything else has.", _more_than_half),
             Mistake("the largest answer, not the most frequent", "max of a list compares the answers themselves.",
                     lambda answers: max((a for a in answers if a is not None), default=None)),
