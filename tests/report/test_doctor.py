@@ -499,6 +499,19 @@ def test_recorded_runs_that_went_wrong(record, variant, name):
         assert name in {finding.name for finding in examine(of_curves(run["curves"], run["changes"]))}
 
 
+HEALTHY = ("plain", "dr_grpo", "KL k3", "KL k2", "unscaled", "dynamic sampling")
+
+
+@pytest.mark.parametrize(("record", "rows", "count"), [("ch12_ablations", "runs", 18), ("ch12_ppo", "rows", 9),
+                                                       ("ch12_ppo_h100", "rows", 9)])  # fmt: skip
+def test_recorded_runs_of_chapter_12_are_healthy(record, rows, count):
+    runs = [run for run in json.loads((RESULTS / record / "metrics.json").read_text())[rows] if "curves" in run]
+    runs = [run for run in runs if run.get("variant", "plain") in HEALTHY]
+    assert len(runs) == count
+    for run in runs:
+        assert examine(of_curves(run["curves"], {})) == []
+
+
 def of_curves(curves, changes):
     lines = [dict(zip(curves, values, strict=True)) for values in zip(*curves.values(), strict=True)]
     return Record(Path("zero"), {"config": {"group": 8, "updates": int(changes.get("updates", 1))}}, lines, {})
