@@ -36,7 +36,7 @@ def reward_flat(run: Record) -> str | None:
 
 @fault("reward falls", "rl", causes="steps too large, or too far off policy (many updates, a loose clip)",
        remedy="lower the rate, make fewer updates on a batch, check the clip",
-       hides=(FLAT, "no variance in groups"))  # fmt: skip
+       hides=("no variance in groups",))  # fmt: skip
 def reward_falls(run: Record) -> str | None:
     """The share of right answers fell well below what it once was."""
     values = run.series(run.judge)
