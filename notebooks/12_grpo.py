@@ -629,7 +629,7 @@ for name, policy in (("before", untrained), ("after", learner)):
     print(f"{name:6}: after a first no, try again {again:.2f}, give up {stop:.2f}")
 
 # %% [markdown]
-# Among the samples of the base model, answers with more than one attempt were right twice as often. So their tokens had positive advantages more often, and the habit spread. The last two lines above show the fork at which the model decides.
+# Among the samples of the base model, answers with more than one attempt were right far more often. So their tokens had positive advantages more often, and the habit spread. The last two lines above show the fork at which the model decides.
 #
 # Why does the greedy accuracy rise more than the share right among samples? Greedy decoding takes the likelier token at every fork. Before training, giving up is likelier, so greedy answers rarely try twice. Once trying again is likelier, they always do. A sampled answer changes only as far as the probability has moved.
 #
