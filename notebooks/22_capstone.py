@@ -692,19 +692,21 @@ print(f"a blind guess: {fmean(fmean(row) for row in guesses):.0%} right; "
 
 # %% tags=["hide-input"]
 hard, wrong = [], {}
-for name in ("reason_capstone/seed0", "reason_capstone_marker/seed0", "reason_capstone_marker/seed1"):
-    record, _, seed = name.partition("/")
-    found = [results.read(record, f"{seed}/{stage}/evaluation.json") for stage in ("base", "zero")]
+for kind, seed in (("", "seed0"), ("_marker", "seed0"), ("_marker", "seed1")):
+    record = f"reason_capstone{kind}"
+    found = [results.read(record, f"{seed}/{stage}/evaluation.json")
+             for stage in ("base", "zero")]
     ends = []
     for replies in (each["replies"] for each in found):
         for count in (3, 4):
-            right = [r["score"] for r in replies if len(re.findall(r"\d+", r["prompt"])) == count + 1]
+            right = [r["score"] for r in replies
+                     if len(re.findall(r"\d+", r["prompt"])) == count + 1]
             share = sum(right) / len(right)
             low, high = wilson(share, len(right))
             ends.append(f"{share:.1%} ({100 * low:.0f} to {100 * high:.0f})")
     pages = found[0]["row"]["tokens"] / 1e6
     seconds = results.facts(record, f"{seed}/run.json")["seconds"]
-    label = f"{'old' if 'marker' in name else 'new'} notes, {seed}"
+    label = f"{'old' if kind else 'new'} notes, {seed}"
     hard.append([label, f"{pages:.0f}", f"{seconds:.0f}", *ends])
     missed = [r["reply"] for r in found[1]["replies"]
               if not r["score"] and len(re.findall(r"\d+", r["prompt"])) == 5]
