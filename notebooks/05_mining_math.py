@@ -863,7 +863,7 @@ receipt(
 # - I can now run DeepSeekMath's loop, and say what each of its parts contributes.
 # - I can now say what a precision means at another prevalence, and distrust figures from balanced test sets.
 #
-# To mine a crawl of your own: `minidsk mine --input crawl.warc.gz --seed-pages seed.jsonl --output corpus/`.
+# To mine a crawl of your own: `minidsk mine --input crawl.warc.gz --seed-pages seed.jsonl --output corpus/`. To train a model on what it found: `minidsk pretrain --out runs/maths/base --harvest corpus/`.
 #
 # ## Read on
 #
