@@ -14,8 +14,8 @@ from minidsk import load_policy
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "tools" / "experiments"
 RIGHT, WRONG = "<think>{s}={t}?{t} yes</think><answer>{s}</answer>", "<think>1=1?2 no</think><answer>1</answer>"
-SIZES = {"pretrain_steps": 2, "batch": 2, "rl_steps": 1, "rl_lr": 1e-3, "prompts": 2, "group": 4, "rows": 8, "cap": 8, "tokens": 12,
-         "problems": 3, "sampled": 2, "samples": 4, "at_once": 4}  # fmt: skip
+SIZES = {"pretrain_steps": 2, "batch": 2, "rl_steps": 1, "rl_lr": 1e-3, "prompts": 2, "group": 4, "rows": 8,
+         "cap": 8, "tokens": 12, "problems": 3, "sampled": 2, "samples": 4, "at_once": 4}  # fmt: skip
 
 
 @pytest.fixture

@@ -90,8 +90,9 @@ def recipe_of(share: float, seed: int, a: Namespace) -> Recipe:
     recipe = nano().seeded(seed)
     web = dataclasses.replace(recipe.pretrain.web, persistent=share)
     pretraining = dataclasses.replace(recipe.pretrain, web=web, steps=a.pretrain_steps, batch=a.batch)
+    optim = dataclasses.replace(recipe.zero.optim, lr=a.rl_lr)
     zero = dataclasses.replace(recipe.zero, steps=a.rl_steps, prompts=a.prompts, group=a.group, rows=a.rows,
-                               max_new_tokens=a.tokens, save_every=10**6, optim=dataclasses.replace(recipe.zero.optim, lr=a.rl_lr))  # fmt: skip
+                               max_new_tokens=a.tokens, optim=optim, save_every=10**6)  # fmt: skip
     return dataclasses.replace(recipe, pretrain=pretraining, zero=zero, max_new_tokens=a.tokens)
 
 
@@ -119,9 +120,9 @@ def pretrained(config: PretrainConfig, device: torch.device, at: Sequence[int]) 
 
 @torch.no_grad()
 def held_out_loss(model: MiniDeepSeek, config: PretrainConfig) -> float:
-    """Nats a token on 32 batches of the same web that nobody read."""
+    """Nats a token on 16 batches of the same web that nobody read."""
     device, bos, losses = model.device, CharTokenizer().bos_id, []
-    for ids in pages_for(config, config.seed + 1_000_000, range(32), device):
+    for ids in pages_for(config, config.seed + 1_000_000, range(16), device):
         found, _ = prediction_losses(model, ids, 0.0, (ids[:, :-1] == bos).cumsum(1))
         losses.append(float(next(iter(found.values()))))
     return mean(losses)
