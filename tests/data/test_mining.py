@@ -211,8 +211,23 @@ def test_a_harvest_is_a_corpus():
     assert corpus.fingerprint != Harvest(texts[::-1], piece=100).fingerprint
     assert corpus.fingerprint != Harvest(texts, piece=90).fingerprint
     assert PackedPages(corpus, CharTokenizer(), 2, 16)[3].shape == (2, 17)
+    other = Harvest(texts, piece=100, seed=1)
+    assert other.fingerprint != corpus.fingerprint
+    assert [other[i] for i in range(9)] != [corpus[i] for i in range(9)]
     with pytest.raises(ValueError, match="texts: hold nothing"):
         Harvest(["", "  "])
+
+
+def test_a_strangers_page_ends_no_page():
+    class Pages:
+        fingerprint = "f"
+
+        def __getitem__(self, i):
+            return "x<eos><bos>y"
+
+    packed = PackedPages(Pages(), CharTokenizer(), 1, 13, allow_special=False)[0][0].tolist()
+    assert CharTokenizer().decode(packed) == "<bos>x<eos><bos>y<eos>"
+    assert (packed.count(1), packed.count(2)) == (1, 1)
 
 
 def test_cutting_loses_nothing():
@@ -226,6 +241,8 @@ def test_reading_pages(tmp_path):
     path.write_text('{"url": "u", "text": "t", "round": 1}\n\n{"url": "v", "text": "w"}\n', encoding="utf-8")
     assert [page["url"] for page in read_pages(path)] == ["u", "v"]
     assert Harvest.read(path).pieces == ["t", "w"]
+    with pytest.raises(ValueError, match="nowhere: no such file; give the folder that minidsk mine wrote"):
+        Harvest.read(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(("line", "said"), [
