@@ -131,8 +131,8 @@ def test_a_file_that_is_no_crawl_gives_no_page(folder, capsys):
 
 
 def pretrain(folder, *more):
-    small = "--preset nano --device cpu --pretrain.steps 3 --pretrain.batch 2 --pretrain.context 40".split()
-    return run(["pretrain", *small, "--out", str(folder / "base"), *more])
+    small = ["--pretrain.steps", "3", "--pretrain.batch", "2", "--pretrain.context", "40"]
+    return run(["pretrain", "--preset", "nano", "--device", "cpu", *small, "--out", str(folder / "base"), *more])
 
 
 def test_a_model_reads_the_harvest_and_no_other(folder, capsys):
