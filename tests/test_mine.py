@@ -2,7 +2,6 @@
 
 import json
 import random
-from itertools import pairwise
 
 import pytest
 
@@ -131,16 +130,15 @@ def test_a_file_that_is_no_crawl_gives_no_page(folder, capsys):
 # Pretraining on the harvest.
 
 
-def pretrain(folder, micro_flags, *more):
-    starts = [i for i, word in enumerate(micro_flags) if word.startswith("--")] + [len(micro_flags)]
-    base = [word for i, j in pairwise(starts) if "pretrain." in micro_flags[i] for word in micro_flags[i:j]]
-    return run(["pretrain", "--preset", "nano", "--device", "cpu", "--out", str(folder / "base"), *base, *more])
+def pretrain(folder, *more):
+    small = ["--pretrain.steps", "3", "--pretrain.batch", "2", "--pretrain.context", "40"]
+    return run(["pretrain", "--preset", "nano", "--device", "cpu", *small, "--out", str(folder / "base"), *more])
 
 
-def test_a_model_reads_the_harvest_and_no_other(folder, micro_flags, capsys):
+def test_a_model_reads_the_harvest_and_no_other(folder, capsys):
     assert call(folder) == 0
     given = ("--harvest", str(folder / "corpus"))
-    assert pretrain(folder, micro_flags, *given) == 0
+    assert pretrain(folder, *given) == 0
     assert "next: minidsk sample" in capsys.readouterr().out
     known = about(folder / "base")["given"]["data"]
     assert known == Harvest.read(folder / "corpus", piece=about(folder / "base")["settings"]["context"]).fingerprint
@@ -148,13 +146,13 @@ def test_a_model_reads_the_harvest_and_no_other(folder, micro_flags, capsys):
         file.write('{"url": "u", "text": "one more"}\n')
     for more in (given, ()):
         before = (folder / "base" / "config.json").read_bytes()
-        assert pretrain(folder, micro_flags, *more) == 2
+        assert pretrain(folder, *more) == 2
         said = capsys.readouterr().err.splitlines()[-1]
         assert f"base: holds another run (given.data is '{known}', not '" in said
         assert (folder / "base" / "config.json").read_bytes() == before
 
 
-def test_no_harvest_there_is_said_in_a_line(folder, micro_flags, capsys):
-    assert pretrain(folder, micro_flags, "--harvest", str(folder / "nowhere")) == 2
+def test_no_harvest_there_is_said_in_a_line(folder, capsys):
+    assert pretrain(folder, "--harvest", str(folder / "nowhere")) == 2
     assert "nowhere: no such file; give the folder that minidsk mine wrote" in capsys.readouterr().err
     assert not (folder / "base").exists()

@@ -1,11 +1,13 @@
 """DeepSeekMath's loop, on a small crawl of pages that we write: what it collects, marks, reviews and counts."""
 
+import dataclasses
 import random
 
 import numpy as np
 import pytest
 import torch
 
+from minidsk.data import mining
 from minidsk.data.classifier import Bags, ClassifierConfig, bag
 from minidsk.data.harvest import Harvest, crawl_of, cut, read_pages
 from minidsk.data.mining import (
@@ -256,3 +258,15 @@ def test_a_line_that_is_no_page_is_named(tmp_path, line, said):
         read_pages(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+def test_a_round_learns_of_a_bounded_number_of_pages(documents, seed, monkeypatch):
+    sizes = []
+    train = mining.train_classifier
+    monkeypatch.setattr(mining, "train_classifier", lambda bags, *rest: sizes.append(len(bags)) or train(bags, *rest))
+    config = dataclasses.replace(CONFIG, positives=3, folds=2)
+    rounds = run(crawl_of(documents, CONFIG.classifier), seed, config)
+    assert rounds[0].added > 3
+    assert [each.seed for each in rounds[:2]] == [len(seed), len(seed) + 3]
+    assert sum(sizes[:2]) == len(seed) + 40  # each page in one of two halves
+    assert sum(sizes[2:4]) == len(seed) + 3 + 40
