@@ -46,6 +46,7 @@ from minidsk.diagrams import diagram, dots, show, table
 from minidsk.homework import bites, check, coins, describe, predict, receipt, zoo
 from minidsk.infer.evaluate import answers as greedy
 from minidsk.infer.evaluate import evaluate
+from minidsk.infer.noise import Noise, streams
 from minidsk.presets import nano
 from minidsk.report.interval import apart, interval
 from minidsk.rl.config import CriticConfig, RLConfig
@@ -413,14 +414,14 @@ bites(a_claim_is_no_answer, verify, looks_for_the_target)
 
 # %%
 @torch.no_grad()
-def sample(model, prompts, size, longest, generator):
+def sample(model, prompts, size, longest, generator, draw=torch.multinomial):
     """`size` answers to each prompt: ids [N, L + T], log-probabilities of answers [N, T]."""
     ids = new = prompts.repeat_interleave(size, 0)
     cache, drawn_logp = model.new_cache(len(ids), ids.shape[1] + longest), []
     running = torch.ones(len(ids), dtype=torch.bool)
     while running.any() and len(drawn_logp) < longest:
         logp = model(new, cache=cache).logits[:, -1].float().log_softmax(-1)
-        drawn = torch.multinomial(logp.exp(), 1, generator=generator)
+        drawn = draw(logp.exp(), 1, generator=generator)
         drawn_logp.append(logp.gather(1, drawn))
         new = torch.where(running[:, None], drawn, tokenizer.pad_id)
         ids = torch.cat((ids, new), 1)
@@ -628,7 +629,7 @@ for name, policy in (("before", untrained), ("after", learner)):
     print(f"{name:6}: after a first no, try again {again:.2f}, give up {stop:.2f}")
 
 # %% [markdown]
-# Among the samples of the base model, answers with more than one attempt were right twice as often. So their tokens had positive advantages more often, and the habit spread. The last two lines above show the fork at which the model decides.
+# Among the samples of the base model, answers with more than one attempt were right far more often. So their tokens had positive advantages more often, and the habit spread. The last two lines above show the fork at which the model decides.
 #
 # Why does the greedy accuracy rise more than the share right among samples? Greedy decoding takes the likelier token at every fork. Before training, giving up is likelier, so greedy answers rarely try twice. Once trying again is likelier, they always do. A sampled answer changes only as far as the probability has moved.
 #
@@ -636,18 +637,20 @@ for name, policy in (("before", untrained), ("after", learner)):
 #
 # ### The package does the same
 #
-# The package's loop is longer than ours, because it pads prompts, saves, resumes, and cuts a batch into slices. Underneath, it computes the same numbers: with the same seed, `rollout` draws the same tokens. (We stop at 24 tokens, before the first answer ends, because the package then drops finished answers, which changes the random numbers of the others.) For everything behind the sampling, we let the package sample whole answers, and compute rewards, advantages, loss and one optimizer step from them both ways.
+# The package's loop is longer than ours, because it pads prompts, saves, resumes, and cuts a batch into slices. Underneath, it computes the same numbers: with the same noise, `rollout` draws the same tokens. (The package gives each answer random numbers of its own, so that an answer does not depend on the others in the batch. We hand the same numbers to our loop.) For everything behind the sampling, we let the package sample whole answers, and compute rewards, advantages, loss and one optimizer step from them both ways.
 
 # %% tags=["hide-input"]
 twin = minidsk.load_policy("nano-base")
 _ = twin.model.double()
 posed = same_width[:4]
 prompts = tensor([encoded(p) for p in posed])
-ours, ours_logp = sample(untrained.model, prompts, 16, 24, torch.Generator().manual_seed(1))
 seeded = torch.Generator().manual_seed(1)
-theirs = rollout(twin, posed, 16, 24, accuracy_alone, generator=seeded)
-assert torch.equal(ours, theirs.completions.ids)
-sampling_gap = (ours_logp - theirs.completions.logp).abs().max().item()
+numbers = Noise(streams(seeded, 64, prompts.device), tokenizer.vocab_size)
+ours, ours_logp = sample(untrained.model, prompts, 16, 128, None,
+                         lambda p, _, generator: (p / numbers.next()).argmin(1, keepdim=True))
+theirs = rollout(twin, posed, 16, 128, accuracy_alone, generator=seeded.manual_seed(1)).completions
+assert torch.equal(ours, theirs.ids)
+sampling_gap = ((ours_logp - theirs.logp) * theirs.mask).abs().max().item()
 assert sampling_gap < 1e-6
 print(f"{ours.numel():,} tokens are the same; their log-probabilities, "
       "largest difference: below 1e-6")

@@ -137,7 +137,7 @@ def test_the_first_page_of_help_fits_a_screen_and_the_next_has_all(name, minidsk
     ("eval --split dev", "--split: 'dev' is not known; give train, valid, test"),
     ("eval --temperature nan", "temperature: nan does not fit"), ("sample --seed -1", "seed: -1 does not fit"),
     ("chat --max-new-tokens 0", "max_new_tokens: 0 does not fit"), ("bench --limit nan", "limit: nan does not fit"),
-    ("bench memory", "'memory' is not known; give kernels, generation"),
+    ("bench memory", "'memory' is not known; give kernels, generation, speculation, training, step"),
     ("bench generation kernels", "what: ('generation', 'kernels') does not fit; it must be kernels alone, or others"),
     ("reason --pretrain.model.qk-rope-head-dim 3", "qk_rope_head_dim: 3 does not fit; it must be even"),
     ("reason --pretrain.web.chinese 2", "chinese: 2.0 does not fit"),

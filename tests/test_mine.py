@@ -9,6 +9,7 @@ from minidsk.cli.command import run
 from minidsk.cli.mine import reviewer
 from minidsk.data.crawl import Page, write_crawl
 from minidsk.data.harvest import Harvest
+from minidsk.hub.folder import about
 
 MATHS = ["theorem", "proof", "lemma", "polynomial", "ring", "ideal", "kernel", "root", "degree", "equals"]
 OTHER = ["server", "header", "file", "socket", "parse", "client", "buffer", "thread", "request", "reply"]
@@ -124,3 +125,34 @@ def test_a_file_that_is_no_crawl_gives_no_page(folder, capsys):
     (folder / "crawl.warc.gz").write_bytes(b"nothing" * 100)
     assert call(folder) == 2
     assert "crawl.warc.gz" in capsys.readouterr().err.splitlines()[-1]
+
+
+# Pretraining on the harvest.
+
+
+def pretrain(folder, *more):
+    small = ["--pretrain.steps", "3", "--pretrain.batch", "2", "--pretrain.context", "40"]
+    return run(["pretrain", "--preset", "nano", "--device", "cpu", *small, "--out", str(folder / "base"), *more])
+
+
+def test_a_model_reads_the_harvest_and_no_other(folder, capsys):
+    assert call(folder) == 0
+    given = ("--harvest", str(folder / "corpus"))
+    assert pretrain(folder, *given) == 0
+    assert "next: minidsk sample" in capsys.readouterr().out
+    known = about(folder / "base")["given"]["data"]
+    assert known == Harvest.read(folder / "corpus", piece=about(folder / "base")["settings"]["context"]).fingerprint
+    with (folder / "corpus" / "harvest.jsonl").open("a") as file:
+        file.write('{"url": "u", "text": "one more"}\n')
+    for more in (given, ()):
+        before = (folder / "base" / "config.json").read_bytes()
+        assert pretrain(folder, *more) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert f"base: holds another run (given.data is '{known}', not '" in said
+        assert (folder / "base" / "config.json").read_bytes() == before
+
+
+def test_no_harvest_there_is_said_in_a_line(folder, capsys):
+    assert pretrain(folder, "--harvest", str(folder / "nowhere")) == 2
+    assert "nowhere: no such file; give the folder that minidsk mine wrote" in capsys.readouterr().err
+    assert not (folder / "base").exists()

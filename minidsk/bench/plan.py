@@ -44,6 +44,8 @@ class Plan:
     problems: int  # of a step of GRPO, and
     group: int  # answers to each, and
     answer: int  # tokens of the longest
+    small: bool = False  # whether it is only to see that all runs
+    weights: str | None = None  # a checkpoint with MTP modules, to guess with
 
     def generation(self, axes: tuple[str, ...]) -> Iterator[Point]:
         """Where sampling is measured on these axes."""
@@ -67,11 +69,11 @@ class Plan:
 def plan_for(device: torch.device, small: bool = False) -> Plan:
     """The sizes of the course's targets on a GPU, those of the nano recipe on a CPU; `small`: tiny ones."""
     if small:
-        return Plan(tiny(), (1, 2), (4, 8), 3, (2,), (8, 16), (4, 8), (2, 3), 2, (1,), 2, 2, 2, 4)
+        return Plan(tiny(), (1, 2), (4, 8), 3, (2,), (8, 16), (4, 8), (2, 3), 2, (1,), 2, 2, 2, 4, small=True)
     if device.type == "cuda":
         return Plan(
             MOE, batches=(1, 64, 1024, 2048), prompts=(32, 512, 1920), new=128, rows=(64, 16, 128),
-            contexts=(512, 128, 2048), experts=(8, 64), layers=(3, 12), batch=1024, guessing=(1, 4, 16, 64),
+            contexts=(512, 128, 2048), experts=(8, 64), layers=(3, 12), batch=1024, guessing=(1, 16, 128),
             learnt=200, problems=128, group=16, answer=160,
         )  # fmt: skip
     return Plan(

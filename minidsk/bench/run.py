@@ -13,7 +13,10 @@ from typing import Any, Protocol
 import torch
 
 from minidsk.bench.generation import generation
-from minidsk.bench.plan import AXES, Plan, plan_for
+from minidsk.bench.plan import AXES, Plan
+from minidsk.bench.speculation import speculation
+from minidsk.bench.step import step
+from minidsk.bench.training import training
 from minidsk.kernels.bench.case import release
 from minidsk.kernels.bench.ceilings import measure_ceilings
 
@@ -29,37 +32,45 @@ class Measured(Protocol):
         """Its entry of `metrics.json`."""
 
 
-BENCHES: Mapping[str, Callable[[Plan, tuple[str, ...], torch.device], Iterable[Measured]]] = {"generation": generation}
+BENCHES: Mapping[str, Callable[[Plan, tuple[str, ...], torch.device], Iterable[Measured]]] = {
+    "generation": generation, "speculation": speculation, "training": training, "step": step,
+}  # fmt: skip
 PACKAGES = ("torch", "triton", "transformers", "trl", "vllm", "numpy")
 
 
 def run_model_benches(
     device: torch.device,
+    plan: Plan,
     names: tuple[str, ...],
     only: tuple[str, ...] = (),
-    small: bool = False,
     limit: float = float("inf"),
     earlier: Mapping[str, Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Everything measured so far, after each point, printed as it comes: first the growth with the batch of every
-    bench, then that with context, experts and layers. What begins after `limit` seconds is left out, and said so.
+    bench, then that with context, experts and layers. What would begin after `limit` seconds, or does not
+    fit into the GPU's memory, is left out, and said so.
 
     only: the axes that are measured, all where none is named. earlier: what a run before left, of which other benches
     and axes are kept. Raises `ValueError` for an axis that is not known, and where `earlier` is of another machine.
     """
     check_axes(only)
     start = time.perf_counter()
-    metrics = begin(device, names, only or AXES, small, earlier)
+    metrics = begin(device, names, only or AXES, plan.small, earlier)
     print(described(metrics["ceilings"], metrics["machine"]), flush=True)
     run = metrics["runs"][-1]
     for axes in (AXES[:1], AXES[1:]):
         for name in names:
             wanted = tuple(axis for axis in axes if axis in (only or AXES))
-            for point in BENCHES[name](plan_for(device, small), wanted, device):
+            for point in BENCHES[name](plan, wanted, device):
                 if time.perf_counter() - start > limit:
-                    metrics["left_out"].append(f"{name}, from {point.setting} on")
+                    metrics["left_out"].append(f"{name}, from {point.setting} on: the time was up")
                     break
-                entry = {"run": len(metrics["runs"]) - 1, **point.measure(device)}
+                try:
+                    entry = {"run": len(metrics["runs"]) - 1, **point.measure(device)}
+                except torch.OutOfMemoryError:
+                    metrics["left_out"].append(f"{name}, {point.setting}: the GPU's memory is full")
+                    release(device)
+                    continue
                 metrics["cases"].append(entry)
                 print("\n".join(rows(entry, metrics["ceilings"])), flush=True)
                 run["seconds"] = time.perf_counter() - start
@@ -67,7 +78,7 @@ def run_model_benches(
                 yield metrics
             release(device)
     if metrics["left_out"]:
-        print("left out, the time was up:", "; ".join(metrics["left_out"]))
+        print("left out:", "; ".join(metrics["left_out"]))
     yield metrics
 
 

@@ -43,6 +43,15 @@ def random_ids(config: ModelConfig, batch: int, length: int, device: torch.devic
     return torch.randint(0, config.vocab_size, (batch, length), generator=seed).to(device)
 
 
+def transformers() -> Any:
+    """The library, without its bars and its questions to the hub: a rival, and no dependency. Raises `ImportError`."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    library = importlib.import_module("transformers")
+    library.utils.logging.disable_progress_bar()
+    library.utils.logging.set_verbosity_error()
+    return library
+
+
 class Transformers:
     """The same weights as transformers' `DeepseekV3ForCausalLM` on the same device, made when first called for."""
 
@@ -53,9 +62,7 @@ class Transformers:
     def __call__(self) -> Any:
         """The model. Raises `ImportError` without transformers."""
         if self._made is None:
-            os.environ.setdefault("HF_HUB_OFFLINE", "1")
-            library = importlib.import_module("transformers")  # a rival, and no dependency
-            library.utils.logging.disable_progress_bar()
+            library = transformers()
             with tempfile.TemporaryDirectory() as folder:
                 save_pretrained(self.of, folder)
                 made = library.AutoModelForCausalLM.from_pretrained(

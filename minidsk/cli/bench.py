@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from minidsk.hub.folder import read_json
 from minidsk.settings import limits, require
 from minidsk.train.device import pick_device
 
-What = Literal["kernels", "generation"]
+What = Literal["kernels", "generation", "speculation", "training", "step"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Bench:
     small: bool = False  # sizes to see that all runs: those that Triton's interpreter manages, and a tiny model
     limit: float = 600.0  # seconds; what would start later is left out, and said so
     device: str = "auto"  # auto, cpu or cuda
+    weights: str | None = None  # for speculation, a checkpoint with MTP modules; else one learns for some seconds first
 
     def __post_init__(self) -> None:
         limits(self, "limit")
@@ -48,16 +50,22 @@ class Bench:
             earlier = self._earlier(folder) if self.only else None
             found = run_benches(device, self.only, self.small or device.type != "cuda", self.limit, earlier)
         else:
+            from minidsk.bench.plan import plan_for
             from minidsk.bench.run import check_axes, run_model_benches
 
             check_axes(self.only)
             folder = self.out or Path("runs/bench_model")
-            found = run_model_benches(device, self.what, self.only, self.small, self.limit, self._earlier(folder))
+            plan = dataclasses.replace(plan_for(device, self.small), weights=self.weights)
+            found = run_model_benches(device, plan, self.what, self.only, self.limit, self._earlier(folder))
         folder.mkdir(parents=True, exist_ok=True)
         for metrics in found:
             with atomic(folder / "metrics.json") as path:
                 path.write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
         print(f"written: {folder / 'metrics.json'}")
+        if self.what != ("kernels",):
+            from minidsk.bench.report import write_report
+
+            print(f"written: {write_report(metrics, folder)}")
 
     @staticmethod
     def _earlier(folder: Path) -> Any:

@@ -34,9 +34,9 @@ COMMANDS: dict[str, Any] = {
 USED = {
     "reason": "preset out device seed problems pretrain.steps pretrain.batch pretrain.optim.lr pretrain.web.numbers "
               "pretrain.web.high zero.steps zero.prompts zero.optim.lr zero.rows r1.steps",
-    "pretrain": "preset out device pretrain.seed pretrain.steps pretrain.batch pretrain.context pretrain.optim.lr "
-                "pretrain.compile pretrain.model.hidden-size pretrain.model.num-hidden-layers pretrain.web.numbers "
-                "pretrain.web.high",
+    "pretrain": "preset out harvest device pretrain.seed pretrain.steps pretrain.batch pretrain.context "
+                "pretrain.optim.lr pretrain.compile pretrain.model.hidden-size pretrain.model.num-hidden-layers "
+                "pretrain.web.numbers pretrain.web.high",
     "sft": "base data out device sft.steps sft.batch sft.optim.lr sft.save-every sft.seed",
     "zero": "run preset device problems zero.steps zero.prompts zero.group zero.max-new-tokens zero.temperature "
             "zero.optim.lr zero.rows zero.save-every",

@@ -10,6 +10,9 @@ from typing import Annotated, Literal
 import tyro
 
 from minidsk.cli.use import task_of, trained
+from minidsk.data.harvest import Harvest
+from minidsk.data.packing import PackedPages
+from minidsk.data.tokenizer import CharTokenizer
 from minidsk.hub.folder import sha256
 from minidsk.presets import PRESETS
 from minidsk.report.page import write_report
@@ -53,17 +56,23 @@ class Reason:
 
 @dataclass(frozen=True)
 class Pretrain:
-    """The base model: next-token prediction on the tiny web, from random weights."""
+    """The base model: next-token prediction on the tiny web or on a harvest, from random weights."""
 
     pretrain: Annotated[PretrainConfig, Settings]
     out: Path  # the folder of this stage, such as runs/mine/base
+    harvest: Path | None = None  # what to read in place of the tiny web: a folder of minidsk mine, or lines of JSON
     preset: Preset = "auto"  # auto is small with a GPU and nano without
     device: str = "auto"  # auto, cpu or cuda
 
     def __call__(self) -> None:
         """Train, or go on."""
-        pretrain(self.pretrain, self.out, device=self.device)
-        print(f"{self.out}: done; next: minidsk zero --run {self.out.parent}")
+        config, data = self.pretrain, None
+        if self.harvest is not None:
+            corpus = Harvest.read(self.harvest, piece=config.context, seed=config.seed)
+            data = PackedPages(corpus, CharTokenizer(), config.batch, config.context, allow_special=False)
+        pretrain(config, self.out, data=data, device=self.device)
+        following = f"zero --run {self.out.parent}" if data is None else f"sample {self.out} --prompt 'Let p be'"
+        print(f"{self.out}: done; next: minidsk {following}")
 
 
 @dataclass(frozen=True)

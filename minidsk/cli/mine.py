@@ -69,6 +69,7 @@ class Mine:
                 rounds.append(found)
                 bar.set_postfix(collected=f"{found.pages:,}", new=f"{found.new:.1%}", refresh=False)
                 bar.update()
+            bar.total = bar.n  # it may end before the last round that is allowed
         self.write(store, crawl, rounds, skipped)
 
     def write(self, store: Store, crawl: Crawl, rounds: Sequence[Round], skipped: dict[str, int]) -> None:

@@ -9,12 +9,13 @@ import signal
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from minidsk.data.crawl import Page, is_mathematics, read_crawl
+from minidsk.data.crawl import CrawlError, Page, is_mathematics, read_crawl
 from minidsk.data.decontaminate import Decontamination
 from minidsk.data.duplicates import Seen
 
@@ -126,7 +127,7 @@ def passed_over(document: Document, held_out: Decontamination, seen: Seen | None
 def extracted(pages: Iterator[Page], workers: int) -> Iterator[tuple[list[Document], Counter[str], int]]:
     """Batch after batch: its documents, what was passed over by reason, and how many pages it had.
 
-    Never more than three batches per process are under way.
+    Never more than three batches per process are under way. Raises `CrawlError` where a process is killed.
     """
     if workers == 1:
         yield from map(_extract_all, _batches(pages))
@@ -143,6 +144,8 @@ def extracted(pages: Iterator[Page], workers: int) -> Iterator[tuple[list[Docume
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except BrokenProcessPool as error:  # such as by the system, short of memory
+            raise CrawlError("workers: one of them was killed; give fewer, the same call then goes on") from error
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -71,29 +71,33 @@ def read_pages(path: str | Path) -> list[dict[str, Any]]:
 
 
 class Harvest:
-    """Texts as a `Corpus` without end: page i is a piece of one of them, drawn from all pieces by i alone.
+    """Texts as a `Corpus` without end: page i is a piece of one of them, drawn from all pieces by i and the seed.
 
     A text longer than `piece` characters is cut, at the end of a line where there is one in its second half.
     """
 
-    def __init__(self, texts: Iterable[str], piece: int = 1000) -> None:
+    def __init__(self, texts: Iterable[str], piece: int = 1000, seed: int = 0) -> None:
         self.pieces = [part for text in texts for part in cut(text, piece)]
         if not self.pieces:
             raise ValueError("texts: hold nothing to train on; give at least one that is not empty")
         sum_ = hashlib.blake2b(digest_size=8)
         for part in self.pieces:
             sum_.update(part.encode("utf-8", "replace") + b"\0")
+        if seed:
+            sum_.update(f"seed {seed}".encode())
         self._fingerprint = sum_.hexdigest()
 
     @classmethod
-    def read(cls, path: str | Path, piece: int = 1000) -> Harvest:
+    def read(cls, path: str | Path, piece: int = 1000, seed: int = 0) -> Harvest:
         """The harvest that `minidsk mine` wrote: its folder, or a file of lines of JSON. Raises `ValueError`."""
-        path = Path(path)
-        return cls((page["text"] for page in read_pages(path / "harvest.jsonl" if path.is_dir() else path)), piece)
+        path = Path(path) / "harvest.jsonl" if Path(path).is_dir() else Path(path)
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file; give the folder that minidsk mine wrote")
+        return cls((page["text"] for page in read_pages(path)), piece, seed)
 
     @property
     def fingerprint(self) -> str:
-        """Of all pieces."""
+        """Of all pieces and the seed."""
         return self._fingerprint
 
     def __getitem__(self, i: int) -> str:

@@ -17,13 +17,16 @@ class PackedPages(Dataset[Tensor]):
     """Batches of pages packed end to end: item i is int64 ``[batch, context + 1]``, a pure function of i.
 
     A page is `<bos>` text `<eos>`; a row starts with a fresh page and its last page is cut off. As in DeepSeek-V3,
-    attention may look across pages (section 4.1).
+    attention may look across pages (section 4.1). allow_special: False for pages by strangers, see `Tokenizer.encode`.
     """
 
     PAGES_PER_ROW = 64
 
-    def __init__(self, corpus: Corpus, tokenizer: Tokenizer, batch: int, context: int) -> None:
+    def __init__(
+        self, corpus: Corpus, tokenizer: Tokenizer, batch: int, context: int, allow_special: bool = True
+    ) -> None:
         self.corpus, self.tokenizer, self.batch, self.context = corpus, tokenizer, batch, context
+        self.allow_special = allow_special
 
     @property
     def fingerprint(self) -> str:
@@ -38,7 +41,8 @@ class PackedPages(Dataset[Tensor]):
         ids: list[int] = []
         page = row * self.PAGES_PER_ROW
         while len(ids) <= self.context:
-            ids += [self.tokenizer.bos_id, *self.tokenizer.encode(self.corpus[page]), self.tokenizer.eos_id]
+            text = self.tokenizer.encode(self.corpus[page], self.allow_special)
+            ids += [self.tokenizer.bos_id, *text, self.tokenizer.eos_id]
             page += 1
         return ids[: self.context + 1]
 

@@ -37,8 +37,8 @@ def _online(
 def floor(moved: float, flops: float, copy: float, rate: float) -> float:
     """The least time in which a kernel can be done, in seconds: the roofline.
 
-    moved: bytes that must go through the memory; flops: operations; copy: the memory's bytes per second; rate:
-    operations per second. Moving and calculating go on at the same time.
+    moved: bytes through the memory. flops: operations. copy: bytes per second. rate: operations per second.
+    Moving and calculating go on at the same time.
     """
     return max(moved / copy, flops / rate)
 

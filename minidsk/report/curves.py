@@ -11,8 +11,14 @@ from minidsk.report.stages import Stage
 from minidsk.train.checkpoint import RunError
 
 # Drawn in these colours, which become the page's: `currentColor` for text and lines, `var(--name)` for curves.
-_INK = "#010203"
-_COLOURS = {"base": "#010204", "zero": "#010205", "r1": "#010206"}
+INK = "#010203"
+COLOURS = {"base": "#010204", "zero": "#010205", "r1": "#010206"}
+PAGE = {INK: "currentColor"} | {colour: f"var(--{name})" for name, colour in COLOURS.items()}
+LOOK: Any = {
+    "font.size": 11, "font.family": "sans-serif", "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK,
+    "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False,
+    "legend.frameon": False,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,16 +61,11 @@ def draw(curve: Curve, stages: Sequence[Stage]) -> str:
     lines = {name: line for name, line in lines.items() if line[1]}
     if not lines:
         return ""
-    style: Any = {
-        "font.size": 11, "font.family": "sans-serif", "text.color": _INK, "axes.labelcolor": _INK,
-        "axes.edgecolor": _INK, "xtick.color": _INK, "ytick.color": _INK, "axes.spines.top": False,
-        "axes.spines.right": False, "legend.frameon": False,
-    }  # fmt: skip
-    with rc_context(style):
+    with rc_context(LOOK):
         figure = Figure(figsize=(5, 3), layout="constrained")
         axes = figure.add_subplot()
         for name, (title, x, y) in lines.items():
-            axes.plot(x, y, color=_COLOURS[name], label=title, linewidth=1.8, marker="o" if len(x) == 1 else None)
+            axes.plot(x, y, color=COLOURS[name], label=title, linewidth=1.8, marker="o" if len(x) == 1 else None)
         axes.set_xlabel("step")
         axes.set_ylabel(curve.unit)
         if curve.unit == "share":
@@ -74,5 +75,4 @@ def draw(curve: Curve, stages: Sequence[Stage]) -> str:
         if len(lines) > 1:
             axes.legend()
         said = "; ".join(f"{title}: {y[0]:.3g} to {y[-1]:.3g} in {x[-1]} steps" for title, x, y in lines.values())
-        colours = {_INK: "currentColor"} | {colour: f"var(--{name})" for name, colour in _COLOURS.items()}
-        return element(figure, f"{curve.title} ({curve.unit}). {said}.", colours)
+        return element(figure, f"{curve.title} ({curve.unit}). {said}.", PAGE)

@@ -1,14 +1,15 @@
 """From pages to documents: formulas, links, encodings, pages that nobody can read, duplicates, evaluation problems."""
 
+import multiprocessing
 import random
 from collections import Counter
 
 import pytest
 
-from minidsk.data.crawl import Page, write_crawl
+from minidsk.data.crawl import CrawlError, Page, write_crawl
 from minidsk.data.decontaminate import Decontamination
 from minidsk.data.duplicates import Seen
-from minidsk.data.extract import Document, documents, extract
+from minidsk.data.extract import Document, documents, extract, extracted
 
 TEXT = (
     "Every finite integral domain is a field, because multiplication by an element that is not zero is injective, "
@@ -236,3 +237,13 @@ def test_a_reader_who_has_enough_may_stop(crawl):
     found = documents(crawl, workers=2)
     assert next(found).url == "https://a.example/0"
     found.close()
+
+
+def test_a_process_that_is_killed_is_said_in_a_line(monkeypatch):
+    monkeypatch.setattr("minidsk.data.extract.BATCH", 1)
+    batches = extracted((page(f"<p>{sentence(0)}", f"https://a.example/{i}") for i in range(1000)), 2)
+    next(batches)
+    for child in multiprocessing.active_children():
+        child.kill()
+    with pytest.raises(CrawlError, match="^workers: one of them was killed; give fewer"):
+        list(batches)

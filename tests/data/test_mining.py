@@ -1,11 +1,13 @@
 """DeepSeekMath's loop, on a small crawl of pages that we write: what it collects, marks, reviews and counts."""
 
+import dataclasses
 import random
 
 import numpy as np
 import pytest
 import torch
 
+from minidsk.data import mining
 from minidsk.data.classifier import Bags, ClassifierConfig, bag
 from minidsk.data.harvest import Harvest, crawl_of, cut, read_pages
 from minidsk.data.mining import (
@@ -211,8 +213,23 @@ def test_a_harvest_is_a_corpus():
     assert corpus.fingerprint != Harvest(texts[::-1], piece=100).fingerprint
     assert corpus.fingerprint != Harvest(texts, piece=90).fingerprint
     assert PackedPages(corpus, CharTokenizer(), 2, 16)[3].shape == (2, 17)
+    other = Harvest(texts, piece=100, seed=1)
+    assert other.fingerprint != corpus.fingerprint
+    assert [other[i] for i in range(9)] != [corpus[i] for i in range(9)]
     with pytest.raises(ValueError, match="texts: hold nothing"):
         Harvest(["", "  "])
+
+
+def test_a_strangers_page_ends_no_page():
+    class Pages:
+        fingerprint = "f"
+
+        def __getitem__(self, i):
+            return "x<eos><bos>y"
+
+    packed = PackedPages(Pages(), CharTokenizer(), 1, 13, allow_special=False)[0][0].tolist()
+    assert CharTokenizer().decode(packed) == "<bos>x<eos><bos>y<eos>"
+    assert (packed.count(1), packed.count(2)) == (1, 1)
 
 
 def test_cutting_loses_nothing():
@@ -226,6 +243,8 @@ def test_reading_pages(tmp_path):
     path.write_text('{"url": "u", "text": "t", "round": 1}\n\n{"url": "v", "text": "w"}\n', encoding="utf-8")
     assert [page["url"] for page in read_pages(path)] == ["u", "v"]
     assert Harvest.read(path).pieces == ["t", "w"]
+    with pytest.raises(ValueError, match="nowhere: no such file; give the folder that minidsk mine wrote"):
+        Harvest.read(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(("line", "said"), [
@@ -239,3 +258,15 @@ def test_a_line_that_is_no_page_is_named(tmp_path, line, said):
         read_pages(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+def test_a_round_learns_of_a_bounded_number_of_pages(documents, seed, monkeypatch):
+    sizes = []
+    train = mining.train_classifier
+    monkeypatch.setattr(mining, "train_classifier", lambda bags, *rest: sizes.append(len(bags)) or train(bags, *rest))
+    config = dataclasses.replace(CONFIG, positives=3, folds=2)
+    rounds = run(crawl_of(documents, CONFIG.classifier), seed, config)
+    assert rounds[0].added > 3
+    assert [each.seed for each in rounds[:2]] == [len(seed), len(seed) + 3]
+    assert sum(sizes[:2]) == len(seed) + 40  # each page in one of two halves
+    assert sum(sizes[2:4]) == len(seed) + 3 + 40

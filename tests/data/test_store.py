@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from minidsk.data.classifier import ClassifierConfig, bag
+from minidsk.data.classifier import Bags, ClassifierConfig, bag, train_classifier
 from minidsk.data.crawl import Page, write_crawl
 from minidsk.data.store import Store
 
@@ -102,3 +102,19 @@ def test_a_crawl_without_pages_is_empty(tmp_path):
     store.gather(tmp_path / "none.warc.gz", 1, set(), nothing)
     assert len(store.crawl()) == 0
     assert json.loads((tmp_path / "s" / "state.json").read_text())["whole"]
+
+
+def test_bags_are_read_a_piece_at_a_time(crawl, tmp_path, monkeypatch):
+    store = Store(tmp_path / "s", WHO, CONFIG)
+    store.gather(crawl, 1, set(), nothing)
+    bags = store.crawl().bags
+    held = Bags.join(bag(line["text"], CONFIG) for line in store.lines())
+    counts, read = [], np.fromfile
+    monkeypatch.setattr(np, "fromfile", lambda path, type_, count, offset: counts.append(count) or
+                        read(path, type_, count, offset=offset))  # fmt: skip
+    model = train_classifier(held, [1] * 5 + [0] * 6, CONFIG)
+    assert model(bags, rows=2).tolist() == model(held, rows=2).tolist()
+    assert max(counts) <= 2 * np.diff(held.starts).max() < len(held.buckets) / 4
+    some = bags.take([7, 2])
+    assert some.buckets.tolist() == held.take([7, 2]).buckets.tolist()
+    assert len(bags + some) == 13

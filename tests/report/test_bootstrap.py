@@ -43,6 +43,14 @@ def test_a_ratio_of_sums():
     assert estimate([10, 90], [1, 3], share=False).value == 25
 
 
+def test_a_problem_counts_for_as_much_as_it_has():
+    """One of five problems has nearly all the lines: its share decides, or is not drawn at all."""
+    found = estimate([0, 0, 0, 0, 900], [1, 1, 1, 1, 1000])
+    assert found.low == 0
+    assert found.value == pytest.approx(900 / 1004)
+    assert found.high == pytest.approx(0.9, abs=0.001)
+
+
 def test_nothing_counted_has_no_figure():
     assert estimate([0, 0], [0, 0]) is None
     assert estimate([7], [1], share=False) is None  # of one length nobody knows how it varies

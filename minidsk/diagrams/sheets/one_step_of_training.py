@@ -1,12 +1,13 @@
 """One step of pretraining: from a batch of tokens to moved weights."""
 
+from minidsk.data.tokenizer import CharTokenizer
 from minidsk.diagrams.figure import Diagram
 from minidsk.diagrams.pen import Pen
-from minidsk.presets import nano
+from minidsk.train.optim import OptimConfig
 
-_NANO = nano().pretrain
-_B, _T, _V = _NANO.batch, _NANO.context, _NANO.model.vocab_size
-_C = _NANO.optim
+# The run of chapter 06 that is small enough to follow by hand.
+_B, _T, _V, _STEPS = 2, 12, CharTokenizer().vocab_size, 10
+_C = OptimConfig(lr=1e-2, warmup=2, weight_decay=0.1)
 
 
 def _draw(pen: Pen) -> None:
@@ -38,14 +39,14 @@ def _draw(pen: Pen) -> None:
     pen.region(16, 244, 648, 118, "The rate: warm up, hold, decay")
     hold = 1 - _C.decay
     start, end, top, low = 60.0, 620.0, 284.0, 336.0
-    warm = start + (end - start) * _C.warmup / _NANO.steps
+    warm = start + (end - start) * _C.warmup / _STEPS
     floor = low - (low - top) * 0.1
     pen.line((start, low), (end, low), tone="line")
     pen.line((start, low), (warm, top), (start + (end - start) * hold, top), (end, floor), tone="learns", width=2.4)
     pen.text(warm + 6, 303, f"peak {_C.lr:g} after {_C.warmup} steps", size=11.5, anchor="start")
     pen.text(612, 282, f"to a tenth over the last {100 * _C.decay:.0f} %", size=11.5, anchor="end")
     pen.text(start, 354, "0", size=11.5, tone="soft")
-    pen.text(end, 354, f"{_NANO.steps:,} steps", size=11.5, tone="soft", anchor="end")
+    pen.text(end, 354, f"{_STEPS:,} steps", size=11.5, tone="soft", anchor="end")
 
 
 FIGURE = Diagram(
@@ -55,9 +56,9 @@ FIGURE = Diagram(
     f"the mean cross-entropy, one number, of {_B * _T:,} predictions. Backward gives a gradient for each weight; "
     f"clipping shortens all of them together to a norm of at most {_C.clip:g}; AdamW keeps two running means, with "
     f"{_C.betas[0]} and {_C.betas[1]}; the weights move by minus the rate times the smoothed gradient, decay by "
-    f"{_C.weight_decay} times the rate, and the next step begins. Below, the rate over {_NANO.steps:,} steps: it "
+    f"{_C.weight_decay} times the rate, and the next step begins. Below, the rate over {_STEPS:,} steps: it "
     f"rises to {_C.lr:g} in {_C.warmup} steps, holds, and falls to a tenth over the last {100 * _C.decay:.0f} %.",
-    f"The nano preset does this {_NANO.steps:,} times. Everything else in pretraining (experts’ biases, tokens further "
+    f"The run that follows does this {_STEPS} times. Everything else in pretraining (experts’ biases, tokens further "
     "ahead) joins this loop and does not change it.",
     680, 374, _draw,
 )  # fmt: skip

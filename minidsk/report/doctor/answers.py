@@ -72,9 +72,10 @@ def grow_in_vain(run: Record) -> str | None:
     """Length rises by a half, right answers do not become more."""
     if not run.has("length", run.judge, least=8) or run.solved:
         return None
-    first, last, better = run.early("length"), run.late("length"), run.rise(run.judge)[0]
-    if last > 1.5 * first and better < 0.02:
-        return f"length {first:.0f} early, {last:.0f} tokens late (above 1.5 times), {run.judge} {better:+.3f}"
+    first, last, (better, error) = run.early("length"), run.late("length"), run.rise(run.judge)
+    if last > 1.5 * first and better < 0.02 and better + 2 * error < 0.1:
+        return (f"length {first:.0f} early, {last:.0f} tokens late (above 1.5 times), {run.judge} {better:+.3f} "
+                "(below 0.02)")  # fmt: skip
     return None
 
 

@@ -1,0 +1,55 @@
+"""Learning from text: forward and backward of the next-token loss, beside transformers on the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from minidsk.bench.contest import Call, Contest
+from minidsk.bench.plan import Plan
+from minidsk.bench.subject import Transformers, make, random_ids, rivals
+from minidsk.model.transformer import MiniDeepSeek
+from minidsk.train.device import compiled, precision
+from minidsk.train.loss import prediction_losses
+
+
+def training(plan: Plan, axes: tuple[str, ...], device: torch.device) -> Iterator[Contest]:
+    """One contest for each point on these axes.
+
+    On a GPU ours is compiled, as the recipes for one train, from float32 weights by bf16 products; transformers has
+    bf16 weights, which is the faster for it.
+    """
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    for point in plan.training(axes):
+        model = make(point.config, device).train()
+        ids = random_ids(point.config, point.batch, point.context + 1, device)
+        others: dict[str, Call] = {}
+        if device.type == "cuda":
+            others["ours, not compiled"] = _ours(model, model, ids)
+        others |= {name: _theirs(rival, ids[:, :-1]) for name, rival in rivals(model, dtype).items()}
+        trainee = compiled(model) if device.type == "cuda" else model
+        yield Contest(
+            "training", point.axis, point.value, f"forward and backward, {point.batch} rows of {point.context} tokens",
+            point.batch * point.context, _ours(model, trainee, ids), others,
+        )  # fmt: skip
+
+
+def _ours(model: MiniDeepSeek, trainee: MiniDeepSeek, ids: Tensor) -> Call:
+    def call() -> None:
+        with precision(model.device, fixed_width=True):
+            losses, _ = prediction_losses(trainee, ids, 0.0)
+        losses["loss"].backward()
+        model.zero_grad(set_to_none=True)
+
+    return call
+
+
+def _theirs(rival: Transformers, ids: Tensor) -> Call:
+    def call() -> None:
+        model = rival().train()
+        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+        model.zero_grad(set_to_none=True)
+
+    return call
