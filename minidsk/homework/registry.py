@@ -12,6 +12,7 @@ from minidsk.homework import (
     feedback,
     games,
     grpo,
+    inference,
     kernels,
     lowprec,
     mining,
@@ -35,6 +36,7 @@ CHAPTERS = {
     "games": games.EXERCISES,
     "feedback": feedback.EXERCISES,
     "grpo": grpo.EXERCISES,
+    "inference": inference.EXERCISES,
     "capstone": capstone.EXERCISES,
 }
 """The exercises of each chapter; the first one is the chapter's bug zoo."""
