@@ -20,7 +20,7 @@
 #
 # - **You will build** a decoder that computes everything anew, and five remedies: a cache, a batch, rows that are refilled, noise that does not depend on the neighbours, and guesses that are checked. Each remedy must write the same tokens as the decoder before it.
 # - **You need** PyTorch, the latent cache of [chapter 02](02_latent_attention.ipynb), and for the guesses the extra module of [chapter 04](04_multi_token_prediction.ipynb).
-# - **It takes** about a minute to run on two CPU cores of a laptop, and about twice that on Colab's two cores. (A GPU is no faster with models as small as these; the GPU's own figures are read from a record.) Reading takes an hour and a half.
+# - **It takes** about a minute to run on two CPU cores of a laptop, and about twice that on Colab's two cores. (A GPU is no faster with models as small as these; the GPU's own figures are read from a record.) It takes an hour and a half to read.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -91,15 +91,13 @@ test = nano().make_task("test")
 prompts = [test[i].prompt for i in range(64)]
 one, _ = left_padded(prompts[:1], tokenizer)
 print(repr(prompts[0]), "is", one.shape[1], "tokens with the mark of a beginning")
-
-# %%
 text = torch.randint(4, 60, (16, 128), generator=torch.Generator().manual_seed(0))
 with torch.no_grad():
     reading = seconds(lambda: model(text))
 print(f"reading: {text.numel() / reading:,.0f} tok/s")
 
 # %% [markdown]
-# One pass is needed per token, but a pass can serve many texts at once. Guess how much that costs. Our recorded model writes one token for each of 64 texts in one step. How many times as long does this step take as a step for a single text?
+# One pass is needed per token, but a pass can serve many texts at once. Guess how much that costs: our recorded model writes one token for each of 64 texts in one step. How many times as long does this step take as a step for a single text?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -189,11 +187,11 @@ print(f"reading:        {text.numel() / reading:,.0f} tok/s")
 #
 # ## Where a token's time goes: bytes
 #
-# A processor does two things: it computes, and it fetches numbers from memory. For each step the model's weights have to come out of memory once, however many texts there are. Each text also brings its own cache. We count both for the model of the record: 14.7 million parameters, of which a token uses 5.9 million, because it meets only 4 of 16 experts. A number takes 2 bytes.
+# A processor does two things: it computes, and it fetches numbers from memory. For each step the model's weights have to come out of memory once, however many texts there are. Each text also brings its own cache. We count both for the model of the record: 14.7 million parameters, of which a token uses 5.9 million, because it meets only 4 of 16 experts. A number takes 2 bytes, as in bfloat16.
 
 # %%
 def bytes_of_a_step(config, rows, seen):
-    """What one step reads: weights once, and for each row what it remembers of `seen` tokens."""
+    """Read in one step: weights once, and for each row its memory of `seen` tokens."""
     experts = min(config.n_routed_experts, rows * config.num_experts_per_tok)
     met = config.replace(n_routed_experts=experts, num_experts_per_tok=1)
     weights = parameters(met) - config.vocab_size * config.hidden_size  # a look-up, no product
@@ -222,8 +220,8 @@ ax.set(xscale="log", yscale="log", xlabel="texts in the batch", ylabel="MB per w
 direct_labels(ax)
 few, many = (sum(bytes_of_a_step(MOE, b, 96)) / b / 1e6 for b in (1, 2048))
 show(fig, "The weights are shared by all texts of the batch; the cache of a text is its own.",
-     "Two lines over 1 to 2,048 texts, both axes logarithmic: megabytes of weights per written "
-     "token fall in proportion to the batch, megabytes of cache stay the same. Together "
+     "Two lines over 1 to 2,048 texts, both axes logarithmic: megabytes of weights per "
+     "written token fall in proportion to the batch, those of cache stay the same. Together "
      f"{few:.1f} MB for one text and {many:.2f} MB for each of 2,048.")  # fmt: skip
 
 # %% [markdown]
@@ -234,13 +232,14 @@ v3 = ModelConfig.from_dict({"model_type": "deepseek_v3"})
 latent = v3.num_hidden_layers * (v3.kv_lora_rank + v3.qk_rope_head_dim) * 2
 heads = v3.num_hidden_layers * v3.num_attention_heads * 2 * v3.v_head_dim * 2
 table(["DeepSeek-V3 keeps per token", "bytes"],
-      [["keys and values of all heads", f"{heads:,}"], ["latent and rotated key", f"{latent:,}"]],
+      [["keys and values of all heads", f"{heads:,}"],
+       ["latent and rotated key", f"{latent:,}"]],
       f"Two bytes per number. The latent cache is {heads / latent:.0f} times smaller.")
 
 # %% [markdown]
 # ## A step costs nearly the same for one text and for many
 #
-# Now we look at the clock. Below, our small model takes steps for 1 to 64 texts on your machine. Then follows the record of a GPU.
+# Now we look at the clock. Below, our small model takes steps for 1 to 64 texts on your machine, and the record of a GPU follows.
 
 # %% tags=["hide-input"]
 rows = []
@@ -255,7 +254,8 @@ print(results.origin(RECORD))
 new = {batch: case["tokens"] / batch for batch, case in sampled.items()}
 step_ms = {batch: 1e3 * case["contestants"]["ours"]["median"] / new[batch]
            for batch, case in sampled.items()}  # fmt: skip
-floor_ms = {batch: 1e3 * case["bytes"] / new[batch] / copies for batch, case in sampled.items()}
+floor_ms = {batch: 1e3 * case["bytes"] / new[batch] / copies
+            for batch, case in sampled.items()}  # fmt: skip
 rows = [[f"{batch:,}", f"{step_ms[batch]:.3g}", f"{floor_ms[batch]:.3g}",
          f"{1e3 * batch / step_ms[batch]:,.0f}"] for batch in sampled]  # fmt: skip
 table(["texts", "a step, in 1/1000 s", "copying its bytes, in 1/1000 s", "tokens in a second"],
@@ -267,7 +267,7 @@ rows_64.reveal(round(step_ms[64] / step_ms[1], 2))
 # %% [markdown]
 # The record says the same, and more. A step for 64 texts takes only a third longer than a step for one, so writing 64 texts is nearly free once one is written. And no step comes near the time in which its bytes could be copied. For one text that time is hundreds of times shorter.
 #
-# So bytes do not explain the speed of our small model. They do explain that of a large one. DeepSeek-V3 has 37 billion weights that a token meets, and at one byte each, this GPU would need 9 thousandths of a second to fetch them for one step:
+# So bytes do not explain the speed of our small model. They do explain that of a large one. A token of DeepSeek-V3 meets 37 billion weights {cite}`deepseekv3`, and at one byte each, this GPU would need 9 thousandths of a second to fetch them for one step:
 
 # %%
 fetch_ms = 1e3 * 37e9 / copies
@@ -305,24 +305,25 @@ for batch in (1, 64):
 print(f"operations of a step: {counts[1]} for one text, {counts[64]} for 64")
 
 # %% [markdown]
-# The number of operations hardly depends on the batch. That gives the simplest model of a step: its time is the number of operations, times the cost of a start. The record has two ways of starting them. The library transformers starts each from Python. Our package replays a recording.
+# The number of operations hardly depends on the batch. That gives the simplest model of a step: its time is the number of operations, times the cost of a start. The record has two ways of starting them. The library transformers starts each from Python, and our package replays a recording.
 
 # %% tags=["hide-input"]
 # tolerance: 15%
 theirs_ms = {batch: 1e3 * case["contestants"][case["best_rival"]]["median"] / new[batch]
              for batch, case in sampled.items()}  # fmt: skip
-starts_us = {who: 1e3 * of[1] / counts[1] for who, of in (("Python", theirs_ms), ("graph", step_ms))}
-rows = [[f"{batch:,}", f"{theirs_ms[batch]:.2g}", f"{step_ms[batch]:.2g}"] for batch in sampled]
+from_python, from_graph = (1e3 * of[1] / counts[1] for of in (theirs_ms, step_ms))
+rows = [[f"{batch:,}", f"{theirs_ms[batch]:.2g}", f"{step_ms[batch]:.2g}"]
+        for batch in sampled]  # fmt: skip
 assert max(theirs_ms.values()) < 2 * theirs_ms[1]
-print(f"for one text, per operation: {starts_us['Python']:.0f} millionths of a second from Python,"
-      f" {starts_us['graph']:.1f} from a graph")
+print(f"for one text, per operation: {from_python:.0f} millionths of a second from Python, "
+      f"{from_graph:.1f} from a graph")
 table(["texts", "transformers", "our package, replayed"], rows,
       f"Thousandths of a second per step on {device}, the same weights")  # fmt: skip
 
 # %% [markdown]
 # The library's steps take about as long for one text as for 2,048. This is what starting looks like: the GPU does two thousand times the work in the same time, because it was waiting before. (We divided by our own count of operations; transformers has a few more.) Our steps are shorter, and they begin to grow where the kernels themselves have something to do.
 #
-# A **CUDA graph** removes the starts. The first time, the GPU records which kernels ran, with which addresses. After that, one call replays all of them, and Python is not asked again. This needs a step in which nothing changes but the contents of fixed tensors: the same shapes, the same places in memory, no decision that Python must take. So the package's `Engine` with `static=True` keeps a cache of fixed size and hides the empty places by a mask; drawing the token is part of the recording too. On a CPU nothing is recorded, but the same code runs, and we can check that fixed shapes change nothing:
+# A **CUDA graph** removes most of that cost. The first time, the GPU records which kernels ran, with which addresses. After that, one call replays all of them, and Python is not asked again. This needs a step in which nothing changes but the contents of fixed tensors: the same shapes, the same places in memory, no decision that Python must take. So the package's `Engine` with `static=True` keeps a cache of fixed size and hides the empty places by a mask; drawing the token is part of the recording too. On a CPU nothing is recorded, but the same code runs, and we can check that fixed shapes change nothing:
 
 # %%
 growing, fixed = Engine(exact, 1, 160), Engine(exact, 1, 160, static=True)
@@ -337,7 +338,7 @@ print("growing and fixed shapes, 100 steps, largest difference: below 1e-9")
 # %% [markdown]
 # ## Rows that end early
 #
-# A batch is written until its longest reply ends. Rows that ended before go on computing, for nothing. How much is lost depends on how different the lengths are. Here are real ones: the 1,024 recorded replies of R1-Zero on held-out problems, each character a token, and one more for the end.
+# A batch is written until its longest reply ends. Rows that ended before go on computing, for nothing. How much is lost depends on how different the lengths are. Here are real ones: the 1,024 recorded replies of R1-Zero on held-out problems, as tokens: a character each, or a mark such as `<think>`, and one more for the end.
 
 # %%
 replies = results.read("reason_small", "seed0/zero/evaluation.json")["replies"]
@@ -346,7 +347,7 @@ print("the first:", *lengths[:12])
 print(f"shortest {min(lengths)}, middle {median(lengths):.0f}, longest {max(lengths)} tokens")
 
 # %% [markdown]
-# Suppose that 32 rows write these replies, 32 at a time, and each batch waits for its longest. A row's step is useful if it writes a token of a reply. Guess the share of useful steps.
+# Suppose that 32 rows write these replies, 32 at a time, and each batch waits for its longest. A row's step is useful if it writes a token of a reply. Guess which share of the steps is useful.
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -370,7 +371,7 @@ def share_useful(lengths, rows, steps):
 useful.reveal(round(100 * share_useful(lengths, 32, steps_waiting(lengths, 32)), 1))
 
 # %% [markdown]
-# Nearly two thirds of the work is for nothing, because nearly every batch of 32 contains one reply that thinks for several hundred tokens. Sorting by length would help, but nobody knows the lengths before.
+# More than two thirds of the work is for nothing, because nearly every batch of 32 contains one reply that thinks for several hundred tokens. Sorting by length would help, but nobody knows the lengths before.
 #
 # The remedy comes from Orca {cite}`yu2022orca`: decide anew in every step who is in the batch. When a reply ends, its row takes the next prompt that waits. This is called **continuous batching**, or refilling. A toy scheduler needs no model, only the lengths:
 
@@ -387,7 +388,7 @@ def steps_refilled(lengths, rows):
     return steps
 
 # %% [markdown]
-# A scheduler can be wrong in ways that look fine on equal lengths. The classic mistake refills only when all rows are free, which is the old way under a new name. A test needs one long reply:
+# A scheduler can be wrong in ways that look fine on equal lengths. The classic mistake refills only when all rows are free, which is the old way under a new name. A test that notices this needs one long reply:
 
 # %%
 def short_replies_pass_a_long_one(steps) -> None:
@@ -403,8 +404,8 @@ shares = {rows: [share_useful(lengths, rows, steps(lengths, rows))
                  for steps in (steps_waiting, steps_refilled)]
           for rows in (8, 16, 32, 64, 128, 256)}  # fmt: skip
 table(["rows", "waiting, % useful", "refilled, % useful", "steps saved, %"],
-      [[rows, *(f"{100 * share:.0f}" for share in pair), f"{100 * (1 - pair[0] / pair[1]):.0f}"]
-       for rows, pair in shares.items()],
+      [[rows, *(f"{100 * share:.0f}" for share in pair),
+        f"{100 * (1 - pair[0] / pair[1]):.0f}"] for rows, pair in shares.items()],
       f"{len(lengths):,} recorded replies")  # fmt: skip
 
 # %% tags=["figure", "hide-input"]
@@ -416,13 +417,13 @@ _ = ax.set_xticks(list(shares), list(map(str, shares)))
 ax.minorticks_off()
 direct_labels(ax)
 ends = [f"{100 * shares[rows][1]:.0f}" for rows in (8, 256)]
-show(fig, "Refilled rows nearly always write, until so few replies are left that rows go idle.",
+show(fig, "Refilled rows nearly always write, until too few replies are left.",
      "Two lines over 8 to 256 rows. Waiting: about "
-     f"{100 * shares[32][0]:.0f} % of the steps are useful. Refilled: {ends[0]} % with 8 rows, "
-     f"falling to {ends[1]} % with 256.")  # fmt: skip
+     f"{100 * shares[32][0]:.0f} % of the steps are useful. Refilled: {ends[0]} % with 8 "
+     f"rows, falling to {ends[1]} % with 256.")  # fmt: skip
 
 # %% [markdown]
-# With 256 rows and 1,024 replies each row writes only about four replies, and the last long ones keep few rows busy. That end is what remains. (The package then moves the last rows into a smaller batch.)
+# With 256 rows and 1,024 replies each row writes only about four replies, and the last long ones keep few rows busy. For this end the package moves the last rows into a smaller batch.
 #
 # The figure shows the first 24 replies in 6 rows. Play both ways: red is a row that computes for nothing.
 
@@ -430,7 +431,7 @@ show(fig, "Refilled rows nearly always write, until so few replies are left that
 Batching(lengths[:24], 6, title="24 recorded replies in 6 rows")
 
 # %% [markdown]
-# The package refills in `minidsk/infer/refill.py`. A row that begins a new reply forgets its part of the cache, and the new prompt is read by itself and put in its place. The other rows do not notice. So the tokens must be those of a batch without refilling, and they are, for 64 prompts of several lengths:
+# The package refills in `minidsk/infer/refill.py`. A row that begins a new reply forgets its part of the cache, and the new prompt is read by itself and put in its place, and the other rows do not notice. So the tokens must be those of a batch without refilling, and they are, for 64 prompts of several lengths:
 
 # %%
 ids, mask = left_padded(prompts, tokenizer)
@@ -446,7 +447,7 @@ print("64 replies, 8 rows refilled: the same tokens; log-probabilities, largest 
 # %% [markdown]
 # ## Noise with an address
 #
-# So far everything was greedy. When tokens are *drawn*, a new problem appears. The usual program has one random generator for the batch. It deals out its numbers in the order of asking, so what a text gets depends on who else asks. Here the same prompt is continued with the same seed, once in a batch of 4 and once in a batch of 8:
+# So far everything was greedy, and a new problem appears when tokens are *drawn*. The usual program has one random generator for the batch. It deals out its numbers in the order of asking, so what a text gets depends on who else asks. Here the same prompt is continued with the same seed, once in a batch of 4 and once in a batch of 8:
 
 # %%
 def draw_with_one_generator(ids, mask, new, seed):
@@ -459,7 +460,7 @@ def draw_with_one_generator(ids, mask, new, seed):
         logits = engine.step(drawn[-1])
     return torch.stack(drawn, 1)
 
-# %%
+
 of_4, of_8 = (draw_with_one_generator(ids[:n], mask[:n], 40, seed=0) for n in (4, 8))
 print("in a batch of 4:", repr(tokenizer.decode(of_4[1].tolist())))
 print("in a batch of 8:", repr(tokenizer.decode(of_8[1].tolist())))
@@ -486,7 +487,7 @@ for place in range(4):
 print("the package's noise is the same, bit for bit")
 
 # %% [markdown]
-# To draw a token with it, divide $-\ln u$ by the token's probability and take the smallest. Since $-\ln u$ is an exponential waiting time, token $x$ is the first to ring with probability $p(x)$. We test this on three tokens by chi-square. The planted bug multiplies where it should divide.
+# To draw a token with it, we take minus the logarithm of each uniform number. This is an exponential waiting time, like that of a clock that rings at random. Divided by a token's probability, it rings sooner the likelier the token is, and each token is the first to ring exactly with its own probability. We test this on three tokens by chi-square. The planted bug multiplies where it should divide.
 
 # %%
 three = torch.tensor([0.6, 0.3, 0.1])
@@ -522,8 +523,8 @@ ending["temperature"] = 1.0
 
 def draw(count=64, **ways):
     """The first replies with seed 0, whatever the way."""
-    own = {**ending, "attention_mask": mask[:count]}
-    return decode(exact, ids[:count], 160, generator=torch.Generator().manual_seed(0), **own, **ways)
+    own = {**ending, "attention_mask": mask[:count], **ways}
+    return decode(exact, ids[:count], 160, generator=torch.Generator().manual_seed(0), **own)
 
 
 plain = draw()
@@ -542,7 +543,7 @@ for name, other in (("8 rows, refilled", draw(rows=8)), ("fixed shapes", draw(ca
 diagram("speculation")
 
 # %% [markdown]
-# For greedy text the rule is simple: keep guesses as long as each is the model's own likeliest token. For sampled text it is less obvious. The guess $x$ was drawn from the guesser's probabilities $q$, and the text must follow the model's own, $p$. The rule is:
+# For greedy text the rule is simple: keep guesses as long as each is the model's own likeliest token. For sampled text it is less obvious. The guess $x$ was drawn from the guesser's probabilities $q$, and the text must follow the model's own, $p$. Two lines are enough:
 #
 # - keep the guess with probability $\min(1, p(x)/q(x))$;
 # - if it is refused, draw from what $p$ has more than $q$: $\max(0, p - q)$, divided by its sum.
@@ -589,7 +590,8 @@ def a_fresh_draw(p, q):
 
 
 bites(writes_exactly_p, surplus, a_fresh_draw)
-print("with the bug, p would become", *map(str, written(tenths(5, 2, 3), tenths(3, 6, 1), a_fresh_draw)))
+wrong = written(tenths(5, 2, 3), tenths(3, 6, 1), a_fresh_draw)
+print("with the bug, 1/2, 1/5, 3/10 would become", *map(str, wrong))
 
 # %% [markdown]
 # The package's `accept` checks several guesses at once. We let it check two guesses 50,000 times, with probabilities that depend on the first token, count the nine pairs of tokens, and compare by chi-square with the product of the model's probabilities.
@@ -607,6 +609,7 @@ draft = torch.stack((q_first.expand(n, 3), q_then[first]), 1)
 kept, after = accept(target, draft, torch.stack((first, second), 1), g)
 
 # %%
+# tolerance: 2
 # Where the first guess was refused, the second token is drawn from the model in the next pass.
 later = torch.multinomial(p_then[after], 1, generator=g)[:, 0]
 one_of = torch.where(kept > 0, first, after)
@@ -686,9 +689,9 @@ table(["guesses per pass", "share kept", "tokens per pass"], rows,
 #
 # A pass with $K$ guesses works on $K + 1$ tokens per text, and the guesses cost $K$ steps of the module. In a batch of one, the extra tokens are nearly free. In a large batch they are not: a step for twice as many tokens then takes up to twice as long. So the gain is
 #
-# $$ \frac{\text{tokens per pass} \times \text{time of a plain step}}{\text{time of a pass with guesses} + K \times \text{time of a step of the module}}. $$
+# $$ \frac{\text{tokens per pass} \times \text{time of a plain step}}{\text{time of a pass with guesses} + K \times \text{time of the module}}. $$
 #
-# We measure both ways on this machine, with one guess. Below 1, guesses do not pay.
+# We measure both ways on this machine, with one guess; a gain below 1 means that guesses do not pay.
 
 # %% tags=["hide-input"]
 gains, rows = {}, []
@@ -698,27 +701,30 @@ for batch in (1, 4, 16, 64):
     took = [seconds(lambda: decode(writer, some, 50, **greedy)),
             seconds(lambda: speculate(writer, some, 50, 1, **greedy))]  # fmt: skip
     gains[batch] = took[0] / took[1]
-    rows.append([batch, *(f"{1e3 * t / 50:.2f} ms" for t in took), f"{gains[batch]:.2f}x faster"])
+    times = [f"{1e3 * t / 50:.2f} ms" for t in took]
+    rows.append([batch, *times, f"{gains[batch]:.2f}x faster"])
 table(["texts", "plain, per token", "guessing, per token", "gain"], rows,
       "One guess per pass, on this machine")
 
 # %% [markdown]
-# With one core, a pass for two tokens costs nearly as much as one for a single token, as long as there are few texts. With 64 texts the core is busy, and checking doubles its work. Now the record, of the larger model on a GPU:
+# For few texts, a pass for two tokens takes little longer than one for a single token, even on one core, because most of the time goes into starting operations. The more texts there are, the more the core has to compute, and the gain shrinks. Now the record, of the larger model on a GPU:
 
 # %% tags=["hide-input"]
 rows = []
 for batch, case in guessed.items():
     for depth, of in case["depths"].items():
-        ours, guessing = (case["contestants"][who]["median"] for who in ("ours", f"ours, depth {depth}"))
-        rows.append([batch, depth, f"{of['accepted']:.2f}", f"{of['tokens_a_step']:.2f}",
-                     f"{ours / guessing:.2f}", f"{of['same_rows']} of {of['rows']}"])  # fmt: skip
-table(["texts", "guesses", "share kept", "tokens per pass", "gain in speed", "same texts"], rows,
-      f"Recorded on {device}, greedy, bfloat16")
+        way = f"ours, depth {depth}"
+        took, kept = case["contestants"][way]["median"], f"{of['accepted']:.2f}"
+        gain = case["contestants"]["ours"]["median"] / took
+        rows.append([batch, depth, kept, f"{of['tokens_a_step']:.2f}", f"{gain:.2f}",
+                     f"{of['same_rows']} of {of['rows']}"])  # fmt: skip
+table(["texts", "guesses", "share kept", "tokens per pass", "gain in speed", "same texts"],
+      rows, f"Recorded on {device}, greedy, bfloat16")  # fmt: skip
 
 # %% [markdown]
 # Two things went wrong there, and both are instructive. The guesses are good, 1.8 to 1.9 tokens per pass with one guess, and yet the text comes **ten times more slowly**. The plain step is one replay of a graph. The pass with guesses is not recorded in our package, because how many guesses were kept decides what comes next, and Python asks. So it starts its kernels from Python, as transformers does. The second: not all greedy texts are the same. We come to that in the next section.
 #
-# What would guesses gain if their passes were replayed too? We put the recorded times of steps into the formula. A pass for $B$ texts with one guess has the time of a step for $2B$ texts, and the module, one block beside six, a sixth of a step. This is a prediction and not a measurement.
+# What would guesses gain if their passes were replayed too? We put the recorded times of steps into the formula. A pass with one guess has the time of a step for twice as many texts, and the module, one block beside six, a sixth of a step. This is a prediction and not a measurement.
 
 # %%
 def step_time(texts):
@@ -734,7 +740,7 @@ def predicted_gain(texts, per_pass):
 
 
 rate = guessed[128]["depths"]["1"]["tokens_a_step"]
-predicted = {texts: predicted_gain(texts, rate) for texts in (1, 4, 16, 64, 128, 256, 512, 1024)}
+predicted = {texts: predicted_gain(texts, rate) for texts in (1, 4, 16, 64, 256, 1024)}
 print("predicted gain:", {texts: round(gain, 2) for texts, gain in predicted.items()})
 
 # %% tags=["figure", "hide-input"]
@@ -746,19 +752,20 @@ for name, of in (("GPU, if replayed", predicted), ("GPU, recorded", recorded_gai
                  ("this run", gains)):  # fmt: skip
     _ = ax.plot(list(of), list(of.values()), "o-", label=name)
 _ = ax.axhline(1, color="gray", lw=1, ls="--")
-_ = ax.set(xscale="log", xlabel="texts in the batch", ylabel="gain by one guess", ylim=(0, None))
+_ = ax.set(xscale="log", xlabel="texts in the batch", ylabel="gain by one guess")
+_ = ax.set_ylim(0, None)
 direct_labels(ax)
 said = [", ".join(f"{gain:.2f} for {batch}" for batch, gain in of.items())
         for of in (predicted, recorded_gain)]  # fmt: skip
-show(fig, "The gain by one guess falls with the batch. Below the dashed line guesses do not pay.",
-     "Three lines over the texts in the batch, a dashed one at 1. On this machine's core the gain "
-     f"falls from one text to 64. On the GPU it would be {said[0]} if passes were replayed; "
-     f"recorded without a replay: {said[1]}.")  # fmt: skip
+show(fig, "Guesses fill the empty part of a step. Below the dashed line they do not pay.",
+     "Three lines over the texts in the batch, and a dashed one at 1: the gain on this "
+     f"machine; on the GPU, if passes were replayed, {said[0]}; recorded without a replay, "
+     f"{said[1]}.")  # fmt: skip
 
 # %% [markdown]
 # ## The sampler against the trainer
 #
-# Everything so far wrote the same *tokens*. Their *log-probabilities* agreed too, but only to the last digits, because a sum of floating-point numbers depends on the order of adding. A library multiplies 4 rows and 4,000 rows by different programs, which add in different orders. Does it matter? In reinforcement learning, the ratio of a token's probability now to its probability at sampling should be 1 before the first update ([chapter 12](12_grpo.ipynb)). It is not quite 1 if the sampler and the trainer add in different orders.
+# Everything so far wrote the same *tokens*. Their *log-probabilities* agreed too, but only to the last digits, because a sum of floating-point numbers depends on the order of adding. A library multiplies 4 rows and 4,000 rows by different programs, which add in different orders. This matters where probabilities are compared. In reinforcement learning, the ratio of a token's probability now to its probability at sampling should be 1 before the first update ([chapter 12](12_grpo.ipynb)). It is not quite 1 if the sampler and the trainer add in different orders.
 #
 # The remedy is one order for all, as Thinking Machines showed {cite}`he2025nondeterminism`: products in tiles of one shape, attention over one width. In the package it is a switch of the policy.
 
@@ -774,7 +781,7 @@ def against_the_trainer(exact):
     gap = ((twin.logprobs(drawn) - drawn.logp) * drawn.mask).abs().max().item()
     return gap, time.perf_counter() - began
 
-# %%
+
 _ = against_the_trainer(None)  # warms up
 (plain_gap, plain_took), (exact_gap, exact_took) = map(against_the_trainer, (None, 224))
 assert 0 < plain_gap < 1e-3
@@ -803,13 +810,14 @@ gaps = [out.logits.float().log_softmax(-1)[:, :-1].gather(-1, ids[:, 1:, None])[
 gap, flipped = (gaps[0] - gaps[1]).abs(), flipped[:, :-1]
 
 # %% tags=["hide-input"]
-# tolerance: 60%
+# tolerance: 90%
 moved, stayed = (gap[counted & which] for which in (flipped, ~flipped))
 assert moved.mean() > 2 * stayed.mean()
-print(f"{100 * len(moved) / int(counted.sum()):.2f} % of {int(counted.sum()):,} tokens meet another expert")
-table(["tokens", "mean difference", "largest difference"],
-      [[name, f"{each.mean():.4f}", f"{each.max():.2f}"]
-       for name, each in (("the same experts", stayed), ("another expert", moved))],
+share = 100 * len(moved) / int(counted.sum())
+print(f"{share:.2f} % of {int(counted.sum()):,} tokens meet another expert")
+table(["tokens", "mean difference"],
+      [["the same experts", f"{stayed.mean():.4f}"],
+       ["another expert", f"{moved.mean():.4f}"]],
       "Difference of log-probabilities between float32 and bfloat16")
 
 # %% [markdown]
@@ -824,18 +832,18 @@ table(["tokens", "mean difference", "largest difference"],
 #
 # tokens per pass. The report's 1.8 lies just below, because the guess itself is not free.
 #
-# The other remedies are there too. The cache is the latent one, about 70 kB per token. Reading prompts and writing replies run on different machines, because one is limited by computing and the other by memory (section 3.4): the smallest unit for reading is 32 GPUs, the smallest for writing 320. The large number serves the batch. With 256 experts, of which a token meets 8, a batch must be very large before each expert has work for the bytes of its weights. The report says that the batch per expert is usually within 256 tokens, and that memory access is then the bottleneck.
+# The other remedies are in use as well. The cache is the latent one, about 70 kB per token. Reading prompts and writing replies run on different machines, because one is limited by computing and the other by memory (section 3.4): the smallest unit for reading is 32 GPUs, the smallest for writing 320. The larger number serves a larger batch: with 256 experts, of which a token meets 8, a batch must be very large before each expert has work for the bytes of its weights. The report says that the batch per expert is usually within 256 tokens, and that memory access is then the bottleneck.
 #
-# These are their reports. Our own measurements are of models with 0.4 to 15 million parameters.
+# These numbers are from their report, and our own measurements are of models with 0.4 to 15 million parameters.
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
 # **Our own guesses are slow on a GPU.** They would have to be replayed from a graph, as the plain steps are. We predicted the gain of that, and have not measured it.
 #
-# **Guessing did not pay with our usual small model.** `nano` has three layers, so a module with its head costs more than a third of a step. Its guesses were kept about as often as those above, and the text still came more slowly than without them, even for a single text. The model of eight layers was made for this chapter. A guesser must be cheap beside the model, and a single module beside 61 layers is.
+# **Guessing does not suit our usual small model.** `nano` has three layers, beside which a module and its head cost more than a third of a step, and the text came more slowly than without guesses. So we made a model of eight layers for this chapter. A guesser must be cheap beside the model, as a single module is beside V3's 61 layers.
 #
-# **More guesses are not better.** The second and third guess come from the same module on its own states. They are kept less often, each costs as much as the first, and on some machines three guesses are slower than two.
+# **More guesses gain less and less.** The second and third guess come from the same module on its own states. They are kept less often, and each costs as much as the first.
 #
 # **A cache alone gained less than we expected.** For short texts of a small model the time lies in starting operations, and a cache removes none of them.
 #
@@ -926,7 +934,8 @@ def per_pass_solution(chance, guesses):
     return sum(chance**k for k in range(guesses + 1))
 
 
-print(f"{per_pass_solution(0.85, 1):.2f} {per_pass_solution(0.85, 10):.2f} {1 / (1 - 0.85):.2f}")
+for guesses in (1, 10, 1000):
+    print(f"{guesses:5} guesses: {per_pass_solution(0.85, guesses):.2f} tokens per pass")
 check("inference.per_pass", per_pass_solution)
 
 # %% [markdown]
@@ -954,8 +963,8 @@ check("inference.per_pass", per_pass_solution)
 
 # %% tags=["zoo"]
 def a_guess_that_p_likes_more_is_kept(verdict) -> None:
-    out = verdict(torch.tensor([0.9, 0.1]), torch.tensor([0.5, 0.5]), 0, 0.99)
-    assert out.tolist() == [1.0, 0.0]
+    out = verdict(torch.tensor([0.5, 0.2, 0.3]), torch.tensor([0.3, 0.6, 0.1]), 0, 0.9)
+    assert out.tolist() == [1.0, 0.0, 0.0]
 
 
 zoo("inference", [a_guess_that_p_likes_more_is_kept])
@@ -979,7 +988,6 @@ zoo("inference", [a_guess_that_p_likes_more_is_kept, the_text_follows_p])
 # %% tags=["hide-input"]
 ids, mask = left_padded(prompts, tokenizer)
 batch = seconds(lambda: decode(model, ids, 100, temperature=0.0, attention_mask=mask))
-alone, most = min(sampled), max(sampled)
 table(["how", "speed"],
       [["computing everything anew, one text", f"{100 / slow:,.0f} tok/s"],
        ["with a cache", f"{100 / cached:,.0f} tok/s"],
@@ -988,13 +996,17 @@ table(["how", "speed"],
       "nano-zero on one core, measured in this run")  # fmt: skip
 
 # %% tags=["hide-input"]
-rate = {who: [sampled[b]["contestants"][of]["tokens_s"] for b in (alone, most)]
-        for who, of in (("the package", "ours"),)}  # fmt: skip
-waiting_share, refilled_share = shares[32]
-print(f"recorded on {device}: {rate['the package'][0]:,.0f} tokens in a second for one text, "
-      f"{rate['the package'][1]:,.0f} for {most:,}")
-print(f"refilling 32 rows: {refilled_share / waiting_share:.1f} times the useful steps")
-print(f"DeepSeek-V3's guesses, at most: {1 + 0.85:.2f} times")
+alone, most = min(sampled), max(sampled)
+slowest, one_text, fastest = (
+    sampled[batch]["contestants"][who]["tokens_s"]
+    for batch, who in ((alone, sampled[alone]["best_rival"]), (alone, "ours"), (most, "ours")))
+table(["the 14.7 million parameters on the GPU", "tokens in a second"],
+      [["transformers with its cache, one text", f"{slowest:,.0f}"],
+       ["replayed from a graph, one text", f"{one_text:,.0f}"],
+       [f"replayed, {most:,} texts", f"{fastest:,.0f}"],
+       ["useful steps, if 32 rows are refilled",
+        f"{shares[32][1] / shares[32][0]:.1f} times"]],
+      f"Recorded on {device}")  # fmt: skip
 
 # %% [markdown]
 # ## Receipt
@@ -1010,7 +1022,7 @@ receipt(differences={
 # %% [markdown]
 # ## Summary
 #
-# Writing is slow because a token needs a pass of its own, and a pass costs nearly the same whether it serves one token or dozens. For a small model the price is the starting of operations; for a large one it is the fetching of its weights. A cache removes what was computed before. Graphs remove the starts. A batch shares the pass among texts, refilling keeps its rows at work (here nearly three times as many useful steps), and guesses share the pass among tokens of one text. None of them changes a token: greedy text stayed the same, sampled text stayed the same where noise has an address, and guesses keep the distribution exactly.
+# Writing is slow because a token needs a pass of its own, and a pass costs nearly the same whether it serves one token or dozens. For a small model the price is the starting of operations; for a large one it is the fetching of its weights. A cache removes what was computed before, and graphs remove the cost of starting. A batch shares the pass among texts, refilling keeps its rows at work (here three times as many useful steps), and guesses share the pass among tokens of one text. None of them changes a token: greedy text stayed the same, sampled text stayed the same where noise has an address, and guesses keep the distribution exactly.
 #
 # - I can now say where the time of a token goes, in bytes and in starts.
 # - I can now write a scheduler that refills rows, and compute what it saves from lengths alone.
