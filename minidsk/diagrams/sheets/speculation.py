@@ -22,7 +22,8 @@ def _draw(pen: Pen) -> None:
         x = 16 + (3.5 + i) * W
         pen.arrow((x, 160), (x, 186), tone="learns")
     pen.cells(16 + 3 * W, 186, SAYS, w=W, h=30, tones=["judged", "judged", "soft", "soft"])
-    pen.notes(16 + 7 * W + 14, 198, "p: what the model itself would write there,", "given the text and the guesses before")
+    pen.notes(16 + 7 * W + 14, 198, "p: what the model itself would write there,",
+              "given the text and the guesses before")  # fmt: skip
 
     pen.text(16, 254, "3  Keep: up to the first guess that is refused", anchor="start", bold=True)
     pen.cells(16, 268, TEXT, w=W, h=30)
@@ -30,7 +31,8 @@ def _draw(pen: Pen) -> None:
     pen.cells(16 + 5 * W, 308, ["2"], w=W, h=30, tone="judged")
     pen.arrow((16 + 5.5 * W, 298), (16 + 5.5 * W, 308), tone="judged")
     pen.notes(16 + 7 * W + 14, 280, "1 is kept; 3 is refused; what follows it falls")
-    pen.notes(16 + 7 * W + 14, 324, "the model’s own 2 stands in its place:", "2 tokens in one pass, the same as without")
+    pen.notes(16 + 7 * W + 14, 324, "the model’s own 2 stands in its place:",
+              "2 tokens in one pass, the same as without")  # fmt: skip
 
 
 FIGURE = Diagram(
