@@ -630,13 +630,13 @@ print(f"first guesses kept: {(kept > 0).float().mean():.2f}, by the formula "
 #
 # ### A guesser for free: the MTP module
 #
-# Leviathan and others use a second, smaller model as the guesser. DeepSeek has one built in: the module of [chapter 04](04_multi_token_prediction.ipynb), which was trained to predict one token further ahead. It sees the model's own state, so it guesses well, and it is one block. We train a narrow model of eight layers with such a module for a few hundred steps, so that a module is cheap beside it.
+# Leviathan and others use a second, smaller model as the guesser. DeepSeek has one built in: the module of [chapter 04](04_multi_token_prediction.ipynb), which was trained to predict one token further ahead. It sees the model's own state, so it guesses well, and it is one block. We train a narrow model of eight layers with such a module for a quarter of a minute. With eight layers, one module is cheap beside the model.
 
 # %%
 deep = nano().pretrain.model.replace(
     hidden_size=64, num_hidden_layers=8, num_nextn_predict_layers=1
 )
-course = dataclasses.replace(nano().pretrain, model=deep, steps=200)
+course = dataclasses.replace(nano().pretrain, model=deep, steps=120, batch=4)
 with tempfile.TemporaryDirectory() as folder:
     writer = pretrain(course, folder, device="cpu", progress=False).eval()
 print(f"{sum(weight.numel() for weight in writer.parameters()):,} parameters")
