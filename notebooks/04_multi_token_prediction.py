@@ -1026,5 +1026,5 @@ receipt(
 #
 # - Gloeckle and others {cite}`gloeckle2024mtp`, section 2 and the results by model size, show heads side by side and how the gain depends on scale.
 # - The report on V3 {cite}`deepseekv3` describes the module in section 2.2 and its ablation in section 4.5.1.
-# - Leviathan and others {cite}`leviathan2022speculative` explain why checking guesses does not change what is written. A later chapter builds this with the head that you have just trained.
+# - Leviathan and others {cite}`leviathan2022speculative` explain why checking guesses does not change what is written. [Chapter 18](18_fast_inference.ipynb) builds this with the head that you have just trained.
 # - [Chapter 05](05_mining_math.ipynb) asks where good text comes from, and [chapter 06](06_pretraining.ipynb) puts the whole model together.

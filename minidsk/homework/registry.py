@@ -12,6 +12,7 @@ from minidsk.homework import (
     feedback,
     games,
     grpo,
+    inference,
     kernels,
     lowprec,
     mining,
@@ -37,6 +38,7 @@ CHAPTERS = {
     "feedback": feedback.EXERCISES,
     "grpo": grpo.EXERCISES,
     "search": search.EXERCISES,
+    "inference": inference.EXERCISES,
     "capstone": capstone.EXERCISES,
 }
 """The exercises of each chapter; the first one is the chapter's bug zoo."""

@@ -8,6 +8,7 @@ from typing import Any
 
 _HOME = {
     "Acceptance": "acceptance",
+    "Batching": "batching",
     "BoardGame": "board",
     "Cache": "cache",
     "Curve": "curve",
@@ -24,6 +25,7 @@ _HOME = {
 
 __all__ = [
     "Acceptance",
+    "Batching",
     "BoardGame",
     "Cache",
     "Curve",

@@ -13,11 +13,13 @@ import pytest
 import torch
 
 from minidsk import widgets
+from minidsk.homework.inference import steps
 from minidsk.rl.grpo import group_advantages, policy_loss
 from minidsk.rl.selfplay import at_random
 from minidsk.tasks.board import Board
 from minidsk.widgets import (
     Acceptance,
+    Batching,
     BoardGame,
     Cache,
     Curve,
@@ -60,6 +62,7 @@ def figures() -> dict[str, Figure]:
         "Cache": Cache(),
         "Routing": Routing(loads),
         "Acceptance": Acceptance(list("abcabc"), [[*list("bcabc"), None], [*list("cxbc"), None, None]]),
+        "Batching": Batching([9, 2, 2, 2, 2], 2),
         "Schedule": Schedule(shape=2),
         "Curve": Curve(
             {"a": {"x": x, "y": y, "low": y - 0.1, "high": y + 0.1}, "b": {"x": x, "y": y * 2}}, ylabel="loss"
@@ -157,6 +160,16 @@ def test_acceptance_counts() -> None:
     assert figures()["Acceptance"].rates() == [1.0, 0.75]  # type: ignore[attr-defined]
 
 
+def test_a_batch_that_is_refilled_is_done_when_its_rows_are() -> None:
+    figure = figures()["Batching"]
+    assert isinstance(figure, Batching)
+    assert figure.steps() == [13, 9]  # 9 + 2 + 2, and the long reply beside the four short ones
+    assert figure.data["turns"][1] == [[0, 0, 9], [1, 0, 2], [1, 2, 4], [1, 4, 6], [1, 6, 8]]
+    assert figure.still()[1:] == [["wait for the longest reply", "13", "65%"], ["refill at once", "9", "94%"]]
+    lengths = [5, 1, 7, 2, 2, 9, 3, 3, 1]
+    assert Batching(lengths, 3).steps()[1] == steps(lengths, 3)
+
+
 def test_routing_shows_multiples_of_the_mean() -> None:
     figure = Routing({"none": [[6, 2, 4], [1, 1, 1]]}, steps=[0, 50])
     assert figure.data["loads"] == [[[1.5, 0.5, 1], [1, 1, 1]]]
@@ -242,6 +255,8 @@ BAD = {
     "needs loads of at least 0": lambda: Routing({"none": [[-1, 2]]}),
     "the others": lambda: Routing({"a": [[1, 2]], "b": [[1, 2, 3]]}),
     "steps has 1 entries for 2": lambda: Routing({"a": [[1], [1]]}, steps=[0]),
+    "one reply or more": lambda: Batching([], 2),
+    "rows is 0": lambda: Batching([1], 0),
     "of equal length": lambda: Acceptance(["a", "b"], [["b"]]),
     "peak must be above 0": lambda: Schedule(peak=-1),
     "is a percentage": lambda: Schedule(warmup=101),

@@ -102,7 +102,7 @@ def test_the_theme_is_followed(page: Page, system: Any, attributes: str, theme: 
     assert (light + 0.05) / (dark + 0.05) > 7  # WCAG 2, contrast of level AAA
 
 
-PLAYED = ["Tokens", "Routing", "Acceptance", "Rollouts", "BoardGame", "Harvest"]
+PLAYED = ["Tokens", "Routing", "Acceptance", "Batching", "Rollouts", "BoardGame", "Harvest"]
 
 
 @pytest.mark.parametrize("name", PLAYED)
@@ -212,6 +212,7 @@ STILLS = {
     "Group": ["</script>.", "wrong", "-0.50", "-0.062"],
     "BoardGame": ["100", "0"],
     "Rollouts": ["20", "3 + 4", "1"],
+    "Batching": ["refill at once", "9", "94%"],
     "Harvest": ["2", "82%", "100%", "a <b>"],
     "Roofline": ["copy & <b>", "1", "1e+03 µs", "2e+03 µs"],
 }
@@ -235,6 +236,16 @@ def test_a_harvest_says_its_figures_round_by_round(page: Page) -> None:
     assert "Round 1: 4 pages collected, precision 75%, recall 33%. Marked (★): a <b>." in say.inner_text()
     page.locator("input[type=range]").press("ArrowRight")
     assert "Round 2: 11 pages collected, precision 82%, recall 100%." in say.inner_text()
+
+
+def test_a_batch_says_which_rows_work(page: Page) -> None:
+    show(page, FIGURES["Batching"])
+    say = page.locator(".say")
+    assert "5 replies wait for 2 rows." in say.inner_text()
+    page.locator("input[type=range]").press("End")
+    assert "5 of 5 replies have ended, after step 13; 65 % of the rows' steps" in say.inner_text()
+    page.locator("select").select_option("1")
+    assert "after step 9; 94 % of the rows' steps" in say.inner_text()
 
 
 def test_pairs_are_labelled_by_mouse_and_by_keys(page: Page) -> None:

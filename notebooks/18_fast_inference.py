@@ -1,0 +1,1039 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Fast inference: the same tokens, sooner
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/18_fast_inference.ipynb)
+#
+# Our reasoner reads a long text at tens of thousands of tokens per second on one core of a laptop. When it writes a text, the same model on the same core manages a few hundred. Why is writing a hundred times slower than reading, **and how much of that can be won back without changing a single token?**
+#
+# - **You will build** a decoder that computes everything anew, and five remedies: a cache, a batch, rows that are refilled, noise that does not depend on the neighbours, and guesses that are checked. Each remedy must write the same tokens as the decoder before it.
+# - **You need** PyTorch, the latent cache of [chapter 02](02_latent_attention.ipynb), and for the guesses the extra module of [chapter 04](04_multi_token_prediction.ipynb).
+# - **It takes** about a minute to run on two CPU cores of a laptop, and about twice that on Colab's two cores. (A GPU is no faster with models as small as these; the GPU's own figures are read from a record.) It takes an hour and a half to read.
+
+# %% tags=["hide-input"]
+import importlib.util
+
+if importlib.util.find_spec("minidsk") is None:  # Colab, for example
+    source = "git+https://github.com/minidsk/minidsk"
+    get_ipython().run_line_magic("pip", f"install -q 'minidsk[notebooks] @ {source}'")
+
+# %% tags=["hide-input"]
+import copy
+import dataclasses
+import tempfile
+import time
+from fractions import Fraction
+from functools import partial
+from statistics import median
+
+import matplotlib.pyplot as plt
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import minidsk
+from minidsk import ModelConfig, results
+from minidsk.bench.generation import bytes_moved
+from minidsk.bench.subject import MOE
+from minidsk.diagrams import diagram, direct_labels, show, table
+from minidsk.homework import bites, check, describe, predict, receipt, zoo
+from minidsk.infer.engine import Engine
+from minidsk.infer.generate import decode, left_padded
+from minidsk.infer.noise import ENTRY, FIRST, PLACE, REPLY, SECOND, Noise, log_uniform
+from minidsk.infer.speculative import accept, speculate
+from minidsk.presets import nano
+from minidsk.rl.policy import MiniPolicy
+from minidsk.scale.cost import parameters
+from minidsk.train.pretrain import pretrain
+from minidsk.widgets import Batching
+
+plt.style.use("minidsk.diagrams.look")
+_ = torch.set_num_threads(1)
+
+# %% tags=["hide-input"]
+def seconds(call, turns=3):
+    """The median time of a call; one more call before warms up."""
+    call()
+    taken = []
+    for _ in range(turns):
+        began = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - began)
+    return median(taken)
+
+
+RECORD = "bench_model"  # what `minidsk bench` measured
+recorded = results.read(RECORD)
+device, copies = recorded["machine"]["device"], recorded["ceilings"]["copy_gb_s"] * 1e9
+sampled = {case["value"]: case for case in recorded["cases"]
+           if case["bench"] == "generation" and case["axis"] == "batch"}  # fmt: skip
+guessed = {case["value"]: case for case in recorded["cases"] if case["bench"] == "speculation"}
+
+# %% [markdown]
+# ## Reading is fast, writing is slow
+#
+# The model is `nano-zero`, a DeepSeek-V3 of 0.4 million parameters that has learned Countdown by reward ([chapter 12](12_grpo.ipynb)). To read, it takes 16 texts of 128 tokens and predicts the token after each position, all in one pass. To write, it needs one pass per token, because the next token is part of the input of the pass after it.
+
+# %%
+policy = minidsk.load_policy("nano-zero")
+model, tokenizer = policy.model, policy.tokenizer
+test = nano().make_task("test")
+prompts = [test[i].prompt for i in range(64)]
+one, _ = left_padded(prompts[:1], tokenizer)
+print(repr(prompts[0]), "is", one.shape[1], "tokens with the mark of a beginning")
+text = torch.randint(4, 60, (16, 128), generator=torch.Generator().manual_seed(0))
+with torch.no_grad():
+    reading = seconds(lambda: model(text))
+print(f"reading: {text.numel() / reading:,.0f} tok/s")
+
+# %% [markdown]
+# One pass is needed per token, but a pass can serve many texts at once. Guess how much that costs: our recorded model writes one token for each of 64 texts in one step. How many times as long does this step take as a step for a single text?
+
+# %% tags=["prediction", "hide-input"]
+guess = None
+question = "A step for 64 texts takes how many times as long as a step for one?"
+rows_64 = predict("inference.rows", question, guess, example=64)
+rows_64
+
+# %% [markdown]
+# ## The slow decoder
+#
+# The simplest decoder hands the whole text to the model for every new token. It is *greedy*: it takes the likeliest token. We keep this version for the whole chapter, because every remedy has to agree with it.
+
+# %% tags=["naive"]
+@torch.no_grad()
+def write_slowly(model, ids, new):
+    """Continue ids [rows, time] by `new` tokens; everything is computed anew for each."""
+    for _ in range(new):
+        logits = model(ids).logits[:, -1]
+        ids = torch.cat((ids, logits.argmax(-1, keepdim=True)), 1)
+    return ids
+
+# %%
+slow = seconds(lambda: write_slowly(model, one, 100))
+computed = sum(range(one.shape[1], one.shape[1] + 100))
+print(f"writing slowly: {100 / slow:,.0f} tok/s")
+print(f"100 tokens were written, and {computed:,} were computed")
+
+# %% [markdown]
+# Most of these computations repeat what the pass before them did. A token looks only at the tokens before it, so its states never change when the text grows. The cache of [chapter 02](02_latent_attention.ipynb) keeps what later tokens look at, and only the new token goes through the model.
+
+# %%
+@torch.no_grad()
+def write(model, ids, new):
+    """As write_slowly, with a cache: after the prompt, one token per pass."""
+    cache, seen = model.new_cache(len(ids), ids.shape[1] + new), ids
+    for _ in range(new):
+        logits = model(seen, cache=cache, mtp=False).logits[:, -1]
+        seen = logits.argmax(-1, keepdim=True)
+        ids = torch.cat((ids, seen), 1)
+    return ids
+
+# %% [markdown]
+# A natural mistake is to hand over the whole text although the cache holds most of it already. The text then stands in the cache several times, and no error is raised.
+
+# %%
+def the_same_text(write) -> None:
+    """A reply of 20 tokens, token by token that of the slow decoder."""
+    assert torch.equal(write(model, one, 20), write_slowly(model, one, 20))
+
+
+@torch.no_grad()
+def hands_over_the_whole_text(model, ids, new):
+    cache = model.new_cache(len(ids), 4000)
+    for _ in range(new):
+        logits = model(ids, cache=cache, mtp=False).logits[:, -1]
+        ids = torch.cat((ids, logits.argmax(-1, keepdim=True)), 1)
+    return ids
+
+
+bites(the_same_text, write, hands_over_the_whole_text)
+
+# %% [markdown]
+# ### The package gives the same text
+#
+# The package's `decode` does the same for prompts of different lengths, with sampling and ends. We compare the three in float64: tokens must be equal, and log-probabilities to the last digits.
+
+# %% tags=["agree"]
+exact = copy.deepcopy(model).double()
+ours = write_slowly(exact, one, 100)
+theirs = decode(exact, one, 100, temperature=0.0)
+assert torch.equal(ours, theirs.ids)
+assert torch.equal(ours, write(exact, one, 100))
+with torch.no_grad():
+    all_at_once = exact(ours[:, :-1]).logits.log_softmax(-1).gather(-1, ours[:, 1:, None])
+difference = (all_at_once[0, -100:, 0] - theirs.logprobs[0]).abs().max().item()
+assert difference < 1e-6
+print("100 tokens are the same; log-probabilities, largest difference: below 1e-6")
+
+# %%
+cached = seconds(lambda: write(model, one, 100))
+print(f"writing slowly: {100 / slow:,.0f} tok/s")
+print(f"with a cache:   {100 / cached:,.0f} tok/s")
+print(f"reading:        {text.numel() / reading:,.0f} tok/s")
+
+# %% [markdown]
+# The cache does a small part of the work, and yet it is far from the speed of reading. The computation is gone, but the time is not. So where does the time of a token go?
+#
+# ## Where a token's time goes: bytes
+#
+# A processor does two things: it computes, and it fetches numbers from memory. For each step the model's weights have to come out of memory once, however many texts there are. Each text also brings its own cache. We count both for the model of the record: 14.7 million parameters, of which a token uses 5.9 million, because it meets only 4 of 16 experts. A number takes 2 bytes, as in bfloat16.
+
+# %%
+def bytes_of_a_step(config, rows, seen):
+    """Read in one step: weights once, and for each row its memory of `seen` tokens."""
+    experts = min(config.n_routed_experts, rows * config.num_experts_per_tok)
+    met = config.replace(n_routed_experts=experts, num_experts_per_tok=1)
+    weights = parameters(met) - config.vocab_size * config.hidden_size  # a look-up, no product
+    kept = config.num_hidden_layers * (config.kv_lora_rank + config.qk_rope_head_dim)
+    return 2 * weights, 2 * rows * seen * kept
+
+# %% tags=["hide-input"]
+counted = sum(sum(bytes_of_a_step(MOE, 64, 32 + k + 1)) for k in range(128))
+wrote = 2 * 128 * 64 * MOE.num_hidden_layers * (MOE.kv_lora_rank + MOE.qk_rope_head_dim)
+assert counted + wrote == bytes_moved(MOE, 2, 64, 32, 128)  # the bench's own count
+rows = []
+for batch in (1, 64, 1024):
+    weights, kept = bytes_of_a_step(MOE, batch, 96)
+    rows.append([f"{batch:,}", f"{weights / 1e6:.1f}", f"{kept / 1e6:.1f}",
+                 f"{(weights + kept) / batch / 1e6:.3f}"])  # fmt: skip
+table(["texts", "weights, MB", "caches, MB", "MB per written token"], rows,
+      "What a step must read when each text is 96 tokens long. The bench counts the same.")
+
+# %% tags=["figure", "hide-input"]
+batches = [2**k for k in range(12)]
+fig, ax = plt.subplots(figsize=(6.4, 3.2))
+for name, of in (("weights", 0), ("cache", 1)):
+    each = [bytes_of_a_step(MOE, batch, 96)[of] / batch / 1e6 for batch in batches]
+    _ = ax.plot(batches, each, label=name)
+ax.set(xscale="log", yscale="log", xlabel="texts in the batch", ylabel="MB per written token")
+direct_labels(ax)
+few, many = (sum(bytes_of_a_step(MOE, b, 96)) / b / 1e6 for b in (1, 2048))
+show(fig, "The weights are shared by all texts of the batch; the cache of a text is its own.",
+     "Two lines over 1 to 2,048 texts, both axes logarithmic: megabytes of weights per "
+     "written token fall in proportion to the batch, those of cache stay the same. Together "
+     f"{few:.1f} MB for one text and {many:.2f} MB for each of 2,048.")  # fmt: skip
+
+# %% [markdown]
+# A single text pays for all the weights that it meets. (The bend at four texts comes from the experts: up to there, each further text can bring four more.) In a batch the weights are read once and serve everybody, until the caches weigh more. This is why DeepSeek's latent cache matters for writing: it decides how many texts fit, and how many bytes each of them adds.
+
+# %% tags=["hide-input"]
+v3 = ModelConfig.from_dict({"model_type": "deepseek_v3"})
+latent = v3.num_hidden_layers * (v3.kv_lora_rank + v3.qk_rope_head_dim) * 2
+heads = v3.num_hidden_layers * v3.num_attention_heads * 2 * v3.v_head_dim * 2
+table(["DeepSeek-V3 keeps per token", "bytes"],
+      [["keys and values of all heads", f"{heads:,}"],
+       ["latent and rotated key", f"{latent:,}"]],
+      f"Two bytes per number. The latent cache is {heads / latent:.0f} times smaller.")
+
+# %% [markdown]
+# ## A step costs nearly the same for one text and for many
+#
+# Now we look at the clock. Below, our small model takes steps for 1 to 64 texts on your machine, and the record of a GPU follows.
+
+# %% tags=["hide-input"]
+rows = []
+for batch in (1, 4, 16, 64):
+    ids, mask = left_padded(prompts[:batch], tokenizer)
+    greedy = {"temperature": 0.0, "attention_mask": mask}
+    step = seconds(partial(decode, model, ids, 40, **greedy)) / 40
+    rows.append([batch, f"{1e3 * step:.2f} ms", f"{batch / step:,.0f} tok/s"])
+table(["texts", "one step", "all texts together"], rows, "nano-zero, measured in this run")
+
+# %% tags=["hide-input"]
+new = {batch: case["tokens"] / batch for batch, case in sampled.items()}
+step_ms = {batch: 1e3 * case["contestants"]["ours"]["median"] / new[batch]
+           for batch, case in sampled.items()}  # fmt: skip
+rows_64.reveal(round(step_ms[64] / step_ms[1], 2))
+
+# %% tags=["hide-input"]
+print(results.origin(RECORD))
+floor_ms = {batch: 1e3 * case["bytes"] / new[batch] / copies
+            for batch, case in sampled.items()}  # fmt: skip
+rows = [[f"{batch:,}", f"{step_ms[batch]:.3g}", f"{floor_ms[batch]:.3g}",
+         f"{1e3 * batch / step_ms[batch]:,.0f}"] for batch in sampled]  # fmt: skip
+table(["texts", "a step, in 1/1000 s", "copying its bytes, in 1/1000 s", "tokens in a second"],
+      rows, f"Recorded on {device}: steps of the package, and the time to copy as many bytes")
+
+# %% [markdown]
+# The record says the same, and more. A step for 64 texts takes only a third longer than a step for one, so writing 64 texts is nearly free once one is written. And no step comes near the time in which its bytes could be copied. For one text that time is hundreds of times shorter.
+#
+# So bytes do not explain the speed of our small model. They do explain that of a large one. A token of DeepSeek-V3 meets 37 billion weights {cite}`deepseekv3`, and at one byte each, this GPU would need 9 thousandths of a second to fetch them for one step:
+
+# %%
+fetch_ms = 1e3 * 37e9 / copies
+print(f"V3's active weights, one byte each: {fetch_ms:.0f} thousandths of a second per step,")
+print(f"at most {1e3 / fetch_ms:.0f} steps in a second, with 1 text or with 100")
+
+# %% [markdown]
+# ## Where our time goes: starting kernels
+#
+# Every operation of PyTorch on a GPU starts at least one kernel ([chapter 07](07_triton_kernels.ipynb)). Python has to find out which, and the GPU waits if a kernel is done sooner than the next one can be started. How many does one token need? We count the operations of one step, leaving out those that only give a tensor another shape.
+
+# %%
+VIEWS = ("view", "slice", "select", "expand", "permute", "transpose", "squeeze", "split",
+         "alias", "detach", "as_strided", "unbind", "aten.t.")  # fmt: skip
+
+
+class Count(TorchDispatchMode):
+    """Within, each operation is counted that computes something."""
+
+    operations = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.operations += not any(view in str(function) for view in VIEWS)
+        return function(*args, **(kwargs or {}))
+
+# %%
+# tolerance: 15%
+wide, counts = minidsk.MiniDeepSeek(MOE, torch.Generator().manual_seed(0)), {}
+for batch in (1, 64):
+    engine = Engine(wide, batch, 64, static=True)
+    _ = engine.prefill(torch.zeros(batch, 32, dtype=torch.long))
+    with torch.no_grad(), Count() as counter:
+        _ = engine.step(torch.zeros(batch, dtype=torch.long))
+    counts[batch] = counter.operations
+print(f"operations of a step: {counts[1]} for one text, {counts[64]} for 64")
+
+# %% [markdown]
+# The number of operations hardly depends on the batch. That gives the simplest model of a step: its time is the number of operations, times the cost of a start. The record has two ways of starting them. The library transformers starts each from Python, and our package replays a recording.
+
+# %% tags=["hide-input"]
+# tolerance: 15%
+theirs_ms = {batch: 1e3 * case["contestants"][case["best_rival"]]["median"] / new[batch]
+             for batch, case in sampled.items()}  # fmt: skip
+from_python, from_graph = (1e3 * of[1] / counts[1] for of in (theirs_ms, step_ms))
+rows = [[f"{batch:,}", f"{theirs_ms[batch]:.2g}", f"{step_ms[batch]:.2g}"]
+        for batch in sampled]  # fmt: skip
+assert max(theirs_ms.values()) < 2 * theirs_ms[1]
+print(f"for one text, per operation: {from_python:.0f} millionths of a second from Python, "
+      f"{from_graph:.1f} from a graph")
+table(["texts", "transformers", "our package, replayed"], rows,
+      f"Thousandths of a second per step on {device}, the same weights")  # fmt: skip
+
+# %% [markdown]
+# The library's steps take about as long for one text as for 2,048. This is what starting looks like: the GPU does two thousand times the work in the same time, because it was waiting before. (We divided by our own count of operations; transformers has a few more.) Our steps are shorter, and they begin to grow where the kernels themselves have something to do.
+#
+# A **CUDA graph** removes most of that cost. The first time, the GPU records which kernels ran, with which addresses. After that, one call replays all of them, and Python is not asked again. This needs a step in which nothing changes but the contents of fixed tensors: the same shapes, the same places in memory, no decision that Python must take. So the package's `Engine` with `static=True` keeps a cache of fixed size and hides the empty places by a mask; drawing the token is part of the recording too. On a CPU nothing is recorded, but the same code runs, and we can check that fixed shapes change nothing:
+
+# %%
+growing, fixed = Engine(exact, 1, 160), Engine(exact, 1, 160, static=True)
+logits = [engine.prefill(one) for engine in (growing, fixed)]
+graph_difference = 0.0
+for token in ours[0, one.shape[1] :]:
+    a, b = (engine.step(token[None]) for engine in (growing, fixed))
+    graph_difference = max(graph_difference, (a - b).abs().max().item())
+assert graph_difference < 1e-9
+print("growing and fixed shapes, 100 steps, largest difference: below 1e-9")
+
+# %% [markdown]
+# ## Rows that end early
+#
+# A batch is written until its longest reply ends. Rows that ended before go on computing, for nothing. How much is lost depends on how different the lengths are. Here are real ones: the 1,024 recorded replies of R1-Zero on held-out problems, as tokens: a character each, or a mark such as `<think>`, and one more for the end.
+
+# %%
+replies = results.read("reason_small", "seed0/zero/evaluation.json")["replies"]
+lengths = [len(tokenizer.encode(reply["reply"])) + 1 for reply in replies]
+print("the first:", *lengths[:12])
+print(f"shortest {min(lengths)}, middle {median(lengths):.0f}, longest {max(lengths)} tokens")
+
+# %% [markdown]
+# Suppose that 32 rows write these replies, 32 at a time, and each batch waits for its longest. A row's step is useful if it writes a token of a reply. Guess which share of the steps is useful.
+
+# %% tags=["prediction", "hide-input"]
+guess = None
+question = "Which share of the rows' steps write a token, in %?"
+useful = predict("inference.useful", question, guess, example=75, unit="%", scale="difference",
+                 tolerance=40)  # fmt: skip
+useful
+
+# %%
+def steps_waiting(lengths, rows):
+    """Batches of `rows` replies; each takes as many steps as its longest reply has tokens."""
+    batches = [lengths[i : i + rows] for i in range(0, len(lengths), rows)]
+    return sum(max(batch) for batch in batches)
+
+
+def share_useful(lengths, rows, steps):
+    """Tokens written, as a share of what all rows could have written."""
+    return sum(lengths) / (rows * steps)
+
+# %% tags=["hide-input"]
+useful.reveal(round(100 * share_useful(lengths, 32, steps_waiting(lengths, 32)), 1))
+
+# %% [markdown]
+# More than two thirds of the work is for nothing, because nearly every batch of 32 contains one reply that thinks for several hundred tokens. Sorting by length would help, but nobody knows the lengths before.
+#
+# The remedy comes from Orca {cite}`yu2022orca`: decide anew in every step who is in the batch. When a reply ends, its row takes the next prompt that waits. This is called **continuous batching**, or refilling. A toy scheduler needs no model, only the lengths:
+
+# %%
+def steps_refilled(lengths, rows):
+    """A row whose reply has ended begins the next one in the step after."""
+    waiting, left, steps = list(lengths), [0] * rows, 0
+    while waiting or any(left):
+        for row in range(rows):
+            if left[row] == 0 and waiting:
+                left[row] = waiting.pop(0)  # the row takes the next prompt
+        left = [max(0, tokens - 1) for tokens in left]  # a token in each row at work
+        steps += 1
+    return steps
+
+# %% [markdown]
+# A scheduler can be wrong in ways that look fine on equal lengths. The classic mistake refills only when all rows are free, which is the old way under a new name. A test that notices this needs one long reply:
+
+# %%
+def short_replies_pass_a_long_one(steps) -> None:
+    """Nine tokens in one row; meanwhile the other row writes four replies of two."""
+    assert steps([9, 2, 2, 2, 2], 2) == 9
+    assert steps([3, 3, 3, 3], 2) == 6
+
+
+bites(short_replies_pass_a_long_one, steps_refilled, steps_waiting)
+
+# %% tags=["hide-input"]
+shares = {rows: [share_useful(lengths, rows, steps(lengths, rows))
+                 for steps in (steps_waiting, steps_refilled)]
+          for rows in (8, 16, 32, 64, 128, 256)}  # fmt: skip
+table(["rows", "waiting, % useful", "refilled, % useful", "steps saved, %"],
+      [[rows, *(f"{100 * share:.0f}" for share in pair),
+        f"{100 * (1 - pair[0] / pair[1]):.0f}"] for rows, pair in shares.items()],
+      f"{len(lengths):,} recorded replies")  # fmt: skip
+
+# %% tags=["figure", "hide-input"]
+fig, ax = plt.subplots(figsize=(6.4, 3))
+for k, name in enumerate(("waiting", "refilled")):
+    _ = ax.plot(list(shares), [100 * pair[k] for pair in shares.values()], "o-", label=name)
+_ = ax.set(xscale="log", xlabel="rows", ylabel="useful steps of rows, %", ylim=(0, 105))
+_ = ax.set_xticks(list(shares), list(map(str, shares)))
+ax.minorticks_off()
+direct_labels(ax)
+ends = [f"{100 * shares[rows][1]:.0f}" for rows in (8, 256)]
+show(fig, "Refilled rows nearly always write, until too few replies are left.",
+     "Two lines over 8 to 256 rows. Waiting: about "
+     f"{100 * shares[32][0]:.0f} % of the steps are useful. Refilled: {ends[0]} % with 8 "
+     f"rows, falling to {ends[1]} % with 256.")  # fmt: skip
+
+# %% [markdown]
+# With 256 rows and 1,024 replies each row writes only about four replies, and the last long ones keep few rows busy. For this end the package moves the last rows into a smaller batch.
+#
+# The figure shows the first 24 replies in 6 rows. Play both ways: red is a row that computes for nothing.
+
+# %% tags=["widget"]
+Batching(lengths[:24], 6, title="24 recorded replies in 6 rows")
+
+# %% [markdown]
+# The package refills in `minidsk/infer/refill.py`. A row that begins a new reply forgets its part of the cache, and the new prompt is read by itself and put in its place, and the other rows do not notice. So the tokens must be those of a batch without refilling, and they are, for 64 prompts of several lengths:
+
+# %%
+ids, mask = left_padded(prompts, tokenizer)
+ending = {"attention_mask": mask, "eos_token_id": tokenizer.eos_id, "temperature": 0.0}
+together = decode(exact, ids, 160, **ending)
+refilled = decode(exact, ids, 160, rows=8, **ending)
+assert torch.equal(together.ids, refilled.ids)
+refill_difference = (together.logprobs - refilled.logprobs).abs().max().item()
+assert refill_difference < 1e-6
+print("64 replies: the same tokens; log-probabilities, largest difference: below 1e-6")
+
+# %% [markdown]
+# ## Noise with an address
+#
+# So far everything was greedy, and a new problem appears when tokens are *drawn*. The usual program has one random generator for the batch. It deals out its numbers in the order of asking, so what a text gets depends on who else asks. Here the same prompt is continued with the same seed, once in a batch of 4 and once in a batch of 8:
+
+# %%
+def draw_with_one_generator(ids, mask, new, seed):
+    """Sampled tokens [rows, new]; all rows share the generator."""
+    generator, engine = torch.Generator().manual_seed(seed), Engine(exact, len(ids), 200)
+    logits, drawn = engine.prefill(ids, mask), []
+    for _ in range(new):
+        p = logits.softmax(-1)
+        drawn.append(torch.multinomial(p, 1, generator=generator)[:, 0])
+        logits = engine.step(drawn[-1])
+    return torch.stack(drawn, 1)
+
+
+of_4, of_8 = (draw_with_one_generator(ids[:n], mask[:n], 40, seed=0) for n in (4, 8))
+print("in a batch of 4:", repr(tokenizer.decode(of_4[1].tolist())))
+print("in a batch of 8:", repr(tokenizer.decode(of_8[1].tolist())))
+assert not torch.equal(of_4[1], of_8[1])
+
+# %% [markdown]
+# Both are fair draws, but the same seed no longer means the same reply. Refilling would make it worse: which reply gets which numbers would depend on when a row happens to be free. A rollout could not be repeated, and a bug could not be found.
+#
+# The remedy is noise that is not dealt out but **computed from an address**, as in counter-based generators {cite}`salmon2011random`. The address of a number is the seed, which reply it is for, which token of the reply, and which entry of the vocabulary. A hash turns it into a number that looks random:
+
+# %%
+def noise(seed, reply, place, vocab):
+    """Logarithms of uniform numbers, one per entry: a function of the address alone."""
+    reply, place = torch.tensor([reply, place])  # int64, whose products wrap around
+    x = seed + REPLY * reply + PLACE * place + ENTRY * torch.arange(vocab)
+    x = (x ^ (x >> 32)) * FIRST  # products mix upwards;
+    x = (x ^ (x >> 29)) * SECOND  # the shifts bring the upper bits down again
+    return log_uniform(x)
+
+
+stream = Noise(5 + REPLY * torch.tensor([3]), 59)  # the package's: seed 5, reply 3
+for place in range(4):
+    assert torch.equal(stream.next()[0], noise(5, 3, place, 59))
+print("the package's noise is the same, bit for bit")
+
+# %% [markdown]
+# To draw a token with it, we take minus the logarithm of each uniform number. This is an exponential waiting time, like that of a clock that rings at random. Divided by a token's probability, it rings sooner the likelier the token is, and each token is the first to ring exactly with its own probability. We test this on three tokens by chi-square. The planted bug multiplies where it should divide.
+
+# %%
+three = torch.tensor([0.6, 0.3, 0.1])
+
+
+def chi_square(drawn, p):
+    """How far counts are from what p expects; for 3 tokens above 13.8 once in 1,000 times."""
+    expected = len(drawn) * p
+    return ((torch.bincount(drawn, minlength=len(p)) - expected) ** 2 / expected).sum().item()
+
+
+def follows_the_probabilities(first_to_ring) -> None:
+    waits = torch.stack([-noise(0, reply, 0, 3) for reply in range(20_000)])
+    assert chi_square(first_to_ring(waits, three), three) < 13.8
+
+
+def divides(waits, p):
+    return (waits / p).argmin(-1)
+
+
+def multiplies(waits, p):
+    return (waits * p).argmin(-1)
+
+
+bites(follows_the_probabilities, divides, multiplies)
+
+# %% [markdown]
+# Now a reply depends on its own address and prompt, and on nothing else. All of these draw the same 64 replies: one batch, 8 rows refilled, fixed shapes as for a graph, and the first four prompts alone.
+
+# %%
+ending["temperature"] = 1.0
+
+
+def draw(count=64, **ways):
+    """The first replies with seed 0, whatever the way."""
+    own = {**ending, "attention_mask": mask[:count], **ways}
+    return decode(exact, ids[:count], 160, generator=torch.Generator().manual_seed(0), **own)
+
+
+plain = draw()
+for name, other in (("8 rows, refilled", draw(rows=8)), ("fixed shapes", draw(capacity=224)),
+                    ("4 prompts alone", draw(count=4))):  # fmt: skip
+    width = other.ids.shape[1]
+    assert torch.equal(other.ids, plain.ids[: len(other.ids), :width])
+    print(f"{name:17}: the same tokens")
+
+# %% [markdown]
+# ## Guess, and check the guesses
+#
+# A step for 64 texts costs little more than a step for one. If only one text is to be written, the step is nearly empty. Could it check several tokens of *the same* text at once? It could, if somebody guessed them: the model reads quickly, and checking is reading. This is **speculative decoding** {cite}`leviathan2022speculative,chen2023speculative`.
+
+# %% tags=["diagram", "hide-input"]
+diagram("speculation")
+
+# %% [markdown]
+# For greedy text the rule is simple: keep guesses as long as each is the model's own likeliest token. For sampled text it is less obvious. The guess $x$ was drawn from the guesser's probabilities $q$, and the text must follow the model's own, $p$. Two lines are enough:
+#
+# - keep the guess with probability $\min(1, p(x)/q(x))$;
+# - if it is refused, draw from what $p$ has more than $q$: $\max(0, p - q)$, divided by its sum.
+#
+# **Three tokens by hand.** Let $p$ be 0.5, 0.2, 0.3 and $q$ be 0.3, 0.6, 0.1. The guesser offers the second token three times too often. So its guess of that token is kept with probability 0.2/0.6, one third. The other two are offered too rarely and always kept. A guess is refused with probability 0.6 times two thirds, 0.4. The surplus of $p$ is 0.2, 0, 0.2, so a refused guess becomes the first or the third token, with probability one half each. Token by token, what is written: $0.3 + 0.4/2 = 0.5$, then $0.6/3 = 0.2$, then $0.1 + 0.4/2 = 0.3$. That is $p$.
+#
+# **Why it is always $p$.** A token $x$ is written in one of two ways. As a guess that is kept, it has the probability $q(x) \min(1, p(x)/q(x)) = \min(p(x), q(x))$. So a guess is kept with the probability
+#
+# $$ \alpha = \sum_x \min(p(x), q(x)), $$
+#
+# and is refused with $1 - \alpha$. The surplus $\max(0, p(x) - q(x)) = p(x) - \min(p(x), q(x))$ adds up to $1 - \alpha$ too. After a refusal $x$ is therefore drawn with probability $(p(x) - \min(p(x), q(x)))/(1 - \alpha)$. The factor $1 - \alpha$ cancels, and the two ways add up to $\min(p(x), q(x)) + p(x) - \min(p(x), q(x)) = p(x)$. No property of the guesser was used: bad guesses cost time and never quality.
+#
+# We check it with fractions, without any rounding. The planted bug replaces a refused guess by a fresh draw from $p$, which sounds right.
+
+# %%
+def surplus(p, q):
+    """What p has more than q, normalised."""
+    more = [max(Fraction(0), a - b) for a, b in zip(p, q, strict=True)]
+    return [x / sum(more) for x in more] if sum(more) else p
+
+
+def written(p, q, instead):
+    """The probability of each token, over all guesses and both verdicts, exactly."""
+    out = [Fraction(0)] * len(p)
+    for guess, offered in enumerate(q):
+        keep = min(Fraction(1), p[guess] / offered)
+        out[guess] += offered * keep
+        for x, chance in enumerate(instead(p, q)):
+            out[x] += offered * (1 - keep) * chance
+    return out
+
+# %%
+def tenths(*numbers):
+    return [Fraction(n, 10) for n in numbers]
+
+
+def writes_exactly_p(instead) -> None:
+    for p, q in ((tenths(5, 2, 3), tenths(3, 6, 1)), (tenths(1, 2, 3, 4), tenths(4, 3, 2, 1))):
+        assert written(p, q, instead) == p
+
+
+def a_fresh_draw(p, q):
+    return p
+
+
+bites(writes_exactly_p, surplus, a_fresh_draw)
+wrong = written(tenths(5, 2, 3), tenths(3, 6, 1), a_fresh_draw)
+print("with the bug, 1/2, 1/5, 3/10 would become", *map(str, wrong))
+
+# %% [markdown]
+# The package's `accept` checks several guesses at once. We let it check two guesses 50,000 times, with probabilities that depend on the first token, count the nine pairs of tokens, and compare by chi-square with the product of the model's probabilities.
+
+# %%
+g = torch.Generator().manual_seed(0)
+p_first, q_first = torch.tensor([0.5, 0.2, 0.3]), torch.tensor([0.3, 0.6, 0.1])
+p_then = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.3, 0.3, 0.4]])  # a row per first
+q_then = torch.tensor([[0.2, 0.4, 0.4], [0.4, 0.3, 0.3], [0.3, 0.3, 0.4]])
+n = 50_000
+first = torch.multinomial(q_first, n, True, generator=g)
+second = torch.multinomial(q_then[first], 1, generator=g)[:, 0]
+target = torch.stack((p_first.expand(n, 3), p_then[first], torch.ones(n, 3) / 3), 1)
+draft = torch.stack((q_first.expand(n, 3), q_then[first]), 1)
+kept, after = accept(target, draft, torch.stack((first, second), 1), g)
+
+# %%
+# tolerance: 2
+# Where the first guess was refused, the second token is drawn from the model in the next pass.
+later = torch.multinomial(p_then[after], 1, generator=g)[:, 0]
+one_of = torch.where(kept > 0, first, after)
+two_of = torch.where(kept == 0, later, torch.where(kept == 1, after, second))
+statistic = chi_square(3 * one_of + two_of, (p_first[:, None] * p_then).flatten())
+assert statistic < 26.1
+print(f"chi-square of nine pairs: {statistic:.0f}; above 26.1 only once in 1,000 times")
+print(f"first guesses kept: {(kept > 0).float().mean():.2f}, by the formula "
+      f"{torch.minimum(p_first, q_first).sum():.2f}")
+
+# %% [markdown]
+# If each guess is right with probability $\alpha$, whatever came before, then $K$ guesses yield on average
+#
+# $$ 1 + \alpha + \alpha^2 + \dots + \alpha^K $$
+#
+# tokens per pass. The first 1 is the model's own token, which every pass writes; guess number $k$ counts only if all $k$ guesses up to it are right, which has the probability $\alpha^k$.
+#
+# ### A guesser for free: the MTP module
+#
+# Leviathan and others use a second, smaller model as the guesser. DeepSeek has one built in: the module of [chapter 04](04_multi_token_prediction.ipynb), which was trained to predict one token further ahead. It sees the model's own state, so it guesses well, and it is one block. We train a narrow model of eight layers with such a module for a quarter of a minute. With eight layers, one module is cheap beside the model.
+
+# %%
+deep = nano().pretrain.model.replace(
+    hidden_size=64, num_hidden_layers=8, num_nextn_predict_layers=1
+)
+course = dataclasses.replace(nano().pretrain, model=deep, steps=120, batch=4)
+with tempfile.TemporaryDirectory() as folder:
+    writer = pretrain(course, folder, device="cpu", progress=False).eval()
+print(f"{sum(weight.numel() for weight in writer.parameters()):,} parameters")
+
+# %% [markdown]
+# First in the open, greedy, one guess per pass, and without a cache. A pass of the model reads the text with the guess at its end. The logits before the guess say whether it was right. If it was, the logits after it give one token more.
+
+# %%
+@torch.no_grad()
+def speculate_slowly(model, ids, new):
+    """Greedy text of one row with one guess per pass; ids, and the number of passes."""
+    end, passes = ids.shape[1] + new, 1
+    ids = torch.cat((ids, model(ids).logits[:, -1:].argmax(-1)), 1)
+    while ids.shape[1] < end:
+        guess = model(ids).mtp_logits[0][:, -1:].argmax(-1)  # the module, at the last place
+        says = model(torch.cat((ids, guess), 1)).logits[:, -2:].argmax(-1)  # the pass
+        right = bool(guess == says[:, :1])
+        ids, passes = torch.cat((ids, says if right else says[:, :1]), 1), passes + 1
+    return ids[:, :end], passes
+
+# %%
+careful = copy.deepcopy(writer).double()
+slowly, passes = speculate_slowly(careful, one, 60)
+theirs = speculate(careful, one, 60, 1, temperature=0.0)
+assert torch.equal(slowly, theirs.ids)
+assert torch.equal(slowly, write_slowly(careful, one, 60))
+assert passes == int(theirs.passes)
+print("60 tokens: with guesses, with the package's guesses, and without: the same")
+print(tokenizer.decode(slowly[0, one.shape[1] :].tolist())[:60].replace("\n", " / "))
+
+# %% [markdown]
+# Now 16 prompts, with one, two and three guesses per pass. Beyond its first guess the module works on its own states, for which it was not trained, so each further guess is worse.
+
+# %% tags=["hide-input"]
+# tolerance: 20%
+some, some_mask = left_padded(prompts[:16], tokenizer)
+greedy = {"temperature": 0.0, "attention_mask": some_mask}
+without = decode(careful, some, 100, **greedy)
+found, rows = {}, []
+for depth in (1, 2, 3):
+    done = speculate(careful, some, 100, depth, **greedy)
+    assert torch.equal(done.ids, without.ids)
+    share = (done.kept.sum() / done.drafted.sum()).item()
+    found[depth] = (done.mask.sum() / done.passes.sum()).item()
+    rows.append([depth, f"{share:.2f}", f"{found[depth]:.2f}"])
+table(["guesses per pass", "share kept", "tokens per pass"], rows,
+      "Greedy text of 16 prompts, 100 tokens each; all texts are the same as without guesses")
+
+# %% [markdown]
+# ### When does it stop paying?
+#
+# A pass with $K$ guesses works on $K + 1$ tokens per text, and the guesses cost $K$ steps of the module. In a batch of one, the extra tokens are nearly free. In a large batch they are not: a step for twice as many tokens then takes up to twice as long. So the gain is
+#
+# $$ \frac{\text{tokens per pass} \times \text{time of a plain step}}{\text{time of a pass with guesses} + K \times \text{time of the module}}. $$
+#
+# We measure both ways on this machine, with one guess; a gain below 1 means that guesses do not pay.
+
+# %% tags=["hide-input"]
+gains, rows = {}, []
+for batch in (1, 4, 16, 64):
+    some, some_mask = left_padded(prompts[:batch], tokenizer)
+    greedy = {"temperature": 0.0, "attention_mask": some_mask}
+    took = [seconds(partial(decode, writer, some, 50, **greedy)),
+            seconds(partial(speculate, writer, some, 50, 1, **greedy))]  # fmt: skip
+    gains[batch] = took[0] / took[1]
+    times = [f"{1e3 * t / 50:.2f} ms" for t in took]
+    rows.append([batch, *times, f"{gains[batch]:.2f}x faster"])
+table(["texts", "plain, per token", "guessing, per token", "gain"], rows,
+      "One guess per pass, on this machine")
+
+# %% [markdown]
+# For few texts, a pass for two tokens takes little longer than one for a single token, even on one core, because most of the time goes into starting operations. The more texts there are, the more the core has to compute, and the gain shrinks. Now the record, of the larger model on a GPU:
+
+# %% tags=["hide-input"]
+rows = []
+for batch, case in guessed.items():
+    for depth, of in case["depths"].items():
+        way = f"ours, depth {depth}"
+        took, kept = case["contestants"][way]["median"], f"{of['accepted']:.2f}"
+        gain = case["contestants"]["ours"]["median"] / took
+        rows.append([batch, depth, kept, f"{of['tokens_a_step']:.2f}", f"{gain:.2f}",
+                     f"{of['same_rows']} of {of['rows']}"])  # fmt: skip
+table(["texts", "guesses", "share kept", "tokens per pass", "gain in speed", "same texts"],
+      rows, f"Recorded on {device}, greedy, bfloat16")  # fmt: skip
+
+# %% [markdown]
+# Two things went wrong there, and both are instructive. The guesses are good, 1.8 to 1.9 tokens per pass with one guess, and yet the text comes **ten times more slowly**. The plain step is one replay of a graph. The pass with guesses is not recorded in our package, because how many guesses were kept decides what comes next, and Python asks. So it starts its kernels from Python, as transformers does. The second: not all greedy texts are the same. We come to that in the next section.
+#
+# What would guesses gain if their passes were replayed too? We put the recorded times of steps into the formula. A pass with one guess has the time of a step for twice as many texts, and the module, one block beside six, a sixth of a step. This is a prediction and not a measurement.
+
+# %%
+def step_time(texts):
+    """Between recorded batches, on a straight line; in thousandths of a second."""
+    known = sorted(step_ms)
+    after = next(k for k in range(1, len(known)) if texts <= known[k])
+    a, b = known[after - 1], known[after]
+    return step_ms[a] + (step_ms[b] - step_ms[a]) * (texts - a) / (b - a)
+
+
+def predicted_gain(texts, per_pass):
+    return per_pass * step_time(texts) / (step_time(2 * texts) + step_time(texts) / 6)
+
+
+rate = guessed[128]["depths"]["1"]["tokens_a_step"]
+predicted = {texts: predicted_gain(texts, rate) for texts in (1, 4, 16, 64, 256, 1024)}
+print("predicted gain:", {texts: round(gain, 2) for texts, gain in predicted.items()})
+
+# %% tags=["figure", "hide-input"]
+recorded_gain = {batch: case["contestants"]["ours"]["median"]
+                 / case["contestants"]["ours, depth 1"]["median"]
+                 for batch, case in guessed.items()}  # fmt: skip
+fig, ax = plt.subplots(figsize=(6.4, 3.2))
+for name, of in (("GPU, if replayed", predicted), ("GPU, recorded", recorded_gain),
+                 ("this run", gains)):  # fmt: skip
+    _ = ax.plot(list(of), list(of.values()), "o-", label=name)
+_ = ax.axhline(1, color="gray", lw=1, ls="--")
+_ = ax.set(xscale="log", xlabel="texts in the batch", ylabel="gain by one guess")
+_ = ax.set_ylim(0, None)
+direct_labels(ax)
+said = [", ".join(f"{gain:.2f} for {batch}" for batch, gain in of.items())
+        for of in (predicted, recorded_gain)]  # fmt: skip
+show(fig, "Guesses fill the empty part of a step. Below the dashed line they do not pay.",
+     "Three lines over the texts in the batch, and a dashed one at 1: the gain on this "
+     f"machine; on the GPU, if passes were replayed, {said[0]}; recorded without a replay, "
+     f"{said[1]}.")  # fmt: skip
+
+# %% [markdown]
+# ## The sampler against the trainer
+#
+# Everything so far wrote the same *tokens*. Their *log-probabilities* agreed too, but only to the last digits, because a sum of floating-point numbers depends on the order of adding. A library multiplies 4 rows and 4,000 rows by different programs, which add in different orders. This matters where probabilities are compared. In reinforcement learning, the ratio of a token's probability now to its probability at sampling should be 1 before the first update ([chapter 12](12_grpo.ipynb)). It is not quite 1 if the sampler and the trainer add in different orders.
+#
+# The remedy is one order for all, as Thinking Machines showed {cite}`he2025nondeterminism`: products in tiles of one shape, attention over one width. In the package it is a switch of the policy.
+
+# %%
+posed = [nano().make_task("train")[i].prompt for i in range(8)]
+
+
+def against_the_trainer(exact):
+    """32 sampled replies: the largest difference of log-probabilities, and the seconds."""
+    twin = MiniPolicy(copy.deepcopy(model), tokenizer, None, exact=exact)
+    began = time.perf_counter()
+    drawn = twin.sample(posed, 4, 160, generator=torch.Generator().manual_seed(0))
+    gap = ((twin.logprobs(drawn) - drawn.logp) * drawn.mask).abs().max().item()
+    return gap, time.perf_counter() - began
+
+
+_ = against_the_trainer(None)  # warms up
+(plain_gap, plain_took), (exact_gap, exact_took) = map(against_the_trainer, (None, 224))
+assert 0 < plain_gap < 1e-3
+assert exact_gap == 0
+table(["mode", "largest difference", "sampling and training pass"],
+      [["as the library adds", "below 1e-3", f"{plain_took:.2f} s"],
+       ["one order for all", "0", f"{exact_took:.2f} s"]],
+      "float32, 32 replies: bit for bit equal, at a price")  # fmt: skip
+
+# %% [markdown]
+# In float32 the plain difference is tiny. In bfloat16, which a GPU samples in, it is not. That is why some recorded greedy texts differed with guesses: where two tokens are nearly equally likely, a pass for two tokens rounds another way than a pass for one, and the text goes on differently. The rule of acceptance is exact; the arithmetic under it is not.
+#
+# Bfloat16 keeps between 2 and 3 digits, and float32 keeps 7. One part of the model makes such small differences large: **the router** ([chapter 03](03_mixture_of_experts.ipynb)). It compares scores and takes the best. If two experts are nearly level, a small difference sends the token to another expert, and what follows is computed by other weights. We compute the same texts with the same weights in float32 and in bfloat16, and ask which tokens changed an expert in any layer.
+
+# %%
+with torch.no_grad():
+    ids, mask = plain.ids, torch.cat((mask, plain.mask), 1)
+    low = copy.deepcopy(model).bfloat16()
+    high, low = (m(ids, attention_mask=mask, mtp=False) for m in (model, low))
+flipped = torch.zeros_like(mask)
+for a, b in zip(high.routing, low.routing, strict=True):
+    flipped |= (a.indices.sort(-1).values != b.indices.sort(-1).values).any(-1)
+counted = (mask & mask.roll(-1, 1))[:, :-1]  # a token, and one after it
+gaps = [out.logits.float().log_softmax(-1)[:, :-1].gather(-1, ids[:, 1:, None])[..., 0]
+        for out in (high, low)]  # fmt: skip
+gap, flipped = (gaps[0] - gaps[1]).abs(), flipped[:, :-1]
+
+# %% tags=["hide-input"]
+# tolerance: 90%
+moved, stayed = (gap[counted & which] for which in (flipped, ~flipped))
+assert moved.mean() > 2 * stayed.mean()
+share = 100 * len(moved) / int(counted.sum())
+print(f"{share:.2f} % of {int(counted.sum()):,} tokens meet another expert")
+table(["tokens", "mean difference"],
+      [["the same experts", f"{stayed.mean():.4f}"],
+       ["another expert", f"{moved.mean():.4f}"]],
+      "Difference of log-probabilities between float32 and bfloat16")
+
+# %% [markdown]
+# Few tokens change an expert, because the second and the third of four experts are rarely level. But the log-probabilities of those that do differ by many times as much. DeepSeek-V3 chooses 8 of 256 experts in each of 58 layers, so there are many more occasions. Many trainers therefore compute the log-probabilities of a sample again by their own arithmetic. The ratio is then 1, but the tokens were still drawn from slightly different probabilities.
+
+# %% [markdown]
+# ## What DeepSeek did
+#
+# DeepSeek-V3 writes with the MTP module that it was trained with {cite}`deepseekv3`. Section 5.4.3 of its report says that the second token, the guess, is accepted in 85 to 90 % of cases, and that this yields 1.8 times the tokens per second. With one guess, $K = 1$, the formula gives
+#
+# $$ 1 + \alpha = 1.85 \ \text{to}\ 1.90 $$
+#
+# tokens per pass. The report's 1.8 lies just below, because the guess itself is not free.
+#
+# The other remedies are in use as well. The cache is the latent one, about 70 kB per token. Reading prompts and writing replies run on different machines, because one is limited by computing and the other by memory (section 3.4): the smallest unit for reading is 32 GPUs, the smallest for writing 320. The larger number serves a larger batch: with 256 experts, of which a token meets 8, a batch must be very large before each expert has work for the bytes of its weights. The report says that the batch per expert is usually within 256 tokens, and that memory access is then the bottleneck.
+#
+# These numbers are from their report, and our own measurements are of models with 0.4 to 15 million parameters.
+
+# %% [markdown]
+# ## What went wrong, or did not help
+#
+# **Our own guesses are slow on a GPU.** They would have to be replayed from a graph, as the plain steps are. We predicted the gain of that, and have not measured it.
+#
+# **Guessing does not suit our usual small model.** `nano` has three layers, beside which a module and its head cost more than a third of a step, and the text came more slowly than without guesses. So we made a model of eight layers for this chapter. A guesser must be cheap beside the model, as a single module is beside V3's 61 layers.
+#
+# **More guesses gain less and less.** The second and third guess come from the same module on its own states. They are kept less often, and each costs as much as the first.
+#
+# **A cache alone gained less than we expected.** For short texts of a small model the time lies in starting operations, and a cache removes none of them.
+#
+# **Exactness has a price.** Products in tiles of one shape leave the library's fastest programs unused. So the exact mode is a tool for finding bugs and for experiments, and not the default.
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} Keep or refuse
+# :label: ex-18-verdict
+#
+# *15 minutes.* Write `verdict(p, q, guess, chance)`, described below; `check("inference.verdict", my_verdict)` knows five mistakes by name.
+#
+# **Hint.** Take the three tokens of above, and follow the second one.
+# ```
+
+# %%
+print(describe("inference.verdict"))
+
+
+def my_verdict(p, q, guess, chance):
+    """Replace the line below by your own; p, q: [V]."""
+    raise NotImplementedError
+
+
+# check("inference.verdict", my_verdict)
+
+# %% [markdown]
+# ```{solution-start} ex-18-verdict
+# :class: dropdown
+# ```
+
+# %%
+def verdict_solution(p, q, guess, chance):
+    if chance < p[guess] / q[guess]:
+        return torch.nn.functional.one_hot(torch.tensor(guess), len(p)).float()
+    more = (p - q).clamp(min=0)
+    return more / more.sum()
+
+
+check("inference.verdict", verdict_solution)
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} A scheduler without steps
+# :label: ex-18-steps
+#
+# *10 minutes.* `steps_refilled` counts step by step. Write `steps(lengths, rows)` that returns the same number with one turn per reply; test it with `check("inference.steps", my_steps)`.
+#
+# **Hint.** For each row, keep the step at which it will be free. Which row takes the next reply?
+# ```
+#
+# ```{solution-start} ex-18-steps
+# :class: dropdown
+# ```
+
+# %%
+def steps_solution(lengths, rows):
+    free = [0] * rows
+    for length in lengths:
+        free[free.index(min(free))] += length
+    return max(free)
+
+
+assert steps_solution(lengths, 32) == steps_refilled(lengths, 32)
+check("inference.steps", steps_solution)
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} How far does a pass get?
+# :label: ex-18-pass
+#
+# *10 minutes.* Write `per_pass(chance, guesses)`, the average number of tokens per pass; test it with `check("inference.per_pass", my_per_pass)`. With a chance of 0.85, how many tokens would ten guesses yield, and how many infinitely many?
+#
+# **Hint.** What is the probability that at least two guesses are right?
+# ```
+#
+# ```{solution-start} ex-18-pass
+# :class: dropdown
+# ```
+
+# %%
+def per_pass_solution(chance, guesses):
+    return sum(chance**k for k in range(guesses + 1))
+
+
+for guesses in (1, 10, 1000):
+    print(f"{guesses:5} guesses: {per_pass_solution(0.85, guesses):.2f} tokens per pass")
+check("inference.per_pass", per_pass_solution)
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} When does a guess stop paying?
+# :label: ex-18-price
+#
+# *15 minutes.* On paper: a step takes 1 ms for up to 128 tokens side by side, and then 1 ms per 128 tokens. The module costs a twentieth of a step, and a guess is right with probability 0.85. What does one guess gain for 1 text, for 64, for 128 and for 1,024?
+#
+# **Hint.** With a guess, every text brings two tokens. Where does the step begin to grow?
+# ```
+#
+# ```{solution} ex-18-price
+# :class: dropdown
+#
+# For 1 and for 64 texts, a pass with guesses works on 2 and on 128 tokens and takes 1 ms, and the module takes 0.05 ms. The gain is $1.85 / 1.05 = 1.76$. For 128 texts the pass takes 2 ms, so the gain is $1.85/2.05 = 0.90$, a loss. For 1,024 texts a plain step takes 8 ms, the pass 16 ms and the module 0.4 ms: $1.85 \cdot 8/16.4 = 0.90$ again. Guesses use the empty part of a step. Where the step is full, they displace tokens that are certain to be useful.
+# ```
+
+# %% [markdown]
+# ## Bug zoo
+#
+# Three wrong versions of `verdict` live in the package. The test below accepts the right one and lets bugs escape. Write a test that catches the rest; ours is behind the button.
+
+# %% tags=["zoo"]
+def a_guess_that_p_likes_more_is_kept(verdict) -> None:
+    out = verdict(torch.tensor([0.5, 0.2, 0.3]), torch.tensor([0.3, 0.6, 0.1]), 0, 0.9)
+    assert out.tolist() == [1.0, 0.0, 0.0]
+
+
+zoo("inference", [a_guess_that_p_likes_more_is_kept])
+
+# %% tags=["hide-cell"]
+def the_text_follows_p(verdict) -> None:
+    """Over all guesses and 1,000 chances, what is written has the probabilities p."""
+    p, q = torch.tensor([0.5, 0.2, 0.3]), torch.tensor([0.3, 0.6, 0.1])
+    chances = [(k + 0.5) / 1000 for k in range(1000)]
+    mean = sum(q[x] * sum(verdict(p, q, x, u) for u in chances) / 1000 for x in range(3))
+    assert (mean - p).abs().max() < 0.005
+
+
+zoo("inference", [a_guess_that_p_likes_more_is_kept, the_text_follows_p])
+
+# %% [markdown]
+# ## The opening question, answered
+#
+# What each remedy won, with the same tokens: on your machine, and in the record.
+
+# %% tags=["hide-input"]
+ids, mask = left_padded(prompts, tokenizer)
+batch = seconds(lambda: decode(model, ids, 100, temperature=0.0, attention_mask=mask))
+table(["how", "speed"],
+      [["computing everything anew, one text", f"{100 / slow:,.0f} tok/s"],
+       ["with a cache", f"{100 / cached:,.0f} tok/s"],
+       ["64 texts in a batch", f"{6400 / batch:,.0f} tok/s"],
+       ["reading", f"{text.numel() / reading:,.0f} tok/s"]],
+      "nano-zero on one core, measured in this run")  # fmt: skip
+
+# %% tags=["hide-input"]
+alone, most = min(sampled), max(sampled)
+slowest, one_text, fastest = (
+    sampled[batch]["contestants"][who]["tokens_s"]
+    for batch, who in ((alone, sampled[alone]["best_rival"]), (alone, "ours"), (most, "ours")))
+table(["the 14.7 million parameters on the GPU", "tokens in a second"],
+      [["transformers with its cache, one text", f"{slowest:,.0f}"],
+       ["replayed from a graph, one text", f"{one_text:,.0f}"],
+       [f"replayed, {most:,} texts", f"{fastest:,.0f}"],
+       ["useful steps, if 32 rows are refilled",
+        f"{shares[32][1] / shares[32][0]:.1f} times"]],
+      f"Recorded on {device}")  # fmt: skip
+
+# %% [markdown]
+# ## Receipt
+
+# %% tags=["receipt"]
+receipt(differences={
+    "slow decoder and package": (difference, 1e-6),
+    "growing and fixed shapes": (graph_difference, 1e-9),
+    "with and without refilling": (refill_difference, 1e-6),
+    "exact sampler and trainer": (exact_gap, 0),
+})
+
+# %% [markdown]
+# ## Summary
+#
+# Writing is slow because a token needs a pass of its own, and a pass costs nearly the same whether it serves one token or dozens. For a small model the price is the starting of operations; for a large one it is the fetching of its weights. A cache removes what was computed before, and graphs remove the cost of starting. A batch shares the pass among texts, refilling keeps its rows at work (here three times as many useful steps), and guesses share the pass among tokens of one text. None of them changes a token: greedy text stayed the same, sampled text stayed the same where noise has an address, and guesses keep the distribution exactly.
+#
+# - I can now say where the time of a token goes, in bytes and in starts.
+# - I can now write a scheduler that refills rows, and compute what it saves from lengths alone.
+# - I can now prove that checked guesses do not change what is written, and say at which batch they stop paying.
+# - I can now say why a sampler and a trainer disagree in the last digits, and what a router makes of it.
+
+# %% [markdown]
+# ## Read on
+#
+# - Leviathan and others {cite}`leviathan2022speculative` and Chen and others {cite}`chen2023speculative`: the rule of acceptance, found twice in the same months.
+# - Orca {cite}`yu2022orca` on batching by steps; Thinking Machines {cite}`he2025nondeterminism` on one order of adding.
+# - The code of this chapter in the package: `minidsk/infer/engine.py`, `refill.py`, `noise.py`, `speculative.py`, and `minidsk/model/exact.py`. `minidsk bench generation speculation` measures your own machine.
+# - [Chapter 22](22_capstone.ipynb) needs all of it: most of the time of learning from reward is writing.
