@@ -206,7 +206,8 @@ def main() -> None:
     record = Record(a, lambda r: (PARTS.index(r["part"]), names.index(r.get("model") or r["arm"]), r["seed"]))
     record.resume(OF_A_RUN)
     done = {(r.get("model") or r["arm"], r["seed"]) for r in record.rows}
-    tasks: list[tuple[Any, ...]] = [(spend, name, seed, a) for seed in a.seeds for name in MODELS if "search" in a.parts]
+    tasks: list[tuple[Any, ...]] = []
+    tasks += [(spend, name, seed, a) for seed in a.seeds for name in MODELS if "search" in a.parts]
     tasks += [(evolve, arm, seed, a) for seed in a.seeds for arm in ("tree", "root") if "evolution" in a.parts]
     sweep([task for task in tasks if task[1:3] not in done], record.add, a)
 
