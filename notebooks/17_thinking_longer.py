@@ -513,7 +513,8 @@ for ax, model in zip(axes, ("nano-zero", "nano-base"), strict=True):
     for judge, label in JUDGES.items():
         of = curve("drawn", model, judge)
         share = [100 * mean(marks) for marks in of["marks"]]
-        _ = ax.plot(of["flops"], share, "o-", label=label if ax is axes[1] else None)
+        short = label.partition(" (")[0].removesuffix(" reward")
+        _ = ax.plot(of["flops"], share, "o-", label=short if ax is axes[1] else None)
         said.append(f"{model}, {label}: {share[0]:.0f} to {share[-1]:.0f} %")
     alone = rows_of("forced", model=model, budget=160, when="never")
     _ = ax.plot(cost(alone), 100 * mean(bits(alone)), "*", color="black", ms=11)

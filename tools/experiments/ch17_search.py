@@ -24,7 +24,7 @@ import torch
 
 from minidsk import load_policy
 from minidsk.infer.evaluate import answers
-from minidsk.infer.search.account import Found, Judged, verify
+from minidsk.infer.search.account import Found, Judge, Judged, verify
 from minidsk.infer.search.forcing import budget_forcing
 from minidsk.infer.search.mcts import TreeConfig, text_of, tree_search
 from minidsk.infer.search.voting import vote
@@ -120,7 +120,7 @@ def spend(name: str, seed: int, a: argparse.Namespace) -> list[dict[str, Any]]:
     rows = forced(policy, problems, about, a)
     learned, cost = learned_reward(policy, seed, a)
     rows.append({"part": "judge", **about, **cost})
-    judges = {"verifier": verify, "own yes": own_yes, "learned": learned}
+    judges: dict[str, Judge[Problem]] = {"verifier": verify, "own yes": own_yes, "learned": learned}
     for budget in a.budgets:
         seeded = torch.Generator().manual_seed(seed)
         found = tree_search(policy, problems, verify, budget, seeded, TreeConfig(a.longest, NEVER_DOWN))
@@ -206,7 +206,8 @@ def main() -> None:
     record = Record(a, lambda r: (PARTS.index(r["part"]), names.index(r.get("model") or r["arm"]), r["seed"]))
     record.resume(OF_A_RUN)
     done = {(r.get("model") or r["arm"], r["seed"]) for r in record.rows}
-    tasks = [(spend, name, seed, a) for seed in a.seeds for name in MODELS if "search" in a.parts]
+    tasks: list[tuple[Any, ...]] = []
+    tasks += [(spend, name, seed, a) for seed in a.seeds for name in MODELS if "search" in a.parts]
     tasks += [(evolve, arm, seed, a) for seed in a.seeds for arm in ("tree", "root") if "evolution" in a.parts]
     sweep([task for task in tasks if task[1:3] not in done], record.add, a)
 
