@@ -644,7 +644,7 @@ for arm, title in (("tree", "tree search"), ("root", "drawn from the root")):
         shown = "{:.1f} ± {:.1f}".format(*interval(each)) if number else f"{each[0]:.1f}"
         rows.append([title, number, shown, f"{cost(of) / 1e3:.0f}"])
 last = [[100 * r["accuracy"] for r in evolution[arm, rounds]] for arm in ("tree", "root")]
-print("after {} rounds, tree minus root: {:+.1f} ± {:.1f} points".format(rounds, *apart(*last)))
+print("tree minus root, last round: {:+.1f} ± {:.1f} points".format(*apart(*last)))
 table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
       "Greedy, 432 problems; means of three seeds with 95 % intervals. In the tree's first "
       "round the seeds happen to solve equally many problems, though not the same ones.")
