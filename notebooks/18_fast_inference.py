@@ -665,7 +665,6 @@ assert torch.equal(slowly, theirs.ids)
 assert torch.equal(slowly, write_slowly(careful, one, 60))
 assert passes == int(theirs.passes)
 print("60 tokens: with guesses, with the package's guesses, and without: the same")
-print(tokenizer.decode(slowly[0, one.shape[1] :].tolist())[:60].replace("\n", " / "))
 
 # %% [markdown]
 # Now 16 prompts, with one, two and three guesses per pass. Beyond its first guess the module works on its own states, for which it was not trained, so each further guess is worse.
