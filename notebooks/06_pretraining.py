@@ -912,6 +912,16 @@ zoo("pretraining",
     [first_step_learns, peak_after_the_warm_up, ends_at_the_floor, quarter_of_the_fall])
 
 # %% [markdown]
+# ## The answer, in numbers
+
+# %% tags=["hide-input"]
+print(f"the large run, width 96 and 120 steps: {said(interval(reached))} nats, {took:.1f} s")
+for what, value in (("line through the best runs", promised), ("two exponents", second),
+                    ("two exponents and a floor", third)):
+    print(f"{what:26} {value:.3f} nats, {100 * (value / fmean(reached) - 1):+.1f} %")
+print(f"{'seconds, from five steps':26} {told_seconds:.1f} s")
+
+# %% [markdown]
 # ## Receipt
 
 # %% tags=["receipt"]
@@ -921,16 +931,6 @@ receipt(
                  "resumed and never interrupted": (resume_difference, 0),
                  "Muon by hand and the package's": (muon_difference, 1e-10)},
 )
-
-# %% [markdown]
-# ## The answer, in numbers
-
-# %% tags=["hide-input"]
-print(f"the large run, width 96 and 120 steps: {said(interval(reached))} nats, {took:.1f} s")
-for what, value in (("line through the best runs", promised), ("two exponents", second),
-                    ("two exponents and a floor", third)):
-    print(f"{what:26} {value:.3f} nats, {100 * (value / fmean(reached) - 1):+.1f} %")
-print(f"{'seconds, from five steps':26} {told_seconds:.1f} s")
 
 # %% [markdown]
 # ## Summary

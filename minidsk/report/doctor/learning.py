@@ -89,11 +89,14 @@ def loss_flat(run: Record) -> str | None:
        remedy="use one code path for both; compare the log-probabilities of one reply")  # fmt: skip
 def apart(run: Record) -> str | None:
     """Trainer and sampler do not compute the same probabilities before the first update."""
-    clipped = _clipped(run) if run.setting("updates", 1) == 1 else 0.0
+    # Not the largest gap, where the share of clipped tokens tells: in healthy runs with a sampler in bf16, single
+    # tokens were 20 nats apart, while 0.3 % of all were clipped.
+    if run.setting("updates", 1) == 1:
+        clipped = _clipped(run)
+        return f"share of clipped tokens {clipped:.3f} at the first update (above 0.01)" if clipped > 0.01 else None
     gap = median(run.quarter("logp_gap", 3)) if run.has("logp_gap") else 0.0
-    if gap > 2 or clipped > 0.02:
-        return (f"logp_gap {gap:.2f} nats late (above 2), or share of clipped tokens {clipped:.3f} at the first update "
-                "(above 0.02)")  # fmt: skip
+    if gap > 2:
+        return f"logp_gap {gap:.2f} nats late (above 2)"
     return None
 
 
