@@ -11,6 +11,7 @@ ARGS ?=
 
 # The instructions of an older processor make another one out of this one: sums are then rounded in another order.
 PROCESSOR ?= native
+NOTEBOOKS ?= notebooks
 native :=
 avx2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2
 sse41 := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE
@@ -61,7 +62,7 @@ unit: env
 
 nbval: env
 	PYTHONPATH=tools $(TEST_ENV) $(BIN)/pytest -p nbval_plugin --nbval --nbval-current-env \
-		--nbval-sanitize-with=tests/nbval.cfg --nbval-cell-timeout=120 -n $(WORKERS) --dist loadfile notebooks
+		--nbval-sanitize-with=tests/nbval.cfg --nbval-cell-timeout=120 -n $(WORKERS) --dist loadfile $(NOTEBOOKS)
 
 check: env
 	$(BIN)/python tools/notebooks.py check
