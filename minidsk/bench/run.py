@@ -94,19 +94,21 @@ def begin(
 ) -> dict[str, Any]:
     """The metrics of a run before its first point, with what is kept of an earlier one."""
     ceilings, here = measure_ceilings(device, small or device.type != "cuda"), machine(device)
-    kept, runs = [], []
+    kept, left_out, runs = [], [], []
     if earlier:
         try:
             was = earlier["machine"]["device"], earlier["machine"]["processor"], earlier["small"]
             kept = [case for case in earlier["cases"] if case["bench"] not in names or case["axis"] not in axes]
+            left_out = [said for said in earlier["left_out"] if said.partition(",")[0] not in names]
             runs = list(earlier["runs"])
-        except (LookupError, TypeError) as error:
+        except (LookupError, TypeError, AttributeError) as error:
             raise ValueError("out: the metrics.json in it is damaged; name another folder") from error
         if was != (here["device"], here["processor"], small):
             raise ValueError(f"out: it holds measurements of {was[0]}, {was[1]}; name another folder")
     run = {"date": f"{datetime.now(timezone.utc):%Y-%m-%d}", "commit": os.environ.get("MINIDSK_COMMIT"),
            "benches": list(names), "axes": list(axes), "ceilings": ceilings, "machine": here}  # fmt: skip
-    return {"machine": here, "ceilings": ceilings, "small": small, "cases": kept, "left_out": [], "runs": [*runs, run]}
+    return {"machine": here, "ceilings": ceilings, "small": small, "cases": kept, "left_out": left_out,
+            "runs": [*runs, run]}  # fmt: skip
 
 
 def machine(device: torch.device) -> dict[str, Any]:

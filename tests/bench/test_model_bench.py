@@ -116,6 +116,25 @@ def test_what_else_the_folder_holds_stays_and_the_limit_is_kept(tmp_path):
         next(run_model_benches(CPU, plan_for(CPU, small=True), ("generation",), earlier=found))
 
 
+def test_kinds_share_a_folder(tmp_path):
+    Bench(("training",), out=tmp_path, only=("batch",), small=True, device="cpu")()
+    before = json.loads((tmp_path / "metrics.json").read_text())["cases"]
+    Bench(("generation",), out=tmp_path, only=("batch",), small=True, device="cpu", limit=1e-9)()
+    Bench(("speculation",), out=tmp_path, only=("batch",), small=True, device="cpu")()
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found["cases"][:-1] == before
+    assert found["left_out"] == ["generation, from 1 prompts of 4 tokens, 3 new on: the time was up"]
+    assert [run["benches"] for run in found["runs"]] == [["training"], ["generation"], ["speculation"]]
+    guessed = found["cases"][-1]
+    assert (guessed["bench"], guessed["run"], guessed["best_rival"], guessed["ratio"]) == ("speculation", 2, None, None)
+    assert set(guessed["contestants"]) == {"ours", "ours, depth 1", "ours, depth 2", "ours, depth 3"}
+    for depth in "123":
+        of = guessed["depths"][depth]
+        assert of["same_rows"] == of["rows"] == 1  # in float32 on a CPU greedy text is the same with guesses
+        assert 1 <= of["tokens_a_step"] <= 1 + int(depth)
+        assert 0 <= of["accepted"] <= 1
+
+
 def test_names_that_are_not_known(tmp_path):
     with pytest.raises(ValueError, match="only: 'width' is not known; give some of batch, context, experts, layers"):
         Bench(("generation",), out=tmp_path / "new", only=("width",), small=True, device="cpu")()
