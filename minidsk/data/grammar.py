@@ -3,14 +3,16 @@
     8+7-4=15-4=11?19 no          an attempt: equal expressions, the target beside it or not, and a verdict
     57 3:+60-54*171/19           a pair, and what it makes
     10:+74-54!57-3+10=64 yes     what is set aside, what the pair must make then, and an attempt
+    >200                         from here on, what takes numbers above 200; <200: again
 
-The first is of `worksheet`, the other two are of `backwards`.
+The first is of `worksheet`, the others are of `backwards`.
 """
 
 from __future__ import annotations
 
 import re
 
+from minidsk.data.backwards import SMALL
 from minidsk.data.worksheet import VERDICTS
 from minidsk.tasks.expression import evaluate
 
@@ -20,11 +22,11 @@ _ATTEMPT = rf"(?P<chain>[0-9+\-*/()]+(?:=[0-9+\-*/()]+)+)(?:\?(?P<beside>[0-9]+)
 _NAMELESS = re.sub(r"\?P<\w+>", "", _ATTEMPT)
 _HEAD = r"[0-9]+(?: [0-9]+|[-+*/~|][0-9]+|[-+*/][0-9]+=[0-9]+)?:"
 _ONE = re.compile(_ATTEMPT)
-_LINE = re.compile(rf"{_NAMELESS}|{_HEAD}(?:[-+*/~|][0-9]+|!{_NAMELESS})*|!{_NAMELESS}")
+_LINE = re.compile(rf"{_NAMELESS}|{_HEAD}(?:[-+*/~|][0-9]+|!{_NAMELESS})*|!{_NAMELESS}|[<>]{SMALL}")
 
 
 def parses(line: str) -> bool:
-    """Whether a line is one of the three kinds, and every attempt in it is made of expressions."""
+    """Whether a line is of these kinds, and every attempt in it is made of expressions."""
     return _LINE.fullmatch(line) is not None and all(_value(side) is not None for side in _sides(line))
 
 
