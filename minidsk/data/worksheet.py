@@ -35,7 +35,7 @@ def worksheet(rng: random.Random, config: TinyWebConfig) -> str:
     if config.backwards and rng.random() < config.backwards:
         verdicts = VERDICTS[rng.choice(("en", "zh")) if mixing else posed]
         said, answer = search(rng, numbers, target, config.ops, verdicts)
-        said += "" if answer else "\n"
+        said += "" if answer or said.endswith("\n") else "\n"
     lines: list[str] = []
     for steps in attempts(rng, numbers, config) if answer is None else ():
         chain = write_chain(numbers, steps)
