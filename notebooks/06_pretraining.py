@@ -623,9 +623,9 @@ for (hidden, tokens), (cost, losses) in sorted(grown.items()):
         laws = gpu_a * cost**-gpu_b, law(*gpu_two, cost / tokens, tokens)
         rows += [[f"{tokens / 1e6:.1f} M", said(interval(losses)),
                   *(f"{100 * (x / fmean(losses) - 1):+.1f} %" for x in laws)]]
+print(f"the floor that fits best there: {gpu_floor:.2f}")
 table(["tokens", "loss", "the line is off by", "the law with two exponents"], rows,
       "Width 384 on a GPU, three seeds. Loss in nats per token.")
-print(f"the floor that fits best there: {gpu_floor:.2f}")
 
 # %% [markdown]
 # The GPU runs confirm the small ones. The law in compute again predicts losses that are too low, by 27 to 54 %, and most of all for the shortest run, which has the worst split. The law in weights and tokens is off by at most a tenth. It nearly hits the most expensive run, partly by luck, because its other three misses are between 8 and 10 %. All four misses are in the same direction, so this law promises too much as well. A floor does not help there: the best one is 0, and the losses fall below the floor of our nine runs, which therefore was no property of the text.

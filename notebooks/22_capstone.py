@@ -711,12 +711,12 @@ for kind, seed in (("", "seed0"), ("_marker", "seed0"), ("_marker", "seed1")):
     missed = [r["reply"] for r in found[1]["replies"]
               if not r["score"] and len(re.findall(r"\d+", r["prompt"])) == 5]
     wrong[label] = sum("\n> " in reply for reply in missed), len(missed)
-table(["run", "M tokens", "seconds", "base, 3", "base, 4", "R1-Zero, 3", "R1-Zero, 4"], hard)
 for name, (strayed, missed) in wrong.items():
     print(f"{name}, four numbers: {strayed} of {missed} wrong replies "
           "begin a line with '> '")
 accuracy = results.read("reason_capstone", "seed0/zero/evaluation.json")["row"]["accuracy"]
 print(f"R1-Zero of the first run, both kinds of problems: {accuracy:.1%}")
+table(["run", "M tokens", "seconds", "base, 3", "base, 4", "R1-Zero, 3", "R1-Zero, 4"], hard)
 
 # %% [markdown]
 # ## What DeepSeek did
