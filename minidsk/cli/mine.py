@@ -21,6 +21,7 @@ from minidsk.data.mining import Crawl, MiningConfig, Pages, Review, Round, group
 from minidsk.data.store import Store
 from minidsk.report.mining import mining_page
 from minidsk.settings import LAST_SEED, within
+from minidsk.train.device import threads_for
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Mine:
         bags = Bags.join(bag(page["text"], config.classifier) for page in seed)
         review = reviewer(approved) if approved is not None else known_origin(crawl)
         rounds = []
-        with tqdm(desc="mine", unit="round", total=config.rounds) as bar:
+        one_thread = threads_for(torch.device("cpu"), 1)  # the classifier has one number for each bucket
+        with one_thread, tqdm(desc="mine", unit="round", total=config.rounds) as bar:
             for found in mine(crawl, bags, review, config, torch.Generator().manual_seed(self.seed)):
                 rounds.append(found)
                 bar.set_postfix(collected=f"{found.pages:,}", new=f"{found.new:.1%}", refresh=False)
