@@ -82,7 +82,7 @@ class Mine:
                 if kept[number]:
                     first = next(r.number for r in rounds if r.kept[number])
                     about = {"url": page["url"], "score": round(float(rounds[-1].scores[number]), 4), "round": first}
-                    file.write(json.dumps({**about, "text": page["text"]}, ensure_ascii=False) + "\n")
+                    file.write(json.dumps({**about, **page}, ensure_ascii=False) + "\n")
         marked = {host for found in rounds for host in found.marked}
         places = [place for place in groups(places_of(crawl.urls)) if place.partition("/")[0] in marked]
         figures = [as_row(found) for found in rounds]

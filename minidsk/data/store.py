@@ -124,7 +124,7 @@ class Store:
         return skipped
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """The documents, one after another, each with "url" and "text"."""
+        """The documents, one after another, each with "url", "language" and "text"."""
         with (self.folder / "documents.jsonl").open("rb") as lines:
             for line in itertools.islice(lines, self.state["documents"]):
                 yield json.loads(line)
@@ -164,7 +164,7 @@ def _written(rows: list[Document], config: ClassifierConfig) -> dict[str, bytes]
     bags = [bag(document.text, config) for document in rows]
     facts = [[len(b), tokens_of(d.text), -1 if d.mathematics is None else int(d.mathematics)]
              for d, (b, _) in zip(rows, bags, strict=True)]  # fmt: skip
-    lines = [json.dumps({"url": d.url, "text": d.text}, ensure_ascii=False) for d in rows]
+    lines = [json.dumps({"url": d.url, "language": d.language, "text": d.text}, ensure_ascii=False) for d in rows]
     return {
         "documents.jsonl": "".join(line + "\n" for line in lines).encode("utf-8", "replace"),
         "buckets.bin": b"".join(b.tobytes() for b, _ in bags),
