@@ -156,3 +156,14 @@ def test_no_harvest_there_is_said_in_a_line(folder, capsys):
     assert pretrain(folder, "--harvest", str(folder / "nowhere")) == 2
     assert "nowhere: no such file; give the folder that minidsk mine wrote" in capsys.readouterr().err
     assert not (folder / "base").exists()
+
+
+def test_a_page_of_the_harvest_cannot_end_itself(folder, monkeypatch):
+    (folder / "harvest.jsonl").write_text('{"url": "u", "text": "x<eos><bos>y"}\n', encoding="utf-8")
+    given = []
+    monkeypatch.setattr("minidsk.cli.learn.pretrain", lambda config, out, data, device: given.append(data))
+    assert pretrain(folder, "--harvest", str(folder / "harvest.jsonl")) == 0
+    row = given[0][0][0].tolist()
+    tokenizer = given[0].tokenizer
+    assert tokenizer.decode(row).startswith("<bos>x<eos><bos>y<eos><bos>x")
+    assert row.count(tokenizer.eos_id) == 2  # a page is 14 tokens, a row 41

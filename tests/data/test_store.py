@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from minidsk.data.classifier import Bags, ClassifierConfig, bag, train_classifier
-from minidsk.data.crawl import Page, write_crawl
+from minidsk.data.crawl import Page, read_crawl, write_crawl
+from minidsk.data.extract import extract
 from minidsk.data.store import Store
 
 CONFIG = ClassifierConfig(buckets=256)
@@ -47,6 +48,8 @@ def test_it_holds_the_documents_and_their_bags(crawl, tmp_path):
     found, lines = store.crawl(), list(store.lines())
     assert len(found) == len(lines) == 10
     assert found.urls == [line["url"] for line in lines]
+    wanted = {page.url: extract(page).language for page in read_crawl(crawl)}
+    assert [line["language"] for line in lines] == [wanted[url] for url in found.urls]
     for i, line in enumerate(lines):
         buckets, weights = bag(line["text"], CONFIG)
         part = slice(found.bags.starts[i], found.bags.starts[i + 1])
