@@ -879,7 +879,7 @@ receipt(
 # - I can now run DeepSeekMath's loop, and say what each of its parts contributes.
 # - I can now say what a precision means at another prevalence, and distrust figures from balanced test sets.
 #
-# To mine a crawl of your own: `minidsk mine --input crawl.warc.gz --seed-pages seed.jsonl --output corpus/`. A crawl of 10 GB needs less than 1 GiB of memory. To train a model on what it found: `minidsk pretrain --harvest corpus/ --out runs/maths/base`. The run remembers the harvest, and does not go on with another one.
+# To mine a crawl of your own: `minidsk mine --input crawl.warc.gz --seed-pages seed.jsonl --output corpus/`. A crawl of 10 GB needs less than 1 GiB of memory. To train a model on what it found: `minidsk pretrain --harvest corpus/ --out runs/maths/base`. The run remembers its harvest.
 #
 # ## Read on
 #
