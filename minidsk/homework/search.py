@@ -125,7 +125,7 @@ def _ballots() -> list[tuple[str, tuple[Any, ...]]]:
         ("no majority, only a plurality", (["a", "b", "b", "c", "d"],)),
         ("no answer at all", ([None, None],)),
         ("no reply", ([],)),
-        ("the first answer is not the most frequent", (["c", "a", "b", "b"],)),
+        ("the first answer is not the most frequent", (["c", "b", "a", "b", "b"],)),
     ]
 
 
@@ -134,7 +134,7 @@ def _weighted() -> list[tuple[str, tuple[Any, ...]]]:
         ("two doubtful replies against a good one", (["a", "b", "a"], [0.3, 0.5, 0.3])),
         ("one good reply against many poor ones", (["a", "b", "a", "a"], [0.1, 0.9, 0.1, 0.1])),
         ("the best reply gives no answer", ([None, "a", "b"], [0.9, 0.2, 0.4])),
-        ("a single reply with a high worth", (["a", "a", "b", "a"], [0.5, 0.2, 0.6, 0.2])),
+        ("a good and a poor reply agree", (["a", "a", "b"], [0.7, 0.1, 0.6])),
         ("equal sums", (["b", "a"], [0.5, 0.5])),
         ("no answer at all", ([None], [1.0])),
     ]
