@@ -20,7 +20,7 @@ $(if $(filter native avx2 sse41,$(PROCESSOR)),,$(error PROCESSOR=$(PROCESSOR): g
 # One thread a worker: printed digits then do not depend on the number of cores.
 TEST_ENV := OMP_NUM_THREADS=1 $($(PROCESSOR))
 
-.PHONY: env reason test lint unit nbval check pages package colab book print lab bench notebooks clean help
+.PHONY: env reason test lint unit nbval check pages package colab book print lab bench record notebooks clean help
 
 help:
 	@echo "make reason      train a tiny reasoner from random weights (ARGS=... goes to minidsk reason)"
@@ -31,6 +31,7 @@ help:
 	@echo "make print       the whole book as one PDF, in _build/minidsk.pdf"
 	@echo "make lab         JupyterLab on the notebooks"
 	@echo "make bench       speed of this machine, side by side: the model's ways, then kernels (ARGS=... to minidsk bench)"
+	@echo "make record      what the recorded runs cost and reached, and yours beside them (ARGS=runs/NAME ...)"
 	@echo "make notebooks   execute notebooks (NAMES='01_text_and_tokens ...', all by default)"
 	@echo "make lint | unit | nbval | check | pages | package    the parts of make test"
 	@echo "make clean       what can be built again; .venv and runs/ stay"
@@ -89,6 +90,9 @@ lab: env
 bench: env
 	$(BIN)/python tools/bench_model.py
 	$(BIN)/minidsk bench kernels $(ARGS)
+
+record: env
+	$(BIN)/python tools/record_table.py $(ARGS)
 
 notebooks: env
 	$(BIN)/python tools/notebooks.py execute $(NAMES)

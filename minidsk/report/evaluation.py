@@ -11,6 +11,7 @@ from minidsk.data.grammar import holds, parses
 from minidsk.infer.outcome import Outcome
 from minidsk.infer.pass_at_k import pass_at_k, powers_of_two
 from minidsk.report.bootstrap import TIMES, Estimate, estimate
+from minidsk.report.columns import aligned
 from minidsk.rl.language import mixed
 from minidsk.tasks.base import Problem, thought_of
 from minidsk.tasks.countdown import CountdownProblem
@@ -112,8 +113,8 @@ def screen(measured: dict[str, Any]) -> str:
         [head, *rows] = [list(column) for column in zip(head, *rows, strict=True)]
     lengths = [[name, f"{found['replies']:,}", _number(found["tokens"])] for name, found in measured["length"].items()]
     form = [[name, _percent(found)] for name, found in measured["form"].items()]
-    parts = [_table([head, *rows]), _table([["length", "replies", "mean, in tokens"], *lengths]),
-             _table([["share", ""], *form]), f"(in brackets: {measured['interval']})"]  # fmt: skip
+    parts = [aligned([head, *rows]), aligned([["length", "replies", "mean, in tokens"], *lengths]),
+             aligned([["share", ""], *form]), f"(in brackets: {measured['interval']})"]  # fmt: skip
     return "\n\n".join(parts)
 
 
@@ -123,10 +124,3 @@ def _percent(figure: Figure) -> str:
 
 def _number(figure: Figure) -> str:
     return f"{figure['value']:.0f} ({figure['low']:.0f} to {figure['high']:.0f})" if figure else "-"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows
-    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minidsk.hub.folder import about
+from minidsk.report.columns import aligned
 from minidsk.rl.recipe import TITLES, title_of
 from minidsk.train.checkpoint import RunError, read_metrics
 from minidsk.train.evaluation import read_evaluation
@@ -58,11 +59,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as a table of plain text."""
-    lines = [list(COLUMNS), *map(cells, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines
-    )
+    return aligned([COLUMNS, *map(cells, rows)])
 
 
 def telling(stages: list[Stage], count: int = 1, right: bool = True) -> list[int]:

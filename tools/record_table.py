@@ -1,0 +1,42 @@
+"""The runs from random weights to a reasoner that are recorded in results/, as a table to beat, and their ledgers.
+
+    python tools/record_table.py [RUN ...]
+
+RUN: folders of your own runs of `minidsk reason`, each a row beside the recorded ones.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from minidsk.hub.folder import CheckpointError, read_json
+from minidsk.report.columns import aligned
+from minidsk.report.ledger import LEDGER, STANDING, ledger, standing
+from minidsk.report.stages import read_stages
+from minidsk.train.checkpoint import RunError
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+PRESETS = ("capstone", "small", "nano")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the table and the ledgers; exit code 2 where a folder holds no run."""
+    recorded = {preset: sorted((RESULTS / f"reason_{preset}").glob("seed*")) for preset in PRESETS}
+    rows = [standing(preset, folders) for preset, folders in recorded.items()]
+    try:
+        rows += [standing(folder, [Path(folder)]) for folder in arguments]
+    except (CheckpointError, RunError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(aligned([STANDING, *rows]))
+    print("Accuracies in %, greedy, held-out problems: mean over seeds and 95 % interval; one seed: over problems.")
+    for preset, (first, *_) in recorded.items():
+        print(f"\n{preset}, {first.name}")
+        print(aligned([LEDGER, *ledger(read_stages(first), read_json(first / "run.json"))]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
