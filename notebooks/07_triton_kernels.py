@@ -60,7 +60,7 @@ _ = np.seterr(invalid="ignore", over="ignore")
 # %% [markdown]
 # ## A GPU computes far faster than its memory delivers
 #
-# An H100 has 132 **multiprocessors**, which are independent processors on one chip. Each has its own registers and its own shared memory, where the numbers lie within reach of its arithmetic units. All of them share one large **memory**, which holds the tensors. The left half of the figure shows how much there is of each, and who can read it: one thread its own registers, one program its own shared memory, every program the rest. (The right half comes back in the section on the roofline.)
+# An H100 has 132 **multiprocessors** (in the figure *SMs*, streaming multiprocessors), which are independent processors on one chip. Each has its own registers and its own shared memory, where the numbers lie within reach of its arithmetic units. All of them share one large **memory**, which holds the tensors. The left half of the figure shows how much there is of each on the whole chip. The registers are 132 × 256 KB in all, and each thread has its own part of the 256 KB. Likewise each program has its own part of the shared memory. The rest is open to all programs. (The right half comes back in the section on the roofline.)
 #
 # How fast do the numbers arrive, and how fast could they be used? The cell below the figure takes both speeds from the data sheet and the white paper of the H100 {cite}`nvidia2022h100`. A tick is one cycle of its clock.
 
@@ -701,7 +701,7 @@ table(["", "ours", "Liger", "compile", "PyTorch's own", "eager", "five ops"], ro
 # %% [markdown]
 # In two cases a rival is ahead of us:
 #
-# - **The loss on logits that already exist** reaches a third of the roof, and Liger's takes a tenth less time. The roof counts two trips of the array, one to read the logits and one to write the gradient. Ours makes five. It reads the logits twice, because a row does not fit into the registers, and writes the gradient. At the end it reads the gradient again, multiplies it by the incoming gradient of the loss, and writes it back. Liger skips the last two where that incoming gradient is 1. But it overwrites the logits, so our bench gives it a fresh copy, and the two trips of that copy are part of its time. Without them it would be further ahead.
+# - **The loss on logits that already exist** reaches a third of the roof, and Liger's takes a tenth less time. The roof counts two trips of the array, one to read the logits and one to write the gradient. Ours makes five. It reads the logits twice, because a row does not fit into the registers, and writes the gradient. At the end it reads the gradient again, multiplies it by the incoming gradient of the loss, and writes it back. Two trips of five would be 40 % of the roof, and we measured 32 %. We did not find out where the rest of the time goes. Liger skips the last two where that incoming gradient is 1. But it overwrites the logits, so our bench gives it a fresh copy, and the two trips of that copy are part of its time. Without them it would be further ahead.
 # - **Attention's backward pass**, which is not in the figure, is slower than that of cuDNN, NVIDIA's library. Our forward pass is ahead of it.
 
 # %% [markdown]
@@ -713,7 +713,7 @@ table(["", "ours", "Liger", "compile", "PyTorch's own", "eager", "five ops"], ro
 #
 # $$ t_{\text{again}} = \frac{2N + 2N \text{ bytes}}{\text{bandwidth}}. $$
 #
-# V3 does the same with the products that expand MLA's keys and values, which are short. From our record we can compute what recomputing the norms would cost on one GPU, for a batch of 32,768 tokens and V3's 7,168 numbers per token:
+# V3 does the same with MLA's *up-projections*, the products that make queries, keys and values from short latents. From our record we can compute what recomputing the norms would cost on one GPU, for a batch of 32,768 tokens and V3's 7,168 numbers per token:
 
 # %%
 numbers = 32768 * 7168
@@ -911,7 +911,7 @@ answer
 #
 # ## Bug zoo
 #
-# The package contains three wrong versions of `online_softmax`, which are right on many inputs and wrong on some. The test below accepts the right version and catches only one of the wrong ones. Which of the four habits catch the rest? Our own tests are in the folded cell, for after you have tried.
+# The package contains three wrong versions of `online_softmax`, which are right on many inputs and wrong on some. The test below accepts the right version and catches only one of the wrong ones. One of the four habits catches a second one: which? None of the habits catches the third, because `torch.randn` only draws numbers near 0. What other numbers must a softmax handle? Our own tests are in the folded cell, for after you have tried.
 
 # %% tags=["zoo"]
 def weights_sum_to_one(online_softmax):

@@ -648,7 +648,8 @@ seeded = torch.Generator().manual_seed(1)
 numbers = Noise(streams(seeded, 64, prompts.device), tokenizer.vocab_size)
 ours, ours_logp = sample(untrained.model, prompts, 16, 128, None,
                          lambda p, _, generator: (p / numbers.next()).argmin(1, keepdim=True))
-theirs = rollout(twin, posed, 16, 128, accuracy_alone, generator=seeded.manual_seed(1)).completions
+theirs = rollout(twin, posed, 16, 128, accuracy_alone,
+                 generator=seeded.manual_seed(1)).completions
 assert torch.equal(ours, theirs.ids)
 sampling_gap = ((ours_logp - theirs.logp) * theirs.mask).abs().max().item()
 assert sampling_gap < 1e-6

@@ -24,14 +24,15 @@ def _y(speed: float) -> float:
 def _draw(pen: Pen) -> None:
     pen.region(16, 10, 300, 330, "Four memories of an H100")
     for i, (name, size, note) in enumerate((
-        ("registers", "132 × 256 KB", "one thread"), ("shared memory", "132 × 228 KB", "one program"),
-        ("L2 cache", "50 MB", "the whole chip"), ("memory (HBM)", "80 GB", "all tensors"),
+        ("registers", "in all: 132 SMs × 256 KB", "each thread has its own part"),
+        ("shared memory", "in all: 132 SMs × 228 KB", "each program has its own part"),
+        ("L2 cache", "50 MB", "all SMs share it"), ("memory (HBM)", "80 GB", "it holds all tensors"),
     )):  # fmt: skip
-        half = 88 + 15 * i
-        pen.box(166 - half, 44 + 74 * i, 2 * half, 52, name, f"{size}: {note}", tone="kept", fill=0.3 - 0.07 * i)
+        half, top = 94 + 13 * i, 37 + 76 * i
+        pen.box(166 - half, top, 2 * half, 58, name, size, note, tone="kept", fill=0.3 - 0.07 * i)
         if i:
-            pen.arrow((166, 44 + 74 * i), (166, 22 + 74 * i), tone="kept")
-    pen.text(176, 257, "3.35 TB/s", anchor="start", size=11.5, bold=True, tone="kept")
+            pen.arrow((166, top), (166, top - 18), tone="kept")
+    pen.text(176, 260, "3.35 TB/s", anchor="start", size=11.5, bold=True, tone="kept")
 
     pen.region(332, 10, 332, 330, "The roofline")
     pen.line((388, 60), (388, 290), (640, 290))
@@ -59,9 +60,10 @@ def _draw(pen: Pen) -> None:
 
 FIGURE = Diagram(
     "The memories of a chip, and the roofline",
-    "Left, four memories of an H100, from small and near to large and far: registers, 132 times 256 KB, of one "
-    "thread; shared memory, 132 times 228 KB, of one program; the L2 cache, 50 MB, of the whole chip; and the "
-    "memory, 80 GB, with all tensors, from which 3.35 TB per second arrive. Right, the roofline: speed in TFLOP/s "
+    "Left, four memories of an H100, from small and near to large and far. Registers: in all, 132 multiprocessors "
+    "(SMs) times 256 KB; each thread has its own part. Shared memory: in all, 132 times 228 KB; each program has its "
+    "own part. The L2 cache: 50 MB, which all SMs share. The memory: 80 GB, which holds all tensors and delivers "
+    "3.35 TB per second. Right, the roofline: speed in TFLOP/s "
     "against operations per byte, both logarithmic. It rises by 3.35 per operation and byte up to the ridge at "
     f"{RIDGE:.0f}, and is flat at {RATE:.0f} from there on. Softmax, with {SOFTMAX} operations per byte, lies on the "
     f"slope at {SOFTMAX * BANDWIDTH:.1f} TFLOP/s at best; a product of two matrices of 8,192 by 8,192, with "
