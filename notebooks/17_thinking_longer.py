@@ -18,9 +18,9 @@
 #
 # The reasoner is finished, and its weights stay as they are. It can still spend more on each problem: think for longer, answer many times and vote, or search through a tree of thoughts. **Can it be right more often, without another step of training, just by spending more?** And which way of spending gives the most right answers for the same number of operations?
 #
-# - **You will build** a forced budget, a vote, best-of-n with three different judges, a tree search that finds the best leaf of a known tree, and one round of self-evolution; and you will put all of them on one axis.
+# - **You will build** a forced budget, a vote, best-of-n with three different judges, a tree search that finds the best leaf of a known tree, and one round of self-evolution. Then you compare all of them on one axis.
 # - **You need** PyTorch and [chapter 12](12_grpo.ipynb), from which the reasoner comes. [Chapter 11](11_human_feedback.ipynb) explains reward models.
-# - **It takes** about a minute to run on two CPU cores of a laptop, about twice that on the two cores that Colab lends (a GPU is no faster, because the models are small), and an hour and a half to read. The large comparison was recorded earlier, on a CPU too.
+# - **It takes** about a minute to run on two CPU cores of a laptop, about twice that on Colab's two (a GPU is no faster, because the models are small), and an hour and a half to read. The large comparison was recorded earlier, also on a CPU.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -86,7 +86,7 @@ def right(found) -> float:
 
 
 # %% [markdown]
-# A token costs about two operations per weight. So we count floating-point operations, **FLOPs**, and not answers: of everything that a method reads and writes, and of everything that judges its replies. The package's searches all return such an account beside the replies. Here is one greedy answer per problem:
+# A token costs about two operations per weight. So we do not count answers but floating-point operations, **FLOPs**. We count them for every token that a method reads and writes, and for the judge that reads its replies. Each search of the package returns this count with its replies. Here is one greedy answer per problem:
 
 # %%
 plain = {}
@@ -96,7 +96,7 @@ for name, policy in (("nano-base", base), ("nano-zero", zero)):
           f"{found.flops / 48 / 1e6:.0f} million FLOPs per problem")
 
 # %% [markdown]
-# In what follows, nano-zero will draw several replies at temperature 1, and the most frequent answer is handed in, with no judge to look at anything. With about nine replies, by how many points of accuracy will the vote be above one greedy answer? Replace `None` by a number; a negative number means below.
+# Below, nano-zero will draw several replies at temperature 1 and hand in its most frequent answer. With about nine replies, by how many points of accuracy will this vote be above one greedy answer? Replace `None` by a number; a negative number means below.
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -108,9 +108,9 @@ vote_gain
 # %% [markdown]
 # ## Longer thoughts: cut them, or keep them from ending
 #
-# The simplest way to spend more, or less, is the length of one thought. **Budget forcing** {cite}`muennighoff2025s1` sets it from outside. A thought that reaches its budget is ended by force, and the answer is begun. A thought that would end too early is kept from ending: something like *Wait* takes the place of its end. On a worksheet, a new line does that, because a new line is a new attempt.
+# The simplest way to spend more, or less, is the length of one thought. **Budget forcing** {cite}`muennighoff2025s1` sets this length from outside. When a thought reaches its budget, we end it and begin the answer. When the model wants to end its thought too early, we put a word such as *Wait* in the place of the end, and the model goes on. On our worksheets we put a new line there, because a new line begins a new attempt.
 #
-# Here is the first half in the open: write at most `budget` tokens, close the thought, and let the model answer.
+# Here is the first half, without the package: write at most `budget` tokens, close the thought, and let the model answer.
 
 # %%
 def write(policy, text: str, tokens: int) -> str:
@@ -142,7 +142,7 @@ print("12 replies, and whether they were cut: all the same")
 # %% [markdown]
 # ### Truncation is not thinking
 #
-# A curve of accuracy against the budget rises, and it is tempting to read it as *longer thoughts are better*. But a thought that is cut has not finished what it was doing. So we count problems whose thought was cut apart from the others. The next table is from the recorded experiment, which poses all 432 problems and lets three seeds share them.
+# Accuracy rises with the budget, and it is tempting to conclude that *longer thoughts are better*. But a thought that is cut has not finished what it was doing. So we count the problems whose thought was cut separately from the others. The next table is from the recorded experiment, which poses all 432 problems, a third of them to each of three seeds.
 
 # %% tags=["hide-input"]
 runs = results.read("ch17_search")["runs"]
@@ -185,12 +185,12 @@ table(["budget, tokens", "right", "cut", "right, of those cut", "right, of the o
       split("nano-zero"), "nano-zero, greedy. A dash: fewer than 20 problems.")
 
 # %% [markdown]
-# The last column explains the curve: a thought that came to its own end early is nearly always right, because nano-zero stops when it has found a solution. A thought that was cut is mostly wrong, because the model has to answer before it found one. So accuracy rises with the budget as fewer thoughts are cut, and for no other reason: a greedy thought is the same under every budget, up to the place of the cut. So a thought never became longer than it wanted to be. At 160 tokens hardly any thought is cut, and a still longer limit has almost nothing left to buy.
+# The last column explains why. A short thought that ended by itself is nearly always right, because nano-zero stops when it has found a solution. A thought that was cut is mostly wrong, because the model has to answer before it has found one. Accuracy rises with the budget because fewer thoughts are cut. It has no other reason to rise: up to the cut, a greedy thought is the same under every budget, and no budget makes it longer. At 160 tokens hardly any thought is cut, so a higher limit could gain almost nothing.
 
 # %% [markdown]
 # ### One new line
 #
-# The other half of budget forcing keeps a thought from ending. The base model gives up after one attempt, even where it has just written *no*. Here is such a thought, and what the same model writes if a new line takes the place of its end:
+# The other half of budget forcing keeps a thought from ending. The base model gives up after one attempt, even where it has just written *no*. Here is such a thought, and what the same model writes when a new line replaces its end:
 
 # %%
 replies = plain["nano-base"].replies
@@ -200,7 +200,7 @@ print(gave_up.prompt + "alone:", thought)
 print("after a new line:", write(base, gave_up.prompt + "<think>" + thought + "\n", 160))
 
 # %% [markdown]
-# When should a thought be kept from ending? *Always* is what s1 does. *In doubt* is our own variant, which acts only if the thought itself does not end with *yes*. Neither consults the verifier; the second one reads what the model wrote.
+# When should we keep a thought from ending? The authors of s1 do it *always*. In our own variant we do it *in doubt*, which means only when the thought does not end with *yes*. Neither rule asks the verifier, and the second one only reads what the model wrote.
 
 # %%
 def says_yes(thought: str) -> bool:
@@ -227,14 +227,14 @@ table(["model", "kept from ending", "right", "cut at 160", "million FLOPs"], wai
       "All 432 problems, greedy.")
 
 # %% [markdown]
-# **In doubt, one new line lifts the base model from a quarter of right answers to more than four fifths**, for twice the FLOPs. That is nearly the accuracy of nano-zero, which took 22 steps of reinforcement learning. So the skill was there all along: some authors of the tiny web persist until they have found a solution, and a second line makes the model continue as one of them. (This is a property of our web, and not to be expected of another base model.)
+# **One new line in doubt lifts the base model from a quarter of right answers to more than four fifths**, for twice the FLOPs. That is nearly the accuracy of nano-zero, which took 22 steps of reinforcement learning. So the base model already had the skill. Some authors of the tiny web persist until they have found a solution, and a second line makes the model continue like one of them. (Another base model, trained on another web, need not do this.)
 #
-# nano-zero gains nothing in doubt, because its thoughts end with *yes*, right or wrong. And *always* does harm, because a thought that had found a solution must go on, and the model then hands in something that it tried later. After two new lines, about half of the thoughts or more are cut at 160 tokens, so part of that loss is truncation again.
+# nano-zero gains nothing in doubt, because its thoughts end with *yes*, whether they are right or wrong. And *always* does harm, because a thought that has found a solution must go on, and the model then hands in a later attempt. After two new lines, about half of the thoughts or more are cut at 160 tokens, so part of that loss is truncation again.
 
 # %% [markdown]
 # ## Many replies: five lines of voting
 #
-# One long thought is a single line of attack. The alternative is to draw many replies and to choose one. If nobody can check them, the most frequent answer is a good choice, because right replies agree and wrong ones differ. This idea is called **self-consistency** {cite}`wang2022selfconsistency`. Take an example by hand, in which seven replies to *make 4 from 8, 3, 7* answer **a, b, b, a, c, b** and nothing. Then **b** has three votes of six.
+# Instead of one long thought, we can draw many replies and choose one. If there is no way to check them, the most frequent answer is a good choice, because right replies agree and wrong ones differ. This idea is called **self-consistency** {cite}`wang2022selfconsistency`. Take an example by hand: six of seven replies to *make 4 from 8, 3, 7* answer **a, b, b, a, c, b**, and the last has no answer. Then **b** has three votes of six.
 
 # %% tags=["naive"]
 def vote(answers):
@@ -249,7 +249,7 @@ def vote(answers):
 print(vote(["a", "b", "b", "a", "c", "b", None]))
 
 # %% [markdown]
-# A classical mistake is to count replies without an answer as if they agreed with each other. The following check catches it:
+# A common mistake is to count replies without an answer as if they agreed with each other. The following check catches it:
 
 # %%
 def test_silence_is_no_vote(vote) -> None:
@@ -265,7 +265,7 @@ def most_common(answers):
 bites(test_silence_is_no_vote, vote, most_common)
 
 # %% [markdown]
-# The package draws replies for as long as the longest possible one still fits into a **budget** of tokens per problem. A budget of tokens, not a number of replies: a method that writes short replies may write more of them. From the same random numbers, our five lines and the package's `majority` hand in the same answers:
+# The package has a **budget** of tokens per problem, and draws replies as long as the longest possible reply still fits into it. The budget limits tokens and not replies, so a method that writes short replies may write more of them. From the same random numbers, our five lines and the package's `majority` hand in the same answers:
 
 # %% tags=["agree"]
 # tolerance: 3%
@@ -292,11 +292,11 @@ print(f"the vote: {right(voted):.0%} right, for "
       f"{voted.flops / plain['nano-zero'].flops:.1f} times the FLOPs of the greedy answer")
 
 # %% [markdown]
-# A reply that is drawn at temperature 1 is much worse than a greedy one, so the vote first has to make up for that.
+# A reply that is drawn at temperature 1 is right much less often than a greedy one, so the vote first has to make up for this loss.
 #
 # ## Best-of-n, and who may see the verifier
 #
-# **Best-of-n** draws the same replies and asks a judge which is best. Everything depends on the judge, and on whether we would have it in real use:
+# **Best-of-n** draws the same replies and asks a judge which is best. Its accuracy depends on the judge. So does its use, because not every judge is there when a user asks:
 #
 # | judge | what it reads | when it may be used |
 # | --- | --- | --- |
@@ -305,7 +305,7 @@ print(f"the vote: {right(voted):.0%} right, for "
 # | a learned reward | problem and reply | always; it was trained with the verifier, on *training* problems |
 # | the verifier | the numbers and the target | in training; at test time only to see the ceiling |
 #
-# Countdown is a special case, because a solution is easy to check. If a user's problem comes with a checker (unit tests, a proof assistant), best-of-n with it is a real method. Otherwise the number that it gives is only the share of problems for which *any* reply is right: a ceiling for every way of choosing.
+# In Countdown a solution is easy to check. Some problems of users come with a checker too, such as unit tests or a proof assistant, and for these best-of-n with the verifier is a real method. For all others it only says for how many problems *any* reply is right. No way of choosing can do better, so we call it the ceiling.
 
 # %%
 # tolerance: 3%
@@ -321,11 +321,11 @@ for name, policy in (("nano-base", base), ("nano-zero", zero)):
               f"{right(found):.0%} right")
 
 # %% [markdown]
-# It is easy to leak the verdict by accident: one `problem.score` in the wrong function, and a method looks as good as the ceiling. The package guards against it with a type. A search that must not check is given `Blind` problems, which have a prompt and a way to read an answer, and no verifier. A planted leak is caught at once:
+# The verdict leaks easily: with one `problem.score` in the wrong function, a method looks as good as the ceiling. The package prevents this with a type. It gives `Blind` problems to a search that must not check. They have a prompt and a way to read an answer, but no verifier. A test catches a planted leak:
 
 # %%
 def test_it_needs_no_verifier(search) -> None:
-    """A search that never checks can solve problems that nobody can check."""
+    """A search that never checks also runs on problems without a verifier."""
     try:
         _ = search([Blind(p) for p in problems[:2]])
     except AttributeError as error:
@@ -347,23 +347,23 @@ bites(test_it_needs_no_verifier, by_own_yes, leaking)
 # %% [markdown]
 # ## A tree of steps
 #
-# Best-of-n begins each reply anew from the prompt. If a thought has begun well, why not draw several continuations of *it*? A **step** is a line of the worksheet, and the replies to one problem become a tree. Each step has a number of visits $n$, and the total worth $w$ of the replies that went through it.
+# Best-of-n begins each reply at the prompt. If a thought has begun well, why not draw several continuations of *it*? A **step** is a line of the worksheet, and the replies to one problem become a tree. For each step we keep the number of visits $n$, and the total worth $w$ of the replies that went through it.
 
 # %% tags=["diagram", "hide-input"]
 diagram("tree_of_steps")
 
 # %% [markdown]
-# Going down, each decision is a bandit problem: prefer steps that did well, and do not forget steps that were hardly tried. **UCT** {cite}`kocsis2006uct` goes to the step with the largest
+# At each node the search has to choose one of the steps below. It should prefer steps that did well, but also try steps that were rarely tried. **UCT** {cite}`kocsis2006uct` goes to the step with the largest
 #
 # $$
 # \frac{w}{n} + c \sqrt{\frac{\ln N}{n}},
 # $$
 #
-# where $N$ are the visits of the node above, and $c$ says how curious the search is. In the diagram, with $c = 1$, the left step has $\frac12 + \sqrt{\ln 3 / 2} = 1.24$, and the right one $0 + \sqrt{\ln 3} = 1.05$. So the search goes to the left step.
+# where $N$ is the number of visits of the node above. The larger $c$ is, the more often the search goes to a step that was rarely tried. In the diagram, with $c = 1$, the left step has $\frac12 + \sqrt{\ln 3 / 2} = 1.24$, and the right one $0 + \sqrt{\ln 3} = 1.05$. So the search goes to the left step.
 #
 # ### A tree whose best leaf is known
 #
-# Before we search among thoughts, we search where the answer is known: five steps with three ways each make 243 leaves. A leaf is worth the share of steps that agree with a secret way, so only one leaf is worth 1.
+# Before we search among thoughts, we search a tree whose best leaf we know. It has five steps with three choices each, which makes 243 leaves. The worth of a leaf is the share of its steps that agree with a secret way, so only one leaf is worth 1.
 
 # %%
 SECRET, WIDTH, CURIOUS = (2, 0, 1, 1, 2), 9, 0.3
@@ -437,11 +437,11 @@ print(f"the best leaf was found by UCT in {found} of 40 searches, "
       f"by drawing from the root in {sum(blind(100, seed) for seed in range(40))}")
 
 # %% [markdown]
-# Here search wins clearly, because a half-right way is worth more than a wrong one, so the statistics at the first steps say where to go. Whether thoughts are like that is a question for the experiment.
+# Here search wins clearly. A half-right way is worth more than a wrong one, so the statistics at the first steps say where to go. The experiment below asks whether thoughts are like that.
 #
 # ### A tree of thoughts
 #
-# On a language model a try draws the rest of a reply. The engine forks, which means that the row of the cache is cut back to the step, and what stands before it is not computed again. Here is a tree of nano-base, judged by the verifier, with the steps that were visited most:
+# With a language model, a try draws the rest of a reply. The engine *forks*: it cuts the cache back to the step, so the text before the step is not computed again. Here is a tree of nano-base, judged by the verifier, with the steps that were visited most:
 
 # %%
 # tolerance: 3%
@@ -458,7 +458,7 @@ for node in sorted(tree.children, key=lambda node: -node.visits)[:4]:
 # %% [markdown]
 # ### A reward that learned from the trees
 #
-# At test time nobody checks, so a tree needs another judge. rStar-Math {cite}`guan2025rstarmath` trains one from the search's own statistics. A step's mean worth is too noisy to be learned as a number, but a step that often led to right answers can be told from one that seldom did. So its **process preference model** learns from pairs of a better and a worse step. We search *training* problems with the verifier, and make pairs of siblings, and of whole replies.
+# At test time there is no verifier, so a tree needs another judge. rStar-Math {cite}`guan2025rstarmath` trains one on the search's own statistics. They are too noisy to give each step an exact worth, but they show which of two steps led to right answers more often. So the **process preference model** of rStar-Math learns from pairs of a better and a worse step. We search *training* problems with the verifier, and make pairs of steps that continue the same text, and pairs of whole replies.
 
 # %%
 # tolerance: 3%
@@ -487,11 +487,11 @@ print(f"nano-base, best of {mean(with_judge.samples):.1f} by the learned reward:
       f"{right(with_judge):.0%} right")
 
 # %% [markdown]
-# This judge is not free, because it reads every reply, which costs about as many FLOPs as writing it did, and it had to be trained. On an axis of tokens neither would show.
+# This judge is not free. It reads every reply, which costs about as many FLOPs as writing it did, and an axis of tokens would not show that. It also had to be trained, and no axis in this chapter shows that.
 #
 # ## One axis of FLOPs
 #
-# The recorded experiment puts everything on one axis. Best-of-n draws from the root of the same trees, on the same forks, so a prompt is read once in both, and only the *tree* makes the difference. The learned reward has a judge per model and seed, trained on 192 training problems.
+# The recorded experiment puts all methods on one axis. Best-of-n is the same program as the tree search, but it draws every reply from the root. Both read a prompt once, so only the *tree* makes the difference. For the learned reward we train one judge per model and seed, on 192 training problems.
 
 # %% tags=["hide-input"]
 def curve(part: str, model: str, judge: str, width: int = 4) -> dict:
@@ -546,9 +546,9 @@ vote_gain.reveal(round(100 * (mean(voting["marks"][2]) - mean(greedy_marks)), 1)
 # %% [markdown]
 # **The vote works for the finished reasoner, if there are enough replies.** With two or four replies it is worse than one greedy answer. It overtakes the greedy answer between 320 and 640 tokens, and at 1,280 tokens it is right in about 95 %.
 #
-# **For the base model the cheapest point is the triangle.** One new line, in doubt, is as good as the best of the other methods that we could really use: a learned reward that chooses among some 29 replies, for about 30 times the FLOPs.
+# **For the base model the cheapest point is the triangle.** One new line in doubt is as good as the best other method that needs no verifier. That method is a learned reward that chooses among some 29 replies, for about 30 times the FLOPs.
 #
-# **A learned reward helps where the vote is weak, and hurts where the vote is strong.** On nano-base it chooses far better than the vote. On nano-zero it is worse than the vote from 320 tokens on, and gets no better from 640 tokens to 1,280: among more replies there are more that please the judge without being right. [Chapter 11](11_human_feedback.ipynb) saw the same with a judge of people's preferences. The thought's own *yes* does about as well and costs nothing.
+# **A learned reward helps where the vote is weak, and hurts where the vote is strong.** On nano-base it chooses far better than the vote. On nano-zero it is worse than the vote from 320 tokens on, and gets no better from 640 tokens to 1,280: among more replies there are more that please the judge without being right. [Chapter 11](11_human_feedback.ipynb) found the same with a judge of people's preferences. On nano-zero, the thought's own *yes* does about as well as the learned reward and costs nothing.
 #
 # **The ceiling is far above all of them.** A right reply is nearly always among the drawn ones, and what is missing is a way to recognise it.
 
@@ -566,7 +566,7 @@ Curve(series, xlabel="million FLOPs", ylabel="right, %", xlog=True,
 #
 # ### What does the tree add at equal FLOPs?
 #
-# To compare at *equal* FLOPs, we read best-of-n's curve at the FLOPs that the tree took (between two of its budgets, on a straight line over the logarithm). The difference is taken problem by problem. Problems that are the same numbers in another order are not independent, so the interval counts each set of numbers as one.
+# To compare at *equal* FLOPs, we read best-of-n's curve at the FLOPs that the tree took (between two of its budgets, on a straight line over the logarithm). We take the difference problem by problem. Problems with the same numbers in another order are not independent, so the interval counts each set of numbers as one.
 
 # %%
 def clustered(differences) -> tuple[float, float]:
@@ -610,7 +610,7 @@ table(["model", "judge", "320 tokens", "640 tokens"], rows,
 # %% [markdown]
 # ## Self-evolution: search as a teacher
 #
-# rStar-Math goes further than searching. It fine-tunes the policy on the solutions that the search found, and lets the new policy search again, round after round. Here is one round in the open: the trees of our training problems are there already.
+# rStar-Math also trains with its search. It fine-tunes the policy on the solutions that the search found, lets the new policy search again, and repeats this for several rounds. Here is one round. It uses the trees of our training problems from above.
 
 # %%
 # tolerance: 0.1
@@ -626,7 +626,7 @@ print(f"one greedy answer: {right(plain['nano-base']):.0%} right before, "
       f"{right(after):.0%} after")
 
 # %% [markdown]
-# Does the *tree* matter, or only that right solutions are learned? The control draws as many tokens from the root and learns from what is right: rejection sampling, as in DeepSeek-R1. In the recorded experiment both start from nano-base again in each round, with 384 solutions, and pose all 432 held-out problems.
+# Does the *tree* matter, or do the right solutions alone explain the gain? The control draws as many tokens from the root and learns from the right replies. This is rejection sampling, as in DeepSeek-R1. In the recorded experiment, both ways fine-tune nano-base again in each round, on 384 solutions, and then answer all 432 held-out problems.
 
 # %% tags=["hide-input"]
 print(results.origin("ch17_evolution"))
@@ -650,7 +650,7 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
       "round the seeds happen to solve equally many problems, though not the same ones.")
 
 # %% [markdown]
-# Both arms rise far above the base in their first round, and later rounds add little. **The tree is not the reason.** Drawing from the root teaches as much, and the interval of the difference includes zero. What works is the verifier, which picks right solutions, and fine-tuning on them. Neither arm reaches what one new line in doubt gives the base model without any training.
+# Both ways rise far above the base in their first round, and later rounds add little. **The tree is not the reason.** Drawing from the root teaches as much, and the interval of the difference includes zero. What helps is to fine-tune on solutions that a verifier found right. Neither way reaches what one new line in doubt gives the base model without any training.
 #
 # ## What DeepSeek did
 #
@@ -662,7 +662,7 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 #
 # where $a_i$ is the answer that is read from $y_i$, and the bracket is 1 if they agree.
 #
-# DeepSeek-R1 {cite}`deepseekr1` reports that a vote among 64 replies lifts R1-Zero on AIME 2024 from 71.0 % to 86.7 %. Among its unsuccessful attempts it names process reward models and Monte Carlo tree search: the space of the next tokens is far larger than a board game's, and a good model of the value of a step is hard to train. So DeepSeek trained by reward on whole answers, and let the thoughts grow.
+# DeepSeek-R1 {cite}`deepseekr1` reports that a vote among 64 replies lifts R1-Zero on AIME 2024 from 71.0 % to 86.7 %. Among its unsuccessful attempts it names process reward models and Monte Carlo tree search. A text has far more possible next steps than a board game, and a good model of the value of a step is hard to train. So DeepSeek trained by reward on whole answers, and let the thoughts grow.
 
 # %% [markdown]
 # ## What others report
@@ -675,18 +675,18 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 # - Snell and others {cite}`snell2024scaling`: no method is best everywhere, and choosing the method by difficulty is more than four times as efficient as best-of-n.
 # - rStar-Math {cite}`guan2025rstarmath`: four rounds of self-evolution and search with a process preference model take Qwen2.5-Math-7B from 58.8 % to 90.0 % on MATH.
 #
-# We did not repeat any of these. What this chapter saw is two models of 0.4 million parameters on three-number Countdown.
+# We did not repeat any of these. Our own results are from two models of 0.4 million parameters on Countdown with three numbers.
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
 # **We expected the tree to win, because it won on the tree with a known leaf.** There a half-right way is worth more than a wrong one. On a worksheet each line is an attempt of its own, and a wrong attempt says little about the next one.
 #
-# **A narrow tree is worse than no tree.** With two draws per step instead of four, the tree of nano-base with the verifier runs out of ways before its budget is spent (`width` 2 in the record).
+# **A narrow tree is worse than no tree.** With two draws per step instead of four, the tree of nano-base with the verifier has tried all its ways before its budget is spent (`width` 2 in the record).
 #
-# **On an axis of tokens the learned reward looked better than it is.** Reading all replies more than doubles the FLOPs, and tokens do not show that.
+# **On an axis of tokens the learned reward looked better than it is.** The judge reads all replies, which more than doubles the FLOPs, and tokens do not show that.
 #
-# **432 problems are only 102 sets of numbers.** We feared for our intervals and counted each set once. It made hardly any difference.
+# **432 problems are only 102 sets of numbers.** Problems of one set are alike, so we counted each set once in the intervals. This made hardly any difference.
 #
 # **We could not test everything.** The record has one temperature, one width for most runs, one kind of step, and a reward model as small as the policy. A better judge would change the lower half of every table.
 
@@ -696,7 +696,7 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 # ```{exercise} Votes with weights
 # :label: ex-17-weighted
 #
-# *10 minutes.* A vote treats every reply alike, and best-of-n trusts a single one. The weighted vote stands between them, and each answer gets the sum of its replies' worths. Write `weighted_vote(answers, worths)` for the task that is printed below; `check("search.weighted_vote", my_weighted_vote)` knows four mistakes by name.
+# *10 minutes.* A vote treats every reply alike, and best-of-n trusts a single one. The weighted vote is a compromise: each answer gets the sum of its replies' worths. Write `weighted_vote(answers, worths)` for the task that is printed below; `check("search.weighted_vote", my_weighted_vote)` knows four mistakes by name.
 #
 # **Hint.** A dictionary from answers to sums. What happens to a reply without an answer?
 # ```
@@ -785,7 +785,7 @@ parts = gain_solution(bits(short), bits(short, "cut"), bits(long))
 print("from thoughts that were cut: {:+.1%}; from the others: {:+.1%}".format(*parts))
 
 # %% [markdown]
-# The second part is 0, because a thought that ended before the short budget is the same greedy thought under the long one. All of a longer limit's gain comes from thoughts that were cut. Only what changes a thought, such as a new line, can make an unfinished search longer than it would have been.
+# The second part is 0, because a thought that ended before the short budget is the same greedy thought under the long one. All of a longer limit's gain comes from thoughts that were cut. To make a thought longer than it would have been, we have to change the thought itself, for example by a new line.
 #
 # ```{solution-end}
 # ```
@@ -816,7 +816,7 @@ for guided in (False, True):
 #
 # ## Bug zoo
 #
-# Three wrong versions of the vote live in the package. The test below accepts the right version and lets bugs escape. Write a second test that catches them; ours is behind the button.
+# The package contains three wrong versions of the vote. The test below accepts the right version and lets one bug escape. Write a second test that catches it; ours are in the folded cell.
 
 # %% tags=["zoo"]
 def silence_is_no_vote(vote) -> None:
@@ -871,12 +871,12 @@ receipt(spread=spread, differences={
 # %% [markdown]
 # ## Summary
 #
-# Yes, but the price is an order of magnitude. Within 1,280 tokens, a vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With few replies it is worse than that answer. On the base model one new line, where the thought was in doubt, did more than any vote, and as much as a learned reward that costs 30 times as much. A tree over steps added nothing at equal FLOPs, with any of three judges, and rounds of self-evolution rose as far without a tree as with one. The verifier finds a right reply for nearly every problem, so what is missing is not search but a way to recognise what is right.
+# Yes, but it costs an order of magnitude more. Within 1,280 tokens, a vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With two or four replies, the vote is worse than the greedy answer. On the base model, one new line in doubt did more than any vote, and as much as a learned reward that costs 30 times as many FLOPs. A tree over steps added nothing at equal FLOPs, with any of three judges. Rounds of self-evolution gained as much without a tree as with one. The verifier finds a right reply for nearly every problem, so our models do not need more search but a way to recognise what is right.
 #
 # - I can now say of a gain at a longer budget whether it comes from thinking or from thoughts that are no longer cut.
 # - I can now write a vote, best-of-n and a tree search, and say which of them saw the verifier.
-# - I can now put methods with different judges on one axis, and give the difference with an honest interval.
-# - I can now turn a search into training data, and name the control that it has to beat.
+# - I can now put methods with different judges on one axis, and give the difference with an interval that counts related problems once.
+# - I can now turn a search into training data, and name the control that it must be compared with.
 
 # %% [markdown]
 # ## Read on

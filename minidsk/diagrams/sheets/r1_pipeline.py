@@ -69,6 +69,6 @@ FIGURE = Diagram(
     f"right texts, {_NANO.cold.steps} steps; R1, {_NANO.r1.steps} steps of GRPO with a reward for one language of "
     f"weight {_NANO.r1.rewards['language']}.",
     "Above, what DeepSeek reports (arXiv:2501.12948); below, what this course runs. Our cold start begins at the base "
-    "again and learns from R1-Zero’s right and readable replies (dashed); nobody writes thoughts for it.",
+    "again and learns from R1-Zero’s right and readable replies (dashed); no person writes thoughts for it.",
     680, 458, _draw,
 )  # fmt: skip

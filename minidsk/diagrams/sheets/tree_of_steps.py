@@ -39,7 +39,7 @@ def _draw(pen: Pen) -> None:
     pen.arrow((342, 270), (300, 290), tone="judged")
     pen.arrow((490, 270), (532, 290), tone="judged")
     pen.box(172, 292, 196, 44, "verifier", "training, or a ceiling", tone="judged")
-    pen.box(464, 292, 196, 44, "learned reward", "when nobody checks", tone="learns")
+    pen.box(464, 292, 196, 44, "learned reward", "without a verifier", tone="learns")
     pen.line((270, 336), (270, 356), tone="judged")
     pen.line((562, 336), (562, 356), tone="judged")
     pen.line((270, 356), (562, 356), tone="judged")
@@ -54,7 +54,8 @@ FIGURE = Diagram(
     "has n = 2, w = 1, Q = 0.5; the step 8+3=11 no has n = 1, w = 0. The fourth try goes down to 8+7=15 no, which has "
     "the higher score, and draws the rest of the reply from there on a fork of the engine: 8−7+3=4 yes, and the "
     "answer. A judge says what the reply is worth: the verifier in training, or to see the ceiling; a learned reward "
-    "when nobody checks. Each step on the way adds one visit and the worth: 8+7=15 no then has n = 3, w = 2, Q = 0.67.",
+    "where there is no verifier. Each step on the way adds one visit and the worth: 8+7=15 no then has n = 3, w = 2, "
+    "Q = 0.67.",
     "One try of a tree search. What was read before the fork is not computed again. Only the judge differs between "
     "training and use.",
     680, 426, _draw,
