@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/22_capstone.ipynb)
 #
-# A *base model* is a language model that has only learned to complete documents. Ours has read worksheets, most of them by people who guess once, see that the guess is wrong, and hand it in anyway. So that is what the model does too. We now show it no better worksheet, and only tell it after each answer whether the answer was right. Can random weights become a reasoner from *right* and *wrong* alone, on one GPU, while you wait? How much does this reward add?
+# A *base model* is a language model that has only learned to complete documents. Ours has read worksheets, most of them by people who guess once, see that the guess is wrong, and hand it in anyway. So the model does the same. We now show it no better worksheet. We only tell it after each answer whether the answer was right. Can random weights become a reasoner from *right* and *wrong* alone, on one GPU, while you wait? How much does this reward add?
 #
 # - **You will build** the last loop of the course, in which four answers become rewards, advantages, a loss and one step of learning. Then you watch the climb begin on your own machine, and read the whole climb from recorded runs.
 # - **You need** PyTorch, and the idea of a language model. Earlier chapters show each part at length: [02](02_latent_attention.ipynb) to [04](04_multi_token_prediction.ipynb) the network, [06](06_pretraining.ipynb) the base model, [10](10_from_games_to_words.ipynb) and [12](12_grpo.ipynb) the reward. You can read this one first.
-# - **It takes** about a minute to run on two CPU cores of a laptop, about twice that on the two cores that Colab lends, about a minute on a GPU (the model is tiny), and an hour to read.
+# - **It takes** about a minute to run on two CPU cores of a laptop, about twice that on Colab's two, about a minute on a GPU (the model is tiny), and an hour to read.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -99,7 +99,7 @@ for name, counts in (("one attempt", [1]), ("three or more", range(3, 99))):
     print(f"{name}: {len(some) / len(sheets):.0%} of them; right: {sum(some) / len(some):.0%}")
 
 # %% [markdown]
-# So the web does contain the way to be right, but only a minority of its pages show it, and nothing marks these pages as the good ones. Keep this in mind for the rest of the chapter: **everything that reward will teach is already written somewhere, but it is rare.**
+# So the web does show how to be right, but only on a minority of its pages, and nothing marks these pages as the good ones. Keep this in mind for the rest of the chapter: **everything that reward will teach is already on the web, but it is rare.**
 #
 # ## The base model completes documents, and is mostly wrong
 #
@@ -200,7 +200,7 @@ for group, row in zip(ladder.tolist(), theirs.tolist(), strict=True):
     print([int(r) for r in group], "->", [round(a, 2) for a in row])
 
 # %% [markdown]
-# In both extreme cases all advantages are zero. When all four answers fail, the group does not show what would have been better. When all four succeed, there is nothing left to prefer. Only groups with both right and wrong answers carry a signal, and we will count them below. Between the extremes, one right answer among three wrong ones is pulled three times as hard as each of three right ones.
+# In both extreme cases all advantages are zero. When all four answers fail, the group does not show what would have been better. When all four succeed, there is nothing left to prefer. Only groups with both right and wrong answers carry a signal, and we will count them below. Between the extremes, a rare success counts more: a single right answer has the advantage 1.5, and each of three right answers has 0.5.
 #
 # A check is only worth something if it fails when it should, so we plant a bug that uses one mean for the whole batch instead of one mean per group.
 
@@ -211,7 +211,7 @@ def planted(rewards: torch.Tensor) -> torch.Tensor:
 
 
 def silent_at_both_ends(advantages) -> bool:
-    """The rule just read off the ladder."""
+    """Whether all advantages are 0 when all answers are wrong, and when all are right."""
     return bool((advantages(ladder)[[0, -1]] == 0).all())
 
 
@@ -243,7 +243,7 @@ table(["answer", "tokens", "log-probability", "its least likely token"],
        for name, logp in zip(answers, old, strict=True)])  # fmt: skip
 
 # %% [markdown]
-# Answer **b** is the longest of the four, and no page that the model has read contains it. Although **b** is more than twice as long as **c**, it is likelier, because it has no token that the model finds nearly impossible. This is why reward can find such an answer: the model only has to produce it among its samples.
+# Answer **b** is the longest of the four, and no page that the model has read contains it. Although **b** is more than twice as long as **c**, it is likelier, because it has no token that the model finds nearly impossible. This is why reward can find such an answer: the model produces it in some of its samples.
 #
 # ### Log-probabilities become a loss
 #
@@ -370,7 +370,7 @@ print("right ", [round(h["right"], 2) for h in learned])
 print("tokens", [round(h["tokens"]) for h in learned])
 
 # %% [markdown]
-# The answers become longer, and the share of right samples rises a little. On held-out problems, answered greedily, the same eight steps are a leap:
+# The answers become longer, and the share of right samples rises a little. On held-out problems, answered greedily, the same eight steps make a large difference:
 
 # %%
 early = evaluate(learner, test, HELD_OUT, recipe.max_new_tokens)
@@ -378,12 +378,11 @@ print(f"greedy, {HELD_OUT} held-out problems: {before.accuracy:.1%} right before
       f"{early.accuracy:.1%} after eight steps")
 
 # %% [markdown]
-# Greedy decoding always takes the likelier choice at the fork above. Before the eight steps that was to give up, and after them to try again. Sampling tried again in about a third of the cases from the start, and still gives up now and then at the end. Also, the later batches were harder than the first, as one of the following controls shows.
-
-# %% [markdown]
+# The samples gained less for two reasons. Greedy decoding always takes the likelier choice at the fork above, which was to give up before the eight steps, and to try again after them. Sampling also takes the other choice: it tried again in about a third of the cases at the start, and still gives up sometimes at the end. Also, the later batches were harder than the first, as one of the following controls shows.
+#
 # ### Two controls show that it is the reward
 #
-# Perhaps any training would shake a model into longer answers, or perhaps the later batches contain easier problems. Two controls test this on the same batches. One is a **random shuffle**: the same number of ones and zeros, dealt to the answers of the batch at random. The other is the **frozen base**: every answer gets reward 0, so all advantages are zero and nothing is learned.
+# Perhaps any training makes the answers of a model longer, or perhaps the later batches contain easier problems. Two controls test this on the same batches. One is a **random shuffle**: the same number of ones and zeros, dealt to the answers of the batch at random. The other is the **frozen base**: every answer gets reward 0, so all advantages are zero and nothing is learned.
 
 # %%
 def shuffled(rewards: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -424,8 +423,7 @@ show(fig, "On the same batches, the true reward climbs away from the frozen base
 
 # %% [markdown]
 # The first step is the same for all three, because no model has learned anything yet. After that, the frozen base shows how hard each batch is. The run with the true reward climbs away from the frozen base, and the shuffled run falls below it. Eight steps with few samples are a noisy beginning and not a result, so with other seeds the curves look different.
-
-# %% [markdown]
+#
 # The shuffle falls because its steps follow noise. Random rewards have nothing to do with the answers, so their gradient is zero on average. But the optimizer, AdamW, rescales the gradient, so a step has about the same length whether its direction is useful or not. The folded cell measures how far the weights moved, and what this did to the simplest skill of the base: is the first line of a thought computed correctly? It samples one answer to each held-out problem.
 
 # %% tags=["hide-input"]
@@ -468,7 +466,7 @@ for preset in ("small", "nano"):
         print(f"  {results.facts(record.name, file).get('note', 'ran to its end')}")
 
 # %% [markdown]
-# One seed proves little, because another seed may give another model. Here is what reward alone added in each of three seeds, then the mean over seeds and its 95 % interval (Student's $t$), which has to be wide with only three values. For *nano* it even reaches beyond 100 %, because Student's formula does not know that a share ends there.
+# One seed proves little, because another seed may give another model. Here is what reward alone added in each of three seeds, then the mean over seeds and its 95 % interval (Student's $t$), which has to be wide with only three values. For *nano* it even reaches beyond 100 %, because Student's formula does not know that no share is larger. Even the same seed gives another model on another processor, as the [introduction](../book/intro.md) shows, so expect your numbers to differ from ours.
 
 # %% tags=["hide-input"]
 rows, spread_of = [], {}
@@ -504,24 +502,6 @@ show(fig, "Three seeds each of small (blue) and nano (orange). Reward alone make
          for (preset, name), each in spread_of.items()) + ".")
 
 # %% [markdown]
-# ### The same seed differs between processors
-#
-# Even one seed does not give one number: one commit trained the same seed of *nano* with the instructions of three processors (ours, the older AVX2, and the very old SSE4.1), and the losses are equal in every digit only at first. Each processor adds numbers in its own order, and thousands of steps turn a difference in the last digit into another model, so expect this when you compare your run with ours.
-
-# %% tags=["hide-input"]
-folders = sorted(results.folder("reason_nano_processors").glob("*"))
-trained = {folder.name: read_stages(folder) for folder in folders}
-pretraining = [stages[0].metrics for stages in trained.values()]
-equal = [lines[0]["step"] for lines in zip(*pretraining, strict=True)
-         if len({line["loss"] for line in lines}) == 1]  # fmt: skip
-print(f"{pretraining[0][-1]['step']:,} steps of pretraining: equal losses up to step "
-      f"{max(equal)}")
-table(["processor", *(stage.title for stage in trained["native"])],
-      [[name, *(f"{stage.row['accuracy']:.1%}" for stage in of)]
-       for name, of in trained.items()],
-      "Accuracy after each stage: one commit, one seed.")
-
-# %% [markdown]
 # ### Four curves of the climb
 #
 # The figure shows four quantities for every step of R1-Zero, the ones to look at first when such a run goes wrong. They are the share of right answers among the samples, the length of an answer, the *entropy* of the next token (how undecided the model is), and the share of groups that carry a signal because they hold both right and wrong answers.
@@ -538,25 +518,15 @@ for ax, (metric, title) in zip(axes.flat, panels.items(), strict=True):
     top = 1.02 if metric in ("accuracy", "groups_with_signal") else None
     _ = ax.set(xlabel="step of R1-Zero", title=title, ylim=(0, top), xlim=(1, None))
     direct_labels(ax)
-curves = {preset: [[line["accuracy"] for line in seed["zero"].metrics] for seed in seeds]
-          for preset, seeds in runs.items()}  # fmt: skip
-ends = [f"{preset} from {sum(c[0] for c in of) / 3:.2f} to {sum(c[-1] for c in of) / 3:.2f}"
-        for preset, of in curves.items()]  # fmt: skip
+ends = []
+for preset, seeds in runs.items():
+    for metric, title in panels.items():
+        first, last = (fmean(seed["zero"].metrics[k].get(metric, 0.0) for seed in seeds)
+                       for k in (0, -1))  # fmt: skip
+        ends.append(f"{preset}, {title}: from {first:.3g} to {last:.3g}")
 show(fig, "R1-Zero, step by step: means of three seeds, with 95 % intervals. As more samples "
      "are right, the model becomes surer, and fewer groups carry a signal.",
-     "Four panels with a line and a band each for small and nano. The share "
-     "right rises, " + ", ".join(ends) + "; tokens rise and level off, "
-     "entropy and groups with signal fall.")
-
-# %% tags=["hide-input"]
-rows = []
-for preset, seeds in runs.items():
-    steps = min(len(seed["zero"].metrics) for seed in seeds)
-    for k in (1, steps // 4, steps // 2, steps):
-        at = [seed["zero"].metrics[k - 1] for seed in seeds]
-        means = [sum(line.get(metric, 0.0) for line in at) / len(at) for metric in panels]
-        rows.append([preset, k, *(f"{value:.3g}" for value in means)])
-table(["preset", "step", *panels.values()], rows, "Means of three seeds.")
+     "Four panels with a line and a band each for small and nano. " + "; ".join(ends) + ".")
 
 # %% [markdown]
 # The first point of the first curve was sampled at temperature 1, which means with the model's own probabilities. It lies far above the base's greedy accuracy, because sampling sometimes tries again. So a part of the gain can be *reached by sampling alone*, and reward added the rest. We report both baselines, and so should every paper that reports one.
@@ -600,7 +570,7 @@ for name in ("base", "zero"):
     print(f"--- {seed[name].title}: reward {reply['score']:.0f}\n{reply['reply']}")
 
 # %% [markdown]
-# This thought is no flash of insight. The model goes through the possible expressions in a fixed order, works each one out, compares it with the target, and stops when one is right. (The authors that *small* learned from do not write the target beside their result; those of *nano* do, for a reason given under *What went wrong*.) That is the habit of the persistent authors on the web. We did not ask the model for it, but it is what earns the reward.
+# This thought shows no sudden insight. The model goes through the possible expressions in a fixed order, works each one out, compares it with the target, and stops when one is right. (The authors that *small* learned from do not write the target beside their result; those of *nano* do, for a reason given under *What went wrong*.) That is the habit of the persistent authors on the web. We did not ask the model for it, but it is what earns the reward.
 
 # %% [markdown]
 # ### The checkpoint `nano-zero`, live
@@ -614,7 +584,7 @@ after = evaluate(zero, test, HELD_OUT, recipe.max_new_tokens)
 after_reward.reveal(after.accuracy)
 
 # %% [markdown]
-# Here are the same three problems that you saw the base try, and both models beside each other. A thought may hold a wrong sum and still earn the reward, because the verifier reads the last line alone.
+# Here are the same three problems that you saw the base try, and both models beside each other. A thought may hold a wrong sum and still earn the reward, because the verifier reads only the answer.
 
 # %%
 for posed, reply in zip(shown, greedy(zero, shown, recipe.max_new_tokens), strict=True):
@@ -650,7 +620,7 @@ for policy in moments.values():
 Rollouts(test[1].prompt, list(moments), frames, title="One problem, while reward works")
 
 # %% [markdown]
-# ### Sixteen tries reach hardly more than blind guesses
+# ### Sixteen tries solve hardly more than blind guesses
 #
 # We give the base 16 tries at temperature 1 and count a problem as solved if any of them is right. This measures what sampling can reach before any reward. But three numbers allow few expressions, so we need a control: the next cell also draws blind guesses, which use each number once and are random otherwise.
 
@@ -679,16 +649,16 @@ print(f"a blind guess: {fmean(fmean(row) for row in guesses):.0%} right; "
       f"any of 16: {fmean(map(any, guesses)):.0%}, of {len(guesses):,} problems")
 
 # %% [markdown]
-# Any of 16 blind guesses solves nearly as many problems as any of the base's 16 samples. So the count of 16 tries says little about what the base knows. The evidence that the base had the habit is the fork above, where it tried again.
+# Any of 16 blind guesses solves nearly as many problems as any of the base's 16 samples. So the count of 16 tries says little about what the base knows. The evidence that the base had the habit is the fork above, where it tried again in a third of the cases.
 #
-# Reward did not put arithmetic into the model, and it did not put in the habit of trying again, because both were on the web. It turned a rare habit into the usual one. Whether reward can do more than this is disputed for large models too {cite}`yue2025limit`.
+# Reward taught the model neither arithmetic nor the habit of trying again, because the model had both from the web. Reward made a rare habit the usual one. Whether reward can do more than this is disputed for large models too {cite}`yue2025limit`.
 
 # %% [markdown]
 # ## A harder task: three and four numbers up to 99
 #
-# `minidsk reason --preset capstone --until zero` poses the problems on which much larger models are tried: three or four numbers from 1 to 99, and a target from 10 to 99, drawn uniformly and kept where the target can be reached with each number once. The model is ours, with 19 million parameters. A fifth of its web's authors work backwards from the target. They write down what two numbers make and what would be needed, and check a hit in writing. Each row is one run with one seed, so its intervals are over problems only.
+# `minidsk reason --preset capstone --until zero` poses the problems on which much larger models are tried: three or four numbers from 1 to 99, and a target from 10 to 99. All are drawn uniformly, and a problem is kept if its target can be reached with each number once. The model is ours, with 19 million parameters. A fifth of its web's authors work backwards from the target. They write down what two numbers make and what would then be needed, and when they find it, they check it in writing. Each row is one run with one seed, so its intervals are over problems only.
 #
-# The first run took random weights to R1-Zero and both evaluations in 498 seconds on one H200. The two other runs came before it, with a fault in their text. Between the worksheets stand notes of people who work backwards. They began with the numbers, `>` and the target, and an author who turns to large numbers writes `>200`. So one model went through all pairs, wrote `>`, and went on with a target that nobody had posed. Now notes begin with the target and a question mark. The first run also read more, and was rewarded for fewer steps, so we do not know what this change alone was worth.
+# The first run went from random weights to R1-Zero, with both evaluations, in 498 seconds on one H200. The two other runs are older, and their training text had a fault. Between its worksheets, this web has notes of people who work backwards. These notes began with the numbers, `>` and the target. But the authors of worksheets also write `>`, as in `>200`, when they turn to large numbers. So one model went through all pairs, wrote `>`, and went on with a target that was not in the problem. Now notes begin with the target and a question mark. The first run also read more, and was rewarded for fewer steps, so we do not know how much this change alone gained.
 
 # %% tags=["hide-input"]
 hard, wrong = [], {}
@@ -725,9 +695,9 @@ table(["run", "M tokens", "seconds", "base, 3", "base, 4", "R1-Zero, 3", "R1-Zer
 #
 # $$ J(\theta) = \mathbb{E}\left[ \frac1G \sum_{i=1}^{G} \left( \min\left( \rho_i A_i,\ \operatorname{clip}(\rho_i, 1 - \varepsilon, 1 + \varepsilon)\, A_i \right) - \beta\, \mathbb{D}_{KL} \right) \right], \quad \rho_i = \frac{\pi_\theta(o_i \mid q)}{\pi_{\theta_{old}}(o_i \mid q)} $$
 #
-# They report that pass@1 on AIME 2024, a mathematics competition, rose from 15.6 % to 71.0 %, and that the thoughts became longer during training without being asked to. The thoughts were hard to read and mixed languages, so R1 followed: a cold start on thousands of readable thoughts, then reward with a bonus for keeping to one language, then another round of both.
+# They report that pass@1 on AIME 2024, a mathematics competition, rose from 15.6 % to 71.0 %, and that the thoughts became longer during training, although no reward asked for length. The thoughts were hard to read and mixed languages, so R1 followed: a cold start on thousands of readable thoughts, then reward with a bonus for keeping to one language, then another round of both.
 #
-# All of that is their report, and what we saw stands in the sections above: the same loop without the $\beta$ term, and without a reward for the form, because our base keeps the form anyway. Our models are tens of thousands of times smaller, or more, and know nothing but worksheets, so our curves say nothing about AIME. That the method works for large models is shown by their evidence, not by ours.
+# All of that is from their report. Our own runs use the same loop without the $\beta$ term, and without a reward for the form, because our base keeps the form anyway. Our models are tens of thousands of times smaller, or more, and know nothing but worksheets, so our curves say nothing about AIME. Their evidence shows that the method works for large models, and ours does not.
 
 # %% tags=["hide-input"]
 for preset in PRESETS.values():
@@ -744,7 +714,7 @@ diagram("r1_pipeline")
 #
 # The runs above are not our first, and this is what failed before them, in order. `results/lab_nano` keeps what these early runs printed, under the names in parentheses.
 #
-# 1. **A base that cannot add (A, N1).** The first base was trained for 400 steps with large batches, and its kept samples contain wrong sums. Reward then destroyed the model: the share of right samples fell from 11 % to 0 % within 10 steps, because the samples that happened to be right taught only luck. The same number of tokens in smaller batches, and so in 1,000 steps, gave 96 % right equations. For so small a model, the number of steps mattered more than the size of a batch.
+# 1. **A base that cannot add (A, N1).** The first base was trained for 400 steps with large batches, and its kept samples contain wrong sums. Reward then destroyed the model: the share of right samples fell from 11 % to 0 % within 10 steps, because the samples that were right were so by luck, and taught the model nothing. The same number of tokens in smaller batches, and so in 1,000 steps, gave 96 % right equations. For so small a model, the number of steps mattered more than the size of a batch.
 # 2. **The model fooled itself (P1).** Where the base still gets sums wrong, every rewarded answer has one thing in common, the word *yes*. So the model learned to write it, as in `8+4+8=11+8=20 yes`, and stopped early. Its accuracy stayed at that of one guess. It never fooled the verifier, but it fooled itself. Right sums removed this only in part: of two bases with more than 99 % of their equations right, the same reward took one (V1) from 21 % to 58 %, and the other (V3) only from 29 % to 34 %.
 
 # %% [markdown]
@@ -752,7 +722,7 @@ diagram("r1_pipeline")
 # 4. **A base that cannot compare.** Good sums were not enough, as V3 shows. So we counted the verdicts of another such base, among lines whose sums are right (`verdicts.txt`). Of those that missed the target, 32 % said *yes*; of those that hit it, 56 % said *no*. It had learned how often people say *yes*, but it could not compare its result with a target dozens of characters back. Two changes fixed this: authors now write the target beside their result (`=18?4 no`), and attention stays within a page. The same count then gave 3 % and 2 %.
 
 # %% [markdown]
-# 5. **One seed lagged behind.** With 2,000 steps of pretraining, reward gained 62 and 58 points on two seeds of *nano*. It gained only 47 on the third, whose model still wrote sums like `5+5=6`. Ten more steps of reward did not fix this. What did was 1,000 more steps of pretraining, with more and smaller steps of reward. Here are both records, seed by seed:
+# 5. **One seed lagged behind.** With 2,000 steps of pretraining, reward gained 62 and 58 points on two seeds of *nano*. It gained only 47 on the third, whose model still wrote sums like `5+5=6`. Ten more steps of reward did not fix this, but 1,000 more steps of pretraining did, with more and smaller steps of reward. Here are both records, seed by seed:
 
 # %% tags=["hide-input"]
 rows = []
@@ -885,7 +855,7 @@ check("capstone.reward", reward_solution)
 #
 # ## Bug zoo
 #
-# The package contains three wrong versions of the advantages. The test below is the rule in `silent_at_both_ends`. It accepts the right version and lets one bug escape. Write a second test that catches it; ours is behind the button.
+# The package contains three wrong versions of the advantages. The test below is the rule in `silent_at_both_ends`. It accepts the right version and lets one bug escape. Write a second test that catches it; ours is in the folded cell.
 
 # %% tags=["zoo"]
 def ladder_ends(advantages) -> None:
@@ -921,8 +891,6 @@ for preset, seeds in runs.items():
 
 # %% [markdown]
 # ## Receipt
-#
-# Here ± is the standard deviation over seeds, not the 95 % interval of the tables above.
 
 # %% tags=["receipt"]
 spread = {f"recorded, {preset} {name}: accuracy, %": spread_of[preset, name]
@@ -935,7 +903,7 @@ receipt(spread=spread, differences=gaps)
 #
 # Can random weights become a reasoner on one GPU? Yes: 174 seconds of training on an H100 took them to 92.8% of held-out problems (three numbers from 1 to 20, four operators, three seeds), because a verifier checked each answer.
 #
-# What did reward alone add? The base solves 10.0% greedily and 35 % when it is sampled, and gives up after its first attempt when it is greedy. Reward took 36 seconds and 5 % of the operations, and after it the model tries until it is right. It invented nothing, but made a rare habit of the web the usual one. From `nano-base` to `nano-zero`, the chance to try again after a first *no* went from 0.36 to 1.00.
+# What did reward alone add? The base solves 10.0% greedily and 35 % when it is sampled, and gives up after its first attempt when it is greedy. Reward took 36 seconds and 5 % of the operations, and after it the model tries until it is right. Reward taught nothing new, but it made a rare habit of the web the usual one. From `nano-base` to `nano-zero`, the chance to try again after a first *no* went from 0.36 to 1.00.
 #
 # Reward added 80 to 86 points in the three seeds of *small*, and 63 to 66 in those of *nano*. The stages after it added nothing: R1 ended within half a point of R1-Zero in each seed of *small*, and 3 to 4 points below it in each seed of *nano*.
 #
