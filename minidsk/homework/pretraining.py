@@ -1,4 +1,4 @@
-"""Exercises of the chapter on pretraining: schedule, packing, Muon, scaling laws."""
+"""Exercises of the chapter on pretraining: schedule, Muon, a scaling law with a floor."""
 
 import math
 from typing import Any
@@ -23,15 +23,6 @@ def learning_rate(step: int, steps: int, warmup: int, peak: float, floor: float)
     return floor + (peak - floor) * (1 + math.cos(math.pi * done)) / 2
 
 
-def pack(documents: list[list[int]], length: int, end: int) -> list[list[int]]:
-    """Rows of `length` tokens, cut from one long stream: every document, each followed by the token `end`.
-
-    Documents run on from row to row. What is left at the end and fills no row is dropped.
-    """
-    stream = [token for document in documents for token in [*document, end]]
-    return [stream[i : i + length] for i in range(0, len(stream) - length + 1, length)]
-
-
 def newton_schulz(g: Tensor, steps: int) -> Tensor:
     """Nearly the closest orthogonal matrix to `g`, as Muon computes it (Jordan et al., 2024).
 
@@ -50,14 +41,35 @@ def _newton_schulz(g: Tensor, steps: int, coefficients: tuple[float, float, floa
     return x.to(g.dtype)
 
 
-def fit_power_law(compute: Tensor, loss: Tensor) -> tuple[float, float]:
-    """The power law loss = a * compute ** -b that is nearest in logarithms (least squares of ln loss).
+def fit_floor(n: Tensor, d: Tensor, loss: Tensor, floors: list[float]) -> tuple[float, float, float]:
+    """The law loss = floor + a * n ** -alpha * d ** -beta that is nearest to the losses in logarithms.
 
-    compute, loss [n], float, above 0, n of at least 2. Returns (a, b) as floats; b is above 0 where the loss falls.
+    n, d, loss [runs], float, above 0: FLOPs per token, tokens, loss. For each of the `floors` below the lowest loss:
+    subtract it, fit a, alpha and beta by least squares of the logarithms, and sum (ln law - ln loss) ** 2, where the
+    law is whole, floor included. Returns the floor with the smallest sum, and its alpha and beta, as floats.
     """
-    x, y = compute.double().log(), loss.double().log()
-    slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
-    return math.exp(y.mean() - slope * x.mean()), -float(slope)
+    return _fit_floor(n, d, loss, floors)
+
+
+def _fit_floor(
+    n: Tensor, d: Tensor, loss: Tensor, floors: list[float], compared: str = "whole"
+) -> tuple[float, float, float]:
+    n, d, loss = n.double(), d.double(), loss.double()
+    columns = torch.stack((torch.ones_like(n), -n.log(), -d.log()), dim=1)
+    tried = []
+    for floor in floors:
+        if floor >= loss.min():
+            continue
+        above = (loss - floor).log()
+        fitted = torch.linalg.lstsq(columns, above[:, None]).solution
+        told = (columns @ fitted).flatten()
+        miss = {
+            "whole": (floor + told.exp()).log() - loss.log(),
+            "above the floor": told - above,
+            "not put back": told - loss.log(),
+        }[compared]
+        tried.append((miss.square().sum().item(), floor, fitted[1].item(), fitted[2].item()))
+    return min(tried)[1:]
 
 
 def _rates() -> list[tuple[str, tuple[Any, ...]]]:
@@ -66,15 +78,6 @@ def _rates() -> list[tuple[str, tuple[Any, ...]]]:
              "the last step": 99}  # fmt: skip
     return [(f"{what} (step {step} of 100)", (step, *run)) for what, step in steps.items()] + [
         ("no warm-up", (0, 50, 0, 0.003, 0.0))
-    ]
-
-
-def _documents() -> list[tuple[str, tuple[Any, ...]]]:
-    return [
-        ("two documents, rows of 4", ([[1, 2, 3], [4, 5, 6, 7]], 4, 0)),
-        ("a document longer than a row, and a rest", ([[1, 2, 3, 4, 5, 6], [7]], 3, 0)),
-        ("an empty document", ([[], [1, 2]], 2, 9)),
-        ("too little for a row", ([[1]], 8, 0)),
     ]
 
 
@@ -89,33 +92,17 @@ def _gradients() -> list[tuple[str, tuple[Any, ...]]]:
 
 
 def _runs() -> list[tuple[str, tuple[Any, ...]]]:
-    x = torch.tensor([1e3, 1e4, 1e5, 1e6])
-    noise = torch.tensor([1.02, 0.97, 1.01, 0.99])
+    n = torch.tensor([1e3, 1e4, 1e5]).repeat_interleave(3)
+    d = torch.tensor([1e2, 1e3, 1e4]).repeat(3)
+    law = 8 * n**-0.1 * d**-0.4
+    noise = torch.tensor([1.04, 0.97, 1.02, 0.99, 1.03, 0.96, 0.98, 1.05, 0.97])
+    floors = [i / 20 for i in range(12)]
     return [
-        ("an exact law", (x, 8 * x**-0.1)),
-        ("a law with noise", (x, 5 * x**-0.2 * noise)),
-        ("two runs", (x[:2], torch.tensor([3.0, 2.5]))),
+        ("an exact law with a floor of 0.3", (n, d, 0.3 + law, floors)),
+        ("an exact law without a floor", (n, d, law, floors)),
+        ("a law with a floor and noise", (n, d, (0.5 + law) * noise, floors)),
+        ("a floor above the lowest loss", (n, d, 0.3 + law, [0.2, 2.0])),
     ]
-
-
-def _padded(documents: list[list[int]], length: int, end: int) -> list[list[int]]:
-    return [row for d in documents for row in _rest_kept([d], length, end)]
-
-
-def _rest_kept(documents: list[list[int]], length: int, end: int) -> list[list[int]]:
-    stream = [token for document in documents for token in [*document, end]]
-    return [(stream[i : i + length] + [end] * length)[:length] for i in range(0, len(stream), length)]
-
-
-def _unjoined(documents: list[list[int]], length: int, end: int) -> list[list[int]]:
-    stream = [token for document in documents for token in document]
-    return [stream[i : i + length] for i in range(0, len(stream) - length + 1, length)]
-
-
-def _straight(compute: Tensor, loss: Tensor) -> tuple[float, float]:
-    x, y = compute.double(), loss.double()
-    slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
-    return float(y.mean() - slope * x.mean()), -float(slope)
 
 
 def _linear(step: int, steps: int, warmup: int, peak: float, floor: float) -> float:
@@ -141,17 +128,6 @@ EXERCISES = (
         "Draw the curve: the first step, the end of the warm-up, half way, the last step.",
     ),
     Exercise(
-        "pretraining.pack",
-        pack,
-        _documents,
-        (
-            Mistake("no token between documents", "How does the model see that a document ended?", _unjoined),
-            Mistake("every document in rows of its own", "What do padded places teach?", _padded),
-            Mistake("the rest padded into a row", "What happens to what fills no row?", _rest_kept),
-        ),
-        "Make the one long stream first, then cut.",
-    ),
-    Exercise(
         "pretraining.newton_schulz",
         newton_schulz,
         _gradients,
@@ -167,17 +143,22 @@ EXERCISES = (
         tolerance=1e-3,
     ),
     Exercise(
-        "pretraining.fit_power_law",
-        fit_power_law,
+        "pretraining.fit_floor",
+        fit_floor,
         _runs,
         (
-            Mistake("the exponent's sign", "The law is a * compute ** -b: what is b where the loss falls?",
-                    lambda x, y: (fit_power_law(x, y)[0], -fit_power_law(x, y)[1])),
-            Mistake("a left as a logarithm", "The intercept of the line is ln a.",
-                    lambda x, y: (math.log(fit_power_law(x, y)[0]), fit_power_law(x, y)[1])),
-            Mistake("a line through the raw values", "In which axes is a power law a straight line?", _straight),
+            Mistake("n and d exchanged", "Which exponent belongs to the tokens?",
+                    lambda n, d, x, f: _fit_floor(d, n, x, f)),
+            Mistake("the exponents' signs", "The law is a * n ** -alpha: what is alpha where the loss falls?",
+                    lambda n, d, x, f: (_fit_floor(n, d, x, f)[0], *(-e for e in _fit_floor(n, d, x, f)[1:]))),
+            Mistake("the floor is not subtracted before the fit", "Which part of the loss is a power law?",
+                    lambda n, d, x, f: (min(f), *_fit_floor(n, d, x, [0.0])[1:])),
+            Mistake("the floor is not put back", "The law without its floor is compared with the whole loss.",
+                    lambda n, d, x, f: _fit_floor(n, d, x, f, "not put back")),
+            Mistake("misses compared above the floor", "Put the floor back, in the law and in the loss.",
+                    lambda n, d, x, f: _fit_floor(n, d, x, f, "above the floor")),
         ),
-        "Take two runs only: the line in logarithms goes through both.",
+        "Try one floor only: subtract it, fit, put it back, and compare with the losses.",
         tolerance=1e-3,
     ),
 )  # fmt: skip

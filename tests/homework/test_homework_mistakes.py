@@ -81,6 +81,21 @@ def reward(reply: str, numbers: list[int], target: int, wrong: str) -> float:
     return float(value == target and sorted(map(int, used)) == sorted(numbers))
 
 
+def fit_floor(n: Tensor, d: Tensor, loss: Tensor, floors: list[float], wrong: str) -> tuple[float, ...]:
+    best = (float("inf"), 0.0, 0.0, 0.0)
+    design = torch.stack((torch.ones_like(n), -n.log(), -d.log()), 1).double()
+    for floor in floors:
+        if floor < loss.min():
+            above = (loss - (0.0 if wrong == "kept" else floor)).double()
+            ln_a, alpha, beta = torch.linalg.pinv(design) @ above.log()
+            law = (ln_a - alpha * n.log() - beta * d.log()).exp() + (0.0 if wrong == "not put back" else floor)
+            against = above if wrong == "above" else loss
+            law = law - floor if wrong == "above" else law
+            miss = (law.log() - against.log()).square().sum().item()
+            best = min(best, (miss, floor, alpha.item(), beta.item()))
+    return best[1:]
+
+
 def _wrong(function: Callable[..., Any], how: str) -> Callable[..., Any]:
     return lambda *arguments: function(*arguments, how)
 
@@ -110,6 +125,9 @@ def _wrong(function: Callable[..., Any], how: str) -> Callable[..., Any]:
         ),
         ("moe.update_bias", by_the_median, "torch.median where the mean belongs"),
         ("moe.router", router, "groups judged without the bias"),
+        ("pretraining.fit_floor", _wrong(fit_floor, "kept"), "the floor is not subtracted before the fit"),
+        ("pretraining.fit_floor", _wrong(fit_floor, "not put back"), "the floor is not put back"),
+        ("pretraining.fit_floor", _wrong(fit_floor, "above"), "misses compared above the floor"),
         ("attention.cache_bytes", per_token, "gqa and mqa swapped"),
     ],
 )

@@ -44,7 +44,7 @@ def _draw(pen: Pen) -> None:
     pen.line((start, low), (end, low), tone="line")
     pen.line((start, low), (warm, top), (start + (end - start) * hold, top), (end, floor), tone="learns", width=2.4)
     pen.text(warm + 6, 303, f"peak {_C.lr:g} after {_C.warmup} steps", size=11.5, anchor="start")
-    pen.text(612, 282, f"to a tenth over the last {100 * _C.decay:.0f} %", size=11.5, anchor="end")
+    pen.text(612, 282, f"towards a tenth over the last {100 * _C.decay:.0f} %", size=11.5, anchor="end")
     pen.text(start, 354, "0", size=11.5, tone="soft")
     pen.text(end, 354, f"{_STEPS:,} steps", size=11.5, tone="soft", anchor="end")
 
@@ -57,7 +57,7 @@ FIGURE = Diagram(
     f"clipping shortens all of them together to a norm of at most {_C.clip:g}; AdamW keeps two running means, with "
     f"{_C.betas[0]} and {_C.betas[1]}; the weights move by minus the rate times the smoothed gradient, decay by "
     f"{_C.weight_decay} times the rate, and the next step begins. Below, the rate over {_STEPS:,} steps: it "
-    f"rises to {_C.lr:g} in {_C.warmup} steps, holds, and falls to a tenth over the last {100 * _C.decay:.0f} %.",
+    f"rises to {_C.lr:g} in {_C.warmup} steps, holds, and falls towards a tenth over the last {100 * _C.decay:.0f} %.",
     f"The run that follows does this {_STEPS} times. Everything else in pretraining (experts’ biases, tokens further "
     "ahead) joins this loop and does not change it.",
     680, 374, _draw,
