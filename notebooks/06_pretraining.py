@@ -63,9 +63,9 @@ _ = torch.set_default_dtype(torch.float64)
 # %% [markdown]
 # ## Runs that cost the same can end with very different losses
 #
-# We train a small mixture of experts with latent attention (chapters [02](02_latent_attention.ipynb) and [03](03_mixture_of_experts.ipynb)), in any width we like. It reads pages of the tiny web, the synthetic text of this course.
+# We train a small mixture of experts with latent attention (chapters [02](02_latent_attention.ipynb) and [03](03_mixture_of_experts.ipynb)), in any width we like. It reads pages of the tiny web, the synthetic text of this course. The folded cell defines `size(hidden)`, a model of two layers, and `settings(hidden)`, the settings of a run.
 
-# %%
+# %% tags=["hide-input"]
 tokenizer = CharTokenizer()
 WEB = TinyWebConfig(chinese=0.0, mixed=0.0)
 BATCH, CONTEXT = 6, 96
@@ -79,7 +79,6 @@ def size(hidden):
         moe_intermediate_size=hidden, n_routed_experts=4, num_experts_per_tok=1,
     )  # fmt: skip
 
-# %%
 def settings(hidden, seed=0, **changes):
     """One run's settings; the rate falls with the width, in proportion to 1 / sqrt(width)."""
     lr = 8e-3 * (32 / hidden) ** 0.5
@@ -130,10 +129,12 @@ table(["width", "weights", "steps", "FLOPs", "loss"], rows, "Loss in nats per to
 
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(7.5, 3.2))
-for colour, (hidden, curve) in enumerate(curves.items()):
+places = ((8, -2), "left"), ((-2, -14), "right"), ((4, -16), "center")
+for colour, (hidden, (aside, ha)) in enumerate(zip(curves, places, strict=True)):
+    curve = curves[hidden]
     _ = ax.plot(range(1, 1 + len(curve)), curve, f"C{colour}o-", ms=3)
-    _ = ax.annotate(f"width {hidden}: {curve[-1]:.2f}", (len(curve), curve[-1]), (8, 0),
-                    textcoords="offset points", va="center", color=f"C{colour}", fontsize=9.5)
+    _ = ax.annotate(f"width {hidden}: {curve[-1]:.2f}", (len(curve), curve[-1]), aside, ha=ha,
+                    textcoords="offset points", color=f"C{colour}", fontsize=9.5)
 _ = ax.set(xlabel="step", ylabel="loss, nats per token", xscale="log", xlim=(0.9, 120))
 _ = ax.set_xticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"])
 ax.minorticks_off()
@@ -144,7 +145,7 @@ show(fig, "Three runs for one budget. The narrower the model, the more steps it 
      f"Loss on the batch of each step. {told}.")
 
 # %% [markdown]
-# The three runs cost about the same, and yet their losses differ by up to three nats. (A nat is the unit of a loss that is computed with natural logarithms.) The wide model could afford only two steps, so it has hardly learned anything. A budget must be split well between weights and tokens, and trying every split at the price of a large run would cost far more than the run itself. So we predict it from cheap runs.
+# The three runs cost about the same, and yet their losses differ by up to three nats. (A nat is the unit of a loss that is computed with natural logarithms.) The wide model could afford only two steps, so it has hardly learned anything. A budget must be split well between weights and tokens, and trying every split at the price of a large run would cost far more than the run itself. So people predict the large run from cheap ones.
 #
 # A prediction needs two things first, and we build them in this order: a run that we can trust, and a way to count its cost.
 #
@@ -235,7 +236,7 @@ Schedule(steps=1000, peak=3e-3, warmup=5, decay=20, floor=10, shape=2)
 # %% [markdown]
 # ## The whole loop, written out
 #
-# A training run is a loop around an update. The next cell contains the update of AdamW {cite}`loshchilov2017adamw` as its paper gives it, one tensor at a time. Around it we write out the ten steps in full.
+# A training run is a loop around an update. The next cell contains the update of AdamW {cite}`loshchilov2017adamw` as its paper gives it, one tensor at a time. It keeps a running mean of the gradient and one of its square, and divides the first by the root of the second. So a weight moves by about the learning rate, however large or small its gradient is. Apart from this, every weight shrinks a little (the decay). Around it we write out the ten steps in full.
 
 # %% tags=["naive"]
 def adamw(p, state, rate, decay, step, betas=(0.9, 0.95), eps=1e-8):
@@ -393,7 +394,7 @@ assert 1.03 < package / count < 1.08
 print(f"the package, before the run: {100 * (package / count - 1):.1f} % more")
 
 # %% [markdown]
-# Our sum and the counter agree to the last operation, and the most natural mistake, to count all experts, would have shown. But the counter has seen only the operator `mm`. On a CPU attention runs as one fused kernel, for which the counter has no formula. The package's `training_flops`, which our `flops` calls, adds attention, and therefore says more. **Keep both numbers in the ledger, and find the cause when they differ.**
+# Our sum and the counter agree to the last operation, and the most natural mistake, to count all experts, would have shown. But the counter has seen only the operator `mm`. On a CPU attention runs as one fused kernel, for which the counter has no formula. The package's `training_flops`, which our `flops` calls, adds attention, so its number is higher. **Keep both numbers in the ledger, and find the cause when they differ.**
 #
 # How many seconds will the large run take? We time five steps of the narrowest model and of the large one.
 
@@ -462,7 +463,7 @@ print("inputs exchanged:       ", [round(e, 3) for e in exchanged[1:]])
 assert abs(fit(exact, x, y)[1] - 0.1) < 1e-9 < abs(exchanged[1] - 0.1)
 
 # %% [markdown]
-# We draw the line through the **frontier**, which consists of the settings that no cheaper one beats. The others split their FLOPs badly, as the wide model above did.
+# We draw the line through the **frontier**, which consists of the settings that no cheaper one beats. The others split their FLOPs badly, as width 96 did in the first table.
 
 # %%
 def frontier(runs):
@@ -523,19 +524,21 @@ for hidden in SIZES:
     _ = ax.plot(x, y, color="C0", marker="o", lw=1)
     _ = ax.annotate(f"width {hidden}", (x[0], y[0]), (6, 2), textcoords="offset points",
                     color="C0", fontsize=9.5)
+_ = ax.plot(compute, best_losses, "o", color="black", mfc="none", ms=10)
 ends = compute[0], target
 _ = ax.plot(ends, [law(line, c) for c in ends], color="black", linestyle="--", lw=1)
 for y, label, colour in ((fmean(reached), "width 96, measured", "C1"),
                          (second, "two exponents", "C2"), (promised, "the line", "black")):
-    _ = ax.plot(target, y, "D", color=colour, label=f"{label}: {y:.3f}", markersize=7)
+    _ = ax.plot(target, y, "D", color=colour, label=f" {label}: {y:.3f}", ms=7)
 _ = ax.set(xscale="log", yscale="log", xlabel="compute of the run, FLOPs",
-           ylabel="loss, nats per token")
+           ylabel="loss, nats per token", ylim=(0.75, 3))
 _ = ax.set_yticks([1, 1.5, 2, 2.5], ["1", "1.5", "2", "2.5"])
 ax.yaxis.minorticks_off()
 direct_labels(ax)
 show(fig,
-     "Nine settings (dots, means of three seeds), the line through the best of them, and the "
-     "large run (diamonds). Both predictions are too low.",
+     "Nine settings (dots, means of three seeds), the line through the best of them (ringed), "
+     "and the large run (diamonds). The rings bend away from the line, and both predictions "
+     "are too low.",
      "Loss against compute, both logarithmic. Three curves of width 16, 32 and 64 fall: "
      + "; ".join(f"width {h} from {fmean(points[h, 20]):.2f} to {fmean(points[h, 80]):.2f}"
                  for h in SIZES)
@@ -543,7 +546,7 @@ show(fig,
      f"{second:.3f}, and the run reaches {fmean(reached):.3f}.")
 
 # %% [markdown]
-# The second law is closer, but still too low. It also says how to spend more. Twice the tokens and twice the FLOPs per token both double the cost. But the tokens lower the loss by about a quarter, and the larger model by less than a tenth. So at this size the additional compute belongs in more tokens.
+# The second law is closer, but still too low. It also says how to spend more. Twice the tokens and twice the FLOPs per token both double the cost. But twice the tokens lower the loss by about a quarter, and twice the FLOPs per token by less than a tenth. So at this size, additional compute is best spent on tokens.
 #
 # Both laws promise a loss of 0 to those who pay enough, although some of the text cannot be predicted by any model. An exercise below gives the law a floor.
 #
@@ -721,7 +724,8 @@ for muon, name in ((False, "AdamW"), (True, "Muon")):
     means, halves = zip(*line.values(), strict=True)
     aside = [rate * (1.03 if muon else 1 / 1.03) for rate in line]
     _ = ax.errorbar(aside, means, halves, fmt="none", color=f"C{muon:d}", capsize=4)
-    _ = ax.plot(aside, means, color=f"C{muon:d}", marker="o", label=name)
+    _ = ax.plot(aside, means, color=f"C{muon:d}", marker="o",
+                label=f"{name}, best: {fmean(best[muon]):.3f}")
     told += [f"{name} at {rate:g}: {said(of)}" for rate, of in line.items()]
 _ = ax.set(xscale="log", xlabel="learning rate", ylabel="loss, nats per token")
 _ = ax.set_xticks(list(line), [f"{rate:g}" for rate in line])
@@ -832,7 +836,7 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# How far off was the prediction? The cost was right: our sum of the matrix products agreed with the counter to the last operation, and five timed steps gave the seconds. The loss was not. The line that most people draw first was off by about a fifth here and by a quarter or more on the GPU, in the direction in which the small runs had bent away from it. So we could have known. A law that keeps weights and tokens apart came within about a seventh here and within a tenth on the GPU. DeepSeek's own predictions rest on many more small runs than ours.
+# How far off was the prediction? The cost was right: our sum of the matrix products agreed with the counter to the last operation, and five timed steps gave the seconds. The loss was not. The line that most people draw first was off by about a fifth here and by a quarter or more on the GPU, in the direction in which the small runs had bent away from it. So we could have known. A law that keeps weights and tokens apart came within about a seventh here and within a tenth on the GPU.
 #
 # - I can now write a training run whose every batch, rate and interruption is known, and prove that it resumes to the bit.
 # - I can now say what a run costs before it starts, and what a FLOP counter does not see.
