@@ -125,7 +125,8 @@ for hidden in (16, 32, 96):
     loss = loss_of(train(settings(hidden), steps, curves[hidden]))
     cost = f"{flops(hidden, steps):.1e}"
     rows += [[hidden, parameters(size(hidden)), steps, cost, f"{loss:.3f}"]]
-table(["width", "weights", "steps", "FLOPs", "loss"], rows, "Loss in nats per token.")
+table(["width", "weights", "steps", "FLOPs", "loss"], rows,
+      "Loss on held-out pages, in nats per token.")
 
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(7.5, 3.2))
@@ -495,6 +496,9 @@ took = (time.process_time() - began) / 3
 reached = [loss_of(model) for model in giants]
 largest.reveal(fmean(reached))
 
+# %% [markdown]
+# Your guess was one prediction. The chapter made two others before the run: its seconds, from five timed steps, and its loss, from the line. How far off were they?
+
 # %%
 miss = 100 * (promised / fmean(reached) - 1)
 print(f"predicted {told_seconds:.1f} s per run, measured {took:.1f} s")
@@ -502,7 +506,7 @@ print(f"loss {said(interval(reached))} nats; predicted {promised:.3f}, off by {m
 assert miss < -10
 
 # %% [markdown]
-# The cost was easy to predict: five timed steps stand for all. The loss is higher than the line promised, by far more than the seeds differ.
+# The seconds were easy to predict: five timed steps stand for all. The loss is higher than the line promised, by far more than the seeds differ.
 #
 # The line treats weights and tokens as interchangeable, because compute is roughly their product. So we give each its own exponent, $L = a\,N^{-\alpha} D^{-\beta}$, where $N$ is the number of FLOPs per token and $D$ the number of tokens. This law can use all nine settings:
 
@@ -527,14 +531,16 @@ for hidden in SIZES:
 _ = ax.plot(compute, best_losses, "o", color="black", mfc="none", ms=10)
 ends = compute[0], target
 _ = ax.plot(ends, [law(line, c) for c in ends], color="black", linestyle="--", lw=1)
-for y, label, colour in ((fmean(reached), "width 96, measured", "C1"),
-                         (second, "two exponents", "C2"), (promised, "the line", "black")):
-    _ = ax.plot(target, y, "D", color=colour, label=f" {label}: {y:.3f}", ms=7)
+for y, dy, label, colour in ((fmean(reached), -3, "width 96, measured", "C1"),
+                             (second, -1, "two exponents", "C2"),
+                             (promised, -6, "the line", "black")):
+    _ = ax.plot(target, y, "D", color=colour, ms=7)
+    _ = ax.annotate(f"{label}: {y:.3f}", (target, y), (9, dy), textcoords="offset points",
+                    color=colour, fontsize=9.5, annotation_clip=False)
 _ = ax.set(xscale="log", yscale="log", xlabel="compute of the run, FLOPs",
            ylabel="loss, nats per token", ylim=(0.75, 3))
 _ = ax.set_yticks([1, 1.5, 2, 2.5], ["1", "1.5", "2", "2.5"])
 ax.yaxis.minorticks_off()
-direct_labels(ax)
 show(fig,
      "Nine settings (dots, means of three seeds), the line through the best of them (ringed), "
      "and the large run (diamonds). The rings bend away from the line, and both predictions "
@@ -704,7 +710,8 @@ muon_difference, planted = (max(three_steps(shape, turns) for shape in shapes)
                             for turns in (5, 4))
 assert muon_difference < 1e-10
 assert planted > 1e-3
-print(f"largest difference with five turns: below 1e-10; with one turn too few: {planted:.2g}")
+print("largest difference with five turns: below 1e-10")
+print(f"with one turn too few: {planted:.2g}")
 
 # %% [markdown]
 # Which of the two reaches the lower loss? Each must be judged at its own best rate, because otherwise we would compare rates. On a GPU we tried three rates for each, with three seeds. (Muon moves the inner matrices only. AdamW still moves embeddings, output head and vectors.)
@@ -768,8 +775,9 @@ def my_floor(n, d, loss, floors):
 def with_floor(n, d, loss, floors):
     def tried(floor):
         above = fit((loss - floor).tolist(), n.tolist(), d.tolist())
-        told = [floor + law(above, *run) for run in zip(n.tolist(), d.tolist(), strict=True)]
-        miss = (torch.tensor(told).log() - loss.log()).square().sum().item()
+        runs = torch.stack((n, d), 1).tolist()
+        told = torch.tensor([floor + law(above, *run) for run in runs])
+        miss = (told.log() - loss.log()).square().sum().item()
         return miss, floor, above[1], above[2]
 
     return min(tried(floor) for floor in floors if floor < loss.min())[1:]
@@ -779,8 +787,10 @@ check("pretraining.fit_floor", with_floor)
 # %%
 # the same for our nine settings, and for those of the GPU
 floors = [i / 200 for i in range(250)]
+here = per_token, tokens, losses
+there = gpu_per_token, gpu_tokens, gpu_loss
 small, gpu = (with_floor(*map(torch.tensor, runs), floors)[0]
-              for runs in ((per_token, tokens, losses), (gpu_per_token, gpu_tokens, gpu_loss)))
+              for runs in (here, there))
 above = fit([loss - small for loss in losses], per_token, tokens)
 third = small + law(above, flops(96, 1) / (BATCH * CONTEXT), 120 * BATCH * CONTEXT)
 print(f"floor {small:.2f}; predicted {third:.3f} nats, off by "

@@ -44,9 +44,10 @@ def _newton_schulz(g: Tensor, steps: int, coefficients: tuple[float, float, floa
 def fit_floor(n: Tensor, d: Tensor, loss: Tensor, floors: list[float]) -> tuple[float, float, float]:
     """The law loss = floor + a * n ** -alpha * d ** -beta that is nearest to the losses in logarithms.
 
-    n, d, loss [runs], float, above 0: FLOPs per token, tokens, loss. For each of the `floors` below the lowest loss:
-    subtract it, fit a, alpha and beta by least squares of the logarithms, and sum (ln law - ln loss) ** 2, where the
-    law is whole, floor included. Returns the floor with the smallest sum, and its alpha and beta, as floats.
+    n, d, loss [runs], float, above 0: FLOPs per token, tokens, loss. Each of the `floors` that is below the lowest
+    loss is tried. It is subtracted, and a, alpha and beta are fitted to the rest by least squares of the logarithms.
+    The law, floor included, is then judged by the sum of (ln law - ln loss) ** 2. Returns the floor with the smallest
+    sum, and its alpha and beta, as floats.
     """
     return _fit_floor(n, d, loss, floors)
 
