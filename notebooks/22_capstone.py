@@ -686,7 +686,7 @@ table(["stage", "3 numbers", "4 numbers", "both"], rows,
 # %% tags=["hide-input"]
 facts = results.facts(record, "seed0/run.json")
 table(LEDGER, ledger(read_stages(results.folder(record) / "seed0"), facts),
-      "The run, stage by stage. `make record` prints this for every preset, and yours beside it.")
+      "The run, stage by stage. `make record` prints this for your runs too.")
 
 # %% [markdown]
 # ## What DeepSeek did
