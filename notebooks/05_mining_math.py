@@ -614,16 +614,14 @@ def bits(diet, kind):
 
 
 diets = list(dict.fromkeys(run["diet"] for run in models))
-rows = [[diet, *("{:.3f} ± {:.3f}".format(*interval(bits(diet, kind)))
-                 for kind in ("mathematics", "other"))] for diet in diets]
+kinds = ("mathematics", "other")
+rows = [[diet, *("{:.3f} ± {:.3f}".format(*interval(bits(diet, kind))) for kind in kinds)]
+        for diet in diets]
+more = ["{:+.3f} ± {:.3f}".format(*apart(bits("harvest", kind), bits("random pages", kind)))
+        for kind in kinds]
+rows.append(["harvest minus random pages", *more])
 table(["trained on", "held-out mathematics", "held-out other pages"], rows,
       f"Bits per byte, lower is better; three seeds, {models[0]['tokens']:,} tokens each")
-
-# %% tags=["hide-input"]
-bought = {kind: apart(bits("harvest", kind), bits("random pages", kind))
-          for kind in ("mathematics", "other")}
-for kind, (middle, half) in bought.items():
-    print(f"harvest minus random pages, {kind}: {middle:+.3f} ± {half:.3f} bits per byte")
 
 # %% [markdown]
 # On mathematics, the harvest is clearly better than random pages at equal tokens. On all other pages it is worse, and by more. Half of each lies between the two on both counts. So the harvest does not make a better model; it makes a better model *of mathematics*, which is what DeepSeekMath was for. A general model needs the other pages too.
