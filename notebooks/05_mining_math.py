@@ -649,9 +649,8 @@ print(f"the classifier: {years * (done - began):.1f} years of one core")
 print(f"reading and HTML: {years * reading:.1f} years of one core")
 
 # %% [markdown]
-# These are a few years of one core, so a thousand cores finish within days. So a classifier of this kind can score the whole crawl in every round.
-
-# %% [markdown]
+# A thousand cores finish a few years of one core within days, so a classifier of this kind can score the whole crawl in every round.
+#
 # ## What DeepSeek did
 #
 # DeepSeekMath {cite}`deepseekmath` describes the loop in its section 2.1. In our notation, page $x$ with weights $x_j$ in buckets $j$ has the score $s(x)$, and a host $D$ is marked if more than a tenth of its pages is in the harvest $K$:
