@@ -15,6 +15,9 @@
         delete box.dataset.scrolls;
       }
     }
+    for (const box of article.querySelectorAll("figure.mdsk-diagram > div")) {
+      box.parentElement.classList.toggle("fits", box.scrollWidth <= box.clientWidth + 1); // then nothing is to be swiped
+    }
   };
   new ResizeObserver(reach).observe(article); // a figure that is drawn, a cell that is opened, a window that is turned
   reach();

@@ -156,6 +156,24 @@ def test_pictures_are_not_weighed():
     assert pictureless(page, "script") == page
 
 
+SWIPED = """[...document.querySelectorAll("figure.mdsk-diagram > div")].map(box => {
+    const said = getComputedStyle(box.parentElement.querySelector("figcaption"), "::after").content;
+    return [box.scrollWidth > box.clientWidth + 1, said.includes("Swipe")];
+})"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_phone_is_told_to_swipe_where_a_picture_is_cut_and_only_there(site, browser, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    seen = set()
+    for chapter in ("05_mining_math", "06_pretraining"):  # of which the first has figures that fit a phone
+        page.goto(f"{site}/notebooks/{chapter}.html")
+        page.wait_for_timeout(500)
+        seen |= {tuple(pair) for pair in page.evaluate(SWIPED)}
+    page.close()
+    assert seen == ({(True, True), (False, False)} if width == 390 else {(False, False)})
+
+
 @pytest.mark.parametrize("where", ["http", "folder"])
 def test_search_finds_a_page(site, browser, where):
     page = browser.new_page()
