@@ -1,4 +1,4 @@
-"""Exercises of the chapter on experts: how evenly they are loaded, and what keeps it so (DeepSeek-V3, section 2.1.2)."""
+"""Exercises of the chapter on experts: how evenly they are loaded, and what keeps it so (DeepSeek-V3, 2.1.2)."""
 
 from typing import Any
 
