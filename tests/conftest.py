@@ -112,6 +112,14 @@ def figures():
 
 
 @pytest.fixture
+def clock(monkeypatch):
+    """Time stands still; the fixture is called with the seconds by which it goes on."""
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    return lambda seconds: now.__setitem__(0, now[0] + seconds)
+
+
+@pytest.fixture
 def generator():
     """Seeded anew for each test."""
     return torch.Generator().manual_seed(0)

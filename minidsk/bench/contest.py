@@ -92,6 +92,12 @@ def against_best(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {"best_rival": best, "ratio": found[best]["median"] / found["ours"]["median"] if best else None}
 
 
+def times_a_copy(entry: Mapping[str, Any], copy_gb_s: float) -> float | None:
+    """How often as long as a copy of the bytes that it must move ours takes; None where these are not counted."""
+    floor = entry["bytes"] / copy_gb_s / 1e9
+    return entry["contestants"]["ours"]["median"] / floor if floor else None
+
+
 def seconds_of(call: Call, device: torch.device) -> float:
     """How long a user waits for a call, the work that it leaves to the GPU included."""
     settle(device)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minidsk.atomic import atomic
+from minidsk.bench.contest import times_a_copy
 from minidsk.drawing import element
 from minidsk.report.curves import COLOURS, INK, LOOK, PAGE
 from minidsk.report.page import document, table_of
@@ -54,11 +55,11 @@ def cells(case: Mapping[str, Any], copies: float) -> list[str]:
     """One point as a row of the table."""
     ours, best = case["contestants"]["ours"], case["best_rival"]
     theirs = case["contestants"][best] if best else None
-    floor = case["bytes"] / copies / 1e9
+    times = times_a_copy(case, copies)
     return [
         case["bench"], f"{case['axis']} {case['value']:,}: {case['setting']}", f"{ours['median']:.4f}",
         f"{ours['tokens_s']:,.0f}", best or "none ran", f"{theirs['tokens_s']:,.0f}" if theirs else "",
-        f"{case['ratio']:.2f}" if best else "", f"{ours['median'] / floor:.1f}" if floor else "",
+        f"{case['ratio']:.2f}" if best else "", f"{times:.1f}" if times else "",
     ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
+from minidsk.bench.contest import times_a_copy
 from minidsk.bench.generation import generation
 from minidsk.bench.plan import AXES, Plan
 from minidsk.bench.speculation import speculation
@@ -47,20 +48,21 @@ def run_model_benches(
     earlier: Mapping[str, Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Everything measured so far, after each point, printed as it comes: first the growth with the batch of every
-    bench, then that with context, experts and layers. What would begin after `limit` seconds, or does not
-    fit into the GPU's memory, is left out, and said so.
+    bench, then that with context, experts and layers. What would begin after `limit` seconds, or does not fit into the
+    GPU's memory, is left out, and said so.
 
     only: the axes that are measured, all where none is named. earlier: what a run before left, of which other benches
     and axes are kept. Raises `ValueError` for an axis that is not known, and where `earlier` is of another machine.
     """
     check_axes(only)
     start = time.perf_counter()
-    metrics = begin(device, names, only or AXES, plan.small, earlier)
+    asked = only or AXES
+    metrics = begin(device, names, asked, plan.small, earlier)
     print(described(metrics["ceilings"], metrics["machine"]), flush=True)
     run = metrics["runs"][-1]
     for axes in (AXES[:1], AXES[1:]):
         for name in names:
-            wanted = tuple(axis for axis in axes if axis in (only or AXES))
+            wanted = tuple(axis for axis in axes if axis in asked)
             for point in BENCHES[name](plan, wanted, device):
                 if time.perf_counter() - start > limit:
                     metrics["left_out"].append(f"{name}, from {point.setting} on: the time was up")
@@ -143,8 +145,6 @@ def rows(entry: Mapping[str, Any], ceilings: Mapping[str, Any]) -> list[str]:
             continue
         times = found["median"] / entry["contestants"]["ours"]["median"]
         lines.append(f"  {name:26}{found['median']:10.4f} s{found['tokens_s']:14,.0f} tokens/s{times:9.2f} times ours")
-    if entry["bytes"]:
-        floor = entry["bytes"] / ceilings["copy_gb_s"] / 1e9
-        times = entry["contestants"]["ours"]["median"] / floor
-        lines.append(f"  ours takes {times:.3g} times as long as a copy of the bytes that it must move")
+    if copies := times_a_copy(entry, ceilings["copy_gb_s"]):
+        lines.append(f"  ours takes {copies:.3g} times as long as a copy of the bytes that it must move")
     return lines + [f"  {note}" for note in entry.get("notes", ())]

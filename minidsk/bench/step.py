@@ -63,7 +63,7 @@ class Step:
         found: dict[str, Any] = {"ours": {}}
         try:
             run_trl(self.config, device, theirs, ours)
-            found["TRL"] = summary(theirs[WARM_UP:], mean(ours.tokens))
+            found["TRL"] = summary(theirs[WARM_UP:], mean(ours.tokens[WARM_UP:]))
         except FAILURES as error:
             found["TRL"] = failed(error)
             release(device)
@@ -72,11 +72,12 @@ class Step:
         tokens = mean(ours.tokens[WARM_UP:])
         parts = {"sampling": ours.sampling[WARM_UP:], "update": ours.updating[WARM_UP:]}
         found["ours"] = summary([sum(pair) for pair in zip(*parts.values(), strict=True)], tokens)
+        record = recorded()
         return {
             "bench": "step", "axis": "batch", "value": self.config.prompts * self.config.group, "setting": self.setting,
             "tokens": tokens, "bytes": 0.0, "contestants": found, **against_best(found), "parts": parts,
-            "recorded": recorded(),
-            "notes": [", ".join(f"{name} {median(taken):.4f} s" for name, taken in parts.items()), *said(recorded())],
+            "recorded": record,
+            "notes": [", ".join(f"{name} {median(taken):.4f} s" for name, taken in parts.items()), *said(record)],
             "seconds": time.perf_counter() - start,
         }  # fmt: skip
 

@@ -53,7 +53,7 @@ def run(args: Sequence[str]) -> int:
     code = attempt(args)
     try:
         sys.stdout.flush()
-    except OSError as error:  # whoever read our output has gone, or its disk is full
+    except OSError as error:  # the reader of our output has gone, or its disk is full
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1 if isinstance(error, BrokenPipeError) else fail(f"output: {error.strerror}")
     return code

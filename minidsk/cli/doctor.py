@@ -8,8 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from minidsk.report.doctor import diagnose
 from minidsk.report.doctor.band import expected
+from minidsk.report.doctor.diagnosis import examine
 from minidsk.report.doctor.record import read_records
 
 
@@ -21,8 +21,9 @@ class Doctor:
 
     def __call__(self) -> int:
         """Print the findings; 1 where there are some, else 0."""
-        found = diagnose(self.run)
-        for record in read_records(self.run):
+        records = read_records(self.run)
+        found = [finding for record in records for finding in examine(record)]
+        for record in records:
             known = expected(record) if record.finished else None
             last = record.metrics[-1].get("step", "?")
             state = f"finished at step {last}" if record.finished else f"unfinished, at step {last}"

@@ -18,7 +18,7 @@ from minidsk.infer.sampling import Sampling
 from minidsk.report.page import write_report
 from minidsk.report.stages import read_stages, showcase, table
 from minidsk.settings import AT_ONCE, LAST_SEED, sampling, within
-from minidsk.train.checkpoint import RunError, load_checkpoint
+from minidsk.train.checkpoint import RunError, finished, load_checkpoint
 from minidsk.train.device import pick_device
 
 Where = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER_OR_NAME")]
@@ -111,11 +111,6 @@ def trained(where: str) -> Path:
     if not found:
         raise RunError("runs: no trained reasoner there; train one by minidsk reason, or name a checkpoint")
     return max(found, key=lambda folder: ((folder / "model.safetensors").stat().st_mtime, str(folder)))
-
-
-def finished(folder: Path) -> bool:
-    """Whether a stage's folder holds weights that were saved to the end."""
-    return (folder / CONFIG).exists() and "summary" in about(folder)
 
 
 def task_of(folder: Path) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 BYTES = 2**26
@@ -32,14 +32,15 @@ def pack(value: Any) -> bytes:
         head = json.dumps(packing.node(value)).encode()
     except RecursionError:
         raise TooMuch("it is nested too deeply") from None
-    return len(head).to_bytes(8, "little") + head + safetensors.torch.save(packing.tensors)
+    return len(head).to_bytes(8, "little") + head + save(packing.tensors)
 
 
 def unpack(data: bytes) -> Any:
     """What `pack` packed. Raises ValueError where `data` is not of that form, whatever it holds."""
     try:
         size = int.from_bytes(data[:8], "little")
-        return _value(json.loads(data[8 : 8 + size]), safetensors.torch.load(data[8 + size :]))
+        # Both readers make numbers and text of bytes, and nothing else: `load` is safetensors', not torch's.
+        return _value(json.loads(data[8 : 8 + size]), load(data[8 + size :]))
     except Exception as error:
         raise ValueError(f"no packed value: {type(error).__name__}") from error
 
@@ -77,7 +78,7 @@ class _Packing:
             if tensor.is_complex():  # safetensors does not know all of these
                 kind, tensor = f"complex {kind}", torch.view_as_real(tensor.resolve_conj())
             key = str(len(self.tensors))
-            safetensors.torch.save({key: tensor.contiguous()})  # fails here where it would fail below
+            save({key: tensor.contiguous()})  # fails here where it would fail below
             self.tensors[key] = tensor.clone(memory_format=torch.contiguous_format)
         except Exception:  # a dtype, layout or device without data
             return ["other", *_looks(x, None)]

@@ -42,8 +42,7 @@ def choose(visits: Sequence[int], totals: Sequence[float], c: float) -> int:
     mean worth plus c * sqrt(ln(N) / n), with its own visits n and the visits N of all of them together. A step without
     a visit comes before all others. Of equal scores, the first one is taken.
     """
-    scores = _scores(visits, totals, c)
-    return scores.index(max(scores))
+    return _first_of(_scores(visits, totals, c))
 
 
 def _scores(visits: Sequence[int], totals: Sequence[float], c: float, *, mean: bool = True,
@@ -114,7 +113,7 @@ def _none_weighs(answers: Sequence[str | None], worths: Sequence[float]) -> str 
 
 
 def _first_of(scores: Sequence[float]) -> int:
-    return list(scores).index(max(scores))
+    return scores.index(max(scores))
 
 
 def _ballots() -> list[tuple[str, tuple[Any, ...]]]:

@@ -28,9 +28,9 @@ def measure(problems: Sequence[Problem], replies: Sequence[Sequence[Outcome]], s
     """
     figure = partial(_figure, seed=seed)
 
-    def of_replies(holds: Callable[[Outcome], float], among: Callable[[Outcome], bool] = lambda o: True,
+    def of_replies(amount: Callable[[Outcome], float], among: Callable[[Outcome], bool] = lambda o: True,
                    share: bool = True) -> Figure:  # fmt: skip
-        amounts = [sum(holds(o) for o in some if among(o)) for some in replies]
+        amounts = [sum(amount(o) for o in some if among(o)) for some in replies]
         return figure(amounts, [sum(map(among, some)) for some in replies], share=share)
 
     def length(among: Callable[[Outcome], bool]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from minidsk.hub.folder import read_json
 from minidsk.model.config import ModelConfig
-from minidsk.report.interval import T_95, interval
+from minidsk.report.interval import interval
 from minidsk.report.stages import Stage, read_stages
 from minidsk.scale.cost import parameters
 
@@ -79,7 +79,7 @@ def numbers_of(task: Mapping[str, Any]) -> str:
 def _accuracy(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return ""
-    if len(rows) in T_95:
+    if len(rows) > 1:
         middle, half = interval([100 * row["accuracy"] for row in rows])
         return f"{middle:.1f} ± {half:.1f}"
     [row] = rows

@@ -50,7 +50,7 @@ class TeacherBaseline:
         nothing = completions.logp.new_zeros(len(completions))
         grades = token_rewards(nothing, completions.logp, completions.mask, teacher_logp, 1.0)
         advantages, _ = gae(grades, torch.zeros_like(grades), completions.mask, self.gamma, 1.0)
-        away = -float((grades * completions.mask).sum())
+        away = -float(grades.sum())  # padding has none
         figures = {"reverse_kl": away / int(completions.mask.sum()), "reverse_kl_answer": away / len(completions)}
         return advantages, {**figures, "flops": self.teacher.flops(completions)}
 

@@ -45,7 +45,7 @@ def step_rankings(prompt: str, tree: Node, tokenizer: Any, most: int = 2) -> lis
     right, wrong = [end for end in ends if end.q == 1], [end for end in ends if end.q < 1]
     pairs += itertools.product(right[:most], wrong[-most:])
     return [Ranking(prompt, (text_of(better, tokenizer), text_of(worse, tokenizer)))
-            for better, worse in pairs if better.total > 0 and better.q > worse.q]  # fmt: skip
+            for better, worse in pairs if better.q > worse.q]  # fmt: skip
 
 
 def solutions(tree: Node, tokenizer: Any, most: int = 2) -> list[str]:
@@ -89,7 +89,8 @@ def harvest_trees(policy: Policy, task: Task, wanted: Trees, seed: int) -> Harve
     examples: list[Example] = []
     asked, flops, generator = 0, 0.0, torch.Generator(policy.device).manual_seed(seed)
     while len(examples) < wanted.count and asked < ROUNDS * wanted.count:
-        posed = [task[FAR + asked + i] for i in range(min(TOGETHER, wanted.count))]
+        together = min(TOGETHER, wanted.count, ROUNDS * wanted.count - asked)
+        posed = [task[FAR + asked + i] for i in range(together)]
         asked += len(posed)
         found = tree_search(policy, posed, verify, wanted.budget, generator, wanted.config)
         flops += found.flops

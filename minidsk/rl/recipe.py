@@ -46,7 +46,6 @@ TITLES = {
 }  # fmt: skip
 
 
-
 def title_of(name: str) -> str:
     """What people call a stage: its own name, where it is none of those that we know."""
     return TITLES.get(name, name)

@@ -98,7 +98,7 @@ def _by_rule(
                 values[at] = float(REWARDS[name](problems[at], texts[at]))
                 if not math.isfinite(values[at]):
                     faults[at] = f"{name} returned {values[at]}"
-            except Exception as error:  # whatever a verifier of somebody else's may raise
+            except Exception as error:  # whatever a verifier may raise that others wrote
                 faults[at] = f"{name} raised {type(error).__name__}: {error}"
             at += 1
 

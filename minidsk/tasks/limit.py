@@ -36,7 +36,7 @@ def _with_alarm(function: Callable[..., Any], arguments: tuple[Any, ...], second
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-        if remaining:  # somebody else's alarm (pytest-timeout): hand it back, less the time spent here
+        if remaining:  # another's alarm (pytest-timeout): hand it back, less the time spent here
             signal.setitimer(signal.ITIMER_REAL, max(remaining - (time.monotonic() - began), 0.001), interval)
 
 

@@ -11,11 +11,11 @@ from minidsk.tasks.expression import OPS
 def needs_product(numbers: Sequence[int], target: int, ops: str = OPS) -> bool:
     """Whether no expression of the numbers, each used once, makes `target` with what `ops` has of + and - alone.
 
-    Such an expression is a sum of the numbers with signs: not all of them minus, and none if there is no "-"; without
-    a "+" there is at least one. The verifier allows negative values on the way, so every such sum can be written.
+    Numbers and target are above 0. Such an expression is a sum of the numbers with signs: no minus if there is no "-",
+    and without a "+" at least one. The verifier allows negative values on the way, so every such sum can be written.
     """
     for signs in product((1, -1), repeat=len(numbers)):
-        written = 1 in signs and ("-" in ops or -1 not in signs) and ("+" in ops or -1 in signs)
+        written = ("-" in ops or -1 not in signs) and ("+" in ops or -1 in signs)
         if written and sum(sign * number for sign, number in zip(signs, numbers, strict=True)) == target:
             return False
     return True

@@ -89,8 +89,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether `finish` came to its end: it writes the weights first, and last the summary."""
-        return "summary" in about(self.folder)
+        """Whether `finish` came to its end."""
+        return finished(self.folder)
 
     @property
     def seconds(self) -> float:
@@ -178,6 +178,11 @@ def _is_whole(state: Path) -> bool:
     with state.open("rb") as file:
         file.seek(size)
         return file.read() == bytes.fromhex(sha256(state, size))
+
+
+def finished(folder: Path) -> bool:
+    """Whether the run in `folder` came to its end: it writes the weights first, and last the summary."""
+    return (folder / CONFIG).exists() and "summary" in about(folder)
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:

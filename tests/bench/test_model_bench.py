@@ -17,14 +17,6 @@ from minidsk.scale.cost import parameters
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """Time that only `wait` moves."""
-    now = [0.0]
-    monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    return lambda seconds: now.__setitem__(0, now[0] + seconds)
-
-
 def test_contestants_take_turns_after_two_calls_to_warm_up(clock):
     calls = []
 

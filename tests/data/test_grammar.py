@@ -45,7 +45,8 @@ def test_what_does_not_parse(line):
 @pytest.mark.parametrize(("line", "true"), [
     ("8+7-4=15-4=11?19 no", True), ("8+7-4=15-4=12?19 no", False), ("8+7-4=15-4=11?19 yes", False),
     ("8+7+4=15+4=19?19 yes", True), ("8+7+4=15+4=19?19 no", False), ("8+7+4=15+4=19 对了", True),
-    ("8+7+4=15+4=19?18 no", False), ("57 3:+60-54", True), ("10:+74!57-3+10=54+10=64 yes", False),
+    ("8+7+4=15+4=19?18 no", False), ("8+7-4=15-4=11?18 no", False),
+    ("57 3:+60-54", True), ("10:+74!57-3+10=54+10=64 yes", False),
     ("10:+9!8+1+10=9+10=19 yes", True), ("10:+9!8+2+10=9+10=19 yes", False),
 ])  # fmt: skip
 def test_what_is_true_of_target_19(line, true):

@@ -14,6 +14,7 @@ from minidsk.data.mining import (
     Crawl,
     MiningConfig,
     at_prevalence,
+    cross_fit,
     cut_at,
     folders_of,
     groups,
@@ -232,9 +233,24 @@ def test_a_strangers_page_ends_no_page():
     assert (packed.count(1), packed.count(2)) == (1, 1)
 
 
+def test_a_page_is_scored_by_who_has_not_read_it():
+    """Pages that share no word: whoever learned one knows it, who did not can say nothing of it but the bias."""
+    words = [f"{a}{b}" for a in "abcdefgh" for b in "qrstuvwx"]
+    bags = [bag(" ".join(3 * [word]), CONFIG.classifier) for word in words]
+    crawl, seed = Bags.join(bags[:40]), Bags.join(bags[40:])
+    added, others = np.arange(20), np.arange(20, 40)
+    scores, held = cross_fit(crawl, seed, added, others, CONFIG, torch.Generator().manual_seed(0))
+    assert abs(scores[added].mean() - scores[others].mean()) < 0.3
+    assert abs(held.mean() - scores[others].mean()) < 0.3
+    fold = dataclasses.replace(CONFIG, folds=2)
+    unread, _ = cross_fit(crawl, seed, added[:10], others[:10], fold, torch.Generator().manual_seed(0))
+    assert np.isfinite(unread).all()
+
+
 def test_cutting_loses_nothing():
     assert cut("a" * 25, 10) == ["a" * 10, "a" * 10, "a" * 5]
     assert cut("aaaaaa\nbbbbbb", 10) == ["aaaaaa", "bbbbbb"]
+    assert cut("aa\nbbbbbbbbbb", 10) == ["aa\nbbbbbbb", "bbb"]  # a line that ends too early is no place to cut
     assert cut("  ", 10) == []
 
 

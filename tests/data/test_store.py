@@ -17,7 +17,7 @@ WHO = {"crawl": "a", "seed": "b"}
 @pytest.fixture
 def crawl(tmp_path):
     """Twelve pages, of which one says what another says."""
-    words = [f"word{i}" for i in range(12)]
+    words = [f"word{letter}" for letter in "abcdefghijkl"]  # no digits: numbers count as one word, whatever their value
     texts = [" ".join(words[(i + k * (i + 1)) % 12] for k in range(40)) for i in range(11)]
     pages = [Page(f"https://h{i % 3}.example/a/{i}", f"<html><body><p>{text}</p></body></html>".encode(),
                   origin="sympy" if i < 3 else "rich") for i, text in enumerate([*texts, texts[4]])]  # fmt: skip
@@ -55,6 +55,7 @@ def test_it_holds_the_documents_and_their_bags(crawl, tmp_path):
         part = slice(found.bags.starts[i], found.bags.starts[i + 1])
         assert np.array_equal(found.bags.buckets[part], buckets)
         assert np.array_equal(found.bags.weights[part], weights)
+    assert len({tuple(bag(line["text"], CONFIG)[0]) for line in lines}) == 10
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -122,7 +123,7 @@ def test_bags_are_read_a_piece_at_a_time(crawl, tmp_path, monkeypatch):
     monkeypatch.setattr(np, "fromfile", watched)
     model = train_classifier(held, [1] * 5 + [0] * 6, CONFIG)
     assert model(bags, rows=2).tolist() == model(held, rows=2).tolist()
-    assert max(counts) <= 2 * np.diff(held.starts).max() < len(held.buckets) / 4
+    assert max(counts) <= 2 * np.diff(held.starts).max() < len(held.buckets) / 2
     some = bags.take([7, 2])
     assert some.buckets.tolist() == held.take([7, 2]).buckets.tolist()
     assert len(bags + some) == 13

@@ -3,6 +3,22 @@
 import pytest
 import torch
 
+from minidsk.presets import nano
+from minidsk.rl.policy import load_policy
+
+
+@pytest.fixture(scope="session")
+def base():
+    """A trained base, for reading only."""
+    return load_policy("nano-base")
+
+
+@pytest.fixture(scope="session")
+def posed():
+    """Ten held-out problems for it."""
+    task = nano().make_task("test")
+    return [task[i] for i in range(10)]
+
 
 @pytest.fixture
 def prompts(ids):

@@ -20,14 +20,21 @@ class Word(Problem):
 class Counter:
     """Answers to a prompt with the prompt and 0, 1, 2, ...; every third answer is cut off."""
 
-    asked = 0
+    asked, how = 0, ()
 
     def sample(self, prompts, group, max_new_tokens, temperature, generator):
         self.asked = max(self.asked, len(prompts) * group)
+        self.how = (max_new_tokens, temperature, generator)
         texts = [f"{prompt} {i}" for prompt in prompts for i in range(group)]
         lengths = torch.tensor([len(prompt) + i for prompt in prompts for i in range(group)])
         ended = torch.tensor([i % 3 < 2 for prompt in prompts for i in range(group)])
         return SimpleNamespace(texts=texts, lengths=lengths, ended=ended)
+
+
+def test_a_policy_is_asked_as_it_is_told():
+    policy, generator = Counter(), torch.Generator()
+    outcomes(policy, [Word("a")], 2, 9, temperature=0.5, generator=generator)
+    assert policy.how == (9, 0.5, generator)
 
 
 def test_replies_stay_with_their_problem_in_whatever_batches(monkeypatch):

@@ -12,8 +12,7 @@ from minidsk.infer.search.account import Blind, Judged, verify
 from minidsk.infer.search.forcing import budget_forcing
 from minidsk.infer.search.paths import Paths, common
 from minidsk.infer.search.voting import best_of_n, draw_within, majority, vote
-from minidsk.presets import nano
-from minidsk.rl.policy import MiniPolicy, load_policy
+from minidsk.rl.policy import MiniPolicy
 from minidsk.tasks.base import Problem
 
 TOKENIZER = CharTokenizer("abc=+\n")
@@ -34,17 +33,6 @@ class Letter(Problem):
 def exact(make):
     """A small policy in float64 that knows a few letters."""
     return MiniPolicy(make(vocab_size=TOKENIZER.vocab_size), TOKENIZER)
-
-
-@pytest.fixture(scope="module")
-def base():
-    return load_policy("nano-base")
-
-
-@pytest.fixture(scope="module")
-def posed():
-    task = nano().make_task("test")
-    return [task[i] for i in range(12)]
 
 
 @pytest.mark.parametrize(("answers", "place"), [

@@ -9,8 +9,6 @@ import torch
 from minidsk.infer.search.account import Blind, Judged, verify
 from minidsk.infer.search.mcts import TreeConfig, steps_of, text_of, tree_search
 from minidsk.infer.search.tree import RULES, Node, back_up, grow, puct, select, uct
-from minidsk.presets import nano
-from minidsk.rl.policy import load_policy
 
 
 def a_try(node, steps, worth, width=2):
@@ -79,17 +77,6 @@ def test_a_tree_in_which_all_was_tried_is_exhausted():
         back_up(end, 0.0, 2)
         tries += 1
     assert len([node for node in root.below() if node.ended]) == tries == 8
-
-
-@pytest.fixture(scope="module")
-def base():
-    return load_policy("nano-base")
-
-
-@pytest.fixture(scope="module")
-def posed():
-    task = nano().make_task("test")
-    return [task[i] for i in range(10)]
 
 
 def test_steps_are_lines_and_the_answer(base):
@@ -184,8 +171,8 @@ def test_a_guide_has_nothing_to_say_of_what_was_there(base, posed):
     assert len(read) == sum(len(list(tree.below())) for tree in found.trees)
 
 
-def test_a_problems_tree_does_not_depend_on_the_others(posed):
-    policy = load_policy("nano-base")
+def test_a_problems_tree_does_not_depend_on_the_others(base, posed):
+    policy = base.copy()
     policy.model.double()
     alone, together = (tree_search(policy, some, verify, 200, torch.Generator().manual_seed(0), TreeConfig(longest=80))
                        for some in (posed[:3], posed))  # fmt: skip

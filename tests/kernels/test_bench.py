@@ -23,14 +23,6 @@ def made(**other):
                    "rounds": 4, **other})  # fmt: skip
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """Time that only `wait` moves."""
-    now = [0.0]
-    monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    return lambda seconds: now.__setitem__(0, now[0] + seconds)
-
-
 def test_medians_rates_and_the_best_rival(clock):
     calls = []
 

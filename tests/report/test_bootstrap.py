@@ -16,6 +16,12 @@ def test_it_covers_the_truth_as_often_as_it_says():
     assert 181 <= covered <= 198
 
 
+def test_many_problems_have_the_normal_interval():
+    values = torch.rand(400, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    found, error = estimate(values.tolist()), float(values.std()) / 20
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.07)
+
+
 def test_the_problem_is_the_unit():
     """Replies that all agree teach no more than one of them."""
     right = [1.0, 0.0, 0.0, 1.0, 0.5, 0.25]

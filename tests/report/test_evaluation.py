@@ -48,6 +48,13 @@ def test_the_figures():
     assert form["of these, lines that are true"] == pytest.approx(12 / 16)
 
 
+def test_lines_in_both_languages_are_a_share_of_all_lines():
+    """Of 10 lines 4 mix, and 4 others parse."""
+    found = measure([SUM], [replies(SUM, 2, 2, line="ok 对了\n8+4+7=12+7=19 yes")])
+    shares = [found["form"][name]["value"] for name in ("lines in both languages", "lines that the grammar parses")]
+    assert shares == pytest.approx([0.4, 0.4])
+
+
 def test_the_screen_shows_what_was_measured():
     found = measure(PROBLEMS, REPLIES)
     said = screen(found)

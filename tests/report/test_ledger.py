@@ -33,6 +33,9 @@ def test_the_stages_and_the_rest_are_the_whole():
 def test_no_gpu_no_bill_and_an_unknown_one_no_watts():
     machine = {"seconds": 100.0, "machine": {"gpus": []}}
     assert {(row[4], row[5]) for row in ledger(read_stages(RUN), {**machine, "seconds": 1000.0})} == {("", "")}
+    priced = {name: standing(name, [results.folder(f"reason_{name}") / "seed0"]) for name in ("nano", "small")}
+    place = STANDING.index("dollars")
+    assert (priced["nano"][place] == "", float(priced["small"][place]) > 0) == (True, True)  # nano ran on a CPU
     unknown = ledger(read_stages(RUN), {"seconds": 1000.0, "machine": {"gpus": ["Abacus 1"]}})[-1]
     assert (unknown[4], unknown[5]) == ("0.56", "")
 

@@ -38,6 +38,8 @@ def test_nothing_right_and_nothing_judged(tokenizer):
     found = describe(sampled)
     assert (found["length_right"], found["length_wrong"]) == (0.0, 1.5)
     assert (found["unjudged"], found["fault"]) == (0.5, "accuracy raised KeyError: 'x'")
+    half = torch.tensor([[0.5, 1.0]])
+    assert describe(rollouts(tokenizer, ["a", ""], half, 3, accuracy=half))["length_right"] == 1.0  # half is not right
     alone = describe(rollouts(tokenizer, ["a", ""], torch.tensor([[3.0, 1.0]]), 3))
     assert (alone["length_right"], alone["length_wrong"]) == (2.0, 1.0)  # without accuracy: the larger rewards
 

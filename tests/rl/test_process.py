@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from minidsk.infer.search.account import Blind, verify
-from minidsk.infer.search.mcts import TreeConfig, tree_search
+from minidsk.infer.search.mcts import Searched, TreeConfig, tree_search
 from minidsk.infer.search.tree import Node, back_up, grow
 from minidsk.infer.search.voting import best_of_n
 from minidsk.presets import nano
+from minidsk.rl import process
 from minidsk.rl.harvest import FAR
 from minidsk.rl.policy import load_policy
 from minidsk.rl.preferences import Ranking
@@ -107,6 +108,26 @@ def test_a_round_of_self_evolution_is_a_stage(tmp_path):
     about = json.loads((tmp_path / "evolved" / "config.json").read_text())["minidsk"]
     assert about["settings"]["thoughts"]["config"]["longest"] == 80
     assert about["summary"]["flops"] > float(about["given"]["harvest_flops"]) > 0
+
+
+def test_a_harvest_searches_as_it_is_told(tree, tokenizer, make_policy, monkeypatch):
+    """The fake search finds the tree above for every problem, or nothing."""
+    asked, task = [], type("Task", (), {"__getitem__": lambda self, i: Hopeless(f"{i - FAR}")})()
+
+    def search(policy, posed, judge, budget, generator, config):
+        asked.extend((problem.prompt, budget, config) for problem in posed)
+        return Searched((), (), (), 1.0, tuple(grown for _ in posed))
+
+    monkeypatch.setattr(process, "tree_search", search)
+    config, grown = TreeConfig(longest=5), tree
+    found = harvest_trees(make_policy(), task, Trees(5, 7, most=1, config=config), 0)
+    assert (found.asked, found.flops) == (5, 1.0)
+    assert asked == [(str(i), 7, config) for i in range(5)]
+    assert [prompt for prompt, _ in found.examples] == list("01234")
+    grown, asked = Node(), []
+    with pytest.raises(RunError):
+        harvest_trees(make_policy(), task, Trees(300, 7), 0)
+    assert len(asked) == 20 * 300
 
 
 def test_a_search_that_solves_nothing_says_so(make_policy, tokenizer):

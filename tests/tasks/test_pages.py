@@ -56,6 +56,8 @@ def test_a_mixture_has_each_tasks_own_problems_in_its_shares():
     assert 200 <= kinds.count(type(one[0])) <= 300
     assert all(mixed[i] in (one[i], other[i]) for i in range(40))
     assert [mixed[i] for i in range(40)] == [Mixture([one, other], [0.25, 0.75])[i] for i in range(40)]
+    reseeded = [Mixture([make_task("pages", high=9, seed=seed), other], [1, 3]) for seed in (0, 1)]
+    assert len({tuple(type(task[i]) for i in range(40)) for task in reseeded}) == 2
     scores = score([one[0], other[0]], ["", f"<think></think><answer>{other[0].solution}</answer>"], {"accuracy": 1.0})
     assert scores.total.tolist() == [0.0, 1.0]
 

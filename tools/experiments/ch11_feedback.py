@@ -114,7 +114,8 @@ def prepare(seed: int, folder: str, a: argparse.Namespace) -> list[dict[str, Any
                      "comparisons": sum(len(r.pairs()) for _, r in ranked[:count]), "epochs": config.epochs,
                      "last_loss": mean(losses[-20:]), **judge_reward_model(reward_model, tested, a)})  # fmt: skip
     sft = look(policy, policy.copy(), reward_model, a)
-    torch.save({"sft": policy.model.state_dict(), "rm": reward_model.state_dict(), "rankings": [r for _, r in ranked]},
+    plain = [(r.prompt, r.replies) for _, r in ranked]
+    torch.save({"sft": policy.model.state_dict(), "rm": reward_model.state_dict(), "rankings": plain},
                Path(folder) / f"{seed}.pt")  # fmt: skip
     return [*rows, {"part": "start", "seed": seed, "base": base, "sft": sft, "seconds": seconds},
             *best_of(policy, reward_model, seed, a)]  # fmt: skip
@@ -196,11 +197,11 @@ def best_of(policy: MiniPolicy, rm: RewardModel, seed: int, a: argparse.Namespac
 def load(seed: int, folder: str, a: argparse.Namespace) -> tuple[MiniPolicy, RewardModel, list[Ranking]]:
     """What `prepare` made."""
     policy = load_policy(a.base, pick_device(a.device))
-    kept = torch.load(Path(folder) / f"{seed}.pt", map_location=policy.device, weights_only=False)
+    kept = torch.load(Path(folder) / f"{seed}.pt", map_location=policy.device, weights_only=True)
     policy.model.load_state_dict(kept["sft"])
     rm = RewardModel(policy)
     rm.load_state_dict(kept["rm"])
-    return policy, rm, kept["rankings"]
+    return policy, rm, [Ranking(*each) for each in kept["rankings"]]
 
 
 def by_ppo(seed: int, folder: str, kl_coef: float, verifier: bool, a: argparse.Namespace) -> dict[str, Any]:

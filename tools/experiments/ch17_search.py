@@ -27,7 +27,7 @@ from minidsk.infer.evaluate import answers
 from minidsk.infer.search.account import Found, Judge, Judged, verify
 from minidsk.infer.search.forcing import budget_forcing
 from minidsk.infer.search.mcts import TreeConfig, text_of, tree_search
-from minidsk.infer.search.voting import vote
+from minidsk.infer.search.voting import liked_best, vote
 from minidsk.presets import nano
 from minidsk.rl.harvest import FAR
 from minidsk.rl.policy import MiniPolicy
@@ -147,13 +147,7 @@ def choose(how: str, judges: Any, problems: list[Problem], replies: list[list[st
     if how == "majority":
         places = [vote([p.answer(r) for r in of]) for p, of in zip(problems, replies, strict=True)]
         return ["" if at is None else of[at] for of, at in zip(replies, places, strict=True)], 0.0
-    asked = [p for p, of in zip(problems, replies, strict=True) for _ in of]
-    judged = judges[how](asked, [r for of in replies for r in of])
-    values, chosen = iter(judged.values), []
-    for of in replies:
-        worth = [next(values) for _ in of]
-        chosen.append(of[worth.index(max(worth))])
-    return chosen, judged.flops
+    return liked_best(judges[how], problems, replies)
 
 
 def evolve(arm: str, seed: int, a: argparse.Namespace) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ class Question(Protocol):
 
 @dataclass(frozen=True)
 class Blind:
-    """A problem that cannot be checked, whoever tries: for searches that must not consult the verifier."""
+    """A problem that nothing can check: for searches that must not consult the verifier."""
 
     problem: Problem
 

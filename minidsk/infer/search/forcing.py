@@ -6,9 +6,8 @@ thoughts become longer than they would have been. So what was cut is counted apa
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -33,7 +32,7 @@ class Forced(Found):
 class _Thinking:
     """One thought under way; `tokens` without the tags around it."""
 
-    tokens: list[int] = dataclasses.field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
     waits: int = 0
     over: bool = False
     cut: bool = False

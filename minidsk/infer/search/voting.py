@@ -88,10 +88,16 @@ def best_of_n(
     With `verify` as the judge the share of right replies is that of questions with any right reply.
     """
     drawn, spent, flops = draw_within(policy, questions, budget, longest, temperature, generator, rows)
+    chosen, more = liked_best(judge, questions, drawn)
+    return Found(tuple(chosen), tuple(spent), tuple(map(len, drawn)), flops + more)
+
+
+def liked_best(judge: Judge[Q], questions: Sequence[Q], drawn: Sequence[Sequence[str]]) -> tuple[list[str], float]:
+    """Of each question's replies, one or more, the first of those that `judge` likes best; the judge's operations."""
     asked = [question for question, replies in zip(questions, drawn, strict=True) for _ in replies]
     judged = judge(asked, [reply for replies in drawn for reply in replies])
     values, chosen = iter(judged.values), []
     for replies in drawn:
         worth = [next(values) for _ in replies]
         chosen.append(replies[worth.index(max(worth))])
-    return Found(tuple(chosen), tuple(spent), tuple(map(len, drawn)), flops + judged.flops)
+    return chosen, judged.flops

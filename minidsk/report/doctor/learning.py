@@ -43,8 +43,8 @@ def no_gradient(run: Record) -> str | None:
     with_signal = [line for line in run.metrics if line.get("groups_with_signal", 1.0) > 0.2]
     zero = sum(line.get("grad_norm") == 0 for line in with_signal)
     if with_signal and zero > len(with_signal) / 2:
-        return f"grad_norm 0 on {zero} of {len(with_signal)} lines (more than half), though answers differ in reward" \
-            if run.kind == "rl" else f"grad_norm 0 on {zero} of {len(with_signal)} lines (more than half)"  # fmt: skip
+        though = ", though answers differ in reward" if run.kind == "rl" else ""
+        return f"grad_norm 0 on {zero} of {len(with_signal)} lines (more than half){though}"
     return None
 
 
@@ -65,13 +65,11 @@ def explodes(run: Record) -> str | None:
        hides=("loss flat",))  # fmt: skip
 def diverges(run: Record) -> str | None:
     """The loss rises again well above its best."""
-    values = run.series("loss")
-    if len(values) < 4:
+    if not run.has("loss"):
         return None
-    size = max(len(values) // 4, 1)
-    best = min(mean(values[i : i + size]) for i in range(len(values) - size + 1))
-    if run.late("loss") > 1.15 * best + 0.02:
-        return f"loss {run.late('loss'):.3f} late, {best:.3f} at its best (above 1.15 times)"
+    best, late = min(run.stretches("loss")), run.late("loss")
+    if late > 1.15 * best + 0.02:
+        return f"loss {late:.3f} late, {best:.3f} at its best (above 1.15 times)"
     return None
 
 
@@ -127,5 +125,4 @@ def drifts(run: Record) -> str | None:
 
 
 def _clipped(run: Record) -> float:
-    both = [run.late(name) for name in ("clipped_low", "clipped_high") if run.has(name)]
-    return sum(both)
+    return sum(run.late(name) for name in ("clipped_low", "clipped_high") if run.has(name))

@@ -11,7 +11,7 @@ from typing import Any
 
 from minidsk.hub.folder import CONFIG, about
 from minidsk.rl.recipe import STAGES
-from minidsk.train.checkpoint import LOG, RunError, read_metrics
+from minidsk.train.checkpoint import LOG, RunError, finished, read_metrics
 from minidsk.train.evaluation import read_evaluation
 
 
@@ -36,7 +36,7 @@ class Record:
     @property
     def finished(self) -> bool:
         """Whether the run came to its end."""
-        return bool((self.folder / CONFIG).exists() and "summary" in about(self.folder))
+        return finished(self.folder)
 
     def setting(self, name: str, default: Any = None) -> Any:
         """A setting by its name, wherever in the configuration it stands."""
@@ -80,6 +80,12 @@ class Record:
         weights = [weight for weight in self.setting("rewards", {}).values() if weight > 0]
         most = 1.0 if self.judge == "accuracy" else max([sum(weights), *self.series("reward")])
         return self.late(self.judge) >= 0.9 * most > 0
+
+    def stretches(self, name: str) -> list[float]:
+        """The means of all stretches of neighbouring lines, each as long as a quarter, in order."""
+        values = self.series(name)
+        size = max(len(values) // 4, 1)
+        return [mean(values[i : i + size]) for i in range(len(values) - size + 1)]
 
     def rise(self, name: str) -> tuple[float, float]:
         """By how much the late values lie above the early ones, and the standard error of that difference."""

@@ -39,12 +39,9 @@ def reward_flat(run: Record) -> str | None:
        hides=("no variance in groups",))  # fmt: skip
 def reward_falls(run: Record) -> str | None:
     """The share of right answers fell well below what it once was."""
-    values = run.series(run.judge)
-    if len(values) < 8:
+    if not run.has(run.judge, least=8):
         return None
-    size = max(len(values) // 4, 2)
-    peak = max(mean(values[i : i + size]) for i in range(len(values) - size + 1))
-    late = mean(values[-size:])
+    peak, late = max(run.stretches(run.judge)), run.late(run.judge)
     if peak >= 0.1 and late < 0.6 * peak:
         return f"{run.judge} {late:.3f} late, after {peak:.3f} at its best (less than 0.6 of it)"
     return None
