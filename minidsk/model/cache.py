@@ -24,7 +24,7 @@ class LatentCache:
     they are, be copied (`fork`) and be cut back (`truncate`). With `mtp`, the layers of the MTP modules follow the
     main ones, and `hidden` ``[depths, batch, capacity, hidden]`` keeps the states that they look at.
     With `static`, attention always looks at the whole capacity under a mask, so that no shape ever changes and a CUDA
-    graph can replay the step.
+    graph can replay the step. A row begins at slot `lead`: those before it stay empty, for who looks back (`reopen`).
     """
 
     def __init__(
@@ -38,18 +38,18 @@ class LatentCache:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         static: bool = False,
+        lead: int = 0,
     ) -> None:
         depths = config.num_nextn_predict_layers if mtp else 0
         width = config.kv_lora_rank + config.qk_rope_head_dim
         layers = config.num_hidden_layers + depths if layers is None else layers
         self.entries = torch.zeros(layers, batch, capacity, width, device=device, dtype=dtype)
         self.hidden = torch.zeros(depths, batch, capacity, config.hidden_size, device=device, dtype=dtype)
-        self.begins = torch.zeros(batch, dtype=torch.long, device=device)
-        self.ends = torch.zeros(batch, dtype=torch.long, device=device)
+        self.begins, self.ends = (torch.full((batch,), lead, dtype=torch.long, device=device) for _ in range(2))
         self._places = torch.arange(capacity, device=device)
         self.slots = torch.zeros(batch, 0, dtype=torch.long, device=device)  # of the tokens being computed
-        self.longest = 0  # no row reaches beyond this slot; known without asking the GPU
-        self.static = static
+        self.longest = lead  # no row reaches beyond this slot; known without asking the GPU
+        self.static, self.lead = static, lead
 
     @property
     def capacity(self) -> int:
@@ -118,9 +118,9 @@ class LatentCache:
 
     def clear(self) -> None:
         """Forget everything."""
-        self.begins.zero_()
-        self.ends.zero_()
-        self.longest = 0
+        self.begins.fill_(self.lead)
+        self.ends.fill_(self.lead)
+        self.longest = self.lead
 
     def fork(self, rows: Tensor) -> LatentCache:
         """A cache of these rows ``[batch']`` of this one, in this order, each as often as it is named."""
@@ -138,12 +138,12 @@ class LatentCache:
 
     def forget(self, rows: Tensor) -> None:
         """Forget these rows, bool ``[batch]``."""
-        self.begins.masked_fill_(rows, 0)
-        self.ends.masked_fill_(rows, 0)
+        self.begins.masked_fill_(rows, self.lead)
+        self.ends.masked_fill_(rows, self.lead)
 
     def truncate(self, lengths: Tensor) -> None:
         """Forget all but the first `lengths` ``[batch]`` tokens of each row, or nothing where a row has fewer."""
-        self.ends = torch.minimum(self.ends, self.begins + lengths)
+        torch.minimum(self.ends, self.begins + lengths, out=self.ends)
         if not self.static:
             self.longest = int(self.ends.max())
 
