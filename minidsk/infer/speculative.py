@@ -56,7 +56,7 @@ def _kept(p: Tensor, q: Tensor, guesses: Tensor, noise: Tensor) -> Tensor:
     """How many guesses ``[..., K]`` are kept, by log-uniform noise ``[..., K]``. In logarithms chance stays below 1."""
     of_guess = guesses.unsqueeze(-1)
     ratio = p[..., :-1, :].gather(-1, of_guess) / q.gather(-1, of_guess)
-    return (noise < ratio.squeeze(-1).log()).long().cumprod(-1).sum(-1)  # a refusal ends it, whatever follows
+    return (noise < ratio.squeeze(-1).log()).cumprod(-1).sum(-1)  # a refusal ends it, whatever follows
 
 
 def _rest(p: Tensor, q: Tensor) -> Tensor:
@@ -142,6 +142,7 @@ class Rounds(Replayed):
         # At each place: the model's own draw, as `decode` makes it; the guess; whether the guess is kept.
         self.parts = (vocab, vocab, 1)
         self.noise = Noise(self.starts, sum(self.parts))
+        self.places = torch.arange(depth + 2, device=device)
         self.graph = self._recorded(model, rows * (depth + 1))
 
     def begin(self, ids: Tensor, mask: Tensor, new: int, begins: Tensor, stop: Tensor) -> None:
@@ -162,7 +163,7 @@ class Rounds(Replayed):
             state.zero_()
         slots = self.starts[:, None]
         own, _, _ = self._noise(slots)
-        token = _drawn(self.sampling.shape(logprobs).softmax(-1), own[:, 0])
+        token = _drawn(self.sampling.of(logprobs), own[:, 0])
         self._write(slots, token[:, None], logprobs[:, None], torch.ones_like(token))
 
     def written(self) -> Tensor:
@@ -175,11 +176,11 @@ class Rounds(Replayed):
         lengths, slots = self.cache.lengths, self._slots(1, self.depth + 1)
         own, of_guess, chance = self._noise(slots)
         draft_probs = self._guess(of_guess)
-        asked = self.text.gather(1, slots - 1)  # the last token, and the guesses
-        states = self.model.states(asked, cache=self.cache, mtp=False)
+        checked = self.text.gather(1, slots - 1)  # the last token, and the guesses
+        states = self.model.states(checked, cache=self.cache, mtp=False)
         logprobs = at_least_float32(self.model.lm_head(states.hidden)).log_softmax(-1)
-        p = self.sampling.shape(logprobs).softmax(-1)
-        kept = _kept(p, draft_probs, asked[:, 1:], chance[:, : self.depth, 0])
+        p = self.sampling.of(logprobs)
+        kept = _kept(p, draft_probs, checked[:, 1:], chance[:, : self.depth, 0])
         token = _drawn(_rest(p, draft_probs), own).gather(1, kept[:, None])
         new = self.text.gather(1, slots).scatter(1, kept[:, None], token)
         used = (kept + 1).masked_fill(self.done, 0)
@@ -193,19 +194,20 @@ class Rounds(Replayed):
         `noise` ``[rows, depth + 1, vocab]``, of which the guesses take that of their places.
         """
         probs: list[Tensor] = []
-        x, modules = None, len(self.model.mtp)
+        x, last, modules = None, self.cache.ends, len(self.model.mtp)
         for k in range(1, self.depth + 1):
             again = k > modules
-            self.cache.reopen(self.cache.ends + (k - 1), 1 if again else self.depth + 1)
+            self.cache.reopen(last, 1 if again else self.depth + 1)
             tokens = self.text.gather(1, self.cache.slots)
             x = self.model.look_ahead(min(k, modules), tokens, self.cache, x if again else None)[:, -1:]
             probs.append(self.sampling.probabilities(self.model.lm_head(x)[:, 0]))
-            self.text.scatter_(1, self._slots(k, 1), _drawn(probs[-1], noise[:, k - 1]).unsqueeze(1))
+            last = last + 1
+            self.text.scatter_(1, last[:, None], _drawn(probs[-1], noise[:, k - 1]).unsqueeze(1))
         return torch.stack(probs, 1)
 
     def _slots(self, first: int, count: int) -> Tensor:
         """`count` slots of each row ``[rows, count]``, the first so many behind its last token."""
-        return self.cache.ends[:, None] + torch.arange(first, first + count, device=self.text.device)
+        return self.cache.ends[:, None] + self.places[first : first + count]
 
     def _noise(self, slots: Tensor) -> tuple[Tensor, ...]:
         """Log-uniform numbers for the tokens of these slots ``[rows, n]``, in their `parts`: ``[rows, n, part]``."""
@@ -222,7 +224,7 @@ class Rounds(Replayed):
         of_new = logprobs.gather(2, new.unsqueeze(-1)).squeeze(-1)
         self.text.scatter_(1, slots, new)
         self.logprobs.scatter_(1, slots, of_new.float())
-        count = torch.arange(new.shape[1], device=new.device) < used[:, None]
+        count = self.places[: new.shape[1]] < used[:, None]
         self.passes += ~self.done
         self.done |= (self.stops[new] & count).any(1) | (self.written() >= self.limit)
 

@@ -11,6 +11,7 @@ from minidsk.infer import engine, generate
 from minidsk.infer.engine import Recorder, Replayed
 from minidsk.infer.generate import decode
 from minidsk.infer.noise import Noise, streams
+from minidsk.infer.refill import WINDOW
 from minidsk.infer.sampling import Sampling
 from minidsk.infer.speculative import LOOK, Rounds, speculate
 from minidsk.model.cache import LatentCache, added
@@ -226,12 +227,12 @@ def test_one_recorder_keeps_steps_and_rounds(echo, prompts, taped):
     """Of the same rows and sampling: neither takes the other's place, and earlier answers stay."""
     model, (ids, valid), recorder = echo(n_routed_experts=0, num_nextn_predict_layers=1), prompts, Recorder()
     how = {"temperature": 0.0, "attention_mask": valid, "recorder": recorder}
-    first = speculate(model, ids, 16, 1, **how)
+    first = speculate(model, ids, 16, WINDOW, **how)  # as many guesses as a step of `decode` has room for tokens
     seen = first.ids.clone(), first.passes.clone()
     plain = decode(model, ids, 16, **how)
     assert torch.equal(first.ids, plain.ids)
     assert len(taped) == 2
-    speculate(model, ids[:, -1:], 5, 1, temperature=0.0, recorder=recorder)
+    speculate(model, ids[:, -1:], 5, WINDOW, temperature=0.0, recorder=recorder)
     assert len(taped) == 2
     assert torch.equal(first.ids, seen[0])
     assert torch.equal(first.passes, seen[1])
