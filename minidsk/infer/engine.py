@@ -101,7 +101,8 @@ def unpadded(ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def recordable(model: MiniDeepSeek, tokens: int) -> bool:
-    """Whether a step of `model` for so many tokens at once, one a row as a rule, can be a CUDA graph: on a GPU, with nothing that waits for the CPU."""
+    """Whether a step of `model` for so many tokens at once can be a CUDA graph: on a GPU, with nothing that waits for
+    the CPU."""
     weight, config = model.embed_tokens.weight, model.config
     if not weight.is_cuda or not config.has_experts:
         return weight.is_cuda

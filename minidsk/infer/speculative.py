@@ -145,6 +145,7 @@ class Rounds(Replayed):
         self.places = torch.arange(depth + 2, device=device)
         self.graph = self._recorded(model, rows * (depth + 1))
 
+    @torch.no_grad()
     def begin(self, ids: Tensor, mask: Tensor, new: int, begins: Tensor, stop: Tensor) -> None:
         """Read the prompts `ids` ``[rows, time]``, and draw the token after each.
 

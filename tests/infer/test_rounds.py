@@ -100,17 +100,18 @@ def begun(model, ids, sampling, depth=2):
 SAMPLINGS = [Sampling(0.0), Sampling(), Sampling(0.7, 5, 0.9)]
 
 
+WAITING = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero", "aten::equal",
+           "aten::masked_select", "aten::lift_fresh", "aten::_unique2", "aten::bincount"}  # fmt: skip
+
+
 class Unwaiting(TorchDispatchMode):
     """Raises where Python would wait for a device, or hand it a number of its own."""
 
-    banned = {"aten::_local_scalar_dense", "aten::item", "aten::nonzero", "aten::is_nonzero", "aten::equal",
-              "aten::masked_select", "aten::lift_fresh", "aten::_unique2", "aten::bincount"}  # fmt: skip
-
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = function._schema.name
-        assert name not in self.banned, f"{name} waits"
-        picked = args[1] if name.startswith("aten::index") else ()
-        assert not any(x.dtype == torch.bool for x in tree_leaves(picked) if isinstance(x, torch.Tensor)), "a mask picks"
+        assert name not in WAITING, f"{name} waits"
+        picked = [x for x in tree_leaves(args[1:2]) if isinstance(x, torch.Tensor)] if "index" in name else []
+        assert all(x.dtype != torch.bool for x in picked), f"{name} with a mask waits"
         return function(*args, **(kwargs or {}))
 
 
