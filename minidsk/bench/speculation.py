@@ -74,7 +74,8 @@ class Texts:
 
     def guessed(self, depth: int) -> None:
         """With `depth` guesses a step."""
-        self.kept[depth] = speculate(self.actor, self.ids, self.new, depth, temperature=0.0, attention_mask=self.mask)
+        self.kept[depth] = speculate(self.actor, self.ids, self.new, depth, temperature=0.0, attention_mask=self.mask,
+                                     recorder=self.recorder)  # fmt: skip
 
     def look(self) -> dict[str, Any]:
         """For each depth: tokens a step, the share of guesses that were kept, and how many rows have the same text."""

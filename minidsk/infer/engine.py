@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from tqdm.auto import tqdm
 from minidsk.infer.noise import Noise
 from minidsk.infer.sampling import Sampling
 from minidsk.kernels.dispatch import has_grouped_product
+from minidsk.model.cache import LatentCache
 from minidsk.model.operations import suits_every_expert
 from minidsk.model.transformer import MiniDeepSeek
 
@@ -27,13 +29,14 @@ class Engine:
     """`rows` texts of at most `capacity` tokens, and what comes next in each: `logits` ``[rows, vocab]``.
 
     `static`: whether all shapes are fixed, as a recording needs them; where there is no GPU it computes the same.
+    `mtp` and `lead` as in `LatentCache`.
     """
 
     def __init__(
-        self, model: MiniDeepSeek, rows: int, capacity: int, *, mtp: bool = False, static: bool = False
+        self, model: MiniDeepSeek, rows: int, capacity: int, *, mtp: bool = False, static: bool = False, lead: int = 0
     ) -> None:
         self.model, self.mtp = model, mtp
-        self.cache = model.new_cache(rows, capacity, mtp=mtp, static=static)
+        self.cache = model.new_cache(rows, capacity, mtp=mtp, static=static, lead=lead)
         dtype, vocab = model.embed_tokens.weight.dtype, model.config.vocab_size
         self.logits = torch.zeros(rows, vocab, dtype=dtype, device=model.device)
         self.ahead: list[Tensor] = []
@@ -45,15 +48,15 @@ class Engine:
         Each loses its padding first, so that how long the others are does not move what it adds up. Raises `ValueError`
         for prompts that are longer than the cache.
         """
-        if ids.shape[1] > self.cache.capacity:
-            raise ValueError(f"ids: a prompt of {ids.shape[1]} tokens does not fit a cache of {self.cache.capacity}")
+        room = self.cache.capacity - self.cache.lead
+        if ids.shape[1] > room:
+            raise ValueError(f"ids: a prompt of {ids.shape[1]} tokens does not fit a cache of {room}")
         self.cache.clear()
         if attention_mask is None:
             self._advance(ids)
             return self.logits
-        lengths, time = attention_mask.sum(1), ids.shape[1]
-        places = torch.arange(time, device=ids.device) + (time - lengths)[:, None]
-        self._advance(ids.gather(1, places.clamp(max=time - 1)), lengths - 1)
+        ids, lengths = unpadded(ids, attention_mask)
+        self._advance(ids, lengths - 1)
         self.cache.truncate(lengths)
         return self.logits
 
@@ -89,53 +92,55 @@ class Engine:
         self.ahead = [self.model.lm_head(x) for x in ahead]
 
 
-def recordable(model: MiniDeepSeek, rows: int) -> bool:
-    """Whether a step of `model` for so many rows can be a CUDA graph: on a GPU, with nothing that waits for the CPU."""
+def unpadded(ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Prompts ``[rows, time]`` moved to the left, over their padding, and their lengths ``[rows]``. What then follows
+    a prompt means nothing."""
+    lengths, time = attention_mask.sum(1), ids.shape[1]
+    places = torch.arange(time, device=ids.device) + (time - lengths)[:, None]
+    return ids.gather(1, places.clamp(max=time - 1)), lengths
+
+
+def recordable(model: MiniDeepSeek, tokens: int) -> bool:
+    """Whether a step of `model` for so many tokens at once can be a CUDA graph: on a GPU, with nothing that waits for
+    the CPU."""
     weight, config = model.embed_tokens.weight, model.config
     if not weight.is_cuda or not config.has_experts:
         return weight.is_cuda
     with torch.no_grad():
-        few = suits_every_expert(weight[:1].expand(rows, -1), config.n_routed_experts, config.num_experts_per_tok)
+        few = suits_every_expert(weight[:1].expand(tokens, -1), config.n_routed_experts, config.num_experts_per_tok)
     return few or has_grouped_product(weight, config.hidden_size, config.moe_intermediate_size)
 
 
-class Recording:
-    """Drawing a token for each row and computing what comes after it, recorded once and replayed up to `new` times.
+class Replayed:
+    """A step over tensors of fixed places and shapes, recorded once and replayed. What cannot be recorded runs as
+    written.
 
-    `tokens` and `logprobs` ``[rows, new]`` fill up from the left. What cannot be recorded runs as written.
+    Each kind has a `cache`, and says what a step is (`_step`) and how all is as before it (`_forget`). It must neither
+    wait for the device nor put another tensor in the place of one that outlives the step.
     """
 
-    def __init__(self, model: MiniDeepSeek, rows: int, capacity: int, new: int, sampling: Sampling) -> None:
-        self.engine = Engine(model, rows, capacity, static=True)
-        self.sampling = sampling
-        self.place = torch.zeros(1, dtype=torch.long, device=model.device)
-        begins = torch.zeros(rows, dtype=torch.long, device=model.device)
-        self.noise = Noise(begins, model.config.vocab_size)  # each reply that a row takes up brings its own beginning
-        self.tokens = torch.zeros(rows, new, dtype=torch.long, device=model.device)
-        self.logprobs = torch.zeros(rows, new, device=model.device)
-        self.graph = self._recorded() if recordable(model, rows) else None
+    cache: LatentCache
+    graph: torch.cuda.CUDAGraph | None
 
-    def rewind(self) -> None:
-        """Write the next tokens from the left again."""
-        self.place.zero_()
+    def __init__(self, model: MiniDeepSeek, rows: int, capacity: int, new: int, sampling: Sampling) -> None:
+        raise NotImplementedError
+
+    def _step(self) -> None:
+        raise NotImplementedError
+
+    def _forget(self) -> None:
+        raise NotImplementedError
 
     def run(self) -> None:
-        """Draw one token more."""
+        """Do one step."""
         if self.graph is None:
             self._step()
         else:
             self.graph.replay()
 
-    @torch.no_grad()
-    def _step(self) -> None:
-        logprobs = self.engine.logits.log_softmax(-1, dtype=torch.float32)
-        drawn = self.sampling.draw(logprobs, self.noise).unsqueeze(1)
-        self.tokens.index_copy_(1, self.place, drawn)
-        self.logprobs.index_copy_(1, self.place, logprobs.gather(1, drawn))
-        self.engine.step(drawn)
-        self.place.add_(1)
-
-    def _recorded(self) -> torch.cuda.CUDAGraph | None:
+    def _recorded(self, model: MiniDeepSeek, tokens: int) -> torch.cuda.CUDAGraph | None:
+        if not recordable(model, tokens):
+            return None
         try:
             return self._record()
         except torch.OutOfMemoryError:
@@ -151,12 +156,49 @@ class Recording:
         with torch.cuda.stream(side):
             for _ in range(2):  # what the first passes allocate and choose must not be part of the recording
                 self._step()
-                self.engine.cache.clear()
-                self.place.zero_()
+                self._forget()
         torch.cuda.current_stream().wait_stream(side)
         with torch.cuda.graph(graph):
             self._step()
         return graph
+
+
+class Recording(Replayed):
+    """Drawing a token for each row and computing what comes after it, up to `new` times.
+
+    `tokens` and `logprobs` ``[rows, new]`` fill up from the left.
+    """
+
+    def __init__(self, model: MiniDeepSeek, rows: int, capacity: int, new: int, sampling: Sampling) -> None:
+        self.engine = Engine(model, rows, capacity, static=True)
+        self.cache = self.engine.cache
+        self.sampling = sampling
+        self.place = torch.zeros(1, dtype=torch.long, device=model.device)
+        begins = torch.zeros(rows, dtype=torch.long, device=model.device)
+        self.noise = Noise(begins, model.config.vocab_size)  # each reply that a row takes up brings its own beginning
+        self.tokens = torch.zeros(rows, new, dtype=torch.long, device=model.device)
+        self.logprobs = torch.zeros(rows, new, device=model.device)
+        self.graph = self._recorded(model, rows)
+
+    def rewind(self) -> None:
+        """Write the next tokens from the left again."""
+        self.place.zero_()
+
+    @torch.no_grad()
+    def _step(self) -> None:
+        logprobs = self.engine.logits.log_softmax(-1, dtype=torch.float32)
+        drawn = self.sampling.draw(logprobs, self.noise).unsqueeze(1)
+        self.tokens.index_copy_(1, self.place, drawn)
+        self.logprobs.index_copy_(1, self.place, logprobs.gather(1, drawn))
+        self.engine.step(drawn)
+        self.place.add_(1)
+
+    def _forget(self) -> None:
+        self.cache.clear()
+        self.place.zero_()
+
+
+Kind = TypeVar("Kind", bound=Replayed)
 
 
 class Recorder:
@@ -168,7 +210,7 @@ class Recorder:
     def __init__(self) -> None:
         self.most = sys.maxsize
         self._model: MiniDeepSeek | None = None
-        self._kept: dict[tuple[object, ...], Recording] = {}
+        self._kept: dict[tuple[object, ...], Replayed] = {}
 
     def halve(self, rows: int) -> None:
         """So many rows were too many: give back what is kept, say so, and try half as many from here on."""
@@ -177,13 +219,19 @@ class Recorder:
 
     def recording(self, model: MiniDeepSeek, rows: int, capacity: int, new: int, sampling: Sampling) -> Recording:
         """A recording for `rows` texts of at most `capacity` tokens: one that is there, where that fits."""
+        return self.replayed(Recording, model, rows, capacity, new, sampling)
+
+    def replayed(
+        self, kind: type[Kind], model: MiniDeepSeek, rows: int, capacity: int, new: int, sampling: Sampling
+    ) -> Kind:
+        """The same for any kind of step; `new`: how many tokens of a row it is concerned with."""
         if model is not self._model:
             self._model, self._kept = model, {}
-        asked = (rows, new, sampling)
+        asked = (kind, rows, new, sampling)
         kept = self._kept.pop(asked, None)
-        if kept is None or kept.engine.cache.capacity < capacity:
+        if not isinstance(kept, kind) or kept.cache.capacity < capacity:
             kept = None  # give its memory back before the next one takes its own
-            kept = Recording(model, rows, -(-capacity // WIDTH) * WIDTH, new, sampling)
+            kept = kind(model, rows, -(-capacity // WIDTH) * WIDTH, new, sampling)
         self._kept[asked] = kept  # the one that was asked for last stands last
         while len(self._kept) > KEPT:
             del self._kept[next(iter(self._kept))]

@@ -50,15 +50,21 @@ def log_uniform(hashed: Tensor) -> Tensor:
 class Noise:
     """Noise for the next token of each row. `streams` ``[rows]``: where each row is; a row that moves takes it along.
 
-    All of it has a fixed shape and stays on the device, as a recording needs it.
+    A place has so many `entries`, one for each token as a rule. All of it has a fixed shape and stays on the device, as
+    a recording needs it.
     """
 
-    def __init__(self, streams: Tensor, vocab: int) -> None:
+    def __init__(self, streams: Tensor, entries: int) -> None:
         self.streams = streams.clone()
-        self.entries = ENTRY * torch.arange(vocab, device=streams.device)
+        self.entries = ENTRY * torch.arange(entries, device=streams.device)
+
+    def at(self, places: Tensor) -> Tensor:
+        """Logarithms of uniform numbers for these places ``[rows, n]``, counted from where each row is, which stays:
+        ``[rows, n, entries]``."""
+        return log_uniform(scrambled((self.streams.unsqueeze(1) + PLACE * places).unsqueeze(-1) + self.entries))
 
     def next(self) -> Tensor:
-        """Logarithms of uniform numbers, as `log_uniform` has them, ``[rows, vocab]``."""
+        """Logarithms of uniform numbers, as `log_uniform` has them, ``[rows, entries]``."""
         hashed = scrambled(self.streams.unsqueeze(1) + self.entries)
         self.streams += PLACE
         return log_uniform(hashed)

@@ -30,13 +30,12 @@ class Sampling:
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """What each token is drawn with, float32 or float64, from `logits` ``[..., vocab]``, same shape."""
-        return self.shape(at_least_float32(logits).log_softmax(-1)).softmax(-1)
+        return self.of(at_least_float32(logits).log_softmax(-1))
 
-    def shape(self, logprobs: Tensor) -> Tensor:
-        """The logits of the same draw from log-probabilities ``[..., vocab]``: minus infinity where none is drawn."""
+    def of(self, logprobs: Tensor) -> Tensor:
+        """The same from log-probabilities at temperature 1 ``[..., vocab]``."""
         if self.temperature == 0:
-            best = logprobs.argmax(-1, keepdim=True)
-            return torch.full_like(logprobs, -math.inf).scatter(-1, best, 0.0)
+            return torch.zeros_like(logprobs).scatter(-1, logprobs.argmax(-1, keepdim=True), 1.0)
         if self.temperature != 1:
             logprobs = logprobs / self.temperature
         if 0 < self.top_k < logprobs.shape[-1]:
@@ -47,7 +46,7 @@ class Sampling:
             p = sorted_.softmax(-1)
             enough = p.cumsum(-1) - p >= self.top_p  # those before it hold the share already
             logprobs = logprobs.masked_fill(enough.scatter(-1, order, enough), -math.inf)
-        return logprobs
+        return logprobs.softmax(-1)
 
     def draw(self, logprobs: Tensor, noise: Noise) -> Tensor:
         """A token for each row ``[rows]`` from log-probabilities ``[rows, vocab]``; greedily, without any noise.
@@ -57,4 +56,4 @@ class Sampling:
         """
         if self.temperature == 0:
             return logprobs.argmax(-1)
-        return (self.shape(logprobs).softmax(-1) / noise.next()).argmin(-1)  # the smallest of p / log u: the same one
+        return (self.of(logprobs) / noise.next()).argmin(-1)  # the smallest of p / log u: the same one

@@ -13,10 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from minidsk.infer.engine import Engine, Recorder, Replayed, unpadded
 from minidsk.infer.generate import Decoded, asked, decoded
+from minidsk.infer.noise import Noise, streams
 from minidsk.infer.sampling import Sampling
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.precision import at_least_float32
+
+LOOK = 4  # recorded rounds between looks at who is done: to look is to wait for the GPU
 
 
 @dataclass
@@ -42,20 +46,33 @@ def accept(
     q(x)); at the first that is not, the token comes from max(0, p - q), normalised; after the last, from p.
     """
     p, q = (at_least_float32(probs) for probs in (target_probs, draft_probs))
-    k = draft_tokens.shape[-1]
-    of_guess = draft_tokens.unsqueeze(-1)
-    ratio = p[..., :k, :].gather(-1, of_guess).squeeze(-1) / q.gather(-1, of_guess).squeeze(-1)
     chance = torch.rand(draft_tokens.shape, generator=generator, device=p.device, dtype=p.dtype)
-    kept = (chance < ratio).long().cumprod(-1).sum(-1)  # a refusal ends it, whatever follows
-    rest = torch.cat(((p[..., :k, :] - q).clamp(min=0), p[..., k:, :]), dim=-2)
-    there = kept[..., None, None].expand(*kept.shape, 1, p.shape[-1])
-    return kept, _drawn(rest.gather(-2, there).squeeze(-2), generator)
+    kept = _kept(p, q, draft_tokens, chance.log())
+    rest = _at(kept, _rest(p, q))
+    return kept, _drawn(rest, -torch.empty_like(rest).exponential_(generator=generator).clamp(min=1e-30))
 
 
-def _drawn(weights: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A token for each row ``[...]``, with a chance in proportion to its weight ``[..., vocab]``."""
-    noise = torch.empty_like(weights).exponential_(generator=generator)
-    return (weights / noise.clamp(min=1e-30)).argmax(-1)
+def _kept(p: Tensor, q: Tensor, guesses: Tensor, noise: Tensor) -> Tensor:
+    """How many guesses ``[..., K]`` are kept, by log-uniform noise ``[..., K]``. In logarithms chance stays below 1."""
+    of_guess = guesses.unsqueeze(-1)
+    ratio = p[..., :-1, :].gather(-1, of_guess) / q.gather(-1, of_guess)
+    return (noise < ratio.squeeze(-1).log()).cumprod(-1).sum(-1)  # a refusal ends it, whatever follows
+
+
+def _rest(p: Tensor, q: Tensor) -> Tensor:
+    """The weights of the token at each place ``[..., K + 1, vocab]``, if it is the first that is no guess."""
+    return torch.cat(((p[..., :-1, :] - q).clamp(min=0), p[..., -1:, :]), dim=-2)
+
+
+def _at(places: Tensor, x: Tensor) -> Tensor:
+    """`x` ``[..., K + 1, vocab]`` at one place of each row, `places` ``[...]``: ``[..., vocab]``."""
+    return x.gather(-2, places[..., None, None].expand(*places.shape, 1, x.shape[-1])).squeeze(-2)
+
+
+def _drawn(weights: Tensor, noise: Tensor) -> Tensor:
+    """A token for each row ``[...]``, with a chance in proportion to its weight; both ``[..., vocab]``, see
+    `Sampling.draw`. The noise is log-uniform."""
+    return (weights / noise).argmin(-1)
 
 
 @torch.no_grad()
@@ -72,117 +89,146 @@ def speculate(
     attention_mask: Tensor | None = None,
     eos_token_id: int | Iterable[int] | None = None,
     pad_token_id: int = 0,
+    recorder: Recorder | None = None,
 ) -> Speculated:
     """Continue `ids` ``[batch, time]`` as `decode` does, with `depth` guesses for each pass.
 
-    Greedy text is that of `decode`; drawn text has its distribution. A `depth` beyond the model's modules uses the last
-    one again, on its own states. Raises `ValueError` for a model without modules.
+    Greedy text is that of `decode`; drawn text has its distribution, and as there each row has noise of its own. A
+    `depth` beyond the model's modules uses the last one again, on its own states. `recorder` as for `decode`. Raises
+    `ValueError` for a model without modules.
     """
     sampling = Sampling(temperature, top_k, top_p)
     mask, stop = asked(ids, max_new_tokens, attention_mask, eos_token_id)
     if depth < 1 or not model.mtp:
         raise ValueError(f"depth: {depth} does not fit; it must be 1 or more, for a model with MTP modules")
-    rows = _Rows(model, ids, mask, max_new_tokens, depth, sampling, generator)
-    batch, device = len(ids), ids.device
-    going = torch.arange(batch, device=device)
-    tokens = ids.new_zeros(batch, max_new_tokens + depth + 1)
-    logprobs = torch.zeros(tokens.shape, device=device)
-    count, passes, kept, drafted = (torch.zeros(batch, dtype=torch.long, device=device) for _ in range(4))
-    places = torch.arange(depth + 1, device=device)
-    new, its_logprobs, used = rows.first()
-    while True:
-        at = count[going, None] + places[: new.shape[1]]
-        tokens[going[:, None], at], logprobs[going[:, None], at] = new, its_logprobs
-        count[going] += used
-        passes[going] += 1
-        kept[going] += used - 1
-        ended = (torch.isin(new, stop) & (places[: new.shape[1]] < used[:, None])).any(1)
-        left = ~ended & (count[going] < max_new_tokens)
-        if not left.any():
+    recorder = Recorder() if recorder is None else recorder
+    capacity = ids.shape[1] + max_new_tokens + 3 * (depth + 1)  # before a text, behind it, and what a done row writes
+    rounds = recorder.replayed(Rounds, model, len(ids), capacity, depth, sampling)
+    nowhere = torch.zeros(len(ids), dtype=torch.long, device=ids.device)
+    begins = streams(generator, len(ids), ids.device) if sampling.temperature else nowhere
+    rounds.begin(ids, mask, max_new_tokens, begins, stop)
+    look = 1 if rounds.graph is None else LOOK
+    for number in range(max_new_tokens - 1):  # each round writes a token at least
+        if number % look == 0 and bool(rounds.done.all()):
             break
-        if not left.all():
-            rows.only(left)
-            going = going[left]
-        drafted[going] += depth
-        new, its_logprobs, used = rows.round()
-    tokens, logprobs = tokens[:, :max_new_tokens], logprobs[:, :max_new_tokens]
-    tokens = tokens.masked_fill(torch.arange(max_new_tokens, device=device) >= count[:, None], pad_token_id)
-    return Speculated(**vars(decoded(ids, tokens, logprobs, stop, pad_token_id)), passes=passes, kept=kept,
-                      drafted=drafted)  # fmt: skip
+        rounds.run()
+    places = rounds.starts[:, None] + torch.arange(max_new_tokens, device=ids.device)
+    tokens, logprobs = rounds.text.gather(1, places), rounds.logprobs.gather(1, places)
+    passes = rounds.passes.clone()
+    return Speculated(**vars(decoded(ids, tokens, logprobs, stop, pad_token_id)), passes=passes,
+                      kept=rounds.written() - passes, drafted=depth * (passes - 1))  # fmt: skip
 
 
-class _Rows:
-    """Texts that grow by guessing and checking. `text` ``[rows, capacity]`` holds their tokens by the cache's slots.
+class Rounds(Replayed):
+    """Texts that grow by guessing and checking; a step is one round of it.
 
-    The cache holds all of a row but its last token, which stands in slot ``cache.ends``: the next pass of the model
-    begins with it. Left of each prompt there are `depth` + 1 slots more, which hold nothing, so that a module can
-    always look at as many slots as a pass may add.
+    `text` and `logprobs` ``[rows, capacity]`` hold their tokens by the cache's slots, those of the reply from `starts`
+    ``[rows]`` on. The cache holds all of a row but its last token, which stands in slot ``cache.ends``: the next pass
+    of the model begins with it. A row that is `done` ``[rows]`` takes part in all that follows and stays as it is: it
+    writes behind its end, always in the same slots.
     """
 
-    def __init__(
-        self,
-        model: MiniDeepSeek,
-        ids: Tensor,
-        mask: Tensor,
-        new: int,
-        depth: int,
-        sampling: Sampling,
-        generator: torch.Generator | None,
-    ) -> None:
-        self.model, self.depth, self.sampling, self.generator = model, depth, sampling, generator
-        before = depth + 1
-        ids, mask = (torch.nn.functional.pad(x, (before, 0)) for x in (ids, mask))
-        capacity = ids.shape[1] + new + 2 * before
-        self.cache = model.new_cache(len(ids), capacity, mtp=True)
-        self.text = ids.new_zeros(len(ids), capacity)
-        self.text[:, : ids.shape[1]] = ids
-        self.states = model.states(ids, attention_mask=mask, cache=self.cache)
+    def __init__(self, model: MiniDeepSeek, rows: int, capacity: int, depth: int, sampling: Sampling) -> None:
+        self.model, self.depth, self.sampling = model, depth, sampling
+        vocab, device = model.config.vocab_size, model.device
+        # Before a row, a module may look at as many slots as a pass may add.
+        self.cache = model.new_cache(rows, capacity, mtp=True, static=True, lead=depth + 1)
+        self.text = torch.zeros(rows, capacity, dtype=torch.long, device=device)
+        self.logprobs = torch.zeros(rows, capacity, device=device)
+        self.starts, self.passes = (torch.zeros(rows, dtype=torch.long, device=device) for _ in range(2))
+        self.limit = torch.zeros(1, dtype=torch.long, device=device)  # tokens that a reply may have
+        self.stops = torch.zeros(vocab, dtype=torch.bool, device=device)  # whether a token ends its row
+        self.done = torch.ones(rows, dtype=torch.bool, device=device)
+        # At each place: the model's own draw, as `decode` makes it; the guess; whether the guess is kept.
+        self.parts = (vocab, vocab, 1)
+        self.noise = Noise(self.starts, sum(self.parts))
+        self.places = torch.arange(depth + 2, device=device)
+        self.graph = self._recorded(model, rows * (depth + 1))
 
-    def first(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The token after the prompt, as `round` gives it."""
-        logits = self.model.lm_head(self.states.hidden[:, -1:])
-        token = _drawn(self.sampling.probabilities(logits[:, 0]), self.generator)
-        self.text[:, self.states.hidden.shape[1]] = token
-        return self._written(token[:, None], logits, torch.ones_like(token))
+    @torch.no_grad()
+    def begin(self, ids: Tensor, mask: Tensor, new: int, begins: Tensor, stop: Tensor) -> None:
+        """Read the prompts `ids` ``[rows, time]``, and draw the token after each.
 
-    def round(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Guess, check, go on: tokens and log-probabilities ``[rows, depth + 1]``, and how many count ``[rows]``."""
-        guesses, draft_probs = self._guess()
-        ends = self.cache.ends.clone()
-        asked = torch.cat((self.text.gather(1, ends[:, None]), guesses), 1)
-        logits = self.model.lm_head(self.model.states(asked, cache=self.cache, mtp=False).hidden)
-        kept, token = accept(self.sampling.probabilities(logits), draft_probs, guesses, self.generator)
-        new = torch.cat((guesses, token[:, None]), 1).scatter(1, kept[:, None], token[:, None])
-        self.text.scatter_(1, ends[:, None] + 1 + torch.arange(new.shape[1], device=new.device), new)
-        self.cache.truncate(ends - self.cache.begins + kept + 1)
-        return self._written(new, logits, kept + 1)
+        Replies end after `new` tokens, or with one of `stop`; `begins` ``[rows]``: where their noise begins.
+        """
+        rows, lead = torch.arange(len(ids), device=ids.device), self.cache.lead
+        engine = Engine(self.model, len(ids), lead + ids.shape[1], mtp=True, lead=lead)
+        logprobs = at_least_float32(engine.prefill(ids, mask)).log_softmax(-1)
+        self.cache.adopt(rows, engine.cache)
+        self.text[:, lead : lead + ids.shape[1]] = unpadded(ids, mask)[0]
+        self.starts.copy_(self.cache.ends)
+        self.noise.streams.copy_(begins)
+        self.stops.zero_()[stop[(stop >= 0) & (stop < len(self.stops))]] = True
+        self.limit.fill_(new)
+        for state in (self.passes, self.done):
+            state.zero_()
+        slots = self.starts[:, None]
+        own, _, _ = self._noise(slots)
+        token = _drawn(self.sampling.of(logprobs), own[:, 0])
+        self._write(slots, token[:, None], logprobs[:, None], torch.ones_like(token))
 
-    def _guess(self) -> tuple[Tensor, Tensor]:
-        """`depth` guesses ``[rows, depth]`` and the probabilities from which they were drawn ``[rows, depth, vocab]``.
+    def written(self) -> Tensor:
+        """How many tokens each reply has, int64 ``[rows]``."""
+        return self.cache.ends + 1 - self.starts
+
+    @torch.no_grad()
+    def _step(self) -> None:
+        """Guess, check, go on."""
+        lengths, slots = self.cache.lengths, self._slots(1, self.depth + 1)
+        own, of_guess, chance = self._noise(slots)
+        draft_probs = self._guess(of_guess)
+        checked = self.text.gather(1, slots - 1)  # the last token, and the guesses
+        states = self.model.states(checked, cache=self.cache, mtp=False)
+        logprobs = at_least_float32(self.model.lm_head(states.hidden)).log_softmax(-1)
+        p = self.sampling.of(logprobs)
+        kept = _kept(p, draft_probs, checked[:, 1:], chance[:, : self.depth, 0])
+        token = _drawn(_rest(p, draft_probs), own).gather(1, kept[:, None])
+        new = self.text.gather(1, slots).scatter(1, kept[:, None], token)
+        used = (kept + 1).masked_fill(self.done, 0)
+        self.cache.truncate(lengths + used)
+        self._write(slots, new, logprobs, used)
+
+    def _guess(self, noise: Tensor) -> Tensor:
+        """Write `depth` guesses behind each text; the probabilities they were drawn from ``[rows, depth, vocab]``.
 
         Each module looks at the last `depth` + 1 slots, of which some may be new to it, and guesses after the last.
+        `noise` ``[rows, depth + 1, vocab]``, of which the guesses take that of their places.
         """
-        lengths, last = self.cache.lengths, self.cache.ends.clone()
-        guesses: list[Tensor] = []
         probs: list[Tensor] = []
-        x, modules = None, len(self.model.mtp)
+        x, last, modules = None, self.cache.ends, len(self.model.mtp)
         for k in range(1, self.depth + 1):
-            seen = self.depth + 1 if k <= modules else 1
-            self.cache.reopen(last, seen)
+            again = k > modules
+            self.cache.reopen(last, 1 if again else self.depth + 1)
             tokens = self.text.gather(1, self.cache.slots)
-            x = self.model.look_ahead(min(k, modules), tokens, self.cache, None if k <= modules else x)[:, -1:]
+            x = self.model.look_ahead(min(k, modules), tokens, self.cache, x if again else None)[:, -1:]
             probs.append(self.sampling.probabilities(self.model.lm_head(x)[:, 0]))
-            guesses.append(_drawn(probs[-1], self.generator))
             last = last + 1
-            self.text.scatter_(1, last[:, None], guesses[-1][:, None])
-        self.cache.truncate(lengths)
-        return torch.stack(guesses, 1), torch.stack(probs, 1)
+            self.text.scatter_(1, last[:, None], _drawn(probs[-1], noise[:, k - 1]).unsqueeze(1))
+        return torch.stack(probs, 1)
 
-    def only(self, rows: Tensor) -> None:
-        """Go on with these rows alone, bool ``[rows]``."""
-        self.cache, self.text = self.cache.fork(rows), self.text[rows]
+    def _slots(self, first: int, count: int) -> Tensor:
+        """`count` slots of each row ``[rows, count]``, the first so many behind its last token."""
+        return self.cache.ends[:, None] + self.places[first : first + count]
 
-    @staticmethod
-    def _written(tokens: Tensor, logits: Tensor, used: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logprobs = logits.log_softmax(-1, dtype=torch.float32).gather(2, tokens.unsqueeze(-1)).squeeze(-1)
-        return tokens, logprobs, used
+    def _noise(self, slots: Tensor) -> tuple[Tensor, ...]:
+        """Log-uniform numbers for the tokens of these slots ``[rows, n]``, in their `parts`: ``[rows, n, part]``."""
+        if self.sampling.temperature == 0:  # all is certain then, whatever the noise
+            still = torch.full((1, 1, 1), -1.0, device=slots.device)
+            return still.expand(*slots.shape, sum(self.parts)).split(self.parts, -1)
+        return self.noise.at(slots - self.starts[:, None]).split(self.parts, -1)
+
+    def _write(self, slots: Tensor, new: Tensor, logprobs: Tensor, used: Tensor) -> None:
+        """Put tokens ``[rows, n]``, of which `used` ``[rows]`` count, in these slots, and say who is done.
+
+        `logprobs` ``[rows, n, vocab]`` are of all tokens. The cache already ends before the last that counts.
+        """
+        of_new = logprobs.gather(2, new.unsqueeze(-1)).squeeze(-1)
+        self.text.scatter_(1, slots, new)
+        self.logprobs.scatter_(1, slots, of_new.float())
+        count = self.places[: new.shape[1]] < used[:, None]
+        self.passes += ~self.done
+        self.done |= (self.stops[new] & count).any(1) | (self.written() >= self.limit)
+
+    def _forget(self) -> None:
+        self.cache.clear()
+        self.done.fill_(True)

@@ -13,7 +13,7 @@ def added(mask: Tensor, dtype: torch.dtype) -> Tensor:
 
     Not minus infinity: a query of padding, which may look nowhere, then still gets numbers.
     """
-    return torch.where(mask, 0.0, -1e30).to(dtype)
+    return torch.mul(~mask, -1e30, out=torch.empty(mask.shape, dtype=dtype, device=mask.device))
 
 
 class LatentCache:
@@ -24,7 +24,7 @@ class LatentCache:
     they are, be copied (`fork`) and be cut back (`truncate`). With `mtp`, the layers of the MTP modules follow the
     main ones, and `hidden` ``[depths, batch, capacity, hidden]`` keeps the states that they look at.
     With `static`, attention always looks at the whole capacity under a mask, so that no shape ever changes and a CUDA
-    graph can replay the step.
+    graph can replay the step. A row begins at slot `lead`: those before it stay empty, for who looks back (`reopen`).
     """
 
     def __init__(
@@ -38,18 +38,19 @@ class LatentCache:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         static: bool = False,
+        lead: int = 0,
     ) -> None:
         depths = config.num_nextn_predict_layers if mtp else 0
         width = config.kv_lora_rank + config.qk_rope_head_dim
         layers = config.num_hidden_layers + depths if layers is None else layers
         self.entries = torch.zeros(layers, batch, capacity, width, device=device, dtype=dtype)
         self.hidden = torch.zeros(depths, batch, capacity, config.hidden_size, device=device, dtype=dtype)
-        self.begins = torch.zeros(batch, dtype=torch.long, device=device)
-        self.ends = torch.zeros(batch, dtype=torch.long, device=device)
+        self.begins, self.ends = (torch.full((batch,), lead, dtype=torch.long, device=device) for _ in range(2))
         self._places = torch.arange(capacity, device=device)
+        self._behind = self._places - (capacity - 1)  # up to 0
         self.slots = torch.zeros(batch, 0, dtype=torch.long, device=device)  # of the tokens being computed
-        self.longest = 0  # no row reaches beyond this slot; known without asking the GPU
-        self.static = static
+        self.longest = lead  # no row reaches beyond this slot; known without asking the GPU
+        self.static, self.lead = static, lead
 
     @property
     def capacity(self) -> int:
@@ -66,20 +67,20 @@ class LatentCache:
         """Bytes that one token of one sequence takes, all layers together."""
         return self.entries.shape[0] * self.entries.shape[3] * self.entries.element_size()
 
-    def open(self, attention_mask: Tensor) -> Tensor:
+    def open(self, attention_mask: Tensor | int) -> Tensor:
         """Make room for new tokens, one slot for each; return who sees whom, bool ``[batch, 1, new, seen]``.
 
-        `attention_mask` ``[batch, new]`` is False at padding, which may stand on the left of a row's first tokens.
-        Raises `ValueError` when the capacity is used up.
+        `attention_mask` ``[batch, new]`` is False at padding, which may stand on the left of a row's first tokens; a
+        number says how many there are where none is padding. Raises `ValueError` when the capacity is used up.
         """
-        new = attention_mask.shape[1]
+        new = attention_mask if isinstance(attention_mask, int) else attention_mask.shape[1]
         if not self.static:
             self.longest += new
             if self.longest > self.capacity:
                 needed, self.longest = self.longest, self.longest - new
                 raise ValueError(f"cache: {needed} tokens do not fit its {self.capacity} slots; make it larger")
         self.slots = self.ends[:, None] + self._places[:new]
-        if new > 1:
+        if new > 1 and isinstance(attention_mask, Tensor):
             self.begins += (~attention_mask).sum(1)
         self.ends += new
         return self.mask()
@@ -92,7 +93,7 @@ class LatentCache:
 
     def reopen(self, last: Tensor, new: int) -> None:
         """Open again the `new` slots up to and including slot `last` ``[batch]``, which hold or may hold tokens."""
-        self.slots = (last[:, None] - new + 1) + self._places[:new]
+        self.slots = last[:, None] + self._behind[self.capacity - new :]
         if not self.static:
             self.longest = int(last.max()) + 1
 
@@ -118,9 +119,9 @@ class LatentCache:
 
     def clear(self) -> None:
         """Forget everything."""
-        self.begins.zero_()
-        self.ends.zero_()
-        self.longest = 0
+        self.begins.fill_(self.lead)
+        self.ends.fill_(self.lead)
+        self.longest = self.lead
 
     def fork(self, rows: Tensor) -> LatentCache:
         """A cache of these rows ``[batch']`` of this one, in this order, each as often as it is named."""
@@ -138,12 +139,12 @@ class LatentCache:
 
     def forget(self, rows: Tensor) -> None:
         """Forget these rows, bool ``[batch]``."""
-        self.begins.masked_fill_(rows, 0)
-        self.ends.masked_fill_(rows, 0)
+        self.begins.masked_fill_(rows, self.lead)
+        self.ends.masked_fill_(rows, self.lead)
 
     def truncate(self, lengths: Tensor) -> None:
         """Forget all but the first `lengths` ``[batch]`` tokens of each row, or nothing where a row has fewer."""
-        self.ends = torch.minimum(self.ends, self.begins + lengths)
+        torch.minimum(self.ends, self.begins + lengths, out=self.ends)
         if not self.static:
             self.longest = int(self.ends.max())
 

@@ -20,13 +20,14 @@ from minidsk.precision import at_least_float32
 
 BACKENDS = ("torch", "triton")
 MANY_ROWS = 2048  # from here on products take longer than starting them
+FEW_TOKENS = 8  # of a text at a time: a step of decoding, or one that checks guesses
 
 
 @dataclass(frozen=True)
 class Kernels:
     """The backend of each operation, "torch" or "triton"; the numbers are the same up to rounding.
 
-    experts: a layer's routed experts. norm: RMSNorm. rotation: RoPE, of a token at a time. loss: the head and
+    experts: a layer's routed experts. norm: RMSNorm. rotation: RoPE, of a few tokens at a time. loss: the head and
     its cross-entropy in one, so that no logits are held.
     """
 
@@ -104,8 +105,8 @@ def _rms_norm_kernel(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def _rotate_kernel(x: Tensor, cos: Tensor, sin: Tensor, interleave: bool = True) -> Tensor:
-    # The kernel has no backward pass, and is compiled anew for some widths: it is for a token at a time.
-    if x.shape[2] != 1 or torch.is_grad_enabled():
+    # The kernel has no backward pass, and is compiled anew for some widths: it is for steps of decoding.
+    if x.shape[2] > FEW_TOKENS or torch.is_grad_enabled():
         return rotate(x, cos, sin, interleave)
     from minidsk.kernels import rotary
 

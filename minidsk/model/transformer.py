@@ -197,11 +197,13 @@ class MiniDeepSeek(WideBuffers):
             eos_token_id=eos_token_id, pad_token_id=pad_token_id, use_cache=use_cache,
         ).ids  # fmt: skip
 
-    def new_cache(self, batch: int, capacity: int, *, mtp: bool = False, static: bool = False) -> LatentCache:
+    def new_cache(
+        self, batch: int, capacity: int, *, mtp: bool = False, static: bool = False, lead: int = 0
+    ) -> LatentCache:
         """An empty cache for this model, in its dtype and on its device."""
         weight = self.embed_tokens.weight
         return LatentCache(
-            self.config, batch, capacity, mtp=mtp, device=weight.device, dtype=weight.dtype, static=static
+            self.config, batch, capacity, mtp=mtp, device=weight.device, dtype=weight.dtype, static=static, lead=lead
         )
 
     def _positions_and_mask(
@@ -209,7 +211,7 @@ class MiniDeepSeek(WideBuffers):
     ) -> tuple[Tensor, Tensor | None]:
         real = None if attention_mask is None else attention_mask.bool()
         if cache is not None:
-            mask = cache.open(torch.ones_like(ids, dtype=torch.bool) if real is None else real)
+            mask = cache.open(ids.shape[1] if real is None else real)
             return cache.positions(), as_fused(mask, cache)
         if real is not None:
             square = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device)

@@ -6,33 +6,20 @@ from itertools import product
 import pytest
 import torch
 
-from minidsk.infer import speculative
 from minidsk.infer.generate import decode
 from minidsk.infer.sampling import Sampling
-from minidsk.infer.speculative import accept, speculate
+from minidsk.infer.speculative import Rounds, accept, speculate
 
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def echo(model):
-    """A model whose modules guess well now and then: small steps away from repeating themselves."""
-    with torch.no_grad():
-        for module in (*model.layers, *(module.block for module in model.mtp)):
-            module.self_attn.o_proj.weight.mul_(0.3)
-        for module in model.mtp:
-            half = module.eh_proj.in_features // 2
-            module.eh_proj.weight.zero_()
-            module.eh_proj.weight[:, half:] = torch.eye(half, dtype=module.eh_proj.weight.dtype)
-    return model
-
-
 @pytest.mark.parametrize("modules", [1, 2])
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("seed", [1, 2, 4])
-def test_greedy_text_is_the_same(make, prompts, modules, depth, seed):
-    model, (ids, valid) = echo(make(seed, num_nextn_predict_layers=modules)), prompts
+def test_greedy_text_is_the_same(echo, prompts, modules, depth, seed):
+    model, (ids, valid) = echo(seed, num_nextn_predict_layers=modules), prompts
     plain = decode(model, ids, 40, temperature=0.0, attention_mask=valid, eos_token_id=3, pad_token_id=9)
     fast = speculate(model, ids, 40, depth, temperature=0.0, attention_mask=valid, eos_token_id=3, pad_token_id=9)
     assert torch.equal(fast.ids, plain.ids)
@@ -45,39 +32,40 @@ def test_greedy_text_is_the_same(make, prompts, modules, depth, seed):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_the_guesses_are_those_of_the_modules(make, prompts, monkeypatch, depth):
+def test_the_guesses_are_those_of_the_modules(echo, prompts, monkeypatch, depth):
     """In every round, after every kind of acceptance, against the modules without any cache."""
-    model, (ids, valid) = echo(make(num_nextn_predict_layers=depth)), prompts
+    model, (ids, valid) = echo(num_nextn_predict_layers=depth), prompts
     rounds = []
-    guess = speculative._Rows._guess
+    guess = Rounds._guess
 
-    def watched(rows):
-        texts = [rows.text[row, begin : end + 1].tolist()
-                 for row, (begin, end) in enumerate(zip(rows.cache.begins, rows.cache.ends, strict=True))]  # fmt: skip
-        guesses, probs = guess(rows)
-        for text, guessed, found in zip(texts, guesses, probs, strict=True):
+    def watched(rows, noise):
+        probs = guess(rows, noise)
+        for row in (~rows.done).nonzero().squeeze(1):
+            begin, end = rows.cache.begins[row], rows.cache.ends[row] + 1
+            text, guessed, found = rows.text[row, begin:end].tolist(), rows.text[row, end : end + depth], probs[row]
             for k in range(1, depth + 1):
                 seen = torch.tensor([text + guessed[: k - 1].tolist()])
                 if seen.shape[1] > k:  # before that the module has nothing to say
                     expected = model(seen).mtp_logits[k - 1][0, -1].softmax(-1)
                     torch.testing.assert_close(found[k - 1], expected, atol=1e-10, rtol=0)
             rounds.append(len(text))
-        return guesses, probs
+        return probs
 
-    monkeypatch.setattr(speculative._Rows, "_guess", watched)
+    monkeypatch.setattr(Rounds, "_guess", watched)
     out = speculate(model, ids, 30, depth, generator=seeded(), attention_mask=valid)
     assert len(rounds) == out.passes.sum() - 3
     assert 0 < out.kept.sum() < out.drafted.sum()
 
 
-def test_a_module_is_used_again_on_its_own_states(make, ids, monkeypatch):
+def test_a_module_is_used_again_on_its_own_states(echo, ids, monkeypatch):
     """One module, two guesses: the second rests on the module's state and the first guess."""
-    model = echo(make(num_nextn_predict_layers=1))
-    rows = speculative._Rows(model, ids, torch.ones_like(ids, dtype=torch.bool), 5, 2, Sampling(0.0), seeded())
+    model = echo(num_nextn_predict_layers=1)
+    rows = Rounds(model, 3, 32, 2, Sampling(0.0))
     with torch.no_grad():
-        rows.first()
-        guesses, _ = rows._guess()
-        text = torch.cat((ids, rows.text.gather(1, rows.cache.ends[:, None])), 1)
+        rows.begin(ids, torch.ones_like(ids, dtype=torch.bool), 5, torch.zeros(3, dtype=torch.long), ids[0, :0])
+        rows._guess(torch.full((3, 3, 32), -1.0))
+        guesses = rows.text.gather(1, rows._slots(1, 2))
+        text = torch.cat((ids, rows.text.gather(1, rows._slots(0, 1))), 1)
         cache = model.new_cache(3, 13, mtp=True)
         states = model.states(text, cache=cache)
         assert torch.equal(model.lm_head(states.ahead[0][:, -1]).argmax(-1), guesses[:, 0])
@@ -134,9 +122,9 @@ def test_what_is_certain_is_certain(p, q, guess, kept):
 
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.7, "top_k": 4}])
 @pytest.mark.parametrize("depth", [1, 2])
-def test_drawn_text_has_the_distribution_of_the_model(make, depth, options):
+def test_drawn_text_has_the_distribution_of_the_model(echo, depth, options):
     """All 216 texts of three tokens over an alphabet of six, by the chain rule, against 12,000 that were written."""
-    model = echo(make(vocab_size=6, num_nextn_predict_layers=1))
+    model = echo(vocab_size=6, num_nextn_predict_layers=1)
     prompt, n = torch.tensor([[1, 4, 2]]), 12_000
     texts = torch.tensor(list(product(range(6), repeat=3)))
     with torch.no_grad():
