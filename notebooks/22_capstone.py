@@ -55,12 +55,10 @@ from minidsk.infer.evaluate import answers as greedy
 from minidsk.infer.evaluate import evaluate, wilson
 from minidsk.presets import nano
 from minidsk.report.interval import interval
-from minidsk.report.ledger import LEDGER, ledger
 from minidsk.report.stages import read_stages, telling
 from minidsk.rl.completions import token_logprobs
 from minidsk.rl.grpo import group_advantages, policy_loss
 from minidsk.rl.loop import update
-from minidsk.rl.recipe import title_of
 from minidsk.rl.rollout import rollout
 from minidsk.tasks.base import thought_of
 from minidsk.tasks.countdown import CountdownProblem
@@ -665,6 +663,9 @@ print(f"a blind guess: {fmean(fmean(row) for row in guesses):.0%} right; "
 # The run went from random weights to R1-Zero, with both evaluations, in about eight minutes on one H200. Two older runs reached less. Their training text had a fault, for which one of the models wrote `>` and then worked on a target that the problem did not contain: the [lab notebook](../book/lab_notebook.md) tells that story.
 
 # %% tags=["hide-input"]
+from minidsk.report.ledger import LEDGER, ledger
+from minidsk.rl.recipe import title_of
+
 record, rows = "reason_capstone", []
 for stage in ("base", "zero"):
     found = results.read(record, f"seed0/{stage}/evaluation.json")
