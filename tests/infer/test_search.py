@@ -99,7 +99,7 @@ def test_who_is_blind_cannot_check(posed):
     blind = Blind(posed[0])
     assert blind.prompt == posed[0].prompt
     assert blind.answer("<think></think><answer>1+1</answer>") == "1+1"
-    assert not hasattr(blind, "score")
+    assert [name for name in dir(blind) if not name.startswith("_")] == ["answer", "prompt"]  # no way to the verifier
     with pytest.raises(AttributeError):
         verify([blind], [""])
 

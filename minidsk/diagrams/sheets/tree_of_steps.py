@@ -57,6 +57,6 @@ FIGURE = Diagram(
     "where there is no verifier. Each step on the way adds one visit and the worth: 8+7=15 no then has n = 3, w = 2, "
     "Q = 0.67.",
     "One try of a tree search. What was read before the fork is not computed again. Only the judge differs between "
-    "training and use.",
+    "training and use. Here, three tries are enough to go down; our searches of thoughts use four.",
     680, 426, _draw,
 )  # fmt: skip

@@ -26,18 +26,18 @@ class Question(Protocol):
 
 @dataclass(frozen=True)
 class Blind:
-    """A problem that nothing can check: for searches that must not consult the verifier."""
+    """A problem that a search cannot check by mistake: it has no `score`, and the problem inside is private."""
 
-    problem: Problem
+    _problem: Problem
 
     @property
     def prompt(self) -> str:
         """What the model reads."""
-        return self.problem.prompt
+        return self._problem.prompt
 
     def answer(self, text: str) -> str | None:
         """See `Question.answer`."""
-        return self.problem.answer(text)
+        return self._problem.answer(text)
 
 
 class Judged(NamedTuple):
