@@ -272,7 +272,7 @@ def vote(answers):
 print(vote(["8+3-7", "8-7+3", "8-7+3", "8+3-7", "8+7-3", "8-7+3", None]))
 
 # %% [markdown]
-# A common mistake is to count replies without an answer as if they agreed with each other. The following check catches it:
+# A common mistake is to let replies without an answer vote together. The following check catches it:
 
 # %%
 def test_silence_is_no_vote(vote) -> None:
@@ -313,9 +313,6 @@ print(f"{mean(voted.samples):.1f} replies per problem; largest difference: {vote
 nine_votes = bits(rows_of("drawn", model="nano-zero", judge="majority", budget=640))
 vote_gain.reveal(round(100 * (mean(nine_votes) - mean(greedy)), 1))
 
-# %% [markdown]
-# And here are the 48 problems of this run:
-
 # %%
 # tolerance: 3%
 every = [(p, r) for p, of in zip(problems, drawn, strict=True) for r in of]
@@ -326,7 +323,7 @@ print(f"the vote: {right(voted):.0%} right, for "
       f"{voted.flops / plain['nano-zero'].flops:.1f} times the FLOPs of the greedy answer")
 
 # %% [markdown]
-# The gain on these 48 problems is larger than the record's, and 48 problems are too few to measure it well.
+# These are the 48 problems of this run, too few to measure the gain well.
 #
 # A reply drawn at temperature 1 is much worse than a greedy one, for two reasons. Sampling makes mistakes. And every drawn reply is limited to 96 tokens, so that more of them fit into a budget, while a greedy thought may use 160: about a quarter of the drawn replies are cut before they answer. The vote has to make up for both.
 #
@@ -341,7 +338,7 @@ print(f"the vote: {right(voted):.0%} right, for "
 # | a learned reward | problem and reply | always; it was trained with the verifier, on *training* problems |
 # | the verifier | the numbers and the target | in training; at test time only to see the ceiling |
 #
-# In Countdown a solution is easy to check. Some problems of users come with a checker too, such as unit tests or a proof assistant, and for these best-of-n with the verifier is a real method. For all others it only says for how many problems *any* reply is right. No way of choosing can do better, so we call it the ceiling.
+# In Countdown a solution is easy to check. Some problems of users come with a checker too, such as unit tests or a proof assistant, and for these best-of-n with the verifier is a real method. For all others it only says for how many problems *any* reply is right. No way of choosing can do better: it is the ceiling.
 
 # %%
 def best(question, replies, judge):
@@ -622,9 +619,9 @@ def by_budget(model: str):
         price = {judge: f"{of[judge]['flops'][k]:.0f}" for judge in JUDGES}
         rows.append([budget, price["majority"], share["majority"], share["own yes"],
                      share["verifier"], price["learned"], share["learned"]])  # fmt: skip
-    return table(["tokens", "M FLOPs", "vote", "own yes", "verifier", "M FLOPs", "learned"],
-                 rows, f"{model}: right answers of 432, over three seeds. M FLOPs: million per "
-                 "problem; the learned reward has its own, because it reads the replies.")
+    head = ["tokens", "M FLOPs", "vote", "own yes", "verifier", "M FLOPs", "learned"]
+    return table(head, rows, f"{model}: right answers of 432. M FLOPs: million per problem; "
+                 "the learned reward has its own, because it reads the replies.")
 
 
 by_budget("nano-zero")
@@ -651,8 +648,6 @@ Curve(series, xlabel="million FLOPs", ylabel="right, %", xlog=True,
       title="nano-base: does a tree lie above best-of-n with the same judge?")
 
 # %% [markdown]
-# Pick a method to bring it to the front, and slide along the axis to read all of them at the same FLOPs.
-#
 # ### What does the tree add at equal FLOPs?
 #
 # To compare at *equal* FLOPs, we read best-of-n's curve at the FLOPs that the tree took (between two of its budgets, on a straight line over the logarithm). We take the difference problem by problem. Problems with the same numbers in another order are not independent, so the interval counts each set of numbers as one.
@@ -740,7 +735,6 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 # - s1 {cite}`muennighoff2025s1`: budget forcing takes its model of 32 billion parameters from 50 % to 57 % on AIME 2024.
 # - Self-consistency {cite}`wang2022selfconsistency`: 17.9 points on GSM8K.
 # - *Large Language Monkeys* {cite}`brown2024monkeys`: on SWE-bench Lite, 250 attempts per problem solve 56 %, and one attempt 15.9 %. This is with a verifier; without one, voting and reward models stop improving after some hundred samples.
-# - Snell and others {cite}`snell2024scaling`: no method is best everywhere, and choosing the method by difficulty is more than four times as efficient as best-of-n.
 # - rStar-Math {cite}`guan2025rstarmath`: four rounds of self-evolution and search with a process preference model take Qwen2.5-Math-7B from 58.8 % to 90.0 % on MATH.
 #
 # We did not repeat any of these. Our own results are from two models of 0.4 million parameters on Countdown with three numbers.
@@ -752,11 +746,7 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 #
 # **A narrow tree is worse than no tree.** With two draws per step instead of four, the tree of nano-base with the verifier has tried all its ways before its budget is spent (`width` 2 in the record).
 #
-# **On an axis of tokens the learned reward looked better than it is.** The judge reads all replies, which more than doubles the FLOPs, and tokens do not show that.
-#
-# **432 problems are only 102 sets of numbers.** Problems of one set are alike, so we counted each set once in the intervals. This made hardly any difference.
-#
-# **We could not test everything.** The record has one temperature, one width for most runs, one kind of step, and a reward model as small as the policy. A better judge would change the lower half of every table.
+# **We could not test everything.** The record has one temperature, one limit of 96 tokens for drawn replies, one kind of step, and a reward model as small as the policy.
 
 # %% [markdown]
 # ## Exercises
@@ -922,11 +912,11 @@ for k, budget in enumerate(voting["tokens"]):
     print(f"a vote within {budget} tokens, minus one greedy answer: "
           f"{minus(voting['marks'][k], greedy)}, for {voting['flops'][k] / one:.1f} times "
           "the FLOPs")
-rows = [[f, *(f"{100 * mean(at(curve('drawn', 'nano-zero', j), f)):.0f}%" for j in JUDGES)]
-        for f in (200, 430, 880)]  # fmt: skip
+of = [curve("drawn", "nano-zero", judge) for judge in JUDGES]
+rows = [[f, *(f"{mean(at(each, f)):.1%}" for each in of)] for f in (200, 430, 880)]
 table(["million FLOPs", *JUDGES.values()], rows,
       "nano-zero, at equal FLOPs; one greedy answer is right in "
-      f"{mean(greedy):.0%}, for {one:.0f} million FLOPs.")
+      f"{mean(greedy):.1%}, for {one:.0f} million FLOPs.")
 
 # %% [markdown]
 # **Yes.** At each of these three prices the vote is the best way to spend on the finished reasoner if nothing can check its answers. At 200 million FLOPs and below, however, one greedy answer is as good or better, and it costs 60 million. At 430 million and at 880 million the vote is above it, and the interval excludes zero.
@@ -950,7 +940,7 @@ receipt(spread=spread, differences={
 # %% [markdown]
 # ## Summary
 #
-# Yes, but it costs an order of magnitude more. Within 1,280 tokens, a vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With one or two replies, the vote is far worse than the greedy answer, and with four we cannot tell them apart. On the base model, one new line in doubt did more than any vote, and as much as a learned reward that costs 30 times as many FLOPs. A tree over steps added nothing at equal FLOPs, with any of three judges, and as a teacher it was no better than plain drawing. The verifier finds a right reply for nearly every problem, so our models do not need more search but a way to recognise what is right.
+# Yes, but it costs an order of magnitude more. Within 1,280 tokens, a vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With one or two replies, the vote is far worse than the greedy answer, and with four we cannot tell them apart. On the base model, one new line in doubt did more than any vote, and as much as a learned reward that costs 30 times as many FLOPs. A tree over steps added nothing at equal FLOPs, and as a teacher it was no better than plain drawing. A right reply is nearly always among the drawn ones, so our models do not need more search but a way to recognise what is right.
 #
 # - I can now say of a gain at a longer budget whether it comes from thinking or from thoughts that are no longer cut.
 # - I can now write a vote, best-of-n and a tree search, and say which of them saw the verifier.
