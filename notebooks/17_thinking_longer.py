@@ -536,8 +536,7 @@ draw_tree(tree, 2)
 
 # %% [markdown]
 # The later replies went down from the root, and UCT sent them below the steps whose first reply was right. Where the step itself ends with *yes*, going down finds nothing new, because only the answer follows.
-
-# %% [markdown]
+#
 # ### A reward that learned from the trees
 #
 # At test time there is no verifier, so a tree needs another judge. rStar-Math {cite}`guan2025rstarmath` trains one on the search's own statistics. They are too noisy to give each step an exact worth, but they show which of two steps led to right answers more often. So the **process preference model** of rStar-Math learns from pairs of a better and a worse step. We search *training* problems with the verifier, and make pairs of steps that continue the same text, and pairs of whole replies.
@@ -589,7 +588,7 @@ JUDGES = {"majority": "vote", "own yes": "own yes", "learned": "learned reward",
           "verifier": "verifier (ceiling)"}  # fmt: skip
 
 # %% tags=["figure", "hide-input"]
-fig, axes = plt.subplots(2, 1, sharex=True, sharey=True, figsize=(4.7, 6.4))
+fig, axes = plt.subplots(2, 1, figsize=(4.7, 6.4))
 said = []
 for ax, model in zip(axes, ("nano-zero", "nano-base"), strict=True):
     for judge, label in JUDGES.items():
@@ -601,27 +600,29 @@ for ax, model in zip(axes, ("nano-zero", "nano-base"), strict=True):
     for mark, size, when, waits in (("*", 11, "never", 0), ("^", 8, "in doubt", 1)):
         once = rows_of("forced", model=model, budget=160, when=when, waits=waits)
         _ = ax.plot(cost(once), 100 * mean(bits(once)), mark, color="black", ms=size)
-    _ = ax.set(xscale="log", title=model, ylabel="right, %")
+    _ = ax.set(xscale="log", title=model, ylabel="right, %", xlim=(30, 2200))
+    _ = ax.set_xlabel("million FLOPs per problem")
+    _ = ax.set_xticks([50, 100, 200, 500, 1000, 2000], [50, 100, 200, 500, "1,000", "2,000"])
+    ax.minorticks_off()
+for ax in axes:
     direct_labels(ax)
-_ = axes[1].set(xlabel="million FLOPs per problem")
-show(fig, "Star: one greedy answer. Triangle: greedy, with a new line in doubt. Lines: "
-     "replies drawn from the prompt, 160 to 1,280 tokens, and who chooses among them. Drawn "
-     "replies have at most 96 tokens, the greedy ones a thought of at most 160.",
+show(fig, "Star: one greedy answer. Triangle: greedy, with a new line in doubt (on nano-zero, "
+     "both are in the same place). Lines: replies drawn from the prompt, 160 to 1,280 tokens, "
+     "and who chooses among them. Drawn replies have at most 96 tokens, the greedy ones a "
+     "thought of at most 160.",
      "Two panels, right answers against FLOPs per problem. " + "; ".join(said) + ".")
 
 # %% tags=["hide-input"]
 def by_budget(model: str):
     """The table of one model: each budget's cost, and what is right by judge."""
     of = {judge: curve("drawn", model, judge) for judge in JUDGES}
-    rows = []
-    for k, budget in enumerate(of["majority"]["tokens"]):
-        share = {judge: f"{mean(of[judge]['marks'][k]):.1%}" for judge in JUDGES}
-        price = {judge: f"{of[judge]['flops'][k]:.0f}" for judge in JUDGES}
-        rows.append([budget, price["majority"], share["majority"], share["own yes"],
-                     share["verifier"], price["learned"], share["learned"]])  # fmt: skip
-    head = ["tokens", "M FLOPs", "vote", "own yes", "verifier", "M FLOPs", "learned"]
-    return table(head, rows, f"{model}: right answers of 432. M FLOPs: million per problem; "
-                 "the learned reward has its own, because it reads the replies.")
+    rows = [[label, *(f"{mean(marks):.1%}" for marks in of[judge]["marks"])]
+            for judge, label in JUDGES.items()]  # fmt: skip
+    for what, judge in (("million FLOPs", "majority"), ("with the learned reward", "learned")):
+        rows.append([what, *(round(flops) for flops in of[judge]["flops"])])
+    head = [model, *(f"{budget:,}" for budget in of["majority"]["tokens"])]
+    return table(head, rows, f"{model}: right answers of 432, by tokens; and million FLOPs "
+                 "per problem. The learned reward costs more, because it reads the replies.")
 
 
 by_budget("nano-zero")
@@ -742,7 +743,7 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **We expected the tree to win, because it won on the tree with a known leaf.** There a half-right way is worth more than a wrong one. On a worksheet each line is an attempt of its own, and a wrong attempt says little about the next one.
+# **We expected the tree to win, because it won on the tree with a known leaf.** There, a half-right way is worth more than a wrong one. A worksheet has no half-right lines: each is an attempt of its own.
 #
 # **A narrow tree is worse than no tree.** With two draws per step instead of four, the tree of nano-base with the verifier has tried all its ways before its budget is spent (`width` 2 in the record).
 #
