@@ -692,7 +692,7 @@ table(["model", "judge", "320 tokens", "640 tokens"], rows,
 # %% [markdown]
 # ## Self-evolution: search as a teacher
 #
-# This last section does train. It asks whether a tree that does not help the reasoner at test time helps as a teacher. In rStar-Math, the policy is fine-tuned on the solutions that the search found, the new policy searches again, and so on for several rounds.
+# So far, both models kept their weights. This short section does train: it asks whether the tree is at least a good teacher. In rStar-Math, the policy is fine-tuned on the solutions that the search found, the new policy searches again, and so on for several rounds.
 #
 # Does the *tree* matter, or do the right solutions alone explain the gain? The control draws as many tokens from the root and learns from the right replies. This is rejection sampling, as in DeepSeek-R1. In the record, both ways fine-tune nano-base again in each round, on 384 solutions to training problems, and then answer all 432 held-out problems (`harvest_trees` in `minidsk/rl/process.py`).
 
@@ -714,7 +714,7 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
       "round the seeds happen to solve equally many problems, though not the same ones.")
 
 # %% [markdown]
-# Both ways rise far above the base in their first round, and later rounds add little. **The tree is not the reason.** Drawing from the root teaches as much, and the interval of the difference includes zero. What helps is to fine-tune on solutions that a verifier found right. Neither way is clearly better than one new line in doubt, which needs no training at all.
+# Both ways rise far above the base in their first round, and later rounds add little. **The tree is not the reason.** The interval of the difference includes zero, so what helps is to fine-tune on solutions that a verifier found right. Neither way is clearly better than one new line in doubt, which needs no training at all.
 #
 # ## What DeepSeek did
 #
