@@ -20,7 +20,7 @@
 #
 # - **You will build** a decoder that computes everything again for each token, and five remedies: a cache, a batch, rows that are refilled, noise that does not depend on the neighbours, and guesses that are checked. Each remedy must write the same tokens as the decoder before it.
 # - **You need** PyTorch, the latent cache of [chapter 02](02_latent_attention.ipynb), and for the guesses the extra module of [chapter 04](04_multi_token_prediction.ipynb).
-# - **It takes** one to three minutes to run on two CPU cores, depending on what else the machine does. (A GPU is no faster with models as small as these; the GPU's own figures are read from a record.) It takes an hour and a half to read.
+# - **It takes** one to three minutes to run on two CPU cores, depending on what else the machine does. (The GPU's figures are read from a record.) It takes an hour and a half to read.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -100,7 +100,7 @@ print(f"reading 16 texts: {text.numel() / reading:,.0f} tok/s")
 print(f"reading a single: {text.shape[1] / reading_one:,.0f} tok/s")
 
 # %% [markdown]
-# A single text is read at a similar speed, so most of the gap is not the batch. It is the pass that each token needs. But a pass can serve many texts at once. Guess how much that costs: our recorded model writes one token for each of 64 texts in one step. How many times as long does this step take as a step for a single text?
+# A single text is read not much more slowly than 16, so most of the gap is not the batch. It is the pass that each token needs. But a pass can serve many texts at once. Guess how much that costs: our recorded model writes one token for each of 64 texts in one step. How many times as long does this step take as a step for a single text?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -218,8 +218,8 @@ show(fig, "Bytes that a step reads, per written token, when each text is 96 toke
      "written token fall in proportion to the batch, those of cache stay the same.")
 
 # %% [markdown]
-# A single text has to wait for all the weights that it uses. (The bend at four texts comes from the experts: up to there, each further text can need four more.) In a batch, the weights are read once for all texts. In a very large batch, most of the bytes belong to the caches. This is why the small size of DeepSeek's latent cache matters for writing.
-
+# A single text has to wait for all the weights that it uses. (The bend at four texts comes from the experts: up to there, each further text can need four more.) In a batch, the weights are read once for all texts. In a very large batch, most of the bytes belong to the caches. This is why the small latent cache matters for writing.
+#
 # ## Many texts cost little more than one
 #
 # Now we measure the time, first of our small model on your machine, with 100 tokens for each of 1 to 64 texts and the reading of the prompts included, and then of the record.
@@ -247,7 +247,7 @@ table(["texts", "a step, ms", "copying its bytes, ms", "all texts, tokens per se
       rows, f"Recorded on {device}: steps of the package, and the time to copy as many bytes")
 
 # %% [markdown]
-# On one core, a step for 64 texts takes only a few times as long as one for a single text, so each text costs a small part of a step of its own. On the recorded GPU, the step takes only a third longer, and the other 63 texts are nearly free. But every step there takes much longer than it would take to copy its bytes. For one text, it takes hundreds of times as long.
+# On one core, a step for 64 texts takes only a few times as long as one for a single text, so each text costs a small part of a step of its own. On the recorded GPU, the step takes only a third longer, and the other 63 texts are nearly free. But every step there takes much longer than it would take to copy its bytes, for one text hundreds of times as long.
 #
 # So bytes do not explain the speed of our small model. They do explain that of a large one. A token of DeepSeek-V3 uses 37 billion weights {cite}`deepseekv3`, of which we count each as one byte. We assume that all 256 experts of a layer are equally likely.
 
@@ -257,8 +257,8 @@ expert = 3 * v3.hidden_size * v3.moe_intermediate_size * 58  # one expert in eac
 for texts in (1, 100):
     met = 256 * (1 - (1 - 8 / 256) ** texts)  # how many of 256 experts a step has to read
     fetched = 37e9 + (met - 8) * expert
-    print(f"{texts:3} texts: {fetched / 1e9:.0f} GB, {1e3 * fetched / copies:.0f} ms a step, "
-          f"at most {texts * copies / fetched:.0f} tokens per second")
+    print(f"{texts:3} texts: {fetched / 1e9:.0f} GB and",
+          f"{1e3 * fetched / copies:.0f} ms per step, at most {texts * copies / fetched:.0f} tokens per second")
 
 # %% [markdown]
 # With one text, the weights alone take 9 ms. A hundred texts meet nearly all experts, so a step reads 17 times as many bytes, and still each text costs about a sixth. (V3 does not fit on one such GPU; this only counts bytes.)
@@ -286,7 +286,6 @@ class Count(TorchDispatchMode):
 wide, counts = minidsk.MiniDeepSeek(MOE, torch.Generator().manual_seed(0)), {}
 for batch in (1, 64):
     engine = Engine(wide, batch, 64, static=True)
-    _ = engine.prefill(torch.zeros(batch, 32, dtype=torch.long))
     with torch.no_grad(), Count() as counter:
         _ = engine.step(torch.zeros(batch, dtype=torch.long))
     counts[batch] = counter.operations
@@ -312,9 +311,9 @@ table(["texts", "transformers", "our package, replayed"], rows,
       f"One step, in ms, on {device}; the same weights")  # fmt: skip
 
 # %% [markdown]
-# The steps of transformers take about as long for 2,048 texts as for one. With one text, the GPU mostly waits for the next kernel to start. (We divided by our own count of operations; transformers has a few more.) Our steps are shorter, and grow with large batches, where the kernels themselves take time.
+# The steps of transformers take about as long for 2,048 texts as for one. With one text, the GPU mostly waits for the next kernel to start. (We divided by our own count of operations; transformers has a few more.) Our steps grow with large batches, where the kernels themselves take time.
 #
-# The comparison changes both the library and the graph, and the record has no plain steps of our package without a graph. But our recorded passes with guesses (below) start their kernels from Python. Such a pass takes longer than a step of transformers, which suggests that the gain comes from the graph.
+# The comparison changes both the library and the graph, and the record has no plain steps of our package without a graph. But our recorded passes with guesses (below) started their kernels from Python. Such a pass took longer than a step of transformers, which suggests that the gain comes from the graph.
 #
 # A **CUDA graph** removes most of the cost of starting. The step is run once in recording mode: CUDA writes down which kernels would start, and with which addresses, without running them. After that, one call replays all of them without Python:
 #
@@ -375,7 +374,7 @@ def share_useful(lengths, rows, steps):
 useful.reveal(round(100 * share_useful(lengths, 32, steps_waiting(lengths, 32)), 1))
 
 # %% [markdown]
-# Much of the work is wasted, because nearly every batch of 32 contains one reply of several hundred tokens. Sorting by length would help, but the lengths are not known in advance.
+# Much of the work is wasted, because nearly every batch of 32 contains one reply of several hundred tokens. We cannot sort by length, because the lengths are not known in advance.
 #
 # The remedy comes from Orca {cite}`yu2022orca`: decide in every step which texts are in the batch. When a reply ends, its row takes the next prompt that waits. This is called **continuous batching**, or refilling. A toy scheduler needs no model, only the lengths:
 
@@ -580,18 +579,18 @@ for name, other in (("8 rows, refilled", draw(rows=8)), ("fixed shapes", draw(ca
 # %% [markdown]
 # ## Guess, and check the guesses
 #
-# A step for 64 texts costs little more than a step for one. Could a step for a single text check several tokens of *the same* text at once? It could, if a cheap *guesser* proposed them, because checking them is reading, and the model reads quickly. This is **speculative decoding** {cite}`leviathan2022speculative,chen2023speculative`.
+# A step for 64 texts costs little more than a step for one. Could a step for a single text check several tokens of *the same* text at once? It could, if a cheap *guesser* proposed them, because checking them is reading, and reading is fast. This is **speculative decoding** {cite}`leviathan2022speculative,chen2023speculative`.
 
 # %% tags=["diagram", "hide-input"]
 diagram("speculation")
 
 # %% [markdown]
-# For greedy text the rule is simple: keep guesses as long as each is the model's own likeliest token. For sampled text it is less obvious. The guess $x$ was drawn from the guesser's probabilities $q$, and the text must follow the model's own, $p$. Two rules are enough:
+# For greedy text, we keep guesses as long as each is the model's own likeliest token. For sampled text the rule is less obvious. The guess $x$ was drawn from the guesser's probabilities $q$, and the text must follow the model's own, $p$. Two rules are enough:
 #
 # - keep the guess with probability $\min(1, p(x)/q(x))$;
 # - if it is refused, draw from what $p$ has more than $q$: $\max(0, p - q)$, divided by its sum.
 #
-# **Three tokens by hand.** The guesser offers the second token three times too often, so one guess in three of it is kept, and the other two are always kept. In all, a guess is refused with probability $0.6 \cdot \frac23 = 0.4$. Then one of the two tokens with a surplus is drawn, each with probability one half.
+# **Three tokens by hand.** The guesser offers the second token three times too often, so one guess in three of it is kept, and the other two are always kept. In all, a guess is refused with probability $0.6 \cdot \frac23 = 0.4$. Then one of the two tokens with a surplus is drawn, each with probability one half. For each token, the two ways add up to $p$:
 #
 # | token | $p$ | $q$ | kept if guessed | written as a kept guess | surplus | written after a refusal | sum |
 # | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -767,9 +766,9 @@ table(["texts", "guesses", "share kept", "tokens per pass", "gain in speed", "sa
       rows, f"Recorded on {device}, greedy, bfloat16")  # fmt: skip
 
 # %% [markdown]
-# Two things went wrong in the record. First, the text comes **ten times more slowly** with guesses, although the guesses are good: with one guess, a pass gives 1.8 to 1.9 tokens. The plain step is one replay of a graph. Our package does not record the pass with guesses, because Python must know how many guesses were kept before it can go on. So that pass starts its kernels from Python, as transformers does. Second, not all greedy texts are the same, for a reason that the next section explains.
+# Two things went wrong in the record. First, the text came **ten times more slowly** with guesses, although the guesses are good: with one guess, a pass gave 1.8 to 1.9 tokens. The plain step was one replay of a graph. The pass with guesses was not, because Python had to know how many guesses were kept before it could go on. So that pass started its kernels from Python, as transformers does. (The package has since learned to replay it, which is not in this record.) Second, not all greedy texts were the same, for a reason that the next section explains.
 #
-# What could guesses gain if their passes were replayed too? We put the recorded times of steps into the formula. We assume that a pass with one guess takes as long as a step for twice as many texts, and the module, one block beside six, a sixth of a step. This is a prediction and not a measurement.
+# What can guesses gain if their passes are replayed too? We put the recorded times of steps into the formula. We assume that a pass with one guess takes as long as a step for twice as many texts, and the module, one block beside six, a sixth of a step. This is a prediction and not a measurement.
 
 # %% tags=["figure", "hide-input"]
 def step_time(texts):
@@ -792,6 +791,9 @@ for name, of in (("GPU, predicted", predicted), ("this run", gains)):
                     color=line.get_color(), annotation_clip=False)
 _ = ax.axhline(1, color="gray", lw=1, ls="--")
 _ = ax.set(xscale="log", xlabel="texts in the batch", ylabel="gain by one guess")
+_ = ax.set_xticks(list(predicted), list(map(str, predicted)))
+ax.minorticks_off()
+ax.margins(y=0.2)
 said = ", ".join(f"{gain:.2f} for {batch}" for batch, gain in predicted.items())
 show(fig, "Guesses fill the empty part of a step; below the dashed line they do not pay. The "
      "GPU's line is predicted for passes that are replayed. Recorded without a replay, the "
@@ -872,7 +874,7 @@ table(["tokens", "mean difference"],
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **Our own guesses are slow on a GPU.** When we recorded them, their passes were not replayed from a graph, as the plain steps are. We predicted the gain of that, and have not measured it.
+# **Our own guesses were slow on a GPU.** Their passes were not replayed from a graph when we recorded them. We predicted the gain of that, and have not measured it.
 #
 # **Guessing does not suit our usual small model.** `nano` has three layers, beside which a module and its head cost more than a third of a step, and the text came more slowly than without guesses. So we made a model of eight layers for this chapter.
 #
@@ -1022,16 +1024,16 @@ print(f"written slowly: {100 / slow:,.0f} tok/s")
 print(f"64 texts:       {together_s:,.0f} tok/s, "
       f"{together_s * slow / 100:.0f}x faster than that")
 print(f"read:           {text.numel() / reading:,.0f} tok/s")
-table(["remedy", "gain over the row before, or alone", "same tokens, asserted above"],
+table(["remedy", "gain over the same without it", "same tokens, asserted above"],
       [["a cache", f"{slow / cached:.1f} times, this core", "greedy, float64"],
        ["64 texts in a batch", f"{together_s * cached / 100:.1f} times, this core",
         "greedy and drawn, float64"],
-       ["a graph for Python", f"{graph_gain:.0f} times, alone, recorded GPU",
+       ["a graph in place of Python", f"{graph_gain:.0f} times, recorded GPU",
         "fixed shapes on the CPU, float64"],
        ["32 rows refilled",
-        f"{shares[32][1] / shares[32][0]:.1f} times as many useful steps, alone",
+        f"{shares[32][1] / shares[32][0]:.1f} times as many useful steps",
         "greedy and drawn, float64"],
-       ["one guess, one text", f"{gains[1]:.2f} times, alone, this core, eight layers",
+       ["one guess, one text", f"{gains[1]:.2f} times, this core, eight layers",
         "greedy, float64; drawn: the same distribution"]],
       "What each remedy gained")  # fmt: skip
 
