@@ -258,7 +258,8 @@ for texts in (1, 100):
     met = 256 * (1 - (1 - 8 / 256) ** texts)  # how many of 256 experts a step has to read
     fetched = 37e9 + (met - 8) * expert
     print(f"{texts:3} texts: {fetched / 1e9:.0f} GB and",
-          f"{1e3 * fetched / copies:.0f} ms per step, at most {texts * copies / fetched:.0f} tokens per second")
+          f"{1e3 * fetched / copies:.0f} ms per step,",
+          f"at most {texts * copies / fetched:.0f} tokens per second")
 
 # %% [markdown]
 # With one text, the weights alone take 9 ms. A hundred texts meet nearly all experts, so a step reads 17 times as many bytes, and still each text costs about a sixth. (V3 does not fit on one such GPU; this only counts bytes.)
@@ -292,7 +293,7 @@ for batch in (1, 64):
 print(f"operations of a step: {counts[1]} for one text, {counts[64]} for 64")
 
 # %% [markdown]
-# The number of operations hardly depends on the batch. This suggests a simple model of a step: its time is the number of operations, times the cost of starting one. The record compares two ways to start them. The library transformers starts each from Python, and our package replays a recording.
+# The number of operations hardly depends on the batch. This suggests a simple model of a step: its time is the number of operations, times the cost of starting one. The record compares two ways to start them: the library transformers starts each from Python, and our package replays a recording.
 
 # %% tags=["hide-input"]
 # tolerance: 15%
@@ -374,7 +375,7 @@ def share_useful(lengths, rows, steps):
 useful.reveal(round(100 * share_useful(lengths, 32, steps_waiting(lengths, 32)), 1))
 
 # %% [markdown]
-# Much of the work is wasted, because nearly every batch of 32 contains one reply of several hundred tokens. We cannot sort by length, because the lengths are not known in advance.
+# Much of the work is wasted, because nearly every batch of 32 contains one reply of several hundred tokens. The lengths are not known in advance, so we cannot sort by them.
 #
 # The remedy comes from Orca {cite}`yu2022orca`: decide in every step which texts are in the batch. When a reply ends, its row takes the next prompt that waits. This is called **continuous batching**, or refilling. A toy scheduler needs no model, only the lengths:
 
@@ -489,7 +490,7 @@ print("64 replies: the same tokens; log-probabilities, largest difference: below
 # %% [markdown]
 # ## Noise with an address
 #
-# So far all texts were greedy. When tokens are *drawn*, a new problem appears. If one random generator serves the whole batch, the numbers that a text gets depend on the other texts. Here the same prompt is continued with the same seed, once in a batch of 4 and once in a batch of 8:
+# So far all texts were greedy. When tokens are *drawn*, a new problem appears. If one random generator serves the whole batch, the numbers that a text gets depend on the other texts. Here the same prompt is continued with the same seed in batches of 4 and 8:
 
 # %%
 def draw_with_one_generator(ids, mask, new, seed):
@@ -671,7 +672,7 @@ print("the package's accept, two guesses, 50,000 times: chi-square of the nine p
 #
 # ### A guesser for free: the MTP module
 #
-# Leviathan and others use a second, smaller model as the guesser. DeepSeek-V3 has one built in: the module of [chapter 04](04_multi_token_prediction.ipynb), which was trained to predict one token further ahead. It sees the model's own state, so it guesses well. We train a narrow model of eight layers with such a module, which is a single block and so cheap beside the model.
+# The guesser of Leviathan and others is a second, smaller model. DeepSeek-V3 has one built in, the module of [chapter 04](04_multi_token_prediction.ipynb), which was trained to predict one token further ahead. It sees the model's own state, so it guesses well. We train a narrow model of eight layers with such a module, which is a single block and so cheap beside the model.
 
 # %%
 deep = nano().pretrain.model.replace(
@@ -876,7 +877,7 @@ table(["tokens", "mean difference"],
 #
 # **Our own guesses were slow on a GPU.** Their passes were not replayed from a graph when we recorded them. We predicted the gain of that, and have not measured it.
 #
-# **Guessing does not suit our usual small model.** `nano` has three layers, beside which a module and its head cost more than a third of a step, and the text came more slowly than without guesses. So we made a model of eight layers for this chapter.
+# **Guessing does not suit our usual small model.** `nano` has three layers, beside which a module and its head cost more than a third of a step, and guesses made the text slower. So this chapter's model has eight.
 #
 # **Exactness has a price.** Products in blocks of one shape leave the library's fastest programs unused. So the exact mode is not the default.
 
