@@ -60,7 +60,7 @@ _ = np.seterr(invalid="ignore", over="ignore")
 # %% [markdown]
 # ## A GPU computes far faster than its memory delivers
 #
-# An H100 has 132 **multiprocessors** (in the figure *SMs*, streaming multiprocessors), which are independent processors on one chip. Each has its own registers and its own shared memory, where the numbers lie within reach of its arithmetic units. All of them share one large **memory**, which holds the tensors. The left half of the figure shows how much there is of each on the whole chip. The registers are 132 × 256 KB in all, and each thread has its own part of the 256 KB. Likewise each program has its own part of the shared memory. The rest is open to all programs. (The right half comes back in the section on the roofline.)
+# An H100 has 132 **multiprocessors** (in the figure *SMs*, streaming multiprocessors), which are independent processors on one chip. Each has its own registers and its own shared memory, where the numbers lie within reach of its arithmetic units. All of them share one large **memory**, which holds the tensors. The left half of the figure shows how much there is of each on the whole chip. The registers are 132 × 256 KB in all. Registers and shared memory belong to one multiprocessor, and the others cannot read them; the cache and the memory are open to all. (Each thread has its own registers, and each program its own shared memory. The next section but one says what threads and programs are. The right half comes back in the section on the roofline.)
 #
 # How fast do the numbers arrive, and how fast could they be used? The cell below the figure takes both speeds from the data sheet and the white paper of the H100 {cite}`nvidia2022h100`. A tick is one cycle of its clock.
 
@@ -179,7 +179,7 @@ print("largest difference: below 1e-6")
 # %% [markdown]
 # ## Counting bytes without a GPU
 #
-# You need a GPU to measure speed, but not to count *bytes*. The interpreter sees every load and every store, so the package has a meter that counts them:
+# You need a GPU to measure speed, but not to count *bytes*. In the interpreter every `tl.load` and `tl.store` is a call of Python with addresses and a mask. The package's meter wraps these calls, and adds up the numbers under each mask times their bytes. It knows no cache, so a byte that is read twice counts twice:
 
 # %%
 from minidsk.kernels.traffic import traffic
@@ -259,7 +259,7 @@ print("random numbers, poisoned:  ", right(50, half, poison=float("nan")))
 #
 # $$ t \ge \max\left(\frac{\text{bytes}}{\text{bandwidth}},\ \frac{\text{operations}}{\text{rate}}\right). $$
 #
-# Bandwidth and rate are best measured: `minidsk bench kernels` times a large copy and a large product. Dividing the rate by the bandwidth gives the **ridge**, in operations per byte. A kernel with fewer operations per byte waits for the memory, and a kernel with more waits for the arithmetic. Here is the ridge of the H100 in our record:
+# Bandwidth and rate are best measured: `minidsk bench kernels` times a large copy and a large product. Dividing the rate by the bandwidth gives the **ridge**, in operations per byte. A kernel with fewer operations per byte waits for the memory, and a kernel with more waits for the arithmetic. The figure at the top took the data sheet's 989 TFLOP/s and 3.35 TB/s, which gives a ridge of 295. A real product and a real copy reach a little less, and from here on we use what was measured:
 
 # %%
 facts, bench = results.facts("bench_kernels"), results.read("bench_kernels")
@@ -295,7 +295,7 @@ arithmetic = case["flops"] / roof["matmul_tflop_s"] / 1e12
 wait.reveal(round(case["contestants"]["ours"]["median"] / arithmetic))
 
 # %% [markdown]
-# This answers both questions of the opening. The chip waits for numbers, and **a softmax can be as fast as a copy of its array, and no faster.** The same two divisions tell how fast the other kernels of this chapter can become, before we write them. Here they are for the sizes of our record, all in bf16: 134 million numbers for softmax and RMSNorm; 32,768 tokens, 2,048 numbers per state and 131,072 words for the output layer; 8,192 tokens of as many words for ready logits:
+# This answers both questions of the opening: the chip waits for numbers. The 213 is generous to the arithmetic, because matrix units cannot take an exponential. The units that can do 16 of them per tick on each multiprocessor, so the 134 million of our record take about $134 \times 10^6 / (132 \times 16 \times 1.83 \times 10^9)$ s, or 35 µs. The kernel needs five times as long even so, all of it for memory. **A softmax can be as fast as a copy of its array, and no faster.** The same two divisions tell how fast the other kernels of this chapter can become, before we write them. The table gives both times for the sizes of our record, all in bf16:
 
 # %% tags=["hide-input"]
 copied = case["bytes"] / roof["copy_gb_s"] / 1e9
@@ -308,12 +308,14 @@ names = ["softmax, rows of 4,096", "softmax, rows of 131,072",
          "RMSNorm, forward", "RMSNorm, backward", "output layer and its loss",
          "loss on ready logits"]
 rows = []
-for name, case in zip(names, mine, strict=True):
+sizes = [*["134 M numbers"] * 4, "32,768 tokens × 2,048, 131,072 words",
+         "8,192 tokens × 131,072 words"]
+for name, size, case in zip(names, sizes, mine, strict=True):
     needs = [1e3 * case["bytes"] / roof["copy_gb_s"] / 1e9,
              1e3 * case["flops"] / roof["matmul_tflop_s"] / 1e12]
-    rows += [[name, *(f"{ms:.3f}" for ms in needs),
+    rows += [[name, size, *(f"{ms:.3f}" for ms in needs),
               "memory" if needs[0] > needs[1] else "arithmetic"]]
-table(["", "memory", "arithmetic", "waits for"], rows,
+table(["", "size", "memory", "arithmetic", "waits for"], rows,
       "The least time on the H100, in milliseconds: to move the bytes, and to do the "
       "operations.")
 
@@ -420,7 +422,16 @@ check("kernels.rms_norm_backward", slow_backward)
 # - Each program writes its products, and a second kernel sums them, which moves a whole additional array.
 # - **Few programs handle many rows each.** Each keeps its part of the sum in registers and writes it once.
 #
-# We take the third way. The first program takes the rows 0, 4, 8 and so on if there are four programs, and each program writes one row of `parts`. So it moves three arrays and one $r$ per row, and for each program the weight and its part of `dw`. The meter confirms that at the end. (The package's kernel handles several rows per turn, and finds out how many programs the GPU can run at once.)
+# We take the third way. With four programs, the rows are dealt out like cards:
+#
+# | program | rows of `x` and `dy` that it reads | rows of `dx` that it writes | once, at its end |
+# | --- | --- | --- | --- |
+# | 0 | 0, 4, 8, … | 0, 4, 8, … | `parts[0]` |
+# | 1 | 1, 5, 9, … | 1, 5, 9, … | `parts[1]` |
+# | 2 | 2, 6, 10, … | 2, 6, 10, … | `parts[2]` |
+# | 3 | 3, 7, 11, … | 3, 7, 11, … | `parts[3]` |
+#
+# PyTorch then adds the four rows of `parts`, and their sum is `dw`. So it moves three arrays and one $r$ per row, and for each program the weight and its part of `dw`. The meter confirms that at the end. (The package's kernel handles several rows per turn, and finds out how many programs the GPU can run at once.)
 
 # %%
 @triton.jit
@@ -496,7 +507,13 @@ print("gradient", [round(v, 3) for v in gradient.tolist()])
 # %% [markdown]
 # ## A row that does not fit is read twice, not three times
 #
-# The loss and its gradient both need the maximum and the sum. A row of 4,096 numbers fits into the registers of one program, but the logits of one token do not. Must we read them three times, for the maximum, for the sum and for the gradient? Take our row in two blocks of two numbers, and begin with the first block:
+# The loss and its gradient both need the maximum and the sum. A row of 4,096 numbers fits into the registers of one program, but the logits of one token do not. Must we read them three times, for the maximum, for the sum and for the gradient?
+
+# %% tags=["diagram", "hide-input"]
+diagram("online_softmax")
+
+# %% [markdown]
+# The same in code, with our row in two blocks of two numbers:
 
 # %%
 first, second = row[:2], row[2:]
@@ -701,7 +718,7 @@ table(["", "ours", "Liger", "compile", "PyTorch's own", "eager", "five ops"], ro
 # %% [markdown]
 # In two cases a rival is ahead of us:
 #
-# - **The loss on logits that already exist** reaches a third of the roof, and Liger's takes a tenth less time. The roof counts two trips of the array, one to read the logits and one to write the gradient. Ours makes five. It reads the logits twice, because a row does not fit into the registers, and writes the gradient. At the end it reads the gradient again, multiplies it by the incoming gradient of the loss, and writes it back. Two trips of five would be 40 % of the roof, and we measured 32 %. We did not find out where the rest of the time goes. Liger skips the last two where that incoming gradient is 1. But it overwrites the logits, so our bench gives it a fresh copy, and the two trips of that copy are part of its time. Without them it would be further ahead.
+# - **The loss on logits that already exist** reaches a third of the roof, and Liger's takes a tenth less time. The roof counts two trips of the array, one to read the logits and one to write the gradient. The kernel on this page makes three, because it reads the logits twice. The package's kernel makes five. After the loss it reads the gradient again, multiplies it by the incoming gradient, and writes it back, because autograd hands over that number only then. Two trips of five would be 40 % of the roof, and we measured 32 %. We did not find out where the rest of the time goes. Liger skips the last two where that incoming gradient is 1. But it overwrites the logits, so our bench gives it a fresh copy, and the two trips of that copy are part of its time. Without them it would be further ahead.
 # - **Attention's backward pass**, which is not in the figure, is slower than that of cuDNN, NVIDIA's library. Our forward pass is ahead of it.
 
 # %% [markdown]
@@ -948,7 +965,7 @@ receipt(differences={name: (value, 1e-5) for name, value in differences.items()}
 # %% [markdown]
 # ## Summary
 #
-# The chip is waiting for numbers from its memory. A softmax does five operations on each number. At the rate of the H100's matrix units, these would take less than a microsecond, while a copy of the array takes 181 µs in our record: **213 times** as long. (A softmax cannot use those units, so its own arithmetic takes longer than that.) Our softmax takes as long as the copy, within a percent, for rows of 4,096. So no other kernel can be much faster. You can find this limit before you write a line: divide the bytes by the bandwidth and the operations by the rate, and take the longer time.
+# The chip is waiting for numbers from its memory. A softmax does five operations on each number. At the rate of the H100's matrix units, these would take less than a microsecond, while a copy of the array takes 181 µs in our record: **213 times** as long. (A softmax cannot use those units: its exponentials alone take about 35 µs, still a fifth of the copy.) Our softmax takes as long as the copy, within a percent, for rows of 4,096. So no other kernel can be much faster. You can find this limit before you write a line: divide the bytes by the bandwidth and the operations by the rate, and take the longer time.
 #
 # - I can now count a kernel's bytes and operations, and say from two measured ceilings how fast it can become.
 # - I can now write a Triton kernel with a mask, run it without a GPU, and count the bytes that it moves.

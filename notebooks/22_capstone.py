@@ -680,6 +680,12 @@ for stage in ("base", "zero"):
     rows.append([title_of(stage), *cells])
 table(["stage", "3 numbers", "4 numbers", "both"], rows,
       f"{found['row']['problems']:,} held-out problems, half and half, greedy; one seed.")
+older = results.read("reason_capstone_marker", "seed0/zero/evaluation.json")["replies"]
+missed = [r["reply"] for r in older
+          if not r["score"] and len(re.findall(r"\d+", r["prompt"])) == 5]
+strayed = sum("\n> " in reply for reply in missed)
+print(f"an older run: {strayed} of {len(missed)} wrong replies to four numbers "
+      "begin a line with '> '")
 
 # %% [markdown]
 # What did each stage cost? The dollars are DeepSeek's own assumption of 2 for an hour of a GPU {cite}`deepseekv3`, and the watt-hours assume that the board takes all that its data sheet allows.

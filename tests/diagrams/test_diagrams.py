@@ -21,6 +21,7 @@ from minidsk.diagrams.sheets import (
     balancing_by_bias,
     bpe_merges,
     fp8_blocks,
+    online_softmax,
     kv_cache_to_mla,
     policy_gradient_on_a_board,
     routing,
@@ -123,7 +124,7 @@ def colours(root):
 
 def test_there_are_the_diagrams_of_the_course():
     wanted = """course transformer_block kv_cache_to_mla routing balancing_by_bias mtp memory_hierarchy_and_roofline
-        grouped_product_tiles fp8_blocks who_judges grpo_loop r1_pipeline bpe_merges tiny_web policy_gradient_on_a_board
+        grouped_product_tiles online_softmax fp8_blocks who_judges grpo_loop r1_pipeline bpe_merges tiny_web policy_gradient_on_a_board
         reward_model_and_dpo one_step_of_training"""
     assert set(wanted.split()) <= set(DIAGRAMS)
 
@@ -259,6 +260,14 @@ def test_the_codes_of_the_block_are_quantizes():
     codes, scales = quantize(torch.tensor([fp8_blocks.VALUES]), (1, 4))
     assert codes.float().tolist() == [fp8_blocks.CODES]
     assert scales.item() == fp8_blocks.SCALE
+
+
+def test_the_sums_block_by_block_are_those_of_the_row():
+    seen = torch.tensor([], dtype=torch.float64)
+    for block, total in zip(online_softmax.BLOCKS, online_softmax.SUMS, strict=True):
+        seen = torch.cat((seen, torch.tensor(block, dtype=torch.float64)))
+        assert round((seen - seen.max()).exp().sum().item(), 3) == total
+        assert f"{total}" in online_softmax.FIGURE.description
 
 
 def test_the_advantages_by_hand_are_group_advantagess():
