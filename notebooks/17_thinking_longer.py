@@ -568,7 +568,7 @@ print(f"nano-base, best of {mean(with_judge.samples):.1f} by the learned reward:
       f"{right(with_judge):.0%} right")
 
 # %% [markdown]
-# Of these 48 problems, the learned reward gets three fewer right than the model's own *yes*, which is free. In the record, with all 432 problems and a judge that learned from twice as many, it is ahead. But this judge is not free. It reads every reply, which costs more FLOPs than writing it did (1.1 to 1.5 times as many in the record), and an axis of tokens would not show that. It also had to be trained, and no axis in this chapter shows that.
+# On these 48 problems the learned reward is not clearly better than the model's own *yes*. In the record, with all 432 problems and a judge that learned from twice as many, it is ahead. But it is not free. It reads every reply, which costs more FLOPs than writing it did (1.1 to 1.5 times as many in the record), and an axis of tokens would not show that. It also had to be trained, and no axis in this chapter shows that.
 #
 # ## One axis of FLOPs
 #

@@ -660,7 +660,7 @@ print(f"a blind guess: {fmean(fmean(row) for row in guesses):.0%} right; "
 #
 # `minidsk reason --preset capstone --until zero` poses the problems on which much larger models are tried: three or four numbers from 1 to 99, and a target from 10 to 99. All are drawn uniformly, and a problem is kept if its target can be reached with each number once. The model is ours, with 19 million parameters. A fifth of its web's authors work backwards from the target. They write down what two numbers make and what would then be needed, and when they find it, they check it in writing. Each row is one run with one seed, so its intervals are over problems only.
 #
-# The run went from random weights to R1-Zero, with both evaluations, in about eight minutes on one H200. Two older runs reached less. Their training text had a fault, for which one of the models wrote `>` and then worked on a target that the problem did not contain: the [lab notebook](../book/lab_notebook.md) tells that story.
+# The run went from random weights to R1-Zero, with both evaluations, in about eight minutes on one H200. Two older runs reached less. Their training text had a fault. Because of it, one of the models often wrote `>` and then worked on a target that the problem did not contain. The [lab notebook](../book/lab_notebook.md) tells the story.
 
 # %% tags=["hide-input"]
 from minidsk.report.ledger import LEDGER, ledger

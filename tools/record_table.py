@@ -11,19 +11,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from minidsk.hub.folder import CheckpointError, read_json
+from minidsk import results
+from minidsk.hub.folder import CheckpointError
 from minidsk.report.columns import aligned
 from minidsk.report.ledger import LEDGER, STANDING, ledger, standing
 from minidsk.report.stages import read_stages
 from minidsk.train.checkpoint import RunError
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 PRESETS = ("capstone", "small", "nano")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print the table and the ledgers; exit code 2 where a folder holds no run."""
-    recorded = {preset: sorted((RESULTS / f"reason_{preset}").glob("seed*")) for preset in PRESETS}
+    recorded = {preset: sorted(results.folder(f"reason_{preset}").glob("seed*")) for preset in PRESETS}
     rows = [standing(preset, folders) for preset, folders in recorded.items()]
     try:
         rows += [standing(folder, [Path(folder)]) for folder in arguments]
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     print("Accuracies in %, greedy, held-out problems: mean over seeds and 95 % interval; one seed: over problems.")
     for preset, (first, *_) in recorded.items():
         print(f"\n{preset}, {first.name}")
-        print(aligned([LEDGER, *ledger(read_stages(first), read_json(first / "run.json"))]))
+        print(aligned([LEDGER, *ledger(read_stages(first), results.facts(f"reason_{preset}/{first.name}"))]))
     return 0
 
 
