@@ -538,7 +538,7 @@ assert ends["the loop"][1] >= 0.85
 guess.reveal(round(100 * ends["the loop"][1]))
 
 # %% [markdown]
-# The loop beats the keywords in precision and in recall. Against one round it wins in recall, and it loses nothing in precision that five seeds could show.
+# The loop beats the keywords in precision and in recall. It finds more than one round does, and its precision is about the same: five seeds cannot tell the two apart.
 #
 # ## How much of this is the reviewer's work?
 #
@@ -568,10 +568,11 @@ table(["program", "precision", "recall"], rows,
 # Without a reviewer the loop finds no more than one round, because nothing new enters the seed. The rule, which costs nothing, wins more than half of the reviewer's gain. And the reviewer's verdicts alone do better than the loop in precision: on our crawl, a person who knows which folders hold mathematics hardly needs a classifier. Part of this is built in. Our flags follow from the module that a page comes from, and the reviewer judges by folder, so its verdicts are nearly always right. A person who reads real sites makes more mistakes. The classifier's work is to tell the reviewer *where to look*. It chose four sites out of eighteen, and some sixty URLs instead of every page.
 #
 # On the web this matters far more than here. A person can judge a few thousand URLs but not billions, and most mathematics lies on sites whose folders say nothing about it.
-#
+
+# %% [markdown]
 # ## At the web's prevalence
 #
-# Our crawl is three tenths mathematics. Of the web, it is a fraction of a percent. Recall does not change with that, but precision does. If a share $\pi$ of all pages is mathematics, and the program collects a share $R$ of these and a share $f$ of the others, then its precision is $P = \pi R / (\pi R + (1 - \pi) f)$.
+# Three tenths of our crawl are mathematics. On the web the share is far smaller: DeepSeekMath collected 35.5 million of 40 billion pages, about one in a thousand {cite}`deepseekmath`. Recall does not change with that, but precision does. If a share $\pi$ of all pages is mathematics, and the program collects a share $R$ of these and a share $f$ of the others, then its precision is $P = \pi R / (\pi R + (1 - \pi) f)$.
 
 # %%
 # tolerance: 15% + 0.05
@@ -743,12 +744,15 @@ answer
 # ```{exercise} A page as a vector
 # :label: ex-05-bag
 #
-# *10 minutes.* Write `bag_of_words(buckets, size)`, and test it with `check("mining.bag_of_words", my_bag)`. Then repeat a page's text ten times: what happens to its vector, and is that good?
+# *10 minutes.* Write `bag_of_words(buckets, size)` as the next cell describes it. Then repeat a page's text ten times: what happens to its vector, and is that good?
 #
 # **Hint.** `torch.bincount(buckets, minlength=size)`, then `log1p`, then the length.
 # ```
 
 # %%
+print(describe("mining.bag_of_words"))
+
+
 def my_bag(buckets, size):
     raise NotImplementedError
 
@@ -779,12 +783,15 @@ answer
 # ```{exercise} The cut
 # :label: ex-05-cut
 #
-# *5 minutes.* Write `cut(held, scores, passing)` and test it with `check("mining.cut", my_cut)`. Which share of the seed passes on average if you use the scores of a classifier that learned from the seed?
+# *5 minutes.* Write `cut(held, scores, passing)` as the next cell describes it. Which share of the seed passes on average if you use the scores of a classifier that learned from the seed?
 #
 # **Hint.** If three quarters have to pass, one quarter lies below the cut.
 # ```
 
 # %%
+print(describe("mining.cut"))
+
+
 def my_cut(held, scores, passing):
     raise NotImplementedError
 
@@ -814,12 +821,15 @@ answer
 # ```{exercise} Precision on the web
 # :label: ex-05-web
 #
-# *10 minutes.* Write `precision_at(recall, false_rate, prevalence)` and test it with `check("mining.precision_at", my_precision)`. A program has a recall of 0.9. How small must its false rate be for a precision of 0.9 where one page in two hundred is mathematics?
+# *10 minutes.* Write `precision_at(recall, false_rate, prevalence)` as the next cell describes it. A program has a recall of 0.9. How small must its false rate be for a precision of 0.9 where one page in two hundred is mathematics?
 #
 # **Hint.** Count among 100,000 pages.
 # ```
 
 # %%
+print(describe("mining.precision_at"))
+
+
 def my_precision(recall, false_rate, prevalence):
     raise NotImplementedError
 
@@ -850,9 +860,9 @@ answer
 #
 # ## Bug zoo
 #
-# Three wrong versions of the step between two rounds live in the package. Write tests that pass on the right one and fail on all three: `zoo("mining", [your_test, ...])`. The folded cell has two, and the first of them catches two bugs.
+# Three wrong versions of the step between two rounds live in the package. A test gets such a version, called `join`, and calls it with what was collected, the host and the place of each page (both as numbers), and the review's answer for each place. Write tests that pass on the right version and fail on all three. The one below catches a single bug.
 
-# %% tags=["zoo", "hide-cell"]
+# %% tags=["zoo"]
 # ten pages on host 0, of which two are collected; thirty on host 1, of which one is
 HOST = torch.tensor([0] * 10 + [1] * 30)
 KEPT = torch.zeros(40, dtype=torch.bool)
@@ -860,12 +870,18 @@ KEPT[[0, 1, 10]] = True
 YES = torch.tensor([True, True])
 
 
-def a_host_that_is_not_marked_stays_out(join):
-    assert not join(KEPT, HOST, HOST, YES)[10:].any()
-
-
 def what_we_have_does_not_join(join):
     assert not join(KEPT, HOST, HOST, YES)[:2].any()
+
+
+zoo("mining", [what_we_have_does_not_join])
+
+# %% [markdown]
+# The folded cell has one test more, which catches the other two.
+
+# %% tags=["hide-cell"]
+def a_host_that_is_not_marked_stays_out(join):
+    assert not join(KEPT, HOST, HOST, YES)[10:].any()
 
 
 caught = zoo("mining", [a_host_that_is_not_marked_stays_out, what_we_have_does_not_join])
@@ -888,7 +904,7 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# From 30 pages, the loop finds **about 96 % of the crawl's mathematics, and less than a tenth of what it collects is something else** (means of five seeds). One round finds about three quarters. A list of keywords finds as much as one round, but more than a third of its pages are something else. Most of the loop's gain comes from the reviewer, whom the classifier tells where to look. Where mathematics is as rare as on the web, the same cut gives a harvest that is mostly something else, and only a strict cut together with the loop is any good.
+# From 30 pages, the loop finds **about 96 % of the crawl's mathematics, and less than a tenth of what it collects is something else** (means of five seeds). One round finds about three quarters. A list of keywords finds as much as one round, but more than a third of its pages are something else. Most of the loop's gain comes from the reviewer, whom the classifier tells where to look. Where mathematics is as rare as on the web, the same cut gives a harvest that is mostly something else, and a strict cut together with the loop does better: seven tenths of its harvest are mathematics. But with two of five seeds it found less than half of what there was.
 #
 # - I can now turn a page into a bag of hashed words, and train a classifier on 30 of them.
 # - I can now choose a cut without labels, by pages that the classifier has not seen.
@@ -896,7 +912,8 @@ receipt(
 # - I can now say what a precision means at another prevalence, and distrust figures from balanced test sets.
 #
 # To mine a crawl of your own: `minidsk mine --input crawl.warc.gz --seed-pages seed.jsonl --output corpus/`. A crawl of 10 GB needs less than 1 GiB of memory. To train a model on what it found: `minidsk pretrain --harvest corpus/ --out runs/maths/base`. The run remembers its harvest.
-#
+
+# %% [markdown]
 # ## Read on
 #
 # - DeepSeekMath {cite}`deepseekmath`, section 2.1 has the loop, and section 2.2 compares the corpus with others.
