@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/05_mining_math.ipynb)
 #
-# DeepSeekMath {cite}`deepseekmath` is a 7-billion-parameter model that owes most of its mathematics to 120 billion tokens, which a program collected from a crawl of the web. No list of good sites was needed: the program started from pages that were known to be mathematics, and looked for more of the same. We have 30 such pages and a crawl of 1,000 real pages, of which about three in ten are mathematics. How much of this mathematics does the program find, and how much of what it collects is something else?
+# DeepSeekMath {cite}`deepseekmath` is a 7-billion-parameter model that owes most of its mathematics to 120 billion tokens, which a program collected from a crawl of the web. The program needed no list of good sites: it started from pages that were known to be mathematics, and looked for more of the same. We have 30 such pages and a crawl of 1,000 pages of real documentation, of which about three in ten are mathematics. How much of this mathematics does the program find, and how much of what it collects is something else?
 #
 # - **You will build** a text classifier, and DeepSeekMath's loop around it: collect, look at the sites, extend the seed, collect again.
 # - **You need** PyTorch, and to know what a logistic regression is. No other chapter is required.
@@ -48,7 +48,7 @@ from torch import nn
 from minidsk import results
 from minidsk.data.crawl import default_crawl
 from minidsk.data.extract import documents
-from minidsk.diagrams import diagram, direct_labels, show, table
+from minidsk.diagrams import diagram, direct_labels, dots, show, table
 from minidsk.homework import check, describe, predict, receipt, zoo
 from minidsk.report.interval import apart, interval
 
@@ -58,7 +58,7 @@ _ = torch.set_num_threads(1)
 # %% [markdown]
 # ## A crawl that your machine holds
 #
-# A crawler fetches pages and writes them to files in a format called WARC. Common Crawl publishes billions of pages in this form. Ours come from nearer by: the documentation of the Python packages on your machine, one site per package and one page per module. They are real pages, written by people for readers. The first function below turns them into a WARC file once, and keeps it. The second reads the file. It uses a library to take the text out of each page's HTML, because real pages have marks that never close, formulas in MathML, and encodings that are not what they claim.
+# A crawler fetches pages and writes them to files in a format called WARC. Common Crawl publishes billions of pages in this form. Ours come from nearer by: the documentation of the Python packages on your machine, one site per package and one page per module. The text is real, written by people for readers, and only its HTML is ours, so our pages are tidier than the web's. The first function below turns them into a WARC file once, and keeps it. The second reads the file. It uses a library to take the text out of each page's HTML, so that the same program can read real crawls, in which marks never close, formulas stand in MathML, and encodings are not what they claim.
 #
 # Because the pages come from your own packages, your counts may differ a little from those printed here. The notebook says in each cell how far.
 
@@ -153,7 +153,7 @@ print(f"keywords: precision {precision:.2f}, recall {recall:.2f}")
 #
 # ## A page becomes a bag of numbers
 #
-# The classifier is fastText's {cite}`joulin2016fasttext`, which DeepSeekMath used. It does not read a page; it only counts words and pairs of neighbouring words. Each word goes through a hash function, which turns it into one of 65,536 numbers, its *bucket*. Two words can share a bucket, and with so many buckets this does little harm.
+# The classifier follows fastText {cite}`joulin2016fasttext`, which DeepSeekMath used, with two changes that help when there are only 30 examples: counts enter by their logarithm, and each bucket has one number instead of a vector. *What went wrong* compares it with fastText itself. It does not read a page; it only counts words and pairs of neighbouring words. Each word goes through a hash function, which turns it into one of 65,536 numbers, its *bucket*. Two words can share a bucket, and with so many buckets this does little harm.
 #
 # A tiny page, by hand: *"a prime is a number"*. The word *a* occurs twice, the others once. We weigh a word by $\log(1 + \text{count})$, so that a word with fifty occurrences does not drown the rest, and divide by the length of the whole vector, so that a long page is not more mathematical than a short one.
 
@@ -544,7 +544,7 @@ guess.reveal(round(100 * ends["the loop"][1]))
 #
 # The loop gets help that one round does not get, so the comparison may look unfair. A recorded run takes the parts away one by one. *As many tokens* is one round that may collect as much as the loop did. *No reviewer* is the loop without a person who looks at the sites. *A rule as reviewer* asks no person either: it approves each URL of which the first round collected more than half. *URLs alone* takes every page at a URL that the reviewer approved, and ignores the classifier.
 
-# %% tags=["hide-input"]
+# %% tags=["figure", "hide-input"]
 print(results.origin("ch05_mining"))
 record = results.read("ch05_mining")["runs"]
 
@@ -558,11 +558,20 @@ names = {"loop": "the loop", "one round": "one round",
          "one round, as many tokens": "one round, as many tokens",
          "no reviewer": "no reviewer", "a rule as reviewer": "a rule as reviewer",
          "reviewed URLs alone": "URLs alone"}
-rows = [[shown, *("{:.2f} ± {:.2f}".format(*interval(recorded(name, key)))
-                  for key in ("precision", "recall"))] for name, shown in names.items()]
 asked = interval([run["rounds"][-1]["reviewed"] for run in record if run["method"] == "loop"])
-table(["program", "precision", "recall"], rows,
-      f"Five seeds, recorded. The reviewer looks at {asked[0]:.0f} ± {asked[1]:.0f} URLs.")
+fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.0), sharey=True)
+told = []
+for ax, key in zip(axes, ("precision", "recall"), strict=True):
+    found = {shown: interval(recorded(name, key)) for name, shown in names.items()}
+    dots(ax, found, marked=["the loop"])
+    for y, (shown, (middle, half)) in enumerate(found.items()):
+        _ = ax.annotate(f"{middle:.2f}", (middle, y), (0, 7), textcoords="offset points",
+                        ha="center", fontsize=9)
+        told.append(f"{shown}, {key} {middle:.2f} ± {half:.2f}")
+    _ = ax.set(xlim=(0.4, 1.05), title=key)
+show(fig, f"Means of five recorded seeds with 95 % intervals. The reviewer looks at "
+     f"{asked[0]:.0f} ± {asked[1]:.0f} URLs. URLs alone do as well as the loop.",
+     "Two rows of dots with intervals. " + "; ".join(told) + ".")
 
 # %% [markdown]
 # Without a reviewer the loop finds no more than one round, because nothing new enters the seed. The rule, which costs nothing, wins more than half of the reviewer's gain. And the reviewer's verdicts alone do better than the loop in precision: on our crawl, a person who knows which folders hold mathematics hardly needs a classifier. Part of this is built in. Our flags follow from the module that a page comes from, and the reviewer judges by folder, so its verdicts are nearly always right. A person who reads real sites makes more mistakes. The classifier's work is to tell the reviewer *where to look*. It chose four sites out of eighteen, and some sixty URLs instead of every page.
@@ -578,12 +587,32 @@ table(["program", "precision", "recall"], rows,
 # tolerance: 15% + 0.05
 final = history[-1]["kept"]
 R, f = final[truth].mean(), final[~truth].mean()
-for share in (0.3, 0.05, 0.005):
+for share in (0.3, 0.05, 0.005, 0.001):
     right = share * R
     print(f"prevalence {share:5.1%}: precision {right / (right + (1 - share) * f):.2f}")
 
+# %% tags=["figure", "hide-input"]
+# tolerance: 15% + 0.05
+pi = np.geomspace(0.0005, 0.5, 60)
+fig, ax = plt.subplots(figsize=(6.0, 3.0))
+_ = ax.semilogx(100 * pi, pi * R / (pi * R + (1 - pi) * f), label="the harvest above")
+cleaner = pi * R / (pi * R + (1 - pi) * f / 10)
+_ = ax.semilogx(100 * pi, cleaner, label="a tenth of the mistakes")
+for share, name in ((0.3, "our crawl"), (0.001, "the web")):
+    _ = ax.axvline(100 * share, color="C2", lw=1, ls=":")
+    _ = ax.annotate(name, (100 * share, 0.02), (4, 0), textcoords="offset points")
+_ = ax.set(xlabel="share of all pages that is mathematics, %", ylabel="precision",
+           ylim=(0, 1))
+_ = ax.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
+direct_labels(ax)
+at = [x * R / (x * R + (1 - x) * f) for x in (0.001, 0.3)]
+show(fig, "The same recall and the same mistakes per page, at other prevalences. Even a "
+     "program that makes ten times fewer mistakes would collect mostly other pages on the web.",
+     f"Two rising curves of precision over prevalence: the harvest above has {at[0]:.2f} at "
+     f"0.1 % and {at[1]:.2f} at 30 %; with a tenth of the mistakes it lies higher.")
+
 # %% [markdown]
-# At a prevalence of half a percent, only about one page in eight of the same harvest would be mathematics: a few percent of very many pages are many pages. Figures from balanced test sets hide this.
+# At a prevalence of half a percent, only about one page in eight of the same harvest would be mathematics, and at one in a thousand about one in thirty: a few percent of very many pages are many pages. Figures from balanced test sets hide this.
 #
 # Because a calculation is not a run, we also recorded the loop in a crawl in which each page that is not mathematics appears 60 times, the copies on sites of their own. So 0.7 % of the pages are mathematics. There we can move the cut up: let only half, or only a quarter, of the seed pass.
 
@@ -599,7 +628,7 @@ table(["of the seed passes", "precision", "recall", "recall after one round"], r
       f"Recorded, five seeds; mathematics is {of[0]['prevalence']:.1%} of the pages.")
 
 # %% [markdown]
-# A strict cut and the loop belong together. With a cut that only a quarter of the seed passes, one round finds little, but what it finds is clean enough to mark the right sites. The review then brings the recall back: to nine tenths with three of the five seeds, while the other two stay below a half. Seven tenths of that harvest are mathematics, in a crawl where seven pages in a thousand are.
+# A strict cut and the loop belong together. With a cut that only a quarter of the seed passes, one round finds little. What decides is how many sites this little marks. With three of the five seeds it marks three sites, and the review brings the recall back to nine tenths. With the other two, every page of the first round is mathematics, but it marks only one or two sites, and the recall stays below a half. On average seven tenths of the final harvest are mathematics, and seed by seed between a half and all of it, in a crawl where seven pages in a thousand are.
 #
 # ## What does it buy?
 #
@@ -904,7 +933,7 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# From 30 pages, the loop finds **about 96 % of the crawl's mathematics, and less than a tenth of what it collects is something else** (means of five seeds). One round finds about three quarters. A list of keywords finds as much as one round, but more than a third of its pages are something else. Most of the loop's gain comes from the reviewer, whom the classifier tells where to look. Where mathematics is as rare as on the web, the same cut gives a harvest that is mostly something else, and a strict cut together with the loop does better: seven tenths of its harvest are mathematics. But with two of five seeds it found less than half of what there was.
+# From 30 pages, the loop finds **about 96 % of the crawl's mathematics, and less than a tenth of what it collects is something else** (means of five seeds). One round finds about three quarters. A list of keywords finds as much as one round, but more than a third of its pages are something else. Most of the loop's gain comes from the reviewer, whom the classifier tells where to look. Where only 0.7 % of the pages are mathematics, which is still several times the share that DeepSeekMath collected from the web, the same cut gives a harvest that is mostly something else. A strict cut together with the loop does better: on average seven tenths of its harvest are mathematics. But with two of five seeds it found less than half of what there was.
 #
 # - I can now turn a page into a bag of hashed words, and train a classifier on 30 of them.
 # - I can now choose a cut without labels, by pages that the classifier has not seen.
