@@ -598,16 +598,16 @@ fig, ax = plt.subplots(figsize=(6.0, 3.0))
 _ = ax.semilogx(100 * pi, pi * R / (pi * R + (1 - pi) * f), label="the harvest above")
 cleaner = pi * R / (pi * R + (1 - pi) * f / 10)
 _ = ax.semilogx(100 * pi, cleaner, label="a tenth of the mistakes")
-for share, name in ((0.3, "our crawl"), (0.001, "the web")):
+for share, name, height in ((0.3, "our crawl", 0.02), (0.001, "the web", 0.92)):
     _ = ax.axvline(100 * share, color="C2", lw=1, ls=":")
-    _ = ax.annotate(name, (100 * share, 0.02), (4, 0), textcoords="offset points")
+    _ = ax.annotate(name, (100 * share, height), (4, 0), textcoords="offset points")
 _ = ax.set(xlabel="share of all pages that is mathematics, %", ylabel="precision",
            ylim=(0, 1))
 _ = ax.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
 direct_labels(ax)
 at = [x * R / (x * R + (1 - x) * f) for x in (0.001, 0.3)]
-show(fig, "The same recall and the same mistakes per page, at other prevalences. Even a "
-     "program that makes ten times fewer mistakes would collect mostly other pages on the web.",
+show(fig, "The same recall and the same mistakes per page, at other prevalences. On the "
+     "web, even ten times fewer mistakes would leave a harvest of mostly other pages.",
      f"Two rising curves of precision over prevalence: the harvest above has {at[0]:.2f} at "
      f"0.1 % and {at[1]:.2f} at 30 %; with a tenth of the mistakes it lies higher.")
 
