@@ -382,7 +382,7 @@ print(f"one round: precision {precision:.2f}, recall {recall:.2f}")
 diagram("mining_loop")
 
 # %% [markdown]
-# Our reviewer is simulated. It is asked about one folder of a site at a time, such as the folder of sympy's solvers, and we call such a folder a URL. It says yes if most of the folder's pages are flagged as mathematics. So the flags help the loop in three ways: they chose the seed, they guided our choice of the cut, and now they are the reviewer. Below we count how often the reviewer is asked. Here is one page, its host, and its URL under review. The cell below it makes one review after one round: which hosts are marked, and which pages join the seed?
+# Our reviewer is simulated. It is asked about one folder of a site at a time, such as the folder of sympy's solvers, and we call such a folder a URL. It says yes if most of the folder's pages are flagged as mathematics. So the flags help the loop in three ways: they chose the seed, they guided our choice of three quarters, and now they are the reviewer. Below we count how often the reviewer is asked. Here is one page, its host, and its URL under review. The cell below it makes one review after one round: which hosts are marked, and which pages join the seed?
 
 # %%
 from minidsk.data.mining import host_of, places_of
@@ -445,7 +445,7 @@ for number, state in enumerate(history, 1):
     rows.append([number, int(30 + state["added"].sum()), int(before.sum()), f"{new:.2f}",
                  f"{precision:.2f}", f"{recall:.2f}", f"{judge(state['found'])[1]:.2f}"])
 table(["round", "pages to learn from", "collected", "new", "precision", "recall",
-       "recall without reviewed pages"], rows,
+       "recall, classifiers alone"], rows,
       "Four rounds, one seed. New is the share that the round before did not have. The last "
       "column leaves out reviewed pages that no classifier recognised.")
 
@@ -465,7 +465,7 @@ print(f"the classifiers find {alone} pages of mathematics that are new to both")
 assert alone < added.sum() / 2
 
 # %% [markdown]
-# So the reviewed pages *are* the jump. Round 1 and the review together already have about as many pages of mathematics as round 2, and the retrained classifiers find hardly any that are new to both. They did learn from the review, because they recognise most of the reviewed pages that were left out. Without these pages' free pass their recall would still rise, as the last column shows. But on our crawl, nearly all that they newly recognise has been reviewed already. On the web, a reviewer sees a tiny part, and this ability would have to find the rest.
+# So the reviewed pages *are* the jump. Round 1 and the review together already have about as many pages of mathematics as round 2, and the retrained classifiers find hardly any that are new to both. They did learn from the review, because they recognise most of the reviewed pages that they did not learn from, and the last column of the table rises too. But on our crawl, nearly all that they newly recognise has been reviewed already. On the web, a reviewer sees a tiny part, and this ability would have to find the rest.
 #
 # The package's loop, `minidsk.data.mining.mine`, also counts tokens, accepts a budget, and asks the reviewer about each URL once. With the same generator it collects the same pages:
 
@@ -577,11 +577,11 @@ table(["program", "precision", "recall"], rows, "Five seeds; ± is a 95 % interv
 guess.reveal(round(100 * ends["the loop"][1]))
 
 # %% [markdown]
-# The loop beats the keywords in precision and in recall. It finds more than one round does, and so do its classifiers alone. In precision, five seeds cannot tell the loop and one round apart.
+# The loop beats the keywords in precision and in recall. It finds more than one round does, and so do its classifiers alone. Its precision and one round's cannot be told apart.
 #
 # ## How much of this is the reviewer's work?
 #
-# The loop gets help that one round does not get, so the comparison may look unfair. A recorded run takes the parts away one by one. *As many tokens* is one round that may collect as much as the loop did. *No reviewer* is the loop without a person who looks at the sites. *A rule as reviewer* asks no person either: it approves each URL of which the first round collected more than half. *URLs alone* takes every page at a URL that the reviewer approved, and ignores the classifier.
+# The loop gets help that one round does not get. A recorded run takes the parts away one by one. *As many tokens* is one round that may collect as much as the loop did. *No reviewer* is the loop without a person who looks at the sites. *A rule as reviewer* asks no person either: it approves each URL of which the first round collected more than half. *URLs alone* takes every page at a URL that the reviewer approved, and ignores the classifier.
 
 # %% tags=["figure", "hide-input"]
 print(results.origin("ch05_mining"))
@@ -608,17 +608,20 @@ for ax, key in zip(axes, ("precision", "recall"), strict=True):
                         ha="center", fontsize=9)
         told.append(f"{shown}, {key} {middle:.2f} ± {half:.2f}")
     _ = ax.set(xlim=(0.4, 1.05), title=key)
-for key in ("recall", "precision"):
-    for ours, base in (("a rule as reviewer", "one round"), ("loop", "a rule as reviewer"),
-                       ("reviewed URLs alone", "loop")):
-        middle, half = apart(recorded(ours, key), recorded(base, key))
-        print(f"{key}, {ours} minus {base}: {middle:+.2f} ± {half:.2f}")
 asked = interval([rounds[-1]["reviewed"] for rounds in of_loop])
-print("sites marked, round by round, seed by seed:",
-      ", ".join(" ".join(str(r["marked"]) for r in rounds) for rounds in of_loop))
 show(fig, f"Means of five recorded seeds with 95 % intervals. The reviewer looks at "
      f"{asked[0]:.0f} ± {asked[1]:.0f} URLs. URLs alone do as well as the loop.",
      "Two rows of dots with intervals. " + "; ".join(told) + ".")
+
+# %% tags=["hide-input"]
+for number, rounds_found in enumerate(of_loop):
+    print(f"seed {number}, sites marked in each round:", *(r["marked"] for r in rounds_found))
+pairs = (("a rule as reviewer", "one round"), ("loop", "a rule as reviewer"),
+         ("reviewed URLs alone", "loop"))
+table(["paired difference", "precision", "recall"],
+      [[f"{ours} minus {base}", *("{:+.2f} ± {:.2f}".format(
+          *apart(recorded(ours, key), recorded(base, key))) for key in ("precision", "recall"))]
+       for ours, base in pairs], "The same five seeds")
 
 # %% [markdown]
 # Without a reviewer the loop finds no more than one round, because nothing new enters the seed. The rule asks no person, and its recall is about 0.16 above one round's. The reviewer's is higher still on average, in precision too, but five seeds cannot tell the rule and the reviewer apart. The reviewer's verdicts alone beat the loop in precision: on our crawl, a person who knows which folders hold mathematics hardly needs a classifier.
@@ -663,7 +666,7 @@ show(fig, "The same recall and the same mistakes per page, at other prevalences.
 # %% [markdown]
 # At a prevalence of half a percent, only about one page in eight of the same harvest would be mathematics, and at one in a thousand about one in thirty: a few percent of very many pages are many pages. Figures from balanced test sets hide this.
 #
-# Because a calculation is not a run, we also recorded the loop in a crawl in which each page that is not mathematics appears 60 times, the copies on sites of their own. So 0.7 % of the pages are mathematics. There we can move the cut up: let only half, or only a quarter, of the seed pass.
+# A calculation is not a run. So we also recorded the loop in a crawl in which each page that is not mathematics appears 60 times, the copies on sites of their own. There we can move the cut up and let only half, or only a quarter, of the seed pass.
 
 # %% tags=["hide-input"]
 rows = []
@@ -714,11 +717,11 @@ table(["trained on", "held-out mathematics", "held-out other pages"], rows,
       f"Bits per byte, lower is better; three seeds, {models[0]['tokens']:,} tokens each")
 
 # %% [markdown]
-# On mathematics, the harvest is clearly better than random pages at equal tokens. On all other pages it is worse, and by more. Half of each lies between the two on both counts. So the harvest does not make a better model; it makes a better model *of mathematics*, which is what DeepSeekMath was for. A general model needs the other pages too.
+# On mathematics, the harvest is clearly better than random pages at equal tokens. On all other pages it is worse, and by more. Half of each lies between the two on both counts. So the harvest makes a better model *of mathematics*, which is what DeepSeekMath was for.
 #
 # ## How fast is it?
 #
-# Forty billion pages are forty million times our crawl, so speed decides what is possible. We time the bags and the scores on one core, add the time in which we read the file, and compute what forty billion pages would take:
+# Forty billion pages are forty million times our crawl, so speed decides what is possible. We time each part on one core:
 
 # %%
 # tolerance: 400% + 1
@@ -736,7 +739,7 @@ print(f"forty billion pages: {whole_web:.1f} years of one core, "
 assert done - made < made - began
 
 # %% [markdown]
-# The scores cost almost nothing. The time goes into reading HTML, cutting pages into words and hashing them. A thousand cores need hours for the whole crawl, or a few days if they are slow. So such a classifier can score all of it in every round.
+# The scores cost almost nothing. The time goes into reading HTML, cutting pages into words and hashing them. A thousand cores need hours for the whole crawl, or a few days if they are slow.
 #
 # ## What DeepSeek did
 #
@@ -744,7 +747,7 @@ assert done - made < made - began
 #
 # $$ s(x) = b + \sum_j w_j x_j, \qquad \frac{|K \cap D|}{|D|} > 0.1 . $$
 #
-# The seed was OpenWebMath {cite}`paster2023openwebmath`. From it came 500,000 pages as positive examples, and as many random pages of Common Crawl were the negative ones. The classifier was fastText {cite}`joulin2016fasttext`, with vectors of 256 numbers, a learning rate of 0.1, n-grams of up to three words, words that occur at least three times, and three passes. Ours follows it, but counts enter by their logarithm, and each bucket has one number instead of a vector. After removing duplicates, Common Crawl had 40 billion HTML pages. The pages were ranked, and the first round kept the best 40 billion tokens, a number that was chosen by training models on the best 40, 80, 120 and 160 billion.
+# The seed was OpenWebMath {cite}`paster2023openwebmath`. From it came 500,000 pages as positive examples, and as many random pages of Common Crawl were the negative ones. The classifier was fastText {cite}`joulin2016fasttext`, with vectors of 256 numbers, a learning rate of 0.1, n-grams of up to three words, words that occur at least three times, and three passes. Ours follows it, but counts enter by their logarithm, and each bucket has one number instead of a vector. After removing duplicates, Common Crawl had 40 billion HTML pages. The first round kept the best 40 billion tokens, a number that was chosen by training models on the best 40, 80, 120 and 160 billion.
 #
 # Four rounds gave 35.5 million pages with 120 billion tokens. Pages with a run of ten words from a test problem were removed, and for test problems of three to nine words an exact match counted. The paper reports what the corpus is worth to models, but neither precision nor recall of a round.
 
@@ -763,7 +766,7 @@ table(["ranking", "average precision"],
 # %% [markdown]
 # More passes help, but the mean over all words remains a problem: the commonest words make up most of it. Logarithms and unit length fix that, and no vectors are needed. With 500,000 examples the difference should be small, and we did not test it.
 #
-# **A looser cut collects worse pages.** With nine tenths of the seed passing, the recorded loop collects nearly everything, but a sixth of it is something else. Above the table are figures of the first seed's first round:
+# **A looser cut collects worse pages.** With nine tenths of the seed passing, the recorded loop collects nearly everything, but a sixth of it is something else. The lines above the table are the first seed's first round:
 
 # %% tags=["hide-input"]
 # tolerance: 20% + 8
