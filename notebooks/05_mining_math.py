@@ -331,7 +331,7 @@ print(f"three quarters of the seed score above {learned_cut:.1f}, "
 assert above < 0.03 * len(pages)
 
 # %% [markdown]
-# Hardly any page of the crawl reaches this cut, because a classifier gives high scores to the pages that it learned from. The same happens at the other end: it learned the random pages as "something else", and gives those of them that are mathematics scores that are too low.
+# Hardly any page of the crawl reaches this cut, because a classifier gives high scores to the pages that it learned from. The same happens at the other end: it learned the random pages as "something else", so the mathematics among them gets scores that are too low.
 #
 # So no page may be scored by a classifier that learned from it. We train three classifiers. Each leaves out a third of the seed and a third of the random pages:
 #
@@ -461,11 +461,11 @@ print(f"{(first['kept'] & truth).sum()} pages of mathematics in round 1, {added.
       f"by the review, {(second['kept'] & truth).sum()} in round 2")
 print(f"classifiers that did not learn from them recognise {(found & added).sum()} of the "
       f"{added.sum()}")
-print(f"the classifiers find {alone} pages of mathematics that are new to both")
+print(f"the classifiers of round 2 find {alone} further pages of mathematics")
 assert alone < added.sum() / 2
 
 # %% [markdown]
-# So the reviewed pages *are* the jump. Round 1 and the review together already have about as many pages of mathematics as round 2, and the retrained classifiers find hardly any that are new to both. They did learn from the review, because they recognise most of the reviewed pages that they did not learn from, and the last column of the table rises too. But on our crawl, nearly all that they newly recognise has been reviewed already. On the web, a reviewer sees a tiny part, and this ability would have to find the rest.
+# So with this seed, the reviewed pages *are* the jump. Round 1 and the review together already have about as many pages of mathematics as round 2, and the retrained classifiers find hardly any others. They did learn from the review, because they recognise most of the reviewed pages that they did not learn from, and the last column of the table rises too. But on our crawl, nearly all that they newly recognise has been reviewed already. On the web, a reviewer sees a tiny part, and this ability would have to find the rest.
 #
 # The package's loop, `minidsk.data.mining.mine`, also counts tokens, accepts a budget, and asks the reviewer about each URL once. With the same generator it collects the same pages:
 
@@ -619,9 +619,9 @@ for number, rounds_found in enumerate(of_loop):
 pairs = (("a rule as reviewer", "one round"), ("loop", "a rule as reviewer"),
          ("reviewed URLs alone", "loop"))
 table(["paired difference", "precision", "recall"],
-      [[f"{ours} minus {base}", *("{:+.2f} ± {:.2f}".format(
-          *apart(recorded(ours, key), recorded(base, key))) for key in ("precision", "recall"))]
-       for ours, base in pairs], "The same five seeds")
+      [[f"{ours} minus {base}",
+        *("{:+.2f} ± {:.2f}".format(*apart(recorded(ours, key), recorded(base, key)))
+          for key in ("precision", "recall"))] for ours, base in pairs], "The same five seeds")
 
 # %% [markdown]
 # Without a reviewer the loop finds no more than one round, because nothing new enters the seed. The rule asks no person, and its recall is about 0.16 above one round's. The reviewer's is higher still on average, in precision too, but five seeds cannot tell the rule and the reviewer apart. The reviewer's verdicts alone beat the loop in precision: on our crawl, a person who knows which folders hold mathematics hardly needs a classifier.
@@ -666,7 +666,7 @@ show(fig, "The same recall and the same mistakes per page, at other prevalences.
 # %% [markdown]
 # At a prevalence of half a percent, only about one page in eight of the same harvest would be mathematics, and at one in a thousand about one in thirty: a few percent of very many pages are many pages. Figures from balanced test sets hide this.
 #
-# A calculation is not a run. So we also recorded the loop in a crawl in which each page that is not mathematics appears 60 times, the copies on sites of their own. There we can move the cut up and let only half, or only a quarter, of the seed pass.
+# A calculation is not a run. So we also recorded the loop in a crawl in which each page that is not mathematics appears 60 times, the copies on sites of their own. There we can move the cut up and let only half, or only a quarter, of the seed pass. With a quarter the seeds differ widely, so the second table shows them one by one.
 
 # %% tags=["hide-input"]
 rows = []
@@ -678,9 +678,6 @@ for passing in (0.75, 0.5, 0.25):
                  *("{:.2f} ± {:.2f}".format(*x) for x in (*figures, first))])
 table(["of the seed passes", "precision", "recall", "recall after one round"], rows,
       f"Recorded, five seeds; mathematics is {of[0]['prevalence']:.1%} of the pages.")
-
-# %% [markdown]
-# With the strictest cut the seeds differ widely, so here they are one by one:
 
 # %% tags=["hide-input"]
 table(["seed", "sites marked in round 1", "its precision", "its recall", "final precision",
@@ -1001,7 +998,7 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# From 30 pages, the loop finds **about 96 % of the crawl's mathematics, and less than a tenth of what it collects is something else** (means of five seeds). One round finds about three quarters. A list of keywords finds about as much as one round, but more than a third of its pages are something else. Nearly all that the loop gains are pages that the reviewer approved, on sites to which the classifier pointed. Where only 0.7 % of the pages are mathematics, which is still several times the share that DeepSeekMath collected from the web, the same cut gives a harvest that is mostly something else. A strict cut together with the loop does better: on average seven tenths of its harvest are mathematics. But with two of five seeds it found less than half of what there was.
+# From 30 pages, the loop finds **about 96 % of the crawl's mathematics, and less than a tenth of what it collects is something else** (means of five seeds). One round finds about three quarters. A list of keywords finds about as much as one round, but more than a third of its pages are something else. Without its reviewer the loop finds no more than one round, and the classifier's main work is to tell the reviewer where to look. Where only 0.7 % of the pages are mathematics, which is still several times the share that DeepSeekMath collected from the web, the same cut gives a harvest that is mostly something else. A strict cut together with the loop does better: on average seven tenths of its harvest are mathematics. But with two of five seeds it found less than half of what there was.
 #
 # - I can now turn a page into a bag of hashed words, and train a classifier on 30 of them.
 # - I can now choose a cut without labels, by pages that the classifier has not seen.
