@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/05_mining_math.ipynb)
 #
-# DeepSeekMath {cite}`deepseekmath` is a 7-billion-parameter model that owes most of its mathematics to 120 billion tokens, which a program collected from a crawl of the web. The program needed no list of good sites: it started from pages that were known to be mathematics, and looked for more of the same. We have 30 such pages and a crawl of 1,000 pages of real documentation, of which about three in ten are mathematics. How much of this mathematics does the program find, and how much of what it collects is something else?
+# DeepSeekMath {cite}`deepseekmath` is a 7-billion-parameter model that owes most of its mathematics to 120 billion tokens, which a program collected from a crawl of the web. The program had no list of good sites. It started from pages that were known to be mathematics, looked for more of the same, and was helped by people who looked at some of the sites that it found. We have 30 such pages and a crawl of 1,000 pages of real documentation, of which about three in ten are mathematics. How much of this mathematics does the program find, and how much of what it collects is something else?
 #
 # - **You will build** a text classifier, and DeepSeekMath's loop around it: collect, look at the sites, extend the seed, collect again.
 # - **You need** PyTorch, and to know what a logistic regression is. No other chapter is required.
@@ -72,7 +72,7 @@ print(f"{len(everything):,} pages, from a file of {path.stat().st_size / 2**20:.
       f"in {reading:.1f} s")
 
 # %% [markdown]
-# Each document has its URL and its text. It also has a flag that says whether the page is mathematics. The flag follows from a rule about where the page comes from: sympy's solvers are mathematics, sympy's printers are not, and so on module by module. **The classifier never sees the flag.** But the flags enter in four other places. They choose the 30 pages with which the program starts, they play the human reviewer, and they measure the result. And we compared a few values of one setting, the cut, with their help.
+# Each document has its URL and its text. It also has a flag that says whether the page is mathematics. The flag follows from a rule about where the page comes from: sympy's solvers are mathematics, sympy's printers are not, and so on module by module. **The classifier never sees the flag.** But the flags enter in four other places. They choose the 30 pages with which the program starts, they play the human reviewer, and they measure the result. And we used them to compare a few values of one setting, the share of the seed that must pass.
 
 # %% tags=["hide-input"]
 # tolerance: 20% + 8
@@ -109,7 +109,7 @@ truth = np.array([bool(d.mathematics) for d in pages])
 # %% [markdown]
 # ## First try: a list of words
 #
-# The obvious program needs no learning. We write down 24 words that mathematics uses, and count which share of a page's words is among them. Two numbers say how well this works:
+# The obvious program needs no learning. We write down 24 words that mathematics uses, and compute the fraction of a page's words that are on the list. Two numbers say how well this works:
 #
 # - **Precision**: which share of the collected pages is mathematics?
 # - **Recall**: which share of the crawl's mathematics was collected?
@@ -199,7 +199,7 @@ def slow_scores(numbers, bias, bags):
 # The classifier learns to tell the seed from 400 random pages of the crawl. Some of these are mathematics too, but the program cannot know which. Its settings have these reasons:
 #
 # - The two kinds share the loss in equal halves. Otherwise the 400 would outweigh the 30, and calling every page "something else" would already give a low loss.
-# - A price of 0.001 on squared numbers keeps 65,536 of them from learning 30 pages by heart.
+# - Weight decay, 0.001 times the sum of the squared weights, keeps 65,536 weights from memorising the 30 pages.
 # - Adam changes a number by at most about its rate of 0.3 per step. So 30 steps can take it from zero to several units, which is enough.
 
 # %%
@@ -294,7 +294,7 @@ show(fig,
 # %%
 # tolerance: 0.12
 examples = seed + crawl_bags.take(drawn.numpy())
-settings = {"as above": {}, "60 steps": {"steps": 60}, "no price": {"decay": 0}}
+settings = {"as above": {}, "60 steps": {"steps": 60}, "no decay": {"decay": 0}}
 for name, changed in settings.items():
     trained = train_classifier(examples, labels.long().numpy(), ClassifierConfig(**changed))
     x, y = walk(trained(crawl_bags))
@@ -320,7 +320,7 @@ print("against it:     ", " ".join(common[:8]))
 # %% [markdown]
 # ## Where to cut, without looking
 #
-# The program may never use the flags, but it knows that the seed pages are mathematics. So the seed decides where to cut: three quarters of its pages must pass. (*What went wrong* compares four shares, from which we chose this one.) DeepSeek cut by a budget of 40 billion tokens instead, which it chose by training models. The obvious way is to score the seed with the classifier that we have:
+# The program may never use the flags, but it knows that the seed pages are mathematics. So the seed decides where to cut: three quarters of its pages must pass. DeepSeek cut by a budget of 40 billion tokens instead, which it chose by training models. The obvious way is to score the seed with the classifier that we have:
 
 # %%
 # tolerance: 5
@@ -382,7 +382,7 @@ print(f"one round: precision {precision:.2f}, recall {recall:.2f}")
 diagram("mining_loop")
 
 # %% [markdown]
-# Our reviewer is simulated. It is asked about one folder of a site at a time, such as the folder of sympy's solvers, and we call such a folder a URL. It says yes if most of the folder's pages are flagged as mathematics. So the flags help the loop in three ways: they chose the seed, they guided our choice of three quarters, and now they are the reviewer. Below we count how often the reviewer is asked. Here is one page, its host, and its URL under review. The cell below it makes one review after one round: which hosts are marked, and which pages join the seed?
+# Our reviewer is simulated. It is asked about one folder of a site at a time, such as the folder of sympy's solvers, and we call such a folder a URL. It says yes if most of the folder's pages are flagged as mathematics. So the flags help the loop here. Here is one page, its host, and its URL under review. The cell below it makes one review after one round: which hosts are marked, and which pages join the seed?
 
 # %%
 from minidsk.data.mining import host_of, places_of
@@ -405,7 +405,7 @@ marked, joins = review(kept)
 print(f"{len(marked)} of {len(set(host))} hosts are marked, {joins.sum()} pages join the seed")
 
 # %% [markdown]
-# From the second round on there is a third kind of example, the pages that the review added. They are learned as mathematics, and they are split into thirds as the seed is. Otherwise a round is what we just did:
+# From the second round on there is a third kind of example, the pages that the review added. They are learned as mathematics, they are split into thirds as the seed is, and three quarters of seed and added pages together must pass the cut. The random pages change too. They come only from what was neither collected nor added, so fewer of them are mathematics:
 
 # %%
 def find(added, others, g):
@@ -461,7 +461,12 @@ print(f"{(first['kept'] & truth).sum()} pages of mathematics in round 1, {added.
       f"by the review, {(second['kept'] & truth).sum()} in round 2")
 print(f"classifiers that did not learn from them recognise {(found & added).sum()} of the "
       f"{added.sum()}")
-print(f"the classifiers of round 2 find {alone} further pages of mathematics")
+lost = (first["kept"] & truth & ~second["kept"]).sum()
+print(f"the classifiers of round 2 find {alone} further pages of mathematics, and lose {lost} "
+      "pages of round 1")
+left = ~first["kept"] & ~second["added"]
+print(f"mathematics among the pages that the random ones come from: {truth.mean():.0%} in "
+      f"round 1, {truth[left].mean():.0%} in round 2")
 assert alone < added.sum() / 2
 
 # %% [markdown]
@@ -486,14 +491,17 @@ print("largest difference in any round:", max(others), "pages")
 # %% [markdown]
 # ## Where is the mathematics that a round misses?
 #
-# Step through the rounds, where each bar is a site. The strong green is mathematics that we have, the faint green beside it is mathematics that we miss, and red is what we collected by mistake. A star marks a site whose URLs the reviewer looks at.
+# Step through the rounds, where each bar is a site. The strong green is mathematics that we have, the faint green beside it is mathematics that we miss, and red is what we collected by mistake. The lines above the figure count the misses. A star marks a site whose URLs the reviewer looks at.
 
 # %% tags=["widget", "nbval-ignore-output"]
 # not compared: another version of numpy has other pages, and may or may not be marked
 from minidsk.widgets import Harvest
 
 for number, state in enumerate(history, 1):
-    print(f"round {number} marks", *(h.split(".")[1] for h in state["marked"]))
+    missed, there = truth & ~state["kept"], np.isin(host, state["marked"])
+    print(f"round {number} misses {(missed & there).sum()} on the hosts that it marks, and "
+          f"{(missed & ~there).sum()} elsewhere:",
+          *(h.split(".")[1] for h in state["marked"]))  # fmt: skip
 
 
 def by_site(state):
@@ -511,6 +519,8 @@ Harvest([*SITES, "all others"], [by_site(state) for state in history],
         title="What each round collects, site by site")
 
 # %% [markdown]
+# Most of the mathematics that the first round misses lies on hosts that it marks, and the review brings nearly all of it. What is still missing at the end lies on hosts that were marked in the last round or never, so their URLs were not reviewed in time.
+#
 # ## Five seeds, and what simpler programs reach
 #
 # A single seed may have been lucky, so we repeat everything with five seeds of 30 pages. The folded cell takes each seed out of the crawl.
@@ -581,7 +591,7 @@ guess.reveal(round(100 * ends["the loop"][1]))
 #
 # ## How much of this is the reviewer's work?
 #
-# The loop gets help that one round does not get. A recorded run takes the parts away one by one. *As many tokens* is one round that may collect as much as the loop did. *No reviewer* is the loop without a person who looks at the sites. *A rule as reviewer* asks no person either: it approves each URL of which the first round collected more than half. *URLs alone* takes every page at a URL that the reviewer approved, and ignores the classifier.
+# The loop gets help that one round does not get. A recorded run takes the parts away one by one. *As many tokens* is one round that may collect as much as the loop did. *No reviewer* is the loop without a person who looks at the sites. *A rule as reviewer* asks no person either: it approves each URL of which the first round collected more than half. *URLs alone* takes every page at an approved URL of a marked host, and ignores the scores.
 
 # %% tags=["figure", "hide-input"]
 print(results.origin("ch05_mining"))
@@ -610,25 +620,29 @@ for ax, key in zip(axes, ("precision", "recall"), strict=True):
     _ = ax.set(xlim=(0.4, 1.05), title=key)
 asked = interval([rounds[-1]["reviewed"] for rounds in of_loop])
 show(fig, f"Means of five recorded seeds with 95 % intervals. The reviewer looks at "
-     f"{asked[0]:.0f} ± {asked[1]:.0f} URLs. URLs alone do as well as the loop.",
+     f"{asked[0]:.0f} ± {asked[1]:.0f} URLs. URLs alone equal the loop in recall, and are "
+     "more precise.",
      "Two rows of dots with intervals. " + "; ".join(told) + ".")
 
 # %% tags=["hide-input"]
 for number, rounds_found in enumerate(of_loop):
     print(f"seed {number}, sites marked in each round:", *(r["marked"] for r in rounds_found))
-pairs = (("a rule as reviewer", "one round"), ("loop", "a rule as reviewer"),
-         ("reviewed URLs alone", "loop"))
+pairs = (("loop", "one round, as many tokens"), ("a rule as reviewer", "one round"),
+         ("loop", "a rule as reviewer"), ("reviewed URLs alone", "loop"))
 table(["paired difference", "precision", "recall"],
       [[f"{ours} minus {base}",
         *("{:+.2f} ± {:.2f}".format(*apart(recorded(ours, key), recorded(base, key)))
           for key in ("precision", "recall"))] for ours, base in pairs], "The same five seeds")
 
 # %% [markdown]
-# Without a reviewer the loop finds no more than one round, because nothing new enters the seed. The rule asks no person, and its recall is about 0.16 above one round's. The reviewer's is higher still on average, in precision too, but five seeds cannot tell the rule and the reviewer apart. The reviewer's verdicts alone beat the loop in precision: on our crawl, a person who knows which folders hold mathematics hardly needs a classifier.
+# A part of the loop's gain is only a looser cut. One round that may collect as many tokens has a recall of 0.89 already, but a sixth of what it collects is something else. At equal size the loop is six to eight points better in both.
 #
+# Without a reviewer the loop finds no more than one round, because nothing new enters the seed. The rule asks no person, and its recall is about 0.16 above one round's. The reviewer's is higher still on average, in precision too, but five seeds cannot tell the rule and the reviewer apart. The reviewer's verdicts alone beat the loop in precision. On our crawl, a person who knows which folders hold mathematics needs the classifier only to find the hosts.
+
+# %% [markdown]
 # Part of this is built in. Our flags follow from the module that a page comes from, and the reviewer judges by folder, so its verdicts are nearly always right. A person makes more mistakes. The classifier's work is to tell the reviewer *where to look*. Of eighteen sites it marked three to six in the first round, and four in the last. So the reviewer saw some sixty URLs instead of every page.
 #
-# On the web this matters far more than here. A person can judge a few thousand URLs but not billions, and most mathematics lies on sites whose folders say nothing about it.
+# On the web this matters far more than here. A person cannot judge billions of URLs.
 
 # %% [markdown]
 # ## At the web's prevalence
@@ -639,7 +653,8 @@ table(["paired difference", "precision", "recall"],
 # tolerance: 15% + 0.05
 final = history[-1]["kept"]
 R, f = final[truth].mean(), final[~truth].mean()
-for share in (0.3, 0.05, 0.005, 0.001):
+print(f"R = {R:.2f}, f = {f:.3f}")
+for share in (0.3, 0.05, 0.007, 0.001):
     right = share * R
     print(f"prevalence {share:5.1%}: precision {right / (right + (1 - share) * f):.2f}")
 
@@ -664,9 +679,9 @@ show(fig, "The same recall and the same mistakes per page, at other prevalences.
      f"0.1 % and {at[1]:.2f} at 30 %; with a tenth of the mistakes it lies higher.")
 
 # %% [markdown]
-# At a prevalence of half a percent, only about one page in eight of the same harvest would be mathematics, and at one in a thousand about one in thirty: a few percent of very many pages are many pages. Figures from balanced test sets hide this.
+# At a prevalence of 0.7 %, about one page in six of the same harvest would be mathematics, and at one in a thousand about one in thirty. The share $f$ is only a few percent, but a few percent of very many pages are many pages. Figures from balanced test sets hide this.
 #
-# A calculation is not a run. So we also recorded the loop in a crawl in which each page that is not mathematics appears 60 times, the copies on sites of their own. There we can move the cut up and let only half, or only a quarter, of the seed pass. With a quarter the seeds differ widely, so the second table shows them one by one.
+# A calculation is not a run. So we also recorded the loop in a crawl in which each page that is not mathematics appears 60 times, the copies on sites of their own. (The hosts with mathematics keep their own pages, which is kind to the rule of a tenth.) There we can move the cut up and let only half, or only a quarter, of the seed pass. With a quarter the seeds differ widely, so the second table shows them one by one.
 
 # %% tags=["hide-input"]
 rows = []
@@ -688,7 +703,7 @@ table(["seed", "sites marked in round 1", "its precision", "its recall", "final 
       "Recorded; a quarter of the seed passes.")
 
 # %% [markdown]
-# With the strictest cut one round finds little, and the end follows the number of sites that this little marks. Three seeds mark three sites, and the review brings their recall to nine tenths. The other two mark one or two sites only, and their recall stays below a half, although every page of their first round is mathematics. On average seven tenths of the final harvest are mathematics, in a crawl where seven pages in a thousand are.
+# With three quarters of the seed, the run's precision is about what the formula gave. With the strictest cut one round finds little, and the final recall depends on how many sites the first round marks. Three seeds mark three sites, and the review brings their recall to nine tenths. The other two mark one or two sites only, and their recall stays below a half, although every page of their first round is mathematics. On average seven tenths of the final harvest are mathematics, in a crawl where seven pages in a thousand are.
 #
 # ## What does it buy?
 #
@@ -714,7 +729,7 @@ table(["trained on", "held-out mathematics", "held-out other pages"], rows,
       f"Bits per byte, lower is better; three seeds, {models[0]['tokens']:,} tokens each")
 
 # %% [markdown]
-# On mathematics, the harvest is clearly better than random pages at equal tokens. On all other pages it is worse, and by more. Half of each lies between. So the harvest makes a better model *of mathematics*, which is what DeepSeekMath was for.
+# On mathematics, the harvest is clearly better than random pages at equal tokens. On all other pages it is worse, and by more. Half of each lies between, in the mean. The held-out mathematics comes from the same packages as the harvest, so a part of the gain may be their style. So the harvest makes a better model *of mathematics*, which is what DeepSeekMath was for.
 #
 # ## How fast is it?
 #
@@ -736,7 +751,7 @@ print(f"forty billion pages: {whole_web:.1f} years of one core, "
 assert done - made < made - began
 
 # %% [markdown]
-# The scores cost almost nothing. The time goes into reading HTML, cutting pages into words and hashing them. A thousand cores need hours for the whole crawl, or a few days if they are slow.
+# The scores cost almost nothing. The time goes into reading HTML, cutting pages into words and hashing them. A thousand cores need about a day for the whole crawl.
 #
 # ## What DeepSeek did
 #
@@ -751,7 +766,7 @@ assert done - made < made - began
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **fastText with DeepSeekMath's settings learned nothing from 30 pages.** Three passes over 430 pages are far too few steps for vectors that start at random. We recorded the *average precision*, which is the mean of the precision down to each page of mathematics in the ranking. A random order would reach about 0.29.
+# **fastText with DeepSeekMath's settings learned nothing useful from 30 pages.** Three passes over 430 pages are far too few steps for vectors that start at random. We recorded the *average precision*, which is the mean of the precision down to each page of mathematics in the ranking. A random order would reach about 0.29, so this ranking is even a little worse than chance.
 
 # %% tags=["hide-input"]
 rivals = ("ours, one training", "fasttext, 25 epochs", "fasttext, DeepSeekMath's settings",
@@ -761,7 +776,7 @@ table(["ranking", "average precision"],
        for name in rivals], "Recorded, five seeds; the first three learn from the same pages")
 
 # %% [markdown]
-# More passes help, but the mean over all words remains a problem: the commonest words make up most of it. Logarithms and unit length fix that, and no vectors are needed. With 500,000 examples the difference should be small, and we did not test it.
+# More passes help. We think that the mean over all words remains a problem, because the commonest words make up most of it, and that our logarithms and unit length avoid this. With 500,000 examples the difference should be small, and we did not test it.
 #
 # **A looser cut collects worse pages.** With nine tenths of the seed passing, the recorded loop collects nearly everything, but a sixth of it is something else. The lines above the table are the first seed's first round:
 
@@ -998,7 +1013,7 @@ receipt(
 # %% [markdown]
 # ## Summary
 #
-# From 30 pages, the loop finds **about 96 % of the crawl's mathematics, and less than a tenth of what it collects is something else** (means of five seeds). One round finds about three quarters. A list of keywords finds about as much as one round, but more than a third of its pages are something else. Without its reviewer the loop finds no more than one round, and the classifier's main work is to tell the reviewer where to look. Where only 0.7 % of the pages are mathematics, which is still several times the share that DeepSeekMath collected from the web, the same cut gives a harvest that is mostly something else. A strict cut together with the loop does better: on average seven tenths of its harvest are mathematics. But with two of five seeds it found less than half of what there was.
+# From 30 pages, the loop finds **about 96 % of the crawl's mathematics, and less than a tenth of what it collects is something else** (means of five seeds). One round finds about three quarters, or about nine tenths at a lower precision if it may collect as many tokens. A list of keywords finds about as much as one round, but more than a third of its pages are something else. Without its reviewer the loop finds no more than one round, and the classifier's main work is to tell the reviewer where to look. Where only 0.7 % of the pages are mathematics, the same cut gives a harvest that is mostly something else. A strict cut together with the loop does better: on average seven tenths of its harvest are mathematics. But with two of five seeds it found less than half of what there was.
 #
 # - I can now turn a page into a bag of hashed words, and train a classifier on 30 of them.
 # - I can now choose a cut without labels, by pages that the classifier has not seen.
