@@ -73,7 +73,7 @@ _ = base.model.double()  # 16 digits, so that your processor draws what ours dre
 
 def solved(policy) -> tuple[float, list[str]]:
     """The share of 192 held-out problems that a greedy reply solves, and the replies."""
-    replies = replies_of(policy, held_out, 96)
+    replies = replies_of(policy, held_out, 128)
     return mean(p.score(r) for p, r in zip(held_out, replies, strict=True)), replies
 
 
@@ -106,7 +106,7 @@ def checks(text: str) -> int:
 def sampled(policy, problems, size: int, seed: int = 0) -> list[str]:
     """`size` replies to each problem at temperature 1, those of a problem side by side."""
     generator = torch.Generator().manual_seed(seed)
-    return policy.sample([p.prompt for p in problems], size, 96, 1.0, generator).texts
+    return policy.sample([p.prompt for p in problems], size, 128, 1.0, generator).texts
 
 
 asked = held_out[:24]
@@ -145,7 +145,7 @@ diagram("grpo_loop")
 def zero_step(policy, optimizer, problems, judge, generator, size=16):
     """Sample, judge, compare, push; the replies, and their rewards [problems, size]."""
     prompts = [p.prompt for p in problems]
-    drawn = policy.sample(prompts, size, 96, 1.0, generator)
+    drawn = policy.sample(prompts, size, 128, 1.0, generator)
     posed = [p for p in problems for _ in range(size)]
     judged = [judge(p, text) for p, text in zip(posed, drawn.texts, strict=True)]
     rewards = torch.tensor(judged).double().view(len(problems), size)
@@ -202,7 +202,7 @@ table(["judge", "the first", "the second", "the third"], rows,
 def moved(policy, problem, step, update) -> list[dict]:
     """Eight samples of a problem; how far `update` moves each token's log-probability."""
     generator = torch.Generator().manual_seed(step)
-    drawn = policy.sample([problem.prompt], 8, 96, 1.0, generator)
+    drawn = policy.sample([problem.prompt], 8, 128, 1.0, generator)
     with torch.no_grad():
         then = policy.logprobs(drawn)
         update()
@@ -230,7 +230,7 @@ def seen_in(posed, texts, rewards) -> dict[str, float]:
 
 
 # %%
-def live(judge, steps, watched=None, lr=8e-4):
+def live(judge, steps, watched=None, lr=6e-4):
     """A copy of the base trained by a judge: the policy, its curves, its ten moments."""
     policy, curve, frames = base.copy(), [], {}
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr, (0.9, 0.99), weight_decay=0)
@@ -251,7 +251,7 @@ def live(judge, steps, watched=None, lr=8e-4):
 
 
 # %%
-watched = held_out[1]
+watched = held_out[0]
 learner, curve, frames = live(right_answer, 20, watched)
 after, last_replies = solved(learner)
 print(f"greedy, {len(held_out)} held-out problems: {before:.0%} right before, {after:.0%} after")
@@ -305,3 +305,161 @@ table(["", "first five steps", "last five steps"],
       [[name, f"{a:.2f}", f"{b:.2f}"] for name, (a, b) in ends.items() if name != "reward"],
       "Means over 320 samples each. no signal: share of groups whose answers were all judged "
       "alike. mixed: thoughts in two languages. readable: see below.")
+
+# %% [markdown]
+# **The thinking grows although only the answer is rewarded.** Retries and self-checks per thought go up, and so does the share of right samples. The rest of the table is a price, to which we come back: more and more sampled thoughts mix their two languages.
+#
+# This was one seed of a small run. The recorded runs below had three seeds, a larger model (*small*: three numbers up to 20, all four operators), and 1,024 samples per step.
+
+# %% tags=["hide-input"]
+def lines(name: str) -> list[dict]:
+    """A recorded run, step by step."""
+    path = results.folder("reason_small") / name / "zero" / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+small = [lines(f"seed{seed}") for seed in range(3)]
+fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
+for ax, name in zip(axes, ("accuracy", "length"), strict=True):
+    for seed, run in enumerate(small):
+        _ = ax.plot([line["step"] for line in run], [line[name] for line in run],
+                    label=f"seed {seed}", lw=1.3)  # fmt: skip
+    _ = ax.set(xlabel="step", ylim=(0, None))
+_ = axes[0].set(title="share of samples that are right")
+_ = axes[1].set(title="tokens per answer")
+thirds = {name: [interval([mean(line[name] for line in run[a : a + 10]) for run in small])
+                 for a in (0, 10, 20)] for name in ("accuracy", "length")}  # fmt: skip
+show(fig, "Recorded, three seeds: answers become right and twice as long in about ten steps, "
+     "and stay so.",
+     "Three lines each over 30 steps. Mean share right in the first, second and last ten steps: "
+     + ", ".join(f"{m:.2f}" for m, _ in thirds["accuracy"]) + "; mean tokens: "
+     + ", ".join(f"{m:.0f}" for m, _ in thirds["length"]) + ".")
+
+# %% tags=["hide-input"]
+rows = [[what, *(f"{m:.3g} ± {h:.2g}" for m, h in thirds[what])] for what in thirds]
+drift = apart(*([mean(line["accuracy"] for line in run[a : a + 10]) for run in small]
+                for a in (20, 10)))
+print("accuracy, last third minus middle third: {:+.1f} ± {:.1f} points".format(
+    *(100 * x for x in drift)))
+assert drift[0] > -0.02
+table(["", "steps 1-10", "steps 11-20", "steps 21-30"], rows, "Means, 95 % intervals of 3 seeds.")
+
+# %% [markdown]
+# In the last third the runs neither gain nor decay, and the answers stay twice as long as at the start.
+#
+# ## What must the base have read?
+#
+# For the grid we pretrained twenty base models, five seeds for each of four webs. The webs differ in one number: **the share of authors who search until they have found a solution**. It is 0, 1, 5 or 20 %. Of the other authors, nine of ten try once and one of ten tries twice. Every base then went through the five judges for 48 steps of 256 answers, and through two **controls** that use no reinforcement learning:
+#
+# - **fine-tuned**: the base draws answers, we keep the right ones, and the base imitates them (rejection sampling). It may spend as many operations as the run with the right reward did, sampling included.
+# - **prompted**: nothing is trained. The prompt begins a search for the model, with two attempts that are judged *no*.
+#
+# Before you look: of all problems, by how many points is the fine-tuned model above reinforcement learning on the web with 1 % of searchers? Negative means below.
+
+# %% tags=["hide-input"]
+guess = None
+question = "1 % searchers: fine-tuned minus rewarded, in points of accuracy?"
+imitation = predict("zero.imitation", question, guess, example=-10, unit="points",
+                    scale="difference", tolerance=20)  # fmt: skip
+imitation
+
+# %% tags=["hide-input"]
+grid = [row for name in ("ch14_grid", "ch14_grid_corners")
+        for row in results.read(name)["rows"] if row["job"] == "grid"]  # fmt: skip
+SHARES = (0.0, 0.01, 0.05, 0.2)
+CELLS = {"base": "base", "right": "right", "wrong": "wrong", "random": "random",
+         "format": "format", "capped": "capped", "sft": "fine-tuned", "prompt": "prompted"}  # fmt: skip
+
+
+def cells(share: float, cell: str) -> list[dict]:
+    """The five seeds of one cell of the grid."""
+    found = [r for r in grid if (r["share"], r["cell"]) == (share, cell)]
+    return sorted(found, key=lambda r: r["seed"])
+
+
+def percent(share: float, cell: str) -> list[float]:
+    """Greedy accuracy on 1,024 held-out problems, one number per seed."""
+    return [100 * r["accuracy"] for r in cells(share, cell)]
+
+
+print(results.origin("ch14_grid"))
+print("and the same for seeds 3 and 4 in results/ch14_grid_corners")
+
+# %% tags=["figure", "hide-input"]
+fig, ax = plt.subplots(figsize=(7.5, 4.2))
+heights = [[mean(percent(share, cell)) for share in SHARES] for cell in CELLS]
+_ = ax.pcolormesh(heights, vmin=0, vmax=100, edgecolors="#fbfcfd", linewidth=1.5)
+for (row, column), value in [((i, j), heights[i][j]) for i in range(8) for j in range(4)]:
+    _ = ax.text(column + 0.5, row + 0.52, f"{value:.0f}", ha="center", va="center",
+                fontsize=10, color="#111111" if value > 45 else "#ffffff")
+_ = ax.set_xticks([c + 0.5 for c in range(4)], [f"{share:.0%}" for share in SHARES])
+_ = ax.set_yticks([r + 0.5 for r in range(8)], CELLS.values())
+_ = ax.set(xlabel="share of authors who search, in the base's web")
+ax.invert_yaxis()
+ax.grid(False)
+ax.tick_params(length=0)
+show(fig, "Right answers in % of 1,024 held-out problems, greedy; means of five seeds. Every "
+     "base starts at about a third. What reward adds depends on what the base has read.",
+     "A grid of eight treatments by four shares of searching authors. " + "; ".join(
+         f"{name} " + ", ".join(f"{v:.0f}" for v in row)
+         for name, row in zip(CELLS.values(), heights, strict=True)) + ".")
+
+# %% tags=["hide-input"]
+def against(cell: str, other: str, share: float) -> str:
+    """The difference of two treatments of the same bases, in points."""
+    return "{:+.0f} ± {:.0f}".format(*apart(percent(share, cell), percent(share, other)))
+
+
+pairs = (("right", "base"), ("sft", "right"), ("prompt", "base"), ("capped", "base"),
+         ("random", "base"), ("wrong", "base"), ("format", "base"))  # fmt: skip
+no_search.reveal(round(mean(percent(0.0, "right")), 1))
+imitation.reveal(round(mean(percent(0.01, "sft")) - mean(percent(0.01, "right")), 1))
+table(["minus", *(f"{share:.0%} search" for share in SHARES)],
+      [[f"{CELLS[a]} minus {CELLS[b]}", *(against(a, b, s) for s in SHARES)] for a, b in pairs],
+      "Points of greedy accuracy; 95 % intervals over five pairs of seeds.")
+
+# %% [markdown]
+# **Reward brings out what the base has read.** With 20 % of searchers the right reward adds about 60 points, and without searchers it adds fewer than 10. All twenty bases look the same from outside: about a third right, one attempt, one check. What differs is hidden in their rare samples.
+
+# %% tags=["hide-input"]
+rows = []
+for share in SHARES:
+    row = [f"{share:.0%}"]
+    for cell in ("base", "right", "sft"):
+        of = cells(share, cell)
+        row += [f"{mean(r['in_samples'][key] for r in of):.2f}" for key in ("retries", "checks")]
+    ended = mean(r["well_formed"] for r in cells(share, "right"))
+    rows.append([*row, f"{1 - ended:.0%}"])
+table(["search", "base: retries", "checks", "rewarded: retries", "checks",
+       "fine-tuned: retries", "checks", "rewarded, greedy, no end"], rows,
+      "Per sampled thought, means of five seeds. Last column: greedy replies without an end "
+      "or an answer at the limit of 160 tokens.")
+
+# %% [markdown]
+# Retries grow under reward on *every* web, also without searchers. There the base has seen a second attempt, but hardly a third one. It learns to go on, but not to search: up to a quarter of its greedy replies run into the limit of 160 tokens. An author who searches never repeats an attempt and stops at *yes*, and this is what the other bases lack.
+#
+# ### Two controls that are hard to beat
+#
+# **The prompt alone reaches most of the gain** at 20 %: a base that knows searchers needs only to be told that this is a search. At 0 % the same prompt does harm.
+#
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. It used the same operations, but two things differ besides the method: it took 300 to 420 optimizer steps where reward took 48, and it sees only right answers. At 0 % its thoughts hardly contain a second attempt. So it did not learn to search: its *first* attempt became better.
+
+# %% [markdown]
+# ### Does the reward need to be right?
+#
+# In this world it does. The wrong reward makes the model wrong, which is what it pays for. The coin destroys the model too, although it favours nothing on average. The form changes nearly nothing, because nearly every reply of the base has the right form. A group whose 16 answers are judged alike has no **signal**: all its advantages are 0.
+
+# %% tags=["hide-input"]
+rows = []
+for cell in ("right", "wrong", "random", "format", "capped"):
+    of = cells(0.2, cell)
+    ends_at = [mean(mean(r["curves"][key][-8:]) for r in of)
+               for key in ("reward", "accuracy", "length", "entropy")]
+    first_entropy = mean(r["curves"]["entropy"][0] for r in of)
+    rows.append([cell, f"{mean(r['without_signal'] for r in of):.0%}",
+                 *(f"{x:.2f}" for x in ends_at[:2]), f"{ends_at[2]:.0f}"])
+table(["judge", "groups without signal", "reward at the end", "right at the end", "tokens"], rows,
+      "20 % searchers, training samples, means of five seeds; the end is the last eight steps.")
+
+# %% [markdown]
+# **Length is needed.** `capped` is the right reward on answers cut at 40 tokens, which is one attempt. It gains nothing on any web. The model can only use its reward by writing more.
