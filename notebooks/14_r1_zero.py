@@ -463,3 +463,513 @@ table(["judge", "groups without signal", "reward at the end", "right at the end"
 
 # %% [markdown]
 # **Length is needed.** `capped` is the right reward on answers cut at 40 tokens, which is one attempt. It gains nothing on any web. The model can only use its reward by writing more.
+
+# %% [markdown]
+# ## New ability, or better aim?
+#
+# A model that is right once in ten tries *can* solve the problem. So to tell ability from aim, one draws many samples to each problem. **pass@k** is the chance that at least one of $k$ samples is right. Suppose that we drew $n$ samples and $r$ are right. The obvious estimate puts $r/n$ in place of the unknown chance $p$: $1 - (1 - r/n)^k$. A coin whose $p$ we know shows what is wrong with it:
+
+# %%
+def plug_in(n: int, right: int, k: int) -> float:
+    return 1 - (1 - right / n) ** k
+
+
+def by_sets(n: int, right: int, k: int) -> float:
+    """The share of all sets of k of the n samples that hold a right one, set by set."""
+    marks = [1] * right + [0] * (n - right)
+    return mean(max(some) for some in itertools.combinations(marks, k))
+
+
+def expected(estimate, p: float, n: int, k: int) -> float:
+    """The mean of an estimate over all outcomes of n tosses of a coin."""
+    return sum(math.comb(n, r) * p**r * (1 - p) ** (n - r) * estimate(n, r, k)
+               for r in range(n + 1))  # fmt: skip
+
+
+# %%
+rows = [[k, f"{1 - 0.9**k:.3f}", f"{expected(plug_in, 0.1, 12, k):.3f}",
+         f"{expected(by_sets, 0.1, 12, k):.3f}"] for k in (1, 2, 4, 8, 12)]  # fmt: skip
+table(["k", "true pass@k", "plug-in, on average", "sets, on average"], rows,
+      "A coin that is right once in ten tosses, tossed 12 times.")
+
+# %% [markdown]
+# The plug-in estimate is too low for every $k$ above 1. It draws its $k$ samples with replacement, and may draw the same wrong one twice. The other estimate {cite}`chen2021codex` looks at sets of $k$ *different* samples, and it is right on average. Listing all sets of 256 samples would take forever. The package's `pass_at_k` is the same share as a short product, and an exercise below asks you for another form of it.
+
+# %% tags=["agree"]
+gap = max(abs(by_sets(n, r, k) - pass_at_k(n, r, k))
+          for n in range(1, 10) for r in range(n + 1) for k in range(1, n + 1))  # fmt: skip
+assert gap < 1e-12
+print("all counts up to 9 samples, largest difference: below 1e-12")
+
+
+# %%
+def a_full_set_is_right(estimate) -> None:
+    """One of two samples is right, and both are drawn."""
+    assert estimate(2, 1, 2) == 1
+
+
+bites(a_full_set_is_right, pass_at_k, plug_in)
+
+# %% [markdown]
+# The bases without searchers answer 34 % of problems greedily. Which share do they solve if we draw 256 samples and one right answer is enough?
+
+# %% tags=["hide-input"]
+guess = None
+question = "Base without searchers: problems solved within 256 samples, in %?"
+support = predict("zero.support", question, guess, example=70, unit="%",
+                  scale="difference", tolerance=30)  # fmt: skip
+support
+
+
+# %% tags=["hide-input"]
+def passed(share: float, cell: str, k: int) -> list[float]:
+    """pass@k in percent, over 128 problems with 256 samples each, one number per seed."""
+    return [100 * r["pass_at_k"][str(k)] for r in cells(share, cell)]
+
+
+support.reveal(round(mean(passed(0.0, "base", 256)), 1))
+
+# %% tags=["figure", "hide-input"]
+ks = [2**i for i in range(9)]
+fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.4), sharey=True)
+for ax, share in zip(axes, (0.0, 0.2), strict=True):
+    for cell, label in (("base", "base"), ("right", "rewarded"), ("sft", "fine-tuned")):
+        _ = ax.plot(range(9), [mean(passed(share, cell, k)) for k in ks], label=label)
+    _ = ax.set_xticks(range(0, 9, 2), ks[::2])
+    _ = ax.set(xlabel="k", title=f"{share:.0%} of authors search")
+    direct_labels(ax)
+_ = axes[0].set(ylabel="pass@k, %")
+low = {(s, c, k): mean(passed(s, c, k)) for s in (0.0, 0.2) for c in ("base", "right")
+       for k in (1, 16, 256)}  # fmt: skip
+show(fig, "With many samples every base solves every problem. Without searchers the rewarded "
+     "model falls below its base from about eight samples on.",
+     "pass@k for k from 1 to 256. Without searchers: base "
+     + ", ".join(f"{low[0.0, 'base', k]:.0f}" for k in (1, 16, 256)) + " at 1, 16 and 256, rewarded "
+     + ", ".join(f"{low[0.0, 'right', k]:.0f}" for k in (1, 16, 256)) + ". With 20 %: base "
+     + ", ".join(f"{low[0.2, 'base', k]:.0f}" for k in (1, 16, 256)) + ", rewarded "
+     + ", ".join(f"{low[0.2, 'right', k]:.0f}" for k in (1, 16, 256)) + ".")
+
+# %% tags=["hide-input"]
+rows = []
+for share in SHARES:
+    changes = ("{:+.1f} ± {:.1f}".format(*apart(passed(share, "right", k), passed(share, "base", k)))
+               for k in (1, 4, 16, 64, 256))  # fmt: skip
+    rows.append([f"{share:.0%}", *changes])
+table(["search", "k = 1", "k = 4", "k = 16", "k = 64", "k = 256"], rows,
+      "pass@k, rewarded minus base, points; 95 % intervals over five seeds.")
+
+# %% [markdown]
+# **Here it is better aim.** Within 256 samples every base solves all 128 problems, so no reward could add one. Reward moves what needed many samples to the first sample. Without searchers it even loses a few problems, because the model has bet on long thoughts that do not end.
+#
+# ### Counting all right answers
+#
+# Sampling could miss rare answers. In this world we can list every right answer that a worksheet author could write, and ask which of them a model reaches with 32 samples:
+
+# %%
+def right_answers(problem) -> set[str]:
+    """Every right expression that a worksheet could hold."""
+    ways = all_ways(problem.numbers, problem.ops)
+    chains = [write_chain(problem.numbers, steps) for steps in ways]
+    return {chain[0] for chain in chains if chain[-1] == str(problem.target)}
+
+
+print(first.prompt.strip(), "in", len(right_answers(first)), "ways:", *sorted(right_answers(first)))
+
+# %% tags=["hide-input"]
+rows = []
+for name, drawn in (("base", texts), ("rewarded", sampled(learner, asked, 32))):
+    found, some, used = [], [], []
+    for i, p in enumerate(asked):
+        of = [p.answer(t) for t in drawn[32 * i :][:32] if p.score(t) == 1]
+        found.append(len(right_answers(p) & set(of)) / len(right_answers(p)))
+        some.append(bool(of))
+        used.append(max(map(of.count, of)) / len(of) if of else 0)
+    rows.append([name, f"{mean(some):.0%}", f"{mean(found):.0%}", f"{mean(used):.0%}"])
+total = sum(len(right_answers(p)) for p in asked)
+table(["nano", "problems solved", "right answers reached", "share of the commonest"], rows,
+      f"24 held-out problems with {total} right answers, 32 samples each. Last column: how much "
+      "of the right samples to a problem is one and the same answer.")
+
+# %% [markdown]
+# The base already reaches most of the right answers, and the rewarded model of our live run reaches about as many. There is no right answer that only the reward could bring.
+#
+# ## Which of the disputed papers holds where?
+#
+# The papers below measured large models whose pretraining data nobody outside knows. Our grid varies just that. Each row of the next figure is one claim as we can test it:
+#
+# - **Right reward helps the first try**, as DeepSeek reports {cite}`deepseekr1`.
+# - **At large k the base is not below** (Yue and others {cite}`yue2025limit`). ProRL {cite}`liu2025prorl` reports the opposite after long training: problems that the base never solves.
+# - **A random reward helps too.** Shao and others {cite}`shao2025spurious` report 21 points for Qwen2.5-Math-7B on MATH-500, and little or nothing for Llama and OLMo models.
+# - **Habits decide**: Gandhi and others {cite}`gandhi2025habits` find that models gain more if their base already verifies and backtracks.
+# - **The base already does it**: Liu and others {cite}`liu2025drgrpo` find self-reflection in base models before any reward.
+
+# %% tags=["hide-input"]
+def in_points(values) -> tuple[float, float]:
+    return interval(values) if isinstance(values, list) else values
+
+
+def gains(share: float) -> list[float]:
+    return [a - b for a, b in zip(percent(share, "right"), percent(share, "base"), strict=True)]
+
+
+claims = {"right reward helps the first try": lambda s: apart(passed(s, "right", 1), passed(s, "base", 1)),
+          "at k = 256 the base is not below": lambda s: apart(passed(s, "base", 256), passed(s, "right", 256)),
+          "a random reward helps too": lambda s: apart(percent(s, "random"), percent(s, "base")),
+          "more searchers, more gain (than at 0 %)": lambda s: apart(gains(s), gains(0.0)),
+          "the base already tries again (samples, %)": lambda s: interval(
+              [100 * r["in_samples"]["retries"] for r in cells(s, "base")])}  # fmt: skip
+verdicts = {}
+for claim, measure in claims.items():
+    for share in SHARES:
+        m, h = measure(share)
+        at_least = claim.startswith("at k")
+        holds = m + h >= 0 and m >= -0.5 if at_least else m - h > 0
+        verdicts[claim, share] = (m, h, "holds" if holds else "fails" if m + h < 0 else "open")
+
+# %% tags=["figure", "hide-input"]
+fig, ax = plt.subplots(figsize=(8.5, 3.6))
+colours = {"holds": "C0", "fails": "C1", "open": "#808080"}
+for row, claim in enumerate(claims):
+    for column, share in enumerate(SHARES):
+        m, h, verdict = verdicts[claim, share]
+        _ = ax.scatter(column, row - 0.12, s=90, color=colours[verdict],
+                       marker={"holds": "o", "fails": "X", "open": "s"}[verdict])
+        _ = ax.text(column, row + 0.3, f"{m:+.0f} ± {h:.0f}", ha="center", va="center", fontsize=9)
+_ = ax.set_xticks(range(4), [f"{share:.0%} search" for share in SHARES])
+_ = ax.set_yticks(range(len(claims)), list(claims))
+_ = ax.set(xlim=(-0.5, 3.5), ylim=(len(claims) - 0.4, -0.6))
+ax.grid(False)
+show(fig, "Circle: the claim holds in our world. Cross: it fails. Square: the interval leaves it "
+     "open. Points, with 95 % intervals over five seeds.",
+     "A grid of five claims by four webs. " + "; ".join(
+         f"{claim}: " + ", ".join(verdicts[claim, s][2] for s in SHARES) for claim in claims) + ".")
+
+# %% [markdown]
+# Four of the five claims can be true at once, because they speak of different settings. Reward aims better wherever there are habits to amplify, and the gain grows with the habits. The claim of ProRL cannot be tested here, because our bases leave no unsolved problem. Only the random reward fails everywhere.
+
+# %% [markdown]
+# ## How strong must the base be?
+#
+# For this record we stopped the pretraining of one base (5 % searchers, three seeds) at ten moments, and applied the right reward from each.
+
+# %% tags=["hide-input"]
+moments = {}
+for row in results.read("ch14_grid")["rows"]:
+    if row["job"] == "moments":
+        moments.setdefault(row["step"], []).append(row)
+moments = dict(sorted(moments.items()))
+fig, ax = plt.subplots(figsize=(7.5, 3.2))
+for label, pick in (("before", lambda r: r["before"]["accuracy"]), ("after", lambda r: r["accuracy"])):
+    _ = ax.plot(list(moments), [100 * mean(map(pick, of)) for of in moments.values()], "o-", label=label)
+_ = ax.set(xlabel="steps of pretraining", ylabel="right, %", ylim=(0, 80))
+direct_labels(ax)
+ends_of = [100 * mean(r["accuracy"] for r in of) for of in (moments[375], moments[1500])]
+show(fig, "The same reward from ten moments of one pretraining: a young base gains nothing.",
+     "Two lines over 75 to 1,500 steps of pretraining. Before the reward accuracy reaches about "
+     f"30 % by step 525 and stays; after it, {ends_of[0]:.0f} % at step 375 and "
+     f"{ends_of[1]:.0f} % at step 1,500.")
+
+# %% tags=["hide-input"]
+rows = []
+for step, of in moments.items():
+    pairs = [[100 * f(r) for r in of] for f in (lambda r: r["accuracy"], lambda r: r["before"]["accuracy"])]
+    rows.append([step, f"{mean(r['loss'] for r in of):.2f}", f"{mean(pairs[1]):.0f}", f"{mean(pairs[0]):.0f}",
+                 "{:+.0f} ± {:.0f}".format(*apart(*pairs)),
+                 f"{mean(r['without_signal'] for r in of):.0%}"])  # fmt: skip
+table(["steps", "loss", "before", "after", "gain", "groups without signal"], rows,
+      "Right answers in %, greedy; loss in nats per token on held-out pages; three seeds.")
+
+# %% [markdown]
+# The base's own accuracy says little about what reward will add: it is 29 to 33 % from step 525 on, while the gain grows from almost nothing to 30 points. The loss still falls meanwhile, and the habit of searching is rare, so it is learned late. In the first two moments 80 % and more of the groups have no signal, because nearly all answers are wrong. There the reward takes away even the little that was right.
+#
+# ## Can one still read it?
+#
+# DeepSeek reports that R1-Zero mixes languages. We count thoughts with words of both languages, greedy and in samples. The live run above also has our measure of readability: a thought is **readable** if it is well formed, keeps to the language of its prompt, and tries nothing twice.
+
+# %% tags=["hide-input"]
+def both(share: float, cell: str, where: str) -> list[float]:
+    return [100 * (r["in_samples"] if where == "samples" else r)["both_languages"]
+            for r in cells(share, cell)]
+
+
+rows = [[f"{s:.0%}", *(f"{mean(both(s, c, w)):.1f}" for w in ("greedy", "samples")
+                       for c in ("base", "right", "sft")),
+         "{:+.1f} ± {:.1f}".format(*apart(both(s, "right", "samples"), both(s, "base", "samples")))]
+        for s in SHARES]  # fmt: skip
+table(["search", "greedy: base", "rewarded", "fine-tuned", "samples: base", "rewarded",
+       "fine-tuned", "rewarded minus base"], rows, "Thoughts in both languages, %.")
+
+# %% [markdown]
+# Greedy thoughts hardly mix on average. **Sampled thoughts mix several times as often after the reward as before**, and in the live run readable thoughts became fewer. A reason is near at hand: a longer thought has more lines, each of which may change the language, and the reward never asks. Fine-tuning mixes as much. (In the live run the greedy replies did not mix at all.) [Chapter 15](15_r1.ipynb) pays for one language.
+
+# %% [markdown]
+# ## A reward that is hacked on purpose
+#
+# How would you cheat a verifier that believes the model? Our careless verifier saves itself the arithmetic: it looks whether the thought ends with the model's own *yes*. Nearly always that *yes* is correct, at first. Which reply costs the least and is paid for by this verifier?
+
+# %%
+def believes(problem, text: str) -> float:
+    """1 for a well-formed reply whose thought ends with the model's own yes."""
+    yes = thought_of(text).endswith((" yes", " 对了"))
+    return float(yes and problem.well_formed(text))
+
+
+of_yes = [p.score(t) for p, t in zip(posed, texts, strict=True) if believes(p, t)]
+print(f"base: {mean(of_yes):.0%} of {len(of_yes)} samples that end with yes are right")
+
+# %%
+cheat, cheated, _ = live(believes, 10, lr=1e-3)
+
+# %% tags=["figure", "hide-input"]
+fig, ax = plt.subplots(figsize=(6.5, 3))
+for name, label in (("reward", "reward"), ("right", "really right")):
+    _ = ax.plot(range(1, 11), [c[name] for c in cheated], label=label)
+_ = ax.set(xlabel="step", ylabel="share of samples", ylim=(0, 1.02))
+direct_labels(ax)
+paid, true = ([mean(c[name] for c in part) for part in (cheated[:3], cheated[-3:])]
+              for name in ("reward", "right"))
+assert paid[1] - true[1] > 2 * (paid[0] - true[0])
+show(fig, "The careless verifier pays more and more, and the answers are not more often right.",
+     f"Two lines over ten steps. In the first three the reward is {paid[0]:.2f} and the share "
+     f"really right {true[0]:.2f}; in the last three {paid[1]:.2f} and {true[1]:.2f}.")
+
+# %% tags=["hide-input"]
+drawn = sampled(cheat, asked, 4)
+fooled = [(p, t) for p, t in zip([p for p in asked for _ in range(4)], drawn, strict=True)
+          if believes(p, t) and not p.score(t)]
+print(f"{len(fooled)} of {len(drawn)} samples are paid for and wrong; two of them:")
+for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
+    print(p.prompt + text, "->", p.verdict(text))
+
+# %% [markdown]
+# The model works the last line out wrongly, or drops a number, and says *yes*. Nothing told it to lie: false *yes*es were rewarded, so they spread. This also answers whether a self-check can be trusted. It is a habit like any other, and it stays honest only while honesty pays.
+#
+# How would one notice? **The reward rises while another measure of the same thing does not.** Here that is the accuracy, which our loop logs beside the reward. Someone without it reads samples, or keeps a second verifier that is never trained on. The fix is a verifier that looks at the answer alone, parses it, and computes. One of the exercises closes the holes of another careless verifier.
+#
+# ## What DeepSeek did
+#
+# DeepSeek-R1-Zero {cite}`deepseekr1` is DeepSeek-V3-Base, trained with GRPO and a reward of two parts, both by rule:
+#
+# $$
+# r(y) = r_{\text{accuracy}}(y) + r_{\text{format}}(y).
+# $$
+#
+# The first part compares a final answer in a box with the known one, or runs tests on code. The second pays for a thought between tags. There is no neural reward model, because such a model is easily hacked in a long training. The prompt asks for a thought and then an answer, and says nothing about how to think.
+#
+# They report that answers grew to thousands of tokens, that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. Our own larger runs, for comparison:
+
+# %% tags=["hide-input"]
+def share_right(name: str, stage: str, seed: int) -> float:
+    return 100 * results.read(name, f"seed{seed}/{stage}/evaluation.json")["row"]["accuracy"]
+
+
+both_stages = [[share_right("reason_small", stage, s) for s in range(3)] for stage in ("base", "zero")]
+rows = [["small: 3 numbers up to 20, + - * /", "30 %", *("{:.0f} ± {:.0f}".format(*interval(v)) for v in both_stages),
+         "three"]]
+for name, searchers in (("reason_capstone", "20 %"), ("reason_capstone_share18", "18 %"),
+                        ("reason_capstone_share15", "15 %")):
+    rows.append(["capstone: 3 and 4 numbers up to 99, + - * /", searchers,
+                 *(f"{share_right(name, stage, 0):.1f}" for stage in ("base", "zero")), "one"])
+table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
+      "Right answers to held-out problems in %, greedy. The capstone's searchers work backwards "
+      "from the target. Its webs with 15 and 18 % were also read for less long.")
+
+# %% [markdown]
+# ## What went wrong, or did not help
+#
+# **We expected reward to beat fine-tuning at equal operations.** It did not: it is about 24 points lower where few authors search. The comparison gave fine-tuning six to nine times as many optimizer steps. We have not tested which difference matters.
+#
+# **We expected the coin to do nothing.** Its gradient is zero on average, but one step sees only one draw. Adam divides each gradient by its usual size, so noise moves the weights as far as signal does. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation has no place to work. With a lower learning rate our models might have lasted longer.
+#
+# **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit. A price on length, or a longer training, might change the two columns on the left.
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} Groups that teach
+# :label: ex-14-signal
+#
+# *8 minutes.* Write `groups_with_signal(rewards)` for the task that is printed below; `check("zero.groups_with_signal", my_signal)` knows eight mistakes by name.
+#
+# **Hint.** Compare every answer with the first answer to the same problem.
+# ```
+
+# %%
+print(describe("zero.groups_with_signal"))
+
+
+def my_signal(rewards):
+    """Replace the line below by your own; rewards: [P, G]."""
+    raise NotImplementedError
+
+
+# check("zero.groups_with_signal", my_signal)
+
+# %% [markdown]
+# ```{solution-start} ex-14-signal
+# :class: dropdown
+# ```
+
+# %%
+def signal_solution(rewards):
+    return (rewards != rewards[:, :1]).any(1).double().mean().item()
+
+
+check("zero.groups_with_signal", signal_solution)
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Right within k tries
+# :label: ex-14-passk
+#
+# *15 minutes.* Write `pass_at_k(right, samples, k)` without listing sets; `check("zero.pass_at_k", my_pass)` knows seven mistakes by name. What is it if fewer than `k` samples are wrong, and why?
+#
+# **Hint.** How many sets of $k$ samples are there, and how many of them hold only wrong ones? See `math.comb`.
+# ```
+#
+# ```{solution-start} ex-14-passk
+# :class: dropdown
+# ```
+
+# %%
+def pass_solution(right, samples, k):
+    return 1 - math.comb(samples - right, k) / math.comb(samples, k)
+
+
+check("zero.pass_at_k", pass_solution)
+
+# %% [markdown]
+# If fewer than $k$ samples are wrong, every set of $k$ holds a right one. `math.comb` is 0 there, so the result is 1.
+#
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Close the holes
+# :label: ex-14-strict
+#
+# *15 minutes.* `minidsk.homework.verifier.sloppy` reads what stands behind the last `=` of the last answer, and does not ask which numbers were used. So the target itself is an answer. Write `strict(text, numbers, target, ops)`, which closes all its holes; `check("zero.strict", my_strict)` knows ten mistakes by name.
+#
+# **Hint.** `read_answer` and `evaluate` of the package do the reading. Then compare numbers, operators and value.
+# ```
+#
+# ```{solution-start} ex-14-strict
+# :class: dropdown
+# ```
+
+# %%
+from minidsk.homework.verifier import sloppy
+from minidsk.tasks.base import read_answer
+from minidsk.tasks.expression import evaluate
+
+
+def strict_solution(text, numbers, target, ops):
+    try:
+        value, literals, used = evaluate(read_answer(text) or "")
+    except ValueError:
+        return 0.0
+    same = sorted(literals) == sorted(map(str, numbers))
+    return float(same and used <= set(ops) and value == target)
+
+
+check("zero.strict", strict_solution)
+
+# %%
+lazy = f"<think></think><answer>{first.target}</answer>"
+for judge in (lambda t: sloppy(t, list(first.numbers), first.target),
+              lambda t: strict_solution(t, first.numbers, first.target, "+-")):  # fmt: skip
+    print([judge(text) for text in (lazy, good, bad)])
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Seeds in pairs
+# :label: ex-14-paired
+#
+# *10 minutes.* Each seed has a base and a rewarded model. Write `paired(before, after)`: the mean gain, and half of its 95 % interval; `check("zero.paired", my_paired)` knows six mistakes by name. Then apply it to the right reward at 1 %.
+#
+# **Hint.** Subtract seed by seed first. `minidsk.report.interval.T_95` holds Student's t.
+# ```
+#
+# ```{solution-start} ex-14-paired
+# :class: dropdown
+# ```
+
+# %%
+from statistics import stdev
+
+from minidsk.report.interval import T_95
+
+
+def paired_solution(before, after):
+    gains = [b - a for a, b in zip(before, after, strict=True)]
+    return mean(gains), T_95[len(gains)] * stdev(gains) / math.sqrt(len(gains))
+
+
+check("zero.paired", paired_solution)
+
+# %%
+gain, half = paired_solution(percent(0.01, "base"), percent(0.01, "right"))
+print(f"1 % searchers, right minus base: {gain:+.1f} ± {half:.1f} points")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ## Bug zoo
+#
+# The package contains three wrong versions of `groups_with_signal`. The test below accepts the right version and lets one bug escape. Write a second test that catches it; ours is in the folded cell.
+
+# %% tags=["zoo"]
+def alike_says_nothing(groups_with_signal) -> None:
+    """All right, all half right, one right of two: one group of three has a signal."""
+    rewards = torch.tensor([[1.0, 1], [0.5, 0.5], [0, 1]])
+    assert abs(groups_with_signal(rewards) - 1 / 3) < 1e-6
+
+
+zoo("zero", [alike_says_nothing])
+
+# %% tags=["hide-cell"]
+def a_tenth_is_a_signal(groups_with_signal) -> None:
+    """No answer is fully right, but one is better than the others."""
+    assert groups_with_signal(torch.tensor([[0, 0.1, 0]])) == 1
+
+
+zoo("zero", [alike_says_nothing, a_tenth_is_a_signal])
+
+# %% [markdown]
+# ## The opening question, answered
+#
+# Reward alone, no human example: does a base model start to think, and what does that need?
+
+# %%
+for share in (0.0, 0.2):
+    gain = "{:+.0f} ± {:.0f}".format(*apart(percent(share, "right"), percent(share, "base")))
+    few, many = (mean(r["in_samples"]["retries"] for r in cells(share, c)) for c in ("base", "right"))
+    print(f"{share:.0%} searchers: {gain} points; retries per thought {few:.2f}, then {many:.2f}")
+
+# %% [markdown]
+# ## Receipt
+
+# %% tags=["receipt"]
+spread = {f"recorded, right reward, %, {share:.0%} search": percent(share, "right") for share in SHARES}
+receipt(spread=spread, differences={"sets, and the package's pass@k": (gap, 1e-12)})
+
+# %% [markdown]
+# ## Summary
+#
+# **Yes: with reward alone our base models begin to try again and to check themselves.** Whether that makes them *right* depends on what they have read. The right reward adds about 60 points where 20 % of authors search, and 8 where none does. It is better aim and no new ability, because within 256 samples every base solves every problem already. The reward has to be right here: a coin destroys the model. It needs room, because answers cut at 40 tokens gain nothing. And the base must be strong enough: from the first moments of pretraining the same reward gains nothing. Reward was not the best teacher at equal operations. Fine-tuning on the base's own right answers was 24 points better where few authors search, and as good where many do.
+#
+# - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
+# - I can now estimate pass@k without bias, and say what it can tell about ability.
+# - I can now name the controls that a claim about reinforcement learning needs: a prompt, fine-tuning at equal operations, a random reward, a cap on length.
+# - I can now notice a hacked reward, and close the hole.
+
+# %% [markdown]
+# ## Read on
+#
+# - DeepSeek-R1 {cite}`deepseekr1`, section 2.2, on R1-Zero; Yue and others {cite}`yue2025limit` and ProRL {cite}`liu2025prorl` for the two sides on pass@k; Gandhi and others {cite}`gandhi2025habits` on habits, also on Countdown.
+# - The code of this chapter in the package: `minidsk/rl/loop.py`, `rewards.py`, `language.py` and `minidsk/infer/pass_at_k.py`; the grid is `tools/experiments/ch14_grid.py`.
+# - Next: [chapter 15](15_r1.ipynb) adds what R1-Zero lacks: a cold start, one language, and more stages.
