@@ -20,7 +20,7 @@
 #
 # - **You will build** the loop of R1-Zero with any reward, an honest estimator of "right within k tries", and a verifier that cannot be fooled by a model that praises itself.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
-# - **It takes** about a minute to run on two CPU cores of a laptop, about twice that on Colab's two (a GPU is no faster, because the models are small), and two hours to read. The grid of 160 runs was recorded on GPUs.
+# - **It takes** about a minute to run on two CPU cores of a laptop, about twice that on Colab's two (a GPU is no faster, because the models are small), and two hours to read. The grid of 160 models was recorded on GPUs.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -43,7 +43,7 @@ import torch
 import minidsk
 from minidsk import results
 from minidsk.data.worksheet import all_ways
-from minidsk.diagrams import diagram, direct_labels, dots, show, table
+from minidsk.diagrams import diagram, direct_labels, show, table
 from minidsk.homework import bites, check, describe, predict, receipt, zoo
 from minidsk.infer.evaluate import answers as replies_of
 from minidsk.infer.pass_at_k import pass_at_k
@@ -66,13 +66,13 @@ _ = torch.set_num_threads(1)
 
 # %%
 train, test = nano().make_task("train"), nano().make_task("test")
-held_out = list({p.prompt: p for p in (test[i] for i in range(2048))}.values())[:192]
+held_out = list({p.prompt: p for p in (test[i] for i in range(2048))}.values())[:128]
 base = minidsk.load_policy("nano-base")
 _ = base.model.double()  # 16 digits, so that your processor draws what ours drew
 
 
 def solved(policy) -> tuple[float, list[str]]:
-    """The share of 192 held-out problems that a greedy reply solves, and the replies."""
+    """The share of 128 held-out problems that a greedy reply solves, and the replies."""
     replies = replies_of(policy, held_out, 128)
     return mean(p.score(r) for p, r in zip(held_out, replies, strict=True)), replies
 
@@ -109,7 +109,7 @@ def sampled(policy, problems, size: int, seed: int = 0) -> list[str]:
     return policy.sample([p.prompt for p in problems], size, 128, 1.0, generator).texts
 
 
-asked = held_out[:24]
+asked = held_out[:16]
 texts = sampled(base, asked, 32)
 posed = [p for p in asked for _ in range(32)]
 again = [retries(p, text) > 0 for p, text in zip(posed, texts, strict=True)]
@@ -136,7 +136,7 @@ no_search
 # ## The whole loop: one judge, no teacher
 
 # %% tags=["diagram", "hide-input"]
-diagram("grpo_loop")
+diagram("r1_zero")
 
 # %% [markdown]
 # The loop below is R1-Zero. The model answers each problem 16 times. A **judge** gives each answer a number. Answers that were judged better than their group's mean become likelier, and the others less likely. We take one step per batch, so GRPO's ratio is always 1, its clip never acts, and the loss is minus advantage times log-probability. Apart from that it is [chapter 12](12_grpo.ipynb)'s loop. Nothing in it says *think*.
@@ -196,7 +196,7 @@ table(["judge", "the first", "the second", "the third"], rows,
 # %% [markdown]
 # ## Watch it learn
 #
-# We train nano-base with `right_answer` for 20 steps of 4 problems. At ten moments we also draw eight replies to one **held-out** problem, which the training never poses. We note the log-probability of each of their tokens before and after that step's update. So we see how an update made from four *other* problems moves these tokens.
+# We train nano-base with `right_answer` for 16 steps of 4 problems. At ten moments we also draw eight replies to one **held-out** problem, which the training never poses. We note the log-probability of each of their tokens before and after that step's update. So we see how an update made from four *other* problems moves these tokens.
 
 # %%
 def moved(policy, problem, step, update) -> list[dict]:
@@ -230,20 +230,19 @@ def seen_in(posed, texts, rewards) -> dict[str, float]:
 
 
 # %%
-def live(judge, steps, watched=None, lr=6e-4):
-    """A copy of the base trained by a judge: the policy, its curves, its ten moments."""
+def live(judge, steps, watched=None, moments=(), lr=6e-4):
+    """A copy of the base trained by a judge: the policy, its curves, its moments."""
     policy, curve, frames = base.copy(), [], {}
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr, (0.9, 0.99), weight_decay=0)
     generator = torch.Generator().manual_seed(0)
+
+    @torch.enable_grad()
+    def update():
+        problems = [train[4 * len(curve) + i] for i in range(4)]
+        curve.append(seen_in(*zero_step(policy, optimizer, problems, judge, generator)))
+
     for step in range(steps):
-        problems = [train[4 * step + i] for i in range(4)]
-
-        def update():
-            with torch.enable_grad():
-                done = zero_step(policy, optimizer, problems, judge, generator)
-            curve.append(seen_in(*done))
-
-        if watched is not None and step % 2 == 0:
+        if step in moments:
             frames[step] = moved(policy, watched, step, update)
         else:
             update()
@@ -252,7 +251,8 @@ def live(judge, steps, watched=None, lr=6e-4):
 
 # %%
 watched = held_out[0]
-learner, curve, frames = live(right_answer, 20, watched)
+moments = (0, 1, 2, 3, 4, 6, 8, 10, 12, 15)
+learner, curve, frames = live(right_answer, 16, watched, moments)
 after, last_replies = solved(learner)
 print(f"greedy, {len(held_out)} held-out problems: {before:.0%} right before, {after:.0%} after")
 
@@ -287,23 +287,23 @@ table(["token", "how many", "mean move", "mean size"], rows,
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
 for ax, names in zip(axes, (("retries", "checks"), ("right", "readable", "mixed")), strict=True):
     for name in names:
-        _ = ax.plot(range(1, 21), [c[name] for c in curve], label=name)
+        _ = ax.plot(range(1, 17), [c[name] for c in curve], label=name)
     _ = ax.set(xlabel="step", ylim=(0, None))
     direct_labels(ax)
 _ = axes[0].set(title="per thought")
 _ = axes[1].set(title="share of replies")
-ends = {name: [mean(c[name] for c in part) for part in (curve[:5], curve[-5:])]
+ends = {name: [mean(c[name] for c in part) for part in (curve[:4], curve[-4:])]
         for name in curve[0]}  # fmt: skip
-show(fig, "Twenty steps of reward for right answers: thoughts try again and check themselves "
+show(fig, "Sixteen steps of reward for right answers: thoughts try again and check themselves "
      "more often. One seed, 64 samples per step.",
-     "Means of the first and of the last five steps: " + "; ".join(
+     "Means of the first and of the last four steps: " + "; ".join(
          f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in ends.items()) + ".")
 
 # %% tags=["hide-input"]
 assert ends["retries"][1] > 2 * ends["retries"][0]
-table(["", "first five steps", "last five steps"],
+table(["", "first four steps", "last four steps"],
       [[name, f"{a:.2f}", f"{b:.2f}"] for name, (a, b) in ends.items() if name != "reward"],
-      "Means over 320 samples each. no signal: share of groups whose answers were all judged "
+      "Means over 256 samples each. no signal: share of groups whose answers were all judged "
       "alike. mixed: thoughts in two languages. readable: see below.")
 
 # %% [markdown]
@@ -718,19 +718,19 @@ of_yes = [p.score(t) for p, t in zip(posed, texts, strict=True) if believes(p, t
 print(f"base: {mean(of_yes):.0%} of {len(of_yes)} samples that end with yes are right")
 
 # %%
-cheat, cheated, _ = live(believes, 10, lr=1e-3)
+cheat, cheated, _ = live(believes, 9, lr=1e-3)
 
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(6.5, 3))
 for name, label in (("reward", "reward"), ("right", "really right")):
-    _ = ax.plot(range(1, 11), [c[name] for c in cheated], label=label)
+    _ = ax.plot(range(1, 10), [c[name] for c in cheated], label=label)
 _ = ax.set(xlabel="step", ylabel="share of samples", ylim=(0, 1.02))
 direct_labels(ax)
 paid, true = ([mean(c[name] for c in part) for part in (cheated[:3], cheated[-3:])]
               for name in ("reward", "right"))
 assert paid[1] - true[1] > 2 * (paid[0] - true[0])
 show(fig, "The careless verifier pays more and more, and the answers are not more often right.",
-     f"Two lines over ten steps. In the first three the reward is {paid[0]:.2f} and the share "
+     f"Two lines over nine steps. In the first three the reward is {paid[0]:.2f} and the share "
      f"really right {true[0]:.2f}; in the last three {paid[1]:.2f} and {true[1]:.2f}.")
 
 # %% tags=["hide-input"]
