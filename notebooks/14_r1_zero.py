@@ -121,7 +121,7 @@ for kind, what in ((False, "one attempt"), (True, "more attempts")):
           f"{mean(r for r, a in zip(right, again, strict=True) if a == kind):.0%}")
 
 # %% [markdown]
-# The habit of trying again is there before any reward, but it is rare, and greedy decoding never shows it. Samples that try again are right far more often. That is all that reward has to work with.
+# The habit of trying again is there before any reward, in about a third of the samples, and greedy decoding never shows it. Samples that try again are right more often. This difference is all that reward has to work with.
 #
 # The large experiment of this chapter repeats this on bases that we trained ourselves. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts at about 34 % of held-out problems. Where does it end after 48 steps? Replace `None` by a number.
 
@@ -251,10 +251,11 @@ def live(judge, steps, watched=None, moments=(), lr=6e-4):
 
 # %%
 watched = held_out[0]
-moments = (0, 1, 2, 3, 4, 6, 8, 10, 12, 15)
-learner, curve, frames = live(right_answer, 16, watched, moments)
+ten = (0, 1, 2, 3, 4, 6, 8, 10, 12, 15)
+learner, curve, frames = live(right_answer, 16, watched, ten)
 after, last_replies = solved(learner)
-print(f"greedy, {len(held_out)} held-out problems: {before:.0%} right before, {after:.0%} after")
+print(f"greedy, {len(held_out)} held-out problems: {before:.0%} right before, "
+      f"{after:.0%} after")
 
 # %% tags=["widget"]
 Rollouts(watched.prompt.strip(), list(frames), list(frames.values()),
@@ -262,7 +263,7 @@ Rollouts(watched.prompt.strip(), list(frames), list(frames.values()),
          shade_label="moved by this step's update, nats")
 
 # %% [markdown]
-# Go through the steps. A wrong attempt is followed by a new line more and more often, and replies with several lines turn up among the right ones. The shades show where one update acts. Most tokens hardly move, because the arithmetic was certain already. Tokens at the fork after a *no* move most.
+# Go through the steps. A wrong attempt is followed by a new line more and more often. The shades show where one update acts: most tokens hardly move, and a few stand out. The next cell sorts them. After a *no* of its own, the model either ends the thought or begins a new line.
 
 # %% tags=["hide-input"]
 def fork(shown) -> dict[str, list[float]]:
@@ -281,11 +282,12 @@ moves = {name: sum((fork(f)[name] for f in frames.values()), []) for name in for
 rows = [[name, len(by), f"{mean(by):+.2f}", f"{mean(map(abs, by)):.2f}"]
         for name, by in moves.items()]  # fmt: skip
 table(["token", "how many", "mean move", "mean size"], rows,
-      "Moves of log-probabilities by one update, nats, over ten moments of a held-out problem.")
+      "Moves of log-probabilities by one update, in nats, over ten moments.")
 
 # %% tags=["figure", "hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
-for ax, names in zip(axes, (("retries", "checks"), ("right", "readable", "mixed")), strict=True):
+shown = ("retries", "checks"), ("right", "readable", "mixed")
+for ax, names in zip(axes, shown, strict=True):
     for name in names:
         _ = ax.plot(range(1, 17), [c[name] for c in curve], label=name)
     _ = ax.set(xlabel="step", ylim=(0, None))
@@ -307,7 +309,7 @@ table(["", "first four steps", "last four steps"],
       "alike. mixed: thoughts in two languages. readable: see below.")
 
 # %% [markdown]
-# **The thinking grows although only the answer is rewarded.** Retries and self-checks per thought go up, and so does the share of right samples. The rest of the table is a price, to which we come back: more and more sampled thoughts mix their two languages.
+# **The thinking grows although only the answer is rewarded.** One update makes giving up after a *no* less likely by a factor that is about ten times as large as its effect on an average token. Step by step, retries and self-checks per thought go up, and more samples are right. The last rows of the table are a price, to which we come back: more and more sampled thoughts mix their two languages.
 #
 # This was one seed of a small run. The recorded runs below had three seeds, a larger model (*small*: three numbers up to 20, all four operators), and 1,024 samples per step.
 
@@ -331,7 +333,7 @@ thirds = {name: [interval([mean(line[name] for line in run[a : a + 10]) for run 
                  for a in (0, 10, 20)] for name in ("accuracy", "length")}  # fmt: skip
 show(fig, "Recorded, three seeds: answers become right and twice as long in about ten steps, "
      "and stay so.",
-     "Three lines each over 30 steps. Mean share right in the first, second and last ten steps: "
+     "Three lines each over 30 steps. Mean share right in steps 1-10, 11-20, 21-30: "
      + ", ".join(f"{m:.2f}" for m, _ in thirds["accuracy"]) + "; mean tokens: "
      + ", ".join(f"{m:.0f}" for m, _ in thirds["length"]) + ".")
 
@@ -342,7 +344,7 @@ drift = apart(*([mean(line["accuracy"] for line in run[a : a + 10]) for run in s
 print("accuracy, last third minus middle third: {:+.1f} ± {:.1f} points".format(
     *(100 * x for x in drift)))
 assert drift[0] > -0.02
-table(["", "steps 1-10", "steps 11-20", "steps 21-30"], rows, "Means, 95 % intervals of 3 seeds.")
+table(["", "steps 1-10", "steps 11-20", "steps 21-30"], rows, "Three seeds, 95 % intervals.")
 
 # %% [markdown]
 # In the last third the runs neither gain nor decay, and the answers stay twice as long as at the start.
@@ -354,7 +356,7 @@ table(["", "steps 1-10", "steps 11-20", "steps 21-30"], rows, "Means, 95 % inter
 # - **fine-tuned**: the base draws answers, we keep the right ones, and the base imitates them (rejection sampling). It may spend as many operations as the run with the right reward did, sampling included.
 # - **prompted**: nothing is trained. The prompt begins a search for the model, with two attempts that are judged *no*.
 #
-# Before you look: of all problems, by how many points is the fine-tuned model above reinforcement learning on the web with 1 % of searchers? Negative means below.
+# Guess before you look. On the web with 1 % of searchers, how many points of accuracy does fine-tuning have more than the right reward? A negative number means fewer.
 
 # %% tags=["hide-input"]
 guess = None
@@ -368,7 +370,8 @@ grid = [row for name in ("ch14_grid", "ch14_grid_corners")
         for row in results.read(name)["rows"] if row["job"] == "grid"]  # fmt: skip
 SHARES = (0.0, 0.01, 0.05, 0.2)
 CELLS = {"base": "base", "right": "right", "wrong": "wrong", "random": "random",
-         "format": "format", "capped": "capped", "sft": "fine-tuned", "prompt": "prompted"}  # fmt: skip
+         "format": "format", "capped": "capped", "sft": "fine-tuned",
+         "prompt": "prompted"}  # fmt: skip
 
 
 def cells(share: float, cell: str) -> list[dict]:
@@ -415,7 +418,8 @@ pairs = (("right", "base"), ("sft", "right"), ("prompt", "base"), ("capped", "ba
 no_search.reveal(round(mean(percent(0.0, "right")), 1))
 imitation.reveal(round(mean(percent(0.01, "sft")) - mean(percent(0.01, "right")), 1))
 table(["minus", *(f"{share:.0%} search" for share in SHARES)],
-      [[f"{CELLS[a]} minus {CELLS[b]}", *(against(a, b, s) for s in SHARES)] for a, b in pairs],
+      [[f"{CELLS[a]} minus {CELLS[b]}", *(against(a, b, s) for s in SHARES)]
+       for a, b in pairs],
       "Points of greedy accuracy; 95 % intervals over five pairs of seeds.")
 
 # %% [markdown]
@@ -427,7 +431,8 @@ for share in SHARES:
     row = [f"{share:.0%}"]
     for cell in ("base", "right", "sft"):
         of = cells(share, cell)
-        row += [f"{mean(r['in_samples'][key] for r in of):.2f}" for key in ("retries", "checks")]
+        row += [f"{mean(r['in_samples'][key] for r in of):.2f}"
+                for key in ("retries", "checks")]
     ended = mean(r["well_formed"] for r in cells(share, "right"))
     rows.append([*row, f"{1 - ended:.0%}"])
 table(["search", "base: retries", "checks", "rewarded: retries", "checks",
@@ -436,30 +441,39 @@ table(["search", "base: retries", "checks", "rewarded: retries", "checks",
       "or an answer at the limit of 160 tokens.")
 
 # %% [markdown]
-# Retries grow under reward on *every* web, also without searchers. There the base has seen a second attempt, but hardly a third one. It learns to go on, but not to search: up to a quarter of its greedy replies run into the limit of 160 tokens. An author who searches never repeats an attempt and stops at *yes*, and this is what the other bases lack.
+# Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. It learns to go on, and searching well is another matter: with few searchers, many greedy replies run into the limit of 160 tokens. An author who searches tries everything in turn and stops at *yes*. The other bases have read little or nothing of that kind.
 #
 # ### Two controls that are hard to beat
 #
 # **The prompt alone reaches most of the gain** at 20 %: a base that knows searchers needs only to be told that this is a search. At 0 % the same prompt does harm.
 #
-# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. It used the same operations, but two things differ besides the method: it took 300 to 420 optimizer steps where reward took 48, and it sees only right answers. At 0 % its thoughts hardly contain a second attempt. So it did not learn to search: its *first* attempt became better.
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. It used the same operations, but it spent them on several times as many optimizer steps (printed below), and it sees only right answers. At 0 % its greedy thoughts hardly contain a second attempt, so it did not learn to search. Its *first* attempt became better.
+
+# %% tags=["hide-input"]
+taken = {s: sorted(r["sft_steps"] for r in cells(s, "sft")) for s in SHARES}
+rows = [[f"{s:.0%}", "48", f"{taken[s][0]} to {taken[s][-1]}",
+         *(f"{mean(r['flops'] for r in cells(s, cell)) / 1e12:.2f}" for cell in ("right", "sft")),
+         *(f"{mean(r['retries'] for r in cells(s, cell)):.1f}" for cell in ("right", "sft"))]
+        for s in SHARES]  # fmt: skip
+table(["search", "steps, rewarded", "fine-tuned", "tera-FLOPs, rewarded", "fine-tuned",
+       "retries, rewarded", "fine-tuned"], rows,
+      "Optimizer steps, operations with sampling, and retries per greedy thought; five seeds.")
 
 # %% [markdown]
 # ### Does the reward need to be right?
 #
-# In this world it does. The wrong reward makes the model wrong, which is what it pays for. The coin destroys the model too, although it favours nothing on average. The form changes nearly nothing, because nearly every reply of the base has the right form. A group whose 16 answers are judged alike has no **signal**: all its advantages are 0.
+# In this world it does. The wrong reward makes the model wrong, which is what it pays for. The coin destroys the model too, although it favours nothing on average. The form costs a few points and adds nothing, because nearly every reply of the base has the right form already. A group whose 16 answers are judged alike has no **signal**: all its advantages are 0.
 
 # %% tags=["hide-input"]
 rows = []
 for cell in ("right", "wrong", "random", "format", "capped"):
     of = cells(0.2, cell)
     ends_at = [mean(mean(r["curves"][key][-8:]) for r in of)
-               for key in ("reward", "accuracy", "length", "entropy")]
-    first_entropy = mean(r["curves"]["entropy"][0] for r in of)
+               for key in ("reward", "accuracy", "length")]
     rows.append([cell, f"{mean(r['without_signal'] for r in of):.0%}",
                  *(f"{x:.2f}" for x in ends_at[:2]), f"{ends_at[2]:.0f}"])
-table(["judge", "groups without signal", "reward at the end", "right at the end", "tokens"], rows,
-      "20 % searchers, training samples, means of five seeds; the end is the last eight steps.")
+table(["judge", "groups without signal", "reward at the end", "right at the end", "tokens"],
+      rows, "20 % searchers, training samples, five seeds; the end is the last eight steps.")
 
 # %% [markdown]
 # **Length is needed.** `capped` is the right reward on answers cut at 40 tokens, which is one attempt. It gains nothing on any web. The model can only use its reward by writing more.
@@ -539,27 +553,27 @@ for ax, share in zip(axes, (0.0, 0.2), strict=True):
     _ = ax.set(xlabel="k", title=f"{share:.0%} of authors search")
     direct_labels(ax)
 _ = axes[0].set(ylabel="pass@k, %")
-low = {(s, c, k): mean(passed(s, c, k)) for s in (0.0, 0.2) for c in ("base", "right")
-       for k in (1, 16, 256)}  # fmt: skip
+low = {(s, c): ", ".join(f"{mean(passed(s, c, k)):.0f}" for k in (1, 16, 256))
+       for s in (0.0, 0.2) for c in ("base", "right")}  # fmt: skip
 show(fig, "With many samples every base solves every problem. Without searchers the rewarded "
-     "model falls below its base from about eight samples on.",
-     "pass@k for k from 1 to 256. Without searchers: base "
-     + ", ".join(f"{low[0.0, 'base', k]:.0f}" for k in (1, 16, 256)) + " at 1, 16 and 256, rewarded "
-     + ", ".join(f"{low[0.0, 'right', k]:.0f}" for k in (1, 16, 256)) + ". With 20 %: base "
-     + ", ".join(f"{low[0.2, 'base', k]:.0f}" for k in (1, 16, 256)) + ", rewarded "
-     + ", ".join(f"{low[0.2, 'right', k]:.0f}" for k in (1, 16, 256)) + ".")
+     "model is on average below its base from about eight samples on.",
+     "pass@k for k from 1 to 256, and here at 1, 16 and 256. Without searchers: base "
+     f"{low[0.0, 'base']}, rewarded {low[0.0, 'right']}. With 20 %: base "
+     f"{low[0.2, 'base']}, rewarded {low[0.2, 'right']}.")
 
 # %% tags=["hide-input"]
 rows = []
 for share in SHARES:
-    changes = ("{:+.1f} ± {:.1f}".format(*apart(passed(share, "right", k), passed(share, "base", k)))
-               for k in (1, 4, 16, 64, 256))  # fmt: skip
-    rows.append([f"{share:.0%}", *changes])
+    row = [f"{share:.0%}"]
+    for k in (1, 4, 16, 64, 256):
+        change = apart(passed(share, "right", k), passed(share, "base", k))
+        row.append("{:+.1f} ± {:.1f}".format(*change))
+    rows.append(row)
 table(["search", "k = 1", "k = 4", "k = 16", "k = 64", "k = 256"], rows,
       "pass@k, rewarded minus base, points; 95 % intervals over five seeds.")
 
 # %% [markdown]
-# **Here it is better aim.** Within 256 samples every base solves all 128 problems, so no reward could add one. Reward moves what needed many samples to the first sample. Without searchers it even loses a few problems, because the model has bet on long thoughts that do not end.
+# **Here it is better aim.** Within 256 samples every base solves all 128 problems, so no reward could add one. Reward moves to the first sample what needed several before. Without searchers, the rewarded models are on average below their bases from $k = 8$ on. This depends on the seed, and the intervals include zero.
 #
 # ### Counting all right answers
 #
@@ -573,7 +587,7 @@ def right_answers(problem) -> set[str]:
     return {chain[0] for chain in chains if chain[-1] == str(problem.target)}
 
 
-print(first.prompt.strip(), "in", len(right_answers(first)), "ways:", *sorted(right_answers(first)))
+print(first.prompt.strip(), *sorted(right_answers(first)))
 
 # %% tags=["hide-input"]
 rows = []
@@ -587,65 +601,70 @@ for name, drawn in (("base", texts), ("rewarded", sampled(learner, asked, 32))):
     rows.append([name, f"{mean(some):.0%}", f"{mean(found):.0%}", f"{mean(used):.0%}"])
 total = sum(len(right_answers(p)) for p in asked)
 table(["nano", "problems solved", "right answers reached", "share of the commonest"], rows,
-      f"24 held-out problems with {total} right answers, 32 samples each. Last column: how much "
-      "of the right samples to a problem is one and the same answer.")
+      f"{len(asked)} held-out problems with {total} right answers, 32 samples each. Last "
+      "column: how much of the right samples to a problem is one and the same answer.")
 
 # %% [markdown]
-# The base already reaches most of the right answers, and the rewarded model of our live run reaches about as many. There is no right answer that only the reward could bring.
+# The base reaches nearly all of the right answers. The rewarded model of our live run reaches fewer of them, although more of its samples are right, because it repeats its favourites. So the aim became narrower as well as better.
 #
 # ## Which of the disputed papers holds where?
 #
-# The papers below measured large models whose pretraining data nobody outside knows. Our grid varies just that. Each row of the next figure is one claim as we can test it:
+# The papers below measured large models, and outsiders do not know what those had read. Our grid varies just that. Each claim has a row in the next figure:
 #
-# - **Right reward helps the first try**, as DeepSeek reports {cite}`deepseekr1`.
-# - **At large k the base is not below** (Yue and others {cite}`yue2025limit`). ProRL {cite}`liu2025prorl` reports the opposite after long training: problems that the base never solves.
-# - **A random reward helps too.** Shao and others {cite}`shao2025spurious` report 21 points for Qwen2.5-Math-7B on MATH-500, and little or nothing for Llama and OLMo models.
-# - **Habits decide**: Gandhi and others {cite}`gandhi2025habits` find that models gain more if their base already verifies and backtracks.
-# - **The base already does it**: Liu and others {cite}`liu2025drgrpo` find self-reflection in base models before any reward.
+# - DeepSeek {cite}`deepseekr1`: right rewards raise the accuracy of one try.
+# - Yue and others {cite}`yue2025limit`: with many tries the base catches up or wins. ProRL {cite}`liu2025prorl` reports the opposite after long training: its models solve problems that the base never does.
+# - Shao and others {cite}`shao2025spurious`: even a random reward adds 21 points for Qwen2.5-Math-7B on MATH-500, while other families of models often gain nothing.
+# - Gandhi and others {cite}`gandhi2025habits`: models gain more if their base already verifies and goes back.
+# - Liu and others {cite}`liu2025drgrpo`: base models reflect on themselves before any reward.
 
 # %% tags=["hide-input"]
-def in_points(values) -> tuple[float, float]:
-    return interval(values) if isinstance(values, list) else values
-
-
 def gains(share: float) -> list[float]:
-    return [a - b for a, b in zip(percent(share, "right"), percent(share, "base"), strict=True)]
+    """What the right reward adds to greedy accuracy, one number per seed."""
+    pairs = zip(percent(share, "right"), percent(share, "base"), strict=True)
+    return [after - before for after, before in pairs]
 
 
-claims = {"right reward helps the first try": lambda s: apart(passed(s, "right", 1), passed(s, "base", 1)),
-          "at k = 256 the base is not below": lambda s: apart(passed(s, "base", 256), passed(s, "right", 256)),
-          "a random reward helps too": lambda s: apart(percent(s, "random"), percent(s, "base")),
-          "more searchers, more gain (than at 0 %)": lambda s: apart(gains(s), gains(0.0)),
-          "the base already tries again (samples, %)": lambda s: interval(
-              [100 * r["in_samples"]["retries"] for r in cells(s, "base")])}  # fmt: skip
-verdicts = {}
-for claim, measure in claims.items():
-    for share in SHARES:
-        m, h = measure(share)
-        at_least = claim.startswith("at k")
-        holds = m + h >= 0 and m >= -0.5 if at_least else m - h > 0
-        verdicts[claim, share] = (m, h, "holds" if holds else "fails" if m + h < 0 else "open")
+def retried(share: float) -> list[float]:
+    """Retries per 100 samples of the base."""
+    return [100 * r["in_samples"]["retries"] for r in cells(share, "base")]
+
+
+claims = {
+    "right reward: pass@1": lambda s: apart(passed(s, "right", 1), passed(s, "base", 1)),
+    "right reward: pass@256": lambda s: apart(passed(s, "right", 256), passed(s, "base", 256)),
+    "random reward: greedy": lambda s: apart(percent(s, "random"), percent(s, "base")),
+    "right reward: gain above that at 0 %": lambda s: apart(gains(s), gains(0.0)),
+    "base: retries per 100 samples": lambda s: interval(retried(s)),
+}
+sign = {(claim, s): measure(s) for claim, measure in claims.items() for s in SHARES}
+verdict = {at: "more" if m - h > 0 else "less" if m + h < 0 else "no difference seen"
+           for at, (m, h) in sign.items()}  # fmt: skip
 
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(8.5, 3.6))
-colours = {"holds": "C0", "fails": "C1", "open": "#808080"}
-for row, claim in enumerate(claims):
-    for column, share in enumerate(SHARES):
-        m, h, verdict = verdicts[claim, share]
-        _ = ax.scatter(column, row - 0.12, s=90, color=colours[verdict],
-                       marker={"holds": "o", "fails": "X", "open": "s"}[verdict])
-        _ = ax.text(column, row + 0.3, f"{m:+.0f} ± {h:.0f}", ha="center", va="center", fontsize=9)
+look = {"more": ("C0", "^"), "less": ("C1", "v"), "no difference seen": ("#808080", "s")}
+for (claim, share), (m, h) in sign.items():
+    at = SHARES.index(share), list(claims).index(claim)
+    colour, marker = look[verdict[claim, share]]
+    _ = ax.scatter(at[0], at[1] - 0.12, s=80, color=colour, marker=marker)
+    _ = ax.text(at[0], at[1] + 0.3, f"{m:+.0f} ± {h:.0f}", ha="center", va="center")
 _ = ax.set_xticks(range(4), [f"{share:.0%} search" for share in SHARES])
 _ = ax.set_yticks(range(len(claims)), list(claims))
 _ = ax.set(xlim=(-0.5, 3.5), ylim=(len(claims) - 0.4, -0.6))
 ax.grid(False)
-show(fig, "Circle: the claim holds in our world. Cross: it fails. Square: the interval leaves it "
-     "open. Points, with 95 % intervals over five seeds.",
-     "A grid of five claims by four webs. " + "; ".join(
-         f"{claim}: " + ", ".join(verdicts[claim, s][2] for s in SHARES) for claim in claims) + ".")
+show(fig, "Triangle up: more, down: less, square: the 95 % interval over five seeds leaves it "
+     "open. Points, rewarded minus base, unless the row says otherwise.",
+     "Five rows by four webs. " + "; ".join(
+         f"{row}: " + ", ".join(verdict[row, s] for s in SHARES) for row in claims) + ".")
 
 # %% [markdown]
-# Four of the five claims can be true at once, because they speak of different settings. Reward aims better wherever there are habits to amplify, and the gain grows with the habits. The claim of ProRL cannot be tested here, because our bases leave no unsolved problem. Only the random reward fails everywhere.
+# - **DeepSeek's claim holds on all four webs**, and the gain in samples is larger than in greedy replies.
+# - **Yue's holds as far as we can see**: at 256 tries nothing is gained. ProRL's cannot be tested here, because our bases leave no problem unsolved.
+# - **The random reward fails everywhere.** Our models are not like Qwen in this.
+# - **Gandhi's holds at 5 % and 20 %.** At 1 % the interval includes zero.
+# - **Liu's holds on all four**: each base tries again in some of its samples.
+#
+# So the claims do not exclude one another. What decides is what the base has read.
 
 # %% [markdown]
 # ## How strong must the base be?
@@ -658,29 +677,37 @@ for row in results.read("ch14_grid")["rows"]:
     if row["job"] == "moments":
         moments.setdefault(row["step"], []).append(row)
 moments = dict(sorted(moments.items()))
+
+
+def right_at(step: int, when: str) -> list[float]:
+    """Greedy accuracy before or after the reward, %, one number per seed."""
+    return [100 * (r["before"] if when == "before" else r)["accuracy"] for r in moments[step]]
+
+
 fig, ax = plt.subplots(figsize=(7.5, 3.2))
-for label, pick in (("before", lambda r: r["before"]["accuracy"]), ("after", lambda r: r["accuracy"])):
-    _ = ax.plot(list(moments), [100 * mean(map(pick, of)) for of in moments.values()], "o-", label=label)
+for label in ("before", "after"):
+    heights = [mean(right_at(step, label)) for step in moments]
+    _ = ax.plot(list(moments), heights, "o-", label=label)
 _ = ax.set(xlabel="steps of pretraining", ylabel="right, %", ylim=(0, 80))
 direct_labels(ax)
-ends_of = [100 * mean(r["accuracy"] for r in of) for of in (moments[375], moments[1500])]
+ends_of = [mean(right_at(step, "after")) for step in (375, 1500)]
 show(fig, "The same reward from ten moments of one pretraining: a young base gains nothing.",
-     "Two lines over 75 to 1,500 steps of pretraining. Before the reward accuracy reaches about "
-     f"30 % by step 525 and stays; after it, {ends_of[0]:.0f} % at step 375 and "
+     "Two lines over 75 to 1,500 steps of pretraining. Before the reward accuracy reaches "
+     f"about 30 % by step 525 and stays; after it, {ends_of[0]:.0f} % at step 375 and "
      f"{ends_of[1]:.0f} % at step 1,500.")
 
 # %% tags=["hide-input"]
 rows = []
 for step, of in moments.items():
-    pairs = [[100 * f(r) for r in of] for f in (lambda r: r["accuracy"], lambda r: r["before"]["accuracy"])]
-    rows.append([step, f"{mean(r['loss'] for r in of):.2f}", f"{mean(pairs[1]):.0f}", f"{mean(pairs[0]):.0f}",
-                 "{:+.0f} ± {:.0f}".format(*apart(*pairs)),
+    now, was = right_at(step, "after"), right_at(step, "before")
+    rows.append([step, f"{mean(r['loss'] for r in of):.2f}", f"{mean(was):.0f}",
+                 f"{mean(now):.0f}", "{:+.0f} ± {:.0f}".format(*apart(now, was)),
                  f"{mean(r['without_signal'] for r in of):.0%}"])  # fmt: skip
 table(["steps", "loss", "before", "after", "gain", "groups without signal"], rows,
       "Right answers in %, greedy; loss in nats per token on held-out pages; three seeds.")
 
 # %% [markdown]
-# The base's own accuracy says little about what reward will add: it is 29 to 33 % from step 525 on, while the gain grows from almost nothing to 30 points. The loss still falls meanwhile, and the habit of searching is rare, so it is learned late. In the first two moments 80 % and more of the groups have no signal, because nearly all answers are wrong. There the reward takes away even the little that was right.
+# In the first two moments, 80 % and more of the groups have no signal, because nearly all their answers are wrong, and nothing is gained. Later the base's own accuracy stays near 30 %, while the gain grows to about 30 points. So **accuracy alone does not tell whether a base is ready for reward.** Its loss still falls, and we suspect that the rare habit of searching is learned late. With three seeds, the gain is clear from step 1,050 on.
 #
 # ## Can one still read it?
 #
@@ -692,15 +719,20 @@ def both(share: float, cell: str, where: str) -> list[float]:
             for r in cells(share, cell)]
 
 
-rows = [[f"{s:.0%}", *(f"{mean(both(s, c, w)):.1f}" for w in ("greedy", "samples")
-                       for c in ("base", "right", "sft")),
-         "{:+.1f} ± {:.1f}".format(*apart(both(s, "right", "samples"), both(s, "base", "samples")))]
-        for s in SHARES]  # fmt: skip
+rows = []
+for share in SHARES:
+    row = [f"{mean(both(share, cell, where)):.1f}" for where in ("greedy", "samples")
+           for cell in ("base", "right", "sft")]  # fmt: skip
+    rows.append([f"{share:.0%}", *row])
+webs = [[mean(both(s, cell, "samples")[seed] for s in SHARES) for seed in range(5)]
+        for cell in ("right", "base")]  # fmt: skip
+print("samples, mean of the four webs, rewarded minus base: {:+.1f} ± {:.1f} points".format(
+    *apart(*webs)))
 table(["search", "greedy: base", "rewarded", "fine-tuned", "samples: base", "rewarded",
-       "fine-tuned", "rewarded minus base"], rows, "Thoughts in both languages, %.")
+       "fine-tuned"], rows, "Thoughts in both languages, %; means of five seeds.")
 
 # %% [markdown]
-# Greedy thoughts hardly mix on average. **Sampled thoughts mix several times as often after the reward as before**, and in the live run readable thoughts became fewer. A reason is near at hand: a longer thought has more lines, each of which may change the language, and the reward never asks. Fine-tuning mixes as much. (In the live run the greedy replies did not mix at all.) [Chapter 15](15_r1.ipynb) pays for one language.
+# Greedy thoughts rarely mix. **Sampled thoughts mix more often after the reward than before**, on each web on average, and in the live run readable thoughts became fewer. One reason is simple: a longer thought has more lines, any line may change the language, and the reward does not care. Fine-tuning, whose thoughts are also longer, mixes about as much. [Chapter 15](15_r1.ipynb) rewards the language of the question.
 
 # %% [markdown]
 # ## A reward that is hacked on purpose
@@ -729,9 +761,9 @@ direct_labels(ax)
 paid, true = ([mean(c[name] for c in part) for part in (cheated[:3], cheated[-3:])]
               for name in ("reward", "right"))
 assert paid[1] - true[1] > 2 * (paid[0] - true[0])
-show(fig, "The careless verifier pays more and more, and the answers are not more often right.",
-     f"Two lines over nine steps. In the first three the reward is {paid[0]:.2f} and the share "
-     f"really right {true[0]:.2f}; in the last three {paid[1]:.2f} and {true[1]:.2f}.")
+show(fig, "The careless verifier pays more and more, while fewer answers are right.",
+     f"Two lines over nine steps. In the first three the reward is {paid[0]:.2f} and the "
+     f"share really right {true[0]:.2f}; in the last three {paid[1]:.2f} and {true[1]:.2f}.")
 
 # %% tags=["hide-input"]
 drawn = sampled(cheat, asked, 4)
@@ -742,10 +774,11 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
 
 # %% [markdown]
-# The model works the last line out wrongly, or drops a number, and says *yes*. Nothing told it to lie: false *yes*es were rewarded, so they spread. This also answers whether a self-check can be trusted. It is a habit like any other, and it stays honest only while honesty pays.
+# The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. Nothing told it to lie. A false *yes* was rewarded, so false *yes*es spread. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
 #
-# How would one notice? **The reward rises while another measure of the same thing does not.** Here that is the accuracy, which our loop logs beside the reward. Someone without it reads samples, or keeps a second verifier that is never trained on. The fix is a verifier that looks at the answer alone, parses it, and computes. One of the exercises closes the holes of another careless verifier.
-#
+# How would you notice? **The reward rises, and another measure of the same thing does not.** Here that is the accuracy, which our loop logs beside the reward. Without it you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
+
+# %% [markdown]
 # ## What DeepSeek did
 #
 # DeepSeek-R1-Zero {cite}`deepseekr1` is DeepSeek-V3-Base, trained with GRPO and a reward of two parts, both by rule:
@@ -763,21 +796,22 @@ def share_right(name: str, stage: str, seed: int) -> float:
     return 100 * results.read(name, f"seed{seed}/{stage}/evaluation.json")["row"]["accuracy"]
 
 
-both_stages = [[share_right("reason_small", stage, s) for s in range(3)] for stage in ("base", "zero")]
-rows = [["small: 3 numbers up to 20, + - * /", "30 %", *("{:.0f} ± {:.0f}".format(*interval(v)) for v in both_stages),
-         "three"]]
+stages = [[share_right("reason_small", stage, s) for s in range(3)]
+          for stage in ("base", "zero")]  # fmt: skip
+rows = [["small: 3 numbers up to 20, + - * /", "30 %",
+         *("{:.0f} ± {:.0f}".format(*interval(of)) for of in stages), "three"]]
 for name, searchers in (("reason_capstone", "20 %"), ("reason_capstone_share18", "18 %"),
                         ("reason_capstone_share15", "15 %")):
     rows.append(["capstone: 3 and 4 numbers up to 99, + - * /", searchers,
                  *(f"{share_right(name, stage, 0):.1f}" for stage in ("base", "zero")), "one"])
 table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
-      "Right answers to held-out problems in %, greedy. The capstone's searchers work backwards "
-      "from the target. Its webs with 15 and 18 % were also read for less long.")
+      "Right answers to held-out problems in %, greedy. The capstone's searchers work "
+      "backwards from the target. Its webs with 15 and 18 % were also read for less long.")
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **We expected reward to beat fine-tuning at equal operations.** It did not: it is about 24 points lower where few authors search. The comparison gave fine-tuning six to nine times as many optimizer steps. We have not tested which difference matters.
+# **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower. In our comparison fine-tuning takes six to nine times as many optimizer steps for the same operations, because it draws fewer samples. We have not tested which difference matters.
 #
 # **We expected the coin to do nothing.** Its gradient is zero on average, but one step sees only one draw. Adam divides each gradient by its usual size, so noise moves the weights as far as signal does. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation has no place to work. With a lower learning rate our models might have lasted longer.
 #
@@ -947,14 +981,16 @@ zoo("zero", [alike_says_nothing, a_tenth_is_a_signal])
 # %%
 for share in (0.0, 0.2):
     gain = "{:+.0f} ± {:.0f}".format(*apart(percent(share, "right"), percent(share, "base")))
-    few, many = (mean(r["in_samples"]["retries"] for r in cells(share, c)) for c in ("base", "right"))
-    print(f"{share:.0%} searchers: {gain} points; retries per thought {few:.2f}, then {many:.2f}")
+    few, many = (mean(r["in_samples"]["retries"] for r in cells(share, cell))
+                 for cell in ("base", "right"))  # fmt: skip
+    print(f"{share:.0%} searchers: {gain} points; retries {few:.2f}, then {many:.2f}")
 
 # %% [markdown]
 # ## Receipt
 
 # %% tags=["receipt"]
-spread = {f"recorded, right reward, %, {share:.0%} search": percent(share, "right") for share in SHARES}
+spread = {f"recorded, right reward, %, {share:.0%} search": percent(share, "right")
+          for share in SHARES}  # fmt: skip
 receipt(spread=spread, differences={"sets, and the package's pass@k": (gap, 1e-12)})
 
 # %% [markdown]
