@@ -42,7 +42,6 @@ import torch
 
 import minidsk
 from minidsk import results
-from minidsk.data.worksheet import all_ways
 from minidsk.diagrams import diagram, direct_labels, show, table
 from minidsk.homework import bites, check, describe, predict, receipt, zoo
 from minidsk.infer.evaluate import answers as replies_of
@@ -53,7 +52,7 @@ from minidsk.rl.harvest import readable
 from minidsk.rl.language import mixed
 from minidsk.rl.rollout import with_signal
 from minidsk.tasks.base import thought_of
-from minidsk.tasks.expression import write_chain
+from minidsk.tasks.expression import evaluate
 from minidsk.widgets import Rollouts
 
 plt.style.use("minidsk.diagrams.look")
@@ -86,7 +85,7 @@ for problem, reply in list(zip(held_out, first_replies, strict=True))[:3]:
 # %% [markdown]
 # The model writes its thought between `<think>` and `</think>`. A line of the thought is one **attempt**. After the question mark stand the target and a verdict, *yes* or *no*, in English or Chinese (对了 and 不对). This verdict is a **self-check**: the model judges its own line, and nobody tells it whether the verdict is right.
 #
-# Greedy replies stop after one attempt. What about samples at temperature 1? We count two habits in each thought instead of quoting lucky examples: **retries**, the attempts after the first, and self-checks.
+# Greedy replies stop after one attempt, but what about samples at temperature 1? We count two habits in each thought instead of quoting lucky examples: **retries**, the attempts after the first, and self-checks.
 
 # %%
 VERDICT = re.compile(r"(?: no| yes| 不对| 对了)$", re.MULTILINE)
@@ -139,7 +138,7 @@ no_search
 diagram("r1_zero")
 
 # %% [markdown]
-# The loop below is R1-Zero. The model answers each problem 16 times. A **judge** gives each answer a number. Answers that were judged better than their group's mean become likelier, and the others less likely. We take one step per batch, so GRPO's ratio is always 1, its clip never acts, and the loss is minus advantage times log-probability. Apart from that it is [chapter 12](12_grpo.ipynb)'s loop. Nothing in it says *think*.
+# In the loop below, which is R1-Zero, the model answers each problem 16 times. A **judge** gives each answer a number. Answers that were judged better than their group's mean become likelier, and the others less likely. We take one step per batch, so GRPO's ratio is always 1, its clip never acts, and the loss is minus advantage times log-probability. Apart from that it is [chapter 12](12_grpo.ipynb)'s loop, and nothing in it says *think*.
 
 # %% tags=["naive"]
 def zero_step(policy, optimizer, problems, judge, generator, size=16):
@@ -196,7 +195,7 @@ table(["judge", "the first", "the second", "the third"], rows,
 # %% [markdown]
 # ## Watch it learn
 #
-# We train nano-base with `right_answer` for 16 steps of 4 problems. At ten moments we also draw eight replies to one **held-out** problem, which the training never poses. We note the log-probability of each of their tokens before and after that step's update. So we see how an update made from four *other* problems moves these tokens.
+# We train nano-base with `right_answer` for 16 steps of 4 problems. At ten moments we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note the log-probability of each of their tokens before and after that step's update. So we see how an update made from four *other* problems moves these tokens.
 
 # %%
 def moved(policy, problem, step, update) -> list[dict]:
@@ -250,7 +249,7 @@ def live(judge, steps, watched=None, moments=(), lr=6e-4):
 
 
 # %%
-watched = held_out[0]
+watched = held_out[4]
 ten = (0, 1, 2, 3, 4, 6, 8, 10, 12, 15)
 learner, curve, frames = live(right_answer, 16, watched, ten)
 after, last_replies = solved(learner)
@@ -263,7 +262,7 @@ Rollouts(watched.prompt.strip(), list(frames), list(frames.values()),
          shade_label="moved by this step's update, nats")
 
 # %% [markdown]
-# Go through the steps. A wrong attempt is followed by a new line more and more often. The shades show where one update acts: most tokens hardly move, and a few stand out. The next cell sorts them. After a *no* of its own, the model either ends the thought or begins a new line.
+# As you go through the steps, a wrong attempt is followed by a new line more and more often. The shades show where one update acts: most tokens hardly move, and a few stand out. After a *no* of its own, the model either ends the thought or begins a new line, so the next cell looks at these two.
 
 # %% tags=["hide-input"]
 def fork(shown) -> dict[str, list[float]]:
@@ -309,7 +308,7 @@ table(["", "first four steps", "last four steps"],
       "alike. mixed: thoughts in two languages. readable: see below.")
 
 # %% [markdown]
-# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses about 0.2 nats per update, while other tokens move by a few hundredths. Nothing about this problem was trained. The updates changed the habit, and the habit is shared by all problems. Step by step, retries and self-checks per thought go up, and more samples are right. The last rows of the table are a price, to which we come back: more and more sampled thoughts mix their two languages.
+# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses about 0.2 nats per update, while other tokens move by a few hundredths. This problem was never trained on. The updates changed a habit, and all problems share it. Step by step, retries and self-checks per thought go up, and more samples are right. The last rows of the table are a price, to which we come back: more and more sampled thoughts mix their two languages.
 #
 # This was one seed of a small run. The recorded runs below had three seeds, a larger model (*small*: three numbers up to 20, all four operators), and 1,024 samples per step.
 
@@ -354,9 +353,9 @@ table(["", "steps 1-10", "steps 11-20", "steps 21-30"], rows, "Three seeds, 95 %
 # For the grid we pretrained twenty base models, five seeds for each of four webs. The webs differ in one number: **the share of authors who search until they have found a solution**. It is 0, 1, 5 or 20 %. Of the other authors, nine of ten try once and one of ten tries twice. Every base then went through the five judges for 48 steps of 256 answers, and through two **controls** that use no reinforcement learning:
 #
 # - **fine-tuned**: the base draws answers, we keep the right ones, and the base imitates them (rejection sampling). It may spend as many operations as the run with the right reward did, sampling included.
-# - **prompted**: nothing is trained. The prompt begins a search for the model, with two attempts that are judged *no*.
+# - **prompted**: without any training, the prompt begins a search for the model, with two attempts that are judged *no*.
 #
-# Guess before you look. On the web with 1 % of searchers, how many points of accuracy does fine-tuning have more than the right reward? A negative number means fewer.
+# Guess before you look: on the web with 1 % of searchers, how many points of accuracy does fine-tuning have more than the right reward (or fewer, as a negative number)?
 
 # %% tags=["hide-input"]
 guess = None
@@ -447,12 +446,13 @@ table(["search", "base: retries", "checks", "rewarded: retries", "checks",
 #
 # **The prompt alone reaches most of the gain** at 20 %: a base that knows searchers needs only to be told that this is a search. At 0 % the same prompt does harm.
 #
-# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. It used the same operations, but it spent them on several times as many optimizer steps (printed below), and it sees only right answers. At 0 % its greedy thoughts hardly contain a second attempt, so it did not learn to search. Its *first* attempt became better.
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning used the same operations, but it spent them on several times as many optimizer steps (printed below), and it sees only right answers. At 0 % its greedy thoughts hardly contain a second attempt, so it did not learn to search, but its *first* attempt became better.
 
 # %% tags=["hide-input"]
 taken = {s: sorted(r["sft_steps"] for r in cells(s, "sft")) for s in SHARES}
 rows = [[f"{s:.0%}", "48", f"{taken[s][0]} to {taken[s][-1]}",
-         *(f"{mean(r['flops'] for r in cells(s, cell)) / 1e12:.2f}" for cell in ("right", "sft")),
+         *(f"{mean(r['flops'] for r in cells(s, cell)) / 1e12:.2f}"
+           for cell in ("right", "sft")),
          *(f"{mean(r['retries'] for r in cells(s, cell)):.1f}" for cell in ("right", "sft"))]
         for s in SHARES]  # fmt: skip
 table(["search", "steps, rewarded", "fine-tuned", "tera-FLOPs, rewarded", "fine-tuned",
@@ -462,7 +462,7 @@ table(["search", "steps, rewarded", "fine-tuned", "tera-FLOPs, rewarded", "fine-
 # %% [markdown]
 # ### Does the reward need to be right?
 #
-# In this world it does. The wrong reward makes the model wrong, which is what it pays for. The coin destroys the model too, although it favours nothing on average. The form costs a few points and adds nothing, because nearly every reply of the base has the right form already. A group whose 16 answers are judged alike has no **signal**: all its advantages are 0.
+# In this world it does: the wrong reward makes the model wrong, which is what it pays for. The coin destroys the model too, although it favours nothing on average. The form costs a few points and adds nothing, because nearly every reply of the base has the right form already. A group whose 16 answers are judged alike has no **signal**: all its advantages are 0.
 
 # %% tags=["hide-input"]
 rows = []
@@ -474,11 +474,11 @@ for cell in ("right", "wrong", "random", "format", "capped"):
                  *(f"{x:.2f}" for x in ends_at[:2]), f"{ends_at[2]:.0f}",
                  f"{mean(mean(r['curves']['grad_norm']) for r in of):.2f}"])
 table(["judge", "no signal", "reward at the end", "right at the end", "tokens", "gradient"],
-      rows, "20 % searchers, training samples, five seeds. No signal: share of groups. The end: "
-      "the last eight steps. Gradient: its mean norm.")
+      rows, "20 % searchers, training samples, five seeds. No signal: share of groups. The "
+      "end: the last eight steps. Gradient: its mean norm.")
 
 # %% [markdown]
-# **Length is needed.** `capped` is the right reward on answers cut at 40 tokens, which is one attempt. It gains nothing on any web. The model can only use its reward by writing more.
+# **Length is needed.** `capped` is the right reward on answers cut at 40 tokens, which is one attempt, and it adds nothing on any web. These models can use the reward only by writing more.
 
 # %% [markdown]
 # ## New ability, or better aim?
@@ -576,42 +576,49 @@ table(["search", "k = 1", "k = 4", "k = 16", "k = 64", "k = 256"], rows,
 
 # %% [markdown]
 # **Here it is better aim.** Within 256 samples every base solves all 128 problems, so no reward could add one. Reward moves to the first sample what needed several before. Without searchers, the rewarded models are on average below their bases from $k = 8$ on. This depends on the seed, and the intervals include zero.
-#
+
+# %% [markdown]
 # ### Counting all right answers
 #
-# Sampling could miss rare answers. In this world we can list every right answer that a worksheet author could write, and ask which of them a model reaches with 32 samples:
+# Sampling could miss rare answers, but in this world we can list every right answer of a problem. There are six orders of the numbers, four choices of two operators, and each with or without parentheses. Which of the right ones does a model reach with 32 samples?
 
 # %%
 def right_answers(problem) -> set[str]:
-    """Every right expression that a worksheet could hold."""
-    ways = all_ways(problem.numbers, problem.ops)
-    chains = [write_chain(problem.numbers, steps) for steps in ways]
-    return {chain[0] for chain in chains if chain[-1] == str(problem.target)}
+    """Every right expression, with parentheses around the last two numbers or without."""
+    found = set()
+    for a, b, c in itertools.permutations(problem.numbers):
+        for o, q in itertools.product("+-", repeat=2):
+            found |= {f"{a}{o}{b}{q}{c}", f"{a}{o}({b}{q}{c})"}
+    return {text for text in found if evaluate(text)[0] == problem.target}
 
 
-print(first.prompt.strip(), *sorted(right_answers(first)))
+print(watched.prompt.strip(), *sorted(right_answers(watched)))
 
 # %% tags=["hide-input"]
-rows = []
+rows, reached = [], {}
 for name, drawn in (("base", texts), ("rewarded", sampled(learner, asked, 32))):
-    found, some, used = [], [], []
+    reached[name], repeated, every = [], [], 0
     for i, p in enumerate(asked):
         of = [p.answer(t) for t in drawn[32 * i :][:32] if p.score(t) == 1]
-        found.append(len(right_answers(p) & set(of)) / len(right_answers(p)))
-        some.append(bool(of))
-        used.append(max(map(of.count, of)) / len(of) if of else 0)
-    rows.append([name, f"{mean(some):.0%}", f"{mean(found):.0%}", f"{mean(used):.0%}"])
+        reached[name].append(right_answers(p) & set(of))
+        repeated.append(max(map(of.count, of)) / len(of) if of else 0)
+        every += len(of)
+    problems = mean(bool(some) for some in reached[name])
+    rows.append([name, f"{every / len(drawn):.0%}", f"{problems:.0%}",
+                 sum(map(len, reached[name])), f"{mean(repeated):.0%}"])  # fmt: skip
 total = sum(len(right_answers(p)) for p in asked)
-table(["nano", "problems solved", "right answers reached", "share of the commonest"], rows,
-      f"{len(asked)} held-out problems with {total} right answers, 32 samples each. Last "
-      "column: how much of the right samples to a problem is one and the same answer.")
+new = sum(len(b - a) for a, b in zip(reached["base"], reached["rewarded"], strict=True))
+print(f"reached by the rewarded model and not by the base, in these samples: {new}")
+table(["nano", "samples right", "problems solved", "right answers reached", "commonest"],
+      rows, f"{len(asked)} held-out problems with {total} right answers, 32 samples each. "
+      "Commonest: how much of a problem's right samples is one and the same answer.")
 
 # %% [markdown]
-# The base reaches nearly all of the right answers. The rewarded model of our live run reaches fewer of them, although more of its samples are right, because it repeats its favourites. So the aim became narrower as well as better.
+# TODO
 #
 # ## Which of the disputed papers holds where?
 #
-# The papers below measured large models, and outsiders do not know what those had read. Our grid varies just that. Each claim has a row in the next figure:
+# The papers below measured large models, and outsiders do not know what those had read, which is just what our grid varies. Each claim has a row in the next figure:
 #
 # - DeepSeek {cite}`deepseekr1`: right rewards raise the accuracy of one try.
 # - Yue and others {cite}`yue2025limit`: with many tries the base catches up or wins. ProRL {cite}`liu2025prorl` reports the opposite after long training: its models solve problems that the base never does.
@@ -669,16 +676,16 @@ _ = ax.set(xlim=(-0.5, 3.5), ylim=(len(claims) - 0.4, -0.6))
 ax.grid(False)
 said = {claim: [f"{s:.0%} {verdict(claim, s)}" for s in SHARES if (claim, s) in found]
         for claim in claims}  # fmt: skip
-show(fig, "Which claim holds where? Circle: it holds on this web. Cross: it fails. Square: the "
-     "interval leaves it open. In points, rewarded minus base, but for the last row.",
+show(fig, "Which claim holds where? Circle: it holds on this web. Cross: it fails. Square: "
+     "the interval leaves it open. In points, rewarded minus base, but for the last row.",
      "Five claims by four webs. " + "; ".join(
          f"{claim}: {', '.join(webs)}" for claim, webs in said.items()) + ".")
 
 # %% [markdown]
 # - **DeepSeek's claim holds on all four webs**, and the gain in samples is larger than in greedy replies.
 # - **Yue's holds as far as we can see**: at 256 tries nothing is gained. ProRL's cannot be tested here, because our bases leave no problem unsolved.
-# - **The random reward fails everywhere.** Our models are not like Qwen in this.
-# - **Gandhi's holds at 5 % and 20 %.** At 1 % the interval includes zero.
+# - **Shao's random reward fails everywhere**, so our models are not like Qwen in this.
+# - **Gandhi's holds at 5 % and 20 %**, and at 1 % the interval includes zero.
 # - **Liu's holds on all four**: each base tries again in some of its samples.
 #
 # So the claims do not exclude one another. What decides is what the base has read.
@@ -728,7 +735,7 @@ table(["steps", "loss", "before", "after", "gain", "groups without signal"], row
 #
 # ## Can one still read it?
 #
-# DeepSeek reports that R1-Zero mixes languages. We count thoughts with words of both languages, greedy and in samples. The live run above also has our measure of readability: a thought is **readable** if it is well formed, keeps to the language of its prompt, and tries nothing twice.
+# DeepSeek reports that the thoughts of R1-Zero mix languages. We count thoughts with words of both languages, greedy and in samples. The live run above also has our measure of readability: a thought is **readable** if it is well formed, keeps to the language of its prompt, and tries nothing twice.
 
 # %% tags=["hide-input"]
 def both(share: float, cell: str, where: str) -> list[float]:
@@ -749,7 +756,7 @@ table(["search", "greedy: base", "rewarded", "fine-tuned", "samples: base", "rew
        "fine-tuned"], rows, "Thoughts in both languages, %; means of five seeds.")
 
 # %% [markdown]
-# Greedy thoughts rarely mix. **Sampled thoughts mix more often after the reward than before**, on each web on average, and in the live run readable thoughts became fewer. One reason is simple: a longer thought has more lines, any line may change the language, and the reward does not care. Fine-tuning, whose thoughts are also longer, mixes about as much. [Chapter 15](15_r1.ipynb) rewards the language of the question.
+# Greedy thoughts rarely mix, but **sampled thoughts mix more often after the reward than before**, on each web on average, and in the live run readable thoughts became fewer. One reason is simple: a longer thought has more lines, any line may change the language, and the reward does not care. Fine-tuning, whose thoughts are also longer, mixes about as much. [Chapter 15](15_r1.ipynb) rewards the language of the question.
 
 # %% [markdown]
 # ## A reward that is hacked on purpose
@@ -791,9 +798,9 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
 
 # %% [markdown]
-# The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. Nothing told it to lie. A false *yes* was rewarded, so false *yes*es spread. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
+# The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. Nothing told it to lie, but a false *yes* was rewarded, so false *yes*es spread. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
 #
-# How would you notice? **The reward rises, and another measure of the same thing does not.** Here that is the accuracy, which our loop logs beside the reward. Without it you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
+# One would notice it because **the reward rises, and another measure of the same thing does not.** Here that is the accuracy, which our loop logs beside the reward. Without it you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -830,7 +837,7 @@ table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
 #
 # **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower. In our comparison fine-tuning takes six to nine times as many optimizer steps for the same operations, because it draws fewer samples. We have not tested which difference matters.
 #
-# **We expected the coin to do nothing.** Its expected gradient is zero, but a step sees only one draw. In the record the coin's gradients are no smaller than those of the right reward, and the optimizer moves the weights by both alike. 48 such random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation has no place to work. With a lower learning rate our models might have lasted longer.
+# **We expected the coin to do nothing.** Its expected gradient is zero, but a step sees only one draw. In the record the coin's gradients are no smaller than those of the right reward, and the optimizer moves the weights by both alike, so that 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation has no place to work. With a lower learning rate our models might have lasted longer.
 #
 # **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit. A price on length, or a longer training, might change the two columns on the left.
 
@@ -912,7 +919,6 @@ check("zero.pass_at_k", pass_solution)
 # %%
 from minidsk.homework.verifier import sloppy
 from minidsk.tasks.base import read_answer
-from minidsk.tasks.expression import evaluate
 
 
 def strict_solution(text, numbers, target, ops):
