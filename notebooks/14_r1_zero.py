@@ -483,7 +483,7 @@ table(["judge", "no signal", "reward at the end", "right at the end", "tokens", 
 # %% [markdown]
 # ## New ability, or better aim?
 #
-# A model that is right once in ten tries *can* solve the problem. So to tell ability from aim, one draws many samples to each problem. **pass@k** is the chance that at least one of $k$ samples is right. Suppose that we drew $n$ samples and $r$ are right. The obvious estimate puts $r/n$ in place of the unknown chance $p$: $1 - (1 - r/n)^k$. A coin whose $p$ we know shows what is wrong with it:
+# A model that is right once in ten tries *can* solve the problem. So to tell ability from aim, one draws many samples to each problem. **pass@k** is the chance that at least one of $k$ samples is right. For large $k$ it tests the model's **support**, the set of answers that it gives at all. Suppose that we drew $n$ samples and $r$ are right. The obvious estimate puts $r/n$ in place of the unknown chance $p$: $1 - (1 - r/n)^k$. A coin whose $p$ we know shows what is wrong with it:
 
 # %%
 def plug_in(n: int, right: int, k: int) -> float:
@@ -683,7 +683,7 @@ show(fig, "Which claim holds where? Circle: it holds on this web. Cross: it fail
          f"{claim}: {', '.join(webs)}" for claim, webs in said.items()) + ".")
 
 # %% [markdown]
-# - **DeepSeek's claim holds on all four webs**, and the gain in samples is larger than in greedy replies.
+# - **DeepSeek's claim holds on all four webs**, by 15 to 46 points.
 # - **Yue's holds as far as we can see**: at 256 tries nothing is gained. ProRL's cannot be tested here, because our bases leave no problem unsolved.
 # - **Shao's random reward fails everywhere**, so our models are not like Qwen in this.
 # - **Gandhi's holds at 5 % and 20 %**, and at 1 % the interval includes zero.
@@ -757,12 +757,12 @@ table(["search", "greedy: base", "rewarded", "fine-tuned", "samples: base", "rew
        "fine-tuned"], rows, "Thoughts in both languages, %; means of five seeds.")
 
 # %% [markdown]
-# Greedy thoughts rarely mix, but **sampled thoughts mix more often after the reward than before**, on each web on average, and in the live run readable thoughts became fewer. One reason is simple: a longer thought has more lines, any line may change the language, and the reward does not care. Fine-tuning, whose thoughts are also longer, mixes about as much. [Chapter 15](15_r1.ipynb) rewards the language of the question.
+# Greedy thoughts rarely mix, but **sampled thoughts mix more often after the reward than before**, on each web on average, and in the live run readable thoughts became fewer. One reason is simple: a longer thought has more lines, any line may change the language, and the reward does not care. Fine-tuning, whose thoughts are also longer, mixes about as much. DeepSeek-R1 rewards the language of the question.
 
 # %% [markdown]
 # ## A reward that is hacked on purpose
 #
-# How would you cheat a verifier that believes the model? Our careless verifier saves itself the arithmetic: it looks whether the thought ends with the model's own *yes*. Nearly always that *yes* is correct, at first. Which reply costs the least and is paid for by this verifier?
+# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier saves itself the arithmetic: it looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples. Which reply costs the least and is paid for by this verifier?
 
 # %%
 def believes(problem, text: str) -> float:
@@ -836,7 +836,7 @@ table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower. In our comparison fine-tuning takes six to nine times as many optimizer steps for the same operations, because it draws fewer samples. We have not tested which difference matters.
+# **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower. In our comparison fine-tuning takes six to nine times as many optimizer steps for the same operations, because it draws half as many samples or fewer. We have not tested which difference matters.
 #
 # **We expected the coin to do nothing.** Its expected gradient is zero, but a step sees only one draw. In the record the coin's gradients are no smaller than those of the right reward, and the optimizer moves the weights by both alike, so that 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation has no place to work. With a lower learning rate our models might have lasted longer.
 #
@@ -1032,4 +1032,4 @@ receipt(spread=spread, differences={"sets, and the package's pass@k": (gap, 1e-1
 #
 # - DeepSeek-R1 {cite}`deepseekr1`, section 2.2, on R1-Zero; Yue and others {cite}`yue2025limit` and ProRL {cite}`liu2025prorl` for the two sides on pass@k; Gandhi and others {cite}`gandhi2025habits` on habits, also on Countdown.
 # - The code of this chapter in the package: `minidsk/rl/loop.py`, `rewards.py`, `language.py` and `minidsk/infer/pass_at_k.py`; the grid is `tools/experiments/ch14_grid.py`.
-# - Next: [chapter 15](15_r1.ipynb) adds what R1-Zero lacks: a cold start, one language, and more stages.
+# - Next: [chapter 17](17_thinking_longer.ipynb) leaves the weights alone and spends more on each answer.
