@@ -211,7 +211,7 @@ def moved(policy, problem, step, update) -> list[dict]:
         count = min(int(mask.sum()), len(policy.tokenizer.encode(text)))
         tokens = [policy.tokenizer.decode([i]) for i in ids[:count].tolist()]
         shown.append({"text": tokens, "reward": problem.score(text),
-                      "shade": by[:count].tolist()})  # fmt: skip
+                      "shade": [round(x, 2) + 0.0 for x in by[:count].tolist()]})  # fmt: skip
     return shown
 
 
