@@ -101,14 +101,21 @@ def games_and_words(records: Records) -> Finding:
 
 
 def languages(records: Records) -> Finding:
-    """Thoughts that keep to one language, after reward alone and before."""
+    """Thoughts that keep to one language, after reward alone and before; samples that do not, on four webs."""
     said, mixed = [], []
     for name in ("small", "nano"):
         base, zero = (records.rows(f"reason_{name}", stage, "one_language") for stage in ("base", "zero"))
         mixed.append(above(apart(base, zero)))
         said.append(f"*{name}*: {share(base)} of the base's thoughts and {share(zero)} of R1-Zero's keep to one "
                     f"language, {len(base)} seeds")  # fmt: skip
-    return Finding(graded(*mixed), "; ".join(said) + ".")
+    more = {web: apart(*([row["in_samples"]["both_languages"] for row in cell_of(records, web, cell)]
+                         for cell in ("right", "base"))) for web in (0.0, 0.01, 0.05, 0.2)}  # fmt: skip
+    mixed += map(above, more.values())
+    rose = ", ".join(f"{points(change)} ({web:.0%})" for web, change in more.items())
+    return Finding(graded(*mixed), (
+        "; ".join(said) + ". In samples the share of thoughts in both languages changed by " + rose
+        + f", by the share of searching authors in the base's web, {len(cell_of(records, 0.0, 'base'))} seeds each."
+    ))  # fmt: skip
 
 
 def cold_start(records: Records) -> Finding:
@@ -244,14 +251,32 @@ def rounds_of_search(records: Records) -> Finding:
 
 
 def bases(records: Records) -> Finding:
-    """What reward gained on two bases, and without one."""
-    said = []
-    for steps, name in ((2000, "reason_nano_2000"), (3000, "reason_nano")):
-        base, zero = (records.rows(name, stage, "accuracy") for stage in ("base", "zero"))
-        said.append(f"After {steps:,} steps of pretraining, reward gained {points(apart(zero, base))} and came to "
-                    f"{share(zero)}")  # fmt: skip
+    """What reward gained on an early and on a late base, on webs without and with searching authors, and on words."""
+    moments = [row for row in records.read("ch14_grid")["rows"] if row["job"] == "moments"]
+    first, last = min(row["step"] for row in moments), max(row["step"] for row in moments)
+    early, late = ([row["accuracy"] - row["before"]["accuracy"] for row in moments if row["step"] == step]
+                   for step in (first, last))  # fmt: skip
+    few, many = (of_grid(records, web, "base") for web in (0.0, 0.2))
+    blind, seeing = (apart(of_grid(records, web, "right"), before) for web, before in ((0.0, few), (0.2, many)))
+    more = [a - b for a, b in zip(of_grid(records, 0.2, "right"), many, strict=True)]
+    less = [a - b for a, b in zip(of_grid(records, 0.0, "right"), few, strict=True)]
     words = [r["held_out"] for r in records.read("ch10_words")["runs"] if r["method"] == "the recipe"]
-    return Finding(UNTESTED, (
-        ". ".join(said) + f". Without any base, answers of two tokens were learned from reward alone: {share(words)} "
-        f"right on problems that it never saw. {len(words)} seeds each."
+    return Finding(graded(above(apart(late, early)), above(apart(more, less))), (
+        f"After {first:,} steps of pretraining, reward changed the accuracy by {points(interval(early))}, after "
+        f"{last:,} by {points(interval(late))}, {len(late)} seeds. On bases without searching authors, {share(few)} "
+        f"right before, it gained {points(blind)}; where every fifth author searches, {share(many)} right "
+        f"before, {points(seeing)}, {len(many)} seeds; {moments[0]['problems']:,} problems, greedy answers. "
+        f"Without any base, answers of two tokens were learned from reward alone: {share(words)} right on new problems."
     ))  # fmt: skip
+
+
+def of_grid(records: Records, web: float, cell: str) -> list[float]:
+    """The greedy accuracy of a cell of the grid of rewards, seed by seed; web: its share of searching authors."""
+    return [row["accuracy"] for row in cell_of(records, web, cell)]
+
+
+def cell_of(records: Records, web: float, cell: str) -> list[dict[str, Any]]:
+    """The seeds of one cell, in order."""
+    rows = [row for name in ("ch14_grid", "ch14_grid_corners") for row in records.read(name)["rows"]
+            if row["job"] == "grid" and (row["share"], row["cell"]) == (web, cell)]  # fmt: skip
+    return sorted(rows, key=lambda row: int(row["seed"]))

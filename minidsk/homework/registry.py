@@ -21,6 +21,7 @@ from minidsk.homework import (
     pretraining,
     search,
     text,
+    zero,
 )
 from minidsk.homework.exercise import Exercise
 
@@ -37,6 +38,7 @@ CHAPTERS = {
     "games": games.EXERCISES,
     "feedback": feedback.EXERCISES,
     "grpo": grpo.EXERCISES,
+    "zero": zero.EXERCISES,
     "search": search.EXERCISES,
     "inference": inference.EXERCISES,
     "capstone": capstone.EXERCISES,

@@ -12,7 +12,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
 from minidsk.data.bpe import words as words_of
-from minidsk.data.tokenizer import BPETokenizer
+from minidsk.data.tokenizer import BPETokenizer, CharTokenizer
 from minidsk.data.worksheet import all_ways
 from minidsk.diagrams import DIAGRAMS, diagram
 from minidsk.diagrams.figure import STYLE, Diagram
@@ -24,15 +24,18 @@ from minidsk.diagrams.sheets import (
     kv_cache_to_mla,
     online_softmax,
     policy_gradient_on_a_board,
+    r1_zero,
     routing,
     who_judges,
 )  # fmt: skip
 from minidsk.kernels.fp8 import quantize
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import Router, update_bias
+from minidsk.presets import nano
 from minidsk.rl.grpo import group_advantages
 from minidsk.rl.ppo import gae
 from minidsk.tasks.board import Board
+from minidsk.tasks.countdown import Countdown
 from minidsk.tasks.expression import write_chain
 from minidsk.train.pretrain import PretrainConfig
 
@@ -125,7 +128,7 @@ def colours(root):
 def test_there_are_the_diagrams_of_the_course():
     wanted = """course transformer_block kv_cache_to_mla routing balancing_by_bias mtp memory_hierarchy_and_roofline
         grouped_product_tiles online_softmax fp8_blocks who_judges grpo_loop r1_pipeline bpe_merges tiny_web
-        policy_gradient_on_a_board reward_model_and_dpo one_step_of_training"""
+        policy_gradient_on_a_board reward_model_and_dpo one_step_of_training r1_zero"""
     assert set(wanted.split()) <= set(DIAGRAMS)
 
 
@@ -276,6 +279,24 @@ def test_the_advantages_by_hand_are_group_advantagess():
     values = torch.tensor([who_judges.VALUES])
     advantages, _ = gae(torch.tensor([[0.0, 0, 1]]), values, torch.ones(1, 3), gamma=1, lam=1)
     assert advantages[0].tolist() == pytest.approx([1 - v for v in who_judges.VALUES])
+
+
+def test_the_five_rewards_pay_what_is_drawn():
+    """Verifier, form, tokens and advantages of R1-Zero's four answers, by the package."""
+    problem, tokens = Countdown.pose("3 7 8 = 4"), CharTokenizer()
+    *ended, endless = r1_zero.REPLIES
+    # An answer that ended has one token more, for its end.
+    assert [len(tokens.encode(text)) + 1 for text in ended] == list(r1_zero.TOKENS[:3])
+    assert len(tokens.encode(endless)) > r1_zero.TOKENS[3] == nano().zero.max_new_tokens
+    right = [int(problem.score(text)) for text in r1_zero.REPLIES]
+    form = [int(problem.well_formed(text)) for text in r1_zero.REPLIES]
+    paid = {**r1_zero.PAID, "right": tuple(right), "format": tuple(form),
+            "wrong": tuple(f - r for f, r in zip(form, right, strict=True)),
+            "capped": tuple(r * (n <= r1_zero.CAP) for r, n in zip(right, r1_zero.TOKENS, strict=True))}  # fmt: skip
+    assert paid == r1_zero.PAID
+    for name, rewards in paid.items():
+        found = group_advantages(torch.tensor([rewards], dtype=torch.float32))[0].tolist()
+        assert tuple(f"{a:+.1f}".replace("-", "−") for a in found) == r1_zero.ADVANTAGES[name]
 
 
 def test_the_merges_are_the_tokenizers():

@@ -81,6 +81,46 @@ def reward(reply: str, numbers: list[int], target: int, wrong: str) -> float:
     return float(value == target and sorted(map(int, used)) == sorted(numbers))
 
 
+def with_signal(rewards: Tensor, wrong: str) -> float:
+    if wrong == "mean":
+        return sum(0 < float(row.mean()) < 1 for row in rewards) / len(rewards)
+    differ = [len(set(row.tolist())) > 1 for row in rewards]
+    if wrong == "count":
+        return float(sum(differ))
+    return sum(bool(row.any()) for row in rewards) / len(rewards)
+
+
+def chance(right: int, samples: int, k: int, wrong: str) -> float:
+    missed = 1.0
+    for drawn in range(k):
+        left = samples if wrong == "put back" else samples - drawn
+        missed *= max(samples - right - (0 if wrong == "put back" else drawn), 0) / left
+    return missed if wrong == "missed" else 1 - missed
+
+
+def strict(text: str, numbers: list[int], target: int, ops: str, wrong: str) -> float:
+    """The sloppy verifier with all its holes closed but one."""
+    spoken = {"thought": text, "open": text.split("</think>")[-1]}.get(wrong, text.partition("</think>")[2])
+    found = re.findall("<answer>(.*?)</answer>", spoken)
+    if not found or (len(found) > 1 and wrong != "last"):
+        return 0.0
+    try:
+        value, used, signs = evaluate(found[-1])
+    except ValueError:
+        return 0.0
+    if wrong == "numbers":
+        return float(value == target and signs <= set(ops))
+    fits = sorted(map(int, used)) == sorted(numbers)
+    return float(fits and value == target and (wrong == "signs" or signs <= set(ops)))
+
+
+def paired(before: list[float], after: list[float], wrong: str) -> tuple[float, float]:
+    gains = torch.tensor(after, dtype=torch.float64) - torch.tensor(before, dtype=torch.float64)
+    t = 1.96 if wrong == "normal" else {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}[len(gains)]
+    half = t * gains.std(correction=0 if wrong == "n" else 1) / (1 if wrong == "seed" else len(gains) ** 0.5)
+    return float(gains.mean()), float(half)
+
+
 def fit_floor(n: Tensor, d: Tensor, loss: Tensor, floors: list[float], wrong: str) -> tuple[float, ...]:
     best = (float("inf"), 0.0, 0.0, 0.0)
     design = torch.stack((torch.ones_like(n), -n.log(), -d.log()), 1).double()
@@ -112,6 +152,19 @@ def _wrong(function: Callable[..., Any], how: str) -> Callable[..., Any]:
         ("grpo.average", _wrong(average, "length"), "dr_grpo: not divided by max_length"),
         ("grpo.clipped_loss", _wrong(clip, "bounds"), "the two bounds swapped"),
         ("grpo.clipped_loss", _wrong(clip, "no exp"), "the logarithm of the ratio, without exp"),
+        ("zero.groups_with_signal", _wrong(with_signal, "any"), "groups that are all right counted"),
+        ("zero.groups_with_signal", _wrong(with_signal, "mean"), "judged by the mean"),
+        ("zero.groups_with_signal", _wrong(with_signal, "count"), "a count, not a share"),
+        ("zero.pass_at_k", _wrong(chance, "put back"), "drawn with replacement: 1 - (1 - p)^k"),
+        ("zero.pass_at_k", _wrong(chance, "missed"), "the chance that none is right"),
+        ("zero.strict", _wrong(strict, "numbers"), "the numbers are not compared"),
+        ("zero.strict", _wrong(strict, "thought"), "an answer in the thought counts"),
+        ("zero.strict", _wrong(strict, "open"), "an answer in a thought that has not ended counts"),
+        ("zero.strict", _wrong(strict, "last"), "the last of several answers counts"),
+        ("zero.strict", _wrong(strict, "signs"), "every operator is allowed"),
+        ("zero.paired", _wrong(paired, "normal"), "1.96, as if there were many seeds"),
+        ("zero.paired", _wrong(paired, "n"), "standard deviation that divides by n"),
+        ("zero.paired", _wrong(paired, "seed"), "not divided by the root of n"),
         ("capstone.reward", _wrong(reward, "thought"), "an answer in the thought counts"),
         ("capstone.reward", _wrong(reward, "first"), "the first of several answers counts"),
         ("capstone.reward", _wrong(reward, "equals"), "what stands before = is enough"),

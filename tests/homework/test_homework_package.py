@@ -9,11 +9,13 @@ from torch import Tensor
 
 from minidsk.data import bpe
 from minidsk.homework import check
+from minidsk.infer.pass_at_k import pass_at_k
 from minidsk.kernels.cross_entropy import cross_entropy
 from minidsk.kernels.dispatch import sort_by_expert
 from minidsk.kernels.rmsnorm import rms_norm
 from minidsk.model import moe, mtp, rope
 from minidsk.model.config import ModelConfig
+from minidsk.report.interval import apart
 from minidsk.rl import selfplay
 from minidsk.rl.dpo import dpo_loss
 from minidsk.rl.grpo import group_advantages, policy_loss
@@ -128,6 +130,10 @@ def reward(reply: str, numbers: list[int], target: int) -> float:
     return CountdownProblem("", tuple(numbers), target, solution="").score(reply)
 
 
+def strict(text: str, numbers: list[int], target: int, ops: str) -> float:
+    return CountdownProblem("", tuple(numbers), target, solution="", ops=ops).score(text)
+
+
 OURS: dict[str, Callable[..., Any]] = {
     "text.merge": bpe.merge,
     "text.bpe_encode": bpe_encode,
@@ -155,6 +161,10 @@ OURS: dict[str, Callable[..., Any]] = {
     "grpo.sequence_ratio": sequence_ratio,
     "grpo.kl_estimators": lambda logp, ref_logp: {name: kl_estimate(logp, ref_logp, name) for name in ESTIMATORS},
     "grpo.with_signal": lambda rewards, wanted: with_signal(rewards).nonzero().flatten()[:wanted],
+    "zero.groups_with_signal": lambda rewards: float(with_signal(rewards).float().mean()),
+    "zero.pass_at_k": lambda right, samples, k: pass_at_k(samples, right, k),
+    "zero.strict": strict,
+    "zero.paired": lambda before, after: apart(after, before),
     "capstone.reward": reward,
 }
 

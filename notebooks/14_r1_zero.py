@@ -1,0 +1,1035 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # R1-Zero: reward alone
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/14_r1_zero.ipynb)
+#
+# DeepSeek took a base model, showed it no worked example, and rewarded right answers. The model began to think: it wrote longer answers, tried again and checked itself. **Reward alone, no human example: does a base model start to think, and what does that need?** Is the thinking a new ability, or does the model only aim better with what it has? Does the reward need to be right? How strong must the base be? On large models these questions are disputed. We ask them in a world that is small enough to measure.
+#
+# - **You will build** the loop of R1-Zero with any reward, an honest estimator of "right within k tries", and a verifier that cannot be fooled by a model that praises itself.
+# - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
+# - **It takes** about a minute to run on two CPU cores of a laptop, about twice that on Colab's two (a GPU is no faster, because the models are small), and two hours to read. The grid of 160 models was recorded on GPUs.
+
+# %% tags=["hide-input"]
+import importlib.util
+
+if importlib.util.find_spec("minidsk") is None:  # Colab, for example
+    source = "git+https://github.com/minidsk/minidsk"
+    get_ipython().run_line_magic("pip", f"install -q 'minidsk[notebooks] @ {source}'")
+
+# %% tags=["hide-input"]
+import itertools
+import json
+import math
+import random
+import re
+from statistics import mean
+
+import matplotlib.pyplot as plt
+import torch
+
+import minidsk
+from minidsk import results
+from minidsk.diagrams import diagram, direct_labels, show, table
+from minidsk.homework import bites, check, describe, predict, receipt, zoo
+from minidsk.infer.evaluate import answers as replies_of
+from minidsk.infer.pass_at_k import pass_at_k
+from minidsk.presets import nano
+from minidsk.report.interval import apart, interval
+from minidsk.rl.harvest import readable
+from minidsk.rl.language import mixed
+from minidsk.rl.rollout import with_signal
+from minidsk.tasks.base import thought_of
+from minidsk.tasks.expression import evaluate
+from minidsk.widgets import Rollouts
+
+plt.style.use("minidsk.diagrams.look")
+_ = torch.set_num_threads(1)
+
+# %% [markdown]
+# ## A base model that gives up
+#
+# Our base model is **nano-base**, with 0.4 million parameters. It has read worksheets about Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once. Most authors of these worksheets try one expression, judge it, and hand it in, right or wrong. Some go on until they have found a solution.
+
+# %%
+train, test = nano().make_task("train"), nano().make_task("test")
+held_out = list({p.prompt: p for p in (test[i] for i in range(2048))}.values())[:128]
+base = minidsk.load_policy("nano-base")
+_ = base.model.double()  # 16 digits, so that your processor draws what ours drew
+
+
+def solved(policy) -> tuple[float, list[str]]:
+    """The share of 128 held-out problems that a greedy reply solves, and the replies."""
+    replies = replies_of(policy, held_out, 128)
+    return mean(p.score(r) for p, r in zip(held_out, replies, strict=True)), replies
+
+
+# %%
+before, first_replies = solved(base)
+print(f"greedy: {before:.0%} of {len(held_out)} problems are right")
+for problem, reply in list(zip(held_out, first_replies, strict=True))[:3]:
+    print(problem.prompt + reply)
+
+# %% [markdown]
+# The model writes its thought between `<think>` and `</think>`. A line of the thought is one **attempt**. After the question mark stand the target and a verdict, *yes* or *no*, in English or Chinese (对了 and 不对). This verdict is a **self-check**: the model judges its own line, and nobody tells it whether the verdict is right.
+#
+# Greedy replies stop after one attempt, but what about samples at temperature 1? We count two habits in each thought instead of quoting lucky examples: **retries**, the attempts after the first, and self-checks.
+
+# %%
+VERDICT = re.compile(r"(?: no| yes| 不对| 对了)$", re.MULTILINE)
+
+
+def retries(problem, text: str) -> int:
+    """Attempts after the first."""
+    return max(len(problem.attempts(text)) - 1, 0)
+
+
+def checks(text: str) -> int:
+    """Lines of the thought that end with a verdict of the model's own."""
+    return len(VERDICT.findall(thought_of(text)))
+
+
+# %%
+def sampled(policy, problems, size: int, seed: int = 0) -> list[str]:
+    """`size` replies to each problem at temperature 1, those of a problem side by side."""
+    generator = torch.Generator().manual_seed(seed)
+    return policy.sample([p.prompt for p in problems], size, 128, 1.0, generator).texts
+
+
+asked = held_out[:16]
+texts = sampled(base, asked, 32)
+posed = [p for p in asked for _ in range(32)]
+again = [retries(p, text) > 0 for p, text in zip(posed, texts, strict=True)]
+right = [p.score(text) == 1 for p, text in zip(posed, texts, strict=True)]
+print(f"{len(texts)} samples: {mean(again):.0%} try again, "
+      f"{mean(checks(t) > 0 for t in texts):.0%} check themselves")
+for kind, what in ((False, "one attempt"), (True, "more attempts")):
+    print(f"right with {what}: "
+          f"{mean(r for r, a in zip(right, again, strict=True) if a == kind):.0%}")
+
+# %% [markdown]
+# The habit of trying again is there before any reward, in about a third of the samples, and greedy decoding never shows it. Samples that try again are right more often. This difference is all that reward has to work with.
+#
+# The large experiment of this chapter repeats this on bases that we trained ourselves. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts at about 34 % of held-out problems. Where does it end after 48 steps? Replace `None` by a number.
+
+# %% tags=["prediction", "hide-input"]
+guess = None
+question = "No searching authors: right answers after R1-Zero, in % (before: 34)?"
+no_search = predict("zero.no_search", question, guess, example=80, unit="%",
+                    scale="difference", tolerance=20)  # fmt: skip
+no_search
+
+# %% [markdown]
+# ## The whole loop: one judge, no teacher
+
+# %% tags=["diagram", "hide-input"]
+diagram("r1_zero")
+
+# %% [markdown]
+# In the loop below, which is R1-Zero, the model answers each problem 16 times. A **judge** gives each answer a number. Answers that were judged better than their group's mean become likelier, and the others less likely. We take one step per batch, so GRPO's ratio is always 1, its clip never acts, and the loss is minus advantage times log-probability. Apart from that it is [chapter 12](12_grpo.ipynb)'s loop, and nothing in it says *think*.
+
+# %% tags=["naive"]
+def zero_step(policy, optimizer, problems, judge, generator, size=16):
+    """Sample, judge, compare, push; the replies, and their rewards [problems, size]."""
+    prompts = [p.prompt for p in problems]
+    drawn = policy.sample(prompts, size, 128, 1.0, generator)
+    posed = [p for p in problems for _ in range(size)]
+    judged = [judge(p, text) for p, text in zip(posed, drawn.texts, strict=True)]
+    rewards = torch.tensor(judged).double().view(len(problems), size)
+    less = rewards - rewards.mean(1, keepdim=True)
+    advantages = (less / (rewards.std(1, keepdim=True) + 1e-4)).flatten()
+    for rows in drawn.lengths.argsort().split(16):  # similar lengths, little padding
+        some = drawn[rows]
+        logp = (policy.logprobs(some) * some.mask).sum(1) / some.mask.sum(1)
+        (-(advantages[rows] * logp).sum() / len(posed)).backward()
+    _ = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return posed, drawn.texts, rewards
+
+
+# %% [markdown]
+# We will hand five judges to this loop. Here are their verdicts on three replies to the first problem:
+
+# %%
+def right_answer(problem, text: str) -> float:
+    return problem.score(text)
+
+
+def wrong_answer(problem, text: str) -> float:
+    return float(problem.well_formed(text) and problem.score(text) != 1)
+
+
+def random_coin(problem, text: str) -> float:
+    return float(random.Random(problem.prompt + text).random() < 0.5)
+
+
+def right_form(problem, text: str) -> float:
+    return float(problem.well_formed(text))
+
+
+# %% tags=["hide-input"]
+first = held_out[0]
+good = next(t for t in texts[:32] if first.score(t) == 1)
+bad = next(t for t in texts[:32] if first.score(t) != 1 and first.well_formed(t))
+judges = {"right": right_answer, "wrong": wrong_answer, "random": random_coin,
+          "format": right_form}  # fmt: skip
+rows = [[name, *(int(judge(first, t)) for t in (good, bad, good[:-9]))]
+        for name, judge in judges.items()]  # fmt: skip
+print(first.prompt + good, bad, good[:-9] + " (cut off)", sep="\n")
+table(["judge", "the first", "the second", "the third"], rows,
+      "Rewards. The fifth judge, capped, is right_answer on answers cut at 40 tokens.")
+
+# %% [markdown]
+# ## Watch it learn
+#
+# We train nano-base with `right_answer` for 16 steps of 4 problems. At ten moments we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note the log-probability of each of their tokens before and after that step's update. So we see how an update made from four *other* problems moves these tokens.
+
+# %%
+def moved(policy, problem, step, update) -> list[dict]:
+    """Eight samples of a problem; how far `update` moves each token's log-probability."""
+    generator = torch.Generator().manual_seed(step)
+    drawn = policy.sample([problem.prompt], 8, 128, 1.0, generator)
+    with torch.no_grad():
+        then = policy.logprobs(drawn)
+        update()
+        shift = policy.logprobs(drawn) - then
+    shown = []
+    for ids, text, mask, by in zip(drawn.tokens, drawn.texts, drawn.mask, shift, strict=True):
+        count = min(int(mask.sum()), len(policy.tokenizer.encode(text)))
+        tokens = [policy.tokenizer.decode([i]) for i in ids[:count].tolist()]
+        shown.append({"text": tokens, "reward": problem.score(text),
+                      "shade": [round(x, 2) + 0.0 for x in by[:count].tolist()]})  # fmt: skip
+    return shown
+
+
+# %%
+def seen_in(posed, texts, rewards) -> dict[str, float]:
+    """What one step's replies show."""
+    pairs = list(zip(posed, texts, strict=True))
+    return {"reward": rewards.mean().item(), "right": mean(p.score(t) for p, t in pairs),
+            "tokens": mean(len(base.tokenizer.encode(t)) for t in texts),
+            "retries": mean(retries(p, t) for p, t in pairs),
+            "checks": mean(checks(t) for t in texts),
+            "no signal": 1 - with_signal(rewards).double().mean().item(),
+            "mixed": mean(mixed(thought_of(t)) for t in texts),
+            "readable": mean(readable(p, t) for p, t in pairs)}  # fmt: skip
+
+
+# %%
+def live(judge, steps, watched=None, moments=(), lr=6e-4):
+    """A copy of the base trained by a judge: the policy, its curves, its moments."""
+    policy, curve, frames = base.copy(), [], {}
+    optimizer = torch.optim.AdamW(policy.model.parameters(), lr, (0.9, 0.99), weight_decay=0)
+    generator = torch.Generator().manual_seed(0)
+
+    @torch.enable_grad()
+    def update():
+        problems = [train[4 * len(curve) + i] for i in range(4)]
+        curve.append(seen_in(*zero_step(policy, optimizer, problems, judge, generator)))
+
+    for step in range(steps):
+        if step in moments:
+            frames[step] = moved(policy, watched, step, update)
+        else:
+            update()
+    return policy, curve, frames
+
+
+# %%
+watched = held_out[4]
+ten = (0, 1, 2, 3, 4, 6, 8, 10, 12, 15)
+learner, curve, frames = live(right_answer, 16, watched, ten)
+after, last_replies = solved(learner)
+print(f"greedy, {len(held_out)} held-out problems: {before:.0%} right before, "
+      f"{after:.0%} after")
+
+# %% tags=["widget"]
+Rollouts(watched.prompt.strip(), list(frames), list(frames.values()),
+         title="One problem, eight samples at ten moments",
+         shade_label="moved by this step's update, nats")
+
+# %% [markdown]
+# As you go through the steps, a wrong attempt is followed by a new line more and more often. The shades show where one update acts: most tokens hardly move, and a few stand out. After a *no* of its own, the model either ends the thought or begins a new line, so the next cell looks at these two.
+
+# %% tags=["hide-input"]
+def fork(shown) -> dict[str, list[float]]:
+    """Shifts of a new line and of a thought's end behind a no, and of all other tokens."""
+    found = {"a new line": [], "the end of the thought": [], "all other tokens": []}
+    for sample in shown:
+        for k, (token, by) in enumerate(zip(sample["text"], sample["shade"], strict=True)):
+            said = "".join(sample["text"][:k])
+            behind = said.endswith((" no", "不对"))
+            kind = {"\n": "a new line", "</think>": "the end of the thought"}.get(token)
+            found[kind if behind and kind else "all other tokens"].append(by)
+    return found
+
+
+moves = {name: sum((fork(f)[name] for f in frames.values()), []) for name in fork([])}
+rows = [[name, len(by), f"{mean(by):+.2f}", f"{mean(map(abs, by)):.2f}"]
+        for name, by in moves.items()]  # fmt: skip
+table(["token", "how many", "mean move", "mean size"], rows,
+      "Moves of log-probabilities by one update, in nats, over ten moments.")
+
+# %% tags=["figure", "hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
+shown = ("retries", "checks"), ("right", "readable", "mixed")
+for ax, names in zip(axes, shown, strict=True):
+    for name in names:
+        _ = ax.plot(range(1, 17), [c[name] for c in curve], label=name)
+    _ = ax.set(xlabel="step", ylim=(0, None))
+    direct_labels(ax)
+_ = axes[0].set(title="per thought")
+_ = axes[1].set(title="share of replies")
+ends = {name: [mean(c[name] for c in part) for part in (curve[:4], curve[-4:])]
+        for name in curve[0]}  # fmt: skip
+show(fig, "Sixteen steps of reward for right answers: thoughts try again and check themselves "
+     "more often. One seed, 64 samples per step.",
+     "Means of the first and of the last four steps: " + "; ".join(
+         f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in ends.items()) + ".")
+
+# %% tags=["hide-input"]
+assert ends["retries"][1] > 2 * ends["retries"][0]
+table(["", "first four steps", "last four steps"],
+      [[name, f"{a:.2f}", f"{b:.2f}"] for name, (a, b) in ends.items() if name != "reward"],
+      "Means over 256 samples each. no signal: share of groups whose answers were all judged "
+      "alike. mixed: thoughts in two languages. readable: see below.")
+
+# %% [markdown]
+# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses about 0.2 nats per update, while other tokens move by a few hundredths. This problem was never trained on. The updates changed a habit, and all problems share it. Step by step, retries and self-checks per thought go up, and more samples are right. The last rows of the table are a price, to which we come back: more and more sampled thoughts mix their two languages.
+#
+# This was one seed of a small run. The recorded runs below had three seeds, a larger model (*small*: three numbers up to 20, all four operators), and 1,024 samples per step.
+
+# %% tags=["hide-input"]
+def lines(name: str) -> list[dict]:
+    """A recorded run, step by step."""
+    path = results.folder("reason_small") / name / "zero" / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+small = [lines(f"seed{seed}") for seed in range(3)]
+fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
+for ax, name in zip(axes, ("accuracy", "length"), strict=True):
+    for seed, run in enumerate(small):
+        _ = ax.plot([line["step"] for line in run], [line[name] for line in run],
+                    label=f"seed {seed}", lw=1.3)  # fmt: skip
+    _ = ax.set(xlabel="step", ylim=(0, None))
+_ = axes[0].set(title="share of samples that are right")
+_ = axes[1].set(title="tokens per answer")
+thirds = {name: [interval([mean(line[name] for line in run[a : a + 10]) for run in small])
+                 for a in (0, 10, 20)] for name in ("accuracy", "length")}  # fmt: skip
+show(fig, "Recorded, three seeds: answers become right and twice as long in about ten steps, "
+     "and stay so.",
+     "Three lines each over 30 steps. Mean share right in steps 1-10, 11-20, 21-30: "
+     + ", ".join(f"{m:.2f}" for m, _ in thirds["accuracy"]) + "; mean tokens: "
+     + ", ".join(f"{m:.0f}" for m, _ in thirds["length"]) + ".")
+
+# %% tags=["hide-input"]
+rows = [[what, *(f"{m:.3g} ± {h:.2g}" for m, h in thirds[what])] for what in thirds]
+drift = apart(*([mean(line["accuracy"] for line in run[a : a + 10]) for run in small]
+                for a in (20, 10)))
+print("accuracy, last third minus middle third: {:+.1f} ± {:.1f} points".format(
+    *(100 * x for x in drift)))
+assert drift[0] > -0.02
+table(["", "steps 1-10", "steps 11-20", "steps 21-30"], rows, "Three seeds, 95 % intervals.")
+
+# %% [markdown]
+# In the last third the runs neither gain nor decay, and the answers stay twice as long as at the start.
+#
+# ## What must the base have read?
+#
+# For the grid we pretrained twenty base models, five seeds for each of four webs. The webs differ in one number: **the share of authors who search until they have found a solution**. It is 0, 1, 5 or 20 %. Of the other authors, nine of ten try once and one of ten tries twice. Every base then went through the five judges for 48 steps of 256 answers, and through two **controls** that use no reinforcement learning:
+#
+# - **fine-tuned**: the base draws answers, we keep the right ones, and the base imitates them (rejection sampling). It may spend as many operations as the run with the right reward did, sampling included.
+# - **prompted**: without any training, the prompt begins a search for the model, with two attempts that are judged *no*.
+#
+# Guess before you look: on the web with 1 % of searchers, how many points of accuracy does fine-tuning have more than the right reward (or fewer, as a negative number)?
+
+# %% tags=["hide-input"]
+guess = None
+question = "1 % searchers: fine-tuned minus rewarded, in points of accuracy?"
+imitation = predict("zero.imitation", question, guess, example=-10, unit="points",
+                    scale="difference", tolerance=20)  # fmt: skip
+imitation
+
+# %% tags=["hide-input"]
+grid = [row for name in ("ch14_grid", "ch14_grid_corners")
+        for row in results.read(name)["rows"] if row["job"] == "grid"]  # fmt: skip
+SHARES = (0.0, 0.01, 0.05, 0.2)
+CELLS = {"base": "base", "right": "right", "wrong": "wrong", "random": "random",
+         "format": "format", "capped": "capped", "sft": "fine-tuned",
+         "prompt": "prompted"}  # fmt: skip
+
+
+def cells(share: float, cell: str) -> list[dict]:
+    """The five seeds of one cell of the grid."""
+    found = [r for r in grid if (r["share"], r["cell"]) == (share, cell)]
+    return sorted(found, key=lambda r: r["seed"])
+
+
+def percent(share: float, cell: str) -> list[float]:
+    """Greedy accuracy on 1,024 held-out problems, one number per seed."""
+    return [100 * r["accuracy"] for r in cells(share, cell)]
+
+
+print(results.origin("ch14_grid"))
+print("and the same for seeds 3 and 4 in results/ch14_grid_corners")
+
+# %% tags=["figure", "hide-input"]
+fig, ax = plt.subplots(figsize=(7.5, 4.2))
+heights = [[mean(percent(share, cell)) for share in SHARES] for cell in CELLS]
+_ = ax.pcolormesh(heights, vmin=0, vmax=100, edgecolors="#fbfcfd", linewidth=1.5)
+for (row, column), value in [((i, j), heights[i][j]) for i in range(8) for j in range(4)]:
+    _ = ax.text(column + 0.5, row + 0.52, f"{value:.0f}", ha="center", va="center",
+                fontsize=10, color="#111111" if value > 45 else "#ffffff")
+_ = ax.set_xticks([c + 0.5 for c in range(4)], [f"{share:.0%}" for share in SHARES])
+_ = ax.set_yticks([r + 0.5 for r in range(8)], CELLS.values())
+_ = ax.set(xlabel="share of authors who search, in the base's web")
+ax.invert_yaxis()
+ax.grid(False)
+ax.tick_params(length=0)
+show(fig, "Right answers in % of 1,024 held-out problems, greedy; means of five seeds. Every "
+     "base starts at about a third. What reward adds depends on what the base has read.",
+     "A grid of eight treatments by four shares of searching authors. " + "; ".join(
+         f"{name} " + ", ".join(f"{v:.0f}" for v in row)
+         for name, row in zip(CELLS.values(), heights, strict=True)) + ".")
+
+# %% tags=["hide-input"]
+def against(cell: str, other: str, share: float) -> str:
+    """The difference of two treatments of the same bases, in points."""
+    return "{:+.0f} ± {:.0f}".format(*apart(percent(share, cell), percent(share, other)))
+
+
+pairs = (("right", "base"), ("sft", "right"), ("prompt", "base"), ("capped", "base"),
+         ("random", "base"), ("wrong", "base"), ("format", "base"))  # fmt: skip
+no_search.reveal(round(mean(percent(0.0, "right")), 1))
+imitation.reveal(round(mean(percent(0.01, "sft")) - mean(percent(0.01, "right")), 1))
+table(["minus", *(f"{share:.0%} search" for share in SHARES)],
+      [[f"{CELLS[a]} minus {CELLS[b]}", *(against(a, b, s) for s in SHARES)]
+       for a, b in pairs],
+      "Points of greedy accuracy; 95 % intervals over five pairs of seeds.")
+
+# %% [markdown]
+# **Reward brings out what the base has read.** With 20 % of searchers the right reward adds about 60 points, and without searchers it adds fewer than 10. All twenty bases look the same from outside: about a third right, one attempt, one check. What differs is hidden in their rare samples.
+
+# %% tags=["hide-input"]
+rows = []
+for share in SHARES:
+    row = [f"{share:.0%}"]
+    for cell in ("base", "right", "sft"):
+        of = cells(share, cell)
+        row += [f"{mean(r['in_samples'][key] for r in of):.2f}"
+                for key in ("retries", "checks")]
+    ended = mean(r["well_formed"] for r in cells(share, "right"))
+    rows.append([*row, f"{1 - ended:.0%}"])
+table(["search", "base: retries", "checks", "rewarded: retries", "checks",
+       "fine-tuned: retries", "checks", "rewarded, greedy, no end"], rows,
+      "Per sampled thought, means of five seeds. Last column: greedy replies without an end "
+      "or an answer at the limit of 160 tokens.")
+
+# %% [markdown]
+# Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. It learns to go on, and searching well is another matter: with few searchers, many greedy replies run into the limit of 160 tokens. An author who searches tries everything in turn and stops at *yes*. The other bases have read little or nothing of that kind.
+#
+# ### Two controls that are hard to beat
+#
+# **The prompt alone reaches most of the gain** at 20 %: a base that knows searchers needs only to be told that this is a search. At 0 % the same prompt does harm.
+#
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning used the same operations, but it spent them on several times as many optimizer steps (printed below), and it sees only right answers. At 0 % its greedy thoughts hardly contain a second attempt, so it did not learn to search, but its *first* attempt became better.
+
+# %% tags=["hide-input"]
+taken = {s: sorted(r["sft_steps"] for r in cells(s, "sft")) for s in SHARES}
+rows = [[f"{s:.0%}", "48", f"{taken[s][0]} to {taken[s][-1]}",
+         *(f"{mean(r['flops'] for r in cells(s, cell)) / 1e12:.2f}"
+           for cell in ("right", "sft")),
+         *(f"{mean(r['retries'] for r in cells(s, cell)):.1f}" for cell in ("right", "sft"))]
+        for s in SHARES]  # fmt: skip
+table(["search", "steps, rewarded", "fine-tuned", "tera-FLOPs, rewarded", "fine-tuned",
+       "retries, rewarded", "fine-tuned"], rows,
+      "Optimizer steps, operations with sampling, and retries per greedy thought; five seeds.")
+
+# %% [markdown]
+# ### Does the reward need to be right?
+#
+# In this world it does: the wrong reward makes the model wrong, which is what it pays for. The coin destroys the model too, although it favours nothing on average. The form costs a few points and adds nothing, because nearly every reply of the base has the right form already. A group whose 16 answers are judged alike has no **signal**: all its advantages are 0.
+
+# %% tags=["hide-input"]
+rows = []
+for cell in ("right", "wrong", "random", "format", "capped"):
+    of = cells(0.2, cell)
+    ends_at = [mean(mean(r["curves"][key][-8:]) for r in of)
+               for key in ("reward", "accuracy", "length")]
+    rows.append([cell, f"{mean(r['without_signal'] for r in of):.0%}",
+                 *(f"{x:.2f}" for x in ends_at[:2]), f"{ends_at[2]:.0f}",
+                 f"{mean(mean(r['curves']['grad_norm']) for r in of):.2f}"])
+table(["judge", "no signal", "reward at the end", "right at the end", "tokens", "gradient"],
+      rows, "20 % searchers, training samples, five seeds. No signal: share of groups. The "
+      "end: the last eight steps. Gradient: its mean norm.")
+
+# %% [markdown]
+# **Length is needed.** `capped` is the right reward on answers cut at 40 tokens, which is one attempt, and it adds nothing on any web. These models can use the reward only by writing more.
+
+# %% [markdown]
+# ## New ability, or better aim?
+#
+# A model that is right once in ten tries *can* solve the problem. So to tell ability from aim, one draws many samples to each problem. **pass@k** is the chance that at least one of $k$ samples is right. For large $k$ it tests the model's **support**, the set of answers that it gives at all. Suppose that we drew $n$ samples and $r$ are right. The obvious estimate puts $r/n$ in place of the unknown chance $p$: $1 - (1 - r/n)^k$. A coin whose $p$ we know shows what is wrong with it:
+
+# %%
+def plug_in(n: int, right: int, k: int) -> float:
+    return 1 - (1 - right / n) ** k
+
+
+def by_sets(n: int, right: int, k: int) -> float:
+    """The share of all sets of k of the n samples that hold a right one, set by set."""
+    marks = [1] * right + [0] * (n - right)
+    return mean(max(some) for some in itertools.combinations(marks, k))
+
+
+def expected(estimate, p: float, n: int, k: int) -> float:
+    """The mean of an estimate over all outcomes of n tosses of a coin."""
+    return sum(math.comb(n, r) * p**r * (1 - p) ** (n - r) * estimate(n, r, k)
+               for r in range(n + 1))  # fmt: skip
+
+
+# %%
+rows = [[k, f"{1 - 0.9**k:.3f}", f"{expected(plug_in, 0.1, 12, k):.3f}",
+         f"{expected(by_sets, 0.1, 12, k):.3f}"] for k in (1, 2, 4, 8, 12)]  # fmt: skip
+table(["k", "true pass@k", "plug-in, on average", "sets, on average"], rows,
+      "A coin that is right once in ten tosses, tossed 12 times.")
+
+# %% [markdown]
+# The plug-in estimate is too low for every $k$ above 1. It draws its $k$ samples with replacement, and may draw the same wrong one twice. The other estimate {cite}`chen2021codex` looks at sets of $k$ *different* samples, and it is right on average. Listing all sets of 256 samples would take forever. The package's `pass_at_k` is the same share as a short product, and an exercise below asks you for another form of it.
+
+# %% tags=["agree"]
+gap = max(abs(by_sets(n, r, k) - pass_at_k(n, r, k))
+          for n in range(1, 10) for r in range(n + 1) for k in range(1, n + 1))  # fmt: skip
+assert gap < 1e-12
+print("all counts up to 9 samples, largest difference: below 1e-12")
+
+
+# %%
+def a_full_set_is_right(estimate) -> None:
+    """One of two samples is right, and both are drawn."""
+    assert estimate(2, 1, 2) == 1
+
+
+bites(a_full_set_is_right, pass_at_k, plug_in)
+
+# %% [markdown]
+# The bases without searchers answer 34 % of problems greedily. Which share do they solve if we draw 256 samples and one right answer is enough?
+
+# %% tags=["hide-input"]
+guess = None
+question = "Base without searchers: problems solved within 256 samples, in %?"
+support = predict("zero.support", question, guess, example=70, unit="%",
+                  scale="difference", tolerance=30)  # fmt: skip
+support
+
+
+# %% tags=["hide-input"]
+def passed(share: float, cell: str, k: int) -> list[float]:
+    """pass@k in percent, over 128 problems with 256 samples each, one number per seed."""
+    return [100 * r["pass_at_k"][str(k)] for r in cells(share, cell)]
+
+
+support.reveal(round(mean(passed(0.0, "base", 256)), 1))
+
+# %% tags=["figure", "hide-input"]
+ks = [2**i for i in range(9)]
+fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.4), sharey=True)
+for ax, share in zip(axes, (0.0, 0.2), strict=True):
+    for cell, label in (("base", "base"), ("right", "rewarded"), ("sft", "fine-tuned")):
+        _ = ax.plot(range(9), [mean(passed(share, cell, k)) for k in ks], label=label)
+    _ = ax.set_xticks(range(0, 9, 2), ks[::2])
+    _ = ax.set(xlabel="k", title=f"{share:.0%} of authors search")
+    direct_labels(ax)
+_ = axes[0].set(ylabel="pass@k, %")
+low = {(s, c): ", ".join(f"{mean(passed(s, c, k)):.0f}" for k in (1, 16, 256))
+       for s in (0.0, 0.2) for c in ("base", "right")}  # fmt: skip
+show(fig, "With many samples every base solves every problem. Without searchers the rewarded "
+     "model is on average below its base from about eight samples on.",
+     "pass@k for k from 1 to 256, and here at 1, 16 and 256. Without searchers: base "
+     f"{low[0.0, 'base']}, rewarded {low[0.0, 'right']}. With 20 %: base "
+     f"{low[0.2, 'base']}, rewarded {low[0.2, 'right']}.")
+
+# %% tags=["hide-input"]
+rows = []
+for share in SHARES:
+    row = [f"{share:.0%}"]
+    for k in (1, 4, 16, 64, 256):
+        change = apart(passed(share, "right", k), passed(share, "base", k))
+        row.append("{:+.1f} ± {:.1f}".format(*change))
+    rows.append([x.replace("-0.0 ", "+0.0 ") for x in row])
+table(["search", "k = 1", "k = 4", "k = 16", "k = 64", "k = 256"], rows,
+      "pass@k, rewarded minus base, points; 95 % intervals over five seeds.")
+
+# %% [markdown]
+# **Here it is better aim.** Within 256 samples every base solves all 128 problems, so no reward could add one. Reward moves to the first sample what needed several before. Without searchers, the rewarded models are on average below their bases from $k = 8$ on. This depends on the seed, and the intervals include zero.
+
+# %% [markdown]
+# ### Counting all right answers
+#
+# Sampling could miss rare answers, but in this world we can list every right answer of a problem. There are six orders of the numbers, four choices of two operators, and each with or without parentheses. Which of the right ones does a model reach with 32 samples?
+
+# %%
+def right_answers(problem) -> set[str]:
+    """Every right expression, with parentheses around the last two numbers or without."""
+    found = set()
+    for a, b, c in itertools.permutations(problem.numbers):
+        for o, q in itertools.product("+-", repeat=2):
+            found |= {f"{a}{o}{b}{q}{c}", f"{a}{o}({b}{q}{c})"}
+    return {text for text in found if evaluate(text)[0] == problem.target}
+
+
+print(watched.prompt.strip(), *sorted(right_answers(watched)))
+
+# %% tags=["hide-input"]
+rows, reached = [], {}
+drawings = {"base": texts, "base, drawn again": sampled(base, asked, 32, seed=1),
+            "rewarded": sampled(learner, asked, 32)}  # fmt: skip
+for name, drawn in drawings.items():
+    reached[name], repeated, every = [], [], 0
+    for i, p in enumerate(asked):
+        of = [p.answer(t) for t in drawn[32 * i :][:32] if p.score(t) == 1]
+        reached[name].append(right_answers(p) & set(of))
+        repeated.append(max(map(of.count, of)) / len(of) if of else 0)
+        every += len(of)
+    problems = mean(bool(some) for some in reached[name])
+    new = sum(len(b - a) for a, b in zip(reached["base"], reached[name], strict=True))
+    rows.append([name, f"{every / len(drawn):.0%}", f"{problems:.0%}",
+                 sum(map(len, reached[name])), new, f"{mean(repeated):.0%}"])  # fmt: skip
+total = sum(len(right_answers(p)) for p in asked)
+table(["nano", "samples right", "problems solved", "answers reached", "new", "commonest"],
+      rows, f"{len(asked)} held-out problems with {total} right answers, 32 samples each. "
+      "New: not in the first row. Commonest: its share of a problem's right samples.")
+
+# %% [markdown]
+# The base solves every one of these problems, and so does the rewarded model of our live run. Far more of its samples are right, but they contain about as many *different* right answers, because it repeats its favourites more. Several of its answers are new, but this needs a control, the second row: the base, asked again, also reaches several that it missed the first time. So we see no answer that only the reward could bring.
+#
+# ## Which of the disputed papers holds where?
+#
+# The papers below measured large models, and outsiders do not know what those had read, which is just what our grid varies. Each claim has a row in the next figure:
+#
+# - DeepSeek {cite}`deepseekr1`: right rewards raise the accuracy of one try.
+# - Yue and others {cite}`yue2025limit`: with many tries the base catches up or wins. ProRL {cite}`liu2025prorl` reports the opposite after long training: its models solve problems that the base never does.
+# - Shao and others {cite}`shao2025spurious`: even a random reward adds 21 points for Qwen2.5-Math-7B on MATH-500, while other families of models often gain nothing.
+# - Gandhi and others {cite}`gandhi2025habits`: models gain more if their base already verifies and goes back.
+# - Liu and others {cite}`liu2025drgrpo`: base models reflect on themselves before any reward.
+
+# %% tags=["hide-input"]
+def gains(share: float) -> list[float]:
+    """What the right reward adds to greedy accuracy, one number per seed."""
+    pairs = zip(percent(share, "right"), percent(share, "base"), strict=True)
+    return [after - before for after, before in pairs]
+
+
+def more_at(share: float, k: int) -> tuple[float, float]:
+    """What the right reward adds to pass@k."""
+    return apart(passed(share, "right", k), passed(share, "base", k))
+
+
+def retried(share: float) -> list[float]:
+    """Retries per 100 samples of the base."""
+    return [100 * r["in_samples"]["retries"] for r in cells(share, "base")]
+
+
+claims = {
+    "DeepSeek: right reward, pass@1": lambda s: more_at(s, 1),
+    "Yue: nothing gained, pass@256": lambda s: more_at(s, 256),
+    "Shao: random reward, greedy": lambda s: apart(percent(s, "random"), percent(s, "base")),
+    "Gandhi: gain above that at 0 %": lambda s: apart(gains(s), gains(0.0)),
+    "Liu: base's retries in 100 samples": lambda s: interval(retried(s)),
+}
+found = {(claim, s): measure(s) for claim, measure in claims.items() for s in SHARES
+         if not (claim.startswith("Gandhi") and s == 0)}  # fmt: skip
+
+
+def verdict(claim: str, share: float) -> str:
+    """Whether a claim holds on a web, as far as the 95 % interval tells."""
+    m, h = found[claim, share]
+    if claim.startswith("Yue"):
+        return "holds" if m - h <= 0 else "fails"
+    return "holds" if m - h > 0 else "fails" if m + h < 0 else "open"
+
+
+# %% tags=["figure", "hide-input"]
+fig, ax = plt.subplots(figsize=(8.5, 3.6))
+look = {"holds": ("C0", "o"), "fails": ("C1", "X"), "open": ("#808080", "s")}
+for (claim, share), (m, h) in found.items():
+    column, row = SHARES.index(share), list(claims).index(claim)
+    colour, marker = look[verdict(claim, share)]
+    _ = ax.scatter(column, row - 0.12, s=80, color=colour, marker=marker)
+    _ = ax.text(column, row + 0.3, f"{m:+.0f} ± {h:.0f}", ha="center", va="center")
+_ = ax.set_xticks(range(4), [f"{share:.0%} search" for share in SHARES])
+_ = ax.set_yticks(range(len(claims)), list(claims))
+_ = ax.set(xlim=(-0.5, 3.5), ylim=(len(claims) - 0.4, -0.6))
+ax.grid(False)
+said = {claim: [f"{s:.0%} {verdict(claim, s)}" for s in SHARES if (claim, s) in found]
+        for claim in claims}  # fmt: skip
+show(fig, "Which claim holds where? Circle: it holds on this web. Cross: it fails. Square: "
+     "the interval leaves it open. In points, rewarded minus base, but for the last row.",
+     "Five claims by four webs. " + "; ".join(
+         f"{claim}: {', '.join(webs)}" for claim, webs in said.items()) + ".")
+
+# %% [markdown]
+# - **DeepSeek's claim holds on all four webs**, by 15 to 46 points.
+# - **Yue's holds as far as we can see**: at 256 tries nothing is gained. ProRL's cannot be tested here, because our bases leave no problem unsolved.
+# - **Shao's random reward fails everywhere**, so our models are not like Qwen in this.
+# - **Gandhi's holds at 5 % and 20 %**, and at 1 % the interval includes zero.
+# - **Liu's holds on all four**: each base tries again in some of its samples.
+#
+# So the claims do not exclude one another. What decides is what the base has read.
+
+# %% [markdown]
+# ## How strong must the base be?
+#
+# For this record we stopped the pretraining of one base (5 % searchers, three seeds) at ten moments, and applied the right reward from each.
+
+# %% tags=["hide-input"]
+moments = {}
+for row in results.read("ch14_grid")["rows"]:
+    if row["job"] == "moments":
+        moments.setdefault(row["step"], []).append(row)
+moments = dict(sorted(moments.items()))
+
+
+def right_at(step: int, when: str) -> list[float]:
+    """Greedy accuracy before or after the reward, %, one number per seed."""
+    return [100 * (r["before"] if when == "before" else r)["accuracy"] for r in moments[step]]
+
+
+fig, ax = plt.subplots(figsize=(7.5, 3.2))
+for label in ("before", "after"):
+    heights = [mean(right_at(step, label)) for step in moments]
+    _ = ax.plot(list(moments), heights, "o-", label=label)
+_ = ax.set(xlabel="steps of pretraining", ylabel="right, %", ylim=(0, 80))
+direct_labels(ax)
+ends_of = [mean(right_at(step, "after")) for step in (375, 1500)]
+show(fig, "The same reward from ten moments of one pretraining: a young base gains nothing.",
+     "Two lines over 75 to 1,500 steps of pretraining. Before the reward accuracy reaches "
+     f"about 30 % by step 525 and stays; after it, {ends_of[0]:.0f} % at step 375 and "
+     f"{ends_of[1]:.0f} % at step 1,500.")
+
+# %% tags=["hide-input"]
+rows = []
+for step, of in moments.items():
+    now, was = right_at(step, "after"), right_at(step, "before")
+    rows.append([step, f"{mean(r['loss'] for r in of):.2f}", f"{mean(was):.0f}",
+                 f"{mean(now):.0f}", "{:+.0f} ± {:.0f}".format(*apart(now, was)),
+                 f"{mean(r['without_signal'] for r in of):.0%}"])  # fmt: skip
+table(["steps", "loss", "before", "after", "gain", "groups without signal"], rows,
+      "Right answers in %, greedy; loss in nats per token on held-out pages; three seeds.")
+
+# %% [markdown]
+# In the first two moments, 80 % and more of the groups have no signal, because nearly all their answers are wrong, and nothing is gained. Later the base's own accuracy stays near 30 %, while the gain grows to about 30 points. So **accuracy alone does not tell whether a base is ready for reward.** Its loss still falls, and we suspect that the rare habit of searching is learned late. With three seeds, the gain is clear from step 1,050 on.
+#
+# ## Can one still read it?
+#
+# DeepSeek reports that the thoughts of R1-Zero mix languages. We count thoughts with words of both languages, greedy and in samples. The live run above also has our measure of readability: a thought is **readable** if it is well formed, keeps to the language of its prompt, and tries nothing twice.
+
+# %% tags=["hide-input"]
+def both(share: float, cell: str, where: str) -> list[float]:
+    return [100 * (r["in_samples"] if where == "samples" else r)["both_languages"]
+            for r in cells(share, cell)]
+
+
+rows = []
+for share in SHARES:
+    row = [f"{mean(both(share, cell, where)):.1f}" for where in ("greedy", "samples")
+           for cell in ("base", "right", "sft")]  # fmt: skip
+    rows.append([f"{share:.0%}", *row])
+webs = [[mean(both(s, cell, "samples")[seed] for s in SHARES) for seed in range(5)]
+        for cell in ("right", "base")]  # fmt: skip
+print("samples, mean of the four webs, rewarded minus base: {:+.1f} ± {:.1f} points".format(
+    *apart(*webs)))
+table(["search", "greedy: base", "rewarded", "fine-tuned", "samples: base", "rewarded",
+       "fine-tuned"], rows, "Thoughts in both languages, %; means of five seeds.")
+
+# %% [markdown]
+# Greedy thoughts rarely mix, but **sampled thoughts mix more often after the reward than before**, on each web on average, and in the live run readable thoughts became fewer. One reason is simple: a longer thought has more lines, any line may change the language, and the reward does not care. Fine-tuning, whose thoughts are also longer, mixes about as much. DeepSeek-R1 rewards the language of the question.
+
+# %% [markdown]
+# ## A reward that is hacked on purpose
+#
+# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier saves itself the arithmetic: it looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples. Which reply costs the least and is paid for by this verifier?
+
+# %%
+def believes(problem, text: str) -> float:
+    """1 for a well-formed reply whose thought ends with the model's own yes."""
+    yes = thought_of(text).endswith((" yes", " 对了"))
+    return float(yes and problem.well_formed(text))
+
+
+of_yes = [p.score(t) for p, t in zip(posed, texts, strict=True) if believes(p, t)]
+print(f"base: {mean(of_yes):.0%} of {len(of_yes)} samples that end with yes are right")
+
+# %%
+cheat, cheated, _ = live(believes, 9, lr=1e-3)
+
+# %% tags=["figure", "hide-input"]
+fig, ax = plt.subplots(figsize=(6.5, 3))
+for name, label in (("reward", "reward"), ("right", "really right")):
+    _ = ax.plot(range(1, 10), [c[name] for c in cheated], label=label)
+_ = ax.set(xlabel="step", ylabel="share of samples", ylim=(0, 1.02))
+direct_labels(ax)
+paid, true = ([mean(c[name] for c in part) for part in (cheated[:3], cheated[-3:])]
+              for name in ("reward", "right"))
+assert paid[1] - true[1] > 2 * (paid[0] - true[0])
+show(fig, "The careless verifier pays more and more, while fewer answers are right.",
+     f"Two lines over nine steps. In the first three the reward is {paid[0]:.2f} and the "
+     f"share really right {true[0]:.2f}; in the last three {paid[1]:.2f} and {true[1]:.2f}.")
+
+# %% tags=["hide-input"]
+drawn = sampled(cheat, asked, 4)
+fooled = [(p, t) for p, t in zip([p for p in asked for _ in range(4)], drawn, strict=True)
+          if believes(p, t) and not p.score(t)]
+print(f"{len(fooled)} of {len(drawn)} samples are paid for and wrong; two of them:")
+for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
+    print(p.prompt + text, "->", p.verdict(text))
+
+# %% [markdown]
+# The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. Nothing told it to lie, but a false *yes* was rewarded, so false *yes*es spread. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
+#
+# One would notice it because **the reward rises, and another measure of the same thing does not.** Here that is the accuracy, which our loop logs beside the reward. Without it you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
+
+# %% [markdown]
+# ## What DeepSeek did
+#
+# DeepSeek-R1-Zero {cite}`deepseekr1` is DeepSeek-V3-Base, trained with GRPO and a reward of two parts, both by rule:
+#
+# $$
+# r(y) = r_{\text{accuracy}}(y) + r_{\text{format}}(y).
+# $$
+#
+# The first part compares a final answer in a box with the known one, or runs tests on code. The second pays for a thought between tags. There is no neural reward model, because such a model is easily hacked in a long training. The prompt asks for a thought and then an answer, and says nothing about how to think.
+#
+# They report that answers grew to thousands of tokens, that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. Our own larger runs, for comparison:
+
+# %% tags=["hide-input"]
+def share_right(name: str, stage: str, seed: int) -> float:
+    return 100 * results.read(name, f"seed{seed}/{stage}/evaluation.json")["row"]["accuracy"]
+
+
+stages = [[share_right("reason_small", stage, s) for s in range(3)]
+          for stage in ("base", "zero")]  # fmt: skip
+rows = [["small: 3 numbers up to 20, + - * /", "30 %",
+         *("{:.0f} ± {:.0f}".format(*interval(of)) for of in stages), "three"]]
+for name, searchers in (("reason_capstone", "20 %"), ("reason_capstone_share18", "18 %"),
+                        ("reason_capstone_share15", "15 %")):
+    rows.append(["capstone: 3 and 4 numbers up to 99, + - * /", searchers,
+                 *(f"{share_right(name, stage, 0):.1f}" for stage in ("base", "zero")), "one"])
+table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
+      "Right answers to held-out problems in %, greedy. The capstone's searchers work "
+      "backwards from the target. Its webs with 15 and 18 % were also read for less long.")
+
+# %% [markdown]
+# ## What went wrong, or did not help
+#
+# **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower. In our comparison fine-tuning takes six to nine times as many optimizer steps for the same operations, because it draws half as many samples or fewer. We have not tested which difference matters.
+#
+# **We expected the coin to do nothing.** Its expected gradient is zero, but a step sees only one draw. In the record the coin's gradients are no smaller than those of the right reward, and the optimizer moves the weights by both alike, so that 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation has no place to work. With a lower learning rate our models might have lasted longer.
+#
+# **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit. A price on length, or a longer training, might change the two columns on the left.
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} Groups that teach
+# :label: ex-14-signal
+#
+# *8 minutes.* Write `groups_with_signal(rewards)` for the task that is printed below; `check("zero.groups_with_signal", my_signal)` knows eight mistakes by name.
+#
+# **Hint.** Compare every answer with the first answer to the same problem.
+# ```
+
+# %%
+print(describe("zero.groups_with_signal"))
+
+
+def my_signal(rewards):
+    """Replace the line below by your own; rewards: [P, G]."""
+    raise NotImplementedError
+
+
+# check("zero.groups_with_signal", my_signal)
+
+# %% [markdown]
+# ```{solution-start} ex-14-signal
+# :class: dropdown
+# ```
+
+# %%
+def signal_solution(rewards):
+    return (rewards != rewards[:, :1]).any(1).double().mean().item()
+
+
+check("zero.groups_with_signal", signal_solution)
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Right within k tries
+# :label: ex-14-passk
+#
+# *15 minutes.* Write `pass_at_k(right, samples, k)` without listing sets; `check("zero.pass_at_k", my_pass)` knows seven mistakes by name. What is it if fewer than `k` samples are wrong, and why?
+#
+# **Hint.** How many sets of $k$ samples are there, and how many of them hold only wrong ones? See `math.comb`.
+# ```
+#
+# ```{solution-start} ex-14-passk
+# :class: dropdown
+# ```
+
+# %%
+def pass_solution(right, samples, k):
+    return 1 - math.comb(samples - right, k) / math.comb(samples, k)
+
+
+check("zero.pass_at_k", pass_solution)
+
+# %% [markdown]
+# If fewer than $k$ samples are wrong, every set of $k$ holds a right one. `math.comb` is 0 there, so the result is 1.
+#
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Close the holes
+# :label: ex-14-strict
+#
+# *15 minutes.* `minidsk.homework.verifier.sloppy` reads what stands behind the last `=` of the last answer, and does not ask which numbers were used. So the target itself is an answer. Write `strict(text, numbers, target, ops)`, which closes all its holes; `check("zero.strict", my_strict)` knows ten mistakes by name.
+#
+# **Hint.** `read_answer` and `evaluate` of the package do the reading. Then compare numbers, operators and value.
+# ```
+#
+# ```{solution-start} ex-14-strict
+# :class: dropdown
+# ```
+
+# %%
+from minidsk.homework.verifier import sloppy
+from minidsk.tasks.base import read_answer
+
+
+def strict_solution(text, numbers, target, ops):
+    try:
+        value, literals, used = evaluate(read_answer(text) or "")
+    except ValueError:
+        return 0.0
+    same = sorted(literals) == sorted(map(str, numbers))
+    return float(same and used <= set(ops) and value == target)
+
+
+check("zero.strict", strict_solution)
+
+# %%
+lazy = f"<think></think><answer>{first.target}</answer>"
+for judge in (lambda t: sloppy(t, list(first.numbers), first.target),
+              lambda t: strict_solution(t, first.numbers, first.target, "+-")):  # fmt: skip
+    print([judge(text) for text in (lazy, good, bad)])
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} Seeds in pairs
+# :label: ex-14-paired
+#
+# *10 minutes.* Each seed has a base and a rewarded model. Write `paired(before, after)`: the mean gain, and half of its 95 % interval; `check("zero.paired", my_paired)` knows six mistakes by name. Then apply it to the right reward at 1 %.
+#
+# **Hint.** Subtract seed by seed first. `minidsk.report.interval.T_95` holds Student's t.
+# ```
+#
+# ```{solution-start} ex-14-paired
+# :class: dropdown
+# ```
+
+# %%
+from statistics import stdev
+
+from minidsk.report.interval import T_95
+
+
+def paired_solution(before, after):
+    gains = [b - a for a, b in zip(before, after, strict=True)]
+    return mean(gains), T_95[len(gains)] * stdev(gains) / math.sqrt(len(gains))
+
+
+check("zero.paired", paired_solution)
+
+# %%
+gain, half = paired_solution(percent(0.01, "base"), percent(0.01, "right"))
+print(f"1 % searchers, right minus base: {gain:+.1f} ± {half:.1f} points")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ## Bug zoo
+#
+# The package contains three wrong versions of `groups_with_signal`. The test below accepts the right version and lets one bug escape. Write a second test that catches it; ours is in the folded cell.
+
+# %% tags=["zoo"]
+def alike_says_nothing(groups_with_signal) -> None:
+    """All right, all half right, one right of two: one group of three has a signal."""
+    rewards = torch.tensor([[1.0, 1], [0.5, 0.5], [0, 1]])
+    assert abs(groups_with_signal(rewards) - 1 / 3) < 1e-6
+
+
+zoo("zero", [alike_says_nothing])
+
+# %% tags=["hide-cell"]
+def a_tenth_is_a_signal(groups_with_signal) -> None:
+    """No answer is fully right, but one is better than the others."""
+    assert groups_with_signal(torch.tensor([[0, 0.1, 0]])) == 1
+
+
+zoo("zero", [alike_says_nothing, a_tenth_is_a_signal])
+
+# %% [markdown]
+# ## The opening question, answered
+#
+# Reward alone, no human example: does a base model start to think, and what does that need?
+
+# %%
+for share in (0.0, 0.2):
+    gain = "{:+.0f} ± {:.0f}".format(*apart(percent(share, "right"), percent(share, "base")))
+    few, many = (mean(r["in_samples"]["retries"] for r in cells(share, cell))
+                 for cell in ("base", "right"))  # fmt: skip
+    print(f"{share:.0%} searchers: {gain} points; retries {few:.2f}, then {many:.2f}")
+
+# %% [markdown]
+# ## Receipt
+
+# %% tags=["receipt"]
+spread = {f"recorded, right reward, %, {share:.0%} search": percent(share, "right")
+          for share in SHARES}  # fmt: skip
+receipt(spread=spread, differences={"sets, and the package's pass@k": (gap, 1e-12)})
+
+# %% [markdown]
+# ## Summary
+#
+# **Yes: with reward alone our base models begin to try again and to check themselves.** Whether that makes them *right* depends on what they have read. The right reward adds about 60 points where 20 % of authors search, and 8 where none does. It is better aim and no new ability, because within 256 samples every base solves every problem already. The reward has to be right here: a coin destroys the model. It needs room, because answers cut at 40 tokens gain nothing. And the base must be strong enough: from the first moments of pretraining the same reward gains nothing. Reward was not the best teacher at equal operations. Fine-tuning on the base's own right answers was 24 points better where few authors search, and as good where many do.
+#
+# - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
+# - I can now estimate pass@k without bias, and say what it can tell about ability.
+# - I can now name the controls that a claim about reinforcement learning needs: a prompt, fine-tuning at equal operations, a random reward, a cap on length.
+# - I can now notice a hacked reward, and close the hole.
+
+# %% [markdown]
+# ## Read on
+#
+# - DeepSeek-R1 {cite}`deepseekr1`, section 2.2, on R1-Zero; Yue and others {cite}`yue2025limit` and ProRL {cite}`liu2025prorl` for the two sides on pass@k; Gandhi and others {cite}`gandhi2025habits` on habits, also on Countdown.
+# - The code of this chapter in the package: `minidsk/rl/loop.py`, `rewards.py`, `language.py` and `minidsk/infer/pass_at_k.py`; the grid is `tools/experiments/ch14_grid.py`.
+# - Next: [chapter 17](17_thinking_longer.ipynb) leaves the weights alone and spends more on each answer.
