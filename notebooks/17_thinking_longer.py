@@ -20,7 +20,7 @@
 #
 # - **You will build** a forced budget, a vote, best-of-n with three different judges, and a tree search that finds the best leaf of a known tree. Then you compare all of them on one axis.
 # - **You need** PyTorch and [chapter 12](12_grpo.ipynb), from which the reasoner comes. [Chapter 11](11_human_feedback.ipynb) explains reward models.
-# - **It takes** about a minute to run on one CPU core (the set-up cell allows one thread), longer where other programs share the machine or the core is slow, as on Colab, and an hour and a half to read. A GPU is no faster, because the models are small. The large comparison was recorded earlier, also on a CPU.
+# - **It takes** about a minute to run on one CPU core (the set-up cell allows one thread), up to twice that on Colab or a busy machine, and an hour and a half to read. A GPU is no faster, because the models are small. The large comparison was recorded earlier, also on a CPU.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -284,7 +284,7 @@ for model, same_as in (("nano-base", ("in doubt", 1)), ("nano-zero", ("never", 0
 shown
 
 # %% [markdown]
-# **One new line in doubt lifts the base model from a quarter of right answers to more than four fifths**, for twice the FLOPs. That is nearly the accuracy of nano-zero, which took 22 steps of reinforcement learning (81.7 % against 85.9 %; the difference is 4.2 ± 7.3 points). So the base model already had the skill. Some authors of the tiny web persist until they have found a solution, and a second line makes the model continue like one of them.
+# **One new line in doubt lifts the base model from a quarter of right answers to more than four fifths**, for twice the FLOPs. nano-zero, which took 22 steps of reinforcement learning, is only 4.2 ± 7.3 points above it. So the base model already had the skill. Some authors of the tiny web persist until they have found a solution, and a second line makes the model continue like one of them.
 #
 # nano-zero gains nothing in doubt, and *always* does harm. Its thoughts show why:
 
@@ -399,7 +399,7 @@ for limit, marks in ((160, greedy), (96, short)):
           f"{limit}, {mean(marks):.1%}: {minus(nine_votes, marks)}")
 
 # %% [markdown]
-# A reply drawn at temperature 1 is much worse than a greedy one, for two reasons. Sampling makes mistakes. And a drawn reply has at most 96 tokens, so that more of them fit into a budget, while a greedy thought may use 160. A fifth of the drawn replies are cut before their thought ends, and a few more in their answer. The vote has to make up for both. The record (all 432 problems) shows that the longer limit favours the greedy answer by a few points. Below, we compare with the better greedy answer, that of 160.
+# A reply drawn at temperature 1 is much worse than a greedy one, for two reasons. Sampling makes mistakes. And a drawn reply has at most 96 tokens, so that more of them fit into a budget, while a greedy thought may use 160. A fifth of the drawn replies are cut before their thought ends, and a few more in their answer. The vote has to make up for both. In the record, the longer limit favours the greedy answer by 2.6 points. Below, we compare with the better greedy answer, that of 160.
 
 # %% [markdown]
 # ## Best-of-n, and who may see the verifier
@@ -792,7 +792,8 @@ by_budget("nano-base")
 # **For the base model the cheapest point is the triangle.** One new line in doubt is about as good as the best other method that needs no verifier (-0.2 ± 6.8 points). That method is a learned reward that chooses among 29 replies, for about 30 times the FLOPs.
 #
 # **A learned reward helps where the vote is weak, and hurts where the vote is strong.** On nano-base it chooses far better than the vote. On nano-zero, at about 430 million FLOPs, it is right in 81 % and the vote in 91 %. From 640 tokens to 1,280 we see no gain (-2.8 ± 3.2 points). Our guess is that more replies contain more that please the judge without being right, like the one printed above; [chapter 11](11_human_feedback.ipynb) found this with a judge of people's preferences.
-#
+
+# %% [markdown]
 # **Its lead over the thought's own *yes* is gone at equal FLOPs.** On nano-base the record has it 3.5 points ahead at 320 tokens. But at 200 million FLOPs it is far behind, and from about 450 million on we cannot tell them apart.
 #
 # **The ceiling is far above all of them.** A right reply is nearly always among the drawn ones, and what is missing is a way to recognise it.
