@@ -1,4 +1,4 @@
-"""Tree search over the steps of a thought: go down, draw the rest, judge it, and tell the way back up."""
+"""Tree search over the steps of a thought: go down, draw the rest, judge it, and update every step on the way."""
 
 from minidsk.diagrams.figure import Diagram
 from minidsk.diagrams.pen import Pen
@@ -17,7 +17,7 @@ def _draw(pen: Pen) -> None:
     pen.text(16, 186, "2 draw the rest", anchor="start", bold=True)
     pen.text(16, 204, "on a fork of the engine", anchor="start", size=11.5, tone="soft")
     pen.text(16, 296, "3 judge it", anchor="start", bold=True)
-    pen.text(16, 372, "4 tell the way", anchor="start", bold=True)
+    pen.text(16, 372, "4 update the steps", anchor="start", bold=True)
     pen.text(16, 390, "n + 1, w + worth", anchor="start", size=11.5, tone="soft")
 
     pen.box(356, 8, 148, 44, "Make 4 from 8 3 7", "n = 3, w = 1", tone="kept")
