@@ -202,7 +202,7 @@ with torch.no_grad():
     all_at_once = exact(ours[:, :-1]).logits.log_softmax(-1).gather(-1, ours[:, 1:, None])
 difference = (all_at_once[0, -100:, 0] - packaged.logprobs[0]).abs().max().item()
 assert difference < 1e-6
-print(f"100 tokens are the same; log-probabilities, largest difference: {difference:.0e}")
+print(f"100 tokens are the same; log-probabilities, largest difference: {difference:.0g}")
 
 # %%
 cached = seconds(lambda: write(model, one, 100), turns=3)
@@ -211,7 +211,7 @@ print(f"with a cache:   {100 / cached:,.0f} tok/s, {one.shape[1] + 99} tokens co
 print(f"reading:        {text.numel() / reading:,.0f} tok/s")
 
 # %% [markdown]
-# The decoder with a cache computes less than 2 % of the tokens, and yet it is hardly faster. Where does the time of a pass go?
+# The decoder with a cache computes less than 2 % of the tokens, and yet it is not even twice as fast. Where does the time of a pass go?
 #
 # ## Where the time goes: starting operations
 #
@@ -252,7 +252,7 @@ table(["a pass for", "tokens", "operations", "time", "per operation"], rows,
       "nano-zero on this core, in this run")
 
 # %% [markdown]
-# A pass starts about 250 operations, **however many tokens it computes**. On our core each takes around ten microseconds even for a single token, because Python and PyTorch have to find a program, check shapes and reserve memory before anything is computed. The cache removes nearly all tokens but no operation (it even adds a few, to store and look up). So it gains little here: a pass for 70 tokens, the slow decoder's average, is hardly slower than a pass for one. Only with 2,048 tokens does computing take most of the time.
+# A pass starts about 250 operations, **however many tokens it computes**. On our core each takes around ten microseconds even for a single token, because Python and PyTorch have to find a program, check shapes and reserve memory before anything is computed. The cache removes nearly all tokens but no operation (it even adds a few, to store and look up). So it gains little here: a pass for 70 tokens, the slow decoder's average, takes not much longer than a pass for one. Only with 2,048 tokens does computing take most of the time.
 #
 # So writing with our small model is mostly starting operations, and more tokens per pass should be nearly free.
 #
@@ -351,7 +351,7 @@ for token in ours[0, one.shape[1] :]:
     a, b = (engine.step(token[None]) for engine in (growing, fixed))
     graph_difference = max(graph_difference, (a - b).abs().max().item())
 assert graph_difference < 1e-9
-print(f"growing and fixed shapes, 100 steps, largest difference: {graph_difference:.0e}")
+print(f"growing and fixed shapes, 100 steps, largest difference: {graph_difference:.0g}")
 
 # %% [markdown]
 # ## What changes for a large model: bytes
@@ -574,7 +574,7 @@ for k, prompt in enumerate(singles):
 refill_difference = (together.logprobs - refilled.logprobs).abs().max().item()
 assert refill_difference < 1e-6
 print("64 replies: the same tokens in all four ways; log-probabilities,",
-      f"largest difference: {refill_difference:.0e}")
+      f"largest difference: {refill_difference:.0g}")
 
 # %% tags=["hide-input"]
 # tolerance: 30%
@@ -1001,11 +1001,11 @@ table(["guesses", "time of a pass", "in plain steps", "in the formula"], rows,
       f"One text of 64 tokens, with its prompt's reading; a plain step took {plain_ms:.2f} ms")
 
 # %% [markdown]
-# A pass with one guess takes 1.66 plain steps, where the formula has 1.17. This does not say which assumption failed, and both may have. For a single text the GPU waits for kernels and hardly computes, so what a guess costs is the number of its kernels. The module is only one block of seven, but each guess also needs its own pass through the output matrix and its own choice of a token, and the verdict takes a dozen small operations more. We have not profiled these passes, so this reason is likely and not shown.
+# A pass with one guess takes 1.66 plain steps, where the formula has 1.17. This does not say which assumption failed, and both may have. For a single text the GPU waits for kernels and hardly computes, so what a guess costs is the number of its kernels. The module is only one block of seven, but each guess also needs its own pass through the output matrix and its own choice of a token, and the verdict takes a dozen small operations. We have not profiled these passes, so this reason is likely and not shown.
 #
 # ## The sampler against the trainer
 #
-# Everything so far wrote the same *tokens*. Their *log-probabilities* agreed up to rounding, because a sum of floating-point numbers depends on the order of adding. A library multiplies 4 rows and 4,000 rows by different programs, which add in different orders. In reinforcement learning, the ratio of a token's probability now to its probability at sampling should be 1 before the first update ([chapter 12](12_grpo.ipynb)). It is not quite 1 if the two add in different orders.
+# Everything so far wrote the same *tokens*. Their *log-probabilities* agreed up to rounding, because a sum of floating-point numbers depends on the order of adding. A library multiplies 4 rows and 4,000 rows by different programs, which add in different orders. In reinforcement learning, the ratio of a token's new probability to that at sampling should be 1 before the first update ([chapter 12](12_grpo.ipynb)). It is not quite 1 if the two add in different orders.
 #
 # The remedy is one order everywhere, as Thinking Machines showed {cite}`he2025nondeterminism`. Every product is cut into blocks of one fixed shape, and attention always runs over the same padded length. The package's policy has a switch for it, `exact`.
 
