@@ -347,13 +347,13 @@ print(f"for one text, per operation: {from_python:.0f} us from Python, "
 # Shapes and addresses must stay the same, and Python must not decide anything. So the package's `Engine` with `static=True` keeps a cache of fixed size and hides the empty places with a mask. On a CPU nothing is recorded, but the same code runs:
 
 # %%
-# tolerance: 1e-9
+# tolerance: 1e-12
 growing, fixed = Engine(exact, 1, 160), Engine(exact, 1, 160, static=True)
 _ = [engine.prefill(one) for engine in (growing, fixed)]
 apart = [growing.step(token[None]) - fixed.step(token[None])
          for token in ours[0, one.shape[1] :]]  # fmt: skip
 graph_difference = max(difference.abs().max().item() for difference in apart)
-assert graph_difference < 1e-9
+assert graph_difference < 1e-12
 print(f"growing and fixed shapes, 100 steps, largest difference: {graph_difference:.0g}")
 
 # %% [markdown]
@@ -850,7 +850,7 @@ def speculate_cached(model, ids, new, roll_back, module_reads=2):
     return ids[:, :end], passes
 
 # %%
-# tolerance: 20%
+# tolerance: 40%
 careful = copy.deepcopy(writer).double()
 slowly, slow_passes = speculate_slowly(careful, one, 60)
 
@@ -883,7 +883,7 @@ print(f"passes: {slow_passes}; with gaps in the module's cache: {gappy_passes}")
 # Gaps in the module's cache never change the text, because the model checks each guess. They can only cost passes, and hardly did here. Now the package continues 16 prompts, with one, two and three guesses per pass.
 
 # %% tags=["hide-input"]
-# tolerance: 20%
+# tolerance: 60%
 some, some_mask = left_padded(prompts[:16], tokenizer)
 certain = {"temperature": 0.0, "attention_mask": some_mask}
 without = decode(careful, some, 60, **certain)
@@ -1012,29 +1012,28 @@ table(["guesses", "time of a pass", "in plain steps", "in the formula"], rows,
 # The remedy is one order everywhere, as Thinking Machines showed {cite}`he2025nondeterminism`. Every product is cut into blocks of one fixed shape, and attention always runs over the same padded length. The package's policy has a switch for it, `exact`.
 
 # %% tags=["hide-input"]
-# tolerance: 1e-3 + 90%
+# tolerance: 1e-3 + 200%
 trained_on = [nano().make_task("train")[i].prompt for i in range(8)]
 
 
 def against_the_trainer(length, kind=torch.float32):
-    """32 sampled replies: the largest difference of log-probabilities, and the seconds."""
+    """32 sampled replies: differences of log-probabilities, largest and mean; the seconds."""
     twin = MiniPolicy(copy.deepcopy(model).to(kind), tokenizer, None, exact=length)
     began = clock()
     drawn = twin.sample(trained_on, 4, 160, generator=torch.Generator().manual_seed(0))
-    gap = ((twin.logprobs(drawn) - drawn.logp) * drawn.mask).abs().max().item()
-    return gap, clock() - began
+    gaps = (twin.logprobs(drawn) - drawn.logp).abs()[drawn.mask.bool()]
+    return gaps.max().item(), gaps.mean().item(), f"{clock() - began:.2f} s"
 
 
 _ = against_the_trainer(None)  # warms up
-(plain_gap, plain_took), (exact_gap, exact_took) = map(against_the_trainer, (None, 224))
-coarse_gap, coarse_took = against_the_trainer(None, torch.bfloat16)
-assert 0 < plain_gap < 1e-3 < 0.01 < coarse_gap
-assert exact_gap == 0
-table(["mode", "largest difference", "sampling and training pass"],
-      [["float32, as the library adds", f"{plain_gap:.5f}", f"{plain_took:.2f} s"],
-       ["float32, one order for all", f"{exact_gap:g}", f"{exact_took:.2f} s"],
-       ["bfloat16, as the library adds", f"{coarse_gap:.2f}", f"{coarse_took:.2f} s"]],
-      "32 replies: bit for bit equal, at a price")  # fmt: skip
+ways = {"float32, as the library adds": (None,), "float32, one order for all": (224,),
+        "bfloat16, as the library adds": (None, torch.bfloat16)}  # fmt: skip
+compared = {name: against_the_trainer(*way) for name, way in ways.items()}
+(plain_gap, plain_mean, _), (exact_gap, _, _), (_, coarse_mean, _) = compared.values()
+assert 0 < plain_gap < 1e-3 and exact_gap == 0 and coarse_mean > 1000 * plain_mean
+table(["mode", "mean difference", "largest", "sampling and training pass"],
+      [[name, f"{mean:.1g}", f"{gap:.1g}", took] for name, (gap, mean, took)
+       in compared.items()], "32 replies: bit for bit equal, at a price")  # fmt: skip
 
 # %% [markdown]
 # In float32 the plain difference is tiny. In bfloat16, in which we sample on a GPU, it is thousands of times as large. This is the likely reason why some recorded greedy texts differed with guesses: where two tokens are nearly equally likely, a pass for two tokens and a pass for one can round differently and choose different tokens.
@@ -1249,7 +1248,7 @@ table(["remedy", "gain", "same tokens, asserted above"],
 # %% tags=["receipt"]
 receipt(differences={
     "slow decoder and package": (difference, 1e-6),
-    "growing and fixed shapes": (graph_difference, 1e-9),
+    "growing and fixed shapes": (graph_difference, 1e-12),
     "with and without refilling": (refill_difference, 1e-6),
     "exact sampler and trainer": (exact_gap, 0),
 })
