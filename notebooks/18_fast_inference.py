@@ -591,7 +591,7 @@ table(["64 replies", "steps by their lengths", "time"],
       "nano-zero in float64, on this core")  # fmt: skip
 
 # %% [markdown]
-# The time saved is smaller than the steps saved. The count leaves out that each new prompt has to be read, while the other rows wait, and that the package looks for ended rows only every 16 steps. In the rows that wait, it also drops rows as they end. On this core one batch of 64 is faster still, so refilling is for when all replies do not fit into one batch.
+# The time saved is smaller than the steps saved, and it varies from run to run. The count leaves out that each new prompt has to be read, while the other rows wait, and that the package looks for ended rows only every 16 steps. In the rows that wait, it also drops rows as they end. On this core one batch of 64 is faster still, so refilling is for replies that do not fit into one batch.
 #
 # ## Noise with an address
 #
@@ -1036,7 +1036,7 @@ table(["mode", "mean difference", "largest", "sampling and training pass"],
        in compared.items()], "32 replies: bit for bit equal, at a price")  # fmt: skip
 
 # %% [markdown]
-# In float32 the plain difference is tiny. In bfloat16, in which we sample on a GPU, it is thousands of times as large. This is the likely reason why some recorded greedy texts differed with guesses: where two tokens are nearly equally likely, a pass for two tokens and a pass for one can round differently and choose different tokens.
+# In float32 the mean difference is tiny. In bfloat16, in which we sample on a GPU, it is thousands of times as large. This is the likely reason why some recorded greedy texts differed with guesses: where two tokens are nearly equally likely, a pass for two tokens and a pass for one can round differently and choose different tokens.
 #
 # **The router** ([chapter 03](03_mixture_of_experts.ipynb)) can make such a difference larger, because another expert then computes what follows. We compute the same texts with the same weights in float32 and in bfloat16, and ask which tokens changed an expert in any layer:
 
@@ -1071,7 +1071,7 @@ table(["tokens", "mean difference"],
 #
 # $$ 1 + \alpha = 1.85 \ \text{to}\ 1.90 $$
 #
-# tokens per pass. The report's 1.8 lies just below. Our guess at the cause, which the report does not name, is that guessing and checking are not free.
+# tokens per pass. The report's 1.8 lies just below. We suspect, and the report does not say, that this is because guessing is not free.
 #
 # The cache is the latent one, about 70 kB per token. Prompts are read and replies written on different machines, because one is limited by computing and the other by memory (section 3.4). The report says that the batch per expert is usually within 256 tokens, and that memory access is then the bottleneck.
 
@@ -1241,7 +1241,7 @@ table(["remedy", "gain", "same tokens, asserted above"],
       "What each remedy gained")  # fmt: skip
 
 # %% [markdown]
-# On this core the batch wins most: with 64 texts we write at about a quarter of the speed of reading, where the slow way had less than a hundredth. No token changed. In the record, the graph and a batch of 2,048 texts together write 957 thousand tokens per second. A single text gains from the cache, the graph and the guesses; thousands of replies gain from the batch and from refilling.
+# On this core the batch wins most: with 64 texts we write at about a fifth of the speed of reading, where the slow way had less than a hundredth. No token changed. In the record, the graph and a batch of 2,048 texts together write 957 thousand tokens per second. A single text gains from the cache, the graph and the guesses; thousands of replies gain from the batch and from refilling.
 #
 # ## Receipt
 
