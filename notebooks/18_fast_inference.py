@@ -18,9 +18,9 @@
 #
 # Our reasoner reads a long text at tens of thousands of tokens per second on one core of a laptop. When it writes a text, the same model on the same core manages a few hundred. Why is writing a hundred times slower than reading, **and how much of this speed can we win back without changing a single token?**
 #
-# - **You will build** a decoder that computes everything again for each token, and five remedies: a cache, a batch, rows that are refilled, noise that does not depend on the neighbours, and guesses that are checked. Each remedy must write the same tokens as the decoder before it.
+# - **You will build** a decoder that computes everything again for each token, and five remedies: a cache, a batch, a graph (recorded on a GPU), rows that are refilled, and guesses that are checked. Each must write the same tokens as the decoder before it. For drawn tokens this needs noise that does not depend on the neighbours.
 # - **You need** PyTorch, the latent cache of [chapter 02](02_latent_attention.ipynb), and for the guesses the extra module of [chapter 04](04_multi_token_prediction.ipynb).
-# - **It takes** one to three minutes to run on two CPU cores, depending on what else the machine does. (The GPU's figures are read from a record.) It takes an hour and a half to read.
+# - **It takes** one to three minutes to run on two CPU cores. (The GPU's figures are read from a record.) It takes an hour and a half to read.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -32,6 +32,7 @@ if importlib.util.find_spec("minidsk") is None:  # Colab, for example
 # %% tags=["hide-input"]
 import copy
 import dataclasses
+import os
 import tempfile
 import time
 from fractions import Fraction
@@ -53,7 +54,7 @@ from minidsk.infer.engine import Engine
 from minidsk.infer.generate import decode, left_padded
 from minidsk.infer.noise import ENTRY, FIRST, PLACE, REPLY, SECOND, Noise, log_uniform
 from minidsk.infer.speculative import accept, speculate
-from minidsk.presets import nano
+from minidsk.presets import nano, small
 from minidsk.rl.policy import MiniPolicy
 from minidsk.scale.cost import parameters
 from minidsk.train.pretrain import pretrain
@@ -62,14 +63,18 @@ from minidsk.widgets import Batching
 plt.style.use("minidsk.diagrams.look")
 
 # %% tags=["hide-input"]
+# The core's time, to which other programs add little; Windows counts it too coarsely.
+clock = time.perf_counter if os.name == "nt" else time.process_time
+
+
 def seconds(call, turns=5):
     """The shortest time of a call, since other programs only make it longer; one warms up."""
     call()
     taken = []
     for _ in range(turns):
-        began = time.perf_counter()
+        began = clock()
         call()
-        taken.append(time.perf_counter() - began)
+        taken.append(clock() - began)
     return min(taken)
 
 
@@ -88,13 +93,35 @@ guessed, replayed = (
 # %% [markdown]
 # ## Reading is fast, writing is slow
 #
-# The model is `nano-zero`, a DeepSeek-V3 of 0.4 million parameters that has learned Countdown by reward ([chapter 12](12_grpo.ipynb)). To read, it predicts the token after each position of a text in a single pass. To write, it needs one pass per token, because the next token is part of the input of the pass after it.
+# The model of the question is `nano-zero`, a small DeepSeek-V3 that has learned Countdown by reward ([chapter 12](12_grpo.ipynb)). The table names the others that appear below. To read, a model predicts the token after each position of a text in a single pass. To write, it needs one pass per token, because the next token is part of the input of the pass after it.
 
-# %%
+# %% tags=["hide-input"]
 policy = minidsk.load_policy("nano-zero")
 model, tokenizer = policy.model, policy.tokenizer
 test = nano().make_task("test")
 prompts = [test[i].prompt for i in range(64)]
+v3 = minidsk.ModelConfig.from_dict({"model_type": "deepseek_v3"})
+deep = nano().pretrain.model.replace(
+    hidden_size=64, num_hidden_layers=8, num_nextn_predict_layers=1
+)
+
+
+def size(config):
+    weights = parameters(config)
+    return f"{weights / 1e9:.0f} billion" if weights > 1e9 else f"{weights / 1e6:.1f} million"
+
+
+table(["model", "parameters", "layers", "machine", "used for"],
+      [["nano-zero", size(model.config), model.config.num_hidden_layers, "yours",
+        "the question"],
+       ["the eight-layer writer", size(deep), deep.num_hidden_layers, "yours", "guesses"],
+       ["the recorded model", size(MOE), MOE.num_hidden_layers, device, "times on a GPU"],
+       ["small", size(small().pretrain.model), small().pretrain.model.num_hidden_layers,
+        "none", "lengths of its recorded replies"],
+       ["DeepSeek-V3", size(v3), v3.num_hidden_layers, "none", "counting bytes"]],
+      "The models of this chapter, without modules that guess")  # fmt: skip
+
+# %%
 one, _ = left_padded(prompts[:1], tokenizer)
 print(repr(prompts[0]), "is", one.shape[1], "tokens, the first of which marks the beginning")
 text = torch.randint(4, 60, (16, 128), generator=torch.Generator().manual_seed(0))
@@ -104,7 +131,7 @@ print(f"reading 16 texts: {text.numel() / reading:,.0f} tok/s")
 print(f"reading a single: {text.shape[1] / reading_one:,.0f} tok/s")
 
 # %% [markdown]
-# Reading one text gives about as many tokens per second as reading 16, so the gap does not come from the batch. It is the pass that each token needs. But a pass can serve many texts at once. Guess how much that costs: our recorded model writes one token for each of 64 texts in one step. How many times as long does this step take as a step for a single text?
+# Reading one text alone is still fast, so most of the gap comes from something else: writing needs one pass per token. But a pass can serve many texts at once. Guess how much that costs: on a GPU, the recorded model writes one token for each of 64 texts in one step. How many times as long does this step take as a step for a single text?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -122,17 +149,15 @@ rows_64
 def write_slowly(model, ids, new):
     """Continue ids [rows, time] by `new` tokens; for each, everything is computed again."""
     for _ in range(new):
-        logits = model(ids).logits[:, -1]
-        ids = torch.cat((ids, logits.argmax(-1, keepdim=True)), 1)
+        ids = torch.cat((ids, model(ids).logits[:, -1:].argmax(-1)), 1)
     return ids
 
 
 slow = seconds(lambda: write_slowly(model, one, 100), turns=3)
 print(f"writing slowly: {100 / slow:,.0f} tok/s")
-print(f"100 tokens written, {sum(range(one.shape[1], one.shape[1] + 100)):,} computed")
 
 # %% [markdown]
-# A token looks only at the tokens before it, so its states never change when the text grows. The cache of [chapter 02](02_latent_attention.ipynb) keeps what later tokens look at, and only the new token goes through the model.
+# A token looks only at the tokens before it, so its states never change when the text grows. A cache keeps what later tokens look at, and only the new token goes through the model.
 
 # %%
 @torch.no_grad()
@@ -145,7 +170,7 @@ def write(model, ids, new):
     return ids
 
 # %% [markdown]
-# A natural mistake is to hand over the whole text although the cache holds most of it already. The cache then holds the text several times, and no error is raised.
+# A natural mistake is to hand over the whole text although the cache holds most of it already. The cache then holds the text several times, without an error.
 
 # %%
 def the_same_text(write) -> None:
@@ -167,110 +192,34 @@ bites(the_same_text, write, hands_over_the_whole_text)
 # %% [markdown]
 # ### The package gives the same text
 #
-# The package's `decode` does the same for prompts of different lengths, with sampling and ends. We compare the three in **float64**, as in all comparisons of tokens below: there, two ways to add the same numbers agree to the last digits, and no near-tie is decided by rounding.
+# The package's `decode` does the same for prompts of different lengths, with sampling and ends. We compare the three in **float64**, as in all comparisons of tokens below. In float64 the two ways differ only around the 15th digit, too little to decide between two tokens. (The package keeps the log-probabilities in float32, and so in about 7 digits.)
 
 # %% tags=["agree"]
+# tolerance: 1e-6
 exact = copy.deepcopy(model).double()
 ours = write_slowly(exact, one, 100)
-theirs = decode(exact, one, 100, temperature=0.0)
-assert torch.equal(ours, theirs.ids)
+packaged = decode(exact, one, 100, temperature=0.0)
+assert torch.equal(ours, packaged.ids)
 assert torch.equal(ours, write(exact, one, 100))
 with torch.no_grad():
     all_at_once = exact(ours[:, :-1]).logits.log_softmax(-1).gather(-1, ours[:, 1:, None])
-difference = (all_at_once[0, -100:, 0] - theirs.logprobs[0]).abs().max().item()
+difference = (all_at_once[0, -100:, 0] - packaged.logprobs[0]).abs().max().item()
 assert difference < 1e-6
-print("100 tokens are the same; log-probabilities, largest difference: below 1e-6")
+print(f"100 tokens are the same; log-probabilities, largest difference: {difference:.0g}")
 
 # %%
-cached = seconds(lambda: write(model, one, 100))
-print(f"writing slowly: {100 / slow:,.0f} tok/s")
-print(f"with a cache:   {100 / cached:,.0f} tok/s")
+cached = seconds(lambda: write(model, one, 100), turns=3)
+computed = sum(range(one.shape[1], one.shape[1] + 100))  # all texts that it handed over
+print(f"writing slowly: {100 / slow:,.0f} tok/s, {computed:,} tokens computed")
+print(f"with a cache:   {100 / cached:,.0f} tok/s, {one.shape[1] + 99} tokens computed")
 print(f"reading:        {text.numel() / reading:,.0f} tok/s")
 
 # %% [markdown]
-# With a cache, the decoder computes only a small part of what it did before, and yet it is still far slower than reading. Where does the time of a token go?
+# The decoder with a cache computes less than 2 % of the tokens, and yet it is not even twice as fast. Where does the time of a pass go?
 #
-# ## Where a token's time goes: bytes
+# ## Where the time goes: starting operations
 #
-# A processor does two things: it computes, and it fetches numbers from memory. Each step has to fetch the weights that it uses once, whatever the number of texts that use them. It also has to fetch the cache of each text. We count both for the model of the record: 14.7 million parameters, of which a token uses 5.9 million, because it goes to only 4 of 16 experts. A number takes 2 bytes, as in bfloat16.
-
-# %%
-def bytes_of_a_step(config, rows, seen):
-    """Read in one step: weights once, and for each row its memory of `seen` tokens."""
-    experts = min(config.n_routed_experts, rows * config.num_experts_per_tok)
-    met = config.replace(n_routed_experts=experts, num_experts_per_tok=1)
-    weights = parameters(met) - config.vocab_size * config.hidden_size  # a look-up, no product
-    kept = config.num_hidden_layers * (config.kv_lora_rank + config.qk_rope_head_dim)
-    return 2 * weights, 2 * rows * seen * kept
-
-# %% tags=["figure", "hide-input"]
-counted = sum(sum(bytes_of_a_step(MOE, 64, 32 + k + 1)) for k in range(128))
-wrote = 2 * 128 * 64 * MOE.num_hidden_layers * (MOE.kv_lora_rank + MOE.qk_rope_head_dim)
-assert counted + wrote == bytes_moved(MOE, 2, 64, 32, 128)  # the bench's own count
-batches = [2**k for k in range(12)]
-fig, ax = plt.subplots(figsize=(6.4, 3.2))
-for name, of in (("weights", 0), ("cache", 1)):
-    each = [bytes_of_a_step(MOE, batch, 96)[of] / batch / 1e6 for batch in batches]
-    _ = ax.plot(batches, each, label=name)
-ax.set(xscale="log", yscale="log", xlabel="texts in the batch", ylabel="MB per written token")
-direct_labels(ax)
-few, many = (sum(bytes_of_a_step(MOE, b, 96)) / b / 1e6 for b in (1, 2048))
-show(fig, "Bytes that a step reads, per written token, when each text is 96 tokens long: "
-     f"{few:.1f} MB for a single text, {many:.2f} MB in a batch of 2,048. All texts share the "
-     "weights, but each text has a cache of its own.",
-     "Two lines over 1 to 2,048 texts, both axes logarithmic: megabytes of weights per "
-     "written token fall in proportion to the batch, those of cache stay the same.")
-
-# %% [markdown]
-# A single text has to wait for all the weights that it uses. (The bend at four texts comes from the experts: up to there, each further text can need four more.) In a batch, the weights are read once for all texts. In a very large batch, most of the bytes belong to the caches. This is why the small latent cache matters for writing.
-#
-# ## Many texts cost little more than one
-#
-# Now we measure the time, first of our small model on your machine, with 100 tokens for each of 1 to 64 texts and the reading of the prompts included, and then of the record.
-
-# %% tags=["hide-input"]
-rows, per_step = [], {}
-for batch in (1, 4, 16, 64):
-    ids, mask = left_padded(prompts[:batch], tokenizer)
-    greedy = {"temperature": 0.0, "attention_mask": mask}
-    step = per_step[batch] = seconds(partial(decode, model, ids, 100, **greedy), 3) / 100
-    rows.append([batch, f"{1e3 * step:.2f} ms", f"{batch / step:,.0f} tok/s"])
-table(["texts", "one step", "all texts together"], rows, "nano-zero, measured in this run")
-
-# %% tags=["hide-input"]
-new = {batch: case["tokens"] / batch for batch, case in sampled.items()}
-step_ms = {batch: 1e3 * case["contestants"]["ours"]["median"] / new[batch]
-           for batch, case in sampled.items()}  # fmt: skip
-rows_64.reveal(round(step_ms[64] / step_ms[1], 2))
-print(results.origin(RECORD))
-floor_ms = {batch: 1e3 * case["bytes"] / new[batch] / copies
-            for batch, case in sampled.items()}  # fmt: skip
-rows = [[f"{batch:,}", f"{step_ms[batch]:.3g}", f"{floor_ms[batch]:.3g}",
-         f"{1e3 * batch / step_ms[batch]:,.0f}"] for batch in sampled]  # fmt: skip
-table(["texts", "a step, ms", "copying its bytes, ms", "all texts, tokens per second"],
-      rows, f"Recorded on {device}: steps of the package, and the time to copy as many bytes")
-
-# %% [markdown]
-# On one core, a step for 64 texts takes only a few times as long as one for a single text, so each text costs a small part of a step of its own. On the recorded GPU, the step takes only a third longer, and the other 63 texts are nearly free. But every step there takes much longer than it would take to copy its bytes, for one text hundreds of times as long.
-#
-# So bytes do not explain the speed of our small model. They do explain that of a large one. A token of DeepSeek-V3 uses 37 billion weights {cite}`deepseekv3`, of which we count each as one byte. We assume that all 256 experts of a layer are equally likely.
-
-# %%
-v3 = minidsk.ModelConfig.from_dict({"model_type": "deepseek_v3"})
-expert = 3 * v3.hidden_size * v3.moe_intermediate_size * 58  # one expert in each of 58 layers
-for texts in (1, 100):
-    met = 256 * (1 - (1 - 8 / 256) ** texts)  # how many of 256 experts a step has to read
-    fetched = 37e9 + (met - 8) * expert
-    print(f"{texts:3} texts: {fetched / 1e9:.0f} GB and",
-          f"{1e3 * fetched / copies:.0f} ms per step,",
-          f"at most {texts * copies / fetched:.0f} tokens per second")
-
-# %% [markdown]
-# With one text, the weights alone take 9 ms. A hundred texts meet nearly all experts, so a step reads 17 times as many bytes, and still each text costs about a sixth. (V3 does not fit on one such GPU; this only counts bytes.)
-#
-# ## Where our time goes: starting kernels
-#
-# Nearly every operation of PyTorch that computes something starts at least one kernel on a GPU ([chapter 07](07_triton_kernels.ipynb)). Python has to find out which, and the GPU waits if a kernel ends before the next one starts. How many operations does one token need? We count those of one step, without those that only give a tensor another shape and start no kernel.
+# A pass is a series of PyTorch's operations: products, sums, look-ups. We count those that compute something, and leave out those that only give a tensor another shape.
 
 # %% tags=["hide-input"]
 VIEWS = ("view", "slice", "select", "expand", "permute", "transpose", "squeeze", "split",
@@ -287,6 +236,88 @@ class Count(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 # %%
+# tolerance: 5%
+alone, full = Engine(model, 1, 160), Engine(model, 64, 160)
+for engine, texts in ((alone, 1), (full, 64)):
+    _ = engine.prefill(*left_padded(prompts[:texts], tokenizer))
+passes = {"70 tokens of one text": (70, partial(model, text[:1, :70])),
+          "one token, with a cache": (1, partial(alone.step, one[:, 5])),
+          "one token of each of 64 texts": (64, partial(full.step, one[:, 5].expand(64))),
+          "reading 16 texts": (text.numel(), partial(model, text))}  # fmt: skip
+rows = []
+for name, (tokens, call) in passes.items():
+    with torch.no_grad():
+        with Count() as counter:
+            _ = call()
+        took = seconds(call, 20)
+    rows.append([name, f"{tokens:,}", counter.operations, f"{1e3 * took:.1f} ms",
+                 f"{1e6 * took / counter.operations:.0f} µs"])  # fmt: skip
+table(["a pass for", "tokens", "operations", "time", "per operation"], rows,
+      "nano-zero on this core, in this run")
+
+# %% [markdown]
+# A pass starts about 250 operations, **however many tokens it computes**. On our core each takes around ten microseconds even for a single token, because Python and PyTorch have to find a program, check shapes and reserve memory before anything is computed. The cache removes nearly all tokens but no operation (it even adds a few, to store and look up). So it gains little here: a pass for 70 tokens, the slow decoder's average, takes less than twice as long as a pass for one. Only with 2,048 tokens does computing take most of the time.
+#
+# So writing with our small model is mostly starting operations, and more tokens per pass should be nearly free.
+#
+# ## Many texts cost little more than one
+#
+# We measure steps of `nano-zero` on your machine, with 50 tokens for each text and the reading of the prompts included. In the record, the library transformers starts each operation from Python, and our package replays a recording (next section).
+
+# %% tags=["hide-input"]
+rows, per_step = [], {}
+for batch in (1, 4, 16, 64):
+    batch_ids, batch_mask = left_padded(prompts[:batch], tokenizer)
+    call = partial(decode, model, batch_ids, 50, temperature=0.0, attention_mask=batch_mask)
+    step = per_step[batch] = seconds(call, 3) / 50
+    rows.append([batch, f"{1e3 * step:.2f} ms", f"{batch / step:,.0f} tok/s"])
+table(["texts", "one step", "all texts together"], rows, "nano-zero, measured in this run")
+
+# %% tags=["hide-input"]
+new = {batch: case["tokens"] / batch for batch, case in sampled.items()}
+step_ms, rival_ms = (
+    {batch: 1e3 * case["contestants"][who or case["best_rival"]]["median"] / new[batch]
+     for batch, case in sampled.items()} for who in ("ours", None))  # fmt: skip
+rows_64.reveal(round(step_ms[64] / step_ms[1], 2))
+print(results.origin(RECORD))
+assert max(rival_ms.values()) < 2 * rival_ms[1]
+rows = [[f"{batch:,}", f"{rival_ms[batch]:.3g}", f"{step_ms[batch]:.3g}",
+         f"{1e3 * batch / step_ms[batch]:,.0f}"] for batch in sampled]  # fmt: skip
+table(["texts", "transformers, ms", "our package, ms", "its tokens per second"], rows,
+      f"One step of the recorded model on {device}")
+
+# %% tags=["figure", "hide-input"]
+fig, ax = plt.subplots(figsize=(6.4, 3.2))
+core_ms = {batch: 1e3 * step for batch, step in per_step.items()}
+for name, of in (("transformers, GPU", rival_ms), ("our package, GPU", step_ms),
+                 ("nano-zero, this run", core_ms)):  # fmt: skip
+    (line,) = ax.plot(list(of), list(of.values()), "o-")
+    for batch in (1, list(of)[-1]):
+        _ = ax.annotate(f"{of[batch]:.2g}", (batch, of[batch]), (0, 7), ha="center",
+                        textcoords="offset points", fontsize=9, color=line.get_color())
+    _ = ax.annotate(name, (list(of)[-1], list(of.values())[-1]), (9, 0), va="center",
+                    textcoords="offset points", color=line.get_color(), annotation_clip=False)
+ax.set(xscale="log", yscale="log", xlabel="texts in the batch", ylabel="one step, ms")
+_ = ax.set_xticks(sorted({*core_ms, *step_ms}), map(str, sorted({*core_ms, *step_ms})))
+_ = ax.set_yticks([1, 3, 10], ["1", "3", "10"])
+ax.minorticks_off()
+ax.margins(y=0.2)
+ends = f"{step_ms[1]:.2f} to {step_ms[2048]:.2f}"
+show(fig, f"A step hardly grows with the batch. For 2,048 times as many texts, the package's "
+     f"step on the GPU takes {step_ms[2048] / step_ms[1]:.1f} times as long.",
+     f"Three lines, both axes logarithmic. Our package on the GPU, 1 to 2,048 texts: {ends} "
+     f"in milliseconds; transformers: {rival_ms[1]:.0f} to {rival_ms[2048]:.0f}, without a "
+     f"trend; nano-zero on this core, 1 to 64 texts: {core_ms[1]:.1f} ms to "
+     f"{core_ms[64]:.1f} ms.")  # fmt: skip
+
+# %% [markdown]
+# On one core, a step for 64 texts takes about twice as long as one for a single text. On the GPU, our package's step takes only a third longer, and the other 63 texts are nearly free. The steps of transformers do not grow with the batch: 64 texts even took longer than 2,048, in a measurement that we did not repeat.
+#
+# ## A graph starts a whole step at once
+#
+# On a GPU, nearly every operation starts at least one kernel ([chapter 07](07_triton_kernels.ipynb)). The GPU waits if a kernel ends before Python has started the next one. What does a start cost there? We count the operations of the recorded model and divide its step for one text by them.
+
+# %%
 # tolerance: 15%
 wide, counts = minidsk.MiniDeepSeek(MOE, torch.Generator().manual_seed(0)), {}
 for batch in (1, 64):
@@ -295,32 +326,14 @@ for batch in (1, 64):
         _ = engine.step(torch.zeros(batch, dtype=torch.long))
     counts[batch] = counter.operations
 print(f"operations of a step: {counts[1]} for one text, {counts[64]} for 64")
-
-# %% [markdown]
-# The number of operations hardly depends on the batch. This suggests a simple model of a step: its time is the number of operations, times the cost of starting one. The record compares two ways to start them: the library transformers starts each from Python, and our package replays a recording.
-
-# %% tags=["hide-input"]
-# tolerance: 15%
-theirs_ms = {batch: 1e3 * case["contestants"][case["best_rival"]]["median"] / new[batch]
-             for batch, case in sampled.items()}  # fmt: skip
-from_python, from_graph = (1e3 * of[1] / counts[1] for of in (theirs_ms, step_ms))
-rows = [[f"{batch:,}", f"{theirs_ms[batch]:.2g}", f"{step_ms[batch]:.2g}"]
-        for batch in sampled]  # fmt: skip
-assert max(theirs_ms.values()) < 2 * theirs_ms[1]
+from_python, from_graph = (1e3 * of[1] / counts[1] for of in (rival_ms, step_ms))
 print(f"for one text, per operation: {from_python:.0f} us from Python, "
       f"{from_graph:.1f} us from a graph")
-single, timed = guessed[1]["depths"]["1"], guessed[1]["contestants"]["ours, depth 1"]
-checked = 1e3 * timed["median"] / 64 * single["tokens_a_step"]
-print(f"our package from Python, a pass with a guess for one text: {checked:.0f} ms")
-table(["texts", "transformers", "our package, replayed"], rows,
-      f"One step, in ms, on {device}; the same weights")  # fmt: skip
 
 # %% [markdown]
-# The steps of transformers take 10 to 17 ms, and their time does not grow with the batch: 64 texts even took longer than 2,048, in a measurement that we did not repeat. In any case, with one text the GPU mostly waits for the next kernel to start. (We divided by our own count of operations; transformers has a few more.) Our steps grow with large batches, where the kernels themselves take time.
+# (transformers has a few more operations than our count.) The comparison changes both the library and the graph, because the record has no plain steps of our package without a graph. The section on guesses compares our package with itself.
 #
-# The comparison changes both the library and the graph, and the record has no plain steps of our package without a graph. But in that record our passes with guesses (below) still started their kernels from Python. Such a pass took longer than a step of transformers, which suggests that the gain comes from the graph.
-#
-# A **CUDA graph** removes most of the cost of starting. The step is run once in recording mode: CUDA writes down which kernels would start, and with which addresses, without running them. After that, one call replays all of them without Python:
+# A **CUDA graph** removes most of the cost of starting. The step is run once in recording mode: CUDA writes down which kernels would start, and with which addresses. After that, one call replays all of them without Python:
 #
 # ```python
 # graph = torch.cuda.CUDAGraph()
@@ -331,22 +344,78 @@ table(["texts", "transformers", "our package, replayed"], rows,
 #     graph.replay()                 # one call starts all kernels of a step
 # ```
 #
-# Shapes and addresses must stay the same, and Python must not decide anything. So the package's `Engine` with `static=True` keeps a cache of fixed size and hides the empty places with a mask. On a CPU nothing is recorded, but the same code runs, and we can check that fixed shapes change nothing:
+# Shapes and addresses must stay the same, and Python must not decide anything. So the package's `Engine` with `static=True` keeps a cache of fixed size and hides the empty places with a mask. On a CPU nothing is recorded, but the same code runs:
 
 # %%
+# tolerance: 1e-12
 growing, fixed = Engine(exact, 1, 160), Engine(exact, 1, 160, static=True)
-logits = [engine.prefill(one) for engine in (growing, fixed)]
-graph_difference = 0.0
-for token in ours[0, one.shape[1] :]:
-    a, b = (engine.step(token[None]) for engine in (growing, fixed))
-    graph_difference = max(graph_difference, (a - b).abs().max().item())
-assert graph_difference < 1e-9
-print("growing and fixed shapes, 100 steps, largest difference: below 1e-9")
+_ = [engine.prefill(one) for engine in (growing, fixed)]
+apart = [growing.step(token[None]) - fixed.step(token[None])
+         for token in ours[0, one.shape[1] :]]  # fmt: skip
+graph_difference = max(difference.abs().max().item() for difference in apart)
+assert graph_difference < 1e-12
+print(f"growing and fixed shapes, 100 steps, largest difference: {graph_difference:.0g}")
 
 # %% [markdown]
+# ## What changes for a large model: bytes
+#
+# A processor also has to fetch numbers from memory. Each step fetches once the weights that it uses, for all texts, and the cache of each text. We count both for the recorded model, where a token goes to only 4 of 16 experts. A number takes 2 bytes, as in bfloat16.
+
+# %%
+def bytes_of_a_step(config, rows, seen):
+    """Read in one step: weights once, and for each row its memory of `seen` tokens."""
+    experts = min(config.n_routed_experts, rows * config.num_experts_per_tok)
+    met = config.replace(n_routed_experts=experts, num_experts_per_tok=1)
+    weights = parameters(met) - config.vocab_size * config.hidden_size  # a look-up, no product
+    kept = config.num_hidden_layers * (config.kv_lora_rank + config.qk_rope_head_dim)
+    return 2 * weights, 2 * rows * seen * kept
+
+# %% tags=["figure", "hide-input"]
+read = sum(sum(bytes_of_a_step(MOE, 64, 32 + k + 1)) for k in range(128))
+wrote = 2 * 128 * 64 * MOE.num_hidden_layers * (MOE.kv_lora_rank + MOE.qk_rope_head_dim)
+assert read + wrote == bytes_moved(MOE, 2, 64, 32, 128)  # the bench's own count
+batches = [2**k for k in range(12)]
+fig, ax = plt.subplots(figsize=(6.4, 3.2))
+for name, of in (("weights", 0), ("cache", 1)):
+    each = [bytes_of_a_step(MOE, batch, 96)[of] / batch / 1e6 for batch in batches]
+    (line,) = ax.plot(batches, each, label=name)
+    for k in (0, 6, 11):
+        _ = ax.annotate(f"{each[k]:.2g}", (batches[k], each[k]), (0, 6), ha="center",
+                        textcoords="offset points", fontsize=9, color=line.get_color())
+        _ = ax.plot(batches[k], each[k], "o", color=line.get_color())
+ax.set(xscale="log", yscale="log", xlabel="texts in the batch", ylabel="MB per written token")
+ax.margins(y=0.15)
+direct_labels(ax)
+few, many = (sum(bytes_of_a_step(MOE, b, 96)) / b / 1e6 for b in (1, 2048))
+copy_ms = 1e3 * sampled[1]["bytes"] / new[1] / copies
+print(f"the recorded model, one text: a step is {step_ms[1] / copy_ms:.0f} times as long as "
+      "copying its bytes")
+show(fig, "Bytes that a step reads, per written token, when each text is 96 tokens long: "
+     f"{few:.1f} MB for a single text, {many:.2f} MB in a batch of 2,048. All texts share the "
+     "weights, but each text has a cache of its own.",
+     "Two lines over 1 to 2,048 texts, both axes logarithmic: megabytes of weights per "
+     "written token fall in proportion to the batch, those of cache stay the same.")
+
+# %% [markdown]
+# (The bend at four texts comes from the experts: up to there, each further text can need four more.) In a very large batch most of the bytes belong to the caches, and this is why the small latent cache matters for writing.
+#
+# The recorded model does not notice, since its steps take hundreds of times as long. But a token of DeepSeek-V3 uses 37 billion weights {cite}`deepseekv3`, of which we count each as one byte. We assume that all 256 experts of a layer are equally likely.
+
+# %%
+expert = 3 * v3.hidden_size * v3.moe_intermediate_size * 58  # one expert in each of 58 layers
+for texts in (1, 100):
+    met = 256 * (1 - (1 - 8 / 256) ** texts)  # how many of 256 experts a step has to read
+    fetched = 37e9 + (met - 8) * expert
+    print(f"{texts:3} texts: {fetched / 1e9:.0f} GB and",
+          f"{1e3 * fetched / copies:.0f} ms per step,",
+          f"at most {texts * copies / fetched:.0f} tokens per second")
+
+# %% [markdown]
+# A hundred texts meet nearly all experts, so a step reads 17 times as many bytes, and still each text costs about a sixth. (V3 does not fit on one such GPU.)
+#
 # ## Rows that end early
 #
-# A batch runs until its longest reply ends. Rows whose reply has ended go on computing, and their results are thrown away. We take 1,024 recorded replies of our own `small` model after R1-Zero training, on problems that it was not trained on. We count their lengths in tokens. A token is one character or one mark such as `<think>`, and the end of the reply is a token too.
+# A batch runs until its longest reply ends. Rows whose reply has ended go on computing for nothing. We take 1,024 recorded replies of our own `small` model after R1-Zero training, on problems that it was not trained on, and count their lengths in tokens, the end included. A token is one character or one mark such as `<think>`.
 
 # %%
 replies = results.read("reason_small", "seed0/zero/evaluation.json")["replies"]
@@ -381,16 +450,14 @@ useful.reveal(round(100 * share_useful(lengths, 32, steps_waiting(lengths, 32)),
 # %% [markdown]
 # Much of the work is wasted, because nearly every batch of 32 contains one reply of several hundred tokens. The lengths are not known in advance, so we cannot sort by them.
 #
-# The remedy comes from Orca {cite}`yu2022orca`: decide in every step which texts are in the batch. When a reply ends, its row takes the next prompt that waits. This is called **continuous batching**, or refilling. A toy scheduler needs no model, only the lengths:
+# The remedy comes from Orca {cite}`yu2022orca`: when a reply ends, its row takes the next prompt that waits. This is called **continuous batching**, or refilling. A toy scheduler needs only the lengths:
 
 # %%
 def steps_refilled(lengths, rows):
-    """A row whose reply has ended begins the next one in the step after."""
+    """A free row, which has no tokens left, takes the next reply that waits."""
     waiting, left, steps = list(lengths), [0] * rows, 0
     while waiting or any(left):
-        for row in range(rows):
-            if left[row] == 0 and waiting:
-                left[row] = waiting.pop(0)  # the row takes the next prompt
+        left = [tokens or (waiting.pop(0) if waiting else 0) for tokens in left]
         left = [max(0, tokens - 1) for tokens in left]  # a token in each row at work
         steps += 1
     return steps
@@ -426,9 +493,9 @@ show(fig, f"With 32 rows, {waited} of the steps are useful when rows wait, and {
      f"Refilled: {ends[0]} % with 8 rows, falling to {ends[1]} % with 256.")  # fmt: skip
 
 # %% [markdown]
-# With 256 rows and 1,024 replies, each row writes only about four replies, and at the end the last long replies keep only a few rows busy. When only a few rows are still at work, the package moves them into a smaller batch.
+# With 256 rows, each row writes only about four replies, and at the end the last long replies keep only a few rows busy. The package then moves them into a smaller batch.
 #
-# Play both ways with the first 24 replies in 6 rows. Red marks a row whose results are thrown away.
+# Play both ways. Red marks a row whose results are thrown away.
 
 # %% tags=["widget"]
 Batching(lengths[:24], 6, title="24 recorded replies in 6 rows")
@@ -436,7 +503,7 @@ Batching(lengths[:24], 6, title="24 recorded replies in 6 rows")
 # %% [markdown]
 # ### Refilling one row of a real cache
 #
-# When a row begins a new reply, its part of the cache is cleared. The new prompt is read by itself, its cache is copied into that row, and the other rows do not change. A natural bug is to let the row read the new prompt after its old reply. We test both with two rows that write 20 tokens each, after which row 0 takes a third prompt. Each reply must be that of the slow decoder, which writes it alone:
+# When a row begins a new reply, its part of the cache is cleared. The new prompt is read by itself, and its cache is copied into that row. A natural bug is to let the row read the new prompt after its old reply. We test both with two rows, of which row 0 takes a third prompt after 20 tokens. Each reply must be that of the slow decoder, which writes it alone:
 
 # %%
 def reads_alone(engine, row, prompt):
@@ -451,7 +518,7 @@ def keeps_its_old_cache(engine, row, prompt):
     return reader
 
 # %%
-posed = [left_padded([prompt], tokenizer)[0] for prompt in prompts[:3]]
+singles = [left_padded([prompt], tokenizer)[0] for prompt in prompts]
 row = torch.tensor([0])
 
 
@@ -461,7 +528,7 @@ def write_two_rows(read):
     engine.prefill(*left_padded(prompts[:2], tokenizer))
     for step in range(40):
         if step == 20:
-            reader = read(engine, row, posed[2])
+            reader = read(engine, row, singles[2])
             engine.cache.adopt(row, reader.cache)
             engine.logits[row] = reader.logits
         written.append(engine.logits.argmax(-1))
@@ -471,30 +538,64 @@ def write_two_rows(read):
 # %%
 def each_writes_as_if_alone(read) -> None:
     ours = write_two_rows(read)
-    assert torch.equal(ours[0, :20], write_slowly(exact, posed[0], 20)[0, -20:])
-    assert torch.equal(ours[0, 20:], write_slowly(exact, posed[2], 20)[0, -20:])
-    assert torch.equal(ours[1], write_slowly(exact, posed[1], 40)[0, -40:])
+    assert torch.equal(ours[0, :20], write_slowly(exact, singles[0], 20)[0, -20:])
+    assert torch.equal(ours[0, 20:], write_slowly(exact, singles[2], 20)[0, -20:])
+    assert torch.equal(ours[1], write_slowly(exact, singles[1], 40)[0, -40:])
 
 
 bites(each_writes_as_if_alone, reads_alone, keeps_its_old_cache)
 
 # %% [markdown]
-# The package does this for many rows in `minidsk/infer/refill.py`. Here it writes 64 replies to prompts of several lengths, in 64 rows and in 8:
+# The package does this for many rows in `minidsk/infer/refill.py`. Here it writes 64 replies: all in one batch, then in 8 rows that wait, then in 8 rows that are refilled. Each reply is also read alone, in one pass. If each of its tokens is the likeliest after those before it, the slow decoder writes the same reply.
 
 # %%
+# tolerance: 1e-6
 ids, mask = left_padded(prompts, tokenizer)
-ending = {"attention_mask": mask, "eos_token_id": tokenizer.eos_id, "temperature": 0.0}
-together = decode(exact, ids, 160, **ending)
-refilled = decode(exact, ids, 160, rows=8, **ending)
+ending = {"eos_token_id": tokenizer.eos_id, "temperature": 0.0}
+
+
+def reply_to(some, **ways):
+    """The greedy replies to these prompts, and the seconds that they took."""
+    began = clock()
+    done = decode(exact, ids[some], 160, attention_mask=mask[some], **ending, **ways)
+    return done, clock() - began
+
+
+together, together_took = reply_to(slice(None))
+eights = [reply_to(slice(first, first + 8)) for first in range(0, 64, 8)]
+refilled, refilled_took = reply_to(slice(None), rows=8)
 assert torch.equal(together.ids, refilled.ids)
+for k, prompt in enumerate(singles):
+    reply = together.ids[k, ids.shape[1] :][together.mask[k]]
+    alone_ids = torch.cat((prompt[0], reply))[None]
+    with torch.no_grad():
+        says = exact(alone_ids).logits[0, -len(reply) - 1 : -1].argmax(-1)
+    assert torch.equal(says, reply)
+    assert torch.equal(eights[k // 8][0].ids[k % 8, ids.shape[1] :][: len(reply)], reply)
 refill_difference = (together.logprobs - refilled.logprobs).abs().max().item()
 assert refill_difference < 1e-6
-print("64 replies: the same tokens; log-probabilities, largest difference: below 1e-6")
+print("64 replies: the same tokens in all four ways; log-probabilities,",
+      f"largest difference: {refill_difference:.0g}")
+
+# %% tags=["hide-input"]
+# tolerance: 30%
+waiting_took = sum(took for _, took in eights)
+written_lengths = together.mask.sum(1).tolist()
+steps_of = [of(written_lengths, 8) for of in (steps_waiting, steps_refilled)]
+print(f"refilled against waiting: {steps_of[0] / steps_of[1]:.2f} times fewer steps, "
+      f"{waiting_took / refilled_took:.2f}x faster")
+table(["64 replies", "steps by their lengths", "time"],
+      [["8 rows, waiting", steps_of[0], f"{waiting_took:.2f} s"],
+       ["8 rows, refilled", steps_of[1], f"{refilled_took:.2f} s"],
+       ["all in one batch", max(written_lengths), f"{together_took:.2f} s"]],
+      "nano-zero in float64, on this core")  # fmt: skip
 
 # %% [markdown]
+# The time saved is smaller than the steps saved, and it varies from run to run. The count leaves out that each new prompt has to be read, while the other rows wait, and that the package looks for ended rows only every 16 steps. In the rows that wait, it also drops rows as they end. On this core one batch of 64 is faster still, so refilling is for replies that do not fit into one batch.
+#
 # ## Noise with an address
 #
-# So far all texts were greedy. When tokens are *drawn*, a new problem appears. If one random generator serves the whole batch, the numbers that a text gets depend on the other texts. Here the same prompt is continued with the same seed in batches of 4 and 8:
+# So far all texts were greedy. When tokens are *drawn*, a new problem appears. If one random generator serves the whole batch, the numbers that a text gets depend on the other texts. Here the same prompt meets the same seed in batches of 4 and 8:
 
 # %%
 def draw_with_one_generator(ids, mask, new, seed):
@@ -514,32 +615,41 @@ print("in a batch of 8:", repr(tokenizer.decode(of_8[1].tolist())))
 assert not torch.equal(of_4[1], of_8[1])
 
 # %% [markdown]
-# Both are fair draws, but the same seed no longer means the same reply. With refilling, the numbers would also depend on when a row happens to be free. A rollout could not be repeated, which makes a bug hard to find.
+# Both are fair draws, but the same seed no longer means the same reply. With refilling, the numbers would also depend on when a row is free. A rollout could not be repeated.
 #
-# The remedy is to **compute the noise from an address**, as counter-based generators do {cite}`salmon2011random`. The address of a number has four parts: the seed, the reply, the place of the token in the reply, and the entry of the vocabulary. A hash turns the address into a number that looks random: whole-number products and shifts mix its bits (in the folded cell).
+# The remedy is to **compute the noise from an address**, as counter-based generators do {cite}`salmon2011random`. The address of a number has four parts: the seed, the reply, the place of the token in the reply, and the entry of the vocabulary. A hash turns the address into a number that looks random, because whole-number products and shifts mix its bits:
 
-# %% tags=["hide-input"]
+# %%
 def noise(seed, reply, place, vocab):
     """Logarithms of uniform numbers, one per entry: a function of the address alone."""
-    reply, place = torch.tensor([reply, place])  # int64, whose products wrap around
+    reply, place = (torch.as_tensor(n)[..., None] for n in (reply, place))  # int64, wraps
     x = seed + REPLY * reply + PLACE * place + ENTRY * torch.arange(vocab)
     x = (x ^ (x >> 32)) * FIRST  # products mix upwards;
     x = (x ^ (x >> 29)) * SECOND  # the shifts bring the upper bits down again
     return log_uniform(x)
 
-
+# %%
 stream = Noise(5 + REPLY * torch.tensor([3]), 59)  # the package's: seed 5, reply 3
 for place in range(4):
     assert torch.equal(stream.next()[0], noise(5, 3, place, 59))
 print("the package's noise is the same, bit for bit")
 
 # %% [markdown]
-# To draw a token with this noise, we take minus the logarithm of each uniform number. The result is a random waiting time, as if each token had an alarm clock. We divide the waiting time of each token by its probability, so the clock of a likely token tends to ring sooner. Each token is then the first to ring with exactly its own probability. We test this on three tokens with a chi-square test. The planted bug multiplies where it should divide.
+# To draw a token with this noise, we take minus the logarithm of each uniform number. The result is a random waiting time, as if each token had an alarm clock. We divide it by the token's probability, and take the token whose clock rings first:
 
 # %%
+# tolerance: 0.01
 three = torch.tensor([0.6, 0.3, 0.1])
+waits = -noise(0, torch.arange(20_000), 0, 3)  # a row per reply
+rows = [[k + 1, f"{three[k]:.1f}", f"{waits[0, k]:.2f}", f"{waits[0, k] / three[k]:.2f}"]
+        for k in range(3)]  # fmt: skip
+table(["token", "probability", "waiting time", "divided"], rows,
+      f"Reply 0: the clock of token {(waits[0] / three).argmin() + 1} rings first")
 
+# %% [markdown]
+# Why is this a fair draw? A clock with the waiting time $-\log u$ rings in each short moment with the same chance, its rate of 1. Dividing by $p$ makes the rate $p$. The rates of all clocks add up to 1, so whenever the first clock rings, it is that of a token with exactly that token's share, $p$. This is called an **exponential race**; in logarithms it is the Gumbel-max trick. We test it with a chi-square test. The planted bug multiplies where it should divide.
 
+# %%
 def chi_square(drawn, p):
     """How far counts are from what p expects; for 3 tokens above 13.8 once in 1,000 times."""
     expected = len(drawn) * p
@@ -547,7 +657,6 @@ def chi_square(drawn, p):
 
 
 def follows_the_probabilities(first_to_ring) -> None:
-    waits = torch.stack([-noise(0, reply, 0, 3) for reply in range(20_000)])
     assert chi_square(first_to_ring(waits, three), three) < 13.8
 
 
@@ -561,16 +670,32 @@ def multiplies(waits, p):
 
 bites(follows_the_probabilities, divides, multiplies)
 
+# %% tags=["figure", "hide-input"]
+# tolerance: 1e-3
+fig, ax = plt.subplots(figsize=(6.4, 2.4))
+drawn_shares = {way.__name__: torch.bincount(way(waits, three), minlength=3) / len(waits)
+                for way in (divides, multiplies)}  # fmt: skip
+for shift, (name, each) in zip((-0.2, 0.2), drawn_shares.items(), strict=True):
+    bars = ax.bar(np.arange(3) + shift, each, 0.36)
+    _ = ax.bar_label(bars, [f"{name} {x:.2f}" for x in each], fontsize=9)
+for k, p in enumerate(three.tolist()):
+    _ = ax.plot([k - 0.4, k + 0.4], [p, p], "--", color="gray", lw=1)
+_ = ax.set_xticks(range(3), [f"token {k}, p = {p:.1f}" for k, p in enumerate(three, 1)])
+_ = ax.set(ylabel="share of first rings", ylim=(0, 0.75))
+shares_said = {name: ", ".join(f"{x:.2f}" for x in each)
+               for name, each in drawn_shares.items()}  # fmt: skip
+show(fig, "How often each clock is the first of three, in 20,000 races. Divided by p, the "
+     f"shares are {shares_said['divides']}; dashed: p.",
+     f"Pairs of bars for three tokens. Divides: {shares_said['divides']}. Multiplies: "
+     f"{shares_said['multiplies']}. A dashed line at each probability.")  # fmt: skip
+
 # %% [markdown]
-# Now a reply depends on its own address and prompt, and on nothing else. So one batch, 8 refilled rows, fixed shapes (as for a graph), and the first four prompts alone must all draw the same replies. All of this is in float64; in bfloat16 the noise is still the same, and the logits are not quite.
+# Now a reply depends on its own address and prompt alone. So one batch, 8 refilled rows, fixed shapes (as for a graph), and the first four prompts by themselves must all draw the same replies, in float64.
 
 # %%
-ending["temperature"] = 1.0
-
-
 def draw(count=64, **ways):
     """The first replies with seed 0, whatever the way."""
-    own = {**ending, "attention_mask": mask[:count], **ways}
+    own = {**ending, "temperature": 1.0, "attention_mask": mask[:count], **ways}
     return decode(exact, ids[:count], 160, generator=torch.Generator().manual_seed(0), **own)
 
 
@@ -595,19 +720,20 @@ diagram("speculation")
 # - keep the guess with probability $\min(1, p(x)/q(x))$;
 # - if it is refused, draw from what $p$ has more than $q$: $\max(0, p - q)$, divided by its sum.
 #
-# **Three tokens by hand.** The guesser offers the second token three times too often, so one guess in three of it is kept, and the other two are always kept. In all, a guess is refused with probability $0.6 \cdot \frac23 = 0.4$. Then one of the two tokens with a surplus is drawn, each with probability one half. For each token, the two ways add up to $p$:
+# **Three tokens by hand.** The guesser offers token 2 with 0.6, three times as often as it should. So a guess of token 2 is kept one time in three. Guesses of tokens 1 and 3 are always kept. In all, a guess is refused with probability $0.6 \cdot \frac23 = 0.4$. Then token 1 or token 3 is drawn, each with probability one half, because their surpluses are equal. For each token, the two ways add up to $p$:
 #
 # | token | $p$ | $q$ | kept if guessed | written as a kept guess | surplus | written after a refusal | sum |
 # | --- | --- | --- | --- | --- | --- | --- | --- |
 # | 1 | 0.5 | 0.3 | 1 | 0.3 | 0.2 | 0.4 · ½ = 0.2 | **0.5** |
 # | 2 | 0.2 | 0.6 | ⅓ | 0.2 | 0 | 0 | **0.2** |
 # | 3 | 0.3 | 0.1 | 1 | 0.1 | 0.2 | 0.4 · ½ = 0.2 | **0.3** |
+
+# %% [markdown]
+# **Why it is always $p$.** As a guess that is kept, token $x$ is written with probability $q(x) \min(1, p(x)/q(x)) = \min(p(x), q(x))$. So at this place a guess is kept with probability
 #
-# **Why it is always $p$.** A token $x$ is written in one of two ways. As a guess that is kept, it has the probability $q(x) \min(1, p(x)/q(x)) = \min(p(x), q(x))$. So a guess is kept with the probability
+# $$ \beta = \sum_x \min(p(x), q(x)), $$
 #
-# $$ \alpha = \sum_x \min(p(x), q(x)), $$
-#
-# and is refused with $1 - \alpha$. The surplus $\max(0, p(x) - q(x)) = p(x) - \min(p(x), q(x))$ adds up to $1 - \alpha$ too. After a refusal $x$ is therefore drawn with probability $(p(x) - \min(p(x), q(x)))/(1 - \alpha)$. The factor $1 - \alpha$ cancels, and the two ways add up to $\min(p(x), q(x)) + p(x) - \min(p(x), q(x)) = p(x)$. No property of the guesser was used: bad guesses cost time and never quality.
+# and refused with $1 - \beta$. The surplus $\max(0, p(x) - q(x)) = p(x) - \min(p(x), q(x))$ adds up to $1 - \beta$ too. After a refusal $x$ is therefore drawn with probability $(p(x) - \min(p(x), q(x)))/(1 - \beta)$. The factor $1 - \beta$ cancels, and the two ways add up to $p(x)$. No property of the guesser was used, so bad guesses cost time and never quality.
 #
 # We check it with fractions, without any rounding. The planted bug replaces a refused guess by a fresh draw from $p$, which sounds right.
 
@@ -628,7 +754,7 @@ def written(p, q, instead):
             out[x] += offered * (1 - keep) * chance
     return out
 
-# %%
+
 def tenths(*numbers):
     return [Fraction(n, 10) for n in numbers]
 
@@ -644,7 +770,7 @@ def a_fresh_draw(p, q):
 
 bites(writes_exactly_p, surplus, a_fresh_draw)
 wrong = written(tenths(5, 2, 3), tenths(3, 6, 1), a_fresh_draw)
-print("with the bug, 1/2, 1/5, 3/10 would become", *map(str, wrong))
+print("with the bug, 0.50, 0.20, 0.30 would become", *(f"{float(x):.2f}" for x in wrong))
 
 # %% tags=["hide-input"]
 # tolerance: 2
@@ -664,11 +790,11 @@ one_of = torch.where(kept > 0, first, after)
 two_of = torch.where(kept == 0, later, torch.where(kept == 1, after, second))
 statistic = chi_square(3 * one_of + two_of, (p_first[:, None] * p_then).flatten())
 assert statistic < 26.1
-print("the package's accept, two guesses, 50,000 times: chi-square of the nine pairs",
-      f"{statistic:.0f}; above 26.1 only once in 1,000 times")
+print("the package's accept, two guesses, 50,000 times")
+print(f"chi-square of the nine pairs: {statistic:.0f}; above 26.1 only once in 1,000 times")
 
 # %% [markdown]
-# If each guess is right with probability $\alpha$, whatever came before, then $K$ guesses yield on average
+# Call $\alpha$ the probability that a guess is kept, on average over the places of a text. If each guess is kept with $\alpha$, whatever came before, then $K$ guesses yield on average
 #
 # $$ 1 + \alpha + \alpha^2 + \dots + \alpha^K $$
 #
@@ -676,19 +802,16 @@ print("the package's accept, two guesses, 50,000 times: chi-square of the nine p
 #
 # ### A guesser for free: the MTP module
 #
-# The guesser of Leviathan and others is a second, smaller model. DeepSeek-V3 has one built in, the module of [chapter 04](04_multi_token_prediction.ipynb), which was trained to predict one token further ahead. It sees the model's own state, so it guesses well. We train a narrow model of eight layers with such a module, which is a single block and so cheap beside the model.
+# The guesser of Leviathan and others is a second, smaller model. DeepSeek-V3 has one built in, the module of [chapter 04](04_multi_token_prediction.ipynb), which was trained to predict one token further ahead and sees the model's own state. We train a narrow model of eight layers with such a module, a single block and so cheap beside the model.
 
 # %%
-deep = nano().pretrain.model.replace(
-    hidden_size=64, num_hidden_layers=8, num_nextn_predict_layers=1
-)
-course = dataclasses.replace(nano().pretrain, model=deep, steps=120, batch=4)
+course = dataclasses.replace(nano().pretrain, model=deep, steps=110, batch=4)
 with tempfile.TemporaryDirectory() as folder:
     writer = pretrain(course, folder, device="cpu", progress=False).eval()
-print(f"{sum(weight.numel() for weight in writer.parameters()):,} parameters")
+print(f"{sum(weight.numel() for weight in writer.parameters()):,} parameters with the module")
 
 # %% [markdown]
-# We first write it ourselves, greedy, with one guess per pass and without a cache. A pass of the model reads the text with the guess at its end. The logits before the guess say whether it was right. If it was, the logits after it give one token more.
+# We first write it ourselves, greedy, with one guess per pass and without a cache. A pass of the model reads the text with the guess at its end. The logits before the guess say whether it was right. If so, those after it give one token more.
 
 # %%
 @torch.no_grad()
@@ -703,37 +826,85 @@ def speculate_slowly(model, ids, new):
         ids, passes = torch.cat((ids, says if right else says[:, :1]), 1), passes + 1
     return ids[:, :end], passes
 
+# %% [markdown]
+# With a cache, a pass reads only two tokens, the last one and the guess. This brings a trap: when the guess is refused, the cache already holds it, and later tokens would look at it. So the cache must be **rolled back** to the tokens that are true. The module's own cache has the opposite problem, because the module has not read a guess that was kept. So it always reads the last two tokens.
+
 # %%
+@torch.no_grad()
+def speculate_cached(model, ids, new, roll_back, module_reads=2):
+    """As speculate_slowly, with a cache; roll_back(cache, lengths) forgets what follows."""
+    end, passes = ids.shape[1] + new, 1
+    cache = model.new_cache(1, end + new, mtp=True, static=True)  # the module's part too
+    ids = torch.cat((ids, model(ids, cache=cache).logits[:, -1:].argmax(-1)), 1)
+    while ids.shape[1] < end:
+        known = cache.ends.clone()  # the cache holds all tokens but the last
+        cache.reopen(known, module_reads)
+        ahead = model.look_ahead(1, ids[:, -module_reads:], cache)
+        guess = model.lm_head(ahead[:, -1:]).argmax(-1)
+        checked = torch.cat((ids[:, -1:], guess), 1)
+        says = model(checked, cache=cache, mtp=False).logits.argmax(-1)
+        right = bool(guess == says[:, :1])
+        if not right:
+            roll_back(cache, known + 1)  # the last token is true, the guess is not
+        ids, passes = torch.cat((ids, says if right else says[:, :1]), 1), passes + 1
+    return ids[:, :end], passes
+
+# %%
+# tolerance: 40%
 careful = copy.deepcopy(writer).double()
-slowly, passes = speculate_slowly(careful, one, 60)
-theirs = speculate(careful, one, 60, 1, temperature=0.0)
-assert torch.equal(slowly, theirs.ids)
+slowly, slow_passes = speculate_slowly(careful, one, 60)
+
+
+def the_text_without_guesses(roll_back) -> None:
+    guessing, passes = speculate_cached(careful, one, 60, roll_back)
+    assert torch.equal(guessing, write_slowly(careful, one, 60))
+    assert passes == slow_passes
+
+
+def rolls_back(cache, lengths):
+    cache.truncate(lengths)
+
+
+def does_not_roll_back(cache, lengths):
+    pass
+
+
+bites(the_text_without_guesses, rolls_back, does_not_roll_back)
+by_package = speculate(careful, one, 60, 1, temperature=0.0)
 assert torch.equal(slowly, write_slowly(careful, one, 60))
-assert passes == int(theirs.passes)
-print("60 tokens: with guesses, with the package's guesses, and without: the same")
+assert torch.equal(slowly, by_package.ids)
+assert slow_passes == int(by_package.passes)
+gappy, gappy_passes = speculate_cached(careful, one, 60, rolls_back, module_reads=1)
+assert torch.equal(gappy, slowly)
+print("60 tokens: without a cache, with one, and in the package the same")
+print(f"passes: {slow_passes}; with gaps in the module's cache: {gappy_passes}")
 
 # %% [markdown]
-# Now the package continues 16 prompts, with one, two and three guesses per pass. After its first guess, the module works on its own states, for which it was not trained, so each further guess is worse.
+# Gaps in the module's cache never change the text, because the model checks each guess. They can only cost passes, and hardly did here. Now the package continues 16 prompts, with one, two and three guesses per pass.
 
 # %% tags=["hide-input"]
-# tolerance: 20%
+# tolerance: 60%
 some, some_mask = left_padded(prompts[:16], tokenizer)
-greedy = {"temperature": 0.0, "attention_mask": some_mask}
-without = decode(careful, some, 100, **greedy)
-found, rows = {}, []
+certain = {"temperature": 0.0, "attention_mask": some_mask}
+without = decode(careful, some, 60, **certain)
+found, kept_shares, rows = {}, [], []
 for depth in (1, 2, 3):
-    done = speculate(careful, some, 100, depth, **greedy)
+    done = speculate(careful, some, 60, depth, **certain)
     assert torch.equal(done.ids, without.ids)
-    share = (done.kept.sum() / done.drafted.sum()).item()
+    kept_shares.append((done.kept.sum() / done.drafted.sum()).item())
     found[depth] = (done.mask.sum() / done.passes.sum()).item()
-    rows.append([depth, f"{share:.2f}", f"{found[depth]:.2f}"])
-table(["guesses per pass", "share kept", "tokens per pass"], rows,
-      "Greedy text of 16 prompts, 100 tokens each; all texts are the same as without guesses")
+    by_formula = sum(kept_shares[0] ** k for k in range(depth + 1))
+    rows.append([depth, f"{kept_shares[-1]:.2f}", f"{found[depth]:.2f}",
+                 f"{by_formula:.2f}"])  # fmt: skip
+table(["guesses per pass", "share kept", "tokens per pass", "by the formula"], rows,
+      "Greedy text of 16 prompts, 60 tokens each; all texts are the same as without guesses")
 
 # %% [markdown]
+# The share falls with more guesses also because a guess behind a refused one counts as refused. The formula, with the first row's share as $\alpha$, comes close. Two errors work against each other. After its first guess, the module works on its own states, for which it was not trained. But easy places stand together, so a guess behind a kept one is more often right.
+#
 # ### When does it stop paying?
 #
-# A pass with $K$ guesses works on $K + 1$ tokens per text, and the guesses cost $K$ steps of the module. In a batch of one, the extra tokens are nearly free. In a large batch, a step for twice as many tokens takes up to twice as long. So the gain is
+# A pass with $K$ guesses works on $K + 1$ tokens per text, and the guesses cost $K$ steps of the module. The extra tokens are nearly free in a batch of one, but not in a large one. So the gain is
 #
 # $$ \frac{\text{tokens per pass} \times \text{time of a plain step}}{\text{time of a pass with guesses} + K \times \text{time of the module}}. $$
 #
@@ -743,11 +914,11 @@ table(["guesses per pass", "share kept", "tokens per pass"], rows,
 # tolerance: 100%
 gains, rows = {}, []
 for batch in (1, 4, 16, 64):
-    some, some_mask = left_padded(prompts[:batch], tokenizer)
-    greedy = {"temperature": 0.0, "attention_mask": some_mask}
-    ways = (partial(decode, writer, some, 30, **greedy),
-            partial(speculate, writer, some, 30, 1, **greedy))  # fmt: skip
-    turns = [[seconds(way, 1) for way in ways] for _ in range(3)]
+    padded, padded_mask = left_padded(prompts[:batch], tokenizer)
+    same = {"temperature": 0.0, "attention_mask": padded_mask}
+    ways = (partial(decode, writer, padded, 30, **same),
+            partial(speculate, writer, padded, 30, 1, **same))  # fmt: skip
+    turns = [[seconds(way, 1) for way in ways] for _ in range(2)]
     best = [min(pair) for pair in zip(*turns, strict=True)]
     gains[batch] = best[0] / best[1]
     times = [f"{1e3 * t / 30:.2f} ms" for t in best]
@@ -756,7 +927,7 @@ table(["texts", "plain, per token", "guessing, per token", "gain (below 1: slowe
       "One guess per pass, on this machine")
 
 # %% [markdown]
-# The more texts there are, the more the core has to compute, and the less room is left for guesses. (On a busy machine these times vary.) We recorded the larger model on a GPU twice. In the first record, Python started the kernels of each pass with guesses, because it had to know how many guesses were kept before it could go on. We then rewrote the pass over tensors of fixed shape: the number of kept guesses stays on the GPU, and a row that has ended is masked. So the second record replays the pass from a graph.
+# The more texts there are, the more the core has to compute, and the less room is left for guesses. (On a busy machine these times vary.) We recorded the larger model on a GPU twice. First, Python started the kernels of each pass with guesses, because it had to know how many guesses were kept. We then rewrote the pass over tensors of fixed shape, where this number stays on the GPU. So the second record replays the pass from a graph.
 
 # %% tags=["hide-input"]
 def speed_gain(case, depth):
@@ -766,18 +937,23 @@ def speed_gain(case, depth):
 
 
 rows = [[batch, depth, f"{of['accepted']:.2f}", f"{of['tokens_a_step']:.2f}",
+         f"{sum(case['depths']['1']['accepted'] ** k for k in range(int(depth) + 1)):.2f}",
          f"{speed_gain(guessed[batch], depth):.2f}", f"{speed_gain(case, depth):.2f}",
          f"{of['same_rows']} of {of['rows']}"]
         for batch, case in replayed.items()
         for depth, of in case["depths"].items()]  # fmt: skip
-table(["texts", "guesses", "share kept", "tokens per pass", "gain, from Python",
-       "gain, replayed", "same texts"], rows,
+for name, of in (("from Python", guessed[1]), ("replayed", replayed[1])):
+    took = 1e3 * of["contestants"]["ours, depth 1"]["median"] / 64
+    took *= of["depths"]["1"]["tokens_a_step"]
+    print(f"one text, one guess, {name}: {took:.1f} ms per pass")
+table(["texts", "guesses", "share kept", "tokens per pass", "by the formula",
+       "gain, from Python", "gain, replayed", "same texts"], rows,
       f"Recorded on {device}, greedy, bfloat16; all but one column: the second record")
 
 # %% [markdown]
-# Started from Python, the text came **ten times more slowly** with guesses, although the guesses are good: with one guess, a pass gives 1.8 tokens. Replayed, guesses no longer cost anything: one text gains 9 % with one guess and 14 % with two, and larger batches gain next to nothing. Nearly all texts are the same as without guesses. The next section explains why some are not.
+# Started from Python, the text came **ten times more slowly** with guesses, although the guesses are good: with one guess, a pass gives 1.8 tokens. Replayed, guesses no longer make the text slower: one text gains 9 % with one guess and 14 % with two, and larger batches gain next to nothing. A third guess added nothing, on one text: 2.42 tokens per pass as before, where the formula has 2.95. Nearly all texts are the same as without guesses. The next section explains why some may not be.
 #
-# Is this what the formula predicts? We put the recorded times of plain steps into it. We assume that a pass with one guess takes as long as a step for twice as many texts, and the module, one block beside six, a sixth of a step.
+# Is this what the formula for the gain predicts? We put the recorded times of plain steps into it. We assume that a pass with one guess takes as long as a step for twice as many texts, and the module, one block beside six, a sixth of a step.
 
 # %% tags=["figure", "hide-input"]
 def step_time(texts):
@@ -797,7 +973,7 @@ named = {"GPU, predicted": predicted, "GPU, recorded": on_gpu, "this run": gains
 for name, of in named.items():
     (line,) = ax.plot(list(of), list(of.values()), "o-")
     x, y = list(of.items())[-1]
-    above = 10 if y >= 1 else -10  # away from the dashed line
+    above = -12 if name == "this run" else 10  # away from the line beside it
     _ = ax.annotate(name, (x, y), (7, above), textcoords="offset points", va="center",
                     color=line.get_color(), annotation_clip=False)
 _ = ax.axhline(1, color="gray", lw=1, ls="--")
@@ -811,83 +987,83 @@ show(fig, "Guesses fill the empty part of a step; below the dashed line they do 
      f"one text the formula promises {predicted[1]:.2f} on the GPU, and the record has "
      f"{on_gpu[1]:.2f}.",
      "Three lines over the texts in the batch, and a dashed one at 1: the gain on this "
-     f"machine; the one predicted for the GPU, {said}; and the recorded one, {saw}.")  # fmt: skip
+     f"machine; the one predicted for the GPU, {said}; and the recorded one, {saw}.")
 
 # %% [markdown]
-# The prediction is too good, so one of its two assumptions is wrong. The record tells how much time a pass really takes: the time of the whole text, divided by the number of passes.
+# (The bump of the prediction at 64 texts is an artefact, because we draw straight lines between the steps recorded for 1, 64, 1,024 and 2,048 texts.) The prediction is too good, so at least one of its two assumptions is wrong. The record tells how much time a pass and its guesses really take together: the time of the whole text, divided by the number of passes. Each pass and each plain step thus bears its share of reading the prompt.
 
 # %% tags=["hide-input"]
-alone, rows = replayed[1]["contestants"], []
-plain_ms = 1e3 * alone["ours"]["median"] / 64
+lone, rows = replayed[1]["contestants"], []
+plain_ms = 1e3 * lone["ours"]["median"] / 64
 for depth, of in replayed[1]["depths"].items():
-    pass_ms = 1e3 * alone[f"ours, depth {depth}"]["median"] / 64 * of["tokens_a_step"]
+    pass_ms = 1e3 * lone[f"ours, depth {depth}"]["median"] / 64 * of["tokens_a_step"]
     rows.append([depth, f"{pass_ms:.2f} ms", f"{pass_ms / plain_ms:.2f}",
                  f"{1 + int(depth) / 6:.2f}"])  # fmt: skip
 table(["guesses", "time of a pass", "in plain steps", "in the formula"], rows,
       f"One text of 64 tokens, with its prompt's reading; a plain step took {plain_ms:.2f} ms")
 
 # %% [markdown]
-# A pass with one guess takes 1.66 plain steps, where the formula has 1.17. For a single text the GPU waits for kernels to start and end, and hardly computes. So what a guess costs is the number of its kernels. The module is only one block of seven, but each guess also needs its own pass through the output matrix and its own choice of a token, and the verdict on the guesses is a dozen small operations that a plain step does not have. We count operations in this chapter and have not profiled these passes on the GPU, so this reason is likely and not shown.
-
-# %% [markdown]
+# A pass with one guess takes 1.66 plain steps, where the formula has 1.17. Either assumption may have failed, or both. For a single text the GPU waits for kernels and hardly computes, so what a guess costs is the number of its kernels. The module is only one block of seven, but each guess also needs its own pass through the output matrix and its own choice of a token, and the verdict takes a dozen small operations. We have not profiled these passes, so this reason is likely and not shown.
+#
 # ## The sampler against the trainer
 #
-# Everything so far wrote the same *tokens*. Their *log-probabilities* agreed too, but not in the last digits, because a sum of floating-point numbers depends on the order of adding. A library multiplies 4 rows and 4,000 rows by different programs, which add in different orders. This matters where probabilities are compared. In reinforcement learning, the ratio of a token's probability now to its probability at sampling should be 1 before the first update ([chapter 12](12_grpo.ipynb)). It is not quite 1 if the sampler and the trainer add in different orders.
+# Everything so far wrote the same *tokens*. Their *log-probabilities* agreed up to rounding, because a sum of floating-point numbers depends on the order of adding. A library multiplies 4 rows and 4,000 rows by different programs, which add in different orders. In reinforcement learning, the ratio of a token's new probability to that at sampling should be 1 before the first update ([chapter 12](12_grpo.ipynb)). It is not quite 1 if the two add in different orders.
 #
-# The remedy is to add in the same order everywhere, as Thinking Machines showed {cite}`he2025nondeterminism`. Every product is cut into blocks of one fixed shape, and attention always runs over the same padded length, so each sum is added in the same order whatever the batch. The package's policy has a switch for it, `exact`.
+# The remedy is one order everywhere, as Thinking Machines showed {cite}`he2025nondeterminism`. Every product is cut into blocks of one fixed shape, and attention always runs over the same padded length. The package's policy has a switch for it, `exact`.
 
 # %% tags=["hide-input"]
-# tolerance: 1e-3
-posed = [nano().make_task("train")[i].prompt for i in range(8)]
+# tolerance: 1e-3 + 200%
+trained_on = [nano().make_task("train")[i].prompt for i in range(8)]
 
 
-def against_the_trainer(exact):
-    """32 sampled replies: the largest difference of log-probabilities, and the seconds."""
-    twin = MiniPolicy(copy.deepcopy(model), tokenizer, None, exact=exact)
-    began = time.perf_counter()
-    drawn = twin.sample(posed, 4, 160, generator=torch.Generator().manual_seed(0))
-    gap = ((twin.logprobs(drawn) - drawn.logp) * drawn.mask).abs().max().item()
-    return gap, time.perf_counter() - began
+def against_the_trainer(length, kind=torch.float32):
+    """32 sampled replies: differences of log-probabilities, largest and mean; the seconds."""
+    twin = MiniPolicy(copy.deepcopy(model).to(kind), tokenizer, None, exact=length)
+    began = clock()
+    drawn = twin.sample(trained_on, 4, 160, generator=torch.Generator().manual_seed(0))
+    gaps = (twin.logprobs(drawn) - drawn.logp).abs()[drawn.mask.bool()]
+    return gaps.max().item(), gaps.mean().item(), f"{clock() - began:.2f} s"
 
 
 _ = against_the_trainer(None)  # warms up
-(plain_gap, plain_took), (exact_gap, exact_took) = map(against_the_trainer, (None, 224))
-assert 0 < plain_gap < 1e-3
-assert exact_gap == 0
-table(["mode", "largest difference", "sampling and training pass"],
-      [["as the library adds", f"{plain_gap:.5f}", f"{plain_took:.2f} s"],
-       ["one order for all", f"{exact_gap:g}", f"{exact_took:.2f} s"]],
-      "float32, 32 replies: bit for bit equal, at a price")  # fmt: skip
+ways = {"float32, as the library adds": (None,), "float32, one order for all": (224,),
+        "bfloat16, as the library adds": (None, torch.bfloat16)}  # fmt: skip
+compared = {name: against_the_trainer(*way) for name, way in ways.items()}
+(plain_gap, plain_mean, _), (exact_gap, _, _), (_, coarse_mean, _) = compared.values()
+assert 0 < plain_gap < 1e-3 and exact_gap == 0 and coarse_mean > 1000 * plain_mean
+table(["mode", "mean difference", "largest", "sampling and training pass"],
+      [[name, f"{mean:.1g}", f"{gap:.1g}", took] for name, (gap, mean, took)
+       in compared.items()], "32 replies: bit for bit equal, at a price")  # fmt: skip
 
 # %% [markdown]
-# In float32 the plain difference is tiny. In bfloat16, in which we sample on a GPU, the difference is much larger. That is why some recorded greedy texts differed with guesses: where two tokens are nearly equally likely, a pass for two tokens and a pass for one can round differently and choose different tokens.
+# In float32 the mean difference is tiny. In bfloat16, in which we sample on a GPU, it is thousands of times as large. This is the likely reason why some recorded greedy texts differed with guesses: where two tokens are nearly equally likely, a pass for two tokens and a pass for one can round differently and choose different tokens.
 #
 # **The router** ([chapter 03](03_mixture_of_experts.ipynb)) can make such a difference larger, because another expert then computes what follows. We compute the same texts with the same weights in float32 and in bfloat16, and ask which tokens changed an expert in any layer:
 
 # %% tags=["hide-input"]
 # tolerance: 90%
 with torch.no_grad():
-    ids, mask = plain.ids, torch.cat((mask, plain.mask), 1)
-    low = copy.deepcopy(model).bfloat16()
-    high, low = (m(ids, attention_mask=mask, mtp=False) for m in (model, low))
-flipped = torch.zeros_like(mask)
+    texts, texts_mask = plain.ids, torch.cat((mask, plain.mask), 1)
+    rounded = copy.deepcopy(model).bfloat16()
+    high, low = (m(texts, attention_mask=texts_mask, mtp=False) for m in (model, rounded))
+flipped = torch.zeros_like(texts_mask)
 for a, b in zip(high.routing, low.routing, strict=True):
     flipped |= (a.indices.sort(-1).values != b.indices.sort(-1).values).any(-1)
-counted = (mask & mask.roll(-1, 1))[:, :-1]  # a token, and one after it
-gaps = [out.logits.float().log_softmax(-1)[:, :-1].gather(-1, ids[:, 1:, None])[..., 0]
+followed = (texts_mask & texts_mask.roll(-1, 1))[:, :-1]  # a token, and one after it
+gaps = [out.logits.float().log_softmax(-1)[:, :-1].gather(-1, texts[:, 1:, None])[..., 0]
         for out in (high, low)]  # fmt: skip
 gap, flipped = (gaps[0] - gaps[1]).abs(), flipped[:, :-1]
-moved, stayed = (gap[counted & which] for which in (flipped, ~flipped))
+moved, stayed = (gap[followed & which] for which in (flipped, ~flipped))
 assert moved.mean() > 2 * stayed.mean()
-share = 100 * len(moved) / int(counted.sum())
-print(f"{share:.2f} % of {int(counted.sum()):,} tokens meet another expert")
+share = 100 * len(moved) / int(followed.sum())
+print(f"{share:.2f} % of {int(followed.sum()):,} tokens meet another expert")
 table(["tokens", "mean difference"],
       [["the same experts", f"{stayed.mean():.4f}"],
        ["another expert", f"{moved.mean():.4f}"]],
       "Difference of log-probabilities between float32 and bfloat16")
 
 # %% [markdown]
-# `nano-zero` sends each token to the best 2 of 4 experts, so a token changes an expert only where the second and the third score are nearly equal. That is rare, but the log-probabilities of these tokens differ by many times as much. DeepSeek-V3 chooses 8 of 256 experts in each of 58 layers, so near-ties are likely to be more frequent (we did not measure this).
+# `nano-zero` sends each token to the best 2 of 4 experts, so a token changes an expert only where the second and the third score are nearly equal. That is rare, but the log-probabilities of these tokens differ by many times as much.
 #
 # ## What DeepSeek did
 #
@@ -895,20 +1071,19 @@ table(["tokens", "mean difference"],
 #
 # $$ 1 + \alpha = 1.85 \ \text{to}\ 1.90 $$
 #
-# tokens per pass. The report's 1.8 lies just below, because the guess itself is not free.
+# tokens per pass. The report's 1.8 lies just below. We suspect, and the report does not say, that this is because guessing is not free.
 #
-# The other remedies are in use as well. The cache is the latent one, about 70 kB per token. Reading prompts and writing replies run on different machines, because one is limited by computing and the other by memory (section 3.4). More GPUs serve a larger batch, in which each expert has enough tokens to make the reading of its weights worthwhile. The report says that the batch per expert is usually within 256 tokens, and that memory access is then the bottleneck.
+# The cache is the latent one, about 70 kB per token. Prompts are read and replies written on different machines, because one is limited by computing and the other by memory (section 3.4). The report says that the batch per expert is usually within 256 tokens, and that memory access is then the bottleneck.
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **Our own guesses gain little on a GPU.** First they made the text ten times slower, because Python started the kernels of their passes. We moved the whole pass into a graph, and predicted a gain of about a half for one text. The record has 9 %, and 14 % with two guesses, because each guess brings many small kernels.
+# **Our own guesses gain little on a GPU.** First they made the text ten times slower, because Python started the kernels of their passes. For the whole pass in a graph we predicted a gain of about a half for one text. The record has 9 %, and 14 % with two guesses, probably because each guess brings many small kernels.
 #
-# **Guessing does not suit our usual small model.** `nano` has three layers, beside which a module and its head cost more than a third of a step, and guesses made the text slower. So this chapter's model has eight.
+# **The cache gains little on a small model.** It saves nearly all of the computing and none of the starting.
 #
 # **Exactness has a price.** Products in blocks of one shape leave the library's fastest programs unused. So the exact mode is not the default.
-
-# %% [markdown]
+#
 # ## Exercises
 #
 # ```{exercise} Keep or refuse
@@ -978,7 +1153,7 @@ check("inference.steps", steps_solution)
 # ```{exercise} How far does a pass get?
 # :label: ex-18-pass
 #
-# *10 minutes.* Write `per_pass(chance, guesses)`, the average number of tokens per pass; test it with `check("inference.per_pass", my_per_pass)`. With a chance of 0.85, how many tokens would ten guesses yield, and how many infinitely many?
+# *10 minutes.* Write `per_pass(chance, guesses)`, the average number of tokens per pass; test it with `check("inference.per_pass", my_per_pass)`. With a chance of 0.85, how many tokens do ten guesses yield, and infinitely many?
 #
 # **Hint.** What is the probability that at least two guesses are right?
 # ```
@@ -994,6 +1169,7 @@ def per_pass_solution(chance, guesses):
 
 for guesses in (1, 10, 1000):
     print(f"{guesses:5} guesses: {per_pass_solution(0.85, guesses):.2f} tokens per pass")
+print(f"infinitely many, by the geometric series: 1/(1 - 0.85) = {1 / (1 - 0.85):.2f}")
 check("inference.per_pass", per_pass_solution)
 
 # %% [markdown]
@@ -1011,13 +1187,13 @@ check("inference.per_pass", per_pass_solution)
 # ```{solution} ex-18-price
 # :class: dropdown
 #
-# For 1 and for 64 texts, a pass with guesses works on 2 and on 128 tokens and takes 1 ms, and the module takes 0.05 ms. The gain is $1.85 / 1.05 = 1.76$. For 128 texts the pass takes 2 ms, so the gain is $1.85/2.05 = 0.90$, a loss. For 1,024 texts a plain step takes 8 ms, the pass 16 ms and the module 0.4 ms: $1.85 \cdot 8/16.4 = 0.90$ again. Guesses use the empty part of a step. Where the step is full, they displace tokens that are certain to be useful.
+# For 1 and for 64 texts, a pass with guesses takes 1 ms, and the module 0.05 ms. The gain is $1.85 / 1.05 = 1.76$. For 128 texts the pass takes 2 ms, so the gain is $1.85/2.05 = 0.90$, a loss. For 1,024 texts a plain step takes 8 ms, the pass 16 ms and the module 0.4 ms: $1.85 \cdot 8/16.4 = 0.90$ again. Guesses use the empty part of a step.
 # ```
 
 # %% [markdown]
 # ## Bug zoo
 #
-# The package contains three wrong versions of `verdict`. The test below accepts the right version and lets two bugs escape. Write a test that catches them; ours is in the folded cell.
+# The package contains three wrong versions of `verdict`. The test below accepts the right version and lets two bugs escape. Write a test that catches them; ours is folded.
 
 # %% tags=["zoo"]
 def a_guess_that_p_likes_more_is_kept(verdict) -> None:
@@ -1052,28 +1228,27 @@ print(f"written slowly: {100 / slow:,.0f} tok/s")
 print(f"64 texts:       {together_s:,.0f} tok/s, "
       f"{together_s * slow / 100:.0f}x faster than that")
 print(f"read:           {text.numel() / reading:,.0f} tok/s")
-table(["remedy", "gain over the same without it", "same tokens, asserted above"],
+table(["remedy", "gain", "same tokens, asserted above"],
       [["a cache", f"{slow / cached:.1f}x faster, this core", "greedy, float64"],
-       ["64 texts in a batch", f"{together_s * cached / 100:.1f}x faster, this core",
+       ["64 texts in a batch", f"{together_s * per_step[1]:.1f}x faster, this core",
         "greedy and drawn, float64"],
-       ["a graph in place of Python", f"{graph_gain:.0f}x faster, recorded GPU",
-        "fixed shapes on the CPU, float64"],
-       ["32 rows refilled",
-        f"{shares[32][1] / shares[32][0]:.1f} times as many useful steps",
+       ["graph and our package, against transformers",
+        f"{graph_gain:.0f}x faster, recorded GPU", "fixed shapes on the CPU, float64"],
+       ["8 rows refilled", f"{waiting_took / refilled_took:.1f}x faster, this core",
         "greedy and drawn, float64"],
        ["one guess, one text", f"{gains[1]:.2f} times, this core, eight layers",
         "greedy, float64; drawn: the same distribution"]],
       "What each remedy gained")  # fmt: skip
 
 # %% [markdown]
-# On this core the batch wins most. In the run above, a cache and 64 texts together bring about a quarter of the speed of reading, where the slow way had less than a hundredth. No token changed. In the record, the graph and a batch of 2,048 texts together write 957 thousand tokens per second, where transformers writes 95 of a single text. A single text gains from the cache, the graph and the guesses; thousands of replies gain from the batch and from refilling.
+# On this core the batch wins most: with 64 texts we write at about a fifth of the speed of reading, where the slow way had less than a hundredth. No token changed. In the record, the graph and a batch of 2,048 texts together write 957 thousand tokens per second. A single text gains from the cache, the graph and the guesses; thousands of replies gain from the batch and from refilling.
 #
 # ## Receipt
 
 # %% tags=["receipt"]
 receipt(differences={
     "slow decoder and package": (difference, 1e-6),
-    "growing and fixed shapes": (graph_difference, 1e-9),
+    "growing and fixed shapes": (graph_difference, 1e-12),
     "with and without refilling": (refill_difference, 1e-6),
     "exact sampler and trainer": (exact_gap, 0),
 })
@@ -1081,9 +1256,9 @@ receipt(differences={
 # %% [markdown]
 # ## Summary
 #
-# A pass of a small model spends its time on starting operations, and one of a large model on fetching weights. A graph removes the cost of starting, a batch shares the pass among texts, refilling keeps its rows at work, and guesses share the pass among tokens of one text. In float64 none of them changed a token: greedy text stayed the same, and sampled text did too where noise has an address. Guesses keep the distribution of sampled text. In bfloat16 the rules are still exact but the rounding is not: in the record, 127 of 128 greedy texts stayed the same with guesses.
+# A pass of a small model spends its time on starting operations, so that a cache gains little, and one of a large model on fetching weights. A graph removes the cost of starting, a batch shares the pass among texts, refilling keeps its rows at work, and guesses share the pass among tokens of one text. In float64 none of them changed a token: greedy text stayed the same, and sampled text did too where noise has an address. Guesses keep the distribution of sampled text. In bfloat16 rounding differs: in the record, 127 of 128 greedy texts stayed the same with guesses.
 #
-# - I can now say where the time of a token goes, in bytes and in starts.
+# - I can now say where the time of a token goes, in starts and in bytes.
 # - I can now write a scheduler that refills rows, and compute what it saves from lengths alone.
 # - I can now prove that checked guesses do not change the distribution of a text, and say at which batch they stop paying.
 # - I can now say why a sampler and a trainer disagree in the last digits, and what a router makes of it.
@@ -1092,5 +1267,5 @@ receipt(differences={
 #
 # - Leviathan and others {cite}`leviathan2022speculative` and Chen and others {cite}`chen2023speculative`: the rule of acceptance, found twice in the same months.
 # - Orca {cite}`yu2022orca` on batching by steps; Thinking Machines {cite}`he2025nondeterminism` on one order of adding.
-# - The code of this chapter in the package: `minidsk/infer/engine.py`, `refill.py`, `noise.py`, `speculative.py`, and `minidsk/model/exact.py`. `minidsk bench generation speculation` measures your own machine.
+# - The code in the package: `minidsk/infer/engine.py`, `refill.py`, `noise.py`, `speculative.py`, and `minidsk/model/exact.py`. `minidsk bench generation speculation` measures your machine.
 # - [Chapter 22](22_capstone.ipynb) needs all of it: most of the time of learning from reward is writing.
