@@ -20,7 +20,7 @@
 #
 # - **You will build** the loop of R1-Zero with any reward, an honest estimator of "right within k tries", and a verifier that cannot be fooled by a model that praises itself.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
-# - **It takes** about a minute to run on two CPU cores of a laptop, about twice that on Colab's two (a GPU is no faster, because the models are small), and two hours to read. The grid of 160 models was recorded on GPUs.
+# - **It takes** one to two minutes to run on two CPU cores of a laptop, up to twice that on Colab's two (a GPU is no faster, because the models are small), and two hours to read. The grid of 160 models was recorded on GPUs.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -42,6 +42,7 @@ import torch
 
 import minidsk
 from minidsk import results
+from minidsk.data.worksheet import all_ways
 from minidsk.diagrams import diagram, direct_labels, show, table
 from minidsk.homework import bites, check, describe, predict, receipt, zoo
 from minidsk.infer.evaluate import answers as replies_of
@@ -52,7 +53,7 @@ from minidsk.rl.harvest import readable
 from minidsk.rl.language import mixed
 from minidsk.rl.rollout import with_signal
 from minidsk.tasks.base import thought_of
-from minidsk.tasks.expression import evaluate
+from minidsk.tasks.expression import evaluate, write_chain
 from minidsk.widgets import Rollouts
 
 plt.style.use("minidsk.diagrams.look")
@@ -61,7 +62,7 @@ _ = torch.set_num_threads(1)
 # %% [markdown]
 # ## A base model that gives up
 #
-# Our base model is **nano-base**, with 0.4 million parameters. It has read worksheets about Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once. Most authors of these worksheets try one expression, judge it, and hand it in, right or wrong. Some go on until they have found a solution.
+# Our base model is **nano-base**, with 0.4 million parameters. It has read worksheets about Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once. Most authors of these worksheets try one expression, judge it, and hand it in, right or wrong. About three in ten go on until they have found a solution. All that a base has read is its **web**.
 
 # %%
 train, test = nano().make_task("train"), nano().make_task("test")
@@ -120,9 +121,9 @@ for kind, what in ((False, "one attempt"), (True, "more attempts")):
           f"{mean(r for r, a in zip(right, again, strict=True) if a == kind):.0%}")
 
 # %% [markdown]
-# The habit of trying again is there before any reward, in about a third of the samples, and greedy decoding never shows it. Samples that try again are right more often. This difference is all that reward has to work with.
+# The habit of trying again is there before any reward, in about a third of the samples, and greedy decoding never shows it. Samples that try again are right more often. This is one difference that reward can use.
 #
-# The large experiment of this chapter repeats this on bases that we trained ourselves. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts at about 34 % of held-out problems. Where does it end after 48 steps? Replace `None` by a number.
+# The large experiment of this chapter repeats this on bases that we trained ourselves. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts at about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None` in the cell.
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -138,7 +139,7 @@ no_search
 diagram("r1_zero")
 
 # %% [markdown]
-# In the loop below, which is R1-Zero, the model answers each problem 16 times. A **judge** gives each answer a number. Answers that were judged better than their group's mean become likelier, and the others less likely. We take one step per batch, so GRPO's ratio is always 1, its clip never acts, and the loss is minus advantage times log-probability. Apart from that it is [chapter 12](12_grpo.ipynb)'s loop, and nothing in it says *think*.
+# In the loop below, which is R1-Zero, the model answers each problem 16 times, with at most 128 tokens (160 in the recorded grid). A **judge** gives each answer a number. Answers that were judged better than their group's mean become likelier, and the others less likely. We take one step per batch, so GRPO's ratio is always 1, its clip never acts, and the loss is minus advantage times log-probability. Apart from that it is [chapter 12](12_grpo.ipynb)'s loop, and nothing in it says *think*.
 
 # %% tags=["naive"]
 def zero_step(policy, optimizer, problems, judge, generator, size=16):
@@ -262,7 +263,7 @@ Rollouts(watched.prompt.strip(), list(frames), list(frames.values()),
          shade_label="moved by this step's update, nats")
 
 # %% [markdown]
-# As you go through the steps, a wrong attempt is followed by a new line more and more often. The shades show where one update acts: most tokens hardly move, and a few stand out. After a *no* of its own, the model either ends the thought or begins a new line, so the next cell looks at these two.
+# As you go through the steps, a wrong attempt is followed by a new line more and more often. If you change *Tokens* from *plain*, shades show where one update acts: most tokens hardly move, and a few stand out. After a *no* of its own, the model either ends the thought or begins a new line, so the next cell looks at these two.
 
 # %% tags=["hide-input"]
 def fork(shown) -> dict[str, list[float]]:
@@ -295,8 +296,8 @@ _ = axes[0].set(title="per thought")
 _ = axes[1].set(title="share of replies")
 ends = {name: [mean(c[name] for c in part) for part in (curve[:4], curve[-4:])]
         for name in curve[0]}  # fmt: skip
-show(fig, "Sixteen steps of reward for right answers: thoughts try again and check themselves "
-     "more often. One seed, 64 samples per step.",
+show(fig, "Sixteen steps of reward for right answers: thoughts try again more "
+     "often, and check each attempt as before. One seed, 64 samples per step.",
      "Means of the first and of the last four steps: " + "; ".join(
          f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in ends.items()) + ".")
 
@@ -308,7 +309,7 @@ table(["", "first four steps", "last four steps"],
       "alike. mixed: thoughts in two languages. readable: see below.")
 
 # %% [markdown]
-# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses about 0.2 nats per update, while other tokens move by a few hundredths. This problem was never trained on. The updates changed a habit, and all problems share it. Step by step, retries and self-checks per thought go up, and more samples are right. The last rows of the table are a price, to which we come back: more and more sampled thoughts mix their two languages.
+# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses about 0.2 nats per update, while other tokens move by about 0.01. This problem was never trained on. The updates changed a habit, and all problems share it. On average, retries per thought go up, and more samples are right. Self-checks only go up because each attempt is checked, as it was from the start. Greedy replies are right more often than samples are. We think that this is because a sample may slip at any token. The last rows of the table are a price, to which we come back: more and more sampled thoughts mix their two languages.
 #
 # This was one seed of a small run. The recorded runs below had three seeds, a larger model (*small*: three numbers up to 20, all four operators), and 1,024 samples per step.
 
@@ -337,24 +338,35 @@ show(fig, "Recorded, three seeds: answers become right and twice as long in abou
      + ", ".join(f"{m:.0f}" for m, _ in thirds["length"]) + ".")
 
 # %% tags=["hide-input"]
-rows = [[what, *(f"{m:.3g} ± {h:.2g}" for m, h in thirds[what])] for what in thirds]
+rows = [[what, f"{mean(run[0][what] for run in small):.3g}",
+         *(f"{m:.3g} ± {h:.2g}" for m, h in thirds[what])] for what in thirds]  # fmt: skip
 drift = apart(*([mean(line["accuracy"] for line in run[a : a + 10]) for run in small]
                 for a in (20, 10)))
 print("accuracy, last third minus middle third: {:+.1f} ± {:.1f} points".format(
     *(100 * x for x in drift)))
 assert drift[0] > -0.02
-table(["", "steps 1-10", "steps 11-20", "steps 21-30"], rows, "Three seeds, 95 % intervals.")
+table(["", "step 1", "steps 1-10", "steps 11-20", "steps 21-30"], rows,
+      "Three seeds, 95 % intervals.")
 
 # %% [markdown]
-# In the last third the runs neither gain nor decay, and the answers stay twice as long as at the start.
+# In the last third the runs neither gain nor decay, and the answers stay about twice as long as at step 1.
 #
 # ## What must the base have read?
 #
 # For the grid we pretrained twenty base models, five seeds for each of four webs. The webs differ in one number: **the share of authors who search until they have found a solution**. It is 0, 1, 5 or 20 %. Of the other authors, nine of ten try once and one of ten tries twice. Every base then went through the five judges for 48 steps of 256 answers, and through two **controls** that use no reinforcement learning:
 #
-# - **fine-tuned**: the base draws answers, we keep the right ones, and the base imitates them (rejection sampling). It may spend as many operations as the run with the right reward did, sampling included.
-# - **prompted**: without any training, the prompt begins a search for the model, with two attempts that are judged *no*.
+# - **fine-tuned**: the base draws answers, we keep the right ones, and the base imitates them (rejection sampling). We give it the same number of operations as the run with the right reward, and count its sampling too.
+# - **prompted**: without any training, the prompt begins a search for the model, with two attempts that are judged *no*, as in the next cell.
 #
+
+# %%
+ways = all_ways(watched.numbers, watched.ops)
+missed = [chain for chain in (write_chain(watched.numbers, steps) for steps in ways)
+          if chain[-1] != str(watched.target)]  # fmt: skip
+begun = [f"{'='.join(chain)}?{watched.target} no\n" for chain in missed[:2]]
+print(watched.prompt + "<think>" + "".join(begun))
+
+# %% [markdown]
 # Guess before you look: on the web with 1 % of searchers, how many points of accuracy does fine-tuning have more than the right reward (or fewer, as a negative number)?
 
 # %% tags=["hide-input"]
@@ -446,9 +458,11 @@ table(["search", "base: retries", "checks", "rewarded: retries", "checks",
 #
 # **The prompt alone reaches most of the gain** at 20 %: a base that knows searchers needs only to be told that this is a search. At 0 % the same prompt does harm.
 #
-# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning used the same operations, but it spent them on several times as many optimizer steps (printed below), and it sees only right answers. At 0 % its greedy thoughts hardly contain a second attempt, so it did not learn to search, but its *first* attempt became better.
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning used the same operations, but it spent them on several times as many optimizer steps (printed below), and it sees only right answers. At 0 % most of its greedy thoughts have a single attempt, so its first attempts must have become better. The record does not have their accuracy.
 
 # %% tags=["hide-input"]
+of = [r for s in SHARES for r in cells(s, "sft")]
+asked_for = [r["asked"] for r in of]
 taken = {s: sorted(r["sft_steps"] for r in cells(s, "sft")) for s in SHARES}
 rows = [[f"{s:.0%}", "48", f"{taken[s][0]} to {taken[s][-1]}",
          *(f"{mean(r['flops'] for r in cells(s, cell)) / 1e12:.2f}"
@@ -457,15 +471,18 @@ rows = [[f"{s:.0%}", "48", f"{taken[s][0]} to {taken[s][-1]}",
         for s in SHARES]  # fmt: skip
 table(["search", "steps, rewarded", "fine-tuned", "tera-FLOPs, rewarded", "fine-tuned",
        "retries, rewarded", "fine-tuned"], rows,
-      "Optimizer steps, operations with sampling, and retries per greedy thought; five seeds.")
+      "Optimizer steps, operations with sampling, and retries per greedy thought; five seeds. "
+      f"Fine-tuning drew {min(asked_for):,} to {max(asked_for):,} answers and kept "
+      f"{of[0]['examples']:,}; reward drew {48 * 256:,}.")
 
 # %% [markdown]
 # ### Does the reward need to be right?
 #
-# In this world it does: the wrong reward makes the model wrong, which is what it pays for. The coin destroys the model too, although it favours nothing on average. The form costs a few points and adds nothing, because nearly every reply of the base has the right form already. A group whose 16 answers are judged alike has no **signal**: all its advantages are 0.
+# In this world it does: the wrong reward makes the model wrong, which is what it pays for. The coin destroys the model too, at this learning rate, although it favours nothing on average. The form adds nothing, because nearly every reply of the base has the right form already. It costs a few points of greedy accuracy, and more in samples. A group whose 16 answers are judged alike has no **signal**: all its advantages are 0.
 
 # %% tags=["hide-input"]
-rows = []
+before_it = mean(r["pass_at_k"]["1"] for r in cells(0.2, "base"))
+rows = [["none: the base", "", "", f"{before_it:.2f}", "", ""]]
 for cell in ("right", "wrong", "random", "format", "capped"):
     of = cells(0.2, cell)
     ends_at = [mean(mean(r["curves"][key][-8:]) for r in of)
@@ -474,11 +491,11 @@ for cell in ("right", "wrong", "random", "format", "capped"):
                  *(f"{x:.2f}" for x in ends_at[:2]), f"{ends_at[2]:.0f}",
                  f"{mean(mean(r['curves']['grad_norm']) for r in of):.2f}"])
 table(["judge", "no signal", "reward at the end", "right at the end", "tokens", "gradient"],
-      rows, "20 % searchers, training samples, five seeds. No signal: share of groups. The "
-      "end: the last eight steps. Gradient: its mean norm.")
+      rows, "20 % searchers, training samples, five seeds; the base on held-out problems. No "
+      "signal: share of groups. The end: the last eight steps. Gradient: its mean norm.")
 
 # %% [markdown]
-# **Length is needed.** `capped` is the right reward on answers cut at 40 tokens, which is one attempt, and it adds nothing on any web. These models can use the reward only by writing more.
+# **Reward needed length.** `capped` is trained with the right reward on answers cut at 40 tokens, which is one attempt, and tested with 160. It adds nothing on any web. So with these settings, the reward gained only by writing more. Fine-tuning at 0 % shows that a gain without longer thoughts is possible.
 
 # %% [markdown]
 # ## New ability, or better aim?
@@ -545,20 +562,44 @@ def passed(share: float, cell: str, k: int) -> list[float]:
 
 support.reveal(round(mean(passed(0.0, "base", 256)), 1))
 
+# %% [markdown]
+# How much of this would blind guessing do? Three numbers with plus and minus can be written in 48 ways: six orders of the numbers, four choices of two operators, and each with or without parentheses. A blind guesser draws one of the 48 at each try.
+
+# %%
+def forms(problem) -> list[str]:
+    """The 48 ways, with parentheses around the last two numbers or without."""
+    return [text for a, b, c in itertools.permutations(problem.numbers)
+            for o, q in itertools.product("+-", repeat=2)
+            for text in (f"{a}{o}{b}{q}{c}", f"{a}{o}({b}{q}{c})")]  # fmt: skip
+
+
+tests = [nano().seeded(seed).make_task("test") for seed in range(5)]  # as in the grid
+chances = [mean(evaluate(text)[0] == p.target for text in forms(p))
+           for task in tests for p in (task[i] for i in range(128))]  # fmt: skip
+
+
+def blind(k: int) -> float:
+    """pass@k of the blind guesser, %."""
+    return 100 * mean(1 - (1 - chance) ** k for chance in chances)
+
+
+print("blind guesses:", ", ".join(f"pass@{k} {blind(k):.0f} %" for k in (1, 4, 16, 64, 256)))
+
 # %% tags=["figure", "hide-input"]
 ks = [2**i for i in range(9)]
 fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.4), sharey=True)
 for ax, share in zip(axes, (0.0, 0.2), strict=True):
     for cell, label in (("base", "base"), ("right", "rewarded"), ("sft", "fine-tuned")):
         _ = ax.plot(range(9), [mean(passed(share, cell, k)) for k in ks], label=label)
+    _ = ax.plot(range(9), [blind(k) for k in ks], ":", color="gray", label="blind")
     _ = ax.set_xticks(range(0, 9, 2), ks[::2])
     _ = ax.set(xlabel="k", title=f"{share:.0%} of authors search")
     direct_labels(ax)
 _ = axes[0].set(ylabel="pass@k, %")
 low = {(s, c): ", ".join(f"{mean(passed(s, c, k)):.0f}" for k in (1, 16, 256))
        for s in (0.0, 0.2) for c in ("base", "right")}  # fmt: skip
-show(fig, "With many samples every base solves every problem. Without searchers the rewarded "
-     "model is on average below its base from about eight samples on.",
+show(fig, "With many samples every base solves every problem, and so does a blind guesser. "
+     "Without searchers the rewarded model is on average below its base from k = 8 on.",
      "pass@k for k from 1 to 256, and here at 1, 16 and 256. Without searchers: base "
      f"{low[0.0, 'base']}, rewarded {low[0.0, 'right']}. With 20 %: base "
      f"{low[0.2, 'base']}, rewarded {low[0.2, 'right']}.")
@@ -575,21 +616,17 @@ table(["search", "k = 1", "k = 4", "k = 16", "k = 64", "k = 256"], rows,
       "pass@k, rewarded minus base, points; 95 % intervals over five seeds.")
 
 # %% [markdown]
-# **Here it is better aim.** Within 256 samples every base solves all 128 problems, so no reward could add one. Reward moves to the first sample what needed several before. Without searchers, the rewarded models are on average below their bases from $k = 8$ on. This depends on the seed, and the intervals include zero.
+# **At large $k$ this world is too easy to tell ability from aim.** Within 256 samples every base solves all 128 problems, but blind guessing does too. So no reward could add a problem here. At small $k$ we see better aim: reward moves to the first sample what needed several before. Without searchers, the rewarded models are on average below their bases from $k = 8$ on. This depends on the seed, and the intervals include zero.
 
 # %% [markdown]
 # ### Counting all right answers
 #
-# Sampling could miss rare answers, but in this world we can list every right answer of a problem. There are six orders of the numbers, four choices of two operators, and each with or without parentheses. Which of the right ones does a model reach with 32 samples?
+# A problem has several right answers among its 48 forms. Which of them does a model reach with 32 samples?
 
 # %%
 def right_answers(problem) -> set[str]:
-    """Every right expression, with parentheses around the last two numbers or without."""
-    found = set()
-    for a, b, c in itertools.permutations(problem.numbers):
-        for o, q in itertools.product("+-", repeat=2):
-            found |= {f"{a}{o}{b}{q}{c}", f"{a}{o}({b}{q}{c})"}
-    return {text for text in found if evaluate(text)[0] == problem.target}
+    """Every right expression."""
+    return {text for text in forms(problem) if evaluate(text)[0] == problem.target}
 
 
 print(watched.prompt.strip(), *sorted(right_answers(watched)))
@@ -658,8 +695,8 @@ found = {(claim, s): measure(s) for claim, measure in claims.items() for s in SH
 def verdict(claim: str, share: float) -> str:
     """Whether a claim holds on a web, as far as the 95 % interval tells."""
     m, h = found[claim, share]
-    if claim.startswith("Yue"):
-        return "holds" if m - h <= 0 else "fails"
+    if claim.startswith("Yue") and min(passed(share, "base", 256)) == 100:
+        return "open"  # nothing was left to gain
     return "holds" if m - h > 0 else "fails" if m + h < 0 else "open"
 
 
@@ -684,12 +721,12 @@ show(fig, "Which claim holds where? Circle: it holds on this web. Cross: it fail
 
 # %% [markdown]
 # - **DeepSeek's claim holds on all four webs**, by 15 to 46 points.
-# - **Yue's holds as far as we can see**: at 256 tries nothing is gained. ProRL's cannot be tested here, because our bases leave no problem unsolved.
+# - **Yue's and ProRL's cannot be tested here**, because our bases leave no problem unsolved.
 # - **Shao's random reward fails everywhere**, so our models are not like Qwen in this.
 # - **Gandhi's holds at 5 % and 20 %**, and at 1 % the interval includes zero.
-# - **Liu's holds on all four**: each base tries again in some of its samples.
+# - **Liu's holds on all four**: each base tries again in some of its samples. It could hardly fail, because each web has authors who try twice.
 #
-# So the claims do not exclude one another. What decides is what the base has read.
+# So the claim that depends on the web here is Gandhi's, and with it goes the size of the gain: 8 points of greedy accuracy without searchers, and about 60 with 20 %.
 
 # %% [markdown]
 # ## How strong must the base be?
@@ -757,12 +794,12 @@ table(["search", "greedy: base", "rewarded", "fine-tuned", "samples: base", "rew
        "fine-tuned"], rows, "Thoughts in both languages, %; means of five seeds.")
 
 # %% [markdown]
-# Greedy thoughts rarely mix, but **sampled thoughts mix more often after the reward than before**, on each web on average, and in the live run readable thoughts became fewer. One reason is simple: a longer thought has more lines, any line may change the language, and the reward does not care. Fine-tuning, whose thoughts are also longer, mixes about as much. DeepSeek-R1 rewards the language of the question.
+# Greedy thoughts rarely mix, but **sampled thoughts mix more often after the reward than before**, on each web on average, and in the live run readable thoughts became fewer. We think that one reason is length: a longer thought has more lines, any line may change the language, and the reward does not care. Fine-tuning, whose thoughts are also longer, mixes about as much. DeepSeek-R1 rewards the language of the question.
 
 # %% [markdown]
 # ## A reward that is hacked on purpose
 #
-# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier saves itself the arithmetic: it looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples. Which reply costs the least and is paid for by this verifier?
+# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier saves itself the arithmetic: it looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples. Which reply costs the least and is paid for by this verifier? (It is any line, followed by *yes*.) We train for nine steps, one seed, at a higher learning rate.
 
 # %%
 def believes(problem, text: str) -> float:
@@ -838,7 +875,7 @@ table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
 #
 # **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower. In our comparison fine-tuning takes six to nine times as many optimizer steps for the same operations, because it draws half as many samples or fewer. We have not tested which difference matters.
 #
-# **We expected the coin to do nothing.** Its expected gradient is zero, but a step sees only one draw. In the record the coin's gradients are no smaller than those of the right reward, and the optimizer moves the weights by both alike, so that 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation has no place to work. With a lower learning rate our models might have lasted longer.
+# **We expected the coin to do nothing.** Over many coins the expected gradient is zero, but a run has one coin, which gives the same verdict whenever the same reply comes again. In the record the coin's gradients are no smaller than those of the right reward, so we think that 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation has no place to work. With a lower learning rate our models might have lasted longer, and we did not try it.
 #
 # **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit. A price on length, or a longer training, might change the two columns on the left.
 
@@ -1020,7 +1057,7 @@ receipt(spread=spread, differences={"sets, and the package's pass@k": (gap, 1e-1
 # %% [markdown]
 # ## Summary
 #
-# **Yes: with reward alone our base models begin to try again and to check themselves.** Whether that makes them *right* depends on what they have read. The right reward adds about 60 points where 20 % of authors search, and 8 where none does. It is better aim and no new ability, because within 256 samples every base solves every problem already. The reward has to be right here: a coin destroys the model. It needs room, because answers cut at 40 tokens gain nothing. And the base must be strong enough: from the first moments of pretraining the same reward gains nothing. Reward was not the best teacher at equal operations. Fine-tuning on the base's own right answers was 24 points better where few authors search, and as good where many do.
+# **Yes: with reward alone our base models begin to try again.** They checked each attempt from the start. Whether trying again makes them *right* depends on what they have read. The right reward adds about 60 points where 20 % of authors search, and 8 where none does. What we see is better aim. A new ability could not show here, because within 256 samples every base solves every problem, as blind guessing does. The reward has to be right: at our learning rate a coin destroys the model. It needs room, because with answers cut at 40 tokens it gains nothing. And the base must be strong enough: from the first moments of pretraining the same reward gains nothing. Reward was not the best teacher at equal operations. Fine-tuning on the base's own right answers was 24 points better where few authors search, and as good where many do.
 #
 # - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
 # - I can now estimate pass@k without bias, and say what it can tell about ability.
