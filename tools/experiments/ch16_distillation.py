@@ -4,13 +4,14 @@
     python tools/experiments/ch16_distillation.py --device cuda --teacher own --seeds 0 1 2 3 4 --workers 5 ...
 
 A job is one seed: a student pretrained briefly, a teacher (nano's R1-Zero), and arms that all begin at the student.
-`rl`: reward for right answers. `on_policy`: the student answers, the teacher grades each token. `on_policy_rl`: the
-first half so, the rest by reward. `sft_rl`, `sft_on_policy`: the teacher's right answers first, for `--warm` of the
-budget, then reward or grades. The others learn from the teacher's answers alone: right ones, right ones as few as there
-are wrong ones, wrong ones, right answers after thoughts on other problems, thoughts with their lines in no order, the
-shortest. Each arm may spend `--budget` operations, and is measured after the shares `--parts` of it (a control after
-`--control-parts`). Rows are written to `OUT/jobs/` as soon as they are there, or have failed, with the reason. Asked
-for again, seeds that have a file are left as they are; with `--limit 0` metrics.json is made of what is there.
+`rl`: reward for right answers. `on_policy`: the student answers, the teacher grades each token (`on_policy_token`: with
+gamma 0). `on_policy_rl`: the first half so, the rest by reward. `sft_rl`, `sft_on_policy`: the teacher's right answers
+first, for `--warm` of the budget, then reward or grades. The others learn from the teacher's answers alone: right ones,
+right ones as few as there are wrong ones, wrong ones, right answers after thoughts on other problems, thoughts with
+their lines in no order, the shortest. Each arm may spend `--budget` operations, and is measured after the shares
+`--parts` of it (a control after `--control-parts`). Rows are written to `OUT/jobs/` as soon as they are there, or have
+failed, with the reason. Asked for again, seeds that have a file are left as they are; with `--limit 0` metrics.json is
+made of what is there.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ from minidsk.rl.policy import MiniPolicy
 from minidsk.scale.cost import parameters
 from minidsk.train.device import pick_device
 
-# Who learns while answering: where it begins, and whether the teacher grades (else a reward for right answers does).
+# Who learns while answering: where it begins, and who judges: the reward, the teacher with `--gamma`, or the teacher
+# with gamma 0, where a token answers for its own grade alone.
 LEARNERS = {
-    "rl": ("student", False), "on_policy": ("student", True), "on_policy_rl": ("on_policy", False),
-    "sft_rl": ("sft", False), "sft_on_policy": ("sft", True),
+    "rl": ("student", "reward"), "on_policy": ("student", "teacher"), "on_policy_token": ("student", "token"),
+    "on_policy_rl": ("on_policy", "reward"), "sft_rl": ("sft", "reward"), "sft_on_policy": ("sft", "teacher"),
 }  # fmt: skip
 ARMS = (*LEARNERS, *EXAMPLES)
 Row = dict[str, Any]
@@ -68,12 +70,13 @@ def arms_of(seed: int, a: Namespace) -> Iterator[tuple[str, Callable[[], list[Ro
         return imitated(arm, made["student"][0], made["pool"], part * a.budget, recipe, a)
 
     def learner(arm: str) -> list[Row]:
-        start, graded = LEARNERS[arm]
+        start, judge = LEARNERS[arm]
         if start == "sft" and start not in made:
             made["sft"] = imitation("sft_right", a.warm)
         policy, seen = made[start]
         marks = [part * a.budget for part in parts if part * a.budget > seen["flops"]]
-        kept = reinforced(policy, made["teacher"] if graded else None, marks, recipe, a, seen["flops"])
+        teacher, gamma = None if judge == "reward" else made["teacher"], 0.0 if judge == "token" else a.gamma
+        kept = reinforced(policy, teacher, marks, recipe, a, seen["flops"], gamma)
         if arm == "on_policy":
             made["on_policy"] = kept[0.5 * a.budget]
         return [row(round(mark / a.budget, 6), *found) for mark, found in kept.items()]
@@ -193,7 +196,7 @@ def main(asked: Sequence[str] | None = None) -> None:
     parser.add_argument("--warm", type=float, default=0.1, help="share of the budget for a start from thoughts")
     parser.add_argument("--graded", type=int, default=128, help="answers that the teacher grades in a step")
     parser.add_argument("--graded-lr", type=float, default=3e-4)
-    parser.add_argument("--gamma", type=float, default=0.0, help="what a token answers for, see TeacherBaseline")
+    parser.add_argument("--gamma", type=float, default=0.95, help="how far a token answers for later grades")
     parser.add_argument("--pool", type=int, default=2048, help="answers of the teacher to learn from, at most")
     parser.add_argument("--epochs", type=float, default=4.0, help="times that an example is read")
     parser.add_argument("--sft-batch", type=int, default=64)

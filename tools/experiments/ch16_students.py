@@ -188,14 +188,14 @@ class Watched:
 
 def reinforced(
     student: MiniPolicy, teacher: MiniPolicy | None, marks: Sequence[float], recipe: Recipe, a: Namespace,
-    spent: float = 0.0,
+    spent: float = 0.0, gamma: float = 0.0,
 ) -> dict[float, tuple[MiniPolicy, dict[str, Any]]]:  # fmt: skip
     """The student at each mark: rewarded for right answers, or, with a teacher, graded by it token by token."""
     policy, zero = student.copy(), recipe.zero
     lr, prompts, group = (a.rl_lr, a.prompts, a.group) if teacher is None else (a.graded_lr, a.graded, 1)
     optim = dataclasses.replace(zero.optim, lr=lr, warmup=5, decay=0.0)
     config = dataclasses.replace(zero, steps=NEVER, prompts=prompts, group=group, optim=optim, save_every=NEVER)
-    inner: Baseline = TeacherBaseline(teacher, policy, a.gamma) if teacher else GroupBaseline()
+    inner: Baseline = TeacherBaseline(teacher, policy, gamma) if teacher else GroupBaseline()
     with tempfile.TemporaryDirectory() as folder:
         run = Run(folder, "rl", config)
         baseline = Watched(inner, policy, run, marks, spent)
