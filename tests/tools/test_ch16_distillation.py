@@ -91,6 +91,16 @@ def test_learners_are_kept_at_their_marks_and_end_at_the_last(students, a, grade
     assert all((p == q).all() for p, q in zip(student.parameters(), before, strict=True))
 
 
+def test_a_teacher_of_ones_own_is_made_by_the_preset_whatever_students_do(students, a, monkeypatch):
+    a.teacher, a.pretrain_steps, a.rl_steps, a.rl_lr = "own", 1, 1, 0.5
+    asked = []
+    monkeypatch.setattr(students, "rewarded", lambda base, name, recipe, a: asked.append(recipe.zero) or (base, {}))
+    teacher = students.teacher_of(students.settings_of(3, a), a, load_policy("nano-base").device)
+    assert teacher.model.config == load_policy("nano-zero").model.config
+    [zero] = asked
+    assert (zero.steps, zero.prompts, zero.optim.lr, zero.seed) == (1, 16, 6e-4, 3)
+
+
 def test_where_a_curve_reaches_an_accuracy(distillation):
     curve = [(0.0, 0.1), (10.0, 0.3), (20.0, 0.2), (30.0, 0.6)]
     assert distillation.reached(curve, 0.2) == pytest.approx(5)

@@ -19,6 +19,7 @@ from ch14_cells import pretrained, recipe_of, rewarded
 from torch import Tensor
 
 from minidsk.data.tokenizer import CharTokenizer
+from minidsk.presets import nano
 from minidsk.rl.distill import TeacherBaseline
 from minidsk.rl.harvest import FAR, FILTERS, shuffle
 from minidsk.rl.loop import Baseline, GroupBaseline, reinforce
@@ -45,7 +46,8 @@ def teacher_of(recipe: Recipe, a: Namespace, device: torch.device) -> MiniPolicy
         return load_policy(a.teacher, device)
     config = recipe.pretrain
     base = MiniPolicy(pretrained(config, device, [config.steps])[config.steps], CharTokenizer())
-    return rewarded(base, "right", recipe, a)[0]
+    zero = dataclasses.replace(nano().seeded(recipe.seed).zero, steps=a.rl_steps, rows=a.rows, save_every=NEVER)
+    return rewarded(base, "right", dataclasses.replace(recipe, zero=zero), a)[0]
 
 
 def student_of(recipe: Recipe, a: Namespace, device: torch.device) -> MiniPolicy:
