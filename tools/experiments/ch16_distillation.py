@@ -157,13 +157,13 @@ def shown(values: Sequence[float]) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """A line for each arm and share of the budget; and what share of RL's operations others took to its accuracy."""
-    lines = ["arm           part   seeds  accuracy         thought  operations  examples  epochs"]
+    lines = ["arm              part   seeds  accuracy         thought  operations  examples  epochs"]
     done = [row for row in rows if "accuracy" in row]
     for arm, part in dict.fromkeys((row["arm"], row["part"]) for row in done):
         own = [row for row in done if (row["arm"], row["part"]) == (arm, part)]
         thought, flops, examples, epochs = (mean(row.get(name, math.nan) for row in own)
                                             for name in ("thought", "flops", "examples", "epochs"))  # fmt: skip
-        lines.append(f"{arm:12s}  {part:5.3f}  {len(own):5d}  {shown([row['accuracy'] for row in own]):15s}  "
+        lines.append(f"{arm:15s}  {part:5.3f}  {len(own):5d}  {shown([row['accuracy'] for row in own]):15s}  "
                      f"{thought:7.1f}  {flops:10.3g}  {examples:8.0f}  {epochs:6.1f}")  # fmt: skip
     for arm in ("on_policy", "sft_on_policy", "sft_right"):
         for seed in sorted({row["seed"] for row in done if row["arm"] == "rl"}):
