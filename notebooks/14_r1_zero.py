@@ -18,9 +18,9 @@
 #
 # DeepSeek took a base model, showed it no worked example, and rewarded right answers. The model began to think: it wrote longer answers, tried again and checked itself. **Reward alone, no human example: does a base model start to think, and what does that need?** Is the thinking a new ability, or does the model only aim better with what it has? Does the reward need to be right? How strong must the base be? On large models these questions are disputed. We ask them in a world that is small enough to measure.
 #
-# - **You will build** the loop of R1-Zero with any reward, an honest estimator of "right within k tries", and a verifier that cannot be fooled by a model that praises itself.
+# - **You will build** the loop of R1-Zero with any reward, an honest estimator of "right within k tries", and a verifier without the holes of a careless one.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
-# - **It takes** one to two minutes to run on two CPU cores of a laptop, up to twice that on Colab's two (a GPU is no faster, because the models are small), and two hours to read. The grid of 160 models was recorded on GPUs.
+# - **It takes** one to two minutes to run on two CPU cores of a laptop, up to twice that on Colab's two (a GPU is no faster, because the models are small), and two hours to read. The grid of 20 bases and 120 models made of them was recorded on GPUs.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -139,7 +139,7 @@ no_search
 diagram("r1_zero")
 
 # %% [markdown]
-# In the loop below, which is R1-Zero, the model answers each problem 16 times, with at most 128 tokens (160 in the recorded grid). A **judge** gives each answer a number. Answers that were judged better than their group's mean become likelier, and the others less likely. We take one step per batch, so GRPO's ratio is always 1, its clip never acts, and the loss is minus advantage times log-probability. Apart from that it is [chapter 12](12_grpo.ipynb)'s loop, and nothing in it says *think*.
+# In the loop below, which is R1-Zero, the model answers each problem 16 times, with at most 128 tokens (160 in the recorded grid). A **judge** gives each answer a number. Answers that were judged better than their group's mean become likelier, and the others less likely. We take one step per batch, so GRPO's ratio is always 1, its clip never acts, and the loss is minus the advantage times the mean log-probability of an answer's tokens. So each token of a long wrong answer is pushed down less than one of a short wrong answer ([chapter 13](13_grpo_variants.ipynb) compares the ways of averaging). The recorded grid averages over all tokens instead, and lowers its learning rate at the end, so its longer thoughts do not come from this. Nothing in the loop says *think*.
 
 # %% tags=["naive"]
 def zero_step(policy, optimizer, problems, judge, generator, size=16):
@@ -306,10 +306,11 @@ assert ends["retries"][1] > 2 * ends["retries"][0]
 table(["", "first four steps", "last four steps"],
       [[name, f"{a:.2f}", f"{b:.2f}"] for name, (a, b) in ends.items() if name != "reward"],
       "Means over 256 samples each. no signal: share of groups whose answers were all judged "
-      "alike. mixed: thoughts in two languages. readable: see below.")
+      "alike. mixed: thoughts in two languages. readable: well formed, in the language of the "
+      "prompt, nothing tried twice.")
 
 # %% [markdown]
-# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses about 0.2 nats per update, while other tokens move by about 0.01. This problem was never trained on. The updates changed a habit, and all problems share it. On average, retries per thought go up, and more samples are right. Self-checks only go up because each attempt is checked, as it was from the start. Greedy replies are right more often than samples are. We think that this is because a sample may slip at any token. The last rows of the table are a price, to which we come back: more and more sampled thoughts mix their two languages.
+# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses about 0.2 nats per update, while other tokens move by about 0.01. This problem was never trained on, so the updates carried over to it. On average, retries per thought go up, and more samples are right. Self-checks only go up because each attempt is checked, as it was from the start. After the reward, greedy replies are right more often than samples are. Before it they were not, because greedy replies never tried again. The last rows of the table are a price, to which we come back: more and more sampled thoughts mix their two languages.
 #
 # This was one seed of a small run. The recorded runs below had three seeds, a larger model (*small*: three numbers up to 20, all four operators), and 1,024 samples per step.
 
@@ -353,7 +354,7 @@ table(["", "step 1", "steps 1-10", "steps 11-20", "steps 21-30"], rows,
 #
 # ## What must the base have read?
 #
-# For the grid we pretrained twenty base models, five seeds for each of four webs. The webs differ in one number: **the share of authors who search until they have found a solution**. It is 0, 1, 5 or 20 %. Of the other authors, nine of ten try once and one of ten tries twice. Every base then went through the five judges for 48 steps of 256 answers, and through two **controls** that use no reinforcement learning:
+# For the grid we pretrained twenty base models of nano's size on nano's task (three numbers up to 12, plus and minus), five seeds for each of four webs. The webs differ in one number: **the share of authors who search until they have found a solution**. It is 0, 1, 5 or 20 %. Of the other authors, nine of ten try once and one of ten tries twice. Every base then went through the five judges for 48 steps of 256 answers, and through two **controls** that use no reinforcement learning:
 #
 # - **fine-tuned**: the base draws answers, we keep the right ones, and the base imitates them (rejection sampling). We give it the same number of operations as the run with the right reward, and count its sampling too.
 # - **prompted**: without any training, the prompt begins a search for the model, with two attempts that are judged *no*, as in the next cell.
@@ -478,7 +479,7 @@ table(["search", "steps, rewarded", "fine-tuned", "tera-FLOPs, rewarded", "fine-
 # %% [markdown]
 # ### Does the reward need to be right?
 #
-# In this world it does: the wrong reward makes the model wrong, which is what it pays for. The coin destroys the model too, at this learning rate, although it favours nothing on average. The form adds nothing, because nearly every reply of the base has the right form already. It costs a few points of greedy accuracy, and more in samples. A group whose 16 answers are judged alike has no **signal**: all its advantages are 0.
+# In this world it does: the wrong reward makes the model wrong, which is what it pays for. The coin destroys the model too, at this learning rate, although it favours nothing on average. It gives one fixed verdict to each reply, so every step pushes the model in some random direction. The form adds nothing, because nearly every reply of the base has the right form already. It costs a few points of greedy accuracy, and more in samples. A group whose 16 answers are judged alike has no **signal**: all its advantages are 0.
 
 # %% tags=["hide-input"]
 before_it = mean(r["pass_at_k"]["1"] for r in cells(0.2, "base"))
@@ -495,7 +496,7 @@ table(["judge", "no signal", "reward at the end", "right at the end", "tokens", 
       "signal: share of groups. The end: the last eight steps. Gradient: its mean norm.")
 
 # %% [markdown]
-# **Reward needed length.** `capped` is trained with the right reward on answers cut at 40 tokens, which is one attempt, and tested with 160. It adds nothing on any web. So with these settings, the reward gained only by writing more. Fine-tuning at 0 % shows that a gain without longer thoughts is possible.
+# **Reward needed length.** `capped` is trained with the right reward on answers cut at 40 tokens, which is one attempt, and tested with 160. It adds nothing on any web. So without room for a second attempt, the reward added nothing. Fine-tuning at 0 % shows that a gain without longer thoughts is possible.
 
 # %% [markdown]
 # ## New ability, or better aim?
@@ -722,7 +723,7 @@ show(fig, "Which claim holds where? Circle: it holds on this web. Cross: it fail
 # %% [markdown]
 # - **DeepSeek's claim holds on all four webs**, by 15 to 46 points.
 # - **Yue's and ProRL's cannot be tested here**, because our bases leave no problem unsolved.
-# - **Shao's random reward fails everywhere**, so our models are not like Qwen in this.
+# - **Shao's random reward fails everywhere**. At our learning rate the coin destroys the model before it could help, so this is not a fair comparison with Qwen.
 # - **Gandhi's holds at 5 % and 20 %**, and at 1 % the interval includes zero.
 # - **Liu's holds on all four**: each base tries again in some of its samples. It could hardly fail, because each web has authors who try twice.
 #
@@ -769,11 +770,11 @@ table(["steps", "loss", "before", "after", "gain", "groups without signal"], row
       "Right answers in %, greedy; loss in nats per token on held-out pages; three seeds.")
 
 # %% [markdown]
-# In the first two moments, 80 % and more of the groups have no signal, because nearly all their answers are wrong, and nothing is gained. Later the base's own accuracy stays near 30 %, while the gain grows to about 30 points. So **accuracy alone does not tell whether a base is ready for reward.** Its loss still falls, and we suspect that the rare habit of searching is learned late. With three seeds, the gain is clear from step 1,050 on.
+# In the first two moments, 80 % and more of the groups have no signal, because nearly all their answers are wrong. But up to step 675 the reward gains nothing that three seeds could show, although most groups have a signal by then, and accuracy has stopped rising. After that the gain grows to about 30 points at the same accuracy. So **accuracy alone does not tell whether a base is ready for reward.** The loss still falls, and we suspect, without a measurement, that the rare habit of searching is learned late.
 #
 # ## Can one still read it?
 #
-# DeepSeek reports that the thoughts of R1-Zero mix languages. We count thoughts with words of both languages, greedy and in samples. The live run above also has our measure of readability: a thought is **readable** if it is well formed, keeps to the language of its prompt, and tries nothing twice.
+# DeepSeek reports that the thoughts of R1-Zero mix languages. We count thoughts with words of both languages, greedy and in samples. The live run above also has our measure of readability: a thought is **readable** if it is well formed, keeps to the language of its prompt, and tries nothing twice. One cause is in the web itself, where 15 % of the authors mix both languages.
 
 # %% tags=["hide-input"]
 def both(share: float, cell: str, where: str) -> list[float]:
@@ -794,12 +795,12 @@ table(["search", "greedy: base", "rewarded", "fine-tuned", "samples: base", "rew
        "fine-tuned"], rows, "Thoughts in both languages, %; means of five seeds.")
 
 # %% [markdown]
-# Greedy thoughts rarely mix, but **sampled thoughts mix more often after the reward than before**, on each web on average, and in the live run readable thoughts became fewer. We think that one reason is length: a longer thought has more lines, any line may change the language, and the reward does not care. Fine-tuning, whose thoughts are also longer, mixes about as much. DeepSeek-R1 rewards the language of the question.
+# Greedy thoughts rarely mix, but **sampled thoughts mix more often after the reward than before**, on each web on average, and in the live run readable thoughts became fewer. We think that the reason is length: a longer thought has more lines, any of which may change the language, and the reward does not care. Fine-tuning, whose thoughts are also longer, mixes more than the base too. DeepSeek-R1 rewards the language of the question.
 
 # %% [markdown]
 # ## A reward that is hacked on purpose
 #
-# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier saves itself the arithmetic: it looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples. Which reply costs the least and is paid for by this verifier? (It is any line, followed by *yes*.) We train for nine steps, one seed, at a higher learning rate.
+# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier saves itself the arithmetic: it looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples. Which reply costs the least and is paid for by this verifier? We train for nine steps, one seed, at a higher learning rate.
 
 # %%
 def believes(problem, text: str) -> float:
@@ -836,7 +837,7 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
 
 # %% [markdown]
-# The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. Nothing told it to lie, but a false *yes* was rewarded, so false *yes*es spread. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
+# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. (These are held-out problems after the last step. The figure's last number is a mean over three batches before it.) Nothing told it to lie, but a false *yes* was rewarded, so false *yes*es spread. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
 #
 # One would notice it because **the reward rises, and another measure of the same thing does not.** Here that is the accuracy, which our loop logs beside the reward. Without it you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
 
@@ -1057,7 +1058,7 @@ receipt(spread=spread, differences={"sets, and the package's pass@k": (gap, 1e-1
 # %% [markdown]
 # ## Summary
 #
-# **Yes: with reward alone our base models begin to try again.** They checked each attempt from the start. Whether trying again makes them *right* depends on what they have read. The right reward adds about 60 points where 20 % of authors search, and 8 where none does. What we see is better aim. A new ability could not show here, because within 256 samples every base solves every problem, as blind guessing does. The reward has to be right: at our learning rate a coin destroys the model. It needs room, because with answers cut at 40 tokens it gains nothing. And the base must be strong enough: from the first moments of pretraining the same reward gains nothing. Reward was not the best teacher at equal operations. Fine-tuning on the base's own right answers was 24 points better where few authors search, and as good where many do.
+# **Yes: with reward alone our base models begin to try again.** They checked each attempt from the start. Whether trying again makes them *right* depends on what they have read. The right reward adds about 60 points where 20 % of authors search, and 8 where none does. What we see is better aim. A new ability could not show here, because within 256 samples every base solves every problem, as blind guessing does. The reward has to be right: at our learning rate a coin destroys the model. It needs room, because with answers cut at 40 tokens it gains nothing. And the base must have read enough: for the first 675 of 1,500 steps of pretraining the same reward gains nothing that we can see, although accuracy stops rising earlier. Reward was not the best teacher at equal operations. Fine-tuning on the base's own right answers was 24 points better where few authors search, and as good where many do.
 #
 # - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
 # - I can now estimate pass@k without bias, and say what it can tell about ability.
