@@ -501,7 +501,7 @@ table(["judge", "no signal", "reward at the end", "right at the end", "tokens", 
 # %% [markdown]
 # ## New ability, or better aim?
 #
-# A model that is right once in ten tries *can* solve the problem. So to tell ability from aim, one draws many samples to each problem. **pass@k** is the chance that at least one of $k$ samples is right. For large $k$ it tests the model's **support**, the set of answers that it gives at all. Suppose that we drew $n$ samples and $r$ are right. The obvious estimate puts $r/n$ in place of the unknown chance $p$: $1 - (1 - r/n)^k$. A coin whose $p$ we know shows what is wrong with it:
+# A model that is right once in ten tries *can* solve the problem. So to tell ability from aim, one draws many samples to each problem. **pass@k** is the chance that at least one of $k$ samples is right. For large $k$ it tests the model's **support**, the set of answers that it gives at all. Suppose that we drew $n$ samples and $c$ are right. The obvious estimate puts $c/n$ in place of the unknown chance $p$: $1 - (1 - c/n)^k$. A coin whose $p$ we know shows what is wrong with it:
 
 # %%
 def plug_in(n: int, right: int, k: int) -> float:
