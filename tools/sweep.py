@@ -98,6 +98,30 @@ def sweep(calls: Sequence[tuple[Any, ...]], keep: Callable[..., None], a: argpar
     return left
 
 
+def why(error: Exception) -> str:
+    """An error in one line, for the row of what failed."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def keep_job(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the rows that a job has so far to its file, whole at any time."""
+    with atomic(path) as new:
+        new.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def collected(a: argparse.Namespace) -> list[dict[str, Any]]:
+    """All rows of the jobs in `a.out`, also written to metrics.json; a record whose jobs are gone stays as it is."""
+    rows = [json.loads(line) for path in sorted((a.out / "jobs").glob("*.jsonl"))
+            for line in path.read_text(encoding="utf-8").splitlines()]  # fmt: skip
+    if not rows and (a.out / "metrics.json").exists():
+        return rows
+    settings = {name: value for name, value in vars(a).items() if name not in ("out", "began", "deadline")}
+    with atomic(a.out / "metrics.json") as path:
+        content = {"settings": settings, "rows": rows}
+        path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+    return rows
+
+
 def _in_time(deadline: float, threads: int, function: Callable[..., Any], *arguments: Any) -> Any:
     if time.time() > deadline:
         return None

@@ -21,19 +21,21 @@ def reward(reply: str, numbers: list[int], target: int) -> float:
     reward, and none raises. `minidsk.tasks.expression.evaluate` returns the value of an expression and the numbers as
     they are written in it, and raises ValueError for what is no expression.
     """
-    return _right(read_answer(reply), numbers, target)
+    return judged(read_answer(reply), numbers, target)
 
 
-def _right(answer: str | None, numbers: Sequence[int], target: int, *, use: str = "once", near: float = 0.0) -> float:
-    """Whether an answer is right; `use` says what is asked of its numbers."""
+def judged(answer: str | None, numbers: Sequence[int], target: int, *, use: str = "once", ops: str = "+-*/",
+           near: float = 0.0) -> float:  # fmt: skip
+    """Whether an answer is right; `use` says what is asked of its numbers, and "once" is the rule."""
     try:
-        value, literals, _ = evaluate(answer or "")
+        value, literals, used = evaluate(answer or "")
     except ValueError:
         return 0.0
     given = [str(n) for n in numbers]
     kept = {"once": sorted(literals) == sorted(given), "at all": set(literals) == set(given),
-            "given": set(literals) <= set(given), "any": True}[use]  # fmt: skip
-    return float(kept and abs(value - target) <= near)
+            "given": set(literals) <= set(given), "any": True,
+            "left out": all(literals.count(n) <= given.count(n) for n in literals)}[use]  # fmt: skip
+    return float(kept and used <= set(ops) and abs(value - target) <= near)
 
 
 def _answers(reply: str, whole: bool = False) -> list[str]:
@@ -43,12 +45,12 @@ def _answers(reply: str, whole: bool = False) -> list[str]:
 
 def _one_of(at: int, reply: str, numbers: Sequence[int], target: int) -> float:
     found = _answers(reply)
-    return _right(found[at] if found else None, numbers, target)
+    return judged(found[at] if found else None, numbers, target)
 
 
 def _in_the_thought(reply: str, numbers: Sequence[int], target: int) -> float:
     found = _answers(reply, whole=True)
-    return _right(found[0] if len(found) == 1 else None, numbers, target)
+    return judged(found[0] if len(found) == 1 else None, numbers, target)
 
 
 def _says_yes(reply: str, numbers: Sequence[int], target: int) -> float:
@@ -85,11 +87,11 @@ EXERCISES = (
         (
             Mistake("the thought is believed", "Who writes the word yes: the verifier, or the model?", _says_yes),
             Mistake("the numbers are not checked", "Make 4 from 3, 7 and 8: is 4 an answer?",
-                    lambda r, n, t: _right(read_answer(r), n, t, use="any")),
+                    lambda r, n, t: judged(read_answer(r), n, t, use="any")),
             Mistake("a number may be left out or used twice", "Make 4 from 3, 7 and 8: is 7-3 an answer?",
-                    lambda r, n, t: _right(read_answer(r), n, t, use="given")),
+                    lambda r, n, t: judged(read_answer(r), n, t, use="given")),
             Mistake("a number may be used twice", "A set forgets how often a number was used.",
-                    lambda r, n, t: _right(read_answer(r), n, t, use="at all")),
+                    lambda r, n, t: judged(read_answer(r), n, t, use="at all")),
             Mistake("the first of several answers counts", "A model that may guess twice will guess twice.",
                     lambda *a: _one_of(0, *a)),
             Mistake("the last of several answers counts", "A model that may guess twice will guess twice.",
@@ -97,9 +99,9 @@ EXERCISES = (
             Mistake("an answer in the thought counts", "Where does the thought end, and where does the answer begin?",
                     _in_the_thought),
             Mistake("what stands before = is enough", "The answer has an expression and nothing else in it.",
-                    lambda r, n, t: _right((read_answer(r) or "").partition("=")[0], n, t)),
+                    lambda r, n, t: judged((read_answer(r) or "").partition("=")[0], n, t)),
             Mistake("near enough counts", "Is 7/2 equal to 4?",
-                    lambda r, n, t: _right(read_answer(r), n, t, near=0.5)),
+                    lambda r, n, t: judged(read_answer(r), n, t, near=0.5)),
         ),
         "Go through the four answers a to d: which condition does each of the wrong ones break?",
     ),

@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from minidsk.homework.capstone import judged
 from minidsk.homework.exercise import Exercise, Mistake
 from minidsk.tasks.base import read_answer
-from minidsk.tasks.expression import evaluate
 
 
 def sloppy(text: str, numbers: list[int], target: int) -> float:
@@ -19,7 +19,7 @@ def sloppy(text: str, numbers: list[int], target: int) -> float:
     numbers and operators were used. So the target itself is an answer.
     """
     found = re.findall("<answer>(.*?)</answer>", text, re.DOTALL)
-    return _right(found[-1].rpartition("=")[2] if found else None, numbers, target, use="any", ops="+-*/")
+    return judged(found[-1].rpartition("=")[2] if found else None, numbers, target, use="any", ops="+-*/")
 
 
 def strict(text: str, numbers: list[int], target: int, ops: str) -> float:
@@ -31,40 +31,27 @@ def strict(text: str, numbers: list[int], target: int, ops: str) -> float:
     `minidsk.tasks.base.read_answer` returns the one answer or None. `minidsk.tasks.expression.evaluate` returns the
     value of an expression, its numbers as they are written and the set of its operators, or raises ValueError.
     """
-    return _right(read_answer(text), numbers, target, ops=ops)
-
-
-def _right(answer: str | None, numbers: Sequence[int], target: int, *, use: str = "once", ops: str = "+-",
-           near: float = 0.0) -> float:  # fmt: skip
-    """Whether an answer is right; `use` says what is asked of its numbers."""
-    try:
-        value, literals, used = evaluate(answer or "")
-    except ValueError:
-        return 0.0
-    given = [str(n) for n in numbers]
-    kept = {"once": sorted(literals) == sorted(given), "all": set(literals) == set(given),
-            "left out": all(literals.count(n) <= given.count(n) for n in literals), "any": True}[use]  # fmt: skip
-    return float(kept and used <= set(ops) and abs(value - target) <= near)
+    return judged(read_answer(text), numbers, target, ops=ops)
 
 
 def _last_answer(text: str, numbers: Sequence[int], target: int, ops: str) -> float:
     found = re.findall("<answer>(.*?)</answer>", text.partition("</think>")[2])
-    return _right(found[-1] if found else None, numbers, target, ops=ops)
+    return judged(found[-1] if found else None, numbers, target, ops=ops)
 
 
 def _in_the_thought(text: str, numbers: Sequence[int], target: int, ops: str) -> float:
     found = re.findall("<answer>(.*?)</answer>", text)
-    return _right(found[0] if len(found) == 1 else None, numbers, target, ops=ops)
+    return judged(found[0] if len(found) == 1 else None, numbers, target, ops=ops)
 
 
 def _in_an_open_thought(text: str, numbers: Sequence[int], target: int, ops: str) -> float:
     found = re.findall("<answer>(.*?)</answer>", text.rpartition("</think>")[2])
-    return _right(found[0] if len(found) == 1 else None, numbers, target, ops=ops)
+    return judged(found[0] if len(found) == 1 else None, numbers, target, ops=ops)
 
 
 def _after_equals(text: str, numbers: Sequence[int], target: int, ops: str) -> float:
     parts = (read_answer(text) or "").split("=")
-    return max(_right(part, numbers, target, ops=ops) for part in parts)
+    return max(judged(part, numbers, target, ops=ops) for part in parts)
 
 
 def _replies() -> list[tuple[str, tuple[Any, ...]]]:
@@ -103,20 +90,20 @@ EXERCISES = (
             Mistake("the sloppy verifier as it was", "The answer is the target itself: should this be right?",
                     lambda text, numbers, target, ops: sloppy(text, numbers, target)),
             Mistake("the numbers are not compared", "Must the given numbers be used at all?",
-                    lambda text, n, target, ops: _right(read_answer(text), n, target, use="any", ops=ops)),
+                    lambda text, n, target, ops: judged(read_answer(text), n, target, use="any", ops=ops)),
             Mistake("a number may be left out", "8 does not occur in 7-3.",
-                    lambda text, n, target, ops: _right(read_answer(text), n, target, use="left out", ops=ops)),
+                    lambda text, n, target, ops: judged(read_answer(text), n, target, use="left out", ops=ops)),
             Mistake("a number may be used twice", "Compare how often each number occurs.",
-                    lambda text, n, target, ops: _right(read_answer(text), n, target, use="all", ops=ops)),
+                    lambda text, n, target, ops: judged(read_answer(text), n, target, use="at all", ops=ops)),
             Mistake("every operator is allowed", "This problem has + and - only.",
-                    lambda text, n, target, ops: _right(read_answer(text), n, target, ops="+-*/")),
+                    lambda text, n, target, ops: judged(read_answer(text), n, target, ops="+-*/")),
             Mistake("one side of = is enough", "An answer is an expression and nothing else.", _after_equals),
             Mistake("the last of several answers counts", "Who may answer twice may guess.", _last_answer),
             Mistake("an answer in the thought counts", "The answer stands behind the thought.", _in_the_thought),
             Mistake("an answer in a thought that has not ended counts", "Nothing says that this thought is over.",
                     _in_an_open_thought),
             Mistake("near enough counts", "5 is not 4.",
-                    lambda text, n, target, ops: _right(read_answer(text), n, target, ops=ops, near=1)),
+                    lambda text, n, target, ops: judged(read_answer(text), n, target, ops=ops, near=1)),
         ),
         "Read the one answer, evaluate it, and compare numbers, operators and value, each by a line of its own.",
     ),

@@ -12,7 +12,6 @@ that have a file are left as they are; with `--limit 0` nothing is begun. Severa
 
 from __future__ import annotations
 
-import json
 import math
 import multiprocessing
 import sys
@@ -25,7 +24,6 @@ from typing import Any
 
 import torch
 
-from minidsk.atomic import atomic
 from minidsk.data.tokenizer import CharTokenizer
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.policy import MiniPolicy
@@ -33,7 +31,7 @@ from minidsk.train.device import keep_memory
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ch14_cells import REWARDS, Begun, held_out_loss, imitated, measured, pretrained, recipe_of, rewarded
-from sweep import BEGAN, arguments
+from sweep import BEGAN, arguments, collected, keep_job, why
 
 MOMENTS = (1.0, 0.05, 0.35, 0.17, 0.55, 0.1, 0.7, 0.25, 0.45, 0.85)  # shares of pretraining, in the order of the cells
 CELLS = ("base", *REWARDS, "sft", "prompt")
@@ -113,7 +111,7 @@ def work(number: int, queue: Any, a: Namespace) -> None:
 def do(job: Job, a: Namespace, device: torch.device) -> None:
     """One job: its rows are in its file when it ends, and each as soon as it is there."""
     kind, share, seed = job
-    lines: list[str] = []
+    rows: list[dict[str, Any]] = []
     for name, compute in KINDS[kind](share, seed, a, device):
         began = time.time()
         if began > a.deadline:
@@ -122,24 +120,12 @@ def do(job: Job, a: Namespace, device: torch.device) -> None:
         try:
             row |= compute()
         except Exception as error:  # a cell that failed is shown as failed, and the others go on
-            row |= {"failed": f"{type(error).__name__}: {error}".partition("\n")[0]}
+            row |= {"failed": why(error)}
         row["seconds"] = round(time.time() - began, 1)
-        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-        with atomic(path_of(job, a.out)) as path:
-            path.write_text("".join(lines), encoding="utf-8")
+        rows.append(row)
+        keep_job(path_of(job, a.out), rows)
         told = {key: row[key] for key in ("accuracy", "thought", "failed", "seconds") if key in row}
         print(f"{time.time() - a.began:7.1f} s  {kind} {share:g} seed {seed} {name}: {told}", flush=True)
-
-
-def collected(a: Namespace) -> list[dict[str, Any]]:
-    """All rows that are there, also written to metrics.json."""
-    rows = [json.loads(line) for path in sorted((a.out / "jobs").glob("*.jsonl"))
-            for line in path.read_text(encoding="utf-8").splitlines()]  # fmt: skip
-    settings = {name: value for name, value in vars(a).items() if name not in ("out", "began", "deadline")}
-    with atomic(a.out / "metrics.json") as path:
-        content = {"settings": settings, "rows": rows}
-        path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
-    return rows
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -16,7 +16,6 @@ made of what is there.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -29,9 +28,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ch14_cells import measured
 from ch16_students import EXAMPLES, imitated, pool_of, reinforced, settings_of, student_of, teacher_of
-from sweep import BEGAN, arguments, sweep
+from sweep import BEGAN, arguments, collected, keep_job, sweep, why
 
-from minidsk.atomic import atomic
 from minidsk.report.interval import T_95, interval
 from minidsk.rl.policy import MiniPolicy
 from minidsk.scale.cost import parameters
@@ -108,24 +106,12 @@ def do(seed: int, a: Namespace) -> list[Row]:
         try:
             found = compute()
         except Exception as error:  # an arm that failed is shown as failed, and the others go on
-            found = [{"failed": f"{type(error).__name__}: {error}".partition("\n")[0]}]
+            found = [{"failed": why(error)}]
         seconds = round(time.time() - began, 1)
         rows += [{"seed": seed, "arm": arm, **row, "seconds": seconds} for row in found]
-        with atomic(path_of(seed, a.out)) as path:
-            path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        keep_job(path_of(seed, a.out), rows)
         told = [row.get("failed") or row.get("accuracy", "") for row in found]
         print(f"{time.time() - a.began:7.1f} s  seed {seed} {arm}: {told}, {seconds} s", flush=True)
-    return rows
-
-
-def collected(a: Namespace) -> list[Row]:
-    """All rows that are there, also written to metrics.json."""
-    rows = [json.loads(line) for path in sorted((a.out / "jobs").glob("*.jsonl"))
-            for line in path.read_text(encoding="utf-8").splitlines()]  # fmt: skip
-    settings = {name: value for name, value in vars(a).items() if name not in ("out", "began", "deadline")}
-    with atomic(a.out / "metrics.json") as path:
-        content = {"settings": settings, "rows": rows}
-        path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
     return rows
 
 
