@@ -751,7 +751,7 @@ print(f"forty billion pages: {whole_web:.1f} years of one core, "
 assert done - made < made - began
 
 # %% [markdown]
-# The scores cost almost nothing. The time goes into reading HTML, cutting pages into words and hashing them. A thousand cores need about a day for the whole crawl.
+# The scores cost almost nothing. The time goes into reading HTML, cutting pages into words and hashing them. A thousand cores need a day or two for the whole crawl.
 #
 # ## What DeepSeek did
 #

@@ -31,7 +31,6 @@ if importlib.util.find_spec("minidsk") is None:  # Colab, for example
 
 # %% tags=["hide-input"]
 import itertools
-import json
 import math
 import random
 import re
@@ -49,6 +48,7 @@ from minidsk.infer.evaluate import answers as replies_of
 from minidsk.infer.pass_at_k import pass_at_k
 from minidsk.presets import nano
 from minidsk.report.interval import apart, interval
+from minidsk.report.stages import read_stages
 from minidsk.rl.harvest import readable
 from minidsk.rl.language import mixed
 from minidsk.rl.rollout import with_signal
@@ -69,6 +69,8 @@ train, test = nano().make_task("train"), nano().make_task("test")
 held_out = list({p.prompt: p for p in (test[i] for i in range(2048))}.values())[:128]
 base = minidsk.load_policy("nano-base")
 _ = base.model.double()  # 16 digits, so that your processor draws what ours drew
+web = nano().pretrain.web
+print(f"authors who search on: {web.persistent:.0%}; who mix languages: {web.mixed:.0%}")
 
 
 def solved(policy) -> tuple[float, list[str]]:
@@ -84,7 +86,7 @@ for problem, reply in list(zip(held_out, first_replies, strict=True))[:3]:
     print(problem.prompt + reply)
 
 # %% [markdown]
-# The model writes its thought between `<think>` and `</think>`. A line of the thought is one **attempt**. After the question mark stand the target and a verdict, *yes* or *no*, in English or Chinese (对了 and 不对). This verdict is a **self-check**: the model judges its own line, and nobody tells it whether the verdict is right.
+# The model writes its thought between `<think>` and `</think>`. A line of the thought is one **attempt**. After the question mark stand the target and a verdict, *yes* or *no*, in English or Chinese (对了 and 不对). This verdict is a **self-check**: the model judges its own line, and is never told whether its verdict is right.
 #
 # Greedy replies stop after one attempt, but what about samples at temperature 1? We count two habits in each thought instead of quoting lucky examples: **retries**, the attempts after the first, and self-checks.
 
@@ -315,13 +317,8 @@ table(["", "first four steps", "last four steps"],
 # This was one seed of a small run. The recorded runs below had three seeds, a larger model (*small*: three numbers up to 20, all four operators), and 1,024 samples per step.
 
 # %% tags=["hide-input"]
-def lines(name: str) -> list[dict]:
-    """A recorded run, step by step."""
-    path = results.folder("reason_small") / name / "zero" / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-small = [lines(f"seed{seed}") for seed in range(3)]
+recorded = [read_stages(results.folder("reason_small") / f"seed{seed}") for seed in range(3)]
+small = [next(s.metrics for s in stages if s.name == "zero") for stages in recorded]
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
 for ax, name in zip(axes, ("accuracy", "length"), strict=True):
     for seed, run in enumerate(small):

@@ -696,7 +696,7 @@ table(LEDGER, ledger(read_stages(results.folder(record) / "seed0"), facts),
       "The run, stage by stage. `make record` prints this for your runs too.")
 
 # %% [markdown]
-# We repeated the run with fewer searching authors and less reading. The last two columns are sampled accuracies during reward:
+# We repeated the run with fewer searching authors and less reading. The last two columns are sampled accuracies:
 
 # %% tags=["hide-input"]
 rows = []
@@ -711,7 +711,7 @@ table(["searching authors", "tokens read", "base, greedy", "R1-Zero, greedy",
       "Three and four numbers up to 99, 2,048 held-out problems, one seed per row")
 
 # %% [markdown]
-# With fewer searching authors the base starts lower. R1-Zero ends six or seven points lower, and its sampled accuracy stopped rising by the middle of the training. Two things changed at once, with one seed each, so we do not know which one mattered.
+# With fewer searching authors the base starts lower. R1-Zero ends six or seven points lower, and its sampled accuracy stopped rising by the middle of the training. Two things changed at once, with one seed each, so we cannot say which mattered.
 
 # %% [markdown]
 # ## What DeepSeek did

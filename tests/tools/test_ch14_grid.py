@@ -141,3 +141,10 @@ def test_both_kinds_of_jobs_run(grid, cells, a):
 def test_without_time_nothing_is_begun(grid, tmp_path, capsys):
     grid.main(["--limit", "0", "--out", str(tmp_path / "none"), "--device", "cpu"])
     assert json.loads((tmp_path / "none" / "metrics.json").read_text())["rows"] == []
+
+
+def test_a_record_whose_jobs_are_gone_is_not_emptied(grid, tmp_path):
+    kept = tmp_path / "metrics.json"
+    kept.write_text('{"rows":[1]}')
+    grid.main(["--limit", "0", "--out", str(tmp_path), "--device", "cpu"])
+    assert kept.read_text() == '{"rows":[1]}'
