@@ -396,6 +396,8 @@ def percent(share: float, cell: str) -> list[float]:
 
 print(results.origin("ch14_grid"))
 print("and the same for seeds 3 and 4 in results/ch14_grid_corners")
+no_search.reveal(round(mean(percent(0.0, "right")), 1))
+imitation.reveal(round(mean(percent(0.01, "sft")) - mean(percent(0.01, "right")), 1))
 
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(7.5, 4.2))
@@ -419,13 +421,12 @@ show(fig, "Right answers in % of 1,024 held-out problems, greedy; means of five 
 # %% tags=["hide-input"]
 def against(cell: str, other: str, share: float) -> str:
     """The difference of two treatments of the same bases, in points."""
-    return "{:+.0f} ± {:.0f}".format(*apart(percent(share, cell), percent(share, other)))
+    middle, half = apart(percent(share, cell), percent(share, other))
+    return f"{round(middle):+} ± {half:.0f}"
 
 
 pairs = (("right", "base"), ("sft", "right"), ("prompt", "base"), ("capped", "base"),
          ("random", "base"), ("wrong", "base"), ("format", "base"))  # fmt: skip
-no_search.reveal(round(mean(percent(0.0, "right")), 1))
-imitation.reveal(round(mean(percent(0.01, "sft")) - mean(percent(0.01, "right")), 1))
 table(["minus", *(f"{share:.0%} search" for share in SHARES)],
       [[f"{CELLS[a]} minus {CELLS[b]}", *(against(a, b, s) for s in SHARES)]
        for a, b in pairs],
