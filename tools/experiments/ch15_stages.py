@@ -159,6 +159,7 @@ def main(asked: Sequence[str] | None = None) -> None:
         numbers.put(number)
     try:
         with ProcessPoolExecutor(a.workers, context, begin, (numbers, a.threads)) as pool:
+            pool.map(abs, range(a.workers))  # all workers begin now, and not when the first bases are there
             left = schedule(pool, jobs, needs, a)
         print(f"{len(jobs) - left} arms, {left} left out, {time.time() - BEGAN:.0f} s in all")
     finally:
