@@ -19,10 +19,10 @@ from minidsk.tasks.base import stream
 from minidsk.tasks.countdown import Countdown
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "tools" / "experiments"
-SIZES = ["--device", "cpu", "--seeds", "0", "--shares", "0.2", "--pretrain-steps", "2", "--batch", "2", "--rl-steps",
-         "1", "--last-steps", "1", "--prompts", "2", "--group", "4", "--rows", "8", "--curated", "8", "--many", "12",
-         "--rejection-steps", "1", "--tokens", "40", "--problems", "3", "--sampled", "2", "--pages", "2", "--letters",
-         "2", "--workers", "1"]  # fmt: skip
+SIZES = ["--device", "cpu", "--seeds", "0", "--shares", "0.2", "--pretrain-steps", "2", "--batch", "2",
+         "--workers", "1", "--rl-steps", "1", "--last-steps", "1", "--prompts", "2", "--group", "4", "--rows", "8",
+         "--curated", "8", "--many", "12", "--cold-steps", "2", "--rejection-steps", "1", "--tokens", "40",
+         "--problems", "3", "--sampled", "2", "--pages", "2", "--letters", "2"]  # fmt: skip
 CPU = torch.device("cpu")
 
 
@@ -74,6 +74,11 @@ class Nothing:
         pass
 
 
+def figures(stages):
+    """What the table shows of a row."""
+    return dict.fromkeys(("accuracy", *stages.COLUMNS), 0.5) | {"sampled": {"one_language": 0.5}}
+
+
 @pytest.fixture
 def recipe(cells, a):
     return cells.settings_of(0.2, 0, a)
@@ -107,8 +112,8 @@ def test_every_arm_comes_after_those_that_it_needs(cells, a, recipe):
 
 def test_arms_differ_in_what_they_are_named_for(cells, a, recipe):
     stages = cells.stages_of(recipe, a)
-    rewards = {name: dict(stages[name].config.rewards) for name in ("cold_right", "cold_form", "cold_language",
-                                                                    "cold_language_1", "zero", "zero_language")}  # fmt: skip
+    names = ("cold_right", "cold_form", "cold_language", "cold_language_1", "zero", "zero_language")
+    rewards = {name: dict(stages[name].config.rewards) for name in names}
     assert rewards["cold_right"] == rewards["zero"] == {"accuracy": 1.0, "language": 0.0}
     assert rewards["cold_form"] == rewards["zero"] | {"well_formed": 0.2}
     assert rewards["cold_language"] == rewards["cold_form"] | {"language": 0.2}
@@ -156,7 +161,8 @@ def test_a_base_is_measured(cells, a, recipe):
     a.problems, a.tokens, a.pages = 16, 160, 32
     row = cells.measured(load_policy("nano-base"), recipe, a)
     assert row["pages"] == pytest.approx((row["lists"] + row["rows"]) / 2, abs=1e-3)
-    assert row["pages"] > 0.2 and row["pages_formed"] > 0.9
+    assert row["pages"] > 0.2
+    assert row["pages_formed"] > 0.9
     assert row["loss"] < row["loss_pages"] < 1
     assert row["sampled"]["problems"] == a.sampled
     assert len(row["shown"]) == 4 + 4 + 2
@@ -176,7 +182,7 @@ def fake(a, monkeypatch, stages, broken=()):
         return arm, {"total_flops": 1.0}
 
     monkeypatch.setattr(stages, "made", made)
-    monkeypatch.setattr(stages, "measured", lambda *_: dict.fromkeys(stages.COLUMNS, 0.5))
+    monkeypatch.setattr(stages, "measured", lambda *_: figures(stages))
     return order
 
 
@@ -195,6 +201,7 @@ def test_an_arm_that_fails_is_recorded_and_those_that_do_not_need_it_go_on(stage
     shown = stages.table(rows, list(needs))
     assert "failed: 0.2 seed 1 rejection: ValueError: rejection is broken" in shown
     assert "+0.000 +- 0.000" in shown
+    assert "full" not in [line.split()[1] for line in shown.splitlines()]
 
 
 def test_arms_that_have_a_row_are_not_made_again(stages, a, monkeypatch):
@@ -225,22 +232,42 @@ def test_no_more_arms_run_at_a_time_than_there_are_workers_and_none_is_begun_too
     assert stages.collected(a) == []
 
 
+def test_differences_are_taken_seed_by_seed(stages):
+    rows = [{"share": 0.2, "seed": seed, "arm": arm, "sampled": {"one_language": 0.1 * seed + gain}}
+            for arm, gain in (("zero", 0.0), ("full", 0.2)) for seed in range(5)]  # fmt: skip
+    said = stages.gained(rows[:-1], 0.2, "full", "zero", "sampled_one_language")
+    assert said == "+0.200 +- 0.000"
+    assert stages.gained(rows, 0.01, "full", "zero", "sampled_one_language") == "-"
+
+
 def test_arms_that_are_asked_for_bring_what_they_need(stages, a):
+    assert {name for pair in stages.PAIRS for name in pair} <= stages.arms_asked(a).keys()
     a.arms = ["half_few"]
     assert list(stages.arms_asked(a)) == ["base", "zero", "half_few_sft", "half_few"]
 
 
-def test_arms_are_made_one_from_the_other(stages, a):
-    a.arms = ["cold_right", "half_few", "no_rejection", "sft_many"]
+def test_a_base_is_made_and_kept(stages, cells, a):
+    row = stages.do((0.2, 0, "base"), a)
+    assert "failed" not in row
+    assert (row["steps"], row["total_flops"], row["problems"]) == (a.pretrain_steps, 0, a.problems)
+    kept, _ = cells.made("cold", cells.settings_of(0.2, 0, a), a, Path(a.weights) / "0.2_0", CPU)
+    assert kept.model.config == load_policy(Path(a.weights) / "0.2_0" / "base").model.config
+
+
+def test_arms_are_made_one_from_the_other(stages, a, monkeypatch):
+    monkeypatch.setattr(stages, "measured", lambda *_: figures(stages))
+    a.tokens, a.arms = 160, ["full", "cold_own", "half_few", "bare"]
     needs = stages.arms_asked(a)
+    shutil.copytree(find("nano-base"), Path(a.weights) / "0.2_0" / "base")
+    keep_row = {"share": 0.2, "seed": 0, "arm": "base", "total_flops": 0.0} | figures(stages)
+    stages.keep_job(stages.path_of((0.2, 0, "base"), a.out), [keep_row])
     assert stages.schedule(AtOnce(), jobs_of(a, needs), needs, a) == 0
     rows = {row["arm"]: row for row in stages.collected(a)}
     assert [row["failed"] for row in rows.values() if "failed" in row] == []
-    assert rows["cold_right"]["origin"] == "cold"
-    assert rows["cold"]["examples"] == a.curated
-    assert rows["sft_many"]["examples"] == a.many
-    way = [rows[name]["flops"] for name in ("cold", "cold_language", "no_rejection")]
-    assert rows["no_rejection"]["total_flops"] == pytest.approx(sum(way))
-    assert rows["base"]["total_flops"] == 0
+    assert (rows["rejection"]["origin"], rows["rejection"]["teacher"]) == ("base", "cold_language")
+    counts = {arm: rows[arm]["examples"] for arm in ("cold", "cold_own", "rejection", "bare", "half_few_sft")}
+    assert counts == {"cold": 8, "cold_own": 8, "rejection": 24 + 8, "bare": 24, "half_few_sft": 8}
+    way = [rows[name]["flops"] for name in ("cold", "cold_language", "rejection", "full")]
+    assert rows["full"]["total_flops"] == pytest.approx(sum(way))
     assert len(rows["zero"]["curves"]["language"]) == a.rl_steps
     stages.table(list(rows.values()), list(needs))

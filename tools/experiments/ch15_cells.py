@@ -37,6 +37,7 @@ from minidsk.train.checkpoint import Run, read_metrics
 from minidsk.train.sft import SFTConfig, read_examples
 
 CURVES = ("accuracy", "language", "well_formed", "length", "both_languages", "groups_with_signal")
+Row = dict[str, Any]
 PAGE, LETTER = 64, 80  # tokens of the longest answer to a page, and of the longest letter
 LETTERS = re.compile(
     r"(?:thank you for the (\d+) \w+\. I gave (\d+) away\.\nYours, \w+"
@@ -89,7 +90,8 @@ def stages_of(recipe: Recipe, a: Namespace, budget: float = 0.0) -> dict[str, St
     authors = {name: Authors(count, a.tokens, recipe.pretrain.web) for name, count in
                (("few", a.curated), ("many", a.many))}  # fmt: skip
     own, kinds = Thoughts(a.curated, a.tokens), {recipe.task: 0.75, "pages": 0.25}
-    kept, cold = Thoughts(3 * a.curated, a.tokens), dataclasses.replace(recipe.cold, save_every=10**6)
+    kept = Thoughts(3 * a.curated, a.tokens)
+    cold = dataclasses.replace(recipe.cold, steps=a.cold_steps, save_every=10**6)
     both = dataclasses.replace(cold, steps=a.rejection_steps)
     sft_steps, rl_steps = affordable(recipe, authors["few"], budget, a)
 
@@ -160,7 +162,7 @@ def ancestors(name: str, stages: Mapping[str, Stage]) -> set[str]:
     return {name}.union(*(ancestors(parent, stages) for parent in stages[name].parents.values()))
 
 
-def made(name: str, recipe: Recipe, a: Namespace, folder: Path, device: torch.device) -> tuple[MiniPolicy, dict]:
+def made(name: str, recipe: Recipe, a: Namespace, folder: Path, device: torch.device) -> tuple[MiniPolicy, Row]:
     """The policy of one arm, whose parents are finished in `folder`, and what was seen while it was made."""
     stages = stages_of(recipe, a, spent("zero", folder) if name in BUDGETED else 0.0)
     stage, steps = stages[name], {"steps": stages[name].config.steps}
@@ -197,15 +199,13 @@ def manners(problems: Sequence[Problem], texts: Sequence[str]) -> dict[str, floa
     return {name: round(float(value), 4) for name, value in found.items()}
 
 
-def answered(policy: MiniPolicy, task: Task, count: int, limit: int, **how: Any) -> tuple[dict, Sequence[str]]:
+def answered(policy: MiniPolicy, task: Task, count: int, limit: int, **how: Any) -> tuple[Row, Sequence[str]]:
     """What a policy answers to the first `count` problems, in numbers and in words; greedily, unless told else."""
     result = evaluate(policy, task, count, limit, **how)
     posed = [task[i] for i in range(count)]
-    row = {name: round(value, 4) for name, value in result.row().items()}
     length = mean(len(policy.tokenizer.encode(reply)) for reply in result.replies)
-    return {**row, "length": round(length, 2), **habits(posed, result.replies), **manners(posed, result.replies)}, (
-        result.replies
-    )
+    row = {name: round(value, 4) for name, value in {**result.row(), "length": length}.items()}
+    return {**row, **habits(posed, result.replies), **manners(posed, result.replies)}, result.replies
 
 
 def letters(policy: MiniPolicy, recipe: Recipe, count: int) -> tuple[dict[str, float], list[tuple[str, str]]]:

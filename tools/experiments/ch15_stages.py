@@ -35,7 +35,15 @@ from sweep import BEGAN, arguments, collected, keep_job, why
 
 Job = tuple[float, int, str]  # share, seed, arm
 Row = dict[str, Any]
-COLUMNS = ("accuracy", "well_formed", "one_language", "readable", "thought", "pages", "letters_true", "loss_pages")
+COLUMNS = ("well_formed", "readable", "sampled_one_language", "thought", "pages", "letters_true", "loss_pages")
+# What a stage adds: an arm with it, and the same without it (or with another in its place).
+PAIRS = (
+    ("cold_right", "zero"), ("cold_form", "cold_right"), ("cold_language", "cold_form"),
+    ("cold_language_1", "cold_form"), ("zero_language", "zero"), ("zero_language_1", "zero"),
+    ("rejection", "cold_language"), ("rejection", "bare"), ("full", "rejection"), ("full", "no_rejection"),
+    ("full", "bare_full"), ("full", "zero_longer"), ("own_full", "full"), ("own_right", "zero"),
+    ("sft_few", "zero"), ("half_few", "zero"), ("sft_many", "zero"), ("half_many", "zero"), ("half_many", "sft_many"),
+)  # fmt: skip
 
 
 def path_of(job: Job, out: Path) -> Path:
@@ -105,21 +113,36 @@ def shown(values: Sequence[float]) -> str:
     return "{:.3f} +- {:.3f}".format(*interval(values)) if len(values) in T_95 else f"{mean(values):.3f}"
 
 
+def figure(row: Row, name: str) -> float:
+    """A figure of a row; `sampled_x` is x of the answers that were sampled."""
+    return float(row["sampled"][name.removeprefix("sampled_")] if name.startswith("sampled_") else row[name])
+
+
+def gained(rows: Sequence[Row], share: float, arm: str, other: str, name: str) -> str:
+    """How much more of a figure one arm has than another, seed by seed, with its interval where seeds suffice."""
+    ours, others = ({row["seed"]: figure(row, name) for row in rows if (row["share"], row["arm"]) == (share, each)}
+                    for each in (arm, other))  # fmt: skip
+    seeds = sorted(ours.keys() & others.keys())
+    if len(seeds) not in T_95:
+        return "-"
+    return "{:+.3f} +- {:.3f}".format(*apart([ours[seed] for seed in seeds], [others[seed] for seed in seeds]))
+
+
 def table(rows: Sequence[Row], arms: Sequence[str]) -> str:
-    """A line for each share and arm: accuracy, what it gains on R1-Zero seed by seed, and the other columns' means."""
-    lines = ["share  arm              seeds  " + "accuracy         minus zero        " + "  ".join(COLUMNS[1:]) + "  flops"]
-    done = [row for row in rows if "failed" not in row]
+    """A line for each share and arm, of means over seeds; and one for each share and pair, of differences."""
+    done, lines = [row for row in rows if "failed" not in row], []
     for share in sorted({row["share"] for row in done}):
-        zero = {row["seed"]: row["accuracy"] for row in done if (row["share"], row["arm"]) == (share, "zero")}
+        lines.append("share  arm              seeds  accuracy         " + "  ".join(COLUMNS) + "  operations")
         for arm in arms:
-            own = [row for row in done if (row["share"], row["arm"]) == (share, arm)]
-            if not own:
-                continue
-            pairs = [(row["accuracy"], zero[row["seed"]]) for row in own if row["seed"] in zero]
-            gain = "{:+.3f} +- {:.3f}".format(*apart(*zip(*pairs, strict=True))) if len(pairs) in T_95 else ""
-            means = "  ".join(f"{mean(row[name] for row in own):{len(name)}.3f}" for name in COLUMNS[1:])
-            lines.append(f"{share:5.2f}  {arm:15s}  {len(own):5d}  {shown([row['accuracy'] for row in own]):15s}  "
-                         f"{gain:16s}  {means}  {mean(row['total_flops'] for row in own):.3g}")  # fmt: skip
+            if own := [row for row in done if (row["share"], row["arm"]) == (share, arm)]:
+                means = "  ".join(f"{mean(figure(row, name) for row in own):{len(name)}.3f}" for name in COLUMNS)
+                lines.append(f"{share:5.2f}  {arm:15s}  {len(own):5d}  {shown([row['accuracy'] for row in own]):15s}  "
+                             f"{means}  {mean(row['total_flops'] for row in own):.3g}")  # fmt: skip
+        lines.append("share  difference                        accuracy          sampled in one language  pages")
+        for arm, other in PAIRS:
+            three = [gained(done, share, arm, other, name) for name in ("accuracy", "sampled_one_language", "pages")]
+            if three[0] != "-":
+                lines.append(f"{share:5.2f}  {arm:15s} - {other:13s}  {three[0]:16s}  {three[1]:23s}  {three[2]}")
     lines += [f"failed: {row['share']:g} seed {row['seed']} {row['arm']}: {row['failed']}"
               for row in rows if "failed" in row]  # fmt: skip
     return "\n".join(lines)
@@ -142,6 +165,7 @@ def main(asked: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=256, help="answers that are learned from at a time")
     parser.add_argument("--curated", type=int, default=256, help="thoughts of a cold start; rejection has thrice that")
     parser.add_argument("--many", type=int, default=2048, help="curated thoughts where there are many")
+    parser.add_argument("--cold-steps", type=int, default=20, help="of fine-tuning on them")
     parser.add_argument("--rejection-steps", type=int, default=32, help="of fine-tuning on what was not rejected")
     parser.add_argument("--tokens", type=int, default=160, help="the longest answer")
     parser.add_argument("--problems", type=int, default=1024, help="held-out problems, answered greedily")
