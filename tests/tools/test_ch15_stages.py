@@ -256,7 +256,7 @@ def test_a_base_is_made_and_kept(stages, cells, a):
 
 def test_arms_are_made_one_from_the_other(stages, a, monkeypatch):
     monkeypatch.setattr(stages, "measured", lambda *_: figures(stages))
-    a.tokens, a.arms = 160, ["full", "cold_own", "half_few", "bare"]
+    a.tokens, a.arms = 80, ["full", "cold_own", "half_few"]
     needs = stages.arms_asked(a)
     shutil.copytree(find("nano-base"), Path(a.weights) / "0.2_0" / "base")
     keep_row = {"share": 0.2, "seed": 0, "arm": "base", "total_flops": 0.0} | figures(stages)
@@ -265,8 +265,8 @@ def test_arms_are_made_one_from_the_other(stages, a, monkeypatch):
     rows = {row["arm"]: row for row in stages.collected(a)}
     assert [row["failed"] for row in rows.values() if "failed" in row] == []
     assert (rows["rejection"]["origin"], rows["rejection"]["teacher"]) == ("base", "cold_language")
-    counts = {arm: rows[arm]["examples"] for arm in ("cold", "cold_own", "rejection", "bare", "half_few_sft")}
-    assert counts == {"cold": 8, "cold_own": 8, "rejection": 24 + 8, "bare": 24, "half_few_sft": 8}
+    counts = {arm: rows[arm]["examples"] for arm in ("cold", "cold_own", "rejection", "half_few_sft")}
+    assert counts == {"cold": 8, "cold_own": 8, "rejection": 24 + 8, "half_few_sft": 8}
     way = [rows[name]["flops"] for name in ("cold", "cold_language", "rejection", "full")]
     assert rows["full"]["total_flops"] == pytest.approx(sum(way))
     assert len(rows["zero"]["curves"]["language"]) == a.rl_steps
