@@ -21,11 +21,11 @@ def every_answer():
     """Log-probabilities ``[N, 2]`` by student and teacher of all answers of one or two tokens; token 0 ends one."""
     g = torch.Generator().manual_seed(3)
 
-    def of_all():
+    def of_all(padding):
         first, second = torch.randn(3, generator=g).log_softmax(0), torch.randn(3, 3, generator=g).log_softmax(1)
-        return torch.tensor([[first[0], 99.0]] + [[first[a], second[a, b]] for a in (1, 2) for b in range(3)])
+        return torch.tensor([[first[0], padding]] + [[first[a], second[a, b]] for a in (1, 2) for b in range(3)])
 
-    return of_all(), of_all(), torch.tensor([[1.0, 0]] + [[1, 1]] * 6)
+    return of_all(9.0), of_all(7.0), torch.tensor([[1.0, 0]] + [[1, 1]] * 6)
 
 
 def test_grades_average_to_the_reverse_kl_of_whole_answers(every_answer) -> None:
@@ -51,7 +51,7 @@ def replies_to(problem, rng: random.Random) -> list[str]:
             for _ in range(6)]  # fmt: skip
 
 
-@pytest.mark.parametrize(("tries", "longest"), [(1, 100), (3, 60), (6, 70), (6, 20)])
+@pytest.mark.parametrize(("tries", "longest"), [(1, 100), (3, 50), (6, 60), (6, 20)])
 def test_the_pool_is_pure_and_nothing_is_missing(tries: int, longest: int) -> None:
     rng, task = random.Random(0), Countdown(numbers=3, high=12, target_high=20, ops="+-")
     posed = [task[i] for i in range(40)]
