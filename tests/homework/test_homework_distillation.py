@@ -70,6 +70,12 @@ def test_the_pool_is_pure_and_nothing_is_missing(tries: int, longest: int) -> No
         assert kept.get(text) == (good[0] if good else None)
 
 
+def test_the_longest_that_is_allowed_is_allowed() -> None:
+    text, reply = "3 7 8 = 4", "<think></think><answer>8-(7-3)</answer>"
+    assert len(generate_verify_filter([text], {text: [reply]}, 1, len(reply))) == 1
+    assert generate_verify_filter([text], {text: [reply]}, 1, len(reply) - 1) == []
+
+
 @pytest.mark.parametrize(("share", "epochs"), [(1.0, 1.0), (0.3, 4.0), (0.05, 20.0)])
 def test_a_budget_is_spent_to_the_last_answer(share: float, epochs: float) -> None:
     budget, teacher, student, tokens = 1e9, 7e3, 2e3, 75.0
