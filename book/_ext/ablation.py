@@ -40,13 +40,14 @@ def curated_examples(records: Records) -> tuple[list[bool], str]:
 
 
 def tulus_order(records: Records) -> Finding:
-    """Half of R1-Zero's operations spent on curated thoughts and half on reward: less the base, and less R1-Zero."""
+    """Half of R1-Zero's operations spent on curated thoughts, then half on reward: beside the base, and beside R1-Zero."""
     leaps, said = [], []
     for web in webs(records):
-        both, base, reward = accuracies(records, web, "half_few", "base", "zero")
+        both, base, reward, first = accuracies(records, web, "half_few", "base", "zero", "half_few_sft")
         leaps.append(above(apart(both, base)))
         said.append(f"where {web:.0%} of the web's authors search it gained {points(apart(both, base))} and came to "
-                    f"{share(both)}; reward alone less that is {points(apart(reward, both))}, {len(both)} seeds")
+                    f"{share(both)}, from {share(first)} before the reward; reward alone less that is "
+                    f"{points(apart(reward, both))}, {len(both)} seeds")
     return Finding(IN_PART if all(leaps) else NOT_HERE, (
         "Fine-tuning on curated thoughts, then reward, for as many operations as R1-Zero: " + ". And ".join(said) + "."
     ))  # fmt: skip

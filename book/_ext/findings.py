@@ -239,10 +239,26 @@ def share_of_pretraining(records: Records) -> Finding:
 
 
 def other_recipes(records: Records) -> Finding:
-    """Rounds of search, and Tulu's order; each has to be a leap."""
-    parts = rounds_of_search(records), tulus_order(records)
+    """Rounds of search on a base, Tulu's order, and a reasoner's answers for a small model; each has to be a leap."""
+    parts = rounds_of_search(records), tulus_order(records), taught_by_answers(records)
     leaps = all(part.verdict == IN_PART for part in parts)
     return Finding(IN_PART if leaps else NOT_HERE, " ".join(part.figure for part in parts))
+
+
+def taught_by_answers(records: Records) -> Finding:
+    """What a small model gained from a teacher's right answers, and what from reward for as many operations."""
+    rows = sorted(records.read("ch16_distillation")["rows"], key=lambda row: int(row["seed"]))
+    last = max(row["part"] for row in rows if row["arm"] == "rl")
+    start, taught, rewarded = (
+        [row["accuracy"] for row in rows if (row["arm"], row["part"]) == cell]
+        for cell in (("student", 0.0), ("sft_right", last), ("rl", last))
+    )
+    problems = next(row["problems"] for row in rows if row["arm"] == "student")
+    return Finding(IN_PART if above(apart(taught, start)) else NOT_HERE, (
+        f"A small model that learned from a reasoner's right answers gained {points(apart(taught, start))} and came to "
+        f"{share(taught)}. Compared with reward at as many operations: {points(apart(taught, rewarded))}. "
+        f"{len(taught)} seeds, {problems:,} problems, greedy answers."
+    ))  # fmt: skip
 
 
 def rounds_of_search(records: Records) -> Finding:

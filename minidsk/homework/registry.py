@@ -8,6 +8,7 @@ import textwrap
 from minidsk.homework import (
     attention,
     capstone,
+    distillation,
     experts,
     feedback,
     games,
@@ -41,6 +42,7 @@ CHAPTERS = {
     "grpo": grpo.EXERCISES,
     "zero": zero.EXERCISES,
     "r1": r1.EXERCISES,
+    "distillation": distillation.EXERCISES,
     "search": search.EXERCISES,
     "inference": inference.EXERCISES,
     "capstone": capstone.EXERCISES,

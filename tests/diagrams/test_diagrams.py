@@ -20,6 +20,7 @@ from minidsk.diagrams.pen import Pen
 from minidsk.diagrams.sheets import (
     balancing_by_bias,
     bpe_merges,
+    distillation,
     fp8_blocks,
     kv_cache_to_mla,
     online_softmax,
@@ -35,11 +36,11 @@ from minidsk.model.moe import Router, update_bias
 from minidsk.presets import nano
 from minidsk.rl.grpo import group_advantages
 from minidsk.rl.harvest import FILTERS
-from minidsk.rl.ppo import gae
+from minidsk.rl.ppo import gae, token_rewards
 from minidsk.rl.rewards import score
 from minidsk.tasks.board import Board
 from minidsk.tasks.countdown import Countdown
-from minidsk.tasks.expression import write_chain
+from minidsk.tasks.expression import evaluate, write_chain
 from minidsk.train.pretrain import PretrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,7 +132,8 @@ def colours(root):
 def test_there_are_the_diagrams_of_the_course():
     wanted = """course transformer_block kv_cache_to_mla routing balancing_by_bias mtp memory_hierarchy_and_roofline
         grouped_product_tiles online_softmax fp8_blocks who_judges grpo_loop r1_pipeline bpe_merges tiny_web
-        policy_gradient_on_a_board reward_model_and_dpo one_step_of_training r1_zero r1"""
+        policy_gradient_on_a_board reward_model_and_dpo one_step_of_training r1_zero r1
+        distillation"""
     assert set(wanted.split()) <= set(DIAGRAMS)
 
 
@@ -313,6 +315,19 @@ def test_r1s_answers_are_paid_and_kept_as_drawn():
     assert tuple(FILTERS["readable"](problem, reply) for reply in r1.REPLIES) == r1.KEPT
     assert all(f"{paid:g} ({advantage.replace('−', '-')})" in r1.FIGURE.description.replace("(advantage ", "(")
                for paid, advantage in zip(r1.SUMS, r1.ADVANTAGES, strict=True))  # fmt: skip
+def test_the_grades_are_those_of_the_loop():
+    """What `minidsk.rl.distill.TeacherBaseline` makes of the drawn probabilities, and GRPO of the drawn rewards."""
+    student, teacher = (torch.tensor([p]).log() for p in (distillation.STUDENT, distillation.TEACHER))
+    mask = torch.ones_like(student)
+    grades = token_rewards(torch.zeros(1), student, mask, teacher, 1.0)
+    followed, _ = gae(grades, torch.zeros_like(grades), mask, distillation.GAMMA, 1.0)
+    for drawn_values, found in ((distillation.GRADES, grades), (distillation.FOLLOWED, followed)):
+        said = tuple(f"{a + 0.0:+.2f}".replace("-", "−") if abs(a) > 1e-6 else "0" for a in found[0].tolist())
+        assert said == drawn_values
+    blame = group_advantages(torch.tensor([distillation.REWARDS], dtype=torch.float32))[0, -1].item()
+    assert f"{blame:.1f}".replace("-", "−") == distillation.BLAME
+    line = "".join(distillation.TOKENS[:-2]).replace("−", "-")
+    assert evaluate(line)[0] == 4 != int(distillation.TOKENS[-1])
 
 
 def test_the_merges_are_the_tokenizers():
