@@ -62,10 +62,10 @@ FIGURE = Diagram(
     "the student moves all tokens alike. Grades: the student answers, the teacher gives a grade for each token, and "
     "the student moves each token by its grade. Below, the problem make 4 from 8, 7 and 3, and a line that the student "
     "wrote: 8−7+3=5, whose last token is wrong. The student's probabilities are 0.5, 0.5, 0.4, 0.8, 0.9, 0.9 and 0.6; "
-    "the teacher's are the same but for 0.8 at the second token and 0.06 at the last. The grade, log teacher minus log student, is +0.47 "
-    "at the second token, −2.30 at the last, and 0 elsewhere. With the grades of later tokens, each step further times "
-    "0.5, the advantages are +0.20, +0.40, −0.14, −0.29, −0.58, −1.15 and −2.30. By reward, where one answer of four "
-    "was right, each token of this one has advantage −0.5.",
+    "the teacher's are the same but for 0.8 at the second token and 0.06 at the last. The grade, log teacher minus log "
+    "student, is +0.47 at the second token, −2.30 at the last, and 0 elsewhere. With the grades of later tokens, each "
+    "step further times 0.5, the advantages are +0.20, +0.40, −0.14, −0.29, −0.58, −1.15 and −2.30. By reward, where "
+    "one answer of four was right, each token of this one has advantage −0.5.",
     "Who answers, and who judges? The teacher's grades find the token that is wrong; the reward blames all seven "
     "alike, but it knows for certain that the answer is wrong, and it needs no teacher. Probabilities are made up.",
     680, 516, _draw,
