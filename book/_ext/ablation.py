@@ -40,7 +40,7 @@ def curated_examples(records: Records) -> tuple[list[bool], str]:
 
 
 def tulus_order(records: Records) -> Finding:
-    """Half of R1-Zero's operations spent on curated thoughts, then half on reward: beside the base, and beside R1-Zero."""
+    """Half of R1-Zero's operations for curated thoughts, then half for reward: beside the base, and beside R1-Zero."""
     leaps, said = [], []
     for web in webs(records):
         both, base, reward, first = accuracies(records, web, "half_few", "base", "zero", "half_few_sft")
