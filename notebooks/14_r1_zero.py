@@ -131,7 +131,7 @@ for kind, what in ((False, "one attempt"), (True, "more attempts")):
 # %% [markdown]
 # The habit of trying again is there before any reward, in about a third of the samples, and greedy decoding never shows it. Samples that try again are right more often. This is one difference that reward can use.
 #
-# The large experiment of this chapter repeats this on bases that we trained ourselves. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts at about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None` in the cell.
+# The large experiment of this chapter, **the grid**, trains on bases that differ in what they have read. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts at about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None` in the cell.
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -391,7 +391,7 @@ table(["", "first four steps", "last four steps"],
 #
 # ### A better first guess, or a better search?
 #
-# A thought is right at its first attempt or because it went on. To see which of the two the reward improved, we draw 32 samples to each of the 16 held-out problems of above, from the base and from the rewarded model.
+# A thought is right at its first attempt or because it went on. To see which of the two the reward improved, we draw 32 samples for each of the same 16 held-out problems as above, from the base and from the rewarded model.
 
 # %%
 def by_pairs(judge, replies) -> list[float]:
@@ -417,7 +417,7 @@ table(["right in %", "base", "rewarded", "gain"], rows,
       "512 samples each; 95 % intervals over eight pairs of problems, one training.")
 
 # %% [markdown]
-# **The reward improved the search.** Final answers are right about 20 points more often, and first attempts about as often as before. The interval is wide, so a few points for the first attempts remain possible, and it does not contain what another training would give. Here are the greedy thoughts on the first held-out problem that the base gets wrong and the rewarded model gets right after two retries or more:
+# **The reward improved the search.** Final answers are right about 20 points more often, and first attempts about as often as before. The interval for first attempts is wide, so a gain of several points remains possible. It covers the choice of problems, and not what another training would give. Here are the greedy thoughts on the first held-out problem that the base gets wrong and the rewarded model gets right after two retries or more:
 
 # %%
 pairs = zip(held_out, first_replies, last_replies, strict=True)
@@ -548,7 +548,7 @@ table(["minus", *(f"{share:.0%} search" for share in SHARES)],
       "Points of greedy accuracy; 95 % intervals over five pairs of seeds.")
 
 # %% [markdown]
-# **Reward brings out what the base has read.** With 20 % of searchers the right reward adds about 60 points, and without searchers it adds fewer than 10. All twenty bases look the same from outside: about a third right, one attempt, one check. What differs is hidden in their rare samples.
+# **Reward brings out what the base has read.** With 20 % of searchers the right reward adds about 60 points, and without searchers it adds fewer than 10. From outside, all twenty bases look the same: about a third of their greedy answers are right, after one attempt and one check. They differ in how often a *sampled* thought goes on, which the next table counts.
 
 # %% tags=["hide-input"]
 rows = []
@@ -566,11 +566,11 @@ table(["search", "base: retries", "checks", "rewarded: retries", "checks",
       "or an answer at the limit of 160 tokens.")
 
 # %% [markdown]
-# Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. It learns to go on, and searching well is another matter: with few searchers, many greedy replies run into the limit of 160 tokens. An author who searches tries everything in turn and stops at *yes*. The other bases have read little or nothing of that kind.
+# Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. It learns to go on, but not to search well: with few searchers, many greedy replies run into the limit of 160 tokens. An author who searches tries everything in turn and stops at *yes*, and these bases have read few such authors or none.
 #
 # ### Two controls that are hard to beat
 #
-# **The prompt alone reaches most of the gain** at 20 %: a base that knows searchers needs only to be told that this is a search. At 0 % the same prompt does harm.
+# **The prompt alone reaches most of the gain** at 20 %, because a base that knows searchers only needs to see that a search has begun. At 0 % the same prompt does harm.
 #
 # **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning used the same operations, but it spent them on several times as many optimizer steps (printed below), and it sees only right answers. At 0 % most of its greedy thoughts have a single attempt, so its first attempts must have become better. The record does not have their accuracy.
 
@@ -613,7 +613,7 @@ table(["judge", "no signal", "reward at the end", "right at the end", "tokens", 
 #
 # ## New ability, or better aim?
 #
-# A model that is right once in ten tries *can* solve the problem. So to tell ability from aim, one draws many samples to each problem. **pass@k** is the chance that at least one of $k$ samples is right. For large $k$ it tests the model's **support**, the set of answers that it gives at all. Suppose that we drew $n$ samples and $c$ are right. The obvious estimate puts $c/n$ in place of the unknown chance $p$: $1 - (1 - c/n)^k$. A coin whose $p$ we know shows what is wrong with it:
+# A model that is right once in ten tries *can* solve the problem. So to tell ability from aim, we draw many samples for each problem. **pass@k** is the chance that at least one of $k$ samples is right. For large $k$ it tests the model's **support**, the set of answers that it gives at all. Suppose that we drew $n$ samples and $c$ are right. The obvious estimate puts $c/n$ in place of the unknown chance $p$: $1 - (1 - c/n)^k$. A coin whose $p$ we know shows what is wrong with it:
 
 # %%
 def plug_in(n: int, right: int, k: int) -> float:
@@ -676,7 +676,7 @@ def passed(share: float, cell: str, k: int) -> list[float]:
 support.reveal(round(mean(passed(0.0, "base", 256)), 1))
 
 # %% [markdown]
-# How much of this would blind guessing do? Three numbers with plus and minus can be written in 48 ways: six orders of the numbers, four choices of two operators, and each with or without parentheses. A blind guesser draws one of the 48 at each try.
+# How much of this would blind guessing do? Three numbers with plus and minus can be written in 48 ways: six orders of the numbers, four choices of two operators, and each with or without parentheses. A blind guesser draws one of the 48 at each try. The planted bug behind it draws a number and puts it back, so that a number may come twice.
 
 # %%
 def forms(problem) -> list[str]:
@@ -855,7 +855,7 @@ show(fig, "Which claim holds where? Circle: it holds on this web. Cross: it fail
 # - **Gandhi's holds at 5 % and 20 %**, and at 1 % the interval includes zero.
 # - **Liu's holds on all four**: each base tries again in some of its samples. It could hardly fail, because each web has authors who try twice.
 #
-# So the claim that depends on the web here is Gandhi's, and with it goes the size of the gain: 8 points of greedy accuracy without searchers, and about 60 with 20 %.
+# So Gandhi's is the claim whose verdict depends on the web here. The size of the gain depends on it too: 8 points of greedy accuracy without searchers, and about 60 with 20 %.
 #
 # ## How strong must the base be?
 #
@@ -947,7 +947,7 @@ table(["live run", "mixed", "longer", "lines", "longer: mixed", "words in Chines
 # %% [markdown]
 # ## A reward that is hacked on purpose
 #
-# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier saves itself the arithmetic: it looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples. Which reply costs the least and is paid for by this verifier? We train for nine steps, one seed, at a higher learning rate. As a control, we train again with the right verifier, from the same seed and with all else the same.
+# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier does no arithmetic. It only looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples. Which reply costs the least and is paid for by this verifier? We train for nine steps, one seed, at a higher learning rate. As a control, we train again with the right verifier, from the same seed and with all else the same.
 
 # %%
 def believes(problem, text: str) -> float:
@@ -1032,7 +1032,7 @@ table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
 #
 # **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower. In our comparison fine-tuning takes six to nine times as many optimizer steps for the same operations, because it draws half as many samples or fewer. We have not tested which difference matters.
 #
-# **We expected the coin to do nothing.** Over many coins the expected gradient is zero, but a run has one coin, which gives the same verdict whenever the same reply comes again. In the record the coin's gradients are no smaller than those of the right reward, so we think that 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation has no place to work. With a lower learning rate our models might have lasted longer, and we did not try it.
+# **We expected the coin to do nothing.** Over many coins the expected gradient is zero, but a run has one coin, which gives the same verdict whenever the same reply comes again. In the record the coin's gradients are no smaller than those of the right reward, so we think that 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply. With a lower learning rate our models might have lasted longer, and we did not try it.
 #
 # **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit. A price on length, or a longer training, might change the two columns on the left.
 
