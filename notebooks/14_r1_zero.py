@@ -387,7 +387,7 @@ table(["", "first four steps", "last four steps"],
       "readable: well formed, in the language of the prompt, nothing tried twice.")
 
 # %% [markdown]
-# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses about 0.2 nats per update, while other tokens move by about 0.01. This problem was never trained on, so the updates carried over to it. On average, retries per thought go up, and more samples are right. Self-checks only go up because each attempt is checked, as it was from the start. After the reward, greedy replies are right more often than samples are. Before it they were not, because greedy replies never tried again. The last rows of the table are a price, to which we come back: more and more sampled thoughts mix their two languages.
+# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses between 0.1 and 0.2 nats per update on average, while other tokens move by about 0.01. This problem was never trained on, so the updates carried over to it. On average, retries per thought go up, and more samples are right. Self-checks only go up because each attempt is checked, as it was from the start. The last rows of the table show a price, to which we come back: fewer thoughts are readable, and more of them mix their two languages.
 #
 # ### A better first guess, or a better search?
 #
@@ -947,7 +947,7 @@ table(["live run", "mixed", "longer", "lines", "longer: mixed", "words in Chines
 # %% [markdown]
 # ## A reward that is hacked on purpose
 #
-# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier does no arithmetic. It only looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples. Which reply costs the least and is paid for by this verifier? We train for nine steps, one seed, at a higher learning rate. As a control, we train again with the right verifier, from the same seed and with all else the same.
+# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier does no arithmetic. It only looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples. Which reply costs the least and is paid for by this verifier? We train for eight steps, one seed, at a higher learning rate. As a control, we train again with the right verifier, from the same seed and with all else the same.
 
 # %%
 def believes(problem, text: str) -> float:
@@ -959,12 +959,12 @@ def believes(problem, text: str) -> float:
 of_yes = [p.score(t) for p, t in zip(posed, texts, strict=True) if believes(p, t)]
 print(f"base: {mean(of_yes):.0%} of {len(of_yes)} samples that end with yes are right")
 
-cheat, cheated, _ = live(believes, 9, lr=1e-3)
+cheat, cheated, _ = live(believes, 8, lr=1e-3)
 
 # %%
-honest, control, _ = live(right_answer, 9, lr=1e-3)
-for name, policy in (("base", base), ("careless", cheat), ("right", honest)):
-    print(f"{name}: {solved(policy)[0]:.0%} right, greedy")
+honest, control, _ = live(right_answer, 8, lr=1e-3)
+print(f"greedy, {len(held_out)} held-out problems: base {before:.0%} right, "
+      f"careless verifier {solved(cheat)[0]:.0%}, right verifier {solved(honest)[0]:.0%}")
 
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(6.5, 3))
@@ -972,7 +972,7 @@ lines = {"careless: paid": [c["reward"] for c in cheated],
          "careless: really right": [c["right"] for c in cheated],
          "right verifier: right": [c["right"] for c in control]}  # fmt: skip
 for label, line in lines.items():
-    _ = ax.plot(range(1, 10), line, label=label)
+    _ = ax.plot(range(1, 9), line, label=label)
 _ = ax.set(xlabel="step", ylabel="share of samples", ylim=(0, 1.02))
 direct_labels(ax)
 thirds_of = {name: [mean(line[:3]), mean(line[-3:])] for name, line in lines.items()}
@@ -981,7 +981,7 @@ assert paid[1] - true[1] > 2 * (paid[0] - true[0])
 assert fixed[1] > true[1]
 show(fig, "The careless verifier pays nearly always in the end, and fewer answers are right "
      "than with the right verifier on the same problems.",
-     "Three lines over nine steps. Means of the first and of the last three: " + "; ".join(
+     "Three lines over eight steps. Means of the first and of the last three: " + "; ".join(
          f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in thirds_of.items()) + ".")
 
 # %% tags=["hide-input"]
@@ -993,7 +993,7 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
 
 # %% [markdown]
-# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. (These are held-out problems after the last step. The figure's last number is a mean over three batches before it.) Nothing told it to lie, but a false *yes* was rewarded, so false *yes*es spread. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
+# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. The control shows that the verifier is to blame, because with the right one and all else equal the greedy accuracy rises. Nothing told the model to lie, but a false *yes* was rewarded, so false *yes*es spread. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
 #
 # One would notice it because **the reward rises, and another measure of the same thing does not.** Here that is the accuracy, which our loop logs beside the reward. Without it you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
 
@@ -1214,7 +1214,7 @@ receipt(spread=spread, differences={"sets, and the package's pass@k": (gap, 1e-1
 # %% [markdown]
 # ## Summary
 #
-# **Yes: with reward alone our base models begin to try again.** They checked each attempt from the start. Whether trying again makes them *right* depends on what they have read. The right reward adds about 60 points where 20 % of authors search, and 8 where none does. What we see is better aim. A new ability could not show here, because within 256 samples every base solves every problem, as blind guessing does. The reward has to be right: at our learning rate a coin destroys the model. It needs room, because with answers cut at 40 tokens it gains nothing. And the base must have read enough: for the first 675 of 1,500 steps of pretraining the same reward gains nothing that we can see, although accuracy stops rising earlier. Reward was not the best teacher at equal operations. Fine-tuning on the base's own right answers was 24 points better where few authors search, and as good where many do.
+# **Yes: with reward alone our base models begin to try again.** They checked each attempt from the start. Whether trying again makes them *right* depends on what they have read. The right reward adds about 60 points where 20 % of authors search, and 8 where none does. What we see is better aim. In the live run it came from the search, because first attempts were right about as often as before. A new ability could not show here, because within 256 samples every base solves every problem, as blind guessing does. The reward has to be right: at our learning rate a coin destroys the model. The reward also needs room, because with answers cut at 40 tokens it gains nothing. And the base must have read enough: in the first 675 of 1,500 steps of pretraining the same reward gains nothing that we can see. At equal operations, fine-tuning on the base's own right answers was 24 points better where few authors search, and as good where many do.
 #
 # - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
 # - I can now estimate pass@k without bias, and say what it can tell about ability.
