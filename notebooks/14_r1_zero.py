@@ -131,7 +131,7 @@ for kind, what in ((False, "one attempt"), (True, "more attempts")):
 # %% [markdown]
 # The habit of trying again is there before any reward, in about a third of the samples, and greedy decoding never shows it. Samples that try again are right more often. This is one difference that reward can use.
 #
-# The large experiment of this chapter, **the grid**, trains on bases that differ in what they have read. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts at about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None` in the cell.
+# The large experiment of this chapter, **the grid**, trains on bases that differ in what they have read. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts with right answers to about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None` in the cell.
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -211,7 +211,7 @@ bites(blocks_add_up, push, forgets_the_advantages)
 # %% [markdown]
 # We will hand five judges to this loop. Four are the functions below, and the fifth, *capped*, is `right_answer` with answers cut at 40 tokens. The table shows the verdicts of the four on three replies to the first problem.
 #
-# A judge is easily wrong. A reply without an answer must not be paid as *wrong* or as *well formed*, and our coin must not change its verdict when the same reply comes again. Behind the table, three planted bugs break these rules, and two tests catch them.
+# A judge is easily wrong. A reply without an answer must not be paid as *wrong* or as *well formed*, and our coin must not change its verdict when the same reply comes again. Below the table, three planted bugs break these rules, and two tests catch them.
 
 # %%
 def right_answer(problem, text: str) -> float:
@@ -272,7 +272,7 @@ bites(keeps_its_word, random_coin, fresh_coin)
 # %% [markdown]
 # ## Watch it learn
 #
-# We train nano-base with `right_answer` for 16 steps of 4 problems. At eight moments we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note the log-probability of each of their tokens before and after that step's update. So we see how an update made from four *other* problems moves these tokens.
+# We train nano-base with `right_answer` for 16 steps of 4 problems. At eight of the steps, the *moments* of the figure below, we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note the log-probability of each of their tokens before and after that step's update. So we see how an update made from four *other* problems moves these tokens.
 
 # %%
 def moved(policy, problem, step, update) -> list[dict]:
@@ -387,7 +387,7 @@ table(["", "first four steps", "last four steps"],
       "readable: well formed, in the language of the prompt, nothing tried twice.")
 
 # %% [markdown]
-# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses between 0.1 and 0.2 nats per update on average, while other tokens move by about 0.01. This problem was never trained on, so the updates carried over to it. On average, retries per thought go up, and more samples are right. Self-checks only go up because each attempt is checked, as it was from the start. The last rows of the table show a price, to which we come back: fewer thoughts are readable, and more of them mix their two languages.
+# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses between 0.1 and 0.2 nats per update on average, while other tokens move by about 0.01. This problem was never trained on, so the updates carried over to it. On average, retries per thought go up, and more samples are right. Self-checks go up only because each attempt is checked, as it was from the start. The last rows of the table show a price, to which we come back: fewer thoughts are readable, and more of them mix their two languages.
 #
 # ### A better first guess, or a better search?
 #
@@ -676,7 +676,7 @@ def passed(share: float, cell: str, k: int) -> list[float]:
 support.reveal(round(mean(passed(0.0, "base", 256)), 1))
 
 # %% [markdown]
-# How much of this would blind guessing do? Three numbers with plus and minus can be written in 48 ways: six orders of the numbers, four choices of two operators, and each with or without parentheses. A blind guesser draws one of the 48 at each try. The planted bug behind it draws a number and puts it back, so that a number may come twice.
+# How much of this would blind guessing do? Three numbers with plus and minus can be written in 48 ways: six orders of the numbers, four choices of two operators, and each with or without parentheses. A blind guesser draws one of the 48 at each try. Below, we also plant a bug: a guesser that puts each number back before it draws the next, so that a number may come twice.
 
 # %%
 def forms(problem) -> list[str]:
@@ -746,7 +746,7 @@ table(["search", "k = 1", "k = 4", "k = 16", "k = 64", "k = 256"], rows,
       "pass@k, rewarded minus base, points; 95 % intervals over five seeds.")
 
 # %% [markdown]
-# **At large $k$ this world is too easy to tell ability from aim.** Within 256 samples every base solves all 128 problems, but blind guessing does too. So no reward could add a problem here. At small $k$ we see better aim: reward moves to the first sample what needed several before. Without searchers, the rewarded models are on average below their bases from $k = 8$ on. This depends on the seed, and the intervals include zero.
+# **At large $k$ this world is too easy to tell ability from aim.** Within 256 samples every base solves all 128 problems, but blind guessing does too. So no reward could add a problem here. At small $k$ we see better aim, because after the reward one sample often solves a problem that took several before. Without searchers, the rewarded models are on average below their bases from $k = 8$ on. This depends on the seed, and the intervals include zero.
 #
 # ### Counting all right answers
 #
@@ -851,7 +851,7 @@ show(fig, "Which claim holds where? Circle: it holds on this web. Cross: it fail
 # %% [markdown]
 # - **DeepSeek's claim holds on all four webs**, by 15 to 46 points.
 # - **Yue's and ProRL's cannot be tested here**, because our bases leave no problem unsolved.
-# - **Shao's random reward fails everywhere**. At our learning rate the coin destroys the model before it could help, so this is not a fair comparison with Qwen.
+# - **Shao's random reward fails everywhere**. At our learning rate the coin destroys the model, and we tried no lower rate, so this is not a fair comparison with Qwen.
 # - **Gandhi's holds at 5 % and 20 %**, and at 1 % the interval includes zero.
 # - **Liu's holds on all four**: each base tries again in some of its samples. It could hardly fail, because each web has authors who try twice.
 #
@@ -901,7 +901,7 @@ table(["steps", "loss", "before", "after", "gain", "groups without signal"], row
 #
 # ## Can one still read it?
 #
-# DeepSeek reports that the thoughts of R1-Zero mix languages. We count thoughts with words of both languages, greedy and in samples. In the live run above, readable thoughts also became fewer: a thought is **readable** if it is well formed, keeps to the language of its prompt, and tries nothing twice. One cause is in the web itself, where 15 % of the authors mix both languages.
+# DeepSeek reports that the thoughts of R1-Zero mix languages. We count thoughts with words of both languages, greedy and in samples. In the live run above, readable thoughts also became fewer: a thought is **readable** if it is well formed, keeps to the language of its prompt, and tries nothing twice. One cause of the mixing is the web itself, where 15 % of the authors mix both languages.
 
 # %% tags=["hide-input"]
 def both(share: float, cell: str, where: str) -> list[float]:
