@@ -458,8 +458,7 @@ drift = apart(*([mean(line["accuracy"] for line in run[a : a + 10]) for run in s
 print("accuracy, last third minus middle third: {:+.1f} ± {:.1f} points".format(
     *(100 * x for x in drift)))
 assert drift[0] > -0.02
-table(["", "step 1", "steps 1-10", "steps 11-20", "steps 21-30"], rows,
-      "Three seeds, 95 % intervals.")
+table(["", "step 1", "steps 1-10", "11-20", "21-30"], rows, "Three seeds, 95 % intervals.")
 
 # %% [markdown]
 # In the last third the runs neither gain nor decay, and the answers stay about twice as long as at step 1.
@@ -737,11 +736,9 @@ show(fig, "With many samples every base solves every problem, and so does a blin
 # %% tags=["hide-input"]
 rows = []
 for share in SHARES:
-    row = [f"{share:.0%}"]
-    for k in (1, 4, 16, 64, 256):
-        change = apart(passed(share, "right", k), passed(share, "base", k))
-        row.append("{:+.1f} ± {:.1f}".format(*change))
-    rows.append([x.replace("-0.0 ", "+0.0 ") for x in row])
+    changes = [apart(passed(share, "right", k), passed(share, "base", k)) for k in ks[::2]]
+    told = ["{:+.1f} ± {:.1f}".format(*c).replace("-0.0 ", "+0.0 ") for c in changes]
+    rows.append([f"{share:.0%}", *told])
 table(["search", "k = 1", "k = 4", "k = 16", "k = 64", "k = 256"], rows,
       "pass@k, rewarded minus base, points; 95 % intervals over five seeds.")
 
@@ -979,8 +976,8 @@ thirds_of = {name: [mean(line[:3]), mean(line[-3:])] for name, line in lines.ite
 paid, true, fixed = thirds_of.values()
 assert paid[1] - true[1] > 2 * (paid[0] - true[0])
 assert fixed[1] > true[1]
-show(fig, "The careless verifier pays nearly always in the end, and fewer answers are right "
-     "than with the right verifier on the same problems.",
+show(fig, "The careless verifier pays more and more, and in the last steps fewer answers are "
+     "right than with the right verifier on the same problems. One seed.",
      "Three lines over eight steps. Means of the first and of the last three: " + "; ".join(
          f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in thirds_of.items()) + ".")
 
@@ -993,7 +990,7 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
 
 # %% [markdown]
-# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. The control shows that the verifier is to blame, because with the right one and all else equal the greedy accuracy rises. Nothing told the model to lie, but a false *yes* was rewarded, so false *yes*es spread. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
+# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. The control shows that the verifier is to blame, because with the right one and all else equal the greedy accuracy rises much further. (It rises a little with the careless one too, because the model now goes on until it writes *yes*, and some of these are true.) Nothing told the model to lie, but a false *yes* was rewarded, so false *yes*es spread. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
 #
 # One would notice it because **the reward rises, and another measure of the same thing does not.** Here that is the accuracy, which our loop logs beside the reward. Without it you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
 
