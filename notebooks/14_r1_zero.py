@@ -675,7 +675,7 @@ def passed(share: float, cell: str, k: int) -> list[float]:
 support.reveal(round(mean(passed(0.0, "base", 256)), 1))
 
 # %% [markdown]
-# How much of this would blind guessing do? Three numbers with plus and minus can be written in 48 ways: six orders of the numbers, four choices of two operators, and each with or without parentheses. A blind guesser draws one of the 48 at each try. Below, we also plant a bug: a guesser that puts each number back before it draws the next, so that a number may come twice.
+# How much of this would blind guessing do? Three numbers with plus and minus can be written in 48 ways: six orders of the numbers, four choices of two operators, and each with or without parentheses. A blind guesser draws one of the 48 at each try. Our test asks for 48 ways that use each number exactly once, and the planted bug is a guesser that puts each number back before it draws the next, so that a number may come twice.
 
 # %%
 def forms(problem) -> list[str]:
@@ -700,16 +700,14 @@ print("blind guesses:", ", ".join(f"pass@{k} {blind(k):.0f} %" for k in (1, 4, 1
 
 # %%
 def each_number_once(forms) -> None:
-    """48 ways, and each uses every number of the problem exactly once."""
     for p in held_out:
-        used = [sorted(map(int, evaluate(text)[1])) for text in forms(p)]
+        used = [sorted(map(int, evaluate(t)[1])) for t in forms(p)]
         assert used == 48 * [sorted(p.numbers)]
 
 
 def puts_numbers_back(problem):
-    """Draws each number from all three, so one may come twice."""
-    return [f"{a}{o}{b}{q}{c}" for a, b, c in itertools.product(problem.numbers, repeat=3)
-            for o, q in itertools.product("+-", repeat=2)]  # fmt: skip
+    triples = itertools.product(problem.numbers, repeat=3)
+    return [f"{a}{o}{b}{q}{c}" for a, b, c in triples for o in "+-" for q in "+-"]
 
 
 bites(each_number_once, forms, puts_numbers_back)
