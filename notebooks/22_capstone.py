@@ -712,7 +712,7 @@ table(["searching authors", "seed", "tokens read", "base, greedy", "R1-Zero, gre
       "Three and four numbers up to 99, 2,048 held-out problems, one seed per row")
 
 # %% [markdown]
-# With fewer searching authors the base starts lower. R1-Zero ends about six points lower, with and without the division. Several things changed at once, with one seed each, so we cannot tell which mattered.
+# With fewer searching authors the base starts lower. R1-Zero ends about six points lower, with and without the division. Several things changed at once, with one seed each, so we cannot tell why.
 
 # %% [markdown]
 # ## What DeepSeek did
