@@ -346,7 +346,7 @@ for model, same_as in (("nano-base", ("in doubt", 1)), ("nano-zero", ("never", 0
 shown
 
 # %% [markdown]
-# **One new line in doubt lifts the base model from a quarter of right answers to more than four fifths**, for twice the FLOPs. The interval allows nano-zero a lead of up to 11 points, so most of the skill, but perhaps not all of it, was already in the base. Our guess at the reason: some authors of the tiny web persist until they have a solution, and a second line makes the text look like one of theirs.
+# **One new line in doubt lifts the base model from a quarter of right answers to more than four fifths**, for twice the FLOPs. The interval allows nano-zero a lead of up to 11.5 points, so most of the skill, but perhaps not all of it, was already in the base. Our guess at the reason: some authors of the tiny web persist until they have a solution, and a second line makes the text look like one of theirs.
 #
 # nano-zero gains nothing in doubt, and *always* does harm. Its thoughts show why:
 
@@ -377,7 +377,7 @@ read_out(problems[whole[0]], forced.replies[whole[0]])
 # \hat a = \mathrm{argmax}_a \sum_{i=1}^{n} [a_i = a], \qquad y_i \sim \pi(\cdot \mid x),
 # $$
 #
-# where $a_i$ is the answer that is read from $y_i$, and the bracket is 1 if they agree and 0 otherwise. nano-zero will draw about nine replies per problem at temperature 1. By how many points will their vote be above one greedy answer?
+# where $a_i$ is the answer that is read from $y_i$, and the bracket is 1 if they agree and 0 otherwise. nano-zero will draw about nine replies per problem at temperature 1, each of at most 96 tokens. By how many points will their vote be above one greedy answer, whose thought may have 160?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -415,7 +415,7 @@ def most_common(answers):
 bites(test_silence_is_no_vote, vote, most_common)
 
 # %% [markdown]
-# The package has a **budget** of tokens per problem, and draws replies as long as the longest possible reply still fits. So a method that writes short replies may write more of them. Drawn replies have at most 96 tokens here. Our five lines and the package's `vote` must hand in the same answers:
+# The package has a **budget** of tokens per problem, and draws replies as long as the longest possible reply still fits. So a method that writes short replies may write more of them. Our five lines and the package's `vote` must hand in the same answers:
 
 # %% tags=["agree"]
 # tolerance: 3%
@@ -447,12 +447,12 @@ for ax, (p, of, silent) in zip(axes, votes, strict=True):
     said += [f"{p.prompt.strip()} {a}: {n}, {'right' if o else 'wrong'}"
              for (a, n), o in zip(of.items(), ok, strict=True)]  # fmt: skip
 _ = axes[1].set_xlabel("votes")
-show(fig, "Two votes of nano-zero: right answers in blue, wrong ones in the other colour. The "
-     "longest bar wins; of equals, the one that came first.",
+show(fig, "Two votes of nano-zero: right answers in blue, wrong ones in orange. The longest "
+     "bar wins; of equals, the one that came first.",
      "Bars of votes by answer. " + "; ".join(said) + ".")
 
 # %% [markdown]
-# In the first problem, right replies agree. In the second, the reason for voting holds only in part: right replies are split among several expressions, which count as different answers, while wrong ones may agree. The record has all 432 problems:
+# In the first problem, right replies agree. In the second they do not: the right ones are split among expressions that count as different answers, so a wrong answer wins. The record has all 432 problems:
 
 # %%
 # tolerance: 3%
@@ -708,7 +708,7 @@ for depth, above, here, step, text in rows:
 _ = ax.set(xlim=(-0.3, 5.6), ylim=(len(rows) - 0.4, -0.6))
 ax.axis("off")
 show(fig, "Two levels of a tree of nano-base (Chinese verdicts translated). The larger a dot, "
-     "the more visits n; Q is the mean worth w / n, in another colour below a half.", "A tree of steps. " + "; ".join(
+     "the more visits n; Q is the mean worth w / n, in orange below a half.", "A tree of steps. " + "; ".join(
          f"level {depth}: {text}, n = {step.visits}, Q = {step.q:.2f}"
          for depth, _, _, step, text in rows) + ".")
 
@@ -794,7 +794,7 @@ read_out(*fooled[worths.index(max(worths))])
 # %% [markdown]
 # The learned reward orders most pairs, but it can be fooled by a wrong line that ends in *yes*.
 #
-# It is also not free. It is as large as the policy and reads the prompt again with *every* reply, while drawing reads the prompt once per problem. So in the record, judging costs 1.1 to 1.5 times as many FLOPs as drawing. It also had to be trained, and no axis in this chapter shows that.
+# It is also not free. It is as large as the policy and reads the prompt again with *every* reply, while the record's search reads it once per problem. So judging costs 1.1 to 1.5 times as many FLOPs as drawing. It also had to be trained, and no axis in this chapter shows that.
 #
 # ## One axis of FLOPs
 #
@@ -886,7 +886,8 @@ by_budget("nano-base")
 # **For the base model the cheapest point is the triangle.** One new line in doubt is about as good as the best other method that needs no verifier (-0.2 ± 6.8 points). That method is a learned reward that chooses among 29 replies, for about 30 times the FLOPs.
 #
 # **A learned reward helps where the vote is weak, and hurts where the vote is strong.** On nano-base it chooses far better than the vote. On nano-zero, at about 430 million FLOPs, it is right in 81 % and the vote in 91 %. From 640 tokens to 1,280 we see no gain (-2.8 ± 3.2 points). Our guess is that more replies contain more that please the judge without being right.
-#
+
+# %% [markdown]
 # **The learned reward leads own yes at equal tokens, but not at equal FLOPs.** On nano-base it is 3.5 points ahead at 320 tokens. But at 200 million FLOPs it is far behind, and from about 450 million on we cannot tell them apart.
 #
 # **From 640 tokens on, a right reply is among the drawn ones for 97 % or more of the problems.** For nano-zero at 1,280 tokens the vote comes within 5 points of this ceiling. On nano-base all three ways of choosing stay far below it.
@@ -1109,7 +1110,7 @@ print("had ended: {:+.1%}; cut, ends now: {:+.1%}; cut by both: {:+.1%}".format(
 # ```{exercise} What does a guide cost?
 # :label: ex-17-guide
 #
-# *20 minutes.* `tree_search` takes a `guide`, which reads unfinished replies: each new step then begins with its opinion. Write `guide_reads(prompt, steps)`, the tokens that it reads for one reply; `check("search.guide_reads", my_guide_reads)` knows two mistakes by name. Then search the 48 problems with `learned` as judge, with and without `guide=learned`, at 320 tokens. Is the guide worth its FLOPs in the record?
+# *20 minutes.* `tree_search` takes a `guide`, which reads unfinished replies: each new step then begins with its opinion. Write `guide_reads(prompt, steps)`, the tokens that it reads for one reply; `check("search.guide_reads", my_guide_reads)` knows three mistakes by name. Then search the 48 problems with `learned` as judge, with and without `guide=learned`, at 320 tokens. Is the guide worth its FLOPs in the record?
 #
 # **Hint.** `found.flops / len(problems)`. A fair comparison gives the search without a guide as many FLOPs.
 # ```
@@ -1139,7 +1140,7 @@ print("minus no guide, 320 tokens each:", minus(bits(guided), unguided["marks"][
 print("minus no guide, equal FLOPs:", minus(bits(guided), at(unguided, cost(guided))))
 
 # %% [markdown]
-# The guide costs half as many FLOPs again, because it reads every step from the beginning of its reply. GUIDE-CONCLUSION
+# The guide costs half as many FLOPs again, because it reads every step from the beginning of its reply. At equal tokens it gains 2.3 ± 1.7 points. At equal FLOPs 1.2 ± 1.8 are left, so we cannot say that it is worth them.
 #
 # ```{solution-end}
 # ```
@@ -1198,7 +1199,7 @@ def solve(text: str, tokens: int = 640) -> str:
     problem, random_numbers = Countdown.pose(text), torch.Generator().manual_seed(0)
     found = majority(solver, [problem], tokens, random_numbers, longest=96)
     answer = problem.answer(found.replies[0])
-    return f"{answer}, of {found.samples[0]} replies: {problem.verdict(found.replies[0])}"
+    return f"{answer} (replies: {found.samples[0]}), {problem.verdict(found.replies[0])}"
 
 
 for text in ("11 4 2 = 9", "12 5 3 = 10"):

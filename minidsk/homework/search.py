@@ -44,11 +44,11 @@ def choose(visits: Sequence[int], totals: Sequence[float], c: float) -> int:
     mean worth plus c * sqrt(ln(N) / n), with its own visits n and the visits N of all of them together. A step without
     a visit comes before all others. Of equal scores, the first one is taken.
     """
-    return _first_of(_scores(visits, totals, c))
+    return _choose(visits, totals, c)
 
 
-def _scores(visits: Sequence[int], totals: Sequence[float], c: float, *, mean: bool = True,
-            log: bool = True, new: float = math.inf, root: bool = True) -> list[float]:  # fmt: skip
+def _choose(visits: Sequence[int], totals: Sequence[float], c: float, *, mean: bool = True,
+            log: bool = True, new: float = math.inf, root: bool = True) -> int:  # fmt: skip
     together = sum(visits)
     scores = []
     for n, total in zip(visits, totals, strict=True):
@@ -57,7 +57,7 @@ def _scores(visits: Sequence[int], totals: Sequence[float], c: float, *, mean: b
             continue
         wide = (math.log(together) if log else together) / n
         scores.append((total / n if mean else total) + c * (math.sqrt(wide) if root else wide))
-    return scores
+    return scores.index(max(scores))
 
 
 def gain(right: Marks, cut: Marks, longer: Marks, longer_cut: Marks) -> tuple[float, ...]:
@@ -121,10 +121,6 @@ def _none_weighs(answers: Sequence[str | None], worths: Sequence[float]) -> str 
     return best or None
 
 
-def _first_of(scores: Sequence[float]) -> int:
-    return scores.index(max(scores))
-
-
 def _ballots() -> list[tuple[str, tuple[Any, ...]]]:
     return [
         ("seven replies, three answers", (["8+4", "8-4", "8-4", "8+4", "4-8", "8-4", None],)),
@@ -156,6 +152,7 @@ def _children() -> list[tuple[str, tuple[Any, ...]]]:
         ("exploration is off", ([1, 9], [0.2, 4.5], 0.0)),
         ("much exploration", ([1, 9], [0.0, 8.1], 2.0)),
         ("many visits", ([60, 40], [33.0, 20.0], 1.0)),
+        ("few visits of one", ([20, 4], [15.0, 1.0], 0.5)),
     ]
 
 
@@ -209,15 +206,15 @@ EXERCISES = (
         _children,
         (
             Mistake("the sum instead of the mean", "Nine tries worth 3, or two worth 1.6: which step is better?",
-                    lambda v, t, c: _first_of(_scores(v, t, c, mean=False))),
+                    lambda v, t, c: _choose(v, t, c, mean=False)),
             Mistake("a step without a visit is passed over", "Can a step that was never tried be known to be bad?",
-                    lambda v, t, c: _first_of(_scores(v, t, c, new=-math.inf))),
+                    lambda v, t, c: _choose(v, t, c, new=-math.inf)),
             Mistake("no exploration", "Equal means, eight visits and two: which one is less certain?",
-                    lambda v, t, c: _first_of(_scores(v, t, 0.0))),
+                    lambda v, t, c: _choose(v, t, 0.0)),
             Mistake("N instead of its logarithm", "With N in the place of ln N exploration never calms down.",
-                    lambda v, t, c: _first_of(_scores(v, t, c, log=False))),
+                    lambda v, t, c: _choose(v, t, c, log=False)),
             Mistake("the root is left out", "sqrt(ln N / n), not ln N / n.",
-                    lambda v, t, c: _first_of(_scores(v, t, c, root=False))),
+                    lambda v, t, c: _choose(v, t, c, root=False)),
         ),
         "Write the two parts of each score side by side for visits 8 and 2.",
     ),
@@ -243,6 +240,8 @@ EXERCISES = (
                     lambda prompt, steps: prompt + sum(steps)),
             Mistake("the prompt is read once", "Each opinion begins at the prompt.",
                     lambda prompt, steps: guide_reads(0, steps) + prompt),
+            Mistake("the step itself is not read", "The opinion is about the text up to the step's end.",
+                    lambda prompt, steps: guide_reads(prompt, steps) - sum(steps)),
         ),
         "Write the three texts that the guide reads for three steps below each other.",
     ),

@@ -8,7 +8,7 @@ FIRST = (("8+7-3=15-3=12?4 no", 2, 1), ("8+3+7=11+7=18?4 no", 1, 0))
 
 
 def _node(pen: Pen, x: float, y: float, step: str, n: int, w: int, tone: str = "kept") -> None:
-    pen.box(x, y, 172, 44, step, f"n = {n}, w = {w}, Q = {w / n:.2g}", tone=tone)
+    pen.box(x, y, 184, 44, step, f"n = {n}, w = {w}, Q = {w / n:.2g}", tone=tone)
 
 
 def _draw(pen: Pen) -> None:
@@ -23,8 +23,8 @@ def _draw(pen: Pen) -> None:
     pen.box(356, 8, 148, 44, "Make 4 from 8 3 7", "n = 3, w = 1", tone="kept")
     pen.line((430, 52), (300, 84), tone="judged", width=2.4)
     pen.line((430, 52), (560, 84))
-    _node(pen, 214, 84, FIRST[0][0], FIRST[0][1], FIRST[0][2])
-    _node(pen, 474, 84, FIRST[1][0], FIRST[1][1], FIRST[1][2])
+    _node(pen, 208, 84, FIRST[0][0], FIRST[0][1], FIRST[0][2])
+    _node(pen, 468, 84, FIRST[1][0], FIRST[1][1], FIRST[1][2])
     pen.line((300, 128), (220, 164))
     pen.line((300, 128), (300, 164))
     pen.arrow((300, 128), (400, 180), tone="judged", dashed=True, width=2.4)
