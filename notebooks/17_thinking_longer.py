@@ -20,7 +20,7 @@
 #
 # - **You will build** a forced budget, a vote, best-of-n with three judges, and a Monte Carlo tree search. Then you compare all of them on one axis, and pose problems of your own.
 # - **You need** PyTorch and [chapter 12](12_grpo.ipynb), from which the reasoner comes. [Chapter 11](11_human_feedback.ipynb) explains reward models.
-# - **It takes** about a minute and a half to run on one CPU core (the set-up cell allows one thread), up to twice that on Colab or a busy machine, and an hour and a half to read. A GPU is no faster, because the models are small. The large comparison was recorded earlier, also on a CPU.
+# - **It takes** about a minute to run on one free CPU core (the set-up cell allows one thread), up to twice that on Colab or a busy machine, such as the receipt's, and an hour and a half to read. A GPU is no faster, because the models are small. The large comparison was recorded earlier, also on a CPU.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -146,7 +146,6 @@ for name, policy in (("nano-base", base), ("nano-zero", zero)):
 
 # %% tags=["hide-input"]
 runs = results.read("ch17_search")["runs"]
-SEEDS = sorted({run["seed"] for run in runs})
 
 
 def rows_of(part: str, **wanted) -> list:
@@ -233,6 +232,7 @@ def only_stops(policy, prompt, budget):
     return begun + write(policy, prompt + begun, 32), True
 
 
+# %%
 bites(test_a_cut_thought_answers, force, only_stops)
 for budget in (12, 30, 60):
     theirs = budget_forcing(zero, problems[:4], budget, None)
@@ -292,8 +292,7 @@ table(["budget, tokens", "had ended", "cut, ends now", "cut by both budgets"], r
 
 # %% [markdown]
 # **All of the gain comes from thoughts that the shorter budget cut.** Some of them now end. Others are cut later and have done more of their work, which is the whole gain up to 16 tokens. A thought that had ended gains nothing, because a greedy thought is the same under every budget, up to its cut. At 160 tokens hardly any thought is cut, so a higher limit could gain almost nothing.
-
-# %% [markdown]
+#
 # ### What does one new line do?
 #
 # The other half of budget forcing keeps a thought from ending. The base model gives up after one attempt, even where it has just written *no*. We put one new line there. nano-base alone solves 25 % of the problems. How many with the new line?
@@ -313,10 +312,10 @@ after = {}
 for name, policy in (("nano-base", base), ("nano-zero", zero)):
     for when, done in (("always", None), ("in doubt", says_yes)):
         after[name, when] = budget_forcing(policy, problems, 160, None, waits=1, done=done)
-
+# %%
 for title, of in (("alone", plain["nano-base"]), ("in doubt", after["nano-base", "in doubt"])):
     lines = Counter(thought_of(reply).count("\n") + 1 for reply in of.replies)
-    print(f"nano-base {title}, lines: thoughts", dict(sorted(lines.items())))
+    print(f"{title:8}, lines and thoughts:", dict(sorted(lines.items())))
 k = next(k for k, reply in enumerate(of.replies) if reply.count("\n") == 3)
 read_out(problems[k], of.replies[k])
 
@@ -357,16 +356,17 @@ sure = [k for k in wrong if says_yes(thought_of(alone.replies[k]))]
 print(f"alone: {len(wrong)} wrong replies; {len(sure)} thoughts of them end in yes. One:")
 k = min(sure, key=lambda k: len(alone.replies[k]))
 read_out(problems[k], alone.replies[k])
+
+# %%
 spoilt = [k for k, p in enumerate(problems)
           if p.score(alone.replies[k]) and not p.score(forced.replies[k])]  # fmt: skip
 whole = [k for k in spoilt if not forced.cut[k]]
-print(f"\nalways: {len(spoilt)} right replies became wrong, {len(whole)} of them uncut. One:")
+print(f"always: {len(spoilt)} right replies became wrong, {len(whole)} of them uncut. One:")
 read_out(problems[whole[0]], forced.replies[whole[0]])
 
 # %% [markdown]
 # A wrong thought ends with *yes* too, so a rule that reads the verdict finds no doubt. In the first worksheet, 16-4 is not 10, and 10 is not the target. In the second, the solution had been found in the third line. *Always* made the model go on, its next line uses 9 twice and 3 never, and it handed in that line. Other thoughts reach the limit of 160 tokens, so part of the loss is truncation again.
-
-# %% [markdown]
+#
 # ## Many replies: which one should be handed in?
 #
 # ### What is their most frequent answer?
@@ -471,8 +471,7 @@ print(f"of {len(every)} drawn replies to the 48 problems, "
 
 # %% [markdown]
 # The vote is better, although a single drawn reply is much worse than a greedy one. Sampling makes mistakes, and a drawn reply has at most 96 tokens, so that more of them fit into a budget. The longer limit favours the greedy answer by about 2.5 points. Below, we compare with the better greedy answer, that of 160.
-
-# %% [markdown]
+#
 # ### Who may judge them?
 #
 # **Best-of-n** draws the same replies and asks a judge which is best:
@@ -492,6 +491,7 @@ def best(question, replies, judge):
     return replies[worths.index(max(worths))]
 
 
+# %%
 def own_yes(questions, replies) -> Judged:
     """A judge that believes the thought: it costs nothing, and can be wrong."""
     return Judged([float(says_yes(thought_of(r))) for r in replies], 0.0)
@@ -503,15 +503,16 @@ for judge in (own_yes, verify):
 print("48 choices by own yes and 48 by the verifier: the same as by the package")
 
 # %% tags=["hide-input"]
+print("recorded, within 320 tokens per problem:")
 for name in ("nano-base", "nano-zero"):
     once = bits(rows_of("forced", model=name, budget=160, when="never"))
     for judge in ("own yes", "verifier"):
         marks = bits(rows_of("drawn", model=name, judge=judge, budget=320))
-        print(f"{name}, 320 tokens, {judge:8}: {mean(marks):.1%}; minus one greedy answer: "
+        print(f"{name}, best by {judge:8}: {mean(marks):.1%}; minus one greedy answer: "
               f"{minus(marks, once)}")
 
 # %% [markdown]
-# Own *yes* helps the base model, whose replies often end with *no*. For nano-zero it chooses worse than one greedy answer, because nearly every finished thought ends with *yes*.
+# Choosing by its own *yes* helps the base model, whose thoughts often end with *no*. For nano-zero it chooses worse than one greedy answer, because nearly every finished thought ends with *yes*.
 #
 # The verdict leaks easily: with one `problem.score` in the wrong function, a method looks as good as the ceiling. So the package gives `Blind` problems to a search that must not check. They have a prompt and a way to read an answer, but no `score`. A test catches a planted leak:
 
@@ -561,6 +562,9 @@ def uct(w: float, n: int, above: int, c: float) -> float:
     return w / n + c * math.sqrt(math.log(above) / n)
 
 
+print(f"left {uct(1, 2, 3, 1.0):.2f}, right {uct(0, 1, 3, 1.0):.2f}")
+
+# %%
 def test_the_rarer_step_of_equals(score) -> None:
     """Equal means, eight visits and two: the rarer step is less certain."""
     assert score(1, 2, 10, 1.0) > score(4, 8, 10, 1.0)
@@ -571,7 +575,6 @@ def by_mean(w, n, above, c):
     return w / n
 
 
-print(f"left {uct(1, 2, 3, 1.0):.2f}, right {uct(0, 1, 3, 1.0):.2f}")
 bites(test_the_rarer_step_of_equals, uct, by_mean)
 
 # %% [markdown]
@@ -637,7 +640,7 @@ for seed in range(20):
         assert n[node.text] == node.visits
         tree_gap = max(tree_gap, abs(w[node.text] / n[node.text] - node.q))
 assert tree_gap < 1e-12
-print("20 searches of 100 tries: the same visits; largest difference of a mean: below 1e-12")
+print("20 searches of 100 tries: the same visits; means differ by less than 1e-12")
 
 # %%
 def blind(tries: int, seed: int) -> bool:
@@ -681,7 +684,7 @@ SHOWN = {"</think>": "", "<think>": "", "<answer>": "answer ", "</answer>": "", 
 
 
 def drawn_below(node, depth: int = 1, above: int = 0, most: int = 3) -> list:
-    """(depth, row of its parent, row, step, text) of each step below, the most visited first."""
+    """(depth, row above, row, step, text) of each step below, the most visited first."""
     rows = []
     for step in sorted(node.children, key=lambda step: -step.visits):
         text = base.tokenizer.decode(step.text[len(node.text) :]).strip()
@@ -708,7 +711,8 @@ for depth, above, here, step, text in rows:
 _ = ax.set(xlim=(-0.3, 5.6), ylim=(len(rows) - 0.4, -0.6))
 ax.axis("off")
 show(fig, "Two levels of a tree of nano-base (Chinese verdicts translated). The larger a dot, "
-     "the more visits n; Q is the mean worth w / n, in orange below a half.", "A tree of steps. " + "; ".join(
+     "the more visits n; Q is the mean worth w / n, in orange below a half.",
+     "A tree of steps. " + "; ".join(
          f"level {depth}: {text}, n = {step.visits}, Q = {step.q:.2f}"
          for depth, _, _, step, text in rows) + ".")
 
@@ -891,8 +895,7 @@ by_budget("nano-base")
 # **The learned reward leads own yes at equal tokens, but not at equal FLOPs.** On nano-base it is 3.5 points ahead at 320 tokens. But at 200 million FLOPs it is far behind, and from about 450 million on we cannot tell them apart.
 #
 # **From 640 tokens on, a right reply is among the drawn ones for 97 % or more of the problems.** For nano-zero at 1,280 tokens the vote comes within 5 points of this ceiling. On nano-base all three ways of choosing stay far below it.
-
-# %% [markdown]
+#
 # ### Is a tree better than replies from the root?
 #
 # Best-of-n here is the same program as the tree search, but it draws every reply from the root. We read best-of-n's curve at the FLOPs that the tree took (between two of its budgets, on a straight line over the logarithm), and take the difference problem by problem. With the verifier as judge, on nano-base: what does the tree gain?
@@ -919,7 +922,7 @@ def tree_gains(model: str) -> dict:
 gains = {model: tree_gains(model) for model in ("nano-zero", "nano-base")}
 tree_gain.reveal(round(gains["nano-base"]["verifier", 640][0], 1))
 ends = [curve(part, "nano-zero", "verifier")["marks"][1] for part in ("tree", "drawn")]
-print("nano-zero, verifier, 320 tokens: the tree and best-of-n differ on",
+print("nano-zero, verifier, 320 tokens: tree and best-of-n differ on",
       sum(a != b for a, b in zip(*ends, strict=True)), "of 432 problems")
 rows = [[model, judge, *("{:+.1f} ± {:.1f}".format(*of[judge, b]) for b in (320, 640))]
         for model, of in gains.items() for judge in list(JUDGES)[1:]]  # fmt: skip
@@ -992,8 +995,7 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 # - rStar-Math {cite}`guan2025rstarmath`: four rounds of self-evolution and search with a process preference model take Qwen2.5-Math-7B from 58.8 % to 90.0 % on MATH.
 #
 # We did not repeat any of these.
-
-# %% [markdown]
+#
 # ## What went wrong, or did not help
 #
 # **We expected the tree to win, because it won on the tree with a known leaf.** Whether worksheets have half-right lines, we do not know.
@@ -1097,6 +1099,8 @@ def gain_solution(right, cut, longer, longer_cut):
 
 
 check("search.gain", gain_solution)
+
+# %%
 short, long = thoughts[64], thoughts[160]
 parts = gain_solution(bits(short), bits(short, "cut"), bits(long), bits(long, "cut"))
 print("had ended: {:+.1%}; cut, ends now: {:+.1%}; cut by both: {:+.1%}".format(*parts))
@@ -1120,12 +1124,14 @@ print("had ended: {:+.1%}; cut, ends now: {:+.1%}; cut by both: {:+.1%}".format(
 # ```
 
 # %%
-# tolerance: 5%
 def guide_reads_solution(prompt, steps):
     return sum(prompt + sum(steps[: k + 1]) for k in range(len(steps)))
 
 
 check("search.guide_reads", guide_reads_solution)
+
+# %%
+# tolerance: 5%
 for guide in (None, learned):
     found = tree_search(base, asked, learned, 320, seeded(), config, guide=guide)
     right = sum(p.score(r) for p, r in zip(problems, found.replies, strict=True))
@@ -1213,10 +1219,10 @@ for text in ("11 4 2 = 9", "12 5 3 = 10"):
 spread = {}
 for judge, label in JUDGES.items():
     of = rows_of("drawn", model="nano-zero", judge=judge, budget=640)
-    spread[f"recorded, right, %, {label}"] = [100 * r["accuracy"] for r in of]
+    spread[f"right, %, {label}"] = [100 * r["accuracy"] for r in of]
 receipt(spread=spread, differences={
-    "five lines and the package's vote, answers": (vote_gap, 0),
-    "our tree and the package's, means": (tree_gap, 1e-12),
+    "our vote and the package's": (vote_gap, 0),
+    "our tree and the package's": (tree_gap, 1e-12),
 })
 
 # %% [markdown]
