@@ -20,7 +20,7 @@
 #
 # - **You will build** a forced budget, a vote, best-of-n with three judges, and a Monte Carlo tree search. Then you compare all of them on one axis, and pose problems of your own.
 # - **You need** PyTorch and [chapter 12](12_grpo.ipynb), from which the reasoner comes. [Chapter 11](11_human_feedback.ipynb) explains reward models.
-# - **It takes** about a minute to run on one free CPU core (the set-up cell allows one thread), up to twice that on Colab or a busy machine, such as the receipt's, and an hour and a half to read. A GPU is no faster, because the models are small. The large comparison was recorded earlier, also on a CPU.
+# - **It takes** about a minute of one CPU core (the set-up cell allows one thread), longer on Colab or where others compute, and an hour and a half to read. A GPU is no faster, because the models are small. The large comparison was recorded earlier, also on a CPU.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -32,6 +32,7 @@ if importlib.util.find_spec("minidsk") is None:  # Colab, for example
 # %% tags=["hide-input"]
 import math
 import random
+import time
 from collections import Counter
 from statistics import mean
 
@@ -216,7 +217,7 @@ for budget in (12, 30, 60):
     print(budget, *force(zero, problems[1].prompt, budget))
 
 # %% [markdown]
-# Ours writes one problem at a time and reads everything again after the cut. The package's does all problems at once and keeps the cache. Both must give the same text. A test also catches a planted bug:
+# The package's version does all problems at once and keeps the cache. Both must give the same text. A test also catches a planted bug:
 
 # %%
 def test_a_cut_thought_answers(force) -> None:
@@ -760,7 +761,7 @@ for title, text in zip(("better", "worse"), shown.replies, strict=True):
     print(f"  {title:6}: n = {node.visits}, Q = {node.q:.2f}  {text.strip()}")
 
 # %% [markdown]
-# As a judge, it scores the whole reply, and its FLOPs are those of reading prompt and reply. The package's `ProcessJudge` does the same. The test catches a judge that reads only the reply:
+# It does: it also orders most of the pairs that own *yes* ties. As a judge, it scores the whole reply, and its FLOPs are those of reading prompt and reply. The package's `ProcessJudge` does the same. The test catches a judge that reads only the reply:
 
 # %%
 def learned(questions, replies) -> Judged:
@@ -1214,13 +1215,15 @@ for text in ("11 4 2 = 9", "12 5 3 = 10"):
 
 # %% [markdown]
 # ## Receipt
+#
+# The time is that of the processor, because the machine was shared.
 
 # %% tags=["receipt"]
 spread = {}
 for judge, label in JUDGES.items():
     of = rows_of("drawn", model="nano-zero", judge=judge, budget=640)
     spread[f"right, %, {label}"] = [100 * r["accuracy"] for r in of]
-receipt(spread=spread, differences={
+receipt(seconds=time.process_time(), spread=spread, differences={
     "our vote and the package's": (vote_gap, 0),
     "our tree and the package's": (tree_gap, 1e-12),
 })
