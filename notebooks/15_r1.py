@@ -1,0 +1,289 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # R1: what each stage adds
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/15_r1.ipynb)
+#
+# R1-Zero learned to reason from reward alone. But its thoughts mix two languages, and DeepSeek found it hard to read and weak at everything but reasoning. So they built DeepSeek-R1 in four more stages: a cold start, reward with a bonus for one language, rejection sampling, and reward for all kinds of prompts. **Which of these stages does something, what does it do, and what does it cost?** DeepSeek could run each stage once. Our world is small enough to leave each stage out, over several seeds.
+#
+# - **You will build** each of the four stages as a short loop: imitation of curated thoughts, a reward for one language, a filter for a model's own answers, and reward over a mixture of tasks.
+# - **You need** PyTorch, [chapter 12](12_grpo.ipynb), which builds GRPO, and [chapter 14](14_r1_zero.ipynb), where R1-Zero comes from.
+# - **It takes** one to two minutes to run on two CPU cores of a laptop, up to twice that on Colab's two (a GPU is no faster, because the models are small), and an hour and a half to read. The comparison of all stages was recorded on a GPU.
+
+# %% tags=["hide-input"]
+import importlib.util
+
+if importlib.util.find_spec("minidsk") is None:  # Colab, for example
+    source = "git+https://github.com/minidsk/minidsk"
+    get_ipython().run_line_magic("pip", f"install -q 'minidsk[notebooks] @ {source}'")
+
+# %% tags=["hide-input"]
+import random
+import re
+import tempfile
+from dataclasses import replace
+from statistics import mean
+
+import matplotlib.pyplot as plt
+import torch
+
+import minidsk
+from minidsk import results
+from minidsk.data.corpus import TinyWeb
+from minidsk.data.worksheet import all_ways
+from minidsk.diagrams import diagram, direct_labels, dots, show, table
+from minidsk.homework import bites, check, describe, predict, receipt, zoo
+from minidsk.infer.evaluate import answers as replies_of
+from minidsk.presets import nano
+from minidsk.report.interval import apart, interval
+from minidsk.rl import language as package_language
+from minidsk.rl.harvest import FAR, FILTERS
+from minidsk.tasks import make_task
+from minidsk.tasks.base import thought_of
+from minidsk.tasks.expression import write_chain
+from minidsk.train.checkpoint import Run
+from minidsk.train.optim import OptimConfig, learning_rate
+from minidsk.train.sft import SFTConfig, fine_tune
+from minidsk.widgets import Rollouts
+
+plt.style.use("minidsk.diagrams.look")
+_ = torch.set_num_threads(1)
+
+# %% [markdown]
+# ## What is wrong with R1-Zero?
+#
+# Two checkpoints come with the package. **nano-base** has read a tiny web of worksheets, lists and letters, and nothing else. **nano-zero** is this base after R1-Zero, which is reward for right answers alone. Both solve Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once.
+
+# %%
+base, zero = minidsk.load_policy("nano-base"), minidsk.load_policy("nano-zero")
+for policy in (base, zero):
+    _ = policy.model.double()  # 16 digits, so that your processor draws what ours drew
+train, test = nano().make_task("train"), nano().make_task("test")
+held_out = list({p.prompt: p for p in (test[i] for i in range(2048))}.values())[:128]
+asked = [p for p in held_out[:64] for _ in range(4)]
+
+
+def sampled(policy, prompts, seed: int = 0, size: int = 1) -> list[str]:
+    """Replies at temperature 1, `size` to each prompt."""
+    generator = torch.Generator().manual_seed(seed)
+    return policy.sample(prompts, size, 128, 1.0, generator).texts
+
+
+# %%
+drawn = sampled(zero, [p.prompt for p in asked])
+in_both = [(p, t) for p, t in zip(asked, drawn, strict=True)
+           if "no" in thought_of(t) and "不对" in thought_of(t)]  # fmt: skip
+problem, text = min(in_both, key=lambda pair: len(pair[1]))
+print(problem.prompt + text, "->", problem.verdict(text))
+
+# %% [markdown]
+# This is one sampled thought of nano-zero. Each line is one attempt, followed by the target and a verdict, *no* or *yes*. The question is in English, but some verdicts are in Chinese (不对 means no, 对了 means yes). The reward only reads the answer, so it does not care.
+#
+# We will look at every model of this chapter in the same way:
+#
+# - **right, greedy**: the share of 128 held-out problems that a greedy reply solves;
+# - **right, sampled**: the same for 256 replies at temperature 1;
+# - **mixed**: the share of sampled thoughts with words of both languages;
+# - **readable**: the share of sampled replies with the right form (one thought, then one answer), all in the language of the question, and with no attempt made twice;
+# - **pages right**: the web also has pages that need no thought, such as five numbers and the same numbers in order. The base can continue them. We ask for 256 of these.
+
+# %%
+pages = make_task("pages", high=12, split="test")
+page_problems = [pages[i] for i in range(256)]
+ENGLISH, CHINESE = re.compile("[A-Za-z]+"), re.compile("[一-鿿]+")
+
+
+def mixed(problem, text: str) -> bool:
+    """Whether a thought has words of both languages."""
+    thought = thought_of(text)
+    return bool(ENGLISH.search(thought) and CHINESE.search(thought))
+
+
+def in_language(problem, text: str) -> bool:
+    """Whether a thought has no word of the language that its question is not in."""
+    other = ENGLISH if CHINESE.search(problem.prompt) else CHINESE
+    return not other.search(thought_of(text))
+
+
+def readable(problem, text: str) -> bool:
+    """The right form, the question's language, and no attempt made twice."""
+    tried = problem.attempts(text)
+    return (problem.well_formed(text) and in_language(problem, text)
+            and len(set(tried)) == len(tried))  # fmt: skip
+
+
+# %%
+LOOKS = {"right, greedy": ".0%", "right, sampled": ".0%", "mixed": ".1%", "readable": ".0%",
+         "tokens": ".0f", "pages right": ".0%", "pages in form": ".0%"}  # fmt: skip
+
+
+def look(policy) -> dict[str, float]:
+    """How a model answers held-out problems and pages."""
+    texts = sampled(policy, [p.prompt for p in asked])
+    of = list(zip(asked, texts, strict=True))
+    greedy = zip(held_out, replies_of(policy, held_out, 160), strict=True)
+    wrote = list(zip(page_problems, replies_of(policy, page_problems, 40), strict=True))
+    found = [mean(p.score(t) for p, t in greedy), mean(p.score(t) for p, t in of),
+             mean(mixed(p, t) for p, t in of), mean(readable(p, t) for p, t in of),
+             mean(len(policy.tokenizer.encode(t)) for t in texts),
+             mean(p.score(t) for p, t in wrote), mean(p.well_formed(t) for p, t in wrote)]
+    return dict(zip(LOOKS, map(float, found), strict=True))
+
+
+def compare(caption: str, *names: str):
+    """The looks of some models as a table."""
+    rows = [[name, *(f"{looks[name][key]:{how}}" for key, how in LOOKS.items())]
+            for name in names]  # fmt: skip
+    return table(["model", *LOOKS], rows, caption)
+
+
+# %%
+# tolerance: 0.5%
+looks = {"base": look(base), "R1-Zero": look(zero)}
+compare("One seed; held-out problems with three numbers up to 12, plus and minus.", *looks)
+
+# %% [markdown]
+# **R1-Zero is far better at the problems and worse at the rest.** It mixes languages about three times as often as its base, and fewer of its replies are readable. It has also lost some skill with pages, which no reward ever mentioned: it has **forgotten** part of what it could do. The new stages are meant to repair these three faults, and to keep the accuracy.
+
+# %% [markdown]
+# ## The four stages
+
+# %% tags=["diagram", "hide-input"]
+diagram("r1_pipeline")
+
+# %% [markdown]
+# | stage | begins with | learns from | meant to |
+# | --- | --- | --- | --- |
+# | 1 cold start | the base | a few readable thoughts, by imitation | begin with thoughts that people can read |
+# | 2 reasoning | stage 1 | reward: right answer, right form, one language | reason better, in one language |
+# | 3 rejection sampling | **the base again** | the best of stage 2's own answers and pages without thought, by imitation | keep the reasoning, and the rest too |
+# | 4 all kinds | stage 3 | reward over problems and pages | be good at everything |
+#
+# Stages 1 and 3 are fine-tuning, and stages 2 and 4 are reinforcement learning. We build them one after the other, and look after each.
+#
+# First, a guess. In a moment nano-base, which solves about a quarter of the problems greedily, imitates 256 carefully written thoughts for 20 steps. How many of the problems will it solve then?
+
+# %% tags=["prediction", "hide-input"]
+guess = None
+question = "nano-base after 256 curated thoughts: right, greedy, in %?"
+cold_guess = predict("r1.cold", question, guess, example=40, unit="%",
+                     scale="difference", tolerance=30)  # fmt: skip
+cold_guess
+
+# %% [markdown]
+# ## Stage 1: a cold start from curated thoughts
+#
+# DeepSeek collected thousands of long thoughts, partly from R1-Zero, and had people make them readable. In our world, a **careful author** plays these people. The author goes through all ways to combine the numbers, begins at a random one, writes only English, never repeats a line, and stops at *yes*:
+
+# %%
+def careful(problem, rng: random.Random) -> str:
+    """A thought and an answer as a tidy author writes them."""
+    ways = list(all_ways(problem.numbers, problem.ops))
+    begin, lines = rng.randrange(len(ways)), []
+    for way in ways[begin:] + ways[:begin]:
+        chain = write_chain(problem.numbers, way)
+        right = chain[-1] == str(problem.target)
+        lines.append(f"{'='.join(chain)}?{problem.target} {'yes' if right else 'no'}")
+        if right:
+            break
+    return "<think>" + "\n".join(lines) + f"</think><answer>{chain[0]}</answer>"
+
+
+print(train[FAR].prompt + careful(train[FAR], random.Random(0)))
+
+# %% [markdown]
+# Imitation is the loss of pretraining on fewer tokens: raise the log-probability of each token **of the reply**, given all tokens before it. The prompt's tokens do not count, because the model will not have to write prompts. Here is the loss with its mask, and a case by hand. One reply has two tokens with log-probability -1 and two places of padding, and the other has four tokens with -2. The mean over the six real tokens is $(2 \cdot 1 + 4 \cdot 2) / 6 = 5/3$.
+
+# %%
+def imitation_loss(logp, mask):
+    """Minus the mean log-probability of the replies' tokens; logp and mask: [N, T]."""
+    return -(logp * mask).sum() / mask.sum()
+
+
+def padding_counts(logp, mask):
+    """A planted bug: the mean over all places."""
+    return -(logp * mask).mean()
+
+
+def six_tokens_by_hand(loss) -> None:
+    """Two tokens at -1 and four at -2 have the mean 5/3."""
+    logp = torch.tensor([[-1.0, -1, -9, -9], [-2, -2, -2, -2]])
+    mask = torch.tensor([[1.0, 1, 0, 0], [1, 1, 1, 1]])
+    assert abs(loss(logp, mask) - 5 / 3) < 1e-6
+
+
+bites(six_tokens_by_hand, imitation_loss, padding_counts)
+
+# %% [markdown]
+# The loop draws 32 examples per step and moves the weights with AdamW. The learning rate rises over five steps, holds, and falls in the second half.
+
+# %% tags=["naive"]
+def imitate(policy, examples, steps: int, size: int = 32, seed: int = 0):
+    """A copy of the policy, fine-tuned on pairs of prompt and reply."""
+    policy = policy.copy()
+    weights = list(policy.model.parameters())
+    optimizer = torch.optim.AdamW(weights, betas=(0.9, 0.95), weight_decay=0)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = learning_rate(step, steps, peak=1e-3, warmup=5)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        drawn = torch.randint(len(examples), (size,), generator=generator).tolist()
+        batch = policy.encode(*zip(*(examples[i] for i in drawn), strict=True))
+        imitation_loss(policy.logprobs(batch), batch.mask).backward()
+        _ = torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return policy
+
+
+# %% [markdown]
+# The package's `fine_tune` does the same, and keeps a folder from which an interrupted run goes on. After three steps on the same 16 examples, both have the same weights:
+
+# %% tags=["agree"]
+rng = random.Random(1)
+curated = [(p.prompt, careful(p, rng)) for p in (train[FAR + i] for i in range(256))]
+ours, theirs = imitate(base, curated[:16], 3, size=4), base.copy()
+settings = SFTConfig(steps=3, batch=4, optim=OptimConfig(lr=1e-3, warmup=5))
+with tempfile.TemporaryDirectory() as folder:
+    fine_tune(theirs, curated[:16], settings, Run(folder, "cold", settings), progress=False)
+pairs = zip(ours.model.parameters(), theirs.model.parameters(), strict=True)
+weight_gap = max((a - b).abs().max().item() for a, b in pairs)
+assert weight_gap < 1e-8
+print("weights after three steps, largest difference: below 1e-8")
+
+# %% [markdown]
+# Now the cold start. A claim about *curated* thoughts needs a control, because any 20 steps of fine-tuning change a model. So a second copy imitates 256 **ordinary worksheets** from the same web, by all its authors, for as many steps.
+
+# %%
+def as_example(page: str) -> tuple[str, str]:
+    """A page's first line, and what follows it."""
+    first, newline, rest = page.partition("\n")
+    return first + newline, rest
+
+
+worksheets = TinyWeb(replace(nano().pretrain.web, worksheets=1.0), seed=1)
+ordinary = [as_example(worksheets[FAR + i]) for i in range(256)]
+cold, usual = imitate(base, curated, 20), imitate(base, ordinary, 20)
+
+# %%
+# tolerance: 3% + 0.02
+looks |= {"cold start": look(cold), "ordinary worksheets": look(usual)}
+cold_guess.reveal(round(100 * looks["cold start"]["right, greedy"]))
+compare("256 examples, 20 steps each. One seed.", "base", "ordinary worksheets", "cold start",
+        "R1-Zero")  # fmt: skip
+
+# %% [markdown]
+# **256 curated thoughts give most of what R1-Zero's reward gave**, at a small part of the operations. The same number of ordinary worksheets gives nothing, so it is the curation that counts. The authors of these worksheets mostly give up after one attempt, and a model that imitates them does too. The cold start also removes nearly all mixing. It does not make the thoughts free of repetition, and both fine-tuned models lose skill with pages: training on worksheets alone is enough to forget.
+#
+# One warning: the base has met careful authors before (three in ten on its web). The recorded comparison below has a base that has hardly met any.
