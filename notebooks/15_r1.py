@@ -287,3 +287,168 @@ compare("256 examples, 20 steps each. One seed.", "base", "ordinary worksheets",
 # **256 curated thoughts give most of what R1-Zero's reward gave**, at a small part of the operations. The same number of ordinary worksheets gives nothing, so it is the curation that counts. The authors of these worksheets mostly give up after one attempt, and a model that imitates them does too. The cold start also removes nearly all mixing. It does not make the thoughts free of repetition, and both fine-tuned models lose skill with pages: training on worksheets alone is enough to forget.
 #
 # One warning: the base has met careful authors before (three in ten on its web). The recorded comparison below has a base that has hardly met any.
+
+# %% [markdown]
+# ## Stage 2: reward, with a bonus for one language
+#
+# The second stage is R1-Zero's loop again, from the cold start, with a **language reward**: the share of a thought's words that are in the language of the question. The words of our thoughts are their verdicts, so we can count these. The thought below has three, and two of them are English. The question is in English, so its language reward is 2/3.
+
+# %%
+VERDICT = re.compile("no$|yes$|不对$|对了$", re.MULTILINE)
+
+
+def language_share(prompt: str, text: str) -> float:
+    """The share of a thought's verdicts in the language of its prompt; 1 without verdicts."""
+    wanted = ("不对", "对了") if CHINESE.search(prompt) else ("no", "yes")
+    found = VERDICT.findall(thought_of(text))
+    return mean(word in wanted for word in found) if found else 1.0
+
+
+three = ("<think>3+7-8=10-8=2?4 no\n3-(8-7)=3-1=2?4 不对\n8-7+3=1+3=4?4 yes</think>"
+         "<answer>8-7+3</answer>")  # fmt: skip
+for prompt in ("Make 4 from 3 7 8.\n", "用 3 7 8 得到 4。\n"):
+    print(prompt.strip(), round(language_share(prompt, three), 3))
+
+
+# %%
+def english_only(prompt: str, text: str) -> float:
+    """A planted bug: it never looks at the question."""
+    return language_share("", text)
+
+
+def a_chinese_question(share) -> None:
+    """One of three verdicts is in the language of a Chinese question."""
+    assert abs(share("用 3 7 8 得到 4。\n", three) - 1 / 3) < 1e-9
+
+
+bites(a_chinese_question, language_share, english_only)
+
+# %% [markdown]
+# The package counts every run of letters or of Chinese characters, and so it also works where a thought has other words (you will write that version in an exercise). On our samples both must agree:
+
+# %%
+share_gap = max(abs(language_share(p.prompt, t) - package_language.language(p, t))
+                for p, t in zip(asked, drawn, strict=True) if p.well_formed(t))  # fmt: skip
+print(f"{len(drawn)} samples of nano-zero, well-formed ones; largest difference: {share_gap:.2g}")
+assert share_gap == 0
+
+# %% [markdown]
+# How would you cheat this reward? A thought without any words scores 1, because nothing in it is in the wrong language. So **saying nothing is paid in full**, and the reward alone does not ask for a right answer either. It makes sense only as a bonus beside the reward for right answers. The two are simply added:
+#
+# $$
+# r = r_{\text{right}} + w_{\text{form}}\, r_{\text{form}} + w_{\text{language}}\, r_{\text{language}}.
+# $$
+#
+# Three answers of one group, by hand, with $w_{\text{language}} = 0.2$ and without the form: right and in one language 1.2; right, with one verdict of three in the other language $1 + 0.2 \cdot 2/3 = 1.13$; wrong and in one language 0.2. Their mean is 0.84, so the second answer still gains probability, and only a little less than the first. With a weight of 1 the rewards are 2, 1.67 and 1, their mean is 1.56, and the second answer gains much less than the first.
+
+# %%
+def advantages(rewards):
+    """How much better than its group each answer was, in standard deviations; [P, G]."""
+    less = rewards - rewards.mean(1, keepdim=True)
+    return less / (rewards.std(1, keepdim=True) + 1e-4)
+
+
+for weight in (0.2, 1.0):
+    group = torch.tensor([[1 + weight, 1 + weight * 2 / 3, weight]])
+    print(f"weight {weight}: rewards", *(f"{r:.2f}" for r in group[0].tolist()),
+          "-> advantages", *(f"{a:+.2f}" for a in advantages(group)[0].tolist()))
+
+
+# %%
+def over_the_batch(rewards):
+    """A planted bug: compares with the answers to other problems too."""
+    return (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+
+
+def alike_is_no_signal(compared) -> None:
+    """All answers to a problem are paid alike, so there is nothing to learn from them."""
+    assert compared(torch.tensor([[1.2, 1.2], [0.2, 0.2]])).abs().max() < 1e-6
+
+
+bites(alike_is_no_signal, advantages, over_the_batch)
+
+# %% [markdown]
+# One step of the loop, with any judge (the function that pays an answer): 16 answers to each of four problems, advantages within each group, and a push on every token in proportion to its answer's advantage.
+
+# %%
+def reward_step(policy, optimizer, problems, judge, generator):
+    """Sample, pay, compare, push; the problems, their replies, and the rewards [P, 16]."""
+    drawn = policy.sample([p.prompt for p in problems], 16, 128, 1.0, generator)
+    posed = [p for p in problems for _ in range(16)]
+    paid = [judge(p, text) for p, text in zip(posed, drawn.texts, strict=True)]
+    rewards = torch.tensor(paid).double().view(-1, 16)
+    pushed = advantages(rewards).flatten()
+    for rows in drawn.lengths.argsort().split(16):  # similar lengths, little padding
+        some = drawn[rows]
+        loss = -(pushed[rows, None] * policy.logprobs(some) * some.mask).sum()
+        (loss / drawn.mask.sum()).backward()
+    _ = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return posed, drawn.texts, rewards
+
+
+# %%
+def rewarded(policy, task, judge, steps: int, lr: float = 6e-4):
+    """A copy of the policy after some steps, and what each step's replies showed."""
+    policy, curve = policy.copy(), []
+    optimizer = torch.optim.AdamW(policy.model.parameters(), lr, (0.9, 0.99), weight_decay=0)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(steps):
+        problems = [task[4 * step + i] for i in range(4)]
+        with torch.enable_grad():
+            posed, texts, _ = reward_step(policy, optimizer, problems, judge, generator)
+        of = list(zip(posed, texts, strict=True))
+        curve.append({"right": mean(p.score(t) for p, t in of),
+                      "mixed": float(mean(mixed(p, t) for p, t in of))})  # fmt: skip
+    return policy, curve
+
+
+# %% [markdown]
+# Our cold start hardly mixes any more, so a language reward would have nothing to do there. We try it where it has: on nano-zero, for ten steps with each of three judges. The control is the judge of right answers alone, because some change in mixing could come from ten more steps of any kind.
+
+# %%
+def right_alone(problem, text: str) -> float:
+    return problem.score(text)
+
+
+def right_and_language(problem, text: str) -> float:
+    return problem.score(text) + language_share(problem.prompt, text)
+
+
+def language_alone(problem, text: str) -> float:
+    return language_share(problem.prompt, text)
+
+
+JUDGES = {"right alone": right_alone, "right + language": right_and_language,
+          "language alone": language_alone}  # fmt: skip
+curves = {name: rewarded(zero, train, judge, 10)[1] for name, judge in JUDGES.items()}
+
+# %% tags=["figure", "hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
+for ax, key in zip(axes, ("mixed", "right"), strict=True):
+    for name, curve in curves.items():
+        smooth = [mean(c[key] for c in curve[max(i - 2, 0) : i + 1]) for i in range(10)]
+        _ = ax.plot(range(1, 11), smooth, label=name)
+    _ = ax.set(title=f"{key}, share of samples", xlabel="step", ylim=(0, None))
+    direct_labels(ax)
+ends = {name: {key: mean(c[key] for c in curve[-4:]) for key in ("mixed", "right")}
+        for name, curve in curves.items()}  # fmt: skip
+show(fig, "The language reward ends the mixing; without a reward for right answers, these "
+     "are lost. One seed, 64 samples per step, means of three steps.",
+     "Two panels over ten steps. Last four steps: " + "; ".join(
+         f"{name} mixed {e['mixed']:.2f}, right {e['right']:.2f}" for name, e in ends.items())
+     + ".")  # fmt: skip
+
+# %% tags=["hide-input"]
+assert ends["right + language"]["mixed"] < ends["right alone"]["mixed"] / 2
+assert ends["language alone"]["right"] < ends["right alone"]["right"]
+rows = [[name, f"{mean(c['mixed'] for c in curve[:4]):.1%}", f"{ends[name]['mixed']:.1%}",
+         f"{mean(c['right'] for c in curve[:4]):.0%}", f"{ends[name]['right']:.0%}"]
+        for name, curve in curves.items()]  # fmt: skip
+table(["judge", "mixed: first four steps", "last four", "right: first four", "last four"],
+      rows, "Means over 256 samples each. Later steps pose other problems than earlier ones, "
+      "so compare down a column.")
+
+# %% [markdown]
+# **The bonus does what it says**: mixing nearly ends, while it stays where it was without the bonus. The judge that only reads the language loses many right answers. What the bonus costs beside the reward for right answers is too small to see in a run of this size. DeepSeek reports a slight loss of accuracy, and the recorded experiment below measures ours.
