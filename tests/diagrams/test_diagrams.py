@@ -24,6 +24,7 @@ from minidsk.diagrams.sheets import (
     kv_cache_to_mla,
     online_softmax,
     policy_gradient_on_a_board,
+    r1,
     r1_zero,
     routing,
     who_judges,
@@ -33,7 +34,9 @@ from minidsk.model.config import ModelConfig
 from minidsk.model.moe import Router, update_bias
 from minidsk.presets import nano
 from minidsk.rl.grpo import group_advantages
+from minidsk.rl.harvest import FILTERS
 from minidsk.rl.ppo import gae
+from minidsk.rl.rewards import score
 from minidsk.tasks.board import Board
 from minidsk.tasks.countdown import Countdown
 from minidsk.tasks.expression import write_chain
@@ -128,7 +131,7 @@ def colours(root):
 def test_there_are_the_diagrams_of_the_course():
     wanted = """course transformer_block kv_cache_to_mla routing balancing_by_bias mtp memory_hierarchy_and_roofline
         grouped_product_tiles online_softmax fp8_blocks who_judges grpo_loop r1_pipeline bpe_merges tiny_web
-        policy_gradient_on_a_board reward_model_and_dpo one_step_of_training r1_zero"""
+        policy_gradient_on_a_board reward_model_and_dpo one_step_of_training r1_zero r1"""
     assert set(wanted.split()) <= set(DIAGRAMS)
 
 
@@ -297,6 +300,19 @@ def test_the_five_rewards_pay_what_is_drawn():
     for name, rewards in paid.items():
         found = group_advantages(torch.tensor([rewards], dtype=torch.float32))[0].tolist()
         assert tuple(f"{a:+.1f}".replace("-", "−") for a in found) == r1_zero.ADVANTAGES[name]
+
+
+def test_r1s_answers_are_paid_and_kept_as_drawn():
+    """Each reward, their sum, the advantages and the filter, by the package."""
+    problem = Countdown.pose("3 7 8 = 4")
+    scores = score([problem] * 4, r1.REPLIES, r1.WEIGHTS)
+    assert {name: tuple(part.tolist()) for name, part in scores.parts.items()} == r1.PAID
+    assert scores.total.tolist() == pytest.approx(r1.SUMS)
+    found = group_advantages(scores.total[None])[0].tolist()
+    assert tuple(f"{a:+.1f}".replace("-", "−") for a in found) == r1.ADVANTAGES
+    assert tuple(FILTERS["readable"](problem, reply) for reply in r1.REPLIES) == r1.KEPT
+    assert all(f"{paid:g} ({advantage.replace('−', '-')})" in r1.FIGURE.description.replace("(advantage ", "(")
+               for paid, advantage in zip(r1.SUMS, r1.ADVANTAGES, strict=True))  # fmt: skip
 
 
 def test_the_merges_are_the_tokenizers():

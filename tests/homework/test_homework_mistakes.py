@@ -121,6 +121,44 @@ def paired(before: list[float], after: list[float], wrong: str) -> tuple[float, 
     return float(gains.mean()), float(half)
 
 
+def language_reward(prompt: str, reply: str, wrong: str) -> float:
+    text = reply if wrong == "reply" else reply.split("</think>")[0].removeprefix("<think>")
+    chinese = "[一-鿿]" if wrong == "characters" else "[一-鿿]+"
+    found = text.split() if wrong == "numbers" else re.findall(f"[A-Za-z]+|{chinese}", text)
+    if not found:
+        return 0.0 if wrong == "silent" else 1.0
+    asked = prompt.isascii() if wrong != "english" else True
+    share = sum(word.isascii() == asked and not word[0].isdigit() for word in found) / len(found)
+    return float(share == 1) if wrong == "all" else share
+
+
+def rejection(prompts: list[str], groups: list[list[str]], right: list[list[bool]], longest: int, wrong: str) -> Any:
+    kept = []
+    for prompt, group, verdicts in zip(prompts, groups, right, strict=True):
+        for reply, fine in zip(group, verdicts, strict=True):
+            thought, closed, rest = reply.removeprefix("<think>").partition("</think>")
+            form = closed and rest.startswith("<answer>") and rest.endswith("</answer>")
+            lines, pure = thought.split("\n"), language_reward(prompt, reply, "")
+            pure = 1.0 if wrong == "language" or (wrong == "most" and pure > 0.5) else pure
+            new = wrong == "twice" or len(lines) == len(set(lines))
+            short = wrong == "long" or (len(reply) < longest if wrong == "below" else len(reply) <= longest)
+            if (fine or wrong == "wrong") and (form or wrong == "form") and pure == 1 and new and short:
+                kept.append((prompt, reply))
+                if wrong != "every":
+                    break
+            elif wrong == "one" and fine:
+                break
+    return kept
+
+
+def effect(rows: list[dict[str, Any]], arm: str, other: str, wrong: str) -> tuple[float, float]:
+    ours, others = ({row["seed"]: row["accuracy"] for row in rows if row["arm"] == name} for name in (arm, other))
+    if wrong == "rows":
+        return paired(*zip(*zip(others.values(), ours.values(), strict=False), strict=True), wrong="")
+    seeds = sorted(ours.keys() | others.keys() if wrong == "zero" else ours.keys() & others.keys())
+    return paired([others.get(seed, 0.0) for seed in seeds], [ours.get(seed, 0.0) for seed in seeds], "")
+
+
 def fit_floor(n: Tensor, d: Tensor, loss: Tensor, floors: list[float], wrong: str) -> tuple[float, ...]:
     best = (float("inf"), 0.0, 0.0, 0.0)
     design = torch.stack((torch.ones_like(n), -n.log(), -d.log()), 1).double()
@@ -165,6 +203,23 @@ def _wrong(function: Callable[..., Any], how: str) -> Callable[..., Any]:
         ("zero.paired", _wrong(paired, "normal"), "1.96, as if there were many seeds"),
         ("zero.paired", _wrong(paired, "n"), "standard deviation that divides by n"),
         ("zero.paired", _wrong(paired, "seed"), "not divided by the root of n"),
+        ("r1.language_reward", _wrong(language_reward, "reply"), "the whole reply counts"),
+        ("r1.language_reward", _wrong(language_reward, "silent"), "a thought without words gets 0"),
+        ("r1.language_reward", _wrong(language_reward, "all"), "all or nothing"),
+        ("r1.language_reward", _wrong(language_reward, "characters"), "each Chinese character counts as a word"),
+        ("r1.language_reward", _wrong(language_reward, "numbers"), "numbers count as words"),
+        ("r1.language_reward", _wrong(language_reward, "english"), "English is always right"),
+        ("r1.rejection", _wrong(rejection, "wrong"), "wrong answers are kept"),
+        ("r1.rejection", _wrong(rejection, "language"), "two languages are let through"),
+        ("r1.rejection", _wrong(rejection, "most"), "most of the words in one language are enough"),
+        ("r1.rejection", _wrong(rejection, "twice"), "a thought may say a line twice"),
+        ("r1.rejection", _wrong(rejection, "form"), "the form is not looked at"),
+        ("r1.rejection", _wrong(rejection, "long"), "no limit on the length"),
+        ("r1.rejection", _wrong(rejection, "below"), "a reply of exactly the longest length fails"),
+        ("r1.rejection", _wrong(rejection, "every"), "every reply that passes"),
+        ("r1.rejection", _wrong(rejection, "one"), "only the first right reply is looked at"),
+        ("r1.effect", _wrong(effect, "rows"), "paired as the rows stand"),
+        ("r1.effect", _wrong(effect, "zero"), "a missing run counts as 0"),
         ("capstone.reward", _wrong(reward, "thought"), "an answer in the thought counts"),
         ("capstone.reward", _wrong(reward, "first"), "the first of several answers counts"),
         ("capstone.reward", _wrong(reward, "equals"), "what stands before = is enough"),

@@ -19,10 +19,13 @@ from minidsk.report.interval import apart
 from minidsk.rl import selfplay
 from minidsk.rl.dpo import dpo_loss
 from minidsk.rl.grpo import group_advantages, policy_loss
+from minidsk.rl.harvest import readable
 from minidsk.rl.kl import ESTIMATORS, kl_estimate
+from minidsk.rl.language import language
 from minidsk.rl.metrics import with_signal
 from minidsk.rl.ppo import gae, token_rewards
 from minidsk.rl.reward_model import pair_loss
+from minidsk.tasks.base import Problem
 from minidsk.tasks.countdown import CountdownProblem
 
 
@@ -134,6 +137,15 @@ def strict(text: str, numbers: list[int], target: int, ops: str) -> float:
     return CountdownProblem("", tuple(numbers), target, solution="", ops=ops).score(text)
 
 
+def rejection(prompts: list[str], groups: list[list[str]], right: list[list[bool]], longest: int) -> Any:
+    kept = {}
+    for prompt, group, verdicts in zip(prompts, groups, right, strict=True):
+        for reply, verdict in zip(group, verdicts, strict=True):
+            if verdict and len(reply) <= longest and readable(Problem(prompt), reply):
+                kept.setdefault(prompt, reply)
+    return list(kept.items())
+
+
 OURS: dict[str, Callable[..., Any]] = {
     "text.merge": bpe.merge,
     "text.bpe_encode": bpe_encode,
@@ -165,6 +177,8 @@ OURS: dict[str, Callable[..., Any]] = {
     "zero.pass_at_k": lambda right, samples, k: pass_at_k(samples, right, k),
     "zero.strict": strict,
     "zero.paired": lambda before, after: apart(after, before),
+    "r1.language_reward": lambda prompt, reply: language(Problem(prompt), reply),
+    "r1.rejection": rejection,
     "capstone.reward": reward,
 }
 
