@@ -161,7 +161,7 @@ compare("One seed; held-out problems with three numbers up to 12, plus and minus
 # ## The four stages
 
 # %% tags=["diagram", "hide-input"]
-diagram("r1_pipeline")
+diagram("r1")
 
 # %% [markdown]
 # | stage | begins with | learns from | meant to |
@@ -291,7 +291,21 @@ compare("256 examples, 20 steps each. One seed.", "base", "ordinary worksheets",
 # %% [markdown]
 # ## Stage 2: reward, with a bonus for one language
 #
-# The second stage is R1-Zero's loop again, from the cold start, with a **language reward**: the share of a thought's words that are in the language of the question. The words of our thoughts are their verdicts, so we can count these. The thought below has three, and two of them are English. The question is in English, so its language reward is 2/3.
+# The second stage is R1-Zero's loop again, from the cold start, with a **language reward**: the share of a thought's words that are in the language of the question. The words of our thoughts are their verdicts, so we can count these. We use the four answers of the diagram. Answer b has two verdicts, one in each language, so its language reward is 1/2.
+
+# %%
+FIRST, LAST = "3+7-8=10-8=2?4 no", "8-(7-3)=8-4=4?4 yes"
+
+
+def reply(*lines: str) -> str:
+    """A thought with these lines, whose answer is the last expression that it tried."""
+    return ("<think>" + "\n".join(lines)
+            + f"</think><answer>{lines[-1].partition('=')[0]}</answer>")  # fmt: skip
+
+
+FOUR = {"a": reply(FIRST, LAST), "b": reply(FIRST.replace("no", "不对"), LAST),
+        "c": reply(FIRST, FIRST, LAST), "d": reply(FIRST)}  # fmt: skip
+make_4 = type(train).pose("Make 4 from 3 7 8.")
 
 # %%
 VERDICT = re.compile("no$|yes$|不对$|对了$", re.MULTILINE)
@@ -304,10 +318,7 @@ def language_share(prompt: str, text: str) -> float:
     return mean(word in wanted for word in found) if found else 1.0
 
 
-three = ("<think>3+7-8=10-8=2?4 no\n3-(8-7)=3-1=2?4 不对\n8-7+3=1+3=4?4 yes</think>"
-         "<answer>8-7+3</answer>")  # fmt: skip
-for prompt in ("Make 4 from 3 7 8.\n", "用 3 7 8 得到 4。\n"):
-    print(prompt.strip(), round(language_share(prompt, three), 3))
+print({name: language_share(make_4.prompt, text) for name, text in FOUR.items()})
 
 
 # %%
@@ -317,8 +328,8 @@ def english_only(prompt: str, text: str) -> float:
 
 
 def a_chinese_question(share) -> None:
-    """One of three verdicts is in the language of a Chinese question."""
-    assert abs(share("用 3 7 8 得到 4。\n", three) - 1 / 3) < 1e-9
+    """No verdict of answer a is in the language of a Chinese question."""
+    assert share("用 3 7 8 得到 4。\n", FOUR["a"]) == 0
 
 
 bites(a_chinese_question, language_share, english_only)
@@ -339,7 +350,7 @@ assert share_gap == 0
 # r = r_{\text{right}} + w_{\text{form}}\, r_{\text{form}} + w_{\text{language}}\, r_{\text{language}}.
 # $$
 #
-# Three answers of one group, by hand, with $w_{\text{language}} = 0.2$ and without the form: right and in one language 1.2; right, with one verdict of three in the other language $1 + 0.2 \cdot 2/3 = 1.13$; wrong and in one language 0.2. Their mean is 0.84, so the second answer still gains probability, and only a little less than the first. With a weight of 1 the rewards are 2, 1.67 and 1, their mean is 1.56, and the second answer gains much less than the first.
+# The letters $w$ are the weights of the form and of the language. How much does a mixed thought cost? GRPO compares each sum with the mean of its group:
 
 # %%
 def advantages(rewards):
@@ -348,11 +359,18 @@ def advantages(rewards):
     return less / (rewards.std(1, keepdim=True) + 1e-4)
 
 
+rows = [[name, int(make_4.score(t)), int(make_4.well_formed(t)),
+         language_share(make_4.prompt, t)] for name, t in FOUR.items()]  # fmt: skip
 for weight in (0.2, 1.0):
-    group = torch.tensor([[1 + weight, 1 + weight * 2 / 3, weight]])
-    print(f"weight {weight}: rewards", *(f"{r:.2f}" for r in group[0].tolist()),
-          "-> advantages", *(f"{a:+.2f}" for a in advantages(group)[0].tolist()))
+    sums = [right + 0.2 * form + weight * share for _, right, form, share, *_ in rows]
+    pushed = advantages(torch.tensor([sums]))[0].tolist()
+    rows = [[*row, f"{total:.1f}", f"{push:+.1f}"]
+            for row, total, push in zip(rows, sums, pushed, strict=True)]  # fmt: skip
+table(["answer", "right", "form", "language", "sum, w = 0.2", "advantage", "sum, w = 1",
+       "advantage"], rows, "Four answers as one group; the form has weight 0.2.")
 
+# %% [markdown]
+# With a weight of 0.2, answer b is right and mixed, and it still becomes likelier, though less than a. With a weight of 1 it is **pushed down although it is right**. Answer c repeats a line, and no reward here notices.
 
 # %%
 def over_the_batch(rewards):
@@ -487,9 +505,10 @@ table(["demand", "answers left", "thrown away here"], funnel,
       "512 training problems, one answer of nano-r1 to each, temperature 1.")
 
 # %% [markdown]
-# The package's filter is called *readable*. Both must keep the same answers. As a planted bug, a filter that keeps all right answers:
+# Of the four answers of the diagram, only answer a should pass. The package's filter is called *readable*, and both must keep the same answers. As a planted bug, a filter that keeps all right answers:
 
 # %%
+print("kept of the four:", *(name for name, t in FOUR.items() if worth_learning(make_4, t)))
 filter_gap = sum(worth_learning(p, t) != FILTERS["readable"](p, t) for p, t in written)
 print(f"kept by one and not by the other, largest difference: {filter_gap} of {len(written)}")
 assert filter_gap == 0
@@ -500,11 +519,9 @@ def right_is_enough(problem, text: str) -> bool:
 
 
 def a_repeated_line_is_rejected(keep) -> None:
-    """A right answer whose thought makes one attempt twice."""
-    problem, text = left[0]
-    first = thought_of(text).split("\n")[0]
-    assert keep(problem, text)
-    assert not keep(problem, text.replace(first, f"{first}\n{first}", 1))
+    """Answer c is right, and its thought makes one attempt twice."""
+    assert keep(make_4, FOUR["a"])
+    assert not keep(make_4, FOUR["c"])
 
 
 bites(a_repeated_line_is_rejected, worth_learning, right_is_enough)
@@ -578,3 +595,249 @@ frames = [[{"text": text, "reward": shown.score(text)}
           for policy in (base, cold, r1, both, final)]  # fmt: skip
 Rollouts(shown.prompt.strip(), range(5), frames,
          title="One problem, six samples after each stage; step 0 is the base")
+
+# %% [markdown]
+# ## Which stage does something?
+#
+# One seed and a few steps show how a stage works, not what it is worth. For that we recorded a larger experiment on nano's task, with five seeds. Each seed has a base from one of two webs. In the **poor** web 1 % of the authors search until they find a solution, and R1-Zero has little to bring out. In the **rich** web 20 % do. Every base then goes through R1-Zero (48 steps of 256 answers) and through all four stages: 256 careful thoughts, 48 steps with form and language (weight 0.2 each), 768 kept thoughts with 256 pages, and 24 steps over all kinds. Then we leave stages out.
+#
+# Guess first: what will the whole of R1 have more than R1-Zero on the poor web, in points of greedy accuracy on held-out problems? To be fair, this R1-Zero gets as many steps of reward as both rounds of R1 together, which is 72.
+
+# %% tags=["hide-input"]
+guess = None
+question = "Poor web: full R1 minus R1-Zero of 72 steps, in points of accuracy?"
+full_guess = predict("r1.full", question, guess, example=10, unit="points",
+                     scale="difference", tolerance=30)  # fmt: skip
+full_guess
+
+# %% tags=["hide-input"]
+record = [row for row in results.read("ch15_stages")["rows"] if "failed" not in row]
+POOR, RICH = 0.01, 0.2
+MEASURES = {
+    "right": lambda r: 100 * r["accuracy"],
+    "readable": lambda r: 100 * r["sampled"]["readable"],
+    "mixed": lambda r: 100 * r["sampled"]["both_languages"],
+    "pages": lambda r: 100 * r["pages"],
+    "tokens": lambda r: r["sampled"]["length"],
+    "cost": lambda r: r["total_flops"] / 1e12,
+}
+
+
+def seeds_of(share: float, arm: str, what: str) -> dict[int, float]:
+    """One measure of one arm, by seed."""
+    return {r["seed"]: MEASURES[what](r) for r in record
+            if (r["share"], r["arm"]) == (share, arm)}  # fmt: skip
+
+
+def average(share: float, arm: str, what: str) -> float:
+    return mean(seeds_of(share, arm, what).values())
+
+
+def effect(share: float, arm: str, other: str, what: str = "right") -> tuple[float, float]:
+    """Arm minus other, seed by seed: the mean, and half of its 95 % interval."""
+    ours, others = seeds_of(share, arm, what), seeds_of(share, other, what)
+    both = sorted(set(ours) & set(others))
+    return apart([ours[s] for s in both], [others[s] for s in both])
+
+
+print(results.origin("ch15_stages"))
+full_guess.reveal(round(effect(POOR, "full", "zero_longer")[0], 1))
+
+# %% tags=["hide-input"]
+WAY = {"base": "base", "zero": "R1-Zero, 48 steps", "zero_longer": "R1-Zero, 72 steps",
+       "cold": "1 cold start", "cold_language": "2 reasoning",
+       "rejection": "3 rejection sampling", "full": "4 all kinds: R1"}  # fmt: skip
+rows = []
+for share, web in ((POOR, "poor"), (RICH, "rich")):
+    for arm, name in WAY.items():
+        at = [average(share, arm, what) for what in MEASURES]
+        rows.append([web, name, *(f"{x:.0f}" for x in at[:5]), f"{at[5]:.2f}"])
+table(["web", "model", "right, %", "readable, %", "mixed, %", "pages right, %", "tokens",
+       "tera-FLOPs"], rows, "Means of five seeds. Right: 1,024 held-out problems, greedy. "
+      "Readable, mixed, tokens: 512 of them, sampled. Pages: 512, greedy. FLOPs: of all that "
+      "was needed after the base.")
+
+# %% [markdown]
+# PENDING
+
+# %% tags=["hide-input"]
+STAGES = {"1 cold start": ("cold_language", "zero_language"),
+          "2 reasoning": ("cold_language", "cold"),
+          "3 rejection": ("full", "no_rejection"),
+          "3, its pages": ("full", "bare_full"),
+          "4 all kinds": ("full", "rejection"),
+          "all, against 72 steps": ("full", "zero_longer")}  # fmt: skip
+rows = []
+for name, (arm, other) in STAGES.items():
+    for share, web in ((POOR, "poor"), (RICH, "rich")):
+        rows.append([name, web, *("{:+.1f} ± {:.1f}".format(*effect(share, arm, other, what))
+                                  for what in ("right", "readable", "mixed", "pages"))])
+table(["with minus without", "web", "right", "readable", "mixed", "pages right"], rows,
+      "Points, 95 % intervals over five pairs of seeds. Without the cold start: R1-Zero with a "
+      "language reward. Without stage 2, or 4: the model before it. Without stage 3: stage 4 "
+      "goes on from stage 2.")
+
+# %% tags=["figure", "hide-input"]
+fig, axes = plt.subplots(1, 3, figsize=(9, 3.6), sharey=True)
+lines = {}
+for ax, what in zip(axes, ("right", "readable", "pages"), strict=True):
+    found = {f"{name}, {web}": effect(share, *arms, what) for name, arms in STAGES.items()
+             for share, web in ((POOR, "poor"), (RICH, "rich"))}  # fmt: skip
+    dots(ax, found, [name for name, (middle, half) in found.items() if abs(middle) > half])
+    _ = ax.axvline(0, color="gray", lw=1)
+    _ = ax.set(title=f"{what}, points")
+    lines[what] = ", ".join(f"{name} {m:+.0f}" for name, (m, _) in found.items())
+show(fig, "What each stage adds, with the numbers of the table. In the second colour: intervals "
+     "without zero.", "Dots with intervals in three panels. " + "; ".join(
+         f"{what}: {line}" for what, line in lines.items()) + ".")
+
+# %% [markdown]
+# PENDING
+
+# %% [markdown]
+# ### What does the language reward cost?
+
+# %% tags=["hide-input"]
+PRICES = (("from the base", ("zero", "zero_language", "zero_language_1")),
+          ("from the cold start", ("cold_form", "cold_language", "cold_language_1")))
+rows = []
+for share, web in ((POOR, "poor"), (RICH, "rich")):
+    for begin, arms in PRICES:
+        row = [web, begin, f"{average(share, arms[0], 'mixed'):.1f}"]
+        for arm in arms[1:]:
+            row += [f"{average(share, arm, 'mixed'):.1f}",
+                    "{:+.1f} ± {:.1f}".format(*effect(share, arm, arms[0]))]
+        rows.append(row)
+table(["web", "48 steps of reward", "mixed, w = 0", "w = 0.2", "right, minus w = 0", "w = 1",
+       "right, minus w = 0"], rows, "Mixed: % of sampled thoughts, means of five seeds. Right: "
+      "points of greedy accuracy, 95 % intervals over five pairs of seeds.")
+
+# %% [markdown]
+# PENDING
+
+# %% [markdown]
+# ## Reward on top of imitation, or instead of it?
+#
+# R1 rewards a model that has imitated first. Tulu 3 {cite}`lambert2024tulu3` has the same order: fine-tuning, and later reward from a verifier. The three ways can be compared if they cost the same. We give each the operations of R1-Zero: all of them for reward, or all for imitating careful thoughts, or half and half. Since people write few thoughts and programs write many, imitation has either 256 thoughts or 2,048.
+
+# %% tags=["hide-input"]
+BUDGET = {"zero": "reward alone", "half_few": "half 256 thoughts, half reward",
+          "sft_few": "256 thoughts alone", "half_many": "half 2,048 thoughts, half reward",
+          "sft_many": "2,048 thoughts alone"}  # fmt: skip
+rows = []
+for arm, name in BUDGET.items():
+    row = [name]
+    for share in (POOR, RICH):
+        row += [f"{average(share, arm, 'right'):.0f}",
+                "" if arm == "zero" else "{:+.1f} ± {:.1f}".format(*effect(share, arm, "zero")),
+                f"{average(share, arm, 'cost'):.2f}"]
+    rows.append(row)
+table(["way", "poor: right, %", "minus reward", "tera-FLOPs", "rich: right, %",
+       "minus reward", "tera-FLOPs"], rows, "Greedy accuracy on 1,024 held-out problems, five "
+      "seeds, 95 % intervals. The authors' writing costs no operations here.")
+
+# %% [markdown]
+# PENDING
+
+# %% [markdown]
+# ## When the thoughts are R1-Zero's own
+#
+# Our recipes *nano* and *small* do not have a careful author. Their cold start takes R1-Zero's own right and readable thoughts, as the checkpoint nano-r1 did. What did these recorded runs gain?
+
+# %% tags=["hide-input"]
+def stage_row(name: str, seed: int, stage: str) -> float:
+    row = results.read(name, f"seed{seed}/{stage}/evaluation.json")["row"]
+    return 100 * row["accuracy"]
+
+
+rows = []
+for name, what in (("reason_nano", "nano: up to 12, + -"), ("reason_small", "small: up to 20, + - * /")):
+    values = {stage: [stage_row(name, s, stage) for s in range(3)]
+              for stage in ("base", "zero", "cold", "r1")}  # fmt: skip
+    rows.append([what, *("{:.1f}".format(mean(v)) for v in values.values()),
+                 "{:+.1f} ± {:.1f}".format(*apart(values["r1"], values["zero"]))])
+for share, web in ((POOR, "poor"), (RICH, "rich")):
+    rows.append([f"{web} web, as above", *(f"{average(share, arm, 'right'):.1f}"
+                 for arm in ("base", "zero", "cold_own", "own_language")),
+                 "{:+.1f} ± {:.1f}".format(*effect(share, "own_language", "zero"))])
+table(["world", "base", "R1-Zero", "cold start", "R1, stage 2", "R1 minus R1-Zero"], rows,
+      "Greedy accuracy in %, three numbers. nano: 512 held-out problems, small: 1,024, three "
+      "seeds each; the webs: five seeds. The last column has 95 % intervals.")
+
+# %% [markdown]
+# PENDING
+
+# %% [markdown]
+# ## What still needs people
+#
+# Stage 4 could reward our pages because a list has one right answer. What about letters, which the web also has? We can compute a score for their form: a greeting, a thank-you with a number, how many were given away, and a name below. Here are three letters that this score marks alike:
+
+# %%
+LETTER = re.compile(r"Dear (\w+),\nthank you for the (\d+) (\w+)\. "
+                    r"I gave (\d+) away\.\nYours, (\w+)\s*")  # fmt: skip
+
+
+def letter_form(text: str) -> float:
+    """1 for a text with all parts of a letter."""
+    return float(LETTER.fullmatch(text) is not None)
+
+
+begun = ["Dear Ada,\n", "Dear Tom,\n", "Dear Mei,\n"]
+letters = [p + t for p, t in zip([p for p in begun for _ in range(16)],
+                                 sampled(base, begun, size=16), strict=True)]
+formed = [LETTER.fullmatch(t).groups() for t in letters if letter_form(t)]
+print(f"{len(formed)} of {len(letters)} letters of nano-base have the form")
+
+
+# %% tags=["hide-input"]
+def first_with(fault):
+    """The first well-formed letter with a fault, or None."""
+    return next((t for t in letters if letter_form(t) and fault(*LETTER.fullmatch(t).groups())),
+                None)  # fmt: skip
+
+
+kinds = {
+    "nothing wrong": lambda to, had, thing, gave, by: int(gave) <= int(had) and to != by,
+    "gives away more than there was": lambda to, had, thing, gave, by: int(gave) > int(had),
+    "is to its own author": lambda to, had, thing, gave, by: to == by,
+}
+for name, fault in kinds.items():
+    print(f"score 1, {name}:", first_with(fault), sep="\n", end="\n\n")
+
+# %% [markdown]
+# PENDING
+
+# %% [markdown]
+# ## What DeepSeek did
+#
+# DeepSeek-R1 {cite}`deepseekr1`, section 2.3, has these four stages:
+#
+# 1. **Cold start.** DeepSeek-V3-Base imitates thousands of long thoughts in a readable format. Some came from prompts with an example, some from R1-Zero, and people corrected them.
+# 2. **Reasoning.** GRPO on mathematics, code, science and logic. The accuracy reward and the language reward are added. The language reward of a thought $y$ to a question in the language $\ell$ is
+#
+# $$
+# r_{\text{language}}(y) = \frac{\text{words of } y \text{ in } \ell}{\text{words of } y}.
+# $$
+#
+# They report that it costs a little accuracy, and keep it because people prefer such thoughts.
+#
+# 3. **Rejection sampling.** Samples of stage 2 that are right, without mixed languages, long paragraphs or blocks of code: about 600,000. With about 200,000 texts on writing, facts and translation, V3-Base is fine-tuned on them for two epochs (passes over all examples).
+# 4. **All kinds of prompts.** GRPO with rules where there is a rule, and elsewhere with reward models that were trained on people's preferences. Helpfulness is judged on the final summary alone, harmlessness on the whole answer.
+#
+# The version in *Nature* measures the model after every stage:
+#
+# | | R1-Zero | 1 cold start | 2 reasoning | 3 rejection | 4 R1 |
+# | --- | --- | --- | --- | --- | --- |
+# | AIME 2024, pass@1, % | 77.9 | 59.0 | 74.0 | 78.1 | 79.8 |
+# | LiveCodeBench, pass@1, % | 50.0 | 57.5 | 63.5 | 64.6 | 65.9 |
+# | IF-Eval, follows instructions, % | 46.6 | 71.7 | 72.0 | 78.1 | 83.3 |
+# | AlpacaEval 2.0, people's taste, % | 24.7 | 50.1 | 55.8 | 62.1 | 87.6 |
+#
+# So their cold start *cost* 19 points on AIME, and the later stages won them back. Over all stages, mathematics gained 2 points on R1-Zero, and what people like gained 63. Each stage was run once, and none was left out, so the table says what came after a stage, not what would be missing without it.
+#
+# The 800,000 examples also taught smaller models; [another chapter](14_r1_zero.ipynb) PENDING.
+
+# %% [markdown]
+# ## What went wrong, or did not help
+#
+# PENDING
