@@ -831,13 +831,196 @@ for name, fault in kinds.items():
 # | AIME 2024, pass@1, % | 77.9 | 59.0 | 74.0 | 78.1 | 79.8 |
 # | LiveCodeBench, pass@1, % | 50.0 | 57.5 | 63.5 | 64.6 | 65.9 |
 # | IF-Eval, follows instructions, % | 46.6 | 71.7 | 72.0 | 78.1 | 83.3 |
-# | AlpacaEval 2.0, people's taste, % | 24.7 | 50.1 | 55.8 | 62.1 | 87.6 |
+# | AlpacaEval 2.0, answers preferred by a judge model, % | 24.7 | 50.1 | 55.8 | 62.1 | 87.6 |
 #
-# So their cold start *cost* 19 points on AIME, and the later stages won them back. Over all stages, mathematics gained 2 points on R1-Zero, and what people like gained 63. Each stage was run once, and none was left out, so the table says what came after a stage, not what would be missing without it.
+# So their cold start *cost* 19 points on AIME, and the later stages won them back. Over all stages, mathematics gained 2 points on R1-Zero, and the preferred answers 63. Each stage was run once, and none was left out, so the table says what came after a stage, not what would be missing without it.
 #
-# The 800,000 examples also taught smaller models; [another chapter](14_r1_zero.ipynb) PENDING.
+# The same 800,000 examples also taught smaller models to reason, which is called distillation.
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
 # PENDING
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} Any words
+# :label: ex-15-language
+#
+# *12 minutes.* Our `language_share` knows only four verdicts. Write `language_reward(prompt, reply)` for thoughts with any words, as the task below says; `check("r1.language_reward", my_reward)` knows ten mistakes by name.
+#
+# **Hint.** List the words of answer b by hand, the English ones and the Chinese ones, and divide.
+# ```
+
+# %%
+print(describe("r1.language_reward"))
+
+
+def my_reward(prompt, reply):
+    """Replace the line below by your own."""
+    raise NotImplementedError
+
+
+# check("r1.language_reward", my_reward)
+
+# %% [markdown]
+# ```{solution-start} ex-15-language
+# :class: dropdown
+# ```
+
+# %%
+def reward_solution(prompt, reply):
+    thought = thought_of(reply)
+    english, chinese = (len(words.findall(thought)) for words in (ENGLISH, CHINESE))
+    wanted = chinese if CHINESE.search(prompt) else english
+    return wanted / (english + chinese) if english + chinese else 1.0
+
+
+check("r1.language_reward", reward_solution)
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} One answer per problem
+# :label: ex-15-rejection
+#
+# *20 minutes.* We drew one answer per problem. DeepSeek drew several. Then easy problems would fill the examples, if every good answer were kept. Write `rejection(prompts, groups, right, longest)`, which keeps the first good answer to each problem, and none that is too long; `print(describe("r1.rejection"))` has the details, and `check("r1.rejection", my_rejection)` knows fourteen mistakes by name.
+#
+# **Hint.** Write the five demands as five conditions. Then try each reply of the group in order, and stop at the first that meets all.
+# ```
+#
+# ```{solution-start} ex-15-rejection
+# :class: dropdown
+# ```
+
+# %%
+from minidsk.tasks.base import Problem
+
+
+def rejection_solution(prompts, groups, right, longest):
+    def good(prompt, reply, correct):
+        lines = thought_of(reply).splitlines()
+        return (correct and Problem(prompt).well_formed(reply) and len(reply) <= longest
+                and reward_solution(prompt, reply) == 1 and len(set(lines)) == len(lines))
+
+    kept = []
+    for prompt, group, verdicts in zip(prompts, groups, right, strict=True):
+        passed = (r for r, v in zip(group, verdicts, strict=True) if good(prompt, r, v))
+        kept += [(prompt, reply) for reply in list(passed)[:1]]
+    return kept
+
+
+check("r1.rejection", rejection_solution)
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} What a stage did
+# :label: ex-15-effect
+#
+# *12 minutes.* Runs break off, so an arm (one variant of the experiment) may lack a seed that another arm has. Write `effect(rows, arm, other)`: the mean difference over the seeds that both have, and half of its 95 % interval; `check("r1.effect", my_effect)` knows five mistakes by name. Then apply it to the last stage on the poor web.
+#
+# **Hint.** Make one dictionary per arm, from seed to accuracy, and keep the seeds that both have. `minidsk.report.interval.T_95` holds Student's t.
+# ```
+#
+# ```{solution-start} ex-15-effect
+# :class: dropdown
+# ```
+
+# %%
+import math
+from statistics import stdev
+
+from minidsk.report.interval import T_95
+
+
+def effect_solution(rows, arm, other):
+    by_seed = {name: {r["seed"]: r["accuracy"] for r in rows if r["arm"] == name}
+               for name in (arm, other)}  # fmt: skip
+    both = sorted(set(by_seed[arm]) & set(by_seed[other]))
+    gains = [by_seed[arm][seed] - by_seed[other][seed] for seed in both]
+    return mean(gains), T_95[len(gains)] * stdev(gains) / math.sqrt(len(gains))
+
+
+check("r1.effect", effect_solution)
+
+# %%
+poor = [row for row in record if row["share"] == POOR]
+gain, half = effect_solution(poor, "full", "rejection")
+print(f"poor web, all kinds minus rejection sampling: {100 * gain:+.1f} ± {100 * half:.1f} points")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ## Bug zoo
+#
+# The package contains three wrong versions of `language_reward`. The test below accepts the right version and lets bugs escape. Write a second test that catches them; ours is in the folded cell.
+
+# %% tags=["zoo"]
+def half_of_b(language_reward) -> None:
+    """Answer b has one verdict in each language."""
+    assert language_reward(make_4.prompt, FOUR["b"]) == 0.5
+
+
+zoo("r1", [half_of_b])
+
+# %% tags=["hide-cell"]
+def silence_is_no_mixing(language_reward) -> None:
+    """A thought without words has none in the wrong language; tags are no words."""
+    silent = "<think>8-(7-3)=8-4=4</think><answer>8-(7-3)</answer>"
+    assert language_reward(make_4.prompt, silent) == 1
+
+
+def two_of_three(language_reward) -> None:
+    """Two English verdicts, and a Chinese one."""
+    text = reply(FIRST, FIRST.replace("no", "不对"), LAST)
+    assert abs(language_reward(make_4.prompt, text) - 2 / 3) < 1e-6
+
+
+zoo("r1", [half_of_b, silence_is_no_mixing, two_of_three])
+
+# %% [markdown]
+# ## The opening question, answered
+#
+# Which of the stages does something, what does it do, and what does it cost?
+
+# %%
+for name, (arm, other) in STAGES.items():
+    for what in ("right", "readable", "pages"):
+        found = [(web, *effect(share, arm, other, what))
+                 for share, web in ((POOR, "poor"), (RICH, "rich"))]  # fmt: skip
+        if sure := [f"{web} {m:+.0f} ± {h:.0f}" for web, m, h in found if abs(m) > h]:
+            print(f"{name}: {what} {', '.join(sure)} points")
+
+# %% [markdown]
+# ## Receipt
+
+# %% tags=["receipt"]
+spread = {f"recorded, full R1, right, %, {web} web": list(seeds_of(share, "full", "right").values())
+          for share, web in ((POOR, "poor"), (RICH, "rich"))}  # fmt: skip
+receipt(spread=spread, differences={
+    "weights, and the package's fine_tune": (weight_gap, 1e-8),
+    "language share, and the package's": (share_gap, 0),
+    "filter, and the package's": (filter_gap, 0),
+})  # fmt: skip
+
+# %% [markdown]
+# ## Summary
+#
+# PENDING
+#
+# - I can now build R1's four stages, and say what each begins with, learns from and is meant to repair.
+# - I can now write a language reward, say how it can be cheated, and choose its weight from the advantages of a group.
+# - I can now filter a model's own answers into examples, and mix them with texts that keep old skills.
+# - I can now judge a stage by leaving it out, seed by seed, at known cost.
+
+# %% [markdown]
+# ## Read on
+#
+# - DeepSeek-R1 {cite}`deepseekr1`, section 2.3, and the table of stages in the *Nature* version; Tulu 3 {cite}`lambert2024tulu3` for the other order of imitation and reward.
+# - The code of this chapter in the package: `minidsk/rl/recipe.py` has all stages as data (`Recipe.r1_in_full`), `stages.py`, `harvest.py` and `language.py` are their parts, and `minidsk/tasks/mixture.py` mixes tasks. The experiment is `tools/experiments/ch15_stages.py`.
+# - Next: [chapter 17](17_thinking_longer.ipynb) leaves the weights alone and spends more on each answer.
