@@ -335,15 +335,27 @@ def a_chinese_question(share) -> None:
 bites(a_chinese_question, language_share, english_only)
 
 # %% [markdown]
-# The package counts every run of letters or of Chinese characters, and so it also works where a thought has other words (you will write that version in an exercise). On our samples both must agree:
+# The package's version counts every run of letters, and every run of Chinese characters, as a word. Where do both versions disagree on our samples of nano-zero?
 
 # %%
-share_gap = max(abs(language_share(p.prompt, t) - package_language.language(p, t))
-                for p, t in zip(asked, drawn, strict=True) if p.well_formed(t))  # fmt: skip
-print(f"{len(drawn)} samples of nano-zero, well-formed ones; largest difference: {share_gap:.2g}")
+def both_shares(problem, text: str) -> tuple[float, float]:
+    """Our language share, and the package's."""
+    return language_share(problem.prompt, text), package_language.language(problem, text)
+
+
+strays = [(p, t) for p, t in zip(asked, drawn, strict=True)
+          if VERDICT.sub("", thought_of(t)) != re.sub("[A-Za-z一-鿿]+", "", thought_of(t))]
+ours, theirs = zip(*(both_shares(p, t) for p, t in zip(asked, drawn, strict=True)
+                     if (p, t) not in strays), strict=True)  # fmt: skip
+share_gap = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
 assert share_gap == 0
+print(f"{len(ours)} of {len(drawn)} thoughts, largest difference: {share_gap:.2g}")
+for problem, text in strays[:1]:
+    print(thought_of(text), "-> {:.2f}, {:.2f}".format(*both_shares(problem, text)))
 
 # %% [markdown]
+# Both agree on all thoughts whose only words are verdicts. In the one above, the model slipped a Chinese character into a sum, and only the package counts it as a word. You will write that version in an exercise.
+#
 # How would you cheat this reward? A thought without any words scores 1, because nothing in it is in the wrong language. So **saying nothing is paid in full**, and the reward alone does not ask for a right answer either. It makes sense only as a bonus beside the reward for right answers. The two are simply added:
 #
 # $$
