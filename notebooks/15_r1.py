@@ -685,8 +685,8 @@ for name, (arm, other) in STAGES.items():
         rows.append([name, web, *("{:+.1f} ± {:.1f}".format(*effect(share, arm, other, what))
                                   for what in ("right", "readable", "mixed", "pages"))])
 table(["with minus without", "web", "right", "readable", "mixed", "pages right"], rows,
-      "Points, 95 % intervals over five pairs of seeds. Without the cold start: R1-Zero with a "
-      "language reward. Without stage 2, or 4: the model before it. Without stage 3: stage 4 "
+      "Points, 95 % intervals over five pairs of seeds. Without the cold start: R1-Zero with "
+      "a language reward. Without stage 2, or 4: the model before it. Without stage 3: stage 4 "
       "goes on from stage 2.")
 
 # %% tags=["figure", "hide-input"]
@@ -699,8 +699,8 @@ for ax, what in zip(axes, ("right", "readable", "pages"), strict=True):
     _ = ax.axvline(0, color="gray", lw=1)
     _ = ax.set(title=f"{what}, points")
     lines[what] = ", ".join(f"{name} {m:+.0f}" for name, (m, _) in found.items())
-show(fig, "What each stage adds, with the numbers of the table. In the second colour: intervals "
-     "without zero.", "Dots with intervals in three panels. " + "; ".join(
+show(fig, "What each stage adds, with the numbers of the table. In the second colour: "
+     "intervals without zero.", "Dots with intervals in three panels. " + "; ".join(
          f"{what}: {line}" for what, line in lines.items()) + ".")
 
 # %% [markdown]
@@ -721,8 +721,8 @@ for share, web in ((POOR, "poor"), (RICH, "rich")):
                     "{:+.1f} ± {:.1f}".format(*effect(share, arm, arms[0]))]
         rows.append(row)
 table(["web", "48 steps of reward", "mixed, w = 0", "w = 0.2", "right, minus w = 0", "w = 1",
-       "right, minus w = 0"], rows, "Mixed: % of sampled thoughts, means of five seeds. Right: "
-      "points of greedy accuracy, 95 % intervals over five pairs of seeds.")
+       "right, minus w = 0"], rows, "Mixed: % of sampled thoughts, means of five seeds. "
+      "Right: points of greedy accuracy, 95 % intervals over five pairs of seeds.")
 
 # %% [markdown]
 # PENDING
@@ -741,7 +741,7 @@ for arm, name in BUDGET.items():
     row = [name]
     for share in (POOR, RICH):
         row += [f"{average(share, arm, 'right'):.0f}",
-                "" if arm == "zero" else "{:+.1f} ± {:.1f}".format(*effect(share, arm, "zero")),
+                "{:+.1f} ± {:.1f}".format(*effect(share, arm, "zero")) if arm != "zero" else "",
                 f"{average(share, arm, 'cost'):.2f}"]
     rows.append(row)
 table(["way", "poor: right, %", "minus reward", "tera-FLOPs", "rich: right, %",
@@ -762,8 +762,9 @@ def stage_row(name: str, seed: int, stage: str) -> float:
     return 100 * row["accuracy"]
 
 
-rows = []
-for name, what in (("reason_nano", "nano: up to 12, + -"), ("reason_small", "small: up to 20, + - * /")):
+rows, worlds = [], {"reason_nano": "nano: up to 12, + -",
+                    "reason_small": "small: up to 20, + - * /"}  # fmt: skip
+for name, what in worlds.items():
     values = {stage: [stage_row(name, s, stage) for s in range(3)]
               for stage in ("base", "zero", "cold", "r1")}  # fmt: skip
     rows.append([what, *("{:.1f}".format(mean(v)) for v in values.values()),
@@ -804,8 +805,8 @@ print(f"{len(formed)} of {len(letters)} letters of nano-base have the form")
 # %% tags=["hide-input"]
 def first_with(fault):
     """The first well-formed letter with a fault, or None."""
-    return next((t for t in letters if letter_form(t) and fault(*LETTER.fullmatch(t).groups())),
-                None)  # fmt: skip
+    found = (t for t in letters if letter_form(t) and fault(*LETTER.fullmatch(t).groups()))
+    return next(found, None)
 
 
 kinds = {
@@ -962,7 +963,7 @@ check("r1.effect", effect_solution)
 # %%
 poor = [row for row in record if row["share"] == POOR]
 gain, half = effect_solution(poor, "full", "rejection")
-print(f"poor web, all kinds minus rejection sampling: {100 * gain:+.1f} ± {100 * half:.1f} points")
+print(f"poor web, stage 4 minus stage 3: {100 * gain:+.1f} ± {100 * half:.1f} points")
 
 # %% [markdown]
 # ```{solution-end}
@@ -1012,7 +1013,7 @@ for name, (arm, other) in STAGES.items():
 # ## Receipt
 
 # %% tags=["receipt"]
-spread = {f"recorded, full R1, right, %, {web} web": list(seeds_of(share, "full", "right").values())
+spread = {f"recorded, R1, right, %, {web} web": [*seeds_of(share, "full", "right").values()]
           for share, web in ((POOR, "poor"), (RICH, "rich"))}  # fmt: skip
 receipt(spread=spread, differences={
     "weights, and the package's fine_tune": (weight_gap, 1e-8),
