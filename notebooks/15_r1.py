@@ -435,7 +435,7 @@ def rewarded(policy, task, judge, steps: int, lr: float = 6e-4):
 
 
 # %% [markdown]
-# Our cold start hardly mixes any more, so a language reward would have nothing to do there. We try it where it has: on nano-zero, for ten steps with each of three judges. The control is the judge of right answers alone, because some change in mixing could come from ten more steps of any kind.
+# Our cold start hardly mixes any more, so a language reward would have nothing to do there. We try it where it has: on nano-zero, for eight steps with each of three judges. The control is the judge of right answers alone, because some change in mixing could come from eight more steps of any kind.
 
 # %%
 def right_alone(problem, text: str) -> float:
@@ -452,21 +452,21 @@ def language_alone(problem, text: str) -> float:
 
 JUDGES = {"right alone": right_alone, "right + language": right_and_language,
           "language alone": language_alone}  # fmt: skip
-curves = {name: rewarded(zero, train, judge, 10)[1] for name, judge in JUDGES.items()}
+curves = {name: rewarded(zero, train, judge, 8)[1] for name, judge in JUDGES.items()}
 
 # %% tags=["figure", "hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
 for ax, key in zip(axes, ("mixed", "right"), strict=True):
     for name, curve in curves.items():
-        smooth = [mean(c[key] for c in curve[max(i - 2, 0) : i + 1]) for i in range(10)]
-        _ = ax.plot(range(1, 11), smooth, label=name)
+        smooth = [mean(c[key] for c in curve[max(i - 2, 0) : i + 1]) for i in range(8)]
+        _ = ax.plot(range(1, 9), smooth, label=name)
     _ = ax.set(title=f"{key}, share of samples", xlabel="step", ylim=(0, None))
     direct_labels(ax)
 ends = {name: {key: mean(c[key] for c in curve[-4:]) for key in ("mixed", "right")}
         for name, curve in curves.items()}  # fmt: skip
 show(fig, "The language reward ends the mixing; without a reward for right answers, these "
      "are lost. One seed, 64 samples per step, means of three steps.",
-     "Two panels over ten steps. Last four steps: " + "; ".join(
+     "Two panels over eight steps. Last four steps: " + "; ".join(
          f"{name} mixed {e['mixed']:.2f}, right {e['right']:.2f}" for name, e in ends.items())
      + ".")  # fmt: skip
 
