@@ -371,10 +371,11 @@ def advantages(rewards):
     return less / (rewards.std(1, keepdim=True) + 1e-4)
 
 
-rows = [[name, int(make_4.score(t)), int(make_4.well_formed(t)),
-         language_share(make_4.prompt, t)] for name, t in FOUR.items()]  # fmt: skip
+parts = [(make_4.score(t), float(make_4.well_formed(t)), language_share(make_4.prompt, t))
+         for t in FOUR.values()]  # fmt: skip
+rows = [[name, *(f"{x:g}" for x in of)] for name, of in zip(FOUR, parts, strict=True)]
 for weight in (0.2, 1.0):
-    sums = [right + 0.2 * form + weight * share for _, right, form, share, *_ in rows]
+    sums = [right + 0.2 * form + weight * share for right, form, share in parts]
     pushed = advantages(torch.tensor([sums]))[0].tolist()
     rows = [[*row, f"{total:.1f}", f"{push:+.1f}"]
             for row, total, push in zip(rows, sums, pushed, strict=True)]  # fmt: skip
@@ -398,15 +399,15 @@ def alike_is_no_signal(compared) -> None:
 bites(alike_is_no_signal, advantages, over_the_batch)
 
 # %% [markdown]
-# One step of the loop, with any judge (the function that pays an answer): 16 answers to each of four problems, advantages within each group, and a push on every token in proportion to its answer's advantage.
+# One step of the loop, with any judge (the function that pays an answer): 8 answers to each of four problems, advantages within each group, and a push on every token in proportion to its answer's advantage.
 
 # %%
 def reward_step(policy, optimizer, problems, judge, generator):
-    """Sample, pay, compare, push; the problems, their replies, and the rewards [P, 16]."""
-    drawn = policy.sample([p.prompt for p in problems], 16, 128, 1.0, generator)
-    posed = [p for p in problems for _ in range(16)]
+    """Sample, pay, compare, push; the problems, their replies, and the rewards [P, 8]."""
+    drawn = policy.sample([p.prompt for p in problems], 8, 128, 1.0, generator)
+    posed = [p for p in problems for _ in range(8)]
     paid = [judge(p, text) for p, text in zip(posed, drawn.texts, strict=True)]
-    rewards = torch.tensor(paid).double().view(-1, 16)
+    rewards = torch.tensor(paid).double().view(-1, 8)
     pushed = advantages(rewards).flatten()
     for rows in drawn.lengths.argsort().split(16):  # similar lengths, little padding
         some = drawn[rows]
@@ -465,7 +466,7 @@ for ax, key in zip(axes, ("mixed", "right"), strict=True):
 ends = {name: {key: mean(c[key] for c in curve[-4:]) for key in ("mixed", "right")}
         for name, curve in curves.items()}  # fmt: skip
 show(fig, "The language reward ends the mixing; without a reward for right answers, these "
-     "are lost. One seed, 64 samples per step, means of three steps.",
+     "are lost. One seed, 32 samples per step, means of three steps.",
      "Two panels over eight steps. Last four steps: " + "; ".join(
          f"{name} mixed {e['mixed']:.2f}, right {e['right']:.2f}" for name, e in ends.items())
      + ".")  # fmt: skip
@@ -477,7 +478,7 @@ rows = [[name, f"{mean(c['mixed'] for c in curve[:4]):.1%}", f"{ends[name]['mixe
          f"{mean(c['right'] for c in curve[:4]):.0%}", f"{ends[name]['right']:.0%}"]
         for name, curve in curves.items()]  # fmt: skip
 table(["judge", "mixed: first four steps", "last four", "right: first four", "last four"],
-      rows, "Means over 256 samples each. Later steps pose other problems than earlier ones, "
+      rows, "Means over 128 samples each. Later steps pose other problems than earlier ones, "
       "so compare down a column.")
 
 # %% [markdown]
@@ -593,7 +594,7 @@ final, _ = rewarded(both, Both(), all_kinds, 8, lr=3e-4)
 # %%
 # tolerance: 5% + 0.05
 looks["stage 4"] = look(final)
-compare("Eight steps of three problems and one page, 16 answers each. One seed.",
+compare("Eight steps of three problems and one page, 8 answers each. One seed.",
         "stage 3", "stage 4")  # fmt: skip
 
 # %% [markdown]
