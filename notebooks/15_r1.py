@@ -633,6 +633,8 @@ MEASURES = {
     "pages": lambda r: 100 * r["pages"],
     "tokens": lambda r: r["sampled"]["length"],
     "cost": lambda r: r["total_flops"] / 1e12,
+    "letters": lambda r: 100 * r["letters"],
+    "letters that add up": lambda r: 100 * r["letters_true"],
 }
 
 
@@ -663,7 +665,7 @@ WAY = {"base": "base", "zero": "R1-Zero, 48 steps", "zero_longer": "R1-Zero, 72 
 rows = []
 for share, web in ((POOR, "poor"), (RICH, "rich")):
     for arm, name in WAY.items():
-        at = [average(share, arm, what) for what in MEASURES]
+        at = [average(share, arm, what) for what in list(MEASURES)[:6]]
         rows.append([web, name, *(f"{x:.0f}" for x in at[:5]), f"{at[5]:.2f}"])
 table(["web", "model", "right, %", "readable, %", "mixed, %", "pages right, %", "tokens",
        "tera-FLOPs"], rows, "Means of five seeds. Right: 1,024 held-out problems, greedy. "
@@ -798,9 +800,9 @@ def letter_form(text: str) -> float:
 
 begun = ["Dear Ada,\n", "Dear Tom,\n", "Dear Mei,\n"]
 letters = [p + t for p, t in zip([p for p in begun for _ in range(16)],
-                                 sampled(base, begun, size=16), strict=True)]
+                                 sampled(r1, begun, size=16), strict=True)]
 formed = [LETTER.fullmatch(t).groups() for t in letters if letter_form(t)]
-print(f"{len(formed)} of {len(letters)} letters of nano-base have the form")
+print(f"{len(formed)} of {len(letters)} letters of nano-r1 have the form")
 
 
 # %% tags=["hide-input"]
@@ -817,6 +819,20 @@ kinds = {
 }
 for name, fault in kinds.items():
     print(f"score 1, {name}:", first_with(fault), sep="\n", end="\n\n")
+
+# %% [markdown]
+# A reader sees at once what the score does not: you cannot give away more than you had, and Ada does not thank herself. Each fault could become a rule, but only *after* a person has noticed it. Does training on other rewards move what no reward looks at? The record sampled 256 letters from each model:
+
+# %% tags=["hide-input"]
+rows = []
+for arm in ("base", "zero", "cold_language", "rejection", "full"):
+    row = [WAY[arm]]
+    for share in (POOR, RICH):
+        row += [f"{average(share, arm, 'letters'):.0f}",
+                f"{average(share, arm, 'letters that add up'):.0f}"]
+    rows.append(row)
+table(["model", "poor: form, %", "form, and adds up", "rich: form, %", "form, and adds up"],
+      rows, "Sampled letters, means of five seeds. Adds up: gives away no more than it had.")
 
 # %% [markdown]
 # PENDING
@@ -972,7 +988,7 @@ print(f"poor web, stage 4 minus stage 3: {100 * gain:+.1f} ± {100 * half:.1f} p
 #
 # ## Bug zoo
 #
-# The package contains three wrong versions of `language_reward`. The test below accepts the right version and lets bugs escape. Write a second test that catches them; ours is in the folded cell.
+# The package contains three wrong versions of `language_reward`. The test below accepts the right version and lets one bug escape. Write a second test that catches it; ours is in the folded cell.
 
 # %% tags=["zoo"]
 def half_of_b(language_reward) -> None:
@@ -989,13 +1005,7 @@ def silence_is_no_mixing(language_reward) -> None:
     assert language_reward(make_4.prompt, silent) == 1
 
 
-def two_of_three(language_reward) -> None:
-    """Two English verdicts, and a Chinese one."""
-    text = reply(FIRST, FIRST.replace("no", "不对"), LAST)
-    assert abs(language_reward(make_4.prompt, text) - 2 / 3) < 1e-6
-
-
-zoo("r1", [half_of_b, silence_is_no_mixing, two_of_three])
+zoo("r1", [half_of_b, silence_is_no_mixing])
 
 # %% [markdown]
 # ## The opening question, answered
