@@ -633,7 +633,7 @@ MEASURES = {
     "readable": lambda r: 100 * r["sampled"]["readable"],
     "mixed": lambda r: 100 * r["sampled"]["both_languages"],
     "pages": lambda r: 100 * r["pages"],
-    "tokens": lambda r: r["sampled"]["length"],
+    "in form": lambda r: 100 * r["well_formed"],
     "cost": lambda r: r["total_flops"] / 1e12,
     "letters": lambda r: 100 * r["letters"],
     "letters that add up": lambda r: 100 * r["letters_true"],
@@ -669,33 +669,36 @@ for share, web in ((POOR, "poor"), (RICH, "rich")):
     for arm, name in WAY.items():
         at = [average(share, arm, what) for what in list(MEASURES)[:6]]
         rows.append([web, name, *(f"{x:.0f}" for x in at[:5]), f"{at[5]:.2f}"])
-table(["web", "model", "right, %", "readable, %", "mixed, %", "pages right, %", "tokens",
-       "tera-FLOPs"], rows, "Means of five seeds. Right: 1,024 held-out problems, greedy. "
-      "Readable, mixed, tokens: 512 of them, sampled. Pages: 512, greedy. FLOPs: of all that "
+table(["web", "model", "right, %", "readable, %", "mixed, %", "pages right, %", "in form, %",
+       "tera-FLOPs"], rows, "Means of five seeds. Right, and in form: 1,024 held-out problems, "
+      "greedy. Readable, mixed: 512 of them, sampled. Pages: 512, greedy. FLOPs: of all that "
       "was needed after the base.")
 
 # %% [markdown]
-# PENDING
+# Read the poor web first. **The cold start does the most**: it adds about 25 points, more than all 48 steps of R1-Zero, for a fourteenth of the operations. On the rich web it reaches what R1-Zero reaches. It also ends the mixing, and it ruins the pages, of which it keeps about half. **Stage 3 brings the pages back.** Stages 2 and 4 cost nearly all the operations and change the accuracy little, or for the worse.
+#
+# Are these differences larger than those between seeds? The next table takes each stage minus the model before it, seed by seed. For stage 3 that is the model of stage 2, although the weights begin at the base again.
 
 # %% tags=["hide-input"]
-STAGES = {"1 cold start": ("cold_language", "zero_language"),
-          "2 reasoning": ("cold_language", "cold"),
-          "3 rejection": ("full", "no_rejection"),
-          "3, its pages": ("full", "bare_full"),
-          "4 all kinds": ("full", "rejection"),
-          "all, against 72 steps": ("full", "zero_longer")}  # fmt: skip
-rows = []
-for name, (arm, other) in STAGES.items():
-    for share, web in ((POOR, "poor"), (RICH, "rich")):
-        rows.append([name, web, *("{:+.1f} ± {:.1f}".format(*effect(share, arm, other, what))
-                                  for what in ("right", "readable", "mixed", "pages"))])
-table(["with minus without", "web", "right", "readable", "mixed", "pages right"], rows,
-      "Points, 95 % intervals over five pairs of seeds. Without the cold start: R1-Zero with "
-      "a language reward. Without stage 2, or 4: the model before it. Without stage 3: stage 4 "
-      "goes on from stage 2.")
+STAGES = {"1 cold start": ("cold", "base"), "2 reasoning": ("cold_language", "cold"),
+          "3 rejection": ("rejection", "cold_language"), "4 all kinds": ("full", "rejection")}
+SHOWN = ("right", "readable", "mixed", "pages", "letters that add up")
+
+
+def table_of(pairs: dict[str, tuple[str, str]], head: str, caption: str):
+    """Differences of two arms on both webs, in points."""
+    rows = [[name, web, *("{:+.0f} ± {:.0f}".format(*effect(share, *arms, what))
+                          for what in SHOWN)]
+            for name, arms in pairs.items()
+            for share, web in ((POOR, "poor"), (RICH, "rich"))]  # fmt: skip
+    return table([head, "web", *SHOWN], rows, caption)
+
+
+table_of(STAGES, "after minus before", "Points, 95 % intervals over five pairs of seeds. "
+         "Letters: see the section on people below.")  # fmt: skip
 
 # %% tags=["figure", "hide-input"]
-fig, axes = plt.subplots(1, 3, figsize=(9, 3.6), sharey=True)
+fig, axes = plt.subplots(1, 3, figsize=(9, 3.2), sharey=True)
 lines = {}
 for ax, what in zip(axes, ("right", "readable", "pages"), strict=True):
     found = {f"{name}, {web}": effect(share, *arms, what) for name, arms in STAGES.items()
@@ -704,12 +707,35 @@ for ax, what in zip(axes, ("right", "readable", "pages"), strict=True):
     _ = ax.axvline(0, color="gray", lw=1)
     _ = ax.set(title=f"{what}, points")
     lines[what] = ", ".join(f"{name} {m:+.0f}" for name, (m, _) in found.items())
-show(fig, "What each stage adds, with the numbers of the table. In the second colour: "
-     "intervals without zero.", "Dots with intervals in three panels. " + "; ".join(
+show(fig, "What each stage changes, with the numbers of the table. In the second colour: "
+     "intervals without zero. Stage 1 gains accuracy and loses pages, and stage 3 brings them "
+     "back.", "Dots with intervals in three panels. " + "; ".join(
          f"{what}: {line}" for what, line in lines.items()) + ".")
 
 # %% [markdown]
-# PENDING
+# - **Stage 2 changes nothing that we can see here.** After this cold start, 48 steps of reward leave the accuracy where it was. More of its greedy replies end in the right form on the poor web, as the table of all models shows.
+# - **Stage 3 keeps the accuracy and repairs the forgetting**, in pages and in letters.
+# - **Stage 4 costs about 11 points of accuracy on the poor web**, and it even loses a few pages, which it rewards. On the rich web the interval of its loss in accuracy includes zero.
+#
+# ### Leaving stages out
+#
+# What came after a stage is not yet what would be missing without it, because a later stage may repair the same fault. So here are variants of the whole recipe:
+
+# %% tags=["hide-input"]
+WITHOUT = {"2, without 1": ("cold_language", "zero_language"),
+           "3, without its pages": ("rejection", "bare"),
+           "4, without 3": ("full", "no_rejection"),
+           "4, without 3's pages": ("full", "bare_full"),
+           "1 to 3, against R1-Zero, 72 steps": ("rejection", "zero_longer"),
+           "1 to 4, against R1-Zero, 72 steps": ("full", "zero_longer")}  # fmt: skip
+table_of(WITHOUT, "with minus without", "Points, 95 % intervals over five pairs of seeds. "
+         "Without 1: reward for accuracy and language from the base. Without 3: stage 4 goes "
+         "on from stage 2.")  # fmt: skip
+
+# %% [markdown]
+# - The **pages** of stage 3 are what repairs the forgetting. Without them, the same 32 steps on thoughts alone lose pages and letters.
+# - Stages 3 and 4 **repair the same fault** where it can be computed: after stage 4, the models without stage 3 are about as good at lists and rows. They are not as good at letters, because stage 4 has no reward for those.
+# - **R1 as a whole is not more accurate than R1-Zero** with as many steps of reward. It is more readable, mixes less, and keeps more pages. Stages 1 to 3 give the same, with a little more accuracy and less cost.
 
 # %% [markdown]
 # ### What does the language reward cost?
@@ -730,31 +756,43 @@ table(["web", "48 steps of reward", "mixed, w = 0", "w = 0.2", "right, minus w =
       "Right: points of greedy accuracy, 95 % intervals over five pairs of seeds.")
 
 # %% [markdown]
-# PENDING
+# From the base, a weight of 0.2 is enough: mixing falls from about one thought in eight to one in forty or fewer. After the cold start in one language, nothing is left for it to do. **We cannot see a price**: all intervals of accuracy include zero, and the narrowest excludes a loss of more than two points. DeepSeek's *slight* loss could hide in the others.
 
 # %% [markdown]
 # ## Reward on top of imitation, or instead of it?
 #
-# R1 rewards a model that has imitated first. Tulu 3 {cite}`lambert2024tulu3` has the same order: fine-tuning, and later reward from a verifier. The three ways can be compared if they cost the same. We give each the operations of R1-Zero: all of them for reward, or all for imitating careful thoughts, or half and half. Since people write few thoughts and programs write many, imitation has either 256 thoughts or 2,048.
+# R1 rewards a model that has imitated first. Tulu 3 {cite}`lambert2024tulu3` has the same order: fine-tuning, and later reward from a verifier. Is it better to spend everything on one of the two? We give each way the operations of R1-Zero's 48 steps: all for reward, all for imitating careful thoughts, or half and half. Because people can write few thoughts and programs many, imitation has either 256 thoughts or 2,048.
 
 # %% tags=["hide-input"]
-BUDGET = {"zero": "reward alone", "half_few": "half 256 thoughts, half reward",
-          "sft_few": "256 thoughts alone", "half_many": "half 2,048 thoughts, half reward",
-          "sft_many": "2,048 thoughts alone"}  # fmt: skip
+BUDGET = {"zero": "reward alone", "half_few_sft": "256 thoughts, half the budget",
+          "half_few": "... then half for reward", "sft_few": "... or all for imitation",
+          "half_many_sft": "2,048 thoughts, half the budget",
+          "half_many": "... then half for reward", "sft_many": "... or all for imitation"}
 rows = []
 for arm, name in BUDGET.items():
-    row = [name]
+    row = [name, len(seeds_of(POOR, arm, "right"))]
     for share in (POOR, RICH):
-        row += [f"{average(share, arm, 'right'):.0f}",
-                "{:+.1f} ± {:.1f}".format(*effect(share, arm, "zero")) if arm != "zero" else "",
-                f"{average(share, arm, 'cost'):.2f}"]
+        several = arm != "zero" and row[1] > 1
+        gain = "{:+.0f} ± {:.0f}".format(*effect(share, arm, "zero")) if several else ""
+        row += [f"{average(share, arm, 'right'):.0f}", gain,
+                f"{average(share, arm, 'pages'):.0f}", f"{average(share, arm, 'cost'):.1f}"]
     rows.append(row)
-table(["way", "poor: right, %", "minus reward", "tera-FLOPs", "rich: right, %",
-       "minus reward", "tera-FLOPs"], rows, "Greedy accuracy on 1,024 held-out problems, five "
-      "seeds, 95 % intervals. The authors' writing costs no operations here.")
+table(["way", "seeds", "poor: right, %", "minus reward", "pages, %", "tera-FLOPs",
+       "rich: right, %", "minus reward", "pages, %", "tera-FLOPs"], rows, "Greedy accuracy on "
+      "1,024 held-out problems, and pages; 95 % intervals over pairs of seeds. The writing of "
+      "the thoughts costs no operations here.")
+
+# %% tags=["hide-input"]
+for share, web in ((POOR, "poor"), (RICH, "rich")):
+    for arm, other in (("half_few", "sft_few"), ("half_few", "half_few_sft")):
+        found = "{:+.1f} ± {:.1f}".format(*effect(share, arm, other))
+        print(f"{web} web, 256 thoughts, {BUDGET[arm][4:]} minus "
+              f"{BUDGET[other].removeprefix('... ')}: {found} points")
 
 # %% [markdown]
-# PENDING
+# **Imitating a careful author beats reward on the poor web by far**, and with 2,048 thoughts on both webs. This is no fair fight: these thoughts bring knowledge from outside, and reward brings none. With 256 thoughts on the rich web, imitation alone goes over them about 33 times and ends below reward on average.
+#
+# **Reward on top of imitation lost accuracy in our setting**, compared with imitation for the whole budget and even with the model before it. And imitation for so long forgets nearly everything else, while reward alone keeps four fifths of the pages. So the two have different prices. Imitation is cheap and needs an author and pages against forgetting. Reward needs only a verifier, and disturbs less of what it does not reward.
 
 # %% [markdown]
 # ## When the thoughts are R1-Zero's own
@@ -783,7 +821,14 @@ table(["world", "base", "R1-Zero", "cold start", "R1, stage 2", "R1 minus R1-Zer
       "seeds each; the webs: five seeds. The last column has 95 % intervals.")
 
 # %% [markdown]
-# PENDING
+# **On *small*, R1 equals R1-Zero; on *nano*, it lies a few points below.** The table shows where these points go. In *nano*, imitating 256 of R1-Zero's thoughts loses almost three points, and the 12 steps of reward afterwards do not win them back. In *small*, the cold start has 2,048 thoughts and loses nothing. In the new experiment stage 2 has 48 steps instead of 12, and no loss is left that we can see. So too few thoughts and too few steps would explain *nano*, but we did not vary them one at a time.
+#
+# Nothing was gained either. R1-Zero's own thoughts, filtered, teach the base what R1-Zero already does. What they do change is the mixing:
+
+# %% tags=["hide-input"]
+for share, web in ((POOR, "poor"), (RICH, "rich")):
+    few, many = (average(share, arm, "mixed") for arm in ("cold_own", "zero"))
+    print(f"{web} web, mixed: R1-Zero {many:.1f} %, a base that imitates its thoughts {few:.1f} %")
 
 # %% [markdown]
 # ## What still needs people
