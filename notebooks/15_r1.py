@@ -684,7 +684,7 @@ for share, web in ((POOR, "poor"), (RICH, "rich")):
         at = [average(share, arm, what) for what in list(MEASURES)[:6]]
         rows.append([web, name, *(f"{x:.0f}" for x in at[:5]), f"{at[5]:.2f}"])
 table(["web", "model", "right, %", "readable, %", "mixed, %", "pages right, %", "in form, %",
-       "tera-FLOPs"], rows, "Means of five seeds. Right, and in form: 1,024 held-out problems, "
+       "tera-FLOPs"], rows, "Means of five seeds. Right, in form: 1,024 held-out problems, "
       "greedy. Readable, mixed: 512 of them, sampled. Pages: 512, greedy. FLOPs: of all that "
       "was needed after the base.")
 
@@ -782,6 +782,7 @@ BUDGET = {"zero": "reward alone", "half_few_sft": "256 thoughts, half the budget
           "half_few": "... then half for reward", "sft_few": "... or all for imitation",
           "half_many_sft": "2,048 thoughts, half the budget",
           "half_many": "... then half for reward", "sft_many": "... or all for imitation"}
+NAMES = {"sft_few": "imitation for all the budget", "half_few_sft": "the model before it"}
 rows = []
 for arm, name in BUDGET.items():
     row = [name, len(seeds_of(POOR, arm, "right"))]
@@ -791,17 +792,14 @@ for arm, name in BUDGET.items():
         row += [f"{average(share, arm, 'right'):.0f}", gain,
                 f"{average(share, arm, 'pages'):.0f}", f"{average(share, arm, 'cost'):.1f}"]
     rows.append(row)
+for share, web in ((POOR, "poor"), (RICH, "rich")):
+    for arm, other in (("half_few", "sft_few"), ("half_few", "half_few_sft")):
+        found = "{:+.1f} ± {:.1f}".format(*effect(share, arm, other))
+        print(f"{web} web, 256 thoughts then reward, minus {NAMES[other]}: {found} points")
 table(["way", "seeds", "poor: right, %", "minus reward", "pages, %", "tera-FLOPs",
        "rich: right, %", "minus reward", "pages, %", "tera-FLOPs"], rows, "Greedy accuracy on "
       "1,024 held-out problems, and pages; 95 % intervals over pairs of seeds. The writing of "
       "the thoughts costs no operations here.")
-
-# %% tags=["hide-input"]
-for share, web in ((POOR, "poor"), (RICH, "rich")):
-    for arm, other in (("half_few", "sft_few"), ("half_few", "half_few_sft")):
-        found = "{:+.1f} ± {:.1f}".format(*effect(share, arm, other))
-        print(f"{web} web, 256 thoughts, {BUDGET[arm][4:]} minus "
-              f"{BUDGET[other].removeprefix('... ')}: {found} points")
 
 # %% [markdown]
 # **Imitating a careful author beats reward on the poor web by far**, and with 2,048 thoughts on both webs. This is no fair fight: these thoughts bring knowledge from outside, and reward brings none. With 256 thoughts on the rich web, imitation alone goes over them about 33 times and ends below reward on average.
@@ -830,6 +828,9 @@ for share, web in ((POOR, "poor"), (RICH, "rich")):
     rows.append([f"{web} web, as above", *(f"{average(share, arm, 'right'):.1f}"
                  for arm in ("base", "zero", "cold_own", "own_language")),
                  "{:+.1f} ± {:.1f}".format(*effect(share, "own_language", "zero"))])
+for share, web in ((POOR, "poor"), (RICH, "rich")):
+    print("{} web, mixed: R1-Zero {:.1f} %, the cold start from its thoughts {:.1f} %".format(
+        web, *(average(share, arm, "mixed") for arm in ("zero", "cold_own"))))
 table(["world", "base", "R1-Zero", "cold start", "R1, stage 2", "R1 minus R1-Zero"], rows,
       "Greedy accuracy in %, three numbers. nano: 512 held-out problems, small: 1,024, three "
       "seeds each; the webs: five seeds. The last column has 95 % intervals.")
@@ -837,12 +838,7 @@ table(["world", "base", "R1-Zero", "cold start", "R1, stage 2", "R1 minus R1-Zer
 # %% [markdown]
 # **On *small*, R1 equals R1-Zero; on *nano*, it lies a few points below.** The table shows where these points go. In *nano*, imitating 256 of R1-Zero's thoughts loses almost three points, and the 12 steps of reward afterwards do not win them back. In *small*, the cold start has 2,048 thoughts and loses nothing. In the new experiment stage 2 has 48 steps instead of 12, and no loss is left that we can see. So too few thoughts and too few steps would explain *nano*, but we did not vary them one at a time.
 #
-# Nothing was gained either. R1-Zero's own thoughts, filtered, teach the base what R1-Zero already does. What they do change is the mixing:
-
-# %% tags=["hide-input"]
-for share, web in ((POOR, "poor"), (RICH, "rich")):
-    few, many = (average(share, arm, "mixed") for arm in ("cold_own", "zero"))
-    print(f"{web} web, mixed: R1-Zero {many:.1f} %, a base that imitates its thoughts {few:.1f} %")
+# Nothing was gained either. R1-Zero's own thoughts, filtered, teach the base what R1-Zero already does. What they do change is the mixing, as the printed lines say.
 
 # %% [markdown]
 # ## What still needs people
@@ -896,7 +892,7 @@ table(["model", "poor: form, %", "form, and adds up", "rich: form, %", "form, an
       rows, "Sampled letters, means of five seeds. Adds up: gives away no more than it had.")
 
 # %% [markdown]
-# PENDING
+# Letters suffer and recover like the pages that are scored. So **imitation can teach what no score sees**, because the pages of stage 3 contain letters that people wrote. Stage 4 pays for lists and rows only, and on average loses some letters again. DeepSeek's answer is a reward model trained on people's judgements ([chapter 11](11_human_feedback.ipynb)), used only for the last 400 steps, because a longer use invites hacking.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -914,7 +910,8 @@ table(["model", "poor: form, %", "form, and adds up", "rich: form, %", "form, an
 #
 # 3. **Rejection sampling.** Samples of stage 2 that are right, without mixed languages, long paragraphs or blocks of code: about 600,000. With about 200,000 texts on writing, facts and translation, V3-Base is fine-tuned on them for two epochs (passes over all examples).
 # 4. **All kinds of prompts.** GRPO with rules where there is a rule, and elsewhere with reward models that were trained on people's preferences. Helpfulness is judged on the final summary alone, harmlessness on the whole answer.
-#
+
+# %% [markdown]
 # The version in *Nature* measures the model after every stage:
 #
 # | | R1-Zero | 1 cold start | 2 reasoning | 3 rejection | 4 R1 |
@@ -952,9 +949,7 @@ table(["reward in", "web", "steps 1-6", "7-12", "13-18", "19-24", "the last six"
 # %% [markdown]
 # R1-Zero climbs from the start. Models that have imitated first lose some points, and stage 2 needs about 40 steps to win them back. We used one learning rate for all rewards, the one that R1-Zero needs to move a base. It may be too high for a model that is already good. We did not try a lower one, so this is a guess.
 #
-# **The record is not complete.** Its time ran out before reward on top of 2,048 thoughts had more than one seed, and before the full recipe with R1-Zero's own thoughts. All questions in it are English, so it does not see what we saw above with Chinese ones.
-#
-# **Our first count of languages was too narrow.** It knew four words, and did not see a stray character in a sum.
+# **The record is not complete.** Time ran out before reward on top of 2,048 thoughts had more than one seed. All its questions are English, so it does not show what the cold start does to Chinese ones.
 
 # %% [markdown]
 # ## Exercises
@@ -1097,7 +1092,7 @@ zoo("r1", [half_of_b, silence_is_no_mixing])
 # Which of the stages does something, what does it do, and what does it cost?
 
 # %%
-for name, (arm, other) in {**STAGES, "all, and R1-Zero, 72 steps": ("full", "zero_longer")}.items():
+for name, (arm, other) in {**STAGES, "R1, R1-Zero": ("full", "zero_longer")}.items():
     for what in ("right", "readable", "mixed", "pages"):
         found = [(web, *effect(share, arm, other, what))
                  for share, web in ((POOR, "poor"), (RICH, "rich"))]  # fmt: skip
