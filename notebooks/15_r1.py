@@ -158,8 +158,7 @@ compare("One seed; held-out problems with three numbers up to 12, plus and minus
 
 # %% [markdown]
 # **R1-Zero is far better at the problems and worse at the rest.** It mixes languages more than twice as often as its base, and fewer of its replies are readable. About one in twelve of its pages no longer looks like a page, although no reward ever mentioned pages. The model has **forgotten** part of what its base could do. The new stages are meant to repair these three faults, and to keep the accuracy.
-
-# %% [markdown]
+#
 # ## The four stages
 
 # %% tags=["diagram", "hide-input"]
@@ -1054,12 +1053,10 @@ def effect_solution(rows, arm, other):
     return mean(gains), T_95[len(gains)] * stdev(gains) / math.sqrt(len(gains))
 
 
-check("r1.effect", effect_solution)
-
-# %%
 poor = [row for row in record if row["share"] == POOR]
 gain, half = effect_solution(poor, "full", "rejection")
 print(f"poor web, stage 4 minus stage 3: {100 * gain:+.1f} ± {100 * half:.1f} points")
+check("r1.effect", effect_solution)
 
 # %% [markdown]
 # ```{solution-end}
@@ -1115,9 +1112,9 @@ receipt(spread=spread, differences={
 # %% [markdown]
 # ## Summary
 #
-# **In our world, two of the four stages do nearly all of it.** The *cold start* gives the accuracy: 25 points on the poor web and 60 on the rich one, from 256 thoughts, for a fourteenth of R1-Zero's operations. It also ends the mixing, and it costs about half of what the base could do with pages. *Rejection sampling* gives the pages and letters back, because it mixes pages in, and keeps the accuracy. *Reasoning* with a language reward, after a cold start in one language, changes nothing that we can see. The language reward does work where thoughts are mixed: it ends mixing at no price that we could measure. *Reward for all kinds* costs 11 points on the poor web, perhaps because of its learning rate. R1 as a whole is more readable than R1-Zero with as many steps of reward and remembers more, but it is not more accurate. At equal operations, imitation of enough careful thoughts beats reward, and forgets nearly everything that is not in them.
+# **In our world, two of the four stages do nearly all of it.** The *cold start* gives the accuracy: 25 points on the poor web and 60 on the rich one, from 256 thoughts, for a fourteenth of R1-Zero's operations. It also avoids mixing, and costs about half of the skill with pages. *Rejection sampling* keeps the accuracy and gives pages and letters back, because it mixes pages in. *Reasoning* with a language reward changes nothing that we can see after a cold start in one language; from the base, the language reward ends the mixing at no price that we could measure. *Reward for all kinds* costs 11 points on the poor web, perhaps because of its learning rate. R1 as a whole is more readable than R1-Zero with as many steps of reward, but not more accurate.
 #
-# DeepSeek's table says otherwise for stages 2 and 4, which gained most there. Their cold start left more to gain, and their last stage was judged by people's preferences, which our world does not have.
+# In DeepSeek's table, stages 2 and 4 gained much. Their cold start left more to gain, and people's preferences judged their last stage, which our world does not have.
 #
 # - I can now build R1's four stages, and say what each begins with, learns from and is meant to repair.
 # - I can now write a language reward, say how it can be cheated, and choose its weight from the advantages of a group.
