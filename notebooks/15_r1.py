@@ -298,9 +298,10 @@ for name, policy in (("base", base), ("cold start", cold)):
     of = list(zip(in_chinese, replies_of(policy, in_chinese, 160), strict=True))
     print(f"{name}: {mean(p.score(t) for p, t in of):.0%} right, "
           f"{mean(in_language(p, t) for p, t in of):.0%} in the language of the question")
+assert mean(in_language(p, t) for p, t in of) < 0.7
 
 # %% [markdown]
-# CHINESE
+# **The cold start now answers most Chinese questions in English**, at least in part, and solves them all the same. The base never did this. One language in the examples is not the language of the question, which a language reward can ask for.
 #
 # The base has met authors who search before, because they wrote three in ten of the worksheets on its web. So the cold start may only have told the model *which* of its authors to be. The recorded comparison below also has bases that have hardly met any.
 
@@ -855,10 +856,10 @@ def letter_form(text: str) -> float:
 
 
 begun = ["Dear Ada,\n", "Dear Tom,\n", "Dear Mei,\n"]
-letters = [p + t for p, t in zip([p for p in begun for _ in range(16)],
-                                 sampled(r1, begun, size=16), strict=True)]
+letters = [p + t for p, t in zip([p for p in begun for _ in range(32)],
+                                 sampled(base, begun, size=32), strict=True)]
 formed = [LETTER.fullmatch(t).groups() for t in letters if letter_form(t)]
-print(f"{len(formed)} of {len(letters)} letters of nano-r1 have the form")
+print(f"{len(formed)} of {len(letters)} letters of nano-base have the form")
 
 
 # %% tags=["hide-input"]
@@ -875,6 +876,8 @@ kinds = {
 }
 for name, fault in kinds.items():
     print(f"score 1, {name}:", first_with(fault), sep="\n", end="\n\n")
+both_faults = [sum(fault(*of) for of in formed) for fault in [*kinds.values()][1:]]
+print(f"of {len(formed)}: {both_faults[0]} give away too much, {both_faults[1]} are to their author")
 
 # %% [markdown]
 # A reader sees at once what the score does not: you cannot give away more than you had, and Ada does not thank herself. Each fault could become a rule, but only *after* a person has noticed it. Does training on other rewards move what no reward looks at? The record sampled 256 letters from each model:
