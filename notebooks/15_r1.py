@@ -64,7 +64,7 @@ _ = torch.set_num_threads(1)
 # %% [markdown]
 # ## What is wrong with R1-Zero?
 #
-# Two checkpoints come with the package. **nano-base** has read a tiny web of worksheets, lists and letters, and nothing else. **nano-zero** is this base after R1-Zero, which is reward for right answers alone. Both solve Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once.
+# Two checkpoints (saved weights) come with the package. **nano-base** has read a tiny web of worksheets, lists and letters, and nothing else. **nano-zero** is this base after R1-Zero, which is reward for right answers alone. Both solve Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once.
 
 # %%
 base, zero = minidsk.load_policy("nano-base"), minidsk.load_policy("nano-zero")
@@ -93,7 +93,7 @@ print(problem.prompt + text, "->", problem.verdict(text))
 #
 # We will look at every model of this chapter in the same way:
 #
-# - **right, greedy**: the share of 128 held-out problems that a greedy reply solves;
+# - **right, greedy**: the share of 128 problems that no training has seen, solved by a reply that takes the likeliest token each time;
 # - **right, sampled**: the same for 256 replies at temperature 1;
 # - **mixed**: the share of sampled thoughts with words of both languages;
 # - **readable**: the share of sampled replies with the right form (one thought, then one answer), all in the language of the question, and with no attempt made twice;
@@ -276,8 +276,6 @@ def as_example(page: str) -> tuple[str, str]:
 worksheets = TinyWeb(replace(nano().pretrain.web, worksheets=1.0), seed=1)
 ordinary = [as_example(worksheets[FAR + i]) for i in range(256)]
 cold, usual = imitate(base, curated, 20), imitate(base, ordinary, 20)
-
-# %%
 # tolerance: 3% + 0.02
 looks |= {"cold start": look(cold), "ordinary worksheets": look(usual)}
 assert looks["cold start"]["right, greedy"] > 2 * looks["ordinary worksheets"]["right, greedy"]
@@ -301,7 +299,7 @@ for name, policy in (("base", base), ("cold start", cold)):
 assert mean(in_language(p, t) for p, t in of) < 0.7
 
 # %% [markdown]
-# **The cold start now answers most Chinese questions in English**, at least in part, and solves them all the same. The base never did this. One language in the examples is not the language of the question, which a language reward can ask for.
+# **The cold start now answers most Chinese questions in English**, at least in part, and solves them all the same. The base never did this. Examples in one language teach that language, whatever the question's is. A reward can ask for the language of the question instead.
 #
 # The base has met authors who search before, because they wrote three in ten of the worksheets on its web. So the cold start may only have told the model *which* of its authors to be. The recorded comparison below also has bases that have hardly met any.
 
@@ -570,10 +568,7 @@ thoughts = [(p.prompt, t) for p, t in left][:256]
 elsewhere = TinyWeb(replace(nano().pretrain.web, worksheets=0.0), seed=0)
 others = [as_example(elsewhere[FAR + i]) for i in range(len(thoughts) // 3)]
 bare, both = imitate(base, thoughts, 20), imitate(base, thoughts + others, 20)
-print(f"{len(thoughts)} thoughts, {len(others)} pages; the first page:")
-print("".join(others[0]))
-
-# %%
+print(f"{len(thoughts)} thoughts and {len(others)} pages")
 # tolerance: 3% + 0.02
 looks |= {"R1, stage 2": look(r1), "stage 3, no pages": look(bare), "stage 3": look(both)}
 formed = [looks[name]["pages in form"] for name in ("stage 3, no pages", "stage 3")]
@@ -587,7 +582,31 @@ compare("The base, fine-tuned on what nano-r1 wrote; 20 steps. One seed.", "base
 # %% [markdown]
 # ## Stage 4: reward for all kinds of problems
 #
-# The last stage is reinforcement learning again, on a **mixture**: three problems in four are Countdown, and one is a page. Each kind has its own verifier: a list is right if it holds the same numbers in order, and a row if it goes on by the same step. A page has no thought, so its form is a single line. The sum of rewards is the same for both kinds.
+# The last stage is reinforcement learning again, on a **mixture**: three problems in four are Countdown, and one is a page. Each kind needs its own verifier. A list is right if it holds the same numbers in order, and a row if it goes on by the same step. Here is the one for lists, with a mistake that is easy to make:
+
+# %%
+def list_right(prompt: str, text: str) -> bool:
+    """Whether a list has all numbers of the prompt in order, under either title."""
+    wanted = " ".join(map(str, sorted(map(int, prompt.split()))))
+    return text.strip() in (f"In order: {wanted}", f"从小到大: {wanted}")
+
+
+def each_number_once(prompt: str, text: str) -> bool:
+    """A planted bug: sorts the set of the numbers."""
+    return list_right(" ".join(set(prompt.split())), text)
+
+
+def equal_numbers_stay(verifier) -> None:
+    """Three fives are three numbers."""
+    assert verifier("11 5 5 5 6\n", "In order: 5 5 5 6 11")
+
+
+bites(equal_numbers_stay, list_right, each_number_once)
+assert all(list_right(p.prompt, t) == p.score(t)
+           for p, t in list(zip(page_problems, replies, strict=True))[::2])  # the package's
+
+# %% [markdown]
+# A page has no thought, so its form is a single line. The rewards are added as before:
 
 # %%
 def all_kinds(problem, text: str) -> float:
@@ -605,8 +624,6 @@ class Both:
 
 
 final, _ = rewarded(both, Both(), all_kinds, 8, lr=3e-4)
-
-# %%
 # tolerance: 5% + 0.05
 looks["stage 4"] = look(final)
 compare("Eight steps of three problems and one page, 16 answers each. One seed.",
@@ -689,7 +706,7 @@ table(["web", "model", "right, %", "readable, %", "mixed, %", "pages right, %", 
       "was needed after the base.")
 
 # %% [markdown]
-# Read the poor web first. **The cold start does the most**: it adds about 25 points, more than all 48 steps of R1-Zero, for a fourteenth of the operations. On the rich web it reaches what R1-Zero reaches. It also ends the mixing. Compared with the base, fewer replies are readable on the poor web, because long thoughts repeat lines; compared with R1-Zero, more are. And it ruins the pages: only about half of them are right afterwards. **Stage 3 brings the pages back.** Stages 2 and 4 cost nearly all the operations and change the accuracy little, or for the worse.
+# Read the poor web first. **The cold start does the most**: it adds about 25 points, on average more than all 48 steps of R1-Zero, for a fourteenth of the operations. On the rich web it reaches what R1-Zero reaches. It also ends the mixing. Compared with the base, fewer replies are readable on the poor web, because long thoughts repeat lines; compared with R1-Zero, more are. And it ruins the pages: only about half of them are right afterwards. **Stage 3 brings the pages back.** Stages 2 and 4 cost nearly all the operations and change the accuracy little, or for the worse.
 #
 # Are these differences larger than those between seeds? The next table takes each stage minus the model before it, seed by seed. For stage 3 that is the model of stage 2, although the weights begin at the base again.
 
@@ -736,7 +753,8 @@ show(fig, "What each stage changes, with the numbers of the table. In the second
 # What came after a stage is not yet what would be missing without it, because a later stage may repair the same fault. So here are variants of the whole recipe:
 
 # %% tags=["hide-input"]
-WITHOUT = {"2, without 1": ("cold_language", "zero_language"),
+WITHOUT = {"1, against R1-Zero, 48 steps": ("cold", "zero"),
+           "2, without 1": ("cold_language", "zero_language"),
            "3, without its pages": ("rejection", "bare"),
            "4, without 3": ("full", "no_rejection"),
            "4, without 3's pages": ("full", "bare_full"),
@@ -770,18 +788,26 @@ table(["web", "48 steps of reward", "mixed, w = 0", "w = 0.2", "right, minus w =
       "Right: points of greedy accuracy, 95 % intervals over five pairs of seeds.")
 
 # %% [markdown]
-# From the base, a weight of 0.2 is enough: mixing falls from about one thought in eight to one in forty or fewer. After the cold start in one language, nothing is left for it to do. **We cannot see a price**: all intervals of accuracy include zero, and the narrowest excludes a loss of more than two points. DeepSeek's *slight* loss could hide in the others.
+# From the base, a weight of 0.2 is enough: mixing falls from about one thought in eight to 3 % or less. After the cold start in one language, nothing is left for it to do. **We cannot see a price**, because all intervals of accuracy include zero. They are wide, up to ± 11 points, so the *slight* loss that DeepSeek reports could hide in them.
 
 # %% [markdown]
 # ## Reward on top of imitation, or instead of it?
 #
-# R1 rewards a model that has imitated first. Tulu 3 {cite}`lambert2024tulu3` has the same order: fine-tuning, and later reward from a verifier. Is it better to spend everything on one of the two? We give each way the operations of R1-Zero's 48 steps: all for reward, all for imitating careful thoughts, or half and half. Because people can write few thoughts and programs many, imitation has either 256 thoughts or 2,048.
+# R1 rewards a model that has imitated first. Tulu 3 {cite}`lambert2024tulu3` has the same order: fine-tuning, and later reward from a verifier. Is it better to spend everything on one of the two? We give each way the operations of R1-Zero's 48 steps: all for reward, all for imitating careful thoughts, or half and half. Because people can write few thoughts and programs many, imitation has either 256 thoughts or 2,048. How many points of accuracy will imitating 2,048 thoughts have more than reward, on the poor web?
+
+# %% tags=["hide-input"]
+guess = None
+question = "Poor web, equal operations: 2,048 thoughts minus reward, in points?"
+author_guess = predict("r1.author", question, guess, example=15, unit="points",
+                       scale="difference", tolerance=40)  # fmt: skip
+author_guess
 
 # %% tags=["hide-input"]
 BUDGET = {"zero": "reward alone", "half_few_sft": "256 thoughts, half the budget",
           "half_few": "... then half for reward", "sft_few": "... or all for imitation",
           "half_many_sft": "2,048 thoughts, half the budget",
           "half_many": "... then half for reward", "sft_many": "... or all for imitation"}
+author_guess.reveal(round(effect(POOR, "sft_many", "zero")[0], 1))
 NAMES = {"sft_few": "imitation for all the budget", "half_few_sft": "the model before it"}
 rows = []
 for arm, name in BUDGET.items():
@@ -877,7 +903,7 @@ kinds = {
 for name, fault in kinds.items():
     print(f"score 1, {name}:", first_with(fault), sep="\n", end="\n\n")
 both_faults = [sum(fault(*of) for of in formed) for fault in [*kinds.values()][1:]]
-print(f"of {len(formed)}: {both_faults[0]} give away too much, {both_faults[1]} are to their author")
+print("of {}: {} give too much, {} go to their author".format(len(formed), *both_faults))
 
 # %% [markdown]
 # A reader sees at once what the score does not: you cannot give away more than you had, and Ada does not thank herself. Each fault could become a rule, but only *after* a person has noticed it. Does training on other rewards move what no reward looks at? The record sampled 256 letters from each model:
@@ -949,7 +975,7 @@ table(["reward in", "web", "steps 1-6", "7-12", "13-18", "19-24", "the last six"
       "the samples are pages, and its last six steps are 19 to 24.")
 
 # %% [markdown]
-# R1-Zero climbs from the start. Models that have imitated first lose some points, and stage 2 needs about 40 steps to win them back. We used one learning rate for all rewards, the one that R1-Zero needs to move a base. It may be too high for a model that is already good. We did not try a lower one, so this is a guess.
+# R1-Zero climbs from the start. Models that have imitated first lose some points, and stage 2 needs about 40 steps to win them back. We used R1-Zero's learning rate for all of them. It may be too high for a model that is already good, but we did not try a lower one.
 #
 # **The record is not complete.** Time ran out before reward on top of 2,048 thoughts had more than one seed. All its questions are English, so it does not show what the cold start does to Chinese ones.
 
