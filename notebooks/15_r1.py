@@ -577,7 +577,7 @@ compare("The base, fine-tuned on what nano-r1 wrote; 20 steps. One seed.", "base
         "R1, stage 2", "stage 3, no pages", "stage 3")  # fmt: skip
 
 # %% [markdown]
-# **In 20 steps of imitation the base takes over what stage 2 had learned**: greedy accuracy, and one language. The pages do what they are for. Without them, about one page in six no longer looks like a page, and with them about one in twenty. They do not bring back all that the base could do with pages. For all of this, remember that it is one seed with 256 pages, so a few points mean nothing.
+# **In 20 steps of imitation the base takes over what stage 2 had learned**: greedy accuracy, and one language. The pages do what they are for. Without them, about one page in six no longer looks like a page, and with them about one in twenty. They do not bring back all that the base could do. This is one seed with 256 pages, so a few points mean nothing.
 
 # %% [markdown]
 # ## Stage 4: reward for all kinds of problems
@@ -630,7 +630,7 @@ compare("Eight steps of three problems and one page, 16 answers each. One seed."
         "stage 3", "stage 4")  # fmt: skip
 
 # %% [markdown]
-# **This live run is too small to gain anything.** A step learns from 64 answers, and eight such steps rather disturbed the model: some accuracy is gone. The recorded stage 4 has 24 steps of 256 answers each, and tells more.
+# **This live run gains nothing, and some accuracy is gone.** Eight steps of 64 answers may be too few. The recorded stage 4 has 24 steps of 256 answers.
 #
 # What have the stages done to one thought? The figure shows the same held-out problem after each of them.
 
@@ -645,7 +645,7 @@ Rollouts(shown.prompt.strip(), range(5), frames,
 # %% [markdown]
 # ## Which stage does something?
 #
-# One seed and a few steps show how a stage works, not what it is worth. For that we recorded a larger experiment on nano's task, with five seeds. Each seed has a base from each of two webs. In the **poor** web 1 % of the authors search until they find a solution, and [chapter 14](14_r1_zero.ipynb) saw that reward has little to bring out there. In the **rich** web 20 % of the authors search. Every base then goes through R1-Zero (48 steps of 256 answers) and through all four stages: 256 careful thoughts, 48 steps with form and language (weight 0.2 each), 768 kept thoughts with 256 pages, and 24 steps over all kinds. Then we leave out one stage at a time.
+# One seed and a few steps show how a stage works, not what it is worth. So we recorded a larger experiment on nano's task, with five seeds. Each seed has a base from each of two webs. In the **poor** web 1 % of the authors search until they find a solution, and [chapter 14](14_r1_zero.ipynb) saw that reward has little to bring out there. In the **rich** web 20 % of the authors search. Every base then goes through R1-Zero (48 steps of 256 answers) and through all four stages: 256 careful thoughts, 48 steps with form and language (weight 0.2 each), 768 kept thoughts with 256 pages, and 24 steps over all kinds. Then we leave out one stage at a time.
 #
 # Guess first: what will the whole of R1 have more than R1-Zero on the poor web, in points of greedy accuracy on held-out problems? To be fair, this R1-Zero gets as many steps of reward as both rounds of R1 together, which is 72.
 
