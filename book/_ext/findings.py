@@ -9,6 +9,7 @@ from __future__ import annotations
 from statistics import mean, median
 from typing import Any
 
+from ablation import curated_examples, tulus_order
 from records import Records
 from verdicts import HELD, IN_PART, NOT_HERE, UNTESTED, Finding, above, graded, points, share
 
@@ -119,14 +120,15 @@ def languages(records: Records) -> Finding:
 
 
 def cold_start(records: Records) -> Finding:
-    """R1 less R1-Zero."""
+    """R1 less R1-Zero, and reward after curated thoughts less reward alone."""
     said, better = [], []
     for name in ("small", "nano"):
         zero, r1 = (records.rows(f"reason_{name}", stage, "accuracy") for stage in ("zero", "r1"))
         better.append(above(apart(r1, zero)))
         said.append(f"*{name}*: {share(r1)} right against {share(zero)}, a difference of {points(apart(r1, zero))}, "
                     f"{len(r1)} seeds")  # fmt: skip
-    return Finding(graded(*better), "; ".join(said) + ".")
+    helped, figure = curated_examples(records)
+    return Finding(graded(*better, *helped), "; ".join([*said, figure]) + ".")
 
 
 def group_against_critic(records: Records) -> Finding:
@@ -234,6 +236,13 @@ def share_of_pretraining(records: Records) -> Finding:
         said.append(f"*{name}*: {share(parts)} of the operations, {len(parts)} seeds")
     verdict = HELD if all(claimed) else IN_PART if all(most) else NOT_HERE
     return Finding(verdict, "; ".join(said) + ".")
+
+
+def other_recipes(records: Records) -> Finding:
+    """Rounds of search, and Tulu's order; each has to be a leap."""
+    parts = rounds_of_search(records), tulus_order(records)
+    leaps = all(part.verdict == IN_PART for part in parts)
+    return Finding(IN_PART if leaps else NOT_HERE, " ".join(part.figure for part in parts))
 
 
 def rounds_of_search(records: Records) -> Finding:

@@ -84,7 +84,8 @@ def expected(claim):
         mixed = {cell: of_grid(0.01, cell, lambda row: row["in_samples"]["both_languages"]) for cell in GRID}
         return [*greedy, more(*mixed.values())]
     if claim == "few-examples-first":
-        return [less(r1[p], zero[p]) for p in presets]
+        curated = [more(*of_arms(web, "cold_right", "zero")) for web in (0.01, 0.2)]
+        return [*(less(r1[p], zero[p]) for p in presets), *curated]
     if claim == "no-second-model":
         runs = load("ch12_ppo_h100")["rows"]
         ours, usual, whole = (by(runs, "method", name, "accuracy") for name in ("GRPO", "PPO", "PPO, lam 1"))
@@ -96,7 +97,10 @@ def expected(claim):
         runs = {(r["arm"], r["round"], r["seed"]): r["right"] for r in load("ch17_evolution")["runs"]}
         share = {key: round(marks.count("1") / len(marks), 4) for key, marks in runs.items()}
         last = [share["tree", 3, seed] for seed in range(3)]
-        return [less(last, [share[arm, n, seed] for seed in range(3)]) for arm, n in (("tree", 0), ("root", 3))]
+        search = [less(last, [share[arm, n, seed] for seed in range(3)]) for arm, n in (("tree", 0), ("root", 3))]
+        pairs = ("half_few", "base"), ("zero", "half_few")
+        order = [more(*of_arms(web, *pair)) for web in (0.01, 0.2) for pair in pairs]
+        return [*search, *order]
     if claim == "several-tokens":
         sums = {(d, how): by([r for r in load("ch04_mtp")["runs"] if r["equal"] == how], "depth", d, "sums")
                 for d, how in ((0, "tokens"), (1, "tokens"), (1, "compute"))}  # fmt: skip
@@ -136,6 +140,12 @@ def of_grid(web, cell, number):
     found = {row["seed"]: number(row) for name in ("ch14_grid", "ch14_grid_corners") for row in load(name)["rows"]
              if row["cell"] == cell and row["share"] == web}  # fmt: skip
     return [found[seed] for seed in range(5)]
+
+
+def of_arms(web, *arms):
+    """Arms of the stages of R1 on one web, five seeds each."""
+    rows_ = [row for row in load("ch15_stages")["rows"] if row["share"] == web]
+    return [by(rows_, "arm", arm, "accuracy") for arm in arms]
 
 
 def more(ours, others):
@@ -203,8 +213,9 @@ def test_an_outcome_that_nobody_wrote_about_fails_the_build(monkeypatch):
         playbook.read(ROOT, Records(ROOT), REPOSITORY)
 
 
-READ = ["reason_small", "reason_nano", "ch14_grid", "ch14_grid_corners", "ch04_mtp", "ch10_selfplay", "ch10_words",
-        "ch11_control", "ch11_feedback", "ch11_price", "ch12_ppo_h100", "ch12_ppo_speed", "bench_kernels"]  # fmt: skip
+READ = ["reason_small", "reason_nano", "ch14_grid", "ch14_grid_corners", "ch15_stages", "ch04_mtp", "ch10_selfplay",
+        "ch10_words", "ch11_control", "ch11_feedback", "ch11_price", "ch12_ppo_h100", "ch12_ppo_speed",
+        "bench_kernels"]  # fmt: skip
 
 
 def copy(folder, names):
