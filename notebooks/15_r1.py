@@ -47,7 +47,7 @@ from minidsk.diagrams import diagram, direct_labels, dots, show, table
 from minidsk.homework import bites, check, describe, predict, receipt, zoo
 from minidsk.infer.evaluate import answers as replies_of
 from minidsk.presets import nano
-from minidsk.report.interval import apart, interval
+from minidsk.report.interval import apart
 from minidsk.rl import language as package_language
 from minidsk.rl.harvest import FAR, FILTERS
 from minidsk.tasks import make_task
@@ -228,10 +228,10 @@ def six_tokens_by_hand(loss) -> None:
 bites(six_tokens_by_hand, imitation_loss, padding_counts)
 
 # %% [markdown]
-# The loop draws 32 examples per step and moves the weights with AdamW. The learning rate rises over five steps, holds, and falls in the second half.
+# The loop draws 16 examples per step and moves the weights with AdamW. The learning rate rises over five steps, holds, and falls in the second half.
 
 # %% tags=["naive"]
-def imitate(policy, examples, steps: int, size: int = 32, seed: int = 0):
+def imitate(policy, examples, steps: int, size: int = 16, seed: int = 0):
     """A copy of the policy, fine-tuned on pairs of prompt and reply."""
     policy = policy.copy()
     weights = list(policy.model.parameters())
@@ -718,8 +718,10 @@ SHOWN = ("right", "readable", "mixed", "pages", "letters that add up")
 
 def table_of(pairs: dict[str, tuple[str, str]], head: str, caption: str):
     """Differences of two arms on both webs, in points."""
-    rows = [[name, web, *("{:+.0f} ± {:.0f}".format(*effect(share, *arms, what))
-                          for what in SHOWN)]
+    def points(*which):  # a difference that rounds to 0 has no sign
+        return "{:+.0f} ± {:.0f}".format(*effect(*which)).replace("-0 ", "+0 ")
+
+    rows = [[name, web, *(points(share, *arms, what) for what in SHOWN)]
             for name, arms in pairs.items()
             for share, web in ((POOR, "poor"), (RICH, "rich"))]  # fmt: skip
     return table([head, "web", *SHOWN], rows, caption)
@@ -767,7 +769,7 @@ table_of(WITHOUT, "with minus without", "Points, 95 % intervals over five pairs 
 # %% [markdown]
 # - The **pages** of stage 3 are what repairs the forgetting. The same 32 steps on thoughts alone repair nothing: the difference is 63 points on the poor web, and on the rich web 31 points with an interval that includes zero.
 # - Stages 3 and 4 **repair the same fault** where it can be computed: after stage 4, the models without stage 3 are about as good at lists and rows. At letters they are worse, clearly so on the poor web, because stage 4 has no reward for letters.
-# - **R1 as a whole is not more accurate than R1-Zero** with as many steps of reward. It is more readable and mixes less, and on the rich web it keeps more pages. Stages 1 to 3 alone do the same for fewer operations.
+# - **R1 as a whole is not more accurate than R1-Zero** with as many steps of reward. It is more readable and mixes less, and on the rich web it keeps more pages. Stages 1 to 3 alone come to about the same for fewer operations.
 
 # %% [markdown]
 # ### What does the language reward cost?
@@ -848,7 +850,7 @@ rows, worlds = [], {"reason_nano": "nano: up to 12, + -",
 for name, what in worlds.items():
     values = {stage: [stage_row(name, s, stage) for s in range(3)]
               for stage in ("base", "zero", "cold", "r1")}  # fmt: skip
-    rows.append([what, *("{:.1f}".format(mean(v)) for v in values.values()),
+    rows.append([what, *(f"{mean(v):.1f}" for v in values.values()),
                  "{:+.1f} ± {:.1f}".format(*apart(values["r1"], values["zero"]))])
 for share, web in ((POOR, "poor"), (RICH, "rich")):
     rows.append([f"{web} web, as above", *(f"{average(share, arm, 'right'):.1f}"
