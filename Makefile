@@ -34,7 +34,7 @@ help:
 	@echo "make record      what the recorded runs cost and reached, and yours beside them (ARGS=runs/NAME ...)"
 	@echo "make notebooks   execute notebooks (NAMES='01_text_and_tokens ...', all by default)"
 	@echo "make lint | unit | nbval | check | pages | package    the parts of make test"
-	@echo "make long        tests that take a quarter of a minute and more each"
+	@echo "make long        tests that take long and seldom fail"
 	@echo "make clean       what can be built again; .venv and runs/ stay"
 
 env: $(STAMP)
@@ -70,11 +70,11 @@ check: env
 	$(BIN)/python tools/notebooks.py check
 
 pages: book
-	$(TEST_ENV) $(BIN)/pytest -n $(WORKERS) tests/book
+	$(TEST_ENV) $(BIN)/pytest -n $(WORKERS) -m "not slow" tests/book
 
-# Tests of a quarter of a minute and more each: not part of make test either; the workflow runs them.
-long: env
-	$(TEST_ENV) $(BIN)/pytest -n $(WORKERS) -m slow tests --ignore=tests/test_packaging.py --ignore=tests/book
+# What takes long and seldom fails: not part of make test either; the workflow runs it.
+long: book
+	$(TEST_ENV) $(BIN)/pytest -n $(WORKERS) -m slow tests --ignore=tests/test_packaging.py
 
 package: env
 	$(TEST_ENV) $(BIN)/pytest -m slow tests/test_packaging.py

@@ -10,6 +10,8 @@ from typing import Any
 
 from minidsk.homework.exercise import Exercise, Mistake
 
+Marks = Sequence[bool]  # one per problem
+
 
 def vote(answers: Sequence[str | None]) -> str | None:
     """The answer that most replies to one problem give.
@@ -42,11 +44,11 @@ def choose(visits: Sequence[int], totals: Sequence[float], c: float) -> int:
     mean worth plus c * sqrt(ln(N) / n), with its own visits n and the visits N of all of them together. A step without
     a visit comes before all others. Of equal scores, the first one is taken.
     """
-    return _first_of(_scores(visits, totals, c))
+    return _choose(visits, totals, c)
 
 
-def _scores(visits: Sequence[int], totals: Sequence[float], c: float, *, mean: bool = True,
-            log: bool = True, new: float = math.inf, root: bool = True) -> list[float]:  # fmt: skip
+def _choose(visits: Sequence[int], totals: Sequence[float], c: float, *, mean: bool = True,
+            log: bool = True, new: float = math.inf, root: bool = True) -> int:  # fmt: skip
     together = sum(visits)
     scores = []
     for n, total in zip(visits, totals, strict=True):
@@ -55,32 +57,39 @@ def _scores(visits: Sequence[int], totals: Sequence[float], c: float, *, mean: b
             continue
         wide = (math.log(together) if log else together) / n
         scores.append((total / n if mean else total) + c * (math.sqrt(wide) if root else wide))
-    return scores
+    return scores.index(max(scores))
 
 
-def gain(right: Sequence[bool], cut: Sequence[bool], longer: Sequence[bool]) -> tuple[float, float]:
-    """What a longer budget gained, in two parts that add up: from thoughts that were cut, and from the others.
+def gain(right: Marks, cut: Marks, longer: Marks, longer_cut: Marks) -> tuple[float, ...]:
+    """What a longer budget gained, in three parts that add up: by whether thoughts were cut, and are still cut.
 
     right and cut: for each problem, whether its reply under the short budget was right, and whether the budget cut its
-    thought; longer: whether its reply under the long budget was right. Returns two differences of accuracy, over all
-    problems: (gained where the short budget cut the thought, gained where it did not). Either may be negative.
+    thought; longer and longer_cut: the same under the long budget. Returns three differences of accuracy, over all
+    problems: from thoughts that had ended under the short budget, from those that were cut and end now, and from those
+    that both budgets cut. Each may be negative.
     """
-    return _part(right, cut, longer, True), _part(right, cut, longer, False)
+    parts = [0, 0, 0]
+    for before, was_cut, after, is_cut in zip(right, cut, longer, longer_cut, strict=True):
+        parts[bool(was_cut) + bool(was_cut and is_cut)] += int(after) - int(before)
+    return tuple(part / len(right) for part in parts)
 
 
-def _part(right: Sequence[bool], cut: Sequence[bool], longer: Sequence[bool], which: bool) -> float:
-    changes = [int(b) - int(a) for a, c, b in zip(right, cut, longer, strict=True) if bool(c) == which]
-    return sum(changes) / len(right)
+def _within(r: Marks, cut: Marks, b: Marks, more: Marks) -> tuple[float, ...]:
+    kinds = [bool(c) + bool(c and d) for c, d in zip(cut, more, strict=True)]
+    return tuple(part * len(r) / max(kinds.count(kind), 1) for kind, part in enumerate(gain(r, cut, b, more)))
 
 
-def _within(right: Sequence[bool], cut: Sequence[bool], longer: Sequence[bool]) -> tuple[float, float]:
-    sizes = [max(sum(bool(c) == which for c in cut), 1) for which in (True, False)]
-    return tuple(part * len(right) / size for part, size in zip(gain(right, cut, longer), sizes, strict=True))  # type: ignore[return-value]
+def _only_gains(r: Marks, cut: Marks, b: Marks, more: Marks) -> tuple[float, ...]:
+    won = [bool(after) and not before for before, after in zip(r, b, strict=True)]
+    return gain([False] * len(won), cut, won, more)
 
 
-def _only_gains(right: Sequence[bool], cut: Sequence[bool], longer: Sequence[bool]) -> tuple[float, float]:
-    won = [bool(b) and not a for a, b in zip(right, longer, strict=True)]
-    return gain([False] * len(won), cut, won)
+def guide_reads(prompt: int, steps: Sequence[int]) -> int:
+    """How many tokens a guide reads that gives its opinion after each step of one reply.
+
+    prompt: tokens of the prompt; steps: tokens of each step. Each time, it reads all from the prompt to the step's end.
+    """
+    return sum(prompt + sum(steps[: k + 1]) for k in range(len(steps)))
 
 
 def _none_votes(answers: Sequence[str | None]) -> str | None:
@@ -110,10 +119,6 @@ def _best_one(answers: Sequence[str | None], worths: Sequence[float]) -> str | N
 def _none_weighs(answers: Sequence[str | None], worths: Sequence[float]) -> str | None:
     best = weighted_vote([a or "" for a in answers], worths)
     return best or None
-
-
-def _first_of(scores: Sequence[float]) -> int:
-    return scores.index(max(scores))
 
 
 def _ballots() -> list[tuple[str, tuple[Any, ...]]]:
@@ -153,13 +158,15 @@ def _children() -> list[tuple[str, tuple[Any, ...]]]:
 
 def _budgets() -> list[tuple[str, tuple[Any, ...]]]:
     return [
-        ("all of the gain is from thoughts that were cut",
-         ([True, False, False, False], [False, True, True, False], [True, True, True, False])),
-        ("a gain without a cut", ([False, False, True, True], [False, True, False, True], [True, False, True, True])),
-        ("a loss and a gain", ([True, False, False, True, False], [False, True, True, False, True],
-                               [False, True, False, True, True])),
-        ("nothing was cut", ([False, True], [False, False], [True, True])),
-    ]  # fmt: skip
+        ("one thought ends now, one is cut twice", ([1, 0, 0, 0], [0, 1, 1, 0], [1, 1, 1, 0], [0, 0, 1, 0])),
+        ("a gain without a cut", ([0, 0, 1], [0, 1, 0], [1, 0, 1], [0, 0, 0])),
+        ("losses and gains", ([1, 0, 0, 1, 0], [0, 1, 1, 1, 1], [0, 1, 0, 0, 1], [0, 1, 1, 1, 0])),
+        ("nothing was cut", ([0, 1], [0, 0], [1, 1], [0, 0])),
+    ]
+
+
+def _replies() -> list[tuple[str, tuple[Any, ...]]]:
+    return [("three steps", (20, [14, 12, 9])), ("one step", (20, [30])), ("no step", (18, []))]
 
 
 EXERCISES = (
@@ -199,15 +206,15 @@ EXERCISES = (
         _children,
         (
             Mistake("the sum instead of the mean", "Nine tries worth 3, or two worth 1.6: which step is better?",
-                    lambda v, t, c: _first_of(_scores(v, t, c, mean=False))),
+                    lambda v, t, c: _choose(v, t, c, mean=False)),
             Mistake("a step without a visit is passed over", "Can a step that was never tried be known to be bad?",
-                    lambda v, t, c: _first_of(_scores(v, t, c, new=-math.inf))),
+                    lambda v, t, c: _choose(v, t, c, new=-math.inf)),
             Mistake("no exploration", "Equal means, eight visits and two: which one is less certain?",
-                    lambda v, t, c: _first_of(_scores(v, t, 0.0))),
+                    lambda v, t, c: _choose(v, t, 0.0)),
             Mistake("N instead of its logarithm", "With N in the place of ln N exploration never calms down.",
-                    lambda v, t, c: _first_of(_scores(v, t, c, log=False))),
+                    lambda v, t, c: _choose(v, t, c, log=False)),
             Mistake("the root is left out", "sqrt(ln N / n), not ln N / n.",
-                    lambda v, t, c: _first_of(_scores(v, t, c, root=False))),
+                    lambda v, t, c: _choose(v, t, c, root=False)),
         ),
         "Write the two parts of each score side by side for visits 8 and 2.",
     ),
@@ -216,13 +223,27 @@ EXERCISES = (
         gain,
         _budgets,
         (
-            Mistake("divided by each part's own size", "The two parts must add up to the whole gain.", _within),
-            Mistake("the two parts swapped", "Which one comes first?", lambda *a: gain(*a)[::-1]),
+            Mistake("divided by each part's own size", "The parts must add up to the whole gain.", _within),
+            Mistake("parts in another order", "Which one comes first?", lambda *a: gain(*a)[::-1]),
             Mistake("losses left out", "A problem that was right and is wrong now lowers the gain.", _only_gains),
-            Mistake("the whole gain twice", "Only problems that were cut belong to the first part.",
-                    lambda r, c, b: (sum(gain(r, c, b)), sum(gain(r, c, b)))),
+            Mistake("a thought that is still cut counts as one that ends", "What does the longer budget cut?",
+                    lambda r, c, b, d: gain(r, c, b, [False] * len(d))),
         ),
-        "Four problems in a table, with three columns. What does each row add, and to which part?",
+        "Four problems in a table, with four columns. What does each row add, and to which part?",
+    ),
+    Exercise(
+        "search.guide_reads",
+        guide_reads,
+        _replies,
+        (
+            Mistake("each token is read once", "What does the guide read for its second opinion?",
+                    lambda prompt, steps: prompt + sum(steps)),
+            Mistake("the prompt is read once", "Each opinion begins at the prompt.",
+                    lambda prompt, steps: guide_reads(0, steps) + prompt),
+            Mistake("the step itself is not read", "The opinion is about the text up to the step's end.",
+                    lambda prompt, steps: guide_reads(prompt, steps) - sum(steps)),
+        ),
+        "Write the three texts that the guide reads for three steps below each other.",
     ),
 )  # fmt: skip
 """The exercises of the chapter on thinking longer; the first is its bug zoo."""
