@@ -491,14 +491,14 @@ table(["judge", "mixed: first four steps", "last four", "right: first four", "la
       "so compare down a column.")
 
 # %% [markdown]
-# **With the bonus, mixing becomes rare; without it, it does not.** What the bonus costs in right answers cannot be seen in a run of this size, where 256 samples of 16 problems differ by several points from chance alone. DeepSeek reports a slight loss of accuracy, and the recorded experiment below measures ours.
+# **With the bonus, mixing becomes rare. Without it, it does not.** What the bonus costs in right answers cannot be seen in a run of this size, where 256 samples of 16 problems differ by several points from chance alone. The recorded experiment below measures it.
 
 # %% [markdown]
 # ## Stage 3: rejection sampling, mixed with pages
 #
 # From here on we continue with **nano-r1**, a checkpoint that has been through stages 1 and 2 at full length: a cold start from 256 of R1-Zero's own readable thoughts, then 12 steps of 256 answers with a language reward of weight 0.2.
 #
-# Stage 3 does not train this model. It only uses the model to write examples: draw many answers, throw away those that are not worth learning from (this is the *rejection*), and fine-tune **the base** on the rest. Each answer must meet four demands:
+# Stage 3 does not train this model. It only uses the model to write examples. We draw many answers, throw away those that are not worth learning from (this is the *rejection*), and fine-tune **the base** on the rest. Each answer must meet four demands:
 
 # %%
 r1 = minidsk.load_policy("nano-r1")
@@ -645,7 +645,7 @@ Rollouts(shown.prompt.strip(), range(5), frames,
 # %% [markdown]
 # ## Which stage does something?
 #
-# One seed and a few steps show how a stage works, not what it is worth. So we recorded a larger experiment on nano's task, with five seeds. Each seed has a base from each of two webs. In the **poor** web 1 % of the authors search until they find a solution, and [chapter 14](14_r1_zero.ipynb) saw that reward has little to bring out there. In the **rich** web 20 % of the authors search. Every base then goes through R1-Zero (48 steps of 256 answers) and through all four stages: 256 careful thoughts, 48 steps with form and language (weight 0.2 each), 768 kept thoughts with 256 pages, and 24 steps over all kinds. Then we leave out one stage at a time.
+# One seed and a few steps show how a stage works, not what it is worth. So we recorded a larger experiment on nano's task, with five seeds. Its bases have read twice as much as nano-base, and know pages better. Each seed has a base from each of two webs. In the **poor** web 1 % of the authors search until they find a solution, and [chapter 14](14_r1_zero.ipynb) saw that reward has little to bring out there. In the **rich** web 20 % of the authors search. Every base then goes through R1-Zero (48 steps of 256 answers) and through all four stages: 256 careful thoughts, 48 steps with form and language (weight 0.2 each), 768 kept thoughts with 256 pages, and 24 steps over all kinds. Then we leave out one stage at a time.
 #
 # Guess first: what will the whole of R1 have more than R1-Zero on the poor web, in points of greedy accuracy on held-out problems? To be fair, this R1-Zero gets as many steps of reward as both rounds of R1 together, which is 72.
 
@@ -706,7 +706,7 @@ table(["web", "model", "right, %", "readable, %", "mixed, %", "pages right, %", 
       "was needed after the base.")
 
 # %% [markdown]
-# Read the poor web first. **The cold start does the most**: it adds about 25 points, on average more than all 48 steps of R1-Zero, for a fourteenth of the operations. On the rich web it reaches what R1-Zero reaches. It also ends the mixing. Compared with the base, fewer replies are readable on the poor web, because long thoughts repeat lines; compared with R1-Zero, more are. And it ruins the pages: only about half of them are right afterwards. **Stage 3 brings the pages back.** Stages 2 and 4 cost nearly all the operations and change the accuracy little, or for the worse.
+# Read the poor web first. **The cold start does the most**: it adds about 25 points, on average more than all 48 steps of R1-Zero, for a fourteenth of the operations. On the rich web it reaches what R1-Zero reaches. Its thoughts do not mix languages as R1-Zero's do. On the poor web it makes fewer replies readable than the base's single attempts, and on average more than R1-Zero's. But it ruins the pages: only about half of them are right afterwards. **Stage 3 brings the pages back.** Stages 2 and 4 cost nearly all the operations and change the accuracy little, or for the worse.
 #
 # Are these differences larger than those between seeds? The next table takes each stage minus the model before it, seed by seed. For stage 3 that is the model of stage 2, although the weights begin at the base again.
 
@@ -830,7 +830,7 @@ table(["way", "seeds", "poor: right, %", "minus reward", "pages, %", "tera-FLOPs
       "the thoughts costs no operations here.")
 
 # %% [markdown]
-# **Imitating a careful author beats reward on the poor web by far**, and with 2,048 thoughts on both webs. This is no fair fight: these thoughts bring knowledge from outside, and reward brings none. With 256 thoughts on the rich web, imitation alone goes over them about 33 times and ends below reward on average.
+# **Imitating a careful author beats reward on the poor web by far**, and with 2,048 thoughts on both webs. This is no fair comparison, because these thoughts bring knowledge from outside. With 256 thoughts on the rich web, imitation alone goes over them about 33 times and ends below reward on average.
 #
 # **Reward on top of imitation lost accuracy in our setting**, compared with imitation for the whole budget and even with the model before it. And imitation for so long forgets nearly everything else, while reward alone keeps four fifths of the pages. So the two have different prices. Imitation is cheap and needs an author and pages against forgetting. Reward needs only a verifier, and disturbs less of what it does not reward.
 
@@ -864,7 +864,7 @@ table(["world", "base", "R1-Zero", "cold start", "R1, stage 2", "R1 minus R1-Zer
       "seeds each; the webs: five seeds. The last column has 95 % intervals.")
 
 # %% [markdown]
-# **On *small*, R1 equals R1-Zero; on *nano*, it lies a few points below.** The table shows where these points go. In *nano*, imitating 256 of R1-Zero's thoughts loses almost three points, and the 12 steps of reward afterwards do not win them back. In *small*, the cold start has 2,048 thoughts and loses nothing. In the new experiment stage 2 has 48 steps instead of 12, and no loss is left that we can see. So too few thoughts and too few steps would explain *nano*, but we did not vary them one at a time.
+# **On *small*, R1 equals R1-Zero; on *nano*, it lies a few points below.** The table shows where these points go. In *nano*, imitating 256 of R1-Zero's thoughts loses almost three points, and the 12 steps of reward afterwards do not win them back. In *small*, the cold start has 2,048 thoughts and loses nothing. In the new experiment stage 2 has 48 steps instead of 12, and no loss is left that we can see. So too few steps after too few thoughts would explain *nano*, but we did not vary one at a time.
 #
 # Nothing was gained either. R1-Zero's own thoughts, filtered, teach the base what R1-Zero already does. What they do change is the mixing, as the printed lines say.
 
