@@ -832,7 +832,7 @@ table(["way", "seeds", "poor: right, %", "minus reward", "pages, %", "tera-FLOPs
 # %% [markdown]
 # **Imitating a careful author beats reward on the poor web by far**, and with 2,048 thoughts on both webs. This is no fair comparison, because these thoughts bring knowledge from outside. With 256 thoughts on the rich web, imitation alone goes over them about 33 times and ends below reward on average.
 #
-# **Reward on top of imitation lost accuracy in our setting**, compared with imitation for the whole budget and even with the model before it. And imitation for so long forgets nearly everything else, while reward alone keeps four fifths of the pages. So the two have different prices. Imitation is cheap and needs an author and pages against forgetting. Reward needs only a verifier, and disturbs less of what it does not reward.
+# **Reward on top of imitation lost accuracy in our setting**: on both webs against the model before it, and on the poor web against more imitation. But imitation for so long forgets nearly everything else, while reward alone keeps four fifths of the pages. So the two have different prices. Imitation is cheap and needs an author and pages against forgetting. Reward needs only a verifier, and disturbs less of what it does not reward.
 
 # %% [markdown]
 # ## When the thoughts are R1-Zero's own
