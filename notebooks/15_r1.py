@@ -577,7 +577,7 @@ compare("The base, fine-tuned on what nano-r1 wrote; 20 steps. One seed.", "base
         "R1, stage 2", "stage 3, no pages", "stage 3")  # fmt: skip
 
 # %% [markdown]
-# **In 20 steps of imitation the base takes over what stage 2 had learned**: greedy accuracy, and one language. The pages do what they are for. Without them, about one page in six no longer looks like a page, and with them about one in twenty. They do not bring back all that the base could do. This is one seed with 256 pages, so a few points mean nothing.
+# **In 20 steps of imitation the base takes over most of what stage 2 had learned**: greedy accuracy, and one language. The pages repair the form: without them, more than one reply in ten no longer looks like a page, and with them hardly any. They do not make more pages right here. In 20 steps of 16 examples, the model has read few of them.
 
 # %% [markdown]
 # ## Stage 4: reward for all kinds of problems
@@ -630,7 +630,7 @@ compare("Eight steps of three problems and one page, 16 answers each. One seed."
         "stage 3", "stage 4")  # fmt: skip
 
 # %% [markdown]
-# **This live run gains nothing, and some accuracy is gone.** Eight steps of 64 answers may be too few. The recorded stage 4 has 24 steps of 256 answers.
+# **This live run gains nothing.** Eight steps of 64 answers may be too few. The recorded stage 4 has 24 steps of 256 answers.
 #
 # What have the stages done to one thought? The figure shows the same held-out problem after each of them.
 
