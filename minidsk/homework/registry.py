@@ -8,6 +8,7 @@ import textwrap
 from minidsk.homework import (
     attention,
     capstone,
+    distillation,
     experts,
     feedback,
     games,
@@ -39,6 +40,7 @@ CHAPTERS = {
     "feedback": feedback.EXERCISES,
     "grpo": grpo.EXERCISES,
     "zero": zero.EXERCISES,
+    "distillation": distillation.EXERCISES,
     "search": search.EXERCISES,
     "inference": inference.EXERCISES,
     "capstone": capstone.EXERCISES,

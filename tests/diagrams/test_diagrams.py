@@ -20,6 +20,7 @@ from minidsk.diagrams.pen import Pen
 from minidsk.diagrams.sheets import (
     balancing_by_bias,
     bpe_merges,
+    distillation,
     fp8_blocks,
     kv_cache_to_mla,
     online_softmax,
@@ -33,10 +34,10 @@ from minidsk.model.config import ModelConfig
 from minidsk.model.moe import Router, update_bias
 from minidsk.presets import nano
 from minidsk.rl.grpo import group_advantages
-from minidsk.rl.ppo import gae
+from minidsk.rl.ppo import gae, token_rewards
 from minidsk.tasks.board import Board
 from minidsk.tasks.countdown import Countdown
-from minidsk.tasks.expression import write_chain
+from minidsk.tasks.expression import evaluate, write_chain
 from minidsk.train.pretrain import PretrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,7 +129,8 @@ def colours(root):
 def test_there_are_the_diagrams_of_the_course():
     wanted = """course transformer_block kv_cache_to_mla routing balancing_by_bias mtp memory_hierarchy_and_roofline
         grouped_product_tiles online_softmax fp8_blocks who_judges grpo_loop r1_pipeline bpe_merges tiny_web
-        policy_gradient_on_a_board reward_model_and_dpo one_step_of_training r1_zero"""
+        policy_gradient_on_a_board reward_model_and_dpo one_step_of_training r1_zero
+        distillation"""
     assert set(wanted.split()) <= set(DIAGRAMS)
 
 
@@ -297,6 +299,21 @@ def test_the_five_rewards_pay_what_is_drawn():
     for name, rewards in paid.items():
         found = group_advantages(torch.tensor([rewards], dtype=torch.float32))[0].tolist()
         assert tuple(f"{a:+.1f}".replace("-", "−") for a in found) == r1_zero.ADVANTAGES[name]
+
+
+def test_the_grades_are_those_of_the_loop():
+    """What `minidsk.rl.distill.TeacherBaseline` makes of the drawn probabilities, and GRPO of the drawn rewards."""
+    student, teacher = (torch.tensor([p]).log() for p in (distillation.STUDENT, distillation.TEACHER))
+    mask = torch.ones_like(student)
+    grades = token_rewards(torch.zeros(1), student, mask, teacher, 1.0)
+    followed, _ = gae(grades, torch.zeros_like(grades), mask, distillation.GAMMA, 1.0)
+    for drawn_values, found in ((distillation.GRADES, grades), (distillation.FOLLOWED, followed)):
+        said = tuple(f"{a + 0.0:+.2f}".replace("-", "−") if abs(a) > 1e-6 else "0" for a in found[0].tolist())
+        assert said == drawn_values
+    blame = group_advantages(torch.tensor([distillation.REWARDS], dtype=torch.float32))[0, -1].item()
+    assert f"{blame:.1f}".replace("-", "−") == distillation.BLAME
+    line = "".join(distillation.TOKENS[:-2]).replace("−", "-")
+    assert evaluate(line)[0] == 4 != int(distillation.TOKENS[-1])
 
 
 def test_the_merges_are_the_tokenizers():

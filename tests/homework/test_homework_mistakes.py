@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from minidsk.homework import check
+from minidsk.tasks.countdown import Countdown
 from minidsk.tasks.expression import evaluate
 
 
@@ -136,6 +137,50 @@ def fit_floor(n: Tensor, d: Tensor, loss: Tensor, floors: list[float], wrong: st
     return best[1:]
 
 
+def grades(student: Tensor, teacher: Tensor, mask: Tensor, gamma: float, wrong: str) -> Tensor:
+    """Written with a matrix of powers of gamma, which is not how the exercise does it."""
+    grade = student - teacher if wrong == "sign" else teacher - student
+    if wrong == "ratio":
+        grade = grade.exp()
+    if wrong != "leak":
+        grade = grade * mask
+    steps = torch.arange(mask.shape[1])
+    away = steps - steps[:, None] if wrong == "before" else steps[:, None] - steps
+    base = torch.tensor(1.0 if wrong == "no gamma" else gamma)
+    return grade @ torch.where(away >= 0, base ** away.clamp(min=0), 0.0) * mask
+
+
+def pool(problems: list[str], teacher: dict[str, list[str]], tries: int, longest: int, wrong: str) -> Any:
+    """One loop over all replies and a set of prompts that are served."""
+    found, served = [], set()
+    for text in problems:
+        problem = Countdown.pose(text)
+        for number, reply in enumerate(teacher[text]):
+            if number >= tries and wrong != "tries":
+                continue
+            if len(reply) > longest or problem.score(reply) < 1:
+                continue
+            if (wrong == "form" or problem.well_formed(reply)) and (problem.prompt not in served or wrong == "all"):
+                found.append((problem.prompt, reply))
+                served.add(problem.prompt)
+        if wrong == "twice":
+            served.clear()
+    return found
+
+
+def affordable(budget: float, teacher: float, student: float, tokens: float, share: float, epochs: float,
+               wrong: str) -> int:  # fmt: skip
+    """Counted up, one answer after the other, by halves."""
+    kept = 1.0 if wrong == "all are read" else share
+    sampled = teacher * tokens * (epochs if wrong == "again" else kept if wrong == "kept only" else 1)
+    learned = (1 if wrong == "forward" else 3) * student * tokens * kept * (1 if wrong == "once" else epochs)
+    low, high = 0, 10**9
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if middle * (sampled + learned) <= budget else (low, middle - 1)
+    return low
+
+
 def _wrong(function: Callable[..., Any], how: str) -> Callable[..., Any]:
     return lambda *arguments: function(*arguments, how)
 
@@ -165,6 +210,22 @@ def _wrong(function: Callable[..., Any], how: str) -> Callable[..., Any]:
         ("zero.paired", _wrong(paired, "normal"), "1.96, as if there were many seeds"),
         ("zero.paired", _wrong(paired, "n"), "standard deviation that divides by n"),
         ("zero.paired", _wrong(paired, "seed"), "not divided by the root of n"),
+        ("distillation.token_grades", _wrong(grades, "sign"), "the sign turned round"),
+        ("distillation.token_grades", _wrong(grades, "leak"), "the padding's grades reach the answer"),
+        ("distillation.token_grades", _wrong(grades, "before"), "discounted the wrong way"),
+        ("distillation.token_grades", _wrong(grades, "no gamma"), "gamma left out"),
+        ("distillation.token_grades", _wrong(grades, "ratio"), "a ratio, without its logarithm"),
+        ("distillation.generate_verify_filter", _wrong(pool, "form"), "the form is not asked"),
+        ("distillation.generate_verify_filter", _wrong(pool, "all"),
+         "all right replies, each time that a problem comes"),
+        ("distillation.generate_verify_filter", _wrong(pool, "tries"), "more replies than were asked for"),
+        ("distillation.generate_verify_filter", _wrong(pool, "twice"),
+         "a problem that comes twice is in the pool twice"),
+        ("distillation.equal_budget", _wrong(affordable, "all are read"), "wrong answers are learned from too"),
+        ("distillation.equal_budget", _wrong(affordable, "kept only"), "rejected answers are not paid for"),
+        ("distillation.equal_budget", _wrong(affordable, "again"), "sampled in every epoch"),
+        ("distillation.equal_budget", _wrong(affordable, "forward"), "learning as cheap as a forward pass"),
+        ("distillation.equal_budget", _wrong(affordable, "once"), "read once"),
         ("capstone.reward", _wrong(reward, "thought"), "an answer in the thought counts"),
         ("capstone.reward", _wrong(reward, "first"), "the first of several answers counts"),
         ("capstone.reward", _wrong(reward, "equals"), "what stands before = is enough"),

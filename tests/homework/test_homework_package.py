@@ -1,6 +1,7 @@
 """The package's own functions are right answers to the exercises."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,12 +18,15 @@ from minidsk.model import moe, mtp, rope
 from minidsk.model.config import ModelConfig
 from minidsk.report.interval import apart
 from minidsk.rl import selfplay
+from minidsk.rl.completions import Completions
+from minidsk.rl.distill import TeacherBaseline
 from minidsk.rl.dpo import dpo_loss
 from minidsk.rl.grpo import group_advantages, policy_loss
 from minidsk.rl.kl import ESTIMATORS, kl_estimate
 from minidsk.rl.metrics import with_signal
 from minidsk.rl.ppo import gae, token_rewards
 from minidsk.rl.reward_model import pair_loss
+from minidsk.rl.rollout import Rollouts
 from minidsk.tasks.countdown import CountdownProblem
 
 
@@ -134,6 +138,18 @@ def strict(text: str, numbers: list[int], target: int, ops: str) -> float:
     return CountdownProblem("", tuple(numbers), target, solution="", ops=ops).score(text)
 
 
+def token_grades(student: Tensor, teacher: Tensor, mask: Tensor, gamma: float) -> Tensor:
+    """The baseline of the loop, whose teacher knows its log-probabilities by heart. A prompt is a row's number."""
+    rows, none = len(mask), torch.zeros(mask.shape, dtype=torch.long)
+    ids = torch.cat((torch.arange(rows)[:, None], none), 1)
+    answers = Completions(ids, ids >= 0, none, mask.bool(), student, [""] * rows, mask[:, 0] > 0)
+    reads = SimpleNamespace(fingerprint="the same")
+    knows = SimpleNamespace(tokenizer=reads, flops=lambda _: 0.0,
+                            logprobs=lambda some: teacher[some.ids[:, 0], : some.tokens.shape[1]])  # fmt: skip
+    baseline = TeacherBaseline(knows, SimpleNamespace(tokenizer=reads), gamma, rows=2)
+    return baseline(Rollouts([], answers, torch.zeros(0, 0), {}), 0)[0]
+
+
 OURS: dict[str, Callable[..., Any]] = {
     "text.merge": bpe.merge,
     "text.bpe_encode": bpe_encode,
@@ -165,6 +181,7 @@ OURS: dict[str, Callable[..., Any]] = {
     "zero.pass_at_k": lambda right, samples, k: pass_at_k(samples, right, k),
     "zero.strict": strict,
     "zero.paired": lambda before, after: apart(after, before),
+    "distillation.token_grades": token_grades,
     "capstone.reward": reward,
 }
 
