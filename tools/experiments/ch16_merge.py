@@ -33,7 +33,7 @@ from minidsk.infer.evaluate import answers
 from minidsk.presets import nano
 from minidsk.rl.distill import TeacherBaseline
 from minidsk.rl.harvest import FAR
-from minidsk.rl.loop import reinforce
+from minidsk.rl.loop import Baseline, GroupBaseline, reinforce
 from minidsk.rl.policy import MiniPolicy, load_policy
 from minidsk.rl.rollout import Rollouts
 from minidsk.tasks.base import Problem, Task, make_task
@@ -41,7 +41,7 @@ from minidsk.train.checkpoint import Run
 from minidsk.train.optim import OptimConfig
 from minidsk.train.sft import Example, SFTConfig, fine_tune
 
-ARMS = ("base", "teacher of sums", "teacher of pages", "average", "sums", "pages", "both", "graded", "rewarded")
+ARMS = ("base", "teacher of sums", "teacher of pages", "average", "thoughts", "graded", "rewarded")
 KINDS = ("sums", "pages")
 NEVER = 10**6  # steps: what ends a run is what it spent
 
@@ -98,7 +98,7 @@ def taught_pages(base: MiniPolicy, a: Namespace, seed: int) -> MiniPolicy:
     return teacher
 
 
-def thoughts(student: MiniPolicy, teacher: MiniPolicy, task: Task, budget: float, a: Namespace,
+def answered(student: MiniPolicy, teacher: MiniPolicy, task: Task, budget: float, a: Namespace,
              seed: int) -> tuple[list[Example], float]:  # fmt: skip
     """Right answers of a teacher, as many as leave the rest of the budget to read each `--epochs` times; and what they
     took."""
@@ -120,12 +120,11 @@ def reading(student: MiniPolicy, examples: Sequence[Example]) -> float:
     return student.flops(encoded, updates=1) - student.flops(encoded)
 
 
-def imitated(kinds: Sequence[str], base: MiniPolicy, teachers: dict[str, MiniPolicy], a: Namespace,
-             seed: int) -> tuple[MiniPolicy, float]:  # fmt: skip
-    """The student after thoughts of these kinds, with equal shares of the budget; and what it spent."""
+def imitated(base: MiniPolicy, teachers: dict[str, MiniPolicy], a: Namespace, seed: int) -> tuple[MiniPolicy, float]:
+    """The student after thoughts of both teachers, with equal shares of the budget; and what it spent."""
     student, examples, spent = base.copy(), [], 0.0
-    for kind in kinds:
-        found, took = thoughts(base, teachers[kind], tasks("train", seed)[kind], a.budget / len(kinds), a, seed)
+    for kind in KINDS:
+        found, took = answered(base, teachers[kind], tasks("train", seed)[kind], a.budget / len(KINDS), a, seed)
         examples, spent = examples + found, spent + took
     each = reading(base, examples) / len(examples)
     steps = max(round((a.budget - spent) / (each * a.sft_batch)), 1)
@@ -139,9 +138,7 @@ def answering(base: MiniPolicy, teachers: dict[str, MiniPolicy] | None, a: Names
     optim = OptimConfig(lr=a.graded_lr if teachers else a.rl_lr, warmup=5, decay=0.0, betas=(0.9, 0.99))
     config = replace(nano().seeded(seed).zero, steps=NEVER, prompts=a.answers // group, group=group,
                      max_new_tokens=a.tokens, optim=optim, save_every=NEVER)  # fmt: skip
-    from minidsk.rl.loop import GroupBaseline
-
-    inner = Specialists([teachers[kind] for kind in KINDS], student, a.gamma) if teachers else GroupBaseline()
+    inner: Baseline = Specialists([teachers[kind] for kind in KINDS], student, a.gamma) if teachers else GroupBaseline()
     with tempfile.TemporaryDirectory() as folder:
         watched = Watched(inner, student, run := Run(folder, "rl", config), [a.budget], 0.0)
         with contextlib.suppress(Enough):
@@ -152,10 +149,8 @@ def answering(base: MiniPolicy, teachers: dict[str, MiniPolicy] | None, a: Names
 
 def average(teachers: Sequence[MiniPolicy]) -> MiniPolicy:
     """The mean of the teachers' weights."""
-    student = teachers[0].copy()
-    states = [teacher.model.state_dict() for teacher in teachers]
-    student.model.load_state_dict({name: torch.stack([s[name] for s in states]).to(torch.float64).mean(0).to(t.dtype)
-                                   for name, t in states[0].items()})  # fmt: skip
+    student, states = teachers[0].copy(), [teacher.model.state_dict() for teacher in teachers]
+    student.model.load_state_dict({name: torch.stack([s[name] for s in states]).mean(0) for name in states[0]})
     return student
 
 
@@ -177,9 +172,12 @@ def do(seed: int, a: Namespace) -> list[dict[str, Any]]:
             "average": average(list(teachers.values()))}  # fmt: skip
     rows = []
     for arm in ARMS:
-        policy, flops = (made[arm], 0.0) if arm in made else \
-            answering(base, teachers if arm == "graded" else None, a, seed) if arm in ("graded", "rewarded") else \
-            imitated(KINDS if arm == "both" else (arm,), base, teachers, a, seed)  # fmt: skip
+        if arm in made:
+            policy, flops = made[arm], 0.0
+        elif arm == "thoughts":
+            policy, flops = imitated(base, teachers, a, seed)
+        else:
+            policy, flops = answering(base, teachers if arm == "graded" else None, a, seed)
         rows.append({"seed": seed, "arm": arm, "flops": flops, **measured(policy, a, seed)})
         print(rows[-1], flush=True)
     return rows
