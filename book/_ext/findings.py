@@ -236,6 +236,29 @@ def share_of_pretraining(records: Records) -> Finding:
     return Finding(verdict, "; ".join(said) + ".")
 
 
+def other_recipes(records: Records) -> Finding:
+    """Rounds of search on a base, and a reasoner's answers for a small model; each has to be a leap."""
+    search, taught = rounds_of_search(records), taught_by_answers(records)
+    leaps = search.verdict == taught.verdict == IN_PART
+    return Finding(IN_PART if leaps else UNTESTED, f"{search.figure} {taught.figure}")
+
+
+def taught_by_answers(records: Records) -> Finding:
+    """What a small model gained from a teacher's right answers, and what from reward for as many operations."""
+    rows = sorted(records.read("ch16_distillation")["rows"], key=lambda row: int(row["seed"]))
+    last = max(row["part"] for row in rows if row["arm"] == "rl")
+    start, taught, rewarded = (
+        [row["accuracy"] for row in rows if (row["arm"], row["part"]) == cell]
+        for cell in (("student", 0.0), ("sft_right", last), ("rl", last))
+    )
+    problems = next(row["problems"] for row in rows if row["arm"] == "student")
+    return Finding(IN_PART if above(apart(taught, start)) else UNTESTED, (
+        f"A small model that learned from a reasoner's right answers gained {points(apart(taught, start))} and came to "
+        f"{share(taught)}. Compared with reward at as many operations: {points(apart(taught, rewarded))}. "
+        f"{len(taught)} seeds, {problems:,} problems, greedy answers."
+    ))  # fmt: skip
+
+
 def rounds_of_search(records: Records) -> Finding:
     """What rounds of self-evolution gained on the base, and on their control without a tree."""
     runs = sorted(records.read("ch17_evolution")["runs"], key=lambda r: (r["round"], r["seed"]))

@@ -96,7 +96,11 @@ def expected(claim):
         runs = {(r["arm"], r["round"], r["seed"]): r["right"] for r in load("ch17_evolution")["runs"]}
         share = {key: round(marks.count("1") / len(marks), 4) for key, marks in runs.items()}
         last = [share["tree", 3, seed] for seed in range(3)]
-        return [less(last, [share[arm, n, seed] for seed in range(3)]) for arm, n in (("tree", 0), ("root", 3))]
+        taught = {(r["arm"], r["part"], r["seed"]): r.get("accuracy") for r in load("ch16_distillation")["rows"]}
+        small = {arm: [taught[arm, part, seed] for seed in range(5)]
+                 for arm, part in (("student", 0.0), ("sft_right", 1.0), ("rl", 1.0))}  # fmt: skip
+        return [*(less(last, [share[arm, n, seed] for seed in range(3)]) for arm, n in (("tree", 0), ("root", 3))),
+                *(more(small["sft_right"], small[arm]) for arm in ("student", "rl"))]  # fmt: skip
     if claim == "several-tokens":
         sums = {(d, how): by([r for r in load("ch04_mtp")["runs"] if r["equal"] == how], "depth", d, "sums")
                 for d, how in ((0, "tokens"), (1, "tokens"), (1, "compute"))}  # fmt: skip
@@ -204,7 +208,8 @@ def test_an_outcome_that_nobody_wrote_about_fails_the_build(monkeypatch):
 
 
 READ = ["reason_small", "reason_nano", "ch14_grid", "ch14_grid_corners", "ch04_mtp", "ch10_selfplay", "ch10_words",
-        "ch11_control", "ch11_feedback", "ch11_price", "ch12_ppo_h100", "ch12_ppo_speed", "bench_kernels"]  # fmt: skip
+        "ch11_control", "ch11_feedback", "ch11_price", "ch12_ppo_h100", "ch12_ppo_speed", "ch16_distillation",
+        "bench_kernels"]  # fmt: skip
 
 
 def copy(folder, names):

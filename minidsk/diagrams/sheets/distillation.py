@@ -37,7 +37,7 @@ def _signs(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _draw(pen: Pen) -> None:
-    student, update = ("Student answers", "its own mistakes", "learns"), "learns"
+    student, update = ("Student answers", "and makes its own mistakes", "learns"), "learns"
     _way(pen, 10, "Thoughts", ("Teacher answers", "its own way", "frozen"),
          ("Verifier", "keeps the right answers", "judged"), ("Student copies", "each token of a kept answer", update))
     _way(pen, 100, "Reward", student, ("Verifier", "1 or 0, one for all tokens", "judged"),
@@ -51,8 +51,8 @@ def _draw(pen: Pen) -> None:
     _row(pen, 342, "student's probability p", "", tuple(f"{p:g}" for p in STUDENT), *learns)
     _row(pen, 376, "teacher's probability q", "", tuple(f"{q:g}" for q in TEACHER), *frozen)
     _row(pen, 410, "grade", "log q − log p", GRADES, *_signs(GRADES))
-    _row(pen, 444, "and of later tokens", f"each step further: times {GAMMA:g}", FOLLOWED, *_signs(FOLLOWED))
-    _row(pen, 478, "by reward instead", "0, where one of four got 1", (BLAME,) * 7, *_signs((BLAME,) * 7))
+    _row(pen, 444, "with later grades", f"each step further: times {GAMMA:g}", FOLLOWED, *_signs(FOLLOWED))
+    _row(pen, 478, "by reward instead", "it got 0, one of four got 1", (BLAME,) * 7, *_signs((BLAME,) * 7))
 
 
 FIGURE = Diagram(
@@ -67,6 +67,6 @@ FIGURE = Diagram(
     "0.5, the advantages are +0.20, +0.40, −0.14, −0.29, −0.58, −1.15 and −2.30. By reward, where one answer of four "
     "was right, each token of this one has advantage −0.5.",
     "Who answers, and who judges? The teacher's grades find the token that is wrong; the reward blames all seven "
-    "alike, but it knows for certain that the answer is wrong, and it costs no teacher. Probabilities are made up.",
+    "alike, but it knows for certain that the answer is wrong, and it needs no teacher. Probabilities are made up.",
     680, 516, _draw,
 )  # fmt: skip
