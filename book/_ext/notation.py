@@ -38,7 +38,7 @@ KNOWN = {
     "arcsin", "left", "right", "cdot", "cap", "dots", "ldots", "quad", "qquad", "mid", "ge", "le", "ne", "propto",
     "infty",
     "boxed", "underbrace", "begin", "end", "lceil", "rceil", "lVert", "rVert", "sim", "in", "to", "top", "times",
-    "approx", "big",
+    "approx", "big", "bigl", "bigr",
 }  # fmt: skip
 PRIME = "'"
 
