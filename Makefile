@@ -20,7 +20,7 @@ $(if $(filter native avx2 sse41,$(PROCESSOR)),,$(error PROCESSOR=$(PROCESSOR): g
 # One thread a worker: printed digits then do not depend on the number of cores.
 TEST_ENV := OMP_NUM_THREADS=1 $($(PROCESSOR))
 
-.PHONY: env reason test lint unit nbval check pages package colab book print lab bench record notebooks clean help
+.PHONY: env reason test lint unit long nbval check pages package colab book print lab bench record notebooks clean help
 
 help:
 	@echo "make reason      train a tiny reasoner from random weights (ARGS=... goes to minidsk reason)"
@@ -34,6 +34,7 @@ help:
 	@echo "make record      what the recorded runs cost and reached, and yours beside them (ARGS=runs/NAME ...)"
 	@echo "make notebooks   execute notebooks (NAMES='01_text_and_tokens ...', all by default)"
 	@echo "make lint | unit | nbval | check | pages | package    the parts of make test"
+	@echo "make long        tests that take a quarter of a minute and more each"
 	@echo "make clean       what can be built again; .venv and runs/ stay"
 
 env: $(STAMP)
@@ -70,6 +71,10 @@ check: env
 
 pages: book
 	$(TEST_ENV) $(BIN)/pytest -n $(WORKERS) tests/book
+
+# Tests of a quarter of a minute and more each: not part of make test either; the workflow runs them.
+long: env
+	$(TEST_ENV) $(BIN)/pytest -n $(WORKERS) -m slow tests --ignore=tests/test_packaging.py --ignore=tests/book
 
 package: env
 	$(TEST_ENV) $(BIN)/pytest -m slow tests/test_packaging.py

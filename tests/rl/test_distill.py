@@ -104,6 +104,7 @@ def test_a_student_equal_to_its_teacher_has_nothing_to_learn(make_policy, genera
     assert figures["reverse_kl"] == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_nano_student_learns_towards_a_nano_teacher(tmp_path):
     """The base, graded by R1-Zero token by token, no reward: longer thoughts, more of them right, and nearer to it."""
     recipe = nano()

@@ -68,6 +68,7 @@ def test_the_right_replies_on_the_surest_ways_come_first(tree, tokenizer):
     assert len(solutions(tree, tokenizer)) == 2
 
 
+@pytest.mark.slow
 def test_it_learns_from_trees_and_then_judges_without_the_verifier():
     """From the trees of 64 problems: of replies to other problems it picks far more right ones than come first."""
     policy, recipe = load_policy("nano-base"), nano()

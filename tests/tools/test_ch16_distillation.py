@@ -124,6 +124,7 @@ def test_an_arm_that_fails_is_recorded_and_the_others_go_on(distillation, a, mon
     assert json.loads((a.out / "metrics.json").read_text())["rows"] == rows
 
 
+@pytest.mark.slow
 def test_all_arms_run(distillation, a):
     rows = distillation.do(0, a)
     assert {row["arm"] for row in rows} == {"student", "teacher", "pool", *distillation.ARMS}

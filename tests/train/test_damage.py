@@ -296,6 +296,7 @@ def dies_at_the_next_write(told, folder):
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="finds what is written through /proc")
+@pytest.mark.slow
 def test_killed_at_every_write_nothing_is_left_and_nothing_is_lost(reason, micro_run, figures, tmp_path):
     """Kill -9 within each kind of write of a stage and before it is named, and a start from what was left."""
     folder, told = tmp_path / "run", tmp_path / "deaths"
