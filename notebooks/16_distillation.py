@@ -39,7 +39,7 @@ import torch
 
 import minidsk
 from minidsk import results
-from minidsk.diagrams import band, diagram, direct_labels, dots, show, table
+from minidsk.diagrams import band, diagram, direct_labels, show, table
 from minidsk.homework import bites, check, describe, predict, receipt, zoo
 from minidsk.infer.evaluate import answers as replies_of
 from minidsk.presets import nano
@@ -144,6 +144,20 @@ unended = len(answered) - len(right) - len(wrong)
 print(f"{len(right)} right, {len(wrong)} wrong, {unended} without an end or an answer")
 
 
+# %%
+def words_behind_the_answer(keep) -> None:
+    """A right answer with words behind it: the verifier reads the answer only."""
+    clean = "<think>9-6+3=3+3=6?6 yes</think><answer>9-6+3</answer>"
+    pairs = [(held_out[1], clean), (held_out[1], clean + " and so on")]
+    assert keep(pairs, bool) == [(held_out[1].prompt, clean)]
+
+
+def keep_by_verdict(pairs, wanted):
+    return [(p.prompt, reply) for p, reply in pairs if wanted(p.score(reply) == 1)]
+
+
+bites(words_behind_the_answer, keep, keep_by_verdict)
+
 # %% [markdown]
 # Then the student **trains**: it raises the log-probability of each token of the teacher's answer. The prompt is given, so its tokens do not count, and neither does the padding that makes the answers of a batch equally long.
 
@@ -241,8 +255,8 @@ assert by_thoughts > untaught
 
 # %%
 line = ["8", "-", "7", "+", "3", "=", "5"]  # 5 is wrong
-by_student = torch.tensor([[0.5, 0.5, 0.4, 0.8, 0.9, 0.9, 0.6]]).double()
-by_teacher = torch.tensor([[0.5, 0.8, 0.4, 0.8, 0.9, 0.9, 0.06]]).double()
+by_student = torch.tensor([[0.5, 0.5, 0.4, 0.8, 0.9, 0.9, 0.6]], dtype=torch.float64)
+by_teacher = torch.tensor([[0.5, 0.8, 0.4, 0.8, 0.9, 0.9, 0.06]], dtype=torch.float64)
 
 
 def grades_of(logp_student, logp_teacher, mask):
@@ -374,20 +388,22 @@ for name, pw in best.items():
     _ = ax.plot(x, peak(*pw).exp(), label=name)
 _ = ax.set(xlabel="answer", ylabel="probability", xlim=(0, 46), ylim=(0, 0.21))
 direct_labels(ax)
-show(fig, "A teacher with two peaks (grey), and the one-peaked student that is nearest to it by "
-     "either divergence.",
-     "Probability over the answers 0 to 40. The teacher has peaks at 10 and 30. " + "; ".join(
-         f"the {name} student's peak is at {p} with width {w}" for name, (p, w) in best.items())
-     + ".")
+places = [f"the {name} student's peak is at {place} with width {width}"
+          for name, (place, width) in best.items()]
+show(fig, "A teacher with two peaks (grey), and the one-peaked student that is nearest to it "
+     "by either divergence.",
+     "Probability over the answers 0 to 40. The teacher has peaks at 10 and 30; "
+     + "; ".join(places) + ".")
 
 # %% tags=["hide-input"]
 rows = []
 for name, pw in best.items():
     q = peak(*pw)
-    rows.append([name, pw[0], pw[1], f"{kl(two, q):.2f}", f"{kl(q, two):.2f}",
-                 f"{float(q.exp()[16:25].sum()):.0%}", f"{float(q.exp()[25:].sum()):.0%}"])  # fmt: skip
-table(["minimised", "place", "width", "forward KL", "reverse KL", "between the peaks (16 to 24)",
-       "at the second (25 on)"], rows,
+    parts = (float(q.exp()[part].sum()) for part in (slice(16, 25), slice(25, 41)))
+    rows.append([name, *pw, f"{kl(two, q):.2f}", f"{kl(q, two):.2f}",
+                 *(f"{mass:.0%}" for mass in parts)])  # fmt: skip
+table(["minimised", "place", "width", "forward KL", "reverse KL", "between (16 to 24)",
+       "second peak (25 on)"], rows,
       f"The teacher itself puts {float(two.exp()[16:25].sum()):.1%} between the peaks.")
 
 # %% [markdown]
@@ -432,7 +448,8 @@ def by_reward(posed, answers, logp, size: int = 16):
 
 # %% tags=["agree"]
 asked = held_out[:32]
-sampled = student.sample([p.prompt for p in asked], 1, 160, 1.0, torch.Generator().manual_seed(1))
+generator = torch.Generator().manual_seed(1)
+sampled = student.sample([p.prompt for p in asked], 1, 160, 1.0, generator)
 with torch.no_grad():
     sampled.logp = student.logprobs(sampled) * sampled.mask
 ours, _ = by_grades(asked, sampled, sampled.logp)
@@ -585,9 +602,10 @@ fig, ax = plt.subplots(figsize=(7.5, 3.6))
 curves = {}
 for arm in ("sft_right", "rl", "on_policy_token", "on_policy"):
     curves[arm] = [interval(start), *(interval(of(arm, part)) for part in PARTS)]
-    band(ax, [0, *PARTS], curves[arm], NAMES[arm])
-_ = ax.set(xlabel="share of the budget that is spent", ylabel="right, %", xlim=(0, 1.32),
-           ylim=(0, None))
+    band(ax, range(6), curves[arm], NAMES[arm])
+_ = ax.set_xticks(range(6), ["0", *(f"{part:g}" for part in PARTS)])
+_ = ax.set(xlabel="share of the budget that is spent (steps not to scale)",
+           ylabel="right, %", ylim=(20, 100))
 direct_labels(ax)
 show(fig, f"Accuracy against operations: means of {len(start)} seeds with 95 % intervals. All "
      "arms begin with the same students.",
@@ -710,8 +728,8 @@ def first_line(text: str) -> str:
 # tolerance: 5
 fresh, after_line = rescued(lambda text: "<think>"), rescued(first_line)
 lost = [ok for ok, fine in zip(after_line, was_right, strict=True) if not fine]
-print(f"the teacher, sampled, from nothing: {mean(fresh):.0%} right; after the student's first "
-      f"line: {mean(after_line):.0%}")
+print(f"the teacher, sampled, from nothing: {mean(fresh):.0%} right; "
+      f"after the student's first line: {mean(after_line):.0%}")
 print(f"after the first line of answers that the student got wrong: {mean(lost):.0%}")
 
 # %% [markdown]
@@ -765,9 +783,9 @@ table(["token", "how many", "mean grade, nats", "share of all grades"], body,
 # **But they find the one token that matters.** Ending the thought after a *no* costs nearly 8 nats, more than ten times any other place, and a quarter of all grades. Reward must find this token by comparing answers. In the record all three offers lead to the same habit: from no retries per thought to about 1.8, the number of the teacher.
 
 # %%
+print(f"the student: {mean(of('student', 0.0, 'retries')):.1f} retries per greedy thought")
 for arm in ("sft_right", "rl", "on_policy_token", "on_policy"):
-    print(f"{NAMES[arm]}: retries per greedy thought "
-          f"{mean(of('student', 0.0, 'retries')):.1f}, then {mean(of(arm, 1.0, 'retries')):.1f}")
+    print(f"after {NAMES[arm]}: {mean(of(arm, 1.0, 'retries')):.1f}")
 
 # %% [markdown]
 # ## Two teachers, one student
@@ -798,16 +816,28 @@ def averaged(models) -> dict:
 
 
 # %% [markdown]
-# With two equal teachers, grading by two must be the same as grading by one, and the average must be the model itself:
+# If the two teachers are equal, two must grade as one does, and the average must be the model itself. And if the second teacher is the student, all grades of its problems must be 0. A version that gives each teacher one half of the batch, instead of every other problem, fails that test:
 
 # %%
-one, _ = by_grades(asked[:32], sampled, sampled.logp)
-pair, _ = by_two_teachers([teacher, teacher], asked[:32], sampled, sampled.logp)
-pair_gap = float((one - pair).abs().max())
-assert pair_gap < 1e-9
+def each_grades_its_own(judge) -> None:
+    """The second teacher is the student itself, which agrees with every token."""
+    found, _ = judge([teacher, student], asked[:32], sampled, sampled.logp)
+    assert found[1::2].abs().max() < 1e-9
+
+
+def by_halves(teachers, posed, answers, logp):
+    order = torch.arange(len(posed)).view(2, -1).T.flatten()  # first half to the first
+    found, flops = by_two_teachers(teachers, posed, answers[order], logp[order])
+    return found[order.argsort()], flops
+
+
+with torch.no_grad():
+    one, _ = by_grades(asked[:32], sampled, sampled.logp)
+    pair, _ = by_two_teachers([teacher, teacher], asked[:32], sampled, sampled.logp)
+assert (one - pair).abs().max() < 1e-9
 itself = averaged([teacher.model, teacher.model])
 assert all(torch.equal(itself[k], v) for k, v in teacher.model.state_dict().items())
-print("one teacher, and the same teacher twice: differences below 1e-9")
+bites(each_grades_its_own, by_two_teachers, by_halves)
 
 # %% [markdown]
 # One model is good at sums and the other at pages. What does the average of their weights do? Guess its accuracy on sums. (Teacher A has about 86 %, teacher B about 28 %.)
@@ -863,6 +893,40 @@ show(fig, "Both skills at once: each dot is a model, the mean of three seeds.",
 
 # %% [markdown]
 # TEXT-MERGE
+#
+# Why does averaging work at all? In general the average of two networks is no network of any use. Here is a control. We reorder the units of nano-base's MLPs, which changes no output, and average it with nano-zero.
+
+# %%
+def reordered(policy):
+    """The same function with the hidden units of its MLPs in another order."""
+    twin, g = policy.copy(), torch.Generator().manual_seed(0)
+    for module in twin.model.modules():
+        if hasattr(module, "gate_proj"):
+            order = torch.randperm(len(module.gate_proj.weight), generator=g)
+            for rows in (module.gate_proj, module.up_proj):
+                rows.weight.data = rows.weight.data[order]
+            module.down_proj.weight.data = module.down_proj.weight.data[:, order]
+    return twin
+
+
+base = minidsk.load_policy("nano-base")
+other, halfway = reordered(base), teacher.copy()
+_ = base.model.double(), other.model.double()
+
+# %%
+body = []
+for name, policy in (("nano-base", base), ("nano-base, units reordered", other)):
+    halfway.model.load_state_dict(averaged([teacher.model, policy.model]))
+    gaps = [(a - b).detach().square().sum() for a, b in
+            zip(teacher.model.parameters(), policy.model.parameters(), strict=True)]
+    length = sum(a.detach().square().sum() for a in teacher.model.parameters())
+    body.append([name, f"{solved(policy):.0f}", f"{math.sqrt(sum(gaps) / length):.0%}",
+                 f"{solved(halfway):.0f}"])
+table(["averaged with nano-zero", "alone, % right", "distance", "the average, % right"], body,
+      "Distance: the norm of the difference, as a share of the norm of nano-zero.")
+
+# %% [markdown]
+# The two copies of the base are equal as functions. The average with the first is as good as nano-zero, and the average with the second solves nothing. So averaging needs models that lie close together: training with reward has moved nano-zero by only 3 % from its base. A small student with another shape cannot be averaged with its teacher at all, and can still be taught.
 #
 # ## What DeepSeek did
 #
@@ -1047,7 +1111,8 @@ zoo("distillation", [the_last_token_of_two, nothing_leaks])
 
 # %%
 for arm in ("sft_right", "on_policy", "on_policy_token"):
-    gaps = ["{:+.0f} ± {:.0f}".format(*apart(of(arm, part), of("rl", part))) for part in PARTS]
+    gaps = ["{:+.0f} ± {:.0f}".format(*apart(of(arm, part), of("rl", part)))
+            for part in PARTS]  # fmt: skip
     print(f"{NAMES[arm]} minus reward, points, at {', '.join(f'{p:g}' for p in PARTS)} of the "
           f"budget: {'; '.join(gaps)}")
 
