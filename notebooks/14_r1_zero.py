@@ -50,7 +50,7 @@ from minidsk.presets import nano
 from minidsk.report.interval import apart, interval
 from minidsk.report.stages import read_stages
 from minidsk.rl.harvest import readable
-from minidsk.rl.language import mixed
+from minidsk.rl.language import mixed, words
 from minidsk.rl.rollout import with_signal
 from minidsk.tasks.base import thought_of
 from minidsk.tasks.expression import evaluate, write_chain
@@ -104,6 +104,12 @@ def checks(text: str) -> int:
     return len(VERDICT.findall(thought_of(text)))
 
 
+def first_right(problem, text: str) -> float:
+    """1 if the first attempt, handed in as the answer, would have been right."""
+    tried = "".join(problem.attempts(text)[:1])
+    return problem.score(f"<think></think><answer>{tried}</answer>")
+
+
 # %%
 def sampled(policy, problems, size: int, seed: int = 0) -> list[str]:
     """`size` replies to each problem at temperature 1, those of a problem side by side."""
@@ -125,7 +131,7 @@ for kind, what in ((False, "one attempt"), (True, "more attempts")):
 # %% [markdown]
 # The habit of trying again is there before any reward, in about a third of the samples, and greedy decoding never shows it. Samples that try again are right more often. This is one difference that reward can use.
 #
-# The large experiment of this chapter repeats this on bases that we trained ourselves. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts at about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None` in the cell.
+# The large experiment of this chapter, **the grid**, trains on bases that differ in what they have read. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts with right answers to about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None` in the cell.
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -141,9 +147,17 @@ no_search
 diagram("r1_zero")
 
 # %% [markdown]
-# In the loop below, which is R1-Zero, the model answers each problem 16 times, with at most 128 tokens (160 in the recorded grid). A **judge** gives each answer a number. Answers that were judged better than their group's mean become likelier, and the others less likely. We take one step per batch, so GRPO's ratio is always 1, its clip never acts, and the loss is minus the advantage times the mean log-probability of an answer's tokens. So each token of a long wrong answer is pushed down less than one of a short wrong answer ([chapter 13](13_grpo_variants.ipynb) compares the ways of averaging). The recorded grid averages over all tokens instead, and lowers its learning rate at the end, so its longer thoughts do not come from this. Nothing in the loop says *think*.
+# In the loop below, which is R1-Zero, the model answers each problem 16 times, with at most 128 tokens (160 in the recorded grid). A **judge** gives each answer a number. Answers that were judged better than their group's mean become likelier, and the others less likely. We take one step per batch, so GRPO's ratio is always 1 and its clip never acts. The loss is minus the advantage times the log-probability, summed over the tokens and divided by the number of all tokens in the batch. Nothing in the loop says *think*.
 
 # %% tags=["naive"]
+def push(policy, drawn, advantages):
+    """Add the gradient of the loss, by blocks of 16 answers of similar lengths."""
+    for rows in drawn.lengths.argsort().split(16):
+        some = drawn[rows]
+        logp = (policy.logprobs(some) * some.mask).sum(1)
+        (-(advantages[rows] * logp).sum() / drawn.mask.sum()).backward()
+
+
 def zero_step(policy, optimizer, problems, judge, generator, size=16):
     """Sample, judge, compare, push; the replies, and their rewards [problems, size]."""
     prompts = [p.prompt for p in problems]
@@ -153,10 +167,7 @@ def zero_step(policy, optimizer, problems, judge, generator, size=16):
     rewards = torch.tensor(judged).double().view(len(problems), size)
     less = rewards - rewards.mean(1, keepdim=True)
     advantages = (less / (rewards.std(1, keepdim=True) + 1e-4)).flatten()
-    for rows in drawn.lengths.argsort().split(16):  # similar lengths, little padding
-        some = drawn[rows]
-        logp = (policy.logprobs(some) * some.mask).sum(1) / some.mask.sum(1)
-        (-(advantages[rows] * logp).sum() / len(posed)).backward()
+    push(policy, drawn, advantages)
     _ = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
@@ -164,7 +175,43 @@ def zero_step(policy, optimizer, problems, judge, generator, size=16):
 
 
 # %% [markdown]
-# We will hand five judges to this loop. Here are their verdicts on three replies to the first problem:
+# Our way of averaging is called **token averaging**, and the recorded grid uses it too. It matters here, because we want to know whether *reward* makes thoughts longer. Suppose that a batch holds two wrong answers, one short and one long. If we averaged within each answer first, a token of the long one would be pushed down a third as hard as a token of the short one (next table). Thoughts could grow for this reason alone. With token averaging every token has the same weight. [Chapter 13](13_grpo_variants.ipynb) compares the two.
+#
+# Does `push` compute this loss? It works in blocks, and a natural bug is to sort the answers and forget to sort their advantages. The function `bites` sees that our test accepts the right version and catches the planted bug.
+
+# %%
+lengths = (30, 90)
+rows = [["within each answer, then over answers", *(f"{-1 / n / 2:.4f}" for n in lengths)],
+        ["over all tokens (ours)", *(f"{-1 / sum(lengths):.4f}" for _ in lengths)]]
+table(["average", *(f"answer of {n} tokens" for n in lengths)], rows,
+      "The weight of one token's log-probability, for two answers of advantage -1.")
+
+# %%
+few = base.sample([held_out[0].prompt], 32, 64, 1.0, torch.Generator().manual_seed(0))
+signs = torch.linspace(-1, 1, 32).double()
+
+
+def blocks_add_up(push) -> None:
+    """The gradient by blocks is that of the whole loss in one piece."""
+    whole, parts = base.copy(), base.copy()
+    logp = (whole.logprobs(few) * few.mask).sum(1)
+    (-(signs * logp).sum() / few.mask.sum()).backward()
+    push(parts, few, signs)
+    for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        assert a.grad is b.grad or (a.grad - b.grad).abs().max() < 1e-9
+
+
+def forgets_the_advantages(policy, drawn, advantages):
+    place = drawn.lengths.argsort().argsort()  # of each answer among the sorted ones
+    push(policy, drawn, advantages[place])
+
+
+bites(blocks_add_up, push, forgets_the_advantages)
+
+# %% [markdown]
+# We will hand five judges to this loop. Four are the functions below, and the fifth, *capped*, is `right_answer` with answers cut at 40 tokens. The table shows the verdicts of the four on three replies to the first problem.
+#
+# A judge is easily wrong. A reply without an answer must not be paid as *wrong* or as *well formed*, and our coin must not change its verdict when the same reply comes again. Below the table, three planted bugs break these rules, and two tests catch them.
 
 # %%
 def right_answer(problem, text: str) -> float:
@@ -193,12 +240,39 @@ rows = [[name, *(int(judge(first, t)) for t in (good, bad, good[:-9]))]
         for name, judge in judges.items()]  # fmt: skip
 print(first.prompt + good, bad, good[:-9] + " (cut off)", sep="\n")
 table(["judge", "the first", "the second", "the third"], rows,
-      "Rewards. The fifth judge, capped, is right_answer on answers cut at 40 tokens.")
+      "Rewards of four judges for three replies.")
+
+# %%
+def no_answer_no_pay(judge) -> None:
+    """A reply that is cut off inside its answer earns nothing."""
+    assert judge(first, good[:-9]) == 0
+
+
+def not_right(problem, text):
+    return 1 - problem.score(text)
+
+
+def has_a_thought(problem, text):
+    return float("</think>" in text)
+
+
+def keeps_its_word(judge) -> None:
+    """The same reply gets the same verdict, twenty times."""
+    assert len({judge(first, good) for _ in range(20)}) == 1
+
+
+def fresh_coin(problem, text):
+    return float(random.random() < 0.5)
+
+
+bites(no_answer_no_pay, wrong_answer, not_right)
+bites(no_answer_no_pay, right_form, has_a_thought)
+bites(keeps_its_word, random_coin, fresh_coin)
 
 # %% [markdown]
 # ## Watch it learn
 #
-# We train nano-base with `right_answer` for 16 steps of 4 problems. At ten moments we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note the log-probability of each of their tokens before and after that step's update. So we see how an update made from four *other* problems moves these tokens.
+# We train nano-base with `right_answer` for 16 steps of 4 problems. At eight of the steps, the *moments* of the figure below, we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note the log-probability of each of their tokens before and after that step's update. So we see how an update made from four *other* problems moves these tokens.
 
 # %%
 def moved(policy, problem, step, update) -> list[dict]:
@@ -223,6 +297,7 @@ def seen_in(posed, texts, rewards) -> dict[str, float]:
     """What one step's replies show."""
     pairs = list(zip(posed, texts, strict=True))
     return {"reward": rewards.mean().item(), "right": mean(p.score(t) for p, t in pairs),
+            "first attempt": mean(first_right(p, t) for p, t in pairs),
             "tokens": mean(len(base.tokenizer.encode(t)) for t in texts),
             "retries": mean(retries(p, t) for p, t in pairs),
             "checks": mean(checks(t) for t in texts),
@@ -253,15 +328,15 @@ def live(judge, steps, watched=None, moments=(), lr=6e-4):
 
 # %%
 watched = held_out[4]
-ten = (0, 1, 2, 3, 4, 6, 8, 10, 12, 15)
-learner, curve, frames = live(right_answer, 16, watched, ten)
+eight = (0, 1, 2, 3, 5, 8, 11, 15)
+learner, curve, frames = live(right_answer, 16, watched, eight)
 after, last_replies = solved(learner)
 print(f"greedy, {len(held_out)} held-out problems: {before:.0%} right before, "
       f"{after:.0%} after")
 
 # %% tags=["widget"]
 Rollouts(watched.prompt.strip(), list(frames), list(frames.values()),
-         title="One problem, eight samples at ten moments",
+         title="One problem, eight samples at eight moments",
          shade_label="moved by this step's update, nats")
 
 # %% [markdown]
@@ -284,11 +359,11 @@ moves = {name: sum((fork(f)[name] for f in frames.values()), []) for name in for
 rows = [[name, len(by), f"{mean(by):+.2f}", f"{mean(map(abs, by)):.2f}"]
         for name, by in moves.items()]  # fmt: skip
 table(["token", "how many", "mean move", "mean size"], rows,
-      "Moves of log-probabilities by one update, in nats, over ten moments.")
+      "Moves of log-probabilities by one update, in nats, over eight moments.")
 
 # %% tags=["figure", "hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
-shown = ("retries", "checks"), ("right", "readable", "mixed")
+shown = ("retries", "checks"), ("right", "first attempt", "readable")
 for ax, names in zip(axes, shown, strict=True):
     for name in names:
         _ = ax.plot(range(1, 17), [c[name] for c in curve], label=name)
@@ -298,8 +373,8 @@ _ = axes[0].set(title="per thought")
 _ = axes[1].set(title="share of replies")
 ends = {name: [mean(c[name] for c in part) for part in (curve[:4], curve[-4:])]
         for name in curve[0]}  # fmt: skip
-show(fig, "Sixteen steps of reward for right answers: thoughts try again more "
-     "often, and check each attempt as before. One seed, 64 samples per step.",
+show(fig, "Sixteen steps of reward for right answers: thoughts try again more often, and "
+     "first attempts are right no more often. One seed, 64 samples per step.",
      "Means of the first and of the last four steps: " + "; ".join(
          f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in ends.items()) + ".")
 
@@ -307,12 +382,52 @@ show(fig, "Sixteen steps of reward for right answers: thoughts try again more "
 assert ends["retries"][1] > 2 * ends["retries"][0]
 table(["", "first four steps", "last four steps"],
       [[name, f"{a:.2f}", f"{b:.2f}"] for name, (a, b) in ends.items() if name != "reward"],
-      "Means over 256 samples each. no signal: share of groups whose answers were all judged "
-      "alike. mixed: thoughts in two languages. readable: well formed, in the language of the "
-      "prompt, nothing tried twice.")
+      "Means over 256 samples each. first attempt: its expression is right. no signal: share "
+      "of groups whose answers were all judged alike. mixed: thoughts in two languages. "
+      "readable: well formed, in the language of the prompt, nothing tried twice.")
 
 # %% [markdown]
-# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses about 0.2 nats per update, while other tokens move by about 0.01. This problem was never trained on, so the updates carried over to it. On average, retries per thought go up, and more samples are right. Self-checks only go up because each attempt is checked, as it was from the start. After the reward, greedy replies are right more often than samples are. Before it they were not, because greedy replies never tried again. The last rows of the table are a price, to which we come back: more and more sampled thoughts mix their two languages.
+# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses between 0.1 and 0.2 nats per update on average, while other tokens move by about 0.01. This problem was never trained on, so the updates carried over to it. On average, retries per thought go up, and more samples are right. Self-checks go up only because each attempt is checked, as it was from the start. The last rows of the table show a price, to which we come back: fewer thoughts are readable, and more of them mix their two languages.
+#
+# ### A better first guess, or a better search?
+#
+# A thought is right at its first attempt or because it went on. To see which of the two the reward improved, we draw 32 samples for each of the same 16 held-out problems as above, from the base and from the rewarded model.
+
+# %%
+def by_pairs(judge, replies) -> list[float]:
+    """Percent of 64 samples, for each of eight pairs of problems."""
+    marks = [100 * judge(p, t) for p, t in zip(posed, replies, strict=True)]
+    return [mean(marks[i : i + 64]) for i in range(0, len(marks), 64)]
+
+
+def by_retrying(problem, text: str) -> float:
+    return problem.score(text) - first_right(problem, text)
+
+
+later = sampled(learner, asked, 32)
+rows, gained = [], {}
+for name, judge in (("first attempt", first_right), ("final answer", right_answer),
+                    ("difference", by_retrying)):  # fmt: skip
+    was, now = by_pairs(judge, texts), by_pairs(judge, later)
+    gained[name] = apart(now, was)
+    rows.append([name, f"{mean(was):.0f}", f"{mean(now):.0f}",
+                 "{:+.0f} ± {:.0f}".format(*gained[name])])  # fmt: skip
+assert gained["first attempt"][0] < gained["final answer"][0] / 2
+table(["right in %", "base", "rewarded", "gain"], rows,
+      "512 samples each; 95 % intervals over eight pairs of problems, one training.")
+
+# %% [markdown]
+# **The reward improved the search.** Final answers are right about 20 points more often, and first attempts about as often as before. The interval for first attempts is wide, so a gain of several points remains possible. It covers the choice of problems, and not what another training would give. Here are the greedy thoughts on the first held-out problem that the base gets wrong and the rewarded model gets right after two retries or more:
+
+# %%
+pairs = zip(held_out, first_replies, last_replies, strict=True)
+problem, a, b = next((p, a, b) for p, a, b in pairs
+                     if p.score(a) < p.score(b) and retries(p, b) > 1)  # fmt: skip
+lines = itertools.zip_longest(a.split("\n"), b.split("\n"), fillvalue="")
+table(["the base", "after the reward"], list(lines), problem.prompt.strip())
+
+# %% [markdown]
+# The base sees that its attempt fails and hands it in all the same. The rewarded model goes on until its own verdict is *yes*.
 #
 # This was one seed of a small run. The recorded runs below had three seeds, a larger model (*small*: three numbers up to 20, all four operators), and 1,024 samples per step.
 
@@ -343,8 +458,7 @@ drift = apart(*([mean(line["accuracy"] for line in run[a : a + 10]) for run in s
 print("accuracy, last third minus middle third: {:+.1f} ± {:.1f} points".format(
     *(100 * x for x in drift)))
 assert drift[0] > -0.02
-table(["", "step 1", "steps 1-10", "steps 11-20", "steps 21-30"], rows,
-      "Three seeds, 95 % intervals.")
+table(["", "step 1", "steps 1-10", "11-20", "21-30"], rows, "Three seeds, 95 % intervals.")
 
 # %% [markdown]
 # In the last third the runs neither gain nor decay, and the answers stay about twice as long as at step 1.
@@ -433,7 +547,7 @@ table(["minus", *(f"{share:.0%} search" for share in SHARES)],
       "Points of greedy accuracy; 95 % intervals over five pairs of seeds.")
 
 # %% [markdown]
-# **Reward brings out what the base has read.** With 20 % of searchers the right reward adds about 60 points, and without searchers it adds fewer than 10. All twenty bases look the same from outside: about a third right, one attempt, one check. What differs is hidden in their rare samples.
+# **Reward brings out what the base has read.** With 20 % of searchers the right reward adds about 60 points, and without searchers it adds fewer than 10. From outside, all twenty bases look the same: about a third of their greedy answers are right, after one attempt and one check. They differ in how often a *sampled* thought goes on, which the next table counts.
 
 # %% tags=["hide-input"]
 rows = []
@@ -451,11 +565,11 @@ table(["search", "base: retries", "checks", "rewarded: retries", "checks",
       "or an answer at the limit of 160 tokens.")
 
 # %% [markdown]
-# Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. It learns to go on, and searching well is another matter: with few searchers, many greedy replies run into the limit of 160 tokens. An author who searches tries everything in turn and stops at *yes*. The other bases have read little or nothing of that kind.
+# Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. It learns to go on, but not to search well: with few searchers, many greedy replies run into the limit of 160 tokens. An author who searches tries everything in turn and stops at *yes*, and these bases have read few such authors or none.
 #
 # ### Two controls that are hard to beat
 #
-# **The prompt alone reaches most of the gain** at 20 %: a base that knows searchers needs only to be told that this is a search. At 0 % the same prompt does harm.
+# **The prompt alone reaches most of the gain** at 20 %, because a base that knows searchers only needs to see that a search has begun. At 0 % the same prompt does harm.
 #
 # **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning used the same operations, but it spent them on several times as many optimizer steps (printed below), and it sees only right answers. At 0 % most of its greedy thoughts have a single attempt, so its first attempts must have become better. The record does not have their accuracy.
 
@@ -495,11 +609,10 @@ table(["judge", "no signal", "reward at the end", "right at the end", "tokens", 
 
 # %% [markdown]
 # **Reward needed length.** `capped` is trained with the right reward on answers cut at 40 tokens, which is one attempt, and tested with 160. It adds nothing on any web. So without room for a second attempt, the reward added nothing. Fine-tuning at 0 % shows that a gain without longer thoughts is possible.
-
-# %% [markdown]
+#
 # ## New ability, or better aim?
 #
-# A model that is right once in ten tries *can* solve the problem. So to tell ability from aim, one draws many samples to each problem. **pass@k** is the chance that at least one of $k$ samples is right. For large $k$ it tests the model's **support**, the set of answers that it gives at all. Suppose that we drew $n$ samples and $c$ are right. The obvious estimate puts $c/n$ in place of the unknown chance $p$: $1 - (1 - c/n)^k$. A coin whose $p$ we know shows what is wrong with it:
+# A model that is right once in ten tries *can* solve the problem. So to tell ability from aim, we draw many samples for each problem. **pass@k** is the chance that at least one of $k$ samples is right. For large $k$ it tests the model's **support**, the set of answers that it gives at all. Suppose that we drew $n$ samples and $c$ are right. The obvious estimate puts $c/n$ in place of the unknown chance $p$: $1 - (1 - c/n)^k$. A coin whose $p$ we know shows what is wrong with it:
 
 # %%
 def plug_in(n: int, right: int, k: int) -> float:
@@ -562,7 +675,7 @@ def passed(share: float, cell: str, k: int) -> list[float]:
 support.reveal(round(mean(passed(0.0, "base", 256)), 1))
 
 # %% [markdown]
-# How much of this would blind guessing do? Three numbers with plus and minus can be written in 48 ways: six orders of the numbers, four choices of two operators, and each with or without parentheses. A blind guesser draws one of the 48 at each try.
+# How much of this would blind guessing do? Three numbers with plus and minus can be written in 48 ways: six orders of the numbers, four choices of two operators, and each with or without parentheses. A blind guesser draws one of the 48 at each try. Our test asks for 48 ways that use each number exactly once, and the planted bug is a guesser that puts each number back before it draws the next, so that a number may come twice.
 
 # %%
 def forms(problem) -> list[str]:
@@ -583,6 +696,21 @@ def blind(k: int) -> float:
 
 
 print("blind guesses:", ", ".join(f"pass@{k} {blind(k):.0f} %" for k in (1, 4, 16, 64, 256)))
+
+
+# %%
+def each_number_once(forms) -> None:
+    for p in held_out:
+        used = [sorted(map(int, evaluate(t)[1])) for t in forms(p)]
+        assert used == 48 * [sorted(p.numbers)]
+
+
+def puts_numbers_back(problem):
+    triples = itertools.product(problem.numbers, repeat=3)
+    return [f"{a}{o}{b}{q}{c}" for a, b, c in triples for o in "+-" for q in "+-"]
+
+
+bites(each_number_once, forms, puts_numbers_back)
 
 # %% tags=["figure", "hide-input"]
 ks = [2**i for i in range(9)]
@@ -606,18 +734,15 @@ show(fig, "With many samples every base solves every problem, and so does a blin
 # %% tags=["hide-input"]
 rows = []
 for share in SHARES:
-    row = [f"{share:.0%}"]
-    for k in (1, 4, 16, 64, 256):
-        change = apart(passed(share, "right", k), passed(share, "base", k))
-        row.append("{:+.1f} ± {:.1f}".format(*change))
-    rows.append([x.replace("-0.0 ", "+0.0 ") for x in row])
+    changes = [apart(passed(share, "right", k), passed(share, "base", k)) for k in ks[::2]]
+    told = ["{:+.1f} ± {:.1f}".format(*c).replace("-0.0 ", "+0.0 ") for c in changes]
+    rows.append([f"{share:.0%}", *told])
 table(["search", "k = 1", "k = 4", "k = 16", "k = 64", "k = 256"], rows,
       "pass@k, rewarded minus base, points; 95 % intervals over five seeds.")
 
 # %% [markdown]
-# **At large $k$ this world is too easy to tell ability from aim.** Within 256 samples every base solves all 128 problems, but blind guessing does too. So no reward could add a problem here. At small $k$ we see better aim: reward moves to the first sample what needed several before. Without searchers, the rewarded models are on average below their bases from $k = 8$ on. This depends on the seed, and the intervals include zero.
-
-# %% [markdown]
+# **At large $k$ this world is too easy to tell ability from aim.** Within 256 samples every base solves all 128 problems, but blind guessing does too. So no reward could add a problem here. At small $k$ we see better aim, because after the reward one sample often solves a problem that took several before. Without searchers, the rewarded models are on average below their bases from $k = 8$ on. This depends on the seed, and the intervals include zero.
+#
 # ### Counting all right answers
 #
 # A problem has several right answers among its 48 forms. Which of them does a model reach with 32 samples?
@@ -633,7 +758,7 @@ print(watched.prompt.strip(), *sorted(right_answers(watched)))
 # %% tags=["hide-input"]
 rows, reached = [], {}
 drawings = {"base": texts, "base, drawn again": sampled(base, asked, 32, seed=1),
-            "rewarded": sampled(learner, asked, 32)}  # fmt: skip
+            "rewarded": later}  # fmt: skip
 for name, drawn in drawings.items():
     reached[name], repeated, every = [], [], 0
     for i, p in enumerate(asked):
@@ -721,13 +846,12 @@ show(fig, "Which claim holds where? Circle: it holds on this web. Cross: it fail
 # %% [markdown]
 # - **DeepSeek's claim holds on all four webs**, by 15 to 46 points.
 # - **Yue's and ProRL's cannot be tested here**, because our bases leave no problem unsolved.
-# - **Shao's random reward fails everywhere**. At our learning rate the coin destroys the model before it could help, so this is not a fair comparison with Qwen.
+# - **Shao's random reward fails everywhere**. At our learning rate the coin destroys the model, and we tried no lower rate, so this is not a fair comparison with Qwen.
 # - **Gandhi's holds at 5 % and 20 %**, and at 1 % the interval includes zero.
 # - **Liu's holds on all four**: each base tries again in some of its samples. It could hardly fail, because each web has authors who try twice.
 #
-# So the claim that depends on the web here is Gandhi's, and with it goes the size of the gain: 8 points of greedy accuracy without searchers, and about 60 with 20 %.
-
-# %% [markdown]
+# So Gandhi's is the claim whose verdict depends on the web here. The size of the gain depends on it too: 8 points of greedy accuracy without searchers, and about 60 with 20 %.
+#
 # ## How strong must the base be?
 #
 # For this record we stopped the pretraining of one base (5 % searchers, three seeds) at ten moments, and applied the right reward from each.
@@ -772,7 +896,7 @@ table(["steps", "loss", "before", "after", "gain", "groups without signal"], row
 #
 # ## Can one still read it?
 #
-# DeepSeek reports that the thoughts of R1-Zero mix languages. We count thoughts with words of both languages, greedy and in samples. The live run above also has our measure of readability: a thought is **readable** if it is well formed, keeps to the language of its prompt, and tries nothing twice. One cause is in the web itself, where 15 % of the authors mix both languages.
+# DeepSeek reports that the thoughts of R1-Zero mix languages. We count thoughts with words of both languages, greedy and in samples. In the live run above, readable thoughts also became fewer: a thought is **readable** if it is well formed, keeps to the language of its prompt, and tries nothing twice. One cause of the mixing is the web itself, where 15 % of the authors mix both languages.
 
 # %% tags=["hide-input"]
 def both(share: float, cell: str, where: str) -> list[float]:
@@ -793,12 +917,32 @@ table(["search", "greedy: base", "rewarded", "fine-tuned", "samples: base", "rew
        "fine-tuned"], rows, "Thoughts in both languages, %; means of five seeds.")
 
 # %% [markdown]
-# Greedy thoughts rarely mix, but **sampled thoughts mix more often after the reward than before**, on each web on average, and in the live run readable thoughts became fewer. We think that the reason is length: a longer thought has more lines, any of which may change the language, and the reward does not care. Fine-tuning, whose thoughts are also longer, mixes more than the base too. DeepSeek-R1 rewards the language of the question.
+# Greedy thoughts rarely mix, but **sampled thoughts mix more often after the reward than before**, on each web on average. One reason may be length: a longer thought has more lines, any of which may change the language. In the grid this could be the whole reason, because mixed thoughts grew by a smaller factor than retries did. To test it in the live run, we count only thoughts of more than one line, because a single line holds a single verdict.
+
+# %% tags=["hide-input"]
+rows, in_pairs = [], []
+for name, of in (("base", texts), ("rewarded", later)):
+    thoughts = [thought_of(t) for t in of]
+    long = [t for t in thoughts if len(t.splitlines()) > 1]
+    english, chinese = (sum(counts) for counts in zip(*map(words, long), strict=True))
+    rows.append([name, f"{mean(map(mixed, thoughts)):.0%}", len(long),
+                 f"{mean(len(t.splitlines()) for t in long):.1f}",
+                 f"{mean(map(mixed, long)):.0%}", f"{chinese / (english + chinese):.0%}"])
+    in_pairs.append([100 * mean(mixed(t) for t in thoughts[i : i + 64] if t in long)
+                     for i in range(0, len(thoughts), 64)])  # fmt: skip
+print("mixed among longer thoughts, rewarded minus base: {:+.0f} ± {:.0f} points".format(
+    *apart(*in_pairs[::-1])))
+table(["live run", "mixed", "longer", "lines", "longer: mixed", "words in Chinese"], rows,
+      "512 samples each, 16 held-out problems posed in English. Longer: thoughts of more than "
+      "one line, and the columns behind it are about these.")
+
+# %% [markdown]
+# Here length is not the whole reason. The longer thoughts have about as many lines as before, but more than twice the share of them mixes, and more of their verdicts are Chinese although the problems are posed in English. (The interval is over pairs of problems, and the training was run once.) The reward does not care about the language, so nothing holds it in place. Fine-tuning, whose thoughts in the grid are also longer, mixes more than the base too. DeepSeek-R1 rewards the language of the question.
 
 # %% [markdown]
 # ## A reward that is hacked on purpose
 #
-# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier saves itself the arithmetic: it looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples. Which reply costs the least and is paid for by this verifier? We train for nine steps, one seed, at a higher learning rate.
+# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier does no arithmetic. It only looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples. Which reply costs the least and is paid for by this verifier? We train for eight steps, one seed, at a higher learning rate. As a control, we train again with the right verifier, from the same seed and with all else the same.
 
 # %%
 def believes(problem, text: str) -> float:
@@ -810,21 +954,30 @@ def believes(problem, text: str) -> float:
 of_yes = [p.score(t) for p, t in zip(posed, texts, strict=True) if believes(p, t)]
 print(f"base: {mean(of_yes):.0%} of {len(of_yes)} samples that end with yes are right")
 
+cheat, cheated, _ = live(believes, 8, lr=1e-3)
+
 # %%
-cheat, cheated, _ = live(believes, 9, lr=1e-3)
+honest, control, _ = live(right_answer, 8, lr=1e-3)
+print(f"greedy, {len(held_out)} held-out problems: base {before:.0%} right, "
+      f"careless verifier {solved(cheat)[0]:.0%}, right verifier {solved(honest)[0]:.0%}")
 
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(6.5, 3))
-for name, label in (("reward", "reward"), ("right", "really right")):
-    _ = ax.plot(range(1, 10), [c[name] for c in cheated], label=label)
+lines = {"careless: paid": [c["reward"] for c in cheated],
+         "careless: really right": [c["right"] for c in cheated],
+         "right verifier: right": [c["right"] for c in control]}  # fmt: skip
+for label, line in lines.items():
+    _ = ax.plot(range(1, 9), line, label=label)
 _ = ax.set(xlabel="step", ylabel="share of samples", ylim=(0, 1.02))
 direct_labels(ax)
-paid, true = ([mean(c[name] for c in part) for part in (cheated[:3], cheated[-3:])]
-              for name in ("reward", "right"))
+thirds_of = {name: [mean(line[:3]), mean(line[-3:])] for name, line in lines.items()}
+paid, true, fixed = thirds_of.values()
 assert paid[1] - true[1] > 2 * (paid[0] - true[0])
-show(fig, "The careless verifier pays more and more, while fewer answers are right.",
-     f"Two lines over nine steps. In the first three the reward is {paid[0]:.2f} and the "
-     f"share really right {true[0]:.2f}; in the last three {paid[1]:.2f} and {true[1]:.2f}.")
+assert fixed[1] > true[1]
+show(fig, "The careless verifier pays more and more, and in the last steps fewer answers are "
+     "right than with the right verifier on the same problems. One seed.",
+     "Three lines over eight steps. Means of the first and of the last three: " + "; ".join(
+         f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in thirds_of.items()) + ".")
 
 # %% tags=["hide-input"]
 drawn = sampled(cheat, asked, 4)
@@ -835,7 +988,7 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
 
 # %% [markdown]
-# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. (These are held-out problems after the last step. The figure's last number is a mean over three batches before it.) Nothing told it to lie, but a false *yes* was rewarded, so false *yes*es spread. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
+# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. The control shows that the verifier is to blame, because with the right one and all else equal the greedy accuracy rises much further. (It rises a little with the careless one too, because the model now goes on until it writes *yes*, and some of these are true.) Nothing told the model to lie, but a false *yes* was rewarded, so false *yes*es spread. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
 #
 # One would notice it because **the reward rises, and another measure of the same thing does not.** Here that is the accuracy, which our loop logs beside the reward. Without it you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
 
@@ -874,7 +1027,7 @@ table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
 #
 # **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower. In our comparison fine-tuning takes six to nine times as many optimizer steps for the same operations, because it draws half as many samples or fewer. We have not tested which difference matters.
 #
-# **We expected the coin to do nothing.** Over many coins the expected gradient is zero, but a run has one coin, which gives the same verdict whenever the same reply comes again. In the record the coin's gradients are no smaller than those of the right reward, so we think that 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation has no place to work. With a lower learning rate our models might have lasted longer, and we did not try it.
+# **We expected the coin to do nothing.** Over many coins the expected gradient is zero, but a run has one coin, which gives the same verdict whenever the same reply comes again. In the record the coin's gradients are no smaller than those of the right reward, so we think that 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply. With a lower learning rate our models might have lasted longer, and we did not try it.
 #
 # **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit. A price on length, or a longer training, might change the two columns on the left.
 
@@ -1056,7 +1209,7 @@ receipt(spread=spread, differences={"sets, and the package's pass@k": (gap, 1e-1
 # %% [markdown]
 # ## Summary
 #
-# **Yes: with reward alone our base models begin to try again.** They checked each attempt from the start. Whether trying again makes them *right* depends on what they have read. The right reward adds about 60 points where 20 % of authors search, and 8 where none does. What we see is better aim. A new ability could not show here, because within 256 samples every base solves every problem, as blind guessing does. The reward has to be right: at our learning rate a coin destroys the model. It needs room, because with answers cut at 40 tokens it gains nothing. And the base must have read enough: for the first 675 of 1,500 steps of pretraining the same reward gains nothing that we can see, although accuracy stops rising earlier. Reward was not the best teacher at equal operations. Fine-tuning on the base's own right answers was 24 points better where few authors search, and as good where many do.
+# **Yes: with reward alone our base models begin to try again.** They checked each attempt from the start. Whether trying again makes them *right* depends on what they have read. The right reward adds about 60 points where 20 % of authors search, and 8 where none does. What we see is better aim. In the live run it came from the search, because first attempts were right about as often as before. A new ability could not show here, because within 256 samples every base solves every problem, as blind guessing does. The reward has to be right: at our learning rate a coin destroys the model. The reward also needs room, because with answers cut at 40 tokens it gains nothing. And the base must have read enough: in the first 675 of 1,500 steps of pretraining the same reward gains nothing that we can see. At equal operations, fine-tuning on the base's own right answers was 24 points better where few authors search, and as good where many do.
 #
 # - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
 # - I can now estimate pass@k without bias, and say what it can tell about ability.
