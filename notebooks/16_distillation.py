@@ -559,8 +559,9 @@ Rollouts(held_out[4].prompt.strip(), list(frames), list(frames.values()),
 # %% tags=["hide-input"]
 rows = [r for r in results.read("ch16_distillation")["rows"] if "accuracy" in r]
 PARTS = sorted({r["part"] for r in rows if r["arm"] == "sft_right"})
-NAMES = {"rl": "reward", "on_policy": "grades, gamma 0.95", "on_policy_token": "grades, gamma 0",
-         "sft_right": "thoughts", "on_policy_rl": "grades, then reward",
+NAMES = {"rl": "reward", "on_policy": "grades, gamma 0.95",
+         "on_policy_token": "grades, gamma 0", "sft_right": "thoughts",
+         "on_policy_rl": "grades, then reward",
          "sft_rl": "thoughts, then reward", "sft_on_policy": "thoughts, then grades",
          "sft_few": "fewer right ones", "sft_wrong": "wrong ones, as many",
          "sft_shuffled": "others' thoughts", "sft_lines": "lines in random order",
