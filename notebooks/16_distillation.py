@@ -682,7 +682,7 @@ table(["arm", "billion operations to 70 %", "share of reward's"],
 #
 # ### What is it in the thoughts that teaches?
 #
-# The student could learn from thoughts in several ways: the right answers, the right reasoning before them, or only the habit of writing more lines. The controls take one of these away. All spend the same operations.
+# The student could learn several things from thoughts: right answers, the reasoning that leads to them, or only the habit of writing more lines. Each control takes one of these away, and spends the same operations as the others. (Fewer examples are read more often.)
 #
 # - **fewer right ones**: as few examples as there are wrong ones.
 # - **wrong ones, as many**: the teacher's wrong answers only.
@@ -717,7 +717,7 @@ table(["learned from", "examples", "readings", "right at 0.2", "right at 1", "mi
       f"{mean(of('teacher', 0.0, 'retries')):.1f}).")
 
 # %% [markdown]
-# **What is taught is how to search, and it has to fit the problem.** Wrong answers alone lift the student by 42 ± 12 points, because their thoughts also try one expression after another. As few right ones are 13 ± 11 points better than the wrong ones. With the thoughts of other problems the student keeps the habit (it retries more than its teacher) and loses its accuracy: it learns that a thought need not be about its problem. Shuffled lines cost 24 ± 10 points against whole thoughts. The shortest quarter, which seldom tries twice, costs 34 ± 9.
+# **What is taught is how to search, and it has to fit the problem.** Wrong answers alone lift the student by 42 ± 12 points. Their thoughts also try one expression after another, and after them the student retries as often as after right ones, or more. As few right ones are 13 ± 11 points better than the wrong ones. With the thoughts of other problems the student retries more than its teacher does, and loses its accuracy: having the habit is not enough. Shuffled lines cost 24 ± 10 points against whole thoughts. The shortest quarter, which seldom tries twice, costs 34 ± 9.
 #
 # ## What do the grades know?
 #
