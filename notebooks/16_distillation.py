@@ -552,7 +552,7 @@ Rollouts(held_out[4].prompt.strip(), list(frames), list(frames.values()),
          shade_label="the teacher's grade, nats")
 
 # %% [markdown]
-# With this budget, thoughts and reward each gain about 15 points, and grades gain nothing. This is one seed, and an interval over 128 problems is about 9 points wide on either side, so we will not conclude from it. But the widget shows where the teacher disagrees. Where the student has just written *no* and ends its thought, the teacher would have begun a new line. The student learns this: its answers grow longer, without becoming right more often.
+# With this budget, thoughts and reward each gain about 15 points, and grades gain nothing. This is one seed, and an interval over 128 problems is about 9 points wide on either side, so we will not conclude from it. But the widget shows where the teacher disagrees. Where the student has just written *no* and ends its thought, the teacher would have begun a new line. The student learns this, and its answers grow longer. On the problem of the widget this helps, but greedy answers to all held-out problems are not right more often.
 #
 # ## Equal operations, five seeds
 
@@ -978,7 +978,7 @@ table(["averaged with nano-zero", "alone, % right", "distance", "the average, % 
 #
 # **We expected grades to be the cheapest offer.** In the record they cost as much as reward, or more.
 #
-# **Our first choice of $\gamma$ was not the best one.** We chose 0.95 for the record because a token should answer for what follows, and $\gamma = 0$ was quicker. But $\gamma = 0$ can go wrong too, as the live student shows. It learned to begin a new line after *no*, its answers grew by almost half, and it was right no more often. Each grade is correct by itself, because the teacher would also go on. But a student whose next attempt is no better gains nothing by going on, and with $\gamma = 0$ the new line is not blamed for what follows it. The recorded students, which have read four times as much, do gain.
+# **Our first choice of $\gamma$ was not the best one.** We chose 0.95 for the record because a token should answer for what follows, and $\gamma = 0$ was quicker. But $\gamma = 0$ can go wrong too, as the live student shows. It learned to begin a new line after *no*, its answers grew longer, and it was right no more often. Each grade is correct by itself, because the teacher would also go on. But a student whose next attempt is no better gains nothing by going on, and with $\gamma = 0$ the new line is not blamed for what follows it. The recorded students, which have read four times as much, do gain.
 #
 # **Equal operations are not equal steps.** Each arm has a single learning rate and batch size. Smaller batches would give grades and reward more steps at the start, and could change the first two measurements. We varied neither the ratio of sizes, 1 to 4, nor the temperature.
 #
