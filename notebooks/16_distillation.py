@@ -159,6 +159,16 @@ def keep_by_verdict(pairs, wanted):
 bites(words_behind_the_answer, keep, keep_by_verdict)
 
 # %% [markdown]
+# Guess before we train: the student is right in about 30 % of the problems and its teacher in about 85 %. How many will the student solve after it has learned from these answers, for a budget of 60 billion operations in all?
+
+# %% tags=["prediction", "hide-input"]
+guess = None
+question = "Student after imitating the teacher's right answers, % right (live run)?"
+imitated_guess = predict("distillation.imitated", question, guess, example=60, unit="%",
+                         scale="difference", tolerance=20)  # fmt: skip
+imitated_guess
+
+# %% [markdown]
 # Then the student **trains**: it raises the log-probability of each token of the teacher's answer. The prompt is given, so its tokens do not count, and neither does the padding that makes the answers of a batch equally long.
 
 # %%
@@ -220,14 +230,7 @@ def mean_of_everything(logp, mask):
 bites(padding_does_not_count, imitation_loss, mean_of_everything)
 
 # %% [markdown]
-# We give the student a budget of 60 billion operations, a fifth of what the recorded runs may spend at most. The teacher's sampling is paid from it, and the rest goes into learning. Guess first: the student was right in about 30 % of the problems, and its teacher is right in about 85 %.
-
-# %% tags=["prediction", "hide-input"]
-guess = None
-question = "Student after imitating the teacher's right answers, % right (live run)?"
-imitated_guess = predict("distillation.imitated", question, guess, example=60, unit="%",
-                         scale="difference", tolerance=20)  # fmt: skip
-imitated_guess
+# Now the run. The budget of 60 billion operations is a sixteenth of what the recorded runs may spend. The teacher's sampling is paid from it, and the rest goes into learning.
 
 # %%
 # tolerance: 6
@@ -1124,7 +1127,7 @@ for arm in ("sft_right", "on_policy", "on_policy_token"):
     gaps = ["{:+.0f} ± {:.0f}".format(*apart(of(arm, part), of("rl", part)))
             for part in PARTS]  # fmt: skip
     print(f"{NAMES[arm]} minus reward, points, at {', '.join(f'{p:g}' for p in PARTS)} of the "
-          f"budget: {'; '.join(gaps)}")
+          f"budget: {'; '.join(gaps).replace('-0 ', '+0 ')}")
 
 # %% [markdown]
 # ## Receipt
