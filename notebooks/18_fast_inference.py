@@ -158,7 +158,7 @@ slow = seconds(lambda: write_slowly(model, one, 100), turns=3)
 print(f"writing slowly: {100 / slow:,.0f} tok/s")
 
 # %% [markdown]
-# A token looks only at the tokens before it, so its states never change when the text grows. A cache keeps what later tokens look at (elsewhere keys and values, hence **KV cache**; here the latent of chapter 02). Only the new token goes through the model.
+# A token looks only at the tokens before it, so its states never change when the text grows. A cache keeps what later tokens look at (elsewhere keys and values, hence **KV cache**; here the latent of chapter 02). Only the new token goes through the model. A natural mistake is to hand over the whole text although the cache holds most of it already. The cache then holds the text several times, without an error.
 
 # %% tags=["diagram", "hide-input"]
 diagram("cache_of_a_text")
@@ -172,9 +172,6 @@ def write(model, ids, new):
         seen = model(seen, cache=cache, mtp=False).logits[:, -1:].argmax(-1)
         ids = torch.cat((ids, seen), 1)
     return ids
-
-# %% [markdown]
-# A natural mistake is to hand over the whole text although the cache holds most of it already. The cache then holds the text several times, without an error.
 
 # %%
 def the_same_text(write) -> None:
@@ -347,6 +344,8 @@ print(f"for one text, per operation: {from_python:.0f} us from Python, "
 # This comparison changes both the library and the graph, because no record holds steps of our package without a graph. `minidsk bench generation` measures this pair on your own GPU.
 #
 # A **CUDA graph** removes most of the cost of starting. The step is run once in recording mode: CUDA writes down which kernels would start, and with which addresses. Then `graph.replay()` starts all of them in one call. We build the same on a CPU with PyTorch's operations. Each operation writes its result again where the recording has it. (It saves no time, because Python still starts everything.)
+#
+# A replay repeats shapes, addresses and numbers as they were, and Python decides nothing. So the package's `Engine` with `static=True` keeps a cache of fixed size and hides the empty places with a mask. Also, every expert computes each token and the unchosen get weight 0, because sorting tokens by expert would need sizes that change. The planted bug asks Python for the next token.
 
 # %%
 class Graph(TorchDispatchMode):
@@ -369,9 +368,6 @@ class Graph(TorchDispatchMode):
                                   for x in (out, again)), strict=True):  # fmt: skip
                 if torch.is_tensor(old) and old is not new:
                     old.copy_(new)
-
-# %% [markdown]
-# A replay repeats shapes, addresses and numbers as they were, and Python decides nothing. So the package's `Engine` with `static=True` keeps a cache of fixed size and hides the empty places with a mask. Also, every expert computes each token and the unchosen get weight 0, because sorting tokens by expert would need sizes that change. The planted bug asks Python for the next token:
 
 # %%
 class EveryExpert(Kernels):
@@ -423,20 +419,18 @@ def bytes_of_a_step(config, rows, seen):
     kept = config.num_hidden_layers * (config.kv_lora_rank + config.qk_rope_head_dim)
     return 2 * weights, 2 * rows * seen * kept
 
-
-def reads_the_weights_again_for_each_row(config, rows, seen):
+# %%
+def reads_them_for_each_row(config, rows, seen):
     weights, cache = bytes_of_a_step(config, 1, seen)
     return rows * weights, rows * cache
 
 
-def a_full_batch_reads_every_weight_once(count) -> None:
-    """Against the tensors of the model itself, whose embedding is only looked up."""
+def a_full_batch_reads_every_weight_once(count) -> None:  # the embedding is only looked up
     sizes = {name: weight.numel() for name, weight in wide.named_parameters()}
     assert count(MOE, 64, 96)[0] == 2 * (sum(sizes.values()) - sizes["embed_tokens.weight"])
 
 
-bites(a_full_batch_reads_every_weight_once, bytes_of_a_step,
-      reads_the_weights_again_for_each_row)  # fmt: skip
+bites(a_full_batch_reads_every_weight_once, bytes_of_a_step, reads_them_for_each_row)
 
 # %% tags=["figure", "hide-input"]
 read = sum(sum(bytes_of_a_step(MOE, 64, 32 + k + 1)) for k in range(128))
@@ -474,7 +468,7 @@ show(fig, "Bytes that a step reads, per written token, when each text is 96 toke
 #
 # For one text, a step of the recorded model takes hundreds of times as long as copying its bytes, so bytes do not limit it. For 2,048 texts it is still about 40 times as long. Neither starts nor bytes explain this step, and we have not profiled it. (The GPU also has a fast cache of its own, in which all these weights fit.)
 #
-# A large model is different. A token of DeepSeek-V3 uses 37 billion weights {cite}`deepseekv3`, of which we count each as one byte. We take all 256 experts of a layer as equally likely.
+# In a large model, bytes do limit a step. A token of DeepSeek-V3 uses 37 billion weights {cite}`deepseekv3`, of which we count each as one byte. We take all 256 experts of a layer as equally likely.
 
 # %%
 expert = 3 * v3.hidden_size * v3.moe_intermediate_size * 58  # one expert in each of 58 layers
@@ -537,7 +531,7 @@ def steps_refilled(lengths, rows):
         steps += 1
     return steps
 
-
+# %%
 def short_replies_pass_a_long_one(steps) -> None:
     """Nine tokens in one row; meanwhile the other row writes four replies of two."""
     assert steps([9, 2, 2, 2, 2], 2) == 9
@@ -568,15 +562,12 @@ show(fig, f"With 32 rows, {waited} of the steps are useful when rows wait, and {
      f"Two lines over 8 to 256 rows. Waiting: about {waited} of the steps are useful. "
      f"Refilled: {ends[0]} % with 8 rows, falling to {ends[1]} % with 256.")  # fmt: skip
 
-# %% [markdown]
-# With 256 rows, each row writes only about four replies, and at the end the last long replies keep only a few rows busy. The package then moves them into a smaller batch.
-#
-# Play both ways. Red marks a row whose results are thrown away.
-
 # %% tags=["widget"]
 Batching(lengths[:24], 6, title="24 recorded replies in 6 rows")
 
 # %% [markdown]
+# (In the moving figure, red marks a row whose results are thrown away. With 256 rows, the last long replies keep only a few rows busy. The package then moves them into a smaller batch.)
+#
 # ### Refilling one row of a real cache
 #
 # When a row begins a new reply, its part of the cache is cleared. The new prompt is read by itself, and its cache is copied into that row. A natural bug is to let the row read the new prompt after its old reply. We test both with two rows, of which row 0 takes a third prompt after 20 tokens. Each reply must be the slow decoder's:
@@ -674,7 +665,7 @@ table(["64 replies", "steps by their lengths", "time"],
 #
 # ## Noise with an address
 #
-# So far all texts were greedy. When tokens are *drawn*, a new problem appears. If one random generator serves the whole batch, the numbers that a text gets depend on the other texts. Here the same prompt meets the same seed in batches of 4 and 8:
+# When tokens are *drawn* and not greedy, a new problem appears. If one random generator serves the whole batch, the numbers that a text gets depend on the other texts. Here the same prompt meets the same seed in batches of 4 and 8:
 
 # %%
 def draw_with_one_generator(ids, mask, new, seed):
@@ -707,7 +698,7 @@ def noise(seed, reply, place, vocab):
     x = (x ^ (x >> 29)) * SECOND  # the shifts bring the upper bits down again
     return log_uniform(x)
 
-
+# %%
 stream = Noise(5 + REPLY * torch.tensor([3]), 59)  # the package's: seed 5, reply 3
 for place in range(4):
     assert torch.equal(stream.next()[0], noise(5, 3, place, 59))
@@ -737,7 +728,7 @@ def chi_square(drawn, p):
     expected = len(drawn) * p
     return ((torch.bincount(drawn, minlength=len(p)) - expected) ** 2 / expected).sum().item()
 
-
+# %%
 def follows_the_probabilities(first_to_ring) -> None:
     assert chi_square(first_to_ring(waits, three), three) < 13.8
 
@@ -803,7 +794,7 @@ diagram("speculation")
 # - keep the guess with probability $\min(1, p(x)/q(x))$;
 # - if it is refused, draw from what $p$ has more than $q$: $\max(0, p - q)$, divided by its sum.
 #
-# **Three tokens by hand.** The guesser offers token 2 with 0.6, three times as often as it should. So a guess of token 2 is kept one time in three, and guesses of tokens 1 and 3 always. A guess is refused with probability $0.6 \cdot \frac23 = 0.4$. Then token 1 or 3 is drawn, each with probability one half, because their surpluses are equal. The two ways add up to $p$:
+# **Three tokens by hand.** The guesser offers token 2 with 0.6, three times as often as it should. So a guess of token 2 is kept one time in three, and guesses of tokens 1 and 3 always. With probability $0.6 \cdot \frac23 = 0.4$, a guess is refused. Then token 1 or 3 is drawn, each with probability one half, because their surpluses are equal. The two ways add up to $p$:
 #
 # | token | $p$ | $q$ | kept if guessed | written as a kept guess | surplus | written after a refusal | sum |
 # | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -827,6 +818,10 @@ def surplus(p, q):
     return [x / sum(more) for x in more] if sum(more) else p
 
 
+def tenths(*numbers):
+    return [Fraction(n, 10) for n in numbers]
+
+# %%
 def written(p, q, instead):
     """The probability of each token, over all guesses and both verdicts, exactly."""
     out = [Fraction(0)] * len(p)
@@ -839,10 +834,6 @@ def written(p, q, instead):
 
 
 # %%
-def tenths(*numbers):
-    return [Fraction(n, 10) for n in numbers]
-
-
 def writes_exactly_p(instead) -> None:
     for p, q in ((tenths(5, 2, 3), tenths(3, 6, 1)), (tenths(1, 2, 3, 4), tenths(4, 3, 2, 1))):
         assert written(p, q, instead) == p
@@ -875,6 +866,8 @@ print(f"{sum(weight.numel() for weight in writer.parameters()):,} parameters wit
 
 # %% [markdown]
 # First without a cache, greedy, with one guess per pass. A pass of the model reads the text with the guess at its end. The logits before the guess say whether it was right. If the guess is right, the logits after it give one more token.
+#
+# The second cell has a cache. A pass then reads only two tokens, the last one and the guess. This brings a trap: when the guess is refused, the cache already holds it, and later tokens would look at it. So the cache must be **rolled back** to the tokens that are true. In the package, `cache.ends` says how many tokens the cache holds, and `cache.truncate` forgets those behind. `model.look_ahead` runs the module. `cache.reopen(last, 2)` lets it read the last two tokens, because it has not read a guess that was kept.
 
 # %%
 @torch.no_grad()
@@ -888,9 +881,6 @@ def speculate_slowly(model, ids, new):
         right = bool(guess == says[:, :1])
         ids, passes = torch.cat((ids, says if right else says[:, :1]), 1), passes + 1
     return ids[:, :end], passes
-
-# %% [markdown]
-# With a cache, a pass reads only two tokens, the last one and the guess. This brings a trap: when the guess is refused, the cache already holds it, and later tokens would look at it. So the cache must be **rolled back** to the tokens that are true. In the package, `cache.ends` says how many tokens the cache holds, and `cache.truncate` forgets those behind. `model.look_ahead` runs the module. `cache.reopen(last, 2)` lets it read the last two tokens, because it has not read a guess that was kept.
 
 # %%
 @torch.no_grad()
@@ -987,7 +977,7 @@ table(["guesses per pass", "share kept", "tokens per pass", "by the formula"], r
 #
 # $$ \frac{\text{tokens per pass} \times \text{time of a plain step}}{\text{time of a pass with guesses} + K \times \text{time of the module}}. $$
 #
-# We measure both ways on this machine, with one guess; well below 1, guesses do not pay.
+# We measure both ways on this machine, with one guess. (These times vary by some per cent, so a gain near 1 is none.) We also recorded the larger model on a GPU twice. First, Python started the kernels of each pass with guesses, because it had to know how many guesses were kept. We then rewrote the pass over tensors of fixed shape, where this number stays on the GPU. So the second record replays the pass from a graph.
 
 # %% tags=["hide-input"]
 # tolerance: 100%
@@ -1004,9 +994,6 @@ for batch in (1, 8, 64):
     rows.append([batch, *times, f"{gains[batch]:.2f}"])
 table(["texts", "plain, per token", "guessing, per token", "gain (below 1: slower)"], rows,
       "One guess per pass, on this machine")
-
-# %% [markdown]
-# The more texts there are, the more the core has to compute, and the less room is left for guesses. (These times vary by some per cent, so a gain near 1 is none.) We recorded the larger model on a GPU twice. First, Python started the kernels of each pass with guesses, because it had to know how many guesses were kept. We then rewrote the pass over tensors of fixed shape, where this number stays on the GPU. So the second record replays the pass from a graph.
 
 # %% tags=["hide-input"]
 def speed_gain(case, depth):
@@ -1086,13 +1073,13 @@ show(fig, "Guesses fill the empty part of a step; below the dashed line they do 
      f"machine; the one predicted for the GPU, {said}; and the recorded one, {saw}.")
 
 # %% [markdown]
-# (The bump of the prediction at 64 texts is an artefact of straight lines between recorded batches.) The prediction is too good, because a pass with one guess takes 1.66 plain steps and not 1.17. Besides the module, each guess needs its own pass through the output matrix and its own choice of a token, and the verdict takes a dozen small operations. Each starts kernels, which is probably what a guess costs for one text. We have not profiled it.
+# (The bump of the prediction at 64 texts is an artefact of straight lines between recorded batches.) The prediction is too good, because a pass with one guess takes 1.66 plain steps and not 1.17. Besides the module, each guess needs its own pass through the output matrix and its own choice of a token, and the verdict takes a dozen small operations. Each starts kernels, which is probably what a guess costs for one text, but we have not profiled it.
 #
 # ## The sampler against the trainer
 #
 # Everything so far wrote the same *tokens*. Their *log-probabilities* agreed only up to rounding, because a sum of floating-point numbers depends on the order of adding. A library multiplies one row and 4,000 rows by different programs, which add in different orders. In reinforcement learning, the ratio of a token's new probability to that at sampling should be 1 before the first update ([chapter 12](12_grpo.ipynb)). It is not quite 1 if the sampler, with few rows, and the trainer, with many, differ in this.
 #
-# The remedy is one order everywhere, as Thinking Machines showed {cite}`he2025nondeterminism`. Every product is cut into blocks of one fixed shape. A natural bug leaves the last block short, so that it goes to another program. The package's policy does this to all products, and lets attention always run over the same padded length. The switch is called `exact`.
+# The remedy is one order everywhere, as Thinking Machines showed {cite}`he2025nondeterminism`. Every product is cut into blocks of one fixed shape. A natural bug leaves the last block short, so that it goes to another program. The package's policy has a switch, `exact`, that does this to all products and lets attention always run over the same padded length.
 
 # %%
 # tolerance: 1e-4
@@ -1151,7 +1138,7 @@ table(["mode", "mean difference", "largest", "sampling and training pass"],
        in compared.items()], "32 replies: bit for bit equal, at a price")  # fmt: skip
 
 # %% [markdown]
-# In float32 the mean difference is tiny. In bfloat16, in which we sample on a GPU, it is thousands of times as large. (On our core, small products take longer in bfloat16.) This is the likely reason why some recorded greedy texts differed with guesses: where two tokens are nearly equally likely, a pass for two tokens and a pass for one can round differently and choose different tokens.
+# In float32 the mean difference is tiny. In bfloat16, in which we sample on a GPU, it is thousands of times as large. (On our core, small products take longer in it.) This is the likely reason why some recorded greedy texts differed with guesses: where two tokens are nearly equally likely, a pass for two tokens and a pass for one can round differently and choose different tokens.
 #
 # **The router** ([chapter 03](03_mixture_of_experts.ipynb)) can make such a difference larger, because another expert then computes what follows. `nano-zero` sends each token to the best 2 of 4 experts, so a token changes an expert only where the second and the third score are nearly equal. We compute the same texts in float32 and in bfloat16, and ask which tokens changed an expert in any layer. They are rare, but their log-probabilities differ by many times as much:
 
@@ -1312,7 +1299,7 @@ zoo("inference", [a_guess_that_p_likes_more_is_kept, the_text_follows_p])
 # %% [markdown]
 # ## The opening question, answered
 #
-# Writing is slow because each token needs a pass of its own, and most of a small pass is starting operations. Reading shares these starts among thousands of tokens. First the gap and what wins it back, one remedy at a time:
+# Writing is slow because each token needs a pass of its own, and most of a small pass is starting operations. Reading shares these starts among thousands of tokens. First one remedy at a time:
 
 # %% tags=["hide-input"]
 # tolerance: 100%
@@ -1371,7 +1358,7 @@ table(["remedies", "tokens per second", "gain"],
       "slow decoder")  # fmt: skip
 
 # %% [markdown]
-# For one text we win back little of a factor of about two hundred: about a third more speed by the cache, and in the eight-layer model somewhat more by guesses. For 64 texts together we win back a factor of about forty. Guesses add nothing there. In float64 no greedy token changed, whatever we combined. Drawn tokens stayed the same too, except that with guesses they only keep their distribution. In bfloat16, one text of 16 and one of 128 changed with guesses.
+# For one text we win back little of a factor of about two hundred: about a third more speed by the cache, and in the eight-layer model somewhat more by guesses. For 64 texts together we win back a factor of about forty, to which guesses add nothing. In float64 no greedy token changed, whatever we combined. Drawn tokens stayed the same too, except that with guesses they only keep their distribution. In bfloat16, one text of 16 and one of 128 changed with guesses.
 #
 # ## Receipt
 
@@ -1386,7 +1373,7 @@ receipt(differences={
 # %% [markdown]
 # ## Summary
 #
-# A small model spends a pass on starting operations, so a cache gains little. A large model spends it on fetching weights. A graph removes the cost of starting, a batch shares the pass among texts, refilling keeps its rows at work, and guesses share the pass among tokens of one text. In float64 greedy text stayed the same. Sampled text stayed the same too, because its noise depends only on the address. Guesses keep its distribution.
+# A small model spends a pass on starting operations, so a cache gains little. A large model spends it on fetching weights. A graph removes the cost of starting, a batch shares the pass among texts, refilling keeps its rows at work, and guesses share the pass among tokens of one text. In float64 greedy text stayed the same. Sampled text stayed the same too, because its noise depends only on the address. With guesses it keeps only its distribution.
 #
 # - I can now say where the time of a token goes, in starts and in bytes.
 # - I can now write a scheduler that refills rows, and compute what it saves from lengths alone.

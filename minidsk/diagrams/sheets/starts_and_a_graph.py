@@ -35,6 +35,6 @@ FIGURE = Diagram(
     f"Two timelines, each with a row for Python and one for the GPU. Above, Python starts {KERNELS} kernels one after "
     "the other; each start takes several times as long as the kernel that it starts, so the GPU waits between any two "
     f"kernels. Below, Python makes one call, replay, and the same {KERNELS} kernels run one directly after the other.",
-    "Why small kernels leave a GPU idle, and what a graph changes. Time runs to the right; the widths are not to scale.",
+    "Why small kernels leave a GPU idle, and what a graph changes. Time runs to the right, not to scale.",
     700, 276, _draw,
 )  # fmt: skip
