@@ -1357,7 +1357,7 @@ table(["remedies", "tokens per second", "gain"],
       "slow decoder")  # fmt: skip
 
 # %% [markdown]
-# For one text we win back little of a factor of about two hundred: about a third more speed by the cache, and in the eight-layer model somewhat more by guesses. For 64 texts together we win back a factor of about forty, to which guesses add nothing. In float64 no greedy token changed, whatever we combined. Drawn tokens stayed the same too, except that with guesses they only keep their distribution. In bfloat16, one text of 16 and one of 128 changed with guesses.
+# For one text we win back little of a factor of about two hundred: the cache makes it less than twice as fast, and in the eight-layer model guesses add about a quarter. For 64 texts together we win back several tens, to which guesses add little or nothing. In float64 no greedy token changed, whatever we combined. Drawn tokens stayed the same too, except that with guesses they only keep their distribution. In bfloat16, one text of 16 and one of 128 changed with guesses.
 #
 # ## Receipt
 
