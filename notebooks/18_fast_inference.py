@@ -705,7 +705,7 @@ print("the package's noise is the same, bit for bit")
 print(f"all of the address 0: 2 to the power {noise(0, 0, 0, 1).item() / np.log(2):.0f}")
 
 # %% [markdown]
-# (One address is not random: products and shifts leave 0 at 0, so the address 0 always gives the smallest number, $2^{-24}$. One address in $2^{64}$ does no harm, but we take seed 3 here.)
+# (One address is not random: products and shifts leave 0 at 0, so the address 0 always gives the smallest number, $2^{-24}$. One address in $2^{64}$ does no harm, and recorded runs need this hash as it is. We take seed 3 here.)
 #
 # To draw a token, we take minus the logarithm of each uniform number. That is a random waiting time, as if each token had an alarm clock. We divide it by the token's probability, and take the token whose clock rings first:
 
