@@ -30,16 +30,19 @@ def generation(plan: Plan, axes: tuple[str, ...], device: torch.device) -> Itera
         actor, theirs = made[point.config]
         ids = random_ids(point.config, point.batch, point.context, device)
         size = actor.embed_tokens.weight.element_size()
+        # Beside the rivals, what a graph saves us: the same steps, each started from Python.
+        others = {"ours, from Python": _ours(actor, ids, plan.new, graphs=False)} if point.axis == "batch" else {}
         yield Contest(
             "generation", point.axis, point.value,
             f"{point.batch} prompts of {point.context} tokens, {plan.new} new", point.batch * plan.new,
-            _ours(actor, ids, plan.new), {name: _theirs(rival, ids, plan.new) for name, rival in theirs.items()},
+            _ours(actor, ids, plan.new),
+            others | {name: _theirs(rival, ids, plan.new) for name, rival in theirs.items()},
             bytes=bytes_moved(point.config, size, point.batch, point.context, plan.new),
         )  # fmt: skip
 
 
-def _ours(actor: MiniDeepSeek, ids: Tensor, new: int) -> Call:
-    recorder = Recorder()
+def _ours(actor: MiniDeepSeek, ids: Tensor, new: int, graphs: bool = True) -> Call:
+    recorder = Recorder(graphs)
     return lambda: decode(actor, ids, new, temperature=1.0, recorder=recorder)
 
 

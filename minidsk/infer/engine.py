@@ -204,11 +204,12 @@ Kind = TypeVar("Kind", bound=Replayed)
 class Recorder:
     """Keeps recordings from one call to the next. Recording takes as long as dozens of steps.
 
+    graphs: whether steps are replayed from a graph where one can be made; else Python starts them, to compare.
     most: rows that were not too many for the memory.
     """
 
-    def __init__(self) -> None:
-        self.most = sys.maxsize
+    def __init__(self, graphs: bool = True) -> None:
+        self.graphs, self.most = graphs, sys.maxsize
         self._model: MiniDeepSeek | None = None
         self._kept: dict[tuple[object, ...], Replayed] = {}
 
@@ -232,6 +233,7 @@ class Recorder:
         if not isinstance(kept, kind) or kept.cache.capacity < capacity:
             kept = None  # give its memory back before the next one takes its own
             kept = kind(model, rows, -(-capacity // WIDTH) * WIDTH, new, sampling)
+            kept.graph = kept.graph if self.graphs else None
         self._kept[asked] = kept  # the one that was asked for last stands last
         while len(self._kept) > KEPT:
             del self._kept[next(iter(self._kept))]
