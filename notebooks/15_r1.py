@@ -33,6 +33,7 @@ if importlib.util.find_spec("minidsk") is None:  # Colab, for example
 import random
 import re
 import tempfile
+import time
 from dataclasses import replace
 from statistics import mean
 
@@ -165,6 +166,8 @@ compare("One seed; held-out problems with three numbers up to 12, plus and minus
 diagram("r1")
 
 # %% [markdown]
+# The row *here* is the package's recipe. This chapter takes some other numbers, and says so.
+#
 # | stage | begins with | learns from | meant to |
 # | --- | --- | --- | --- |
 # | 1 cold start | the base | a few readable thoughts, by imitation | begin with thoughts that people can read |
@@ -1134,7 +1137,7 @@ print("Intervals that include zero are left out.")
 # %% tags=["receipt"]
 spread = {f"recorded, R1, right, %, {web} web": [*seeds_of(share, "full", "right").values()]
           for share, web in ((POOR, "poor"), (RICH, "rich"))}  # fmt: skip
-receipt(spread=spread, differences={
+receipt(seconds=time.process_time(), spread=spread, differences={
     "weights, and the package's fine_tune": (weight_gap, 1e-8),
     "language share, and the package's": (share_gap, 0),
     "filter, and the package's": (filter_gap, 0),
