@@ -11,7 +11,8 @@ from minidsk.rl.rollout import rollout
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "tools" / "experiments"
 SIZES = ["--device", "cpu", "--seeds", "0", "--budget", "6e9", "--pages", "8", "--teacher-steps", "1",
-         "--sft-batch", "4", "--answers", "8", "--group", "4", "--at-once", "8", "--tokens", "80", "--problems", "2"]  # fmt: skip
+         "--sft-batch", "4", "--answers", "8", "--group", "4", "--at-once", "8", "--tokens", "80",
+         "--problems", "2"]  # fmt: skip
 
 
 @pytest.fixture
