@@ -33,6 +33,7 @@ if importlib.util.find_spec("minidsk") is None:  # Colab, for example
 import random
 import re
 import tempfile
+import time
 from dataclasses import replace
 from statistics import mean
 
@@ -165,6 +166,8 @@ compare("One seed; held-out problems with three numbers up to 12, plus and minus
 diagram("r1")
 
 # %% [markdown]
+# The row *here* is the package's recipe. This chapter takes some other numbers, and says so.
+#
 # | stage | begins with | learns from | meant to |
 # | --- | --- | --- | --- |
 # | 1 cold start | the base | a few readable thoughts, by imitation | begin with thoughts that people can read |
@@ -174,7 +177,7 @@ diagram("r1")
 #
 # Stages 1 and 3 are fine-tuning, and stages 2 and 4 are reinforcement learning. We build them one after the other, and look after each.
 #
-# Here is a guess to make first. In a moment nano-base, which solves about a quarter of the problems greedily, imitates 256 carefully written thoughts for 20 steps. How many of the problems will it solve then?
+# Guess first: nano-base, which solves about a quarter of the problems greedily, imitates 256 carefully written thoughts for 20 steps. How many of the problems will it solve then?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -377,7 +380,7 @@ for problem, text in strays[:1]:
 # r = r_{\text{right}} + w_{\text{form}}\, r_{\text{form}} + w_{\text{language}}\, r_{\text{language}}.
 # $$
 #
-# The letters $w$ are the weights of the form and of the language. How much does a mixed thought cost? GRPO compares each sum with the mean of its group:
+# The letters $w$ are weights. How much does a mixed thought cost? GRPO compares each sum with the mean of its group:
 
 # %%
 def advantages(rewards):
@@ -491,7 +494,7 @@ table(["judge", "mixed: first four steps", "last four", "right: first four", "la
       "so compare down a column.")
 
 # %% [markdown]
-# **With the bonus, mixing becomes rare. Without it, it does not.** What the bonus costs in right answers cannot be seen in a run of this size, where 256 samples of 16 problems differ by several points from chance alone. The recorded experiment below measures it.
+# **With the bonus, mixing becomes rare. Without it, it does not.** Its cost in right answers cannot be seen in so small a run. The recorded experiment below measures it.
 
 # %% [markdown]
 # ## Stage 3: rejection sampling, mixed with pages
@@ -1130,11 +1133,13 @@ print("Intervals that include zero are left out.")
 
 # %% [markdown]
 # ## Receipt
+#
+# The time is that of the processor, because the machine was shared.
 
 # %% tags=["receipt"]
 spread = {f"recorded, R1, right, %, {web} web": [*seeds_of(share, "full", "right").values()]
           for share, web in ((POOR, "poor"), (RICH, "rich"))}  # fmt: skip
-receipt(spread=spread, differences={
+receipt(seconds=time.process_time(), spread=spread, differences={
     "weights, and the package's fine_tune": (weight_gap, 1e-8),
     "language share, and the package's": (share_gap, 0),
     "filter, and the package's": (filter_gap, 0),

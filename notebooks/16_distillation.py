@@ -59,7 +59,7 @@ _ = torch.set_num_threads(1)
 # %% [markdown]
 # ## A teacher and a student
 #
-# The **teacher** is nano-zero, the reasoner of chapter 14. The **student** is a base model with a quarter of its weights. It has read the same web of worksheets, for half as long, and no one has taught it to reason. Both solve Countdown: make a target up to 20 from three numbers up to 12, with plus and minus.
+# The **teacher** is nano-zero, the reasoner of [chapter 14](14_r1_zero.ipynb). The **student** is a base model with a quarter of its weights. It has read the same web of worksheets, for half as long, and no one has taught it to reason. Both solve Countdown: make a target up to 20 from three numbers up to 12, with plus and minus.
 
 # %%
 teacher = minidsk.load_policy("nano-zero")

@@ -110,7 +110,7 @@ def answered(student: MiniPolicy, teacher: MiniPolicy, task: Task, budget: float
         sampled = teacher.sample([p.prompt for p in posed], 1, a.tokens, 1.0, generator)
         spent, first = spent + teacher.flops(sampled), first + a.at_once
         examples += [(p.prompt, reply) for p, reply in zip(posed, sampled.texts, strict=True) if p.score(reply) == 1]
-        if spent + a.epochs * reading(student, examples) >= budget:
+        if examples and spent + a.epochs * reading(student, examples) >= budget:
             return examples, spent
 
 
