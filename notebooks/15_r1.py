@@ -428,7 +428,7 @@ def reward_step(policy, optimizer, problems, judge, generator):
     paid = [judge(p, text) for p, text in zip(posed, drawn.texts, strict=True)]
     rewards = torch.tensor(paid).double().view(-1, 16)
     pushed = advantages(rewards).flatten()
-    for rows in drawn.lengths.argsort().split(16):  # similar lengths, little padding
+    for rows in drawn.lengths.argsort().split(32):  # similar lengths, little padding
         some = drawn[rows]
         loss = -(pushed[rows, None] * policy.logprobs(some) * some.mask).sum()
         (loss / drawn.mask.sum()).backward()
@@ -507,7 +507,7 @@ table(["judge", "mixed: first four steps", "last four", "right: first four", "la
 # %%
 r1 = minidsk.load_policy("nano-r1")
 _ = r1.model.double()
-posed = [train[FAR + 1000 + i] for i in range(512)]
+posed = [train[FAR + 1000 + i] for i in range(384)]
 written = list(zip(posed, sampled(r1, [p.prompt for p in posed]), strict=True))
 
 DEMANDS = {"the right form": lambda p, t: p.well_formed(t),
@@ -529,7 +529,7 @@ for name, demand in DEMANDS.items():
     before, left = len(left), [(p, t) for p, t in left if demand(p, t)]
     funnel.append([name, len(left), f"{1 - len(left) / before:.1%}"])
 table(["demand", "answers left", "thrown away here"], funnel,
-      "512 training problems, one answer of nano-r1 to each, temperature 1.")
+      "384 training problems, one answer of nano-r1 to each, temperature 1.")
 
 # %% [markdown]
 # Of the four answers of the diagram, only answer a should pass. The package's filter is called *readable*, and both must keep the same answers. As a planted bug, a filter that keeps all right answers:
@@ -630,14 +630,14 @@ class Both:
 
 
 # %%
-final, _ = rewarded(both, Both(), all_kinds, 8, lr=3e-4)
+final, _ = rewarded(both, Both(), all_kinds, 4, lr=3e-4)
 # tolerance: 5% + 0.05
 looks["stage 4"] = look(final)
-compare("Eight steps of three problems and one page, 16 answers each. One seed.",
+compare("Four steps of three problems and one page, 16 answers each. One seed.",
         "stage 3", "stage 4")  # fmt: skip
 
 # %% [markdown]
-# **This live run gains nothing.** Eight steps of 64 answers may be too few. The recorded stage 4 has 24 steps of 256 answers.
+# **This live run gains nothing.** Four steps of 64 answers are too few. The recorded stage 4 has 24 steps of 256 answers.
 #
 # What have the stages done to one thought? The figure shows the same held-out problem after each of them.
 
