@@ -221,6 +221,7 @@ def padding_counts(logp, mask):
     return -(logp * mask).mean()
 
 
+# %%
 def six_tokens_by_hand(loss) -> None:
     """Two tokens at -1 and four at -2 have the mean 5/3."""
     logp = torch.tensor([[-1.0, -1, -9, -9], [-2, -2, -2, -2]])
@@ -427,7 +428,7 @@ def reward_step(policy, optimizer, problems, judge, generator):
     paid = [judge(p, text) for p, text in zip(posed, drawn.texts, strict=True)]
     rewards = torch.tensor(paid).double().view(-1, 16)
     pushed = advantages(rewards).flatten()
-    for rows in drawn.lengths.argsort().split(16):  # similar lengths, little padding
+    for rows in drawn.lengths.argsort().split(32):  # similar lengths, little padding
         some = drawn[rows]
         loss = -(pushed[rows, None] * policy.logprobs(some) * some.mask).sum()
         (loss / drawn.mask.sum()).backward()
@@ -506,7 +507,7 @@ table(["judge", "mixed: first four steps", "last four", "right: first four", "la
 # %%
 r1 = minidsk.load_policy("nano-r1")
 _ = r1.model.double()
-posed = [train[FAR + 1000 + i] for i in range(512)]
+posed = [train[FAR + 1000 + i] for i in range(384)]
 written = list(zip(posed, sampled(r1, [p.prompt for p in posed]), strict=True))
 
 DEMANDS = {"the right form": lambda p, t: p.well_formed(t),
@@ -515,6 +516,7 @@ DEMANDS = {"the right form": lambda p, t: p.well_formed(t),
            "no attempt made twice": lambda p, t: len(set(p.attempts(t))) == len(p.attempts(t))}
 
 
+# %%
 def worth_learning(problem, text: str) -> bool:
     """Whether an answer meets all demands."""
     return all(demand(problem, text) for demand in DEMANDS.values())
@@ -527,7 +529,7 @@ for name, demand in DEMANDS.items():
     before, left = len(left), [(p, t) for p, t in left if demand(p, t)]
     funnel.append([name, len(left), f"{1 - len(left) / before:.1%}"])
 table(["demand", "answers left", "thrown away here"], funnel,
-      "512 training problems, one answer of nano-r1 to each, temperature 1.")
+      "384 training problems, one answer of nano-r1 to each, temperature 1.")
 
 # %% [markdown]
 # Of the four answers of the diagram, only answer a should pass. The package's filter is called *readable*, and both must keep the same answers. As a planted bug, a filter that keeps all right answers:
@@ -539,6 +541,7 @@ print(f"kept by one and not by the other, largest difference: {filter_gap} of {l
 assert filter_gap == 0
 
 
+# %%
 def right_is_enough(problem, text: str) -> bool:
     return problem.score(text) == 1
 
@@ -581,8 +584,7 @@ compare("The base, fine-tuned on what nano-r1 wrote; 20 steps. One seed.", "base
 
 # %% [markdown]
 # **In 20 steps of imitation the base takes over most of what stage 2 had learned**: greedy accuracy, and one language. The pages repair the form: without them, more than one reply in ten no longer looks like a page, and with them hardly any. They do not make more pages right here. In 20 steps of 16 examples, the model has read few of them.
-
-# %% [markdown]
+#
 # ## Stage 4: reward for all kinds of problems
 #
 # The last stage is reinforcement learning again, on a **mixture**: three problems in four are Countdown, and one is a page. Each kind needs its own verifier. A list is right if it holds the same numbers in order, and a row if it goes on by the same step. Here is the one for lists, with a mistake that is easy to make:
@@ -599,6 +601,7 @@ def each_number_once(prompt: str, text: str) -> bool:
     return list_right(" ".join(set(prompt.split())), text)
 
 
+# %%
 def equal_numbers_stay(verifier) -> None:
     """Three fives are three numbers."""
     assert verifier("11 5 5 5 6\n", "In order: 5 5 5 6 11")
@@ -626,14 +629,15 @@ class Both:
         return self.lists[i] if i % 4 == 3 else train[FAR + 2000 + i]
 
 
-final, _ = rewarded(both, Both(), all_kinds, 8, lr=3e-4)
+# %%
+final, _ = rewarded(both, Both(), all_kinds, 4, lr=3e-4)
 # tolerance: 5% + 0.05
 looks["stage 4"] = look(final)
-compare("Eight steps of three problems and one page, 16 answers each. One seed.",
+compare("Four steps of three problems and one page, 16 answers each. One seed.",
         "stage 3", "stage 4")  # fmt: skip
 
 # %% [markdown]
-# **This live run gains nothing.** Eight steps of 64 answers may be too few. The recorded stage 4 has 24 steps of 256 answers.
+# **This live run gains nothing.** Four steps of 64 answers are too few. The recorded stage 4 has 24 steps of 256 answers.
 #
 # What have the stages done to one thought? The figure shows the same held-out problem after each of them.
 
@@ -773,8 +777,7 @@ table_of(WITHOUT, "with minus without", "Points, 95 % intervals over five pairs 
 # - The **pages** of stage 3 are what repairs the forgetting. The same 32 steps on thoughts alone repair nothing: the difference is 63 points on the poor web, and on the rich web 31 points with an interval that includes zero.
 # - Stages 3 and 4 **repair the same fault** where it can be computed: after stage 4, the models without stage 3 are about as good at lists and rows. At letters they are worse, clearly so on the poor web, because stage 4 has no reward for letters.
 # - **R1 as a whole is not more accurate than R1-Zero** with as many steps of reward. It is more readable and mixes less, and on the rich web it keeps more pages. Stages 1 to 3 alone come to about the same for fewer operations.
-
-# %% [markdown]
+#
 # ### What does the language reward cost?
 
 # %% tags=["hide-input"]
@@ -794,8 +797,7 @@ table(["web", "48 steps of reward", "mixed, w = 0", "w = 0.2", "right, minus w =
 
 # %% [markdown]
 # From the base, a weight of 0.2 is enough: mixing falls from about one thought in eight to 3 % or less. After the cold start in one language, nothing is left for it to do. **We cannot see a price**, because all intervals of accuracy include zero. They are wide, up to ± 11 points, so the *slight* loss that DeepSeek reports could hide in them.
-
-# %% [markdown]
+#
 # ## Reward on top of imitation, or instead of it?
 #
 # R1 rewards a model that has imitated first. Tulu 3 {cite}`lambert2024tulu3` has the same order: fine-tuning, and later reward from a verifier. Is it better to spend everything on one of the two? We give each way the operations of R1-Zero's 48 steps: all for reward, all for imitating careful thoughts, or half and half. Because people can write few thoughts and programs many, imitation has either 256 thoughts or 2,048. How many points of accuracy will imitating 2,048 thoughts have more than reward, on the poor web?
@@ -836,8 +838,7 @@ table(["way", "seeds", "poor: right, %", "minus reward", "pages, %", "tera-FLOPs
 # **Imitating a careful author beats reward on the poor web by far**, and with 2,048 thoughts on both webs. This is no fair comparison, because these thoughts bring knowledge from outside. With 256 thoughts on the rich web, imitation alone goes over them about 33 times and ends below reward on average.
 #
 # **Reward on top of imitation lost accuracy in our setting**: on both webs against the model before it, and on the poor web against more imitation. But imitation for so long forgets nearly everything else, while reward alone keeps four fifths of the pages. So the two have different prices. Imitation is cheap and needs an author and pages against forgetting. Reward needs only a verifier, and disturbs less of what it does not reward.
-
-# %% [markdown]
+#
 # ## When the thoughts are R1-Zero's own
 #
 # Our recipes *nano* and *small* do not have a careful author. Their cold start takes R1-Zero's own right and readable thoughts, as the checkpoint nano-r1 did. What did these recorded runs gain?
@@ -870,8 +871,7 @@ table(["world", "base", "R1-Zero", "cold start", "R1, stage 2", "R1 minus R1-Zer
 # **On *small*, R1 equals R1-Zero; on *nano*, it lies a few points below.** The table shows where these points go. In *nano*, imitating 256 of R1-Zero's thoughts loses almost three points, and the 12 steps of reward afterwards do not win them back. In *small*, the cold start has 2,048 thoughts and loses nothing. In the new experiment stage 2 has 48 steps instead of 12, and no loss is left that we can see. So too few steps after too few thoughts would explain *nano*, but we did not vary one at a time.
 #
 # Nothing was gained either. R1-Zero's own thoughts, filtered, teach the base what R1-Zero already does. What they do change is the mixing, as the printed lines say.
-
-# %% [markdown]
+#
 # ## What still needs people
 #
 # Stage 4 could reward our pages because a list has one right answer. What about letters, which the web also has? We can compute a score for their form: a greeting, a thank-you with a number, how many were given away, and a name below. Here are three letters that this score marks alike:
@@ -983,8 +983,7 @@ table(["reward in", "web", "steps 1-6", "7-12", "13-18", "19-24", "the last six"
 # R1-Zero climbs from the start. Models that have imitated first lose some points, and stage 2 needs about 40 steps to win them back. We used R1-Zero's learning rate for all of them. It may be too high for a model that is already good, but we did not try a lower one.
 #
 # **The record is not complete.** Time ran out before reward on top of 2,048 thoughts had more than one seed. All its questions are English, so it does not show what the cold start does to Chinese ones.
-
-# %% [markdown]
+#
 # ## Exercises
 #
 # ```{exercise} Any words
