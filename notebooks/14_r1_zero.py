@@ -135,7 +135,7 @@ for kind, what in ((False, "one attempt"), (True, "more attempts")):
 # %% [markdown]
 # The habit of trying again is there before any reward, in about a third of the samples. A greedy reply takes the likeliest token at each step. After a *no*, ending the thought is likelier than going on, so greedy replies never show the habit. **Greedy and sampled accuracy therefore differ, and we say which one we mean.** Samples that try again are right more often. This is one difference that reward can use.
 #
-# The large experiment of this chapter, **the grid**, trains on bases that differ in what they have read. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts with right greedy answers to about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None` in the cell.
+# The large experiment of this chapter, **the grid**, trains on bases that differ in what they have read. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts with right greedy answers to about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None`.
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -190,7 +190,7 @@ def zero_step(policy, optimizer, problems, judge, generator, size=16):
 
 
 # %% [markdown]
-# Our way of averaging is called **token averaging**, and the recorded grid uses it too. It matters here, because we want to know whether *reward* makes thoughts longer. Suppose that a batch holds two wrong answers, one short and one long. If we averaged within each answer first, a token of the long one would be pushed down a third as hard as a token of the short one (next table). Thoughts could grow for this reason alone. With token averaging every token has the same weight. [Chapter 13](13_grpo_variants.ipynb) compares the two.
+# Our way of averaging is called **token averaging**, and the recorded grid uses it too. It matters here, because we want to know whether *reward* makes thoughts longer. If we averaged within each answer first, a token of a long wrong answer would be pushed down less than a token of a short one (next table). Thoughts could grow for this reason alone. With token averaging every token has the same weight. [Chapter 13](13_grpo_variants.ipynb) compares the two.
 
 # %%
 lengths = (30, 90)
@@ -397,8 +397,8 @@ _ = ax.set_xticks(range(8), [step + 1 for step in frames])
 _ = ax.set(xlabel="step", ylabel="times", ylim=(0, 11))
 _ = ax.legend(loc="upper left", ncols=2)
 assert sum(counts["a new line"][-4:]) > 2 * sum(counts["the end"][-4:])
-show(fig, "After its own no, the model first ends the thought about as often as it goes on. Later "
-     "it nearly always goes on. Eight samples per moment.",
+show(fig, "After its own no, the model first ends the thought about as often as it goes on. "
+     "Later it nearly always goes on. Eight samples per moment.",
      "Pairs of bars at eight moments. " + "; ".join(
          f"{name}: {', '.join(map(str, of))}" for name, of in counts.items()) + ".")
 for name in forks[0]:
@@ -426,8 +426,8 @@ show(fig, "Sixteen steps of reward for right answers: thoughts try again more of
 assert ends["retries"][1] > 2 * ends["retries"][0]
 table(["", "first four steps", "last four steps"],
       [[name, f"{a:.2f}", f"{b:.2f}"] for name, (a, b) in ends.items() if name != "reward"],
-      "Means over 256 samples each. first attempt: its expression is right. no signal: share "
-      "of groups whose answers were all judged alike. mixed: thoughts in two languages. "
+      "Means over 256 samples each, for training problems. first attempt: its expression is "
+      "right. no signal: share of groups that were judged alike. mixed: thoughts in two languages. "
       "readable: well formed, in the language of the prompt, nothing tried twice.")
 
 # %% [markdown]
@@ -682,7 +682,8 @@ passes = [64 * n / r["examples"] for n, r in zip(steps, of, strict=True)]
 parts = [r["flops"] / q["flops"] for s in SHARES
          for r, q in zip(cells(s, "sft"), cells(s, "right"), strict=True)]
 print(f"rewarded: 48 steps; {48 * 256:,} answers drawn\nfine-tuned: {min(steps)} to "
-      f"{max(steps)} steps, {min(passes):.0f} to {max(passes):.0f} passes; {min(asked_for):,} to {max(asked_for):,} answers drawn, "
+      f"{max(steps)} steps, {min(passes):.0f} to {max(passes):.0f} passes; "
+      f"{min(asked_for):,} to {max(asked_for):,} answers drawn, "
       f"{of[0]['examples']:,} kept; {min(parts):.0%} to {max(parts):.0%} of the operations")
 print("greedy retries per thought at 0 %: " + ", ".join(
     f"{CELLS[c]} {mean(r['retries'] for r in cells(0.0, c)):.1f}" for c in ("right", "sft")))
@@ -782,7 +783,7 @@ support
 support.reveal(round(mean(passed(0.0, "base", 256)), 1))
 
 # %% [markdown]
-# How much of this would blind guessing do? Three numbers with plus and minus can be written in 48 ways: six orders of the numbers, four choices of two operators, and each with or without parentheses. A blind guesser draws one of the 48 at each try. Our test asks for 48 ways that use each number exactly once, and the planted bug is a guesser that puts each number back before it draws the next, so that a number may come twice.
+# How much of this would blind guessing do? Three numbers with plus and minus can be written in 48 ways: six orders of the numbers, four choices of two operators, and each with or without parentheses. A blind guesser draws one of the 48 at each try. The planted bug is a guesser that puts each number back before it draws the next.
 
 # %%
 def forms(problem) -> list[str]:
@@ -839,12 +840,12 @@ show(fig, "With many samples every base solves every problem, and so does a blin
      f"{low[0.2, 'base']}, rewarded {low[0.2, 'right']}.")
 
 # %% tags=["hide-input"]
-rows = []
+rows, some = [], (1, 4, 8, 16, 256)
 for share in SHARES:
-    changes = [apart(passed(share, "right", k), passed(share, "base", k)) for k in ks[::2]]
+    changes = [apart(passed(share, "right", k), passed(share, "base", k)) for k in some]
     told = ["{:+.1f} ± {:.1f}".format(*c).replace("-0.0 ", "+0.0 ") for c in changes]
     rows.append([f"{share:.0%}", *told])
-table(["search", "k = 1", "k = 4", "k = 16", "k = 64", "k = 256"], rows,
+table(["search", *(f"k = {k}" for k in some)], rows,
       "pass@k, rewarded minus base, points; 95 % intervals over five seeds.")
 
 # %% [markdown]
@@ -978,7 +979,7 @@ table(["steps", "loss", "before", "gain", "groups without signal"], rows,
 # %% [markdown]
 # **The gain is visible from step 1,050 on**, and every interval before that includes zero. In the first two moments, 80 % and more of the groups have no signal, because nearly all their answers are wrong. Later most groups have one, and from step 525 on the accuracy of the base no longer tells how much the reward will add.
 #
-# What does tell? The loss still falls, so the base goes on learning. But the learning rate of pretraining falls from step 750 on, so we cannot separate more reading from the falling rate. A record with a constant rate could.
+# The learning rate of pretraining falls from step 750 on, so we cannot separate more reading from the falling rate. A record with a constant rate could.
 #
 # ## Can one still read it?
 #
@@ -1059,8 +1060,8 @@ assert mean(careless[1:5]) > mean(fair[1:5])
 assert max(careless[5:]) < min(careless[1:5])
 assert paid[1] - true[1] > 2 * (paid[0] - true[0])
 assert fixed[1] > true[1]
-show(fig, "The careless verifier pays more and more. Its samples are right more often than the "
-     "control's in steps 2 to 5, and less often from step 6 on. One seed.",
+show(fig, "The careless verifier pays more and more. Its samples are right more often than "
+     "the control's in steps 2 to 5, and less often from step 6 on. One seed.",
      "Three lines over eight steps. Means of the first and of the last three: " + "; ".join(
          f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in thirds_of.items()) + ".")
 
@@ -1088,7 +1089,7 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
 #
 # The first part compares a final answer in a box with the known one, or runs tests on code. The second pays for a thought between tags. There is no neural reward model, because such a model is easily hacked in a long training. The prompt asks for a thought and then an answer, and says nothing about how to think.
 #
-# They report that answers grew to thousands of tokens, that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. The table below shows our own larger runs. They are greedy, so *small*'s base is right less often than in the samples of the figure above, where it sometimes tries again.
+# They report that answers grew to thousands of tokens, that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. The table below shows our own larger runs. They are greedy. *small*'s base is right in about a third of its samples at step 1 of the figure above, but in a tenth of its greedy replies, because these all stop after one attempt.
 
 # %% tags=["hide-input"]
 def share_right(name: str, stage: str, seed: int) -> float:
@@ -1116,11 +1117,11 @@ table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
 #
 # **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower. Fine-tuning took more optimizer steps, at a higher rate, and learned from right answers only. We have not tested which difference matters.
 #
-# **We expected the coin to do nothing.** Over many coins the expected gradient is zero, but a run has one coin, which gives the same verdict whenever the same reply comes again. We think that its 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply. With a lower learning rate our models might have lasted longer, and we did not try it.
+# **We expected the coin to do nothing.** Over many coins the expected gradient is zero, but a run has one coin, which gives the same verdict whenever the same reply comes again. We think that its 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply.
 #
 # **We let the rate of pretraining fall while we took the ten copies**, so two causes of their gain are mixed.
 #
-# **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit. A price on length, or a longer training, might change the two columns on the left.
+# **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit. A price on length, or a longer training, might change the results at 0 % and 1 %.
 
 # %% [markdown]
 # ## Exercises
