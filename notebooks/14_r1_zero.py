@@ -203,7 +203,7 @@ table(["average", *(f"answer of {n} tokens" for n in lengths)], rows,
 # Do the blocks add up to the loss of the whole batch? A natural bug is to sort the answers and forget to sort their advantages. And does each answer compare itself with its own group? The function `bites` sees that a test accepts the right version and catches the planted bug.
 
 # %%
-few = base.sample([held_out[0].prompt], 32, 64, 1.0, torch.Generator().manual_seed(0))
+few = base.sample([held_out[0].prompt], 32, 40, 1.0, torch.Generator().manual_seed(0))
 signs = torch.linspace(-1, 1, 32).double()
 
 
@@ -403,6 +403,7 @@ show(fig, "After its own no, the model first ends the thought about as often as 
          f"{name}: {', '.join(map(str, of))}" for name, of in counts.items()) + ".")
 for name in forks[0]:
     by = sum((f[name] for f in forks), [])
+    assert name != "the end" or mean(by) < -0.1
     print(f"one update moves {name} by {mean(by):+.2f} nats on average ({len(by):,} tokens)")
 
 # %% tags=["figure", "hide-input"]
@@ -427,8 +428,8 @@ assert ends["retries"][1] > 2 * ends["retries"][0]
 table(["", "first four steps", "last four steps"],
       [[name, f"{a:.2f}", f"{b:.2f}"] for name, (a, b) in ends.items() if name != "reward"],
       "Means over 256 samples each, for training problems. first attempt: its expression is "
-      "right. no signal: share of groups that were judged alike. mixed: thoughts in two languages. "
-      "readable: well formed, in the language of the prompt, nothing tried twice.")
+      "right. no signal: share of groups that were judged alike. mixed: thoughts in two "
+      "languages. readable: well formed, in the language of the prompt, nothing tried twice.")
 
 # %% [markdown]
 # **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses log-probability at the average update, by more than 0.1 nats. This problem was never trained on, so the updates carried over to it. On average, retries per thought go up, and more samples are right. Self-checks go up only because each attempt is checked, as it was from the start. The last rows of the table show a price, to which we come back: fewer thoughts are readable, and more of them mix their two languages.
@@ -539,7 +540,7 @@ def keep_right(problems, replies) -> list[tuple[str, str]]:
     return [(p.prompt, text) for p, text in pairs if p.score(text) == 1]
 
 
-def imitate(policy, kept, optimizer, generator, batch=64):
+def imitate(policy, kept, optimizer, generator, batch=32):
     """One step of cross-entropy on the tokens of kept replies; the loss in nats per token."""
     drawn = torch.randint(len(kept), (batch,), generator=generator).tolist()
     some = policy.encode([kept[i][0] for i in drawn], [kept[i][1] for i in drawn])
@@ -562,16 +563,23 @@ def keep_well_formed(problems, replies):
 
 
 bites(all_right, keep_right, keep_well_formed)
-asks = [train[10_000 + i] for i in range(32) for _ in range(16)]
+
+# %%
+asks = [train[10_000 + i] for i in range(16) for _ in range(16)]
 kept = keep_right(asks, sampled(base, asks[::16], 16))
-imitator, seed = base.copy(), torch.Generator().manual_seed(0)
+imitator, order = base.copy(), torch.Generator().manual_seed(0)
 adam = torch.optim.AdamW(imitator.model.parameters(), 1e-3, (0.9, 0.95), weight_decay=0)
-losses = [imitate(imitator, kept, adam, seed) for _ in range(24)]
-print(f"kept {len(kept)} of {len(asks)}; loss {losses[0]:.2f}, then {losses[-1]:.2f}; "
-      f"greedy {before:.0%} right, then {solved(imitator)[0]:.0%}")
+losses = [imitate(imitator, kept, adam, order) for _ in range(4)]
+share, replies = solved(imitator)
+longer = mean(retries(p, t) > 0 for p, t in zip(held_out, replies, strict=True))
+was = mean(p.score(t) for p, t in zip(posed, texts, strict=True))
+now = mean(p.score(t) for p, t in zip(posed[::2], sampled(imitator, asked, 16), strict=True))
+print(f"{len(losses)} steps on {len(kept)} right ones of {len(asks)} replies\n"
+      f"greedy: {before:.0%} right, then {share:.0%}; {longer:.0%} now try again\n"
+      f"sampled: {was:.0%} right, then {now:.0%}")
 
 # %% [markdown]
-# In the grid, fine-tuning imitates 1,536 right answers in batches of 64, at a rate of 1e-3 that falls to a tenth in the second half. It gets as many operations as the run with the right reward, its sampling included.
+# Four steps already make most greedy replies try again, because going on has become likelier than ending after a *no*. Sampled accuracy rises less. In the grid, fine-tuning imitates 1,536 right answers in batches of 64, at a rate of 1e-3 that falls to a tenth in the second half. It gets as many operations as the run with the right reward, its sampling included.
 #
 # Guess before you look: on the web with 1 % of searchers, how many points of greedy accuracy does fine-tuning have more than the right reward (or fewer, as a negative number)?
 
@@ -1056,8 +1064,9 @@ direct_labels(ax)
 thirds_of = {name: [mean(line[:3]), mean(line[-3:])] for name, line in lines.items()}
 paid, true, fixed = thirds_of.values()
 careless, fair = ([c["right"] for c in of] for of in (cheated, control))
-assert mean(careless[1:5]) > mean(fair[1:5])
-assert max(careless[5:]) < min(careless[1:5])
+above = [a > b for a, b in zip(careless, fair, strict=True)]
+assert all(above[1:5]) and not any(above[5:])
+assert careless[5] > careless[6] > careless[7]
 assert paid[1] - true[1] > 2 * (paid[0] - true[0])
 assert fixed[1] > true[1]
 show(fig, "The careless verifier pays more and more. Its samples are right more often than "
@@ -1074,9 +1083,9 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
 
 # %% [markdown]
-# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. In steps 2 to 5 it is right even more often than the control. From step 6 on its sampled accuracy falls while its reward goes on rising. Its greedy accuracy still ends above the base's, but the control's rises much further with all else equal, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
+# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. In steps 2 to 5 its samples are right even more often than the control's. Until step 6 its retries grow, as the control's do. Then its retries and its sampled accuracy fall, while its reward stays high. Its greedy accuracy still ends above the base's, but the control's rises much further with all else equal, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
 #
-# One would notice it here from step 6 on, because **the reward rises and the sampled accuracy falls.** Our loop logs both. Without a log you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
+# One would notice it here from step 6 on, because **the reward stays high and the sampled accuracy falls.** Our loop logs both. Without a log you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -1277,7 +1286,7 @@ zoo("zero", [alike_says_nothing, a_tenth_is_a_signal])
 # %% [markdown]
 # ## The opening question, answered
 #
-# What must a base have, so that reward alone makes it think? We began with twenty bases that look alike, of which five end at about 91 %. Those five have read many authors who search on. You can also watch the model of our live run with a problem of your own:
+# What must a base have, so that reward alone makes it think? We began with twenty bases that look alike, of which five end at about 91 %. Those five have read many authors who search on. Below the record, both models of the live run answer the first problem of this chapter. Put in one of your own.
 
 # %%
 for share in SHARES:
@@ -1285,7 +1294,7 @@ for share in SHARES:
     print(f"{share:.0%} searchers: greedy {mean(percent(share, 'base')):.0f} %, then "
           f"{mean(percent(share, 'right')):.0f} % ({gain} points); retries per sample "
           f"{again_in(share, 'base'):.2f}, then {again_in(share, 'right'):.2f}")
-yours = train.pose("Make 10 from 9 5 6")
+yours = train.pose("Make 19 from 8 4 7")
 for name, policy in (("base", base), ("rewarded", learner)):
     [reply] = replies_of(policy, [yours], 128)
     print(f"{name}: {yours.prompt}{reply} -> {yours.verdict(reply)}")
