@@ -300,7 +300,7 @@ bites(keeps_its_word, random_coin, fresh_coin)
 # %% [markdown]
 # ## Watch it learn
 #
-# We train nano-base with `right_answer` for 16 steps of 4 problems, at a constant learning rate of 6e-4. At eight of the steps, the *moments* of the figure below, we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note the log-probability of each of their tokens before and after that step's update. So we see how an update made from four *other* problems moves these tokens.
+# We train nano-base with `right_answer` for 16 steps of 4 problems, at a constant learning rate of 6e-4. At eight of the steps, the *moments* of the figure below, we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note how that step's update, which is made from four *other* problems, moves the log-probability of each of their tokens.
 
 # %%
 def moved(policy, problem, step, update) -> list[dict]:
@@ -462,7 +462,7 @@ table(["right in %", "base", "rewarded", "gain"], rows,
       "512 samples each; 95 % intervals over eight pairs of problems, one training.")
 
 # %% [markdown]
-# **The reward improved the search.** Final answers are right about 20 points more often, and first attempts about as often as before. The interval for first attempts is wide, so a gain of several points remains possible. It covers the choice of problems, and not what another training would give. Here are the greedy thoughts on the first held-out problem that the base gets wrong and the rewarded model gets right after two retries or more:
+# **The reward improved the search.** Final answers are right about 20 points more often, and first attempts about as often as before. The interval for first attempts is wide, so a gain of several points remains possible. It does not cover what another training would give. Here are the greedy thoughts on the first held-out problem that the base gets wrong and the rewarded model gets right after two retries or more:
 
 # %%
 pairs = zip(held_out, first_replies, last_replies, strict=True)
@@ -697,7 +697,7 @@ print("greedy retries per thought at 0 %: " + ", ".join(
     f"{CELLS[c]} {mean(r['retries'] for r in cells(0.0, c)):.1f}" for c in ("right", "sft")))
 
 # %% [markdown]
-# Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. At 0 % it makes few retries. Its retries are too few to explain this gain easily, so we think that its first attempts became better. The record does not have their accuracy.
+# Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. At 0 % its retries are too few to explain this gain easily, so we think that its first attempts became better. The record does not have their accuracy.
 #
 # ### Does the reward need to be right?
 #
@@ -724,7 +724,7 @@ table(["judge", "no signal", "retries", "length", "right"], rows,
 # - **Wrong**: the model becomes wrong, which is what this reward pays for.
 # - **Random**: the coin destroys the model, although it favours nothing on average. In a group of 16, some replies win the toss by chance, so every step pushes the model in some random direction. After 48 steps these pushes have destroyed it.
 # - **Format**: nearly every sample of the bases has the right form already, so there is almost nothing to gain. But samples are right about half as often as before, and the retries are gone. We think that the few groups with a signal hold long thoughts that did not end, so this reward pushed against going on.
-# - **Capped** is the right reward for answers cut at 40 tokens, which is one attempt. The model is tested with 160. The table of differences shows no gain on any web. So without room for a second attempt, this reward added nothing.
+# - **Capped** is the right reward for answers cut at 40 tokens, which is one attempt. The model is tested with 160, and the table of differences shows no gain on any web. This reward needed room for a second attempt.
 
 # %% [markdown]
 # ## New ability, or better aim?
@@ -1028,7 +1028,7 @@ table(["live run", "mixed", "longer", "lines", "longer: mixed", "words in Chines
       "one line, and the columns behind it are about these.")
 
 # %% [markdown]
-# Here length is not the whole reason. The longer thoughts have about as many lines as before, but more than twice the share of them mixes, and more of their verdicts are Chinese although the problems are posed in English. (The interval is over pairs of problems, and the training was run once.) The reward does not care about the language, so nothing holds it in place. Fine-tuning, whose thoughts in the grid are also longer, mixes more than the base too. DeepSeek-R1 rewards the language of the question.
+# Here length is not the whole reason. The longer thoughts have about as many lines as before, but more than twice the share of them mixes, and more of their verdicts are Chinese although the problems are posed in English. (The interval is over pairs of problems, and the training was run once.) The reward does not care about the language, so nothing holds it in place. DeepSeek-R1 rewards the language of the question.
 #
 # ## A reward that is hacked on purpose
 #
@@ -1066,7 +1066,7 @@ paid, true, fixed = thirds_of.values()
 careless, fair = ([c["right"] for c in of] for of in (cheated, control))
 above = [a > b for a, b in zip(careless, fair, strict=True)]
 assert all(above[1:5]) and not any(above[5:])
-assert careless[5] > careless[6] > careless[7]
+assert max(careless[5:]) < min(careless[1:5])
 assert paid[1] - true[1] > 2 * (paid[0] - true[0])
 assert fixed[1] > true[1]
 show(fig, "The careless verifier pays more and more. Its samples are right more often than "
@@ -1083,9 +1083,9 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
 
 # %% [markdown]
-# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. In steps 2 to 5 its samples are right even more often than the control's. Until step 6 its retries grow, as the control's do. Then its retries and its sampled accuracy fall, while its reward stays high. Its greedy accuracy still ends above the base's, but the control's rises much further with all else equal, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
+# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. In steps 2 to 5 its samples are right even more often than the control's. At first its retries grow like the control's. From step 6 on its samples are right less often than before, while its reward goes on rising. Its greedy accuracy still ends above the base's, but the control's rises much further with all else equal, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
 #
-# One would notice it here from step 6 on, because **the reward stays high and the sampled accuracy falls.** Our loop logs both. Without a log you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
+# One would notice it here from step 6 on, because **the reward rises and the sampled accuracy falls.** Our loop logs both. Without a log you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -1128,7 +1128,7 @@ table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
 #
 # **We expected the coin to do nothing.** Over many coins the expected gradient is zero, but a run has one coin, which gives the same verdict whenever the same reply comes again. We think that its 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply.
 #
-# **We let the rate of pretraining fall while we took the ten copies**, so two causes of their gain are mixed.
+# **We let the rate of pretraining fall while we took the ten copies**, so two causes are mixed.
 #
 # **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit. A price on length, or a longer training, might change the results at 0 % and 1 %.
 
