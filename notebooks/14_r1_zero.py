@@ -151,7 +151,7 @@ no_search
 diagram("r1_zero")
 
 # %% [markdown]
-# This is the core of R1-Zero. We leave out its KL term and its format reward. The model answers each problem 16 times, with at most 128 tokens (160 in the recorded grid). A **judge** gives each answer a number. The **advantage** of an answer is how far its number lies above the mean of its group. Answers with a positive advantage become likelier, and the others less likely. We take one step per batch, so GRPO's ratio is always 1 and its clip never acts. Nothing in the loop says *think*.
+# This is the core of R1-Zero. We leave out its KL term and its format reward. The model answers each problem 16 times, with at most 128 tokens (160 in the recorded grid). A **judge** gives each answer a number. The **advantage** of an answer is how far its number lies above the mean of its group, in standard deviations of the group. Answers with a positive advantage become likelier, and the others less likely. We take one step per batch, so GRPO's ratio is always 1 and its clip never acts. Nothing in the loop says *think*.
 
 # %% tags=["naive"]
 def advantages_of(rewards):
@@ -657,7 +657,7 @@ table(["minus", *(f"{s:.0%} search" for s in SHARES)],
       "Points of greedy accuracy; 95 % intervals over five pairs of seeds.")
 
 # %% [markdown]
-# **Reward brings out what the base has read.** With 20 % of searchers the right reward adds about 60 points, and without searchers it adds fewer than 10. From outside, all twenty bases look the same: about a third of their greedy answers are right, and none of them ever tries again. They differ in their samples: the next table counts retries per sampled thought.
+# **Reward brings out what the base has read.** With 20 % of searchers the right reward adds about 60 points, and without searchers it adds fewer than 10. From outside, all twenty bases look the same: about a third of their greedy answers are right, and no greedy reply tries again. They differ in their samples: the next table counts retries per sampled thought.
 
 # %% tags=["hide-input"]
 def again_in(share: float, cell: str) -> float:
@@ -1023,7 +1023,7 @@ table(["live run", "mixed", "longer", "lines", "longer: mixed", "words in Chines
       "one line, and the columns behind it are about these.")
 
 # %% [markdown]
-# Here length is not the whole reason. The longer thoughts have about as many lines as before, but more than twice the share of them mixes, and more of their verdicts are Chinese although the problems are posed in English. (The interval is over pairs of problems, and the training was run once.) The reward does not care about the language, so nothing holds it in place. DeepSeek-R1 rewards the language of the question.
+# Here length is not the whole reason. The longer thoughts have about as many lines as before, but more than twice the share of them mixes, and more of their verdicts are Chinese although the problems are posed in English. (This training was run once.) The reward does not care about the language, so nothing holds it in place. DeepSeek-R1 rewards the language of the question.
 #
 # ## A reward that is hacked on purpose
 #
@@ -1078,7 +1078,7 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
 
 # %% [markdown]
-# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. In steps 2 to 5 its samples are right even more often than the control's. At first its retries grow like the control's. From step 6 on its samples are right less often than before, while its reward goes on rising. Its greedy accuracy still ends above the base's, but the control's rises much further with all else equal, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
+# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. In steps 2 to 5 its samples are right even more often than the control's. At first its retries grow like the control's. From step 6 on its samples are right less often than in steps 2 to 5, while its reward goes on rising. Its greedy accuracy still ends above the base's, but the control's rises much further with all else equal, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
 #
 # One would notice it here from step 6 on, because **the reward rises and the sampled accuracy falls.** Our loop logs both. Without a log you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
 
