@@ -16,11 +16,12 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/14_r1_zero.ipynb)
 #
-# DeepSeek took a base model, showed it no worked example, and rewarded right answers. The model began to think: it wrote longer answers, tried again and checked itself. **Reward alone, no human example: does a base model start to think, and what does that need?** Is the thinking a new ability, or does the model only aim better with what it has? Does the reward need to be right? How strong must the base be? On large models these questions are disputed. We ask them in a world that is small enough to measure.
+# DeepSeek took a base model, showed it no worked example, and rewarded right answers. The model began to think: it wrote longer answers, tried again and checked itself. We do the same to twenty tiny bases. All of them get about a third of our problems right, and all of them try once. The same 48 steps of the same reward lift five of them to about 91 % on average, and the other fifteen end lower. **What must a base have, so that reward alone makes it think?**
 #
 # - **You will build** the loop of R1-Zero with any reward, an honest estimator of "right within k tries", and a verifier without the holes of a careless one.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
-# - **It takes** one to two minutes to run on two CPU cores of a laptop, up to twice that on Colab's two (a GPU is no faster, because the models are small), and two hours to read. The grid of 20 bases and 120 models made of them was recorded on GPUs.
+# - **It takes** about 80 s of processor time, so one to two minutes on two free CPU cores of a laptop, up to twice that on Colab's two (a GPU is no faster, because the models are small), and two hours to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
+
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -34,6 +35,7 @@ import itertools
 import math
 import random
 import re
+import time
 from statistics import mean
 
 import matplotlib.pyplot as plt
@@ -45,7 +47,7 @@ from minidsk.data.worksheet import all_ways
 from minidsk.diagrams import diagram, direct_labels, show, table
 from minidsk.homework import bites, check, describe, predict, receipt, zoo
 from minidsk.infer.evaluate import answers as replies_of
-from minidsk.infer.pass_at_k import pass_at_k
+from minidsk.infer.pass_at_k import pass_at_k as of_package
 from minidsk.presets import nano
 from minidsk.report.interval import apart, interval
 from minidsk.report.stages import read_stages
@@ -69,8 +71,6 @@ train, test = nano().make_task("train"), nano().make_task("test")
 held_out = list({p.prompt: p for p in (test[i] for i in range(2048))}.values())[:128]
 base = minidsk.load_policy("nano-base")
 _ = base.model.double()  # 16 digits, so that your processor draws what ours drew
-web = nano().pretrain.web
-print(f"authors who search on: {web.persistent:.0%}; who mix languages: {web.mixed:.0%}")
 
 
 def solved(policy) -> tuple[float, list[str]]:
@@ -80,15 +80,19 @@ def solved(policy) -> tuple[float, list[str]]:
 
 
 # %%
+web = nano().pretrain.web
+print(f"authors who search on: {web.persistent:.0%}; who mix languages: {web.mixed:.0%}")
 before, first_replies = solved(base)
-print(f"greedy: {before:.0%} of {len(held_out)} problems are right")
+once = mean(len(p.attempts(r)) == 1 for p, r in zip(held_out, first_replies, strict=True))
+print(f"greedy: {before:.0%} of {len(held_out)} problems are right; "
+      f"{once:.0%} of the replies stop after one attempt")
 for problem, reply in list(zip(held_out, first_replies, strict=True))[:3]:
     print(problem.prompt + reply)
 
 # %% [markdown]
 # The model writes its thought between `<think>` and `</think>`. A line of the thought is one **attempt**. After the question mark stand the target and a verdict, *yes* or *no*, in English or Chinese (对了 and 不对). This verdict is a **self-check**: the model judges its own line, and is never told whether its verdict is right.
 #
-# Greedy replies stop after one attempt, but what about samples at temperature 1? We count two habits in each thought instead of quoting lucky examples: **retries**, the attempts after the first, and self-checks.
+# All greedy replies stop after one attempt, but what about samples at temperature 1? We count two habits in each thought: **retries**, the attempts after the first, and self-checks.
 
 # %%
 VERDICT = re.compile(r"(?: no| yes| 不对| 对了)$", re.MULTILINE)
@@ -129,9 +133,9 @@ for kind, what in ((False, "one attempt"), (True, "more attempts")):
           f"{mean(r for r, a in zip(right, again, strict=True) if a == kind):.0%}")
 
 # %% [markdown]
-# The habit of trying again is there before any reward, in about a third of the samples, and greedy decoding never shows it. Samples that try again are right more often. This is one difference that reward can use.
+# The habit of trying again is there before any reward, in about a third of the samples. A greedy reply takes the likeliest token at each step. After a *no*, ending the thought is likelier than going on, so greedy replies never show the habit. **Greedy and sampled accuracy therefore differ, and we say which one we mean.** Samples that try again are right more often. This is one difference that reward can use.
 #
-# The large experiment of this chapter, **the grid**, trains on bases that differ in what they have read. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts with right answers to about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None` in the cell.
+# The large experiment of this chapter, **the grid**, trains on bases that differ in what they have read. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts with right greedy answers to about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None`.
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -147,11 +151,24 @@ no_search
 diagram("r1_zero")
 
 # %% [markdown]
-# In the loop below, which is R1-Zero, the model answers each problem 16 times, with at most 128 tokens (160 in the recorded grid). A **judge** gives each answer a number. Answers that were judged better than their group's mean become likelier, and the others less likely. We take one step per batch, so GRPO's ratio is always 1 and its clip never acts. The loss is minus the advantage times the log-probability, summed over the tokens and divided by the number of all tokens in the batch. Nothing in the loop says *think*.
+# This is the core of R1-Zero. We leave out its KL term and its format reward. The model answers each problem 16 times, with at most 128 tokens (160 in the recorded grid). A **judge** gives each answer a number. The **advantage** of an answer is how far its number lies above the mean of its group, in standard deviations of the group. Answers with a positive advantage become likelier, and the others less likely. We take one step per batch, so GRPO's ratio is always 1 and its clip never acts. Nothing in the loop says *think*.
 
 # %% tags=["naive"]
+def advantages_of(rewards):
+    """Rewards minus the mean of their group, in its deviations; rewards: [problems, size]."""
+    less = rewards - rewards.mean(1, keepdim=True)
+    return (less / (rewards.std(1, keepdim=True) + 1e-4)).flatten()
+
+
+def push_whole(policy, drawn, advantages):
+    """Add the gradient of the loss: advantage times log-probability, over all tokens."""
+    logp = (policy.logprobs(drawn) * drawn.mask).sum(1)
+    (-(advantages * logp).sum() / drawn.mask.sum()).backward()
+
+
+# %%
 def push(policy, drawn, advantages):
-    """Add the gradient of the loss, by blocks of 16 answers of similar lengths."""
+    """As `push_whole`, by blocks of 16 answers of similar lengths, which need less padding."""
     for rows in drawn.lengths.argsort().split(16):
         some = drawn[rows]
         logp = (policy.logprobs(some) * some.mask).sum(1)
@@ -165,9 +182,7 @@ def zero_step(policy, optimizer, problems, judge, generator, size=16):
     posed = [p for p in problems for _ in range(size)]
     judged = [judge(p, text) for p, text in zip(posed, drawn.texts, strict=True)]
     rewards = torch.tensor(judged).double().view(len(problems), size)
-    less = rewards - rewards.mean(1, keepdim=True)
-    advantages = (less / (rewards.std(1, keepdim=True) + 1e-4)).flatten()
-    push(policy, drawn, advantages)
+    push(policy, drawn, advantages_of(rewards))
     _ = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
@@ -175,9 +190,7 @@ def zero_step(policy, optimizer, problems, judge, generator, size=16):
 
 
 # %% [markdown]
-# Our way of averaging is called **token averaging**, and the recorded grid uses it too. It matters here, because we want to know whether *reward* makes thoughts longer. Suppose that a batch holds two wrong answers, one short and one long. If we averaged within each answer first, a token of the long one would be pushed down a third as hard as a token of the short one (next table). Thoughts could grow for this reason alone. With token averaging every token has the same weight. [Chapter 13](13_grpo_variants.ipynb) compares the two.
-#
-# Does `push` compute this loss? It works in blocks, and a natural bug is to sort the answers and forget to sort their advantages. The function `bites` sees that our test accepts the right version and catches the planted bug.
+# Our way of averaging is called **token averaging**, and the recorded grid uses it too. It matters here, because we want to know whether *reward* makes thoughts longer. If we averaged within each answer first, a token of a long wrong answer would be pushed down less than a token of a short one (next table). Thoughts could grow for this reason alone. With token averaging every token has the same weight. [Chapter 13](13_grpo_variants.ipynb) compares the two.
 
 # %%
 lengths = (30, 90)
@@ -186,16 +199,18 @@ rows = [["within each answer, then over answers", *(f"{-1 / n / 2:.4f}" for n in
 table(["average", *(f"answer of {n} tokens" for n in lengths)], rows,
       "The weight of one token's log-probability, for two answers of advantage -1.")
 
+# %% [markdown]
+# Do the blocks add up to the loss of the whole batch? A natural bug is to sort the answers and forget to sort their advantages. And does each answer compare itself with its own group? The function `bites` sees that a test accepts the right version and catches the planted bug.
+
 # %%
-few = base.sample([held_out[0].prompt], 32, 64, 1.0, torch.Generator().manual_seed(0))
+few = base.sample([held_out[0].prompt], 32, 40, 1.0, torch.Generator().manual_seed(0))
 signs = torch.linspace(-1, 1, 32).double()
 
 
 def blocks_add_up(push) -> None:
-    """The gradient by blocks is that of the whole loss in one piece."""
+    """The gradient by blocks is that of the whole batch."""
     whole, parts = base.copy(), base.copy()
-    logp = (whole.logprobs(few) * few.mask).sum(1)
-    (-(signs * logp).sum() / few.mask.sum()).backward()
+    push_whole(whole, few, signs)
     push(parts, few, signs)
     for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         assert a.grad is b.grad or (a.grad - b.grad).abs().max() < 1e-9
@@ -207,6 +222,19 @@ def forgets_the_advantages(policy, drawn, advantages):
 
 
 bites(blocks_add_up, push, forgets_the_advantages)
+
+
+# %%
+def alike_is_zero(advantages_of) -> None:
+    """A group whose answers are all right pushes nothing, whatever the other group does."""
+    assert advantages_of(torch.tensor([[1.0, 1.0], [0.0, 1.0]]))[:2].tolist() == [0, 0]
+
+
+def over_the_batch(rewards):
+    return ((rewards - rewards.mean()) / rewards.std()).flatten()
+
+
+bites(alike_is_zero, advantages_of, over_the_batch)
 
 # %% [markdown]
 # We will hand five judges to this loop. Four are the functions below, and the fifth, *capped*, is `right_answer` with answers cut at 40 tokens. The table shows the verdicts of the four on three replies to the first problem.
@@ -234,13 +262,11 @@ def right_form(problem, text: str) -> float:
 first = held_out[0]
 good = next(t for t in texts[:32] if first.score(t) == 1)
 bad = next(t for t in texts[:32] if first.score(t) != 1 and first.well_formed(t))
-judges = {"right": right_answer, "wrong": wrong_answer, "random": random_coin,
-          "format": right_form}  # fmt: skip
-rows = [[name, *(int(judge(first, t)) for t in (good, bad, good[:-9]))]
-        for name, judge in judges.items()]  # fmt: skip
+judges = (right_answer, wrong_answer, random_coin, right_form)
+rows = [[judge.__name__, *(int(judge(first, t)) for t in (good, bad, good[:-9]))]
+        for judge in judges]  # fmt: skip
 print(first.prompt + good, bad, good[:-9] + " (cut off)", sep="\n")
-table(["judge", "the first", "the second", "the third"], rows,
-      "Rewards of four judges for three replies.")
+table(["judge", "the first", "the second", "the third"], rows, "Rewards for three replies.")
 
 # %%
 def no_answer_no_pay(judge) -> None:
@@ -272,7 +298,7 @@ bites(keeps_its_word, random_coin, fresh_coin)
 # %% [markdown]
 # ## Watch it learn
 #
-# We train nano-base with `right_answer` for 16 steps of 4 problems. At eight of the steps, the *moments* of the figure below, we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note the log-probability of each of their tokens before and after that step's update. So we see how an update made from four *other* problems moves these tokens.
+# We train nano-base with `right_answer` for 16 steps of 4 problems, at a constant learning rate of 6e-4. At eight of the steps, the *moments* of the figure below, we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note how that step's update, which is made from four *other* problems, moves the log-probability of each of their tokens.
 
 # %%
 def moved(policy, problem, step, update) -> list[dict]:
@@ -291,6 +317,9 @@ def moved(policy, problem, step, update) -> list[dict]:
                       "shade": [round(x, 2) + 0.0 for x in by[:count].tolist()]})  # fmt: skip
     return shown
 
+
+# %% [markdown]
+# After each step we also count what its 64 replies show, and `live` puts the pieces together:
 
 # %%
 def seen_in(posed, texts, rewards) -> dict[str, float]:
@@ -340,26 +369,40 @@ Rollouts(watched.prompt.strip(), list(frames), list(frames.values()),
          shade_label="moved by this step's update, nats")
 
 # %% [markdown]
-# As you go through the steps, a wrong attempt is followed by a new line more and more often. If you change *Tokens* from *plain*, shades show where one update acts: most tokens hardly move, and a few stand out. After a *no* of its own, the model either ends the thought or begins a new line, so the next cell looks at these two.
+# After a *no* of its own, the model either ends the thought or begins a new line. The next figure counts both in the samples above. If you change *Tokens* from *plain*, shades show where one update acts: most tokens hardly move, and a few stand out. The lines printed below the figure average these moves.
 
-# %% tags=["hide-input"]
+# %% tags=["figure", "hide-input"]
+KINDS = {"\n": "a new line", "</think>": "the end"}
+
+
 def fork(shown) -> dict[str, list[float]]:
-    """Shifts of a new line and of a thought's end behind a no, and of all other tokens."""
-    found = {"a new line": [], "the end of the thought": [], "all other tokens": []}
+    """Moves of a new line and of a thought's end after a no, and of all other tokens."""
+    found = {"a new line": [], "the end": [], "any other token": []}
     for sample in shown:
         for k, (token, by) in enumerate(zip(sample["text"], sample["shade"], strict=True)):
-            said = "".join(sample["text"][:k])
-            behind = said.endswith((" no", "不对"))
-            kind = {"\n": "a new line", "</think>": "the end of the thought"}.get(token)
-            found[kind if behind and kind else "all other tokens"].append(by)
+            behind = "".join(sample["text"][:k]).endswith((" no", "不对"))
+            found[behind and KINDS.get(token) or "any other token"].append(by)
     return found
 
 
-moves = {name: sum((fork(f)[name] for f in frames.values()), []) for name in fork([])}
-rows = [[name, len(by), f"{mean(by):+.2f}", f"{mean(map(abs, by)):.2f}"]
-        for name, by in moves.items()]  # fmt: skip
-table(["token", "how many", "mean move", "mean size"], rows,
-      "Moves of log-probabilities by one update, in nats, over eight moments.")
+forks = [fork(frame) for frame in frames.values()]
+fig, ax = plt.subplots(figsize=(7.5, 2.6))
+counts = {name: [len(f[name]) for f in forks] for name in KINDS.values()}
+for name, off in (("a new line", -0.2), ("the end", 0.2)):
+    bars = ax.bar([i + off for i in range(8)], counts[name], 0.38, label=name)
+    _ = ax.bar_label(bars)
+_ = ax.set_xticks(range(8), [step + 1 for step in frames])
+_ = ax.set(xlabel="step", ylabel="times", ylim=(0, 11))
+_ = ax.legend(loc="upper left", ncols=2)
+assert sum(counts["a new line"][-4:]) > 2 * sum(counts["the end"][-4:])
+show(fig, "After its own no, the model first ends the thought about as often as it goes on. "
+     "Later it nearly always goes on. Eight samples per moment.",
+     "Pairs of bars at eight moments. " + "; ".join(
+         f"{name}: {', '.join(map(str, of))}" for name, of in counts.items()) + ".")
+for name in forks[0]:
+    by = sum((f[name] for f in forks), [])
+    assert name != "the end" or mean(by) < -0.1
+    print(f"one update moves {name} by {mean(by):+.2f} nats on average ({len(by):,} tokens)")
 
 # %% tags=["figure", "hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
@@ -382,12 +425,12 @@ show(fig, "Sixteen steps of reward for right answers: thoughts try again more of
 assert ends["retries"][1] > 2 * ends["retries"][0]
 table(["", "first four steps", "last four steps"],
       [[name, f"{a:.2f}", f"{b:.2f}"] for name, (a, b) in ends.items() if name != "reward"],
-      "Means over 256 samples each. first attempt: its expression is right. no signal: share "
-      "of groups whose answers were all judged alike. mixed: thoughts in two languages. "
-      "readable: well formed, in the language of the prompt, nothing tried twice.")
+      "Means over 256 samples each, for training problems. first attempt: its expression is "
+      "right. no signal: share of groups that were judged alike. mixed: thoughts in two "
+      "languages. readable: well formed, in the language of the prompt, nothing tried twice.")
 
 # %% [markdown]
-# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses between 0.1 and 0.2 nats per update on average, while other tokens move by about 0.01. This problem was never trained on, so the updates carried over to it. On average, retries per thought go up, and more samples are right. Self-checks go up only because each attempt is checked, as it was from the start. The last rows of the table show a price, to which we come back: fewer thoughts are readable, and more of them mix their two languages.
+# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses log-probability at the average update, by more than 0.1 nats. This problem was never trained on, so the updates carried over to it. On average, retries per thought go up, and more samples are right. Self-checks go up only because each attempt is checked, as it was from the start. The last rows of the table show a price, to which we come back: fewer thoughts are readable, and more of them mix their two languages.
 #
 # ### A better first guess, or a better search?
 #
@@ -417,7 +460,7 @@ table(["right in %", "base", "rewarded", "gain"], rows,
       "512 samples each; 95 % intervals over eight pairs of problems, one training.")
 
 # %% [markdown]
-# **The reward improved the search.** Final answers are right about 20 points more often, and first attempts about as often as before. The interval for first attempts is wide, so a gain of several points remains possible. It covers the choice of problems, and not what another training would give. Here are the greedy thoughts on the first held-out problem that the base gets wrong and the rewarded model gets right after two retries or more:
+# **The reward improved the search.** Final answers are right about 20 points more often, and first attempts about as often as before. The interval for first attempts is wide, so a gain of several points remains possible. It does not cover what another training would give. Here are the greedy thoughts on the first held-out problem that the base gets wrong and the rewarded model gets right after two retries or more:
 
 # %%
 pairs = zip(held_out, first_replies, last_replies, strict=True)
@@ -429,7 +472,7 @@ table(["the base", "after the reward"], list(lines), problem.prompt.strip())
 # %% [markdown]
 # The base sees that its attempt fails and hands it in all the same. The rewarded model goes on until its own verdict is *yes*.
 #
-# This was one seed of a small run. The recorded runs below had three seeds, a larger model (*small*: three numbers up to 20, all four operators), and 1,024 samples per step.
+# This was one seed of a small run. The recorded runs below had three seeds, a larger model (*small*: three numbers up to 20, all four operators), and 1,024 samples per step. The accuracy is that of samples.
 
 # %% tags=["hide-input"]
 recorded = [read_stages(results.folder("reason_small") / f"seed{seed}") for seed in range(3)]
@@ -449,37 +492,96 @@ show(fig, "Recorded, three seeds: answers become right and twice as long in abou
      "Three lines each over 30 steps. Mean share right in steps 1-10, 11-20, 21-30: "
      + ", ".join(f"{m:.2f}" for m, _ in thirds["accuracy"]) + "; mean tokens: "
      + ", ".join(f"{m:.0f}" for m, _ in thirds["length"]) + ".")
-
-# %% tags=["hide-input"]
-rows = [[what, f"{mean(run[0][what] for run in small):.3g}",
-         *(f"{m:.3g} ± {h:.2g}" for m, h in thirds[what])] for what in thirds]  # fmt: skip
-drift = apart(*([mean(line["accuracy"] for line in run[a : a + 10]) for run in small]
+drift = apart(*([100 * mean(line["accuracy"] for line in run[a : a + 10]) for run in small]
                 for a in (20, 10)))
-print("accuracy, last third minus middle third: {:+.1f} ± {:.1f} points".format(
-    *(100 * x for x in drift)))
-assert drift[0] > -0.02
-table(["", "step 1", "steps 1-10", "11-20", "21-30"], rows, "Three seeds, 95 % intervals.")
+assert abs(drift[0]) < 2
+print("right, steps 21-30 minus steps 11-20: {:+.1f} ± {:.1f} points".format(*drift))
 
 # %% [markdown]
-# In the last third the runs neither gain nor decay, and the answers stay about twice as long as at step 1.
-#
 # ## What must the base have read?
 #
-# For the grid we pretrained twenty base models of nano's size on nano's task (three numbers up to 12, plus and minus), five seeds for each of four webs. The webs differ in one number: **the share of authors who search until they have found a solution**. It is 0, 1, 5 or 20 %. Of the other authors, nine of ten try once and one of ten tries twice. Every base then went through the five judges for 48 steps of 256 answers, and through two **controls** that use no reinforcement learning:
+# For the grid we pretrained twenty base models of nano's size on nano's task (three numbers up to 12, plus and minus), five seeds for each of four webs. The webs differ in one number: **the share of authors who search until they have found a solution**. It is 0, 1, 5 or 20 %. Of the other authors, nine of ten try once and one of ten tries twice. Every base then went through the five judges for 48 steps of 256 answers. The learning rate is 6e-4 as in our live run, but in the last 30 % of the steps it falls to a tenth. Two **controls** use no reinforcement learning:
 #
-# - **fine-tuned**: the base draws answers, we keep the right ones, and the base imitates them (rejection sampling). We give it the same number of operations as the run with the right reward, and count its sampling too.
-# - **prompted**: without any training, the prompt begins a search for the model, with two attempts that are judged *no*, as in the next cell.
+# - **Prompted**: without any training, the prompt begins a search for the model, with two wrong attempts that are judged *no*. A solver picks them, so the prompt also rules out two expressions.
+# - **Fine-tuned**: the base draws answers, we keep the right ones, and the base imitates them (rejection sampling).
 #
+# The natural bug of the prompt would give a solution away, judged *no*:
 
 # %%
-ways = all_ways(watched.numbers, watched.ops)
-missed = [chain for chain in (write_chain(watched.numbers, steps) for steps in ways)
-          if chain[-1] != str(watched.target)]  # fmt: skip
-begun = [f"{'='.join(chain)}?{watched.target} no\n" for chain in missed[:2]]
-print(watched.prompt + "<think>" + "".join(begun))
+def begin(problem) -> list[str]:
+    """The lines of two wrong attempts, each judged no."""
+    ways = all_ways(problem.numbers, problem.ops)
+    chains = [write_chain(problem.numbers, steps) for steps in ways]
+    missed = [chain for chain in chains if chain[-1] != str(problem.target)][:2]
+    return [f"{'='.join(chain)}?{problem.target} no" for chain in missed]
+
+
+def begin_with_any(problem) -> list[str]:
+    chains = [write_chain(problem.numbers, s) for s in all_ways(problem.numbers, problem.ops)]
+    return [f"{'='.join(chain)}?{problem.target} no" for chain in chains[:2]]
+
+
+def tells_no_solution(begin) -> None:
+    for p in held_out:
+        for line in begin(p):
+            assert p.score(f"<think></think><answer>{line.partition('=')[0]}</answer>") == 0
+
+
+bites(tells_no_solution, begin, begin_with_any)
+print(watched.prompt + "<think>" + "\n".join(begin(watched)))
+
 
 # %% [markdown]
-# Guess before you look: on the web with 1 % of searchers, how many points of accuracy does fine-tuning have more than the right reward (or fewer, as a negative number)?
+# The natural bug of fine-tuning would teach wrong answers. Below its test we fine-tune nano-base for four steps:
+
+# %%
+def keep_right(problems, replies) -> list[tuple[str, str]]:
+    """Of some samples, the prompts and texts of those that the verifier accepts."""
+    pairs = zip(problems, replies, strict=True)
+    return [(p.prompt, text) for p, text in pairs if p.score(text) == 1]
+
+
+def imitate(policy, kept, optimizer, generator, batch=32):
+    """One step of cross-entropy on the tokens of kept replies; the loss in nats per token."""
+    drawn = torch.randint(len(kept), (batch,), generator=generator).tolist()
+    some = policy.encode([kept[i][0] for i in drawn], [kept[i][1] for i in drawn])
+    loss = -(policy.logprobs(some) * some.mask).sum() / some.mask.sum()
+    loss.backward()
+    _ = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+
+def all_right(keep) -> None:
+    assert {t for _, t in keep([first, first], [good, bad])} == {good}
+
+
+def keep_well_formed(problems, replies):
+    pairs = zip(problems, replies, strict=True)
+    return [(p.prompt, text) for p, text in pairs if p.well_formed(text)]
+
+
+bites(all_right, keep_right, keep_well_formed)
+
+# %%
+asks = [train[10_000 + i] for i in range(16) for _ in range(16)]
+kept = keep_right(asks, sampled(base, asks[::16], 16))
+imitator, order = base.copy(), torch.Generator().manual_seed(0)
+adam = torch.optim.AdamW(imitator.model.parameters(), 1e-3, (0.9, 0.95), weight_decay=0)
+losses = [imitate(imitator, kept, adam, order) for _ in range(4)]
+share, replies = solved(imitator)
+longer = mean(retries(p, t) > 0 for p, t in zip(held_out, replies, strict=True))
+was = mean(p.score(t) for p, t in zip(posed, texts, strict=True))
+now = mean(p.score(t) for p, t in zip(posed[::2], sampled(imitator, asked, 16), strict=True))
+print(f"{len(losses)} steps on {len(kept)} right ones of {len(asks)} replies\n"
+      f"greedy: {before:.0%} right, then {share:.0%}; {longer:.0%} now try again\n"
+      f"sampled: {was:.0%} right, then {now:.0%}")
+
+# %% [markdown]
+# Four steps already make most greedy replies try again, because going on has become likelier than ending after a *no*. Sampled accuracy rises less. (This is nano-base, with 30 % of searchers.) In the grid, fine-tuning imitates 1,536 right answers in batches of 64, at a rate of 1e-3 that falls to a tenth in the second half. It gets as many operations as the run with the right reward, its sampling included.
+#
+# Guess before you look: on the web with 1 % of searchers, how many points of greedy accuracy does fine-tuning have more than the right reward (or fewer, as a negative number)?
 
 # %% tags=["hide-input"]
 guess = None
@@ -508,8 +610,18 @@ def percent(share: float, cell: str) -> list[float]:
     return [100 * r["accuracy"] for r in cells(share, cell)]
 
 
+def passed(share: float, cell: str, k: int) -> list[float]:
+    """pass@k in percent, over 128 problems with 256 samples each, one number per seed."""
+    return [100 * r["pass_at_k"][str(k)] for r in cells(share, cell)]
+
+
 print(results.origin("ch14_grid"))
-print("and the same for seeds 3 and 4 in results/ch14_grid_corners")
+first_three, last_two = (results.facts(name)["seconds"]
+                         for name in ("ch14_grid", "ch14_grid_corners"))  # fmt: skip
+print(f"seeds 3 and 4 are in results/ch14_grid_corners; the GPU took {first_three:.0f} s and "
+      f"{last_two:.0f} s, and its memory was not recorded")
+tries = [r["retries"] for share in SHARES for r in cells(share, "base")]
+print(f"retries per greedy reply, most of all {len(tries)} bases: {max(tries):.1f}")
 no_search.reveal(round(mean(percent(0.0, "right")), 1))
 imitation.reveal(round(mean(percent(0.01, "sft")) - mean(percent(0.01, "right")), 1))
 
@@ -539,30 +651,25 @@ def against(cell: str, other: str, share: float) -> str:
     return f"{round(middle):+} ± {half:.0f}"
 
 
-pairs = (("right", "base"), ("sft", "right"), ("prompt", "base"), ("capped", "base"),
-         ("random", "base"), ("wrong", "base"), ("format", "base"))  # fmt: skip
-table(["minus", *(f"{share:.0%} search" for share in SHARES)],
-      [[f"{CELLS[a]} minus {CELLS[b]}", *(against(a, b, s) for s in SHARES)]
-       for a, b in pairs],
+pairs = [*((c, "base") for c in CELLS if c not in ("base", "sft")), ("sft", "right")]
+table(["minus", *(f"{s:.0%} search" for s in SHARES)],
+      [[f"{CELLS[a]} - {CELLS[b]}", *(against(a, b, s) for s in SHARES)] for a, b in pairs],
       "Points of greedy accuracy; 95 % intervals over five pairs of seeds.")
 
 # %% [markdown]
-# **Reward brings out what the base has read.** With 20 % of searchers the right reward adds about 60 points, and without searchers it adds fewer than 10. From outside, all twenty bases look the same: about a third of their greedy answers are right, after one attempt and one check. They differ in how often a *sampled* thought goes on, which the next table counts.
+# **Reward brings out what the base has read.** With 20 % of searchers the right reward adds about 60 points, and without searchers it adds fewer than 10. From outside, all twenty bases look the same: about a third of their greedy answers are right, and no greedy reply tries again. They differ in their samples: the next table counts retries per sampled thought.
 
 # %% tags=["hide-input"]
-rows = []
-for share in SHARES:
-    row = [f"{share:.0%}"]
-    for cell in ("base", "right", "sft"):
-        of = cells(share, cell)
-        row += [f"{mean(r['in_samples'][key] for r in of):.2f}"
-                for key in ("retries", "checks")]
-    ended = mean(r["well_formed"] for r in cells(share, "right"))
-    rows.append([*row, f"{1 - ended:.0%}"])
-table(["search", "base: retries", "checks", "rewarded: retries", "checks",
-       "fine-tuned: retries", "checks", "rewarded, greedy, no end"], rows,
-      "Per sampled thought, means of five seeds. Last column: greedy replies without an end "
-      "or an answer at the limit of 160 tokens.")
+def again_in(share: float, cell: str) -> float:
+    """Retries per sampled thought, the mean of five seeds."""
+    return mean(r["in_samples"]["retries"] for r in cells(share, cell))
+
+
+cut = [f"{1 - mean(r['well_formed'] for r in cells(s, 'right')):.0%}" for s in SHARES]
+print("rewarded, greedy, no end or no answer at 160 tokens, by web:", ", ".join(cut))
+table(["search", "base", "rewarded", "fine-tuned"],
+      [[f"{s:.0%}", *(f"{again_in(s, c):.2f}" for c in ("base", "right", "sft"))]
+       for s in SHARES], "Retries per sampled thought, means of five seeds.")  # fmt: skip
 
 # %% [markdown]
 # Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. It learns to go on, but not to search well: with few searchers, many greedy replies run into the limit of 160 tokens. An author who searches tries everything in turn and stops at *yes*, and these bases have read few such authors or none.
@@ -571,45 +678,52 @@ table(["search", "base: retries", "checks", "rewarded: retries", "checks",
 #
 # **The prompt alone reaches most of the gain** at 20 %, because a base that knows searchers only needs to see that a search has begun. At 0 % the same prompt does harm.
 #
-# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning used the same operations, but it spent them on several times as many optimizer steps (printed below), and it sees only right answers. At 0 % most of its greedy thoughts have a single attempt, so its first attempts must have become better. The record does not have their accuracy.
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. What did the two runs spend?
 
 # %% tags=["hide-input"]
 of = [r for s in SHARES for r in cells(s, "sft")]
-asked_for = [r["asked"] for r in of]
-taken = {s: sorted(r["sft_steps"] for r in cells(s, "sft")) for s in SHARES}
-rows = [[f"{s:.0%}", "48", f"{taken[s][0]} to {taken[s][-1]}",
-         *(f"{mean(r['flops'] for r in cells(s, cell)) / 1e12:.2f}"
-           for cell in ("right", "sft")),
-         *(f"{mean(r['retries'] for r in cells(s, cell)):.1f}" for cell in ("right", "sft"))]
-        for s in SHARES]  # fmt: skip
-table(["search", "steps, rewarded", "fine-tuned", "tera-FLOPs, rewarded", "fine-tuned",
-       "retries, rewarded", "fine-tuned"], rows,
-      "Optimizer steps, operations with sampling, and retries per greedy thought; five seeds. "
-      f"Fine-tuning drew {min(asked_for):,} to {max(asked_for):,} answers and kept "
-      f"{of[0]['examples']:,}; reward drew {48 * 256:,}.")
+steps, asked_for = ([r[key] for r in of] for key in ("sft_steps", "asked"))
+passes = [64 * n / r["examples"] for n, r in zip(steps, of, strict=True)]
+parts = [r["flops"] / q["flops"] for s in SHARES
+         for r, q in zip(cells(s, "sft"), cells(s, "right"), strict=True)]
+print(f"rewarded: 48 steps; {48 * 256:,} answers drawn\nfine-tuned: {min(steps)} to "
+      f"{max(steps)} steps, {min(passes):.0f} to {max(passes):.0f} passes; "
+      f"{min(asked_for):,} to {max(asked_for):,} answers drawn, "
+      f"{of[0]['examples']:,} kept; {min(parts):.0%} to {max(parts):.0%} of the operations")
+print("greedy retries per thought at 0 %: " + ", ".join(
+    f"{CELLS[c]} {mean(r['retries'] for r in cells(0.0, c)):.1f}" for c in ("right", "sft")))
 
 # %% [markdown]
+# Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. At 0 % its retries are too few to explain this gain easily, so we think that its first attempts became better. The record does not have their accuracy.
+#
 # ### Does the reward need to be right?
 #
-# In this world it does: the wrong reward makes the model wrong, which is what it pays for. The coin destroys the model too, at this learning rate, although it favours nothing on average. It gives one fixed verdict to each reply, so every step pushes the model in some random direction. The form adds nothing, because nearly every reply of the base has the right form already. It costs a few points of greedy accuracy, and more in samples. A group whose 16 answers are judged alike has no **signal**: all its advantages are 0.
+# We tried one learning rate. At this rate only the right reward raised the accuracy:
 
 # %% tags=["hide-input"]
-before_it = mean(r["pass_at_k"]["1"] for r in cells(0.2, "base"))
-rows = [["none: the base", "", "", f"{before_it:.2f}", "", ""]]
-for cell in ("right", "wrong", "random", "format", "capped"):
+rows = []
+for cell in ("base", "right", "wrong", "random", "format", "capped"):
     of = cells(0.2, cell)
-    ends_at = [mean(mean(r["curves"][key][-8:]) for r in of)
-               for key in ("reward", "accuracy", "length")]
-    rows.append([cell, f"{mean(r['without_signal'] for r in of):.0%}",
-                 *(f"{x:.2f}" for x in ends_at[:2]), f"{ends_at[2]:.0f}",
-                 f"{mean(mean(r['curves']['grad_norm']) for r in of):.2f}"])
-table(["judge", "no signal", "reward at the end", "right at the end", "tokens", "gradient"],
-      rows, "20 % searchers, training samples, five seeds; the base on held-out problems. No "
-      "signal: share of groups. The end: the last eight steps. Gradient: its mean norm.")
+    silent = f"{mean(r['without_signal'] for r in of):.0%}" if cell != "base" else ""
+    rows.append([cell, silent, f"{again_in(0.2, cell):.2f}",
+                 f"{mean(r['in_samples']['thought'] for r in of):.0f}",
+                 f"{mean(passed(0.2, cell, 1)):.0f}"])
+formed = [r["curves"]["well_formed"][0] for s in SHARES for r in cells(s, "right")]
+print(f"samples of the right form, {len(formed)} bases at step 1: {mean(formed):.1%} on "
+      f"average, {min(formed):.1%} at least")
+table(["judge", "no signal", "retries", "length", "right"], rows,
+      "20 % searchers, samples for held-out problems, five seeds. No signal: share of "
+      "training groups. Retries per thought; its length in characters; right answers in %.")
 
 # %% [markdown]
-# **Reward needed length.** `capped` is trained with the right reward on answers cut at 40 tokens, which is one attempt, and tested with 160. It adds nothing on any web. So without room for a second attempt, the reward added nothing. Fine-tuning at 0 % shows that a gain without longer thoughts is possible.
+# A group whose 16 answers are judged alike has no **signal**: all its advantages are 0.
 #
+# - **Wrong**: the model becomes wrong, which is what this reward pays for.
+# - **Random**: the coin destroys the model, although it favours nothing on average. In a group of 16, some replies win the toss by chance, so every step pushes the model in some random direction. After 48 steps these pushes have destroyed it.
+# - **Format**: nearly every sample of the bases has the right form already, so there is almost nothing to gain. But samples are right about half as often as before, and the retries are gone. We think that the few groups with a signal hold long thoughts that did not end, so this reward pushed against going on.
+# - **Capped** is the right reward for answers cut at 40 tokens, which is one attempt. The model is tested with 160, and the table of differences shows no gain on any web. This reward needed room for a second attempt.
+
+# %% [markdown]
 # ## New ability, or better aim?
 #
 # A model that is right once in ten tries *can* solve the problem. So to tell ability from aim, we draw many samples for each problem. **pass@k** is the chance that at least one of $k$ samples is right. For large $k$ it tests the model's **support**, the set of answers that it gives at all. Suppose that we drew $n$ samples and $c$ are right. The obvious estimate puts $c/n$ in place of the unknown chance $p$: $1 - (1 - c/n)^k$. A coin whose $p$ we know shows what is wrong with it:
@@ -625,29 +739,33 @@ def by_sets(n: int, right: int, k: int) -> float:
     return mean(max(some) for some in itertools.combinations(marks, k))
 
 
+# %%
 def expected(estimate, p: float, n: int, k: int) -> float:
     """The mean of an estimate over all outcomes of n tosses of a coin."""
     return sum(math.comb(n, r) * p**r * (1 - p) ** (n - r) * estimate(n, r, k)
                for r in range(n + 1))  # fmt: skip
 
 
-# %%
 rows = [[k, f"{1 - 0.9**k:.3f}", f"{expected(plug_in, 0.1, 12, k):.3f}",
          f"{expected(by_sets, 0.1, 12, k):.3f}"] for k in (1, 2, 4, 8, 12)]  # fmt: skip
 table(["k", "true pass@k", "plug-in, on average", "sets, on average"], rows,
       "A coin that is right once in ten tosses, tossed 12 times.")
 
 # %% [markdown]
-# The plug-in estimate is too low for every $k$ above 1. It draws its $k$ samples with replacement, and may draw the same wrong one twice. The other estimate {cite}`chen2021codex` looks at sets of $k$ *different* samples, and it is right on average. Listing all sets of 256 samples would take forever. The package's `pass_at_k` is the same share as a short product, and an exercise below asks you for another form of it.
+# The plug-in estimate is too low for every $k$ above 1. It draws its $k$ samples with replacement, and may draw the same wrong one twice. The other estimate {cite}`chen2021codex` looks at sets of $k$ *different* samples, and it is right on average. Listing all sets of 256 samples would take forever, but their share is a short product. An exercise below asks you for another form of it. Here we compare the product with the sets and with the package:
 
 # %% tags=["agree"]
-gap = max(abs(by_sets(n, r, k) - pass_at_k(n, r, k))
+def pass_at_k(n: int, right: int, k: int) -> float:
+    """1 minus the chance that k different samples, drawn one by one, are all wrong."""
+    return 1 - math.prod(1 - k / some for some in range(n - right + 1, n + 1))
+
+
+gap = max(abs(pass_at_k(n, r, k) - other(n, r, k)) for other in (by_sets, of_package)
           for n in range(1, 10) for r in range(n + 1) for k in range(1, n + 1))  # fmt: skip
 assert gap < 1e-12
 print("all counts up to 9 samples, largest difference: below 1e-12")
 
 
-# %%
 def a_full_set_is_right(estimate) -> None:
     """One of two samples is right, and both are drawn."""
     assert estimate(2, 1, 2) == 1
@@ -667,15 +785,10 @@ support
 
 
 # %% tags=["hide-input"]
-def passed(share: float, cell: str, k: int) -> list[float]:
-    """pass@k in percent, over 128 problems with 256 samples each, one number per seed."""
-    return [100 * r["pass_at_k"][str(k)] for r in cells(share, cell)]
-
-
 support.reveal(round(mean(passed(0.0, "base", 256)), 1))
 
 # %% [markdown]
-# How much of this would blind guessing do? Three numbers with plus and minus can be written in 48 ways: six orders of the numbers, four choices of two operators, and each with or without parentheses. A blind guesser draws one of the 48 at each try. Our test asks for 48 ways that use each number exactly once, and the planted bug is a guesser that puts each number back before it draws the next, so that a number may come twice.
+# How much of this would blind guessing do? Three numbers with plus and minus can be written in 48 ways: six orders of the numbers, four choices of two operators, and each with or without parentheses. A blind guesser draws one of the 48 at each try. The planted bug is a guesser that puts each number back before it draws the next.
 
 # %%
 def forms(problem) -> list[str]:
@@ -732,129 +845,103 @@ show(fig, "With many samples every base solves every problem, and so does a blin
      f"{low[0.2, 'base']}, rewarded {low[0.2, 'right']}.")
 
 # %% tags=["hide-input"]
-rows = []
+rows, some = [], (1, 4, 8, 16, 256)
 for share in SHARES:
-    changes = [apart(passed(share, "right", k), passed(share, "base", k)) for k in ks[::2]]
+    changes = [apart(passed(share, "right", k), passed(share, "base", k)) for k in some]
     told = ["{:+.1f} ± {:.1f}".format(*c).replace("-0.0 ", "+0.0 ") for c in changes]
     rows.append([f"{share:.0%}", *told])
-table(["search", "k = 1", "k = 4", "k = 16", "k = 64", "k = 256"], rows,
+table(["search", *(f"k = {k}" for k in some)], rows,
       "pass@k, rewarded minus base, points; 95 % intervals over five seeds.")
 
 # %% [markdown]
-# **At large $k$ this world is too easy to tell ability from aim.** Within 256 samples every base solves all 128 problems, but blind guessing does too. So no reward could add a problem here. At small $k$ we see better aim, because after the reward one sample often solves a problem that took several before. Without searchers, the rewarded models are on average below their bases from $k = 8$ on. This depends on the seed, and the intervals include zero.
-#
-# ### Counting all right answers
-#
-# A problem has several right answers among its 48 forms. Which of them does a model reach with 32 samples?
-
-# %%
-def right_answers(problem) -> set[str]:
-    """Every right expression."""
-    return {text for text in forms(problem) if evaluate(text)[0] == problem.target}
-
-
-print(watched.prompt.strip(), *sorted(right_answers(watched)))
-
-# %% tags=["hide-input"]
-rows, reached = [], {}
-drawings = {"base": texts, "base, drawn again": sampled(base, asked, 32, seed=1),
-            "rewarded": later}  # fmt: skip
-for name, drawn in drawings.items():
-    reached[name], repeated, every = [], [], 0
-    for i, p in enumerate(asked):
-        of = [p.answer(t) for t in drawn[32 * i :][:32] if p.score(t) == 1]
-        reached[name].append(right_answers(p) & set(of))
-        repeated.append(max(map(of.count, of)) / len(of) if of else 0)
-        every += len(of)
-    problems = mean(bool(some) for some in reached[name])
-    new = sum(len(b - a) for a, b in zip(reached["base"], reached[name], strict=True))
-    rows.append([name, f"{every / len(drawn):.0%}", f"{problems:.0%}",
-                 sum(map(len, reached[name])), new, f"{mean(repeated):.0%}"])  # fmt: skip
-total = sum(len(right_answers(p)) for p in asked)
-table(["nano", "samples right", "problems solved", "answers reached", "new", "commonest"],
-      rows, f"{len(asked)} held-out problems with {total} right answers, 32 samples each. "
-      "New: not in the first row. Commonest: its share of a problem's right samples.")
-
-# %% [markdown]
-# The base solves every one of these problems, and so does the rewarded model of our live run. Far more of its samples are right, but they contain about as many *different* right answers, because it repeats its favourites more. Several of its answers are new, but this needs a control, the second row: the base, asked again, also reaches several that it missed the first time. So we see no answer that only the reward could bring.
+# **At large $k$ this world is too easy to tell ability from aim.** Within 256 samples every base solves all 128 problems, but blind guessing does too. At small $k$ we see better aim, because after the reward one sample often solves a problem that took several before. Without searchers, the rewarded models are on average below their bases from $k = 8$ on. This depends on the seed, and the intervals include zero.
 #
 # ## Which of the disputed papers holds where?
 #
-# The papers below measured large models, and outsiders do not know what those had read, which is just what our grid varies. Each claim has a row in the next figure:
+# The papers below measured large models, and outsiders do not know what those had read, which is just what our grid varies. Each of these claims has a row in the next figure:
 #
 # - DeepSeek {cite}`deepseekr1`: right rewards raise the accuracy of one try.
-# - Yue and others {cite}`yue2025limit`: with many tries the base catches up or wins. ProRL {cite}`liu2025prorl` reports the opposite after long training: its models solve problems that the base never does.
+# - Yue and others {cite}`yue2025limit`: with many tries the base catches up or wins.
+# - ProRL {cite}`liu2025prorl`: after long training, models solve problems that the base never does.
 # - Shao and others {cite}`shao2025spurious`: even a random reward adds 21 points for Qwen2.5-Math-7B on MATH-500, while other families of models often gain nothing.
 # - Gandhi and others {cite}`gandhi2025habits`: models gain more if their base already verifies and goes back.
-# - Liu and others {cite}`liu2025drgrpo`: base models reflect on themselves before any reward.
+#
+# A verdict is easily inverted: a significant gain speaks for four of these claims, and against Yue's. The planted bug forgets this.
+
+# %%
+def verdict(gain, half, reward_wins=True, room=True) -> str:
+    """What gain ± half says of a claim that reward wins, or that the base does."""
+    if not room:
+        return "open"  # the base solved every problem, so nothing was left to gain
+    for_it, against = gain - half > 0, gain + half < 0
+    if not reward_wins:
+        for_it, against = against, for_it
+    return "holds" if for_it else "fails" if against else "open"
+
+
+def a_gain_speaks_against_yue(verdict) -> None:
+    assert verdict(10, 2, reward_wins=False) == "fails" == verdict(-10, 2)
+
+
+def one_sign(gain, half, reward_wins=True, room=True) -> str:
+    return verdict(gain, half, room=room)
+
+
+bites(a_gain_speaks_against_yue, verdict, one_sign)
+
 
 # %% tags=["hide-input"]
-def gains(share: float) -> list[float]:
-    """What the right reward adds to greedy accuracy, one number per seed."""
-    pairs = zip(percent(share, "right"), percent(share, "base"), strict=True)
-    return [after - before for after, before in pairs]
+def gains(share: float, cell: str = "right", k: int | None = None) -> list[float]:
+    """A cell minus its base, points per seed: greedy accuracy, or pass@k."""
+    ours, bases = (passed(share, c, k) if k else percent(share, c) for c in (cell, "base"))
+    return [a - b for a, b in zip(ours, bases, strict=True)]
 
 
-def more_at(share: float, k: int) -> tuple[float, float]:
-    """What the right reward adds to pass@k."""
-    return apart(passed(share, "right", k), passed(share, "base", k))
-
-
-def retried(share: float) -> list[float]:
-    """Retries per 100 samples of the base."""
-    return [100 * r["in_samples"]["retries"] for r in cells(share, "base")]
-
-
-claims = {
-    "DeepSeek: right reward, pass@1": lambda s: more_at(s, 1),
-    "Yue: nothing gained, pass@256": lambda s: more_at(s, 256),
-    "Shao: random reward, greedy": lambda s: apart(percent(s, "random"), percent(s, "base")),
-    "Gandhi: gain above that at 0 %": lambda s: apart(gains(s), gains(0.0)),
-    "Liu: base's retries in 100 samples": lambda s: interval(retried(s)),
-}
-found = {(claim, s): measure(s) for claim, measure in claims.items() for s in SHARES
-         if not (claim.startswith("Gandhi") and s == 0)}  # fmt: skip
-
-
-def verdict(claim: str, share: float) -> str:
-    """Whether a claim holds on a web, as far as the 95 % interval tells."""
-    m, h = found[claim, share]
-    if claim.startswith("Yue") and min(passed(share, "base", 256)) == 100:
-        return "open"  # nothing was left to gain
-    return "holds" if m - h > 0 else "fails" if m + h < 0 else "open"
-
+claims = {  # what is subtracted, and whether a gain speaks for the claim
+    "DeepSeek: pass@1, rewarded - base": (lambda s: gains(s, k=1), True),
+    "Yue: pass@256, rewarded - base": (lambda s: gains(s, k=256), False),
+    "ProRL: pass@256, rewarded - base": (lambda s: gains(s, k=256), True),
+    "Shao: greedy, coin - base": (lambda s: gains(s, "random"), True),
+    "Gandhi: greedy gain - that at 0 %": (
+        lambda s: [a - b for a, b in zip(gains(s), gains(0.0), strict=True)], True),
+}  # fmt: skip
+found, verdicts = {}, {}
+for claim, (measure, wins) in claims.items():
+    for s in SHARES[claim.startswith("Gandhi") :]:
+        found[claim, s] = interval(measure(s))
+        room = "@256" not in claim or min(passed(s, "base", 256)) < 100
+        verdicts[claim, s] = verdict(*found[claim, s], wins, room)
 
 # %% tags=["figure", "hide-input"]
-fig, ax = plt.subplots(figsize=(8.5, 3.6))
+fig, ax = plt.subplots(figsize=(8.8, 3.6))
 look = {"holds": ("C0", "o"), "fails": ("C1", "X"), "open": ("#808080", "s")}
 for (claim, share), (m, h) in found.items():
     column, row = SHARES.index(share), list(claims).index(claim)
-    colour, marker = look[verdict(claim, share)]
+    colour, marker = look[verdicts[claim, share]]
     _ = ax.scatter(column, row - 0.12, s=80, color=colour, marker=marker)
     _ = ax.text(column, row + 0.3, f"{m:+.0f} ± {h:.0f}", ha="center", va="center")
 _ = ax.set_xticks(range(4), [f"{share:.0%} search" for share in SHARES])
 _ = ax.set_yticks(range(len(claims)), list(claims))
 _ = ax.set(xlim=(-0.5, 3.5), ylim=(len(claims) - 0.4, -0.6))
 ax.grid(False)
-said = {claim: [f"{s:.0%} {verdict(claim, s)}" for s in SHARES if (claim, s) in found]
+said = {claim: [f"{s:.0%} {verdicts[claim, s]}" for s in SHARES if (claim, s) in found]
         for claim in claims}  # fmt: skip
 show(fig, "Which claim holds where? Circle: it holds on this web. Cross: it fails. Square: "
-     "the interval leaves it open. In points, rewarded minus base, but for the last row.",
+     "open. All numbers are points; each row says what is subtracted.",
      "Five claims by four webs. " + "; ".join(
          f"{claim}: {', '.join(webs)}" for claim, webs in said.items()) + ".")
 
 # %% [markdown]
-# - **DeepSeek's claim holds on all four webs**, by 15 to 46 points.
+# - **DeepSeek's claim holds on all four webs**, by 15 to 46 points in samples. (In greedy answers the same models gain 8 to about 60.)
 # - **Yue's and ProRL's cannot be tested here**, because our bases leave no problem unsolved.
-# - **Shao's random reward fails everywhere**. At our learning rate the coin destroys the model, and we tried no lower rate, so this is not a fair comparison with Qwen.
+# - **Shao's random reward fails everywhere**. We tried no lower learning rate, so this is not a fair comparison with Qwen.
 # - **Gandhi's holds at 5 % and 20 %**, and at 1 % the interval includes zero.
-# - **Liu's holds on all four**: each base tries again in some of its samples. It could hardly fail, because each web has authors who try twice.
 #
-# So Gandhi's is the claim whose verdict depends on the web here. The size of the gain depends on it too: 8 points of greedy accuracy without searchers, and about 60 with 20 %.
+# Only the verdict on Gandhi's claim differs between our webs. Liu and others {cite}`liu2025drgrpo` report that base models reflect on themselves before any reward. Our bases do too, but this could not fail here, because each web has authors who try twice.
 #
 # ## How strong must the base be?
 #
-# For this record we stopped the pretraining of one base (5 % searchers, three seeds) at ten moments, and applied the right reward from each.
+# We copied three bases (5 % searchers, one per seed) at ten moments of their pretraining, and applied the right reward to each copy.
 
 # %% tags=["hide-input"]
 moments = {}
@@ -874,9 +961,12 @@ for label in ("before", "after"):
     heights = [mean(right_at(step, label)) for step in moments]
     _ = ax.plot(list(moments), heights, "o-", label=label)
 _ = ax.set(xlabel="steps of pretraining", ylabel="right, %", ylim=(0, 80))
+_ = ax.axvspan(750, 1500, color="#d3d3d3", alpha=0.4, lw=0)
+_ = ax.text(765, 72, "the learning rate of pretraining falls")
 direct_labels(ax)
 ends_of = [mean(right_at(step, "after")) for step in (375, 1500)]
-show(fig, "The same reward from ten moments of one pretraining: a young base gains nothing.",
+show(fig, "Greedy accuracy before and after the same reward, from ten moments of pretraining. "
+     "Where the gain appears, the learning rate of pretraining is falling. Three seeds.",
      "Two lines over 75 to 1,500 steps of pretraining. Before the reward accuracy reaches "
      f"about 30 % by step 525 and stays; after it, {ends_of[0]:.0f} % at step 375 and "
      f"{ends_of[1]:.0f} % at step 1,500.")
@@ -886,38 +976,34 @@ rows = []
 for step, of in moments.items():
     now, was = right_at(step, "after"), right_at(step, "before")
     rows.append([step, f"{mean(r['loss'] for r in of):.2f}", f"{mean(was):.0f}",
-                 f"{mean(now):.0f}", "{:+.0f} ± {:.0f}".format(*apart(now, was)),
+                 "{:+.0f} ± {:.0f}".format(*apart(now, was)),
                  f"{mean(r['without_signal'] for r in of):.0%}"])  # fmt: skip
-table(["steps", "loss", "before", "after", "gain", "groups without signal"], rows,
+table(["steps", "loss", "before", "gain", "groups without signal"], rows,
       "Right answers in %, greedy; loss in nats per token on held-out pages; three seeds.")
 
 # %% [markdown]
-# In the first two moments, 80 % and more of the groups have no signal, because nearly all their answers are wrong. But up to step 675 the reward gains nothing that three seeds could show, although most groups have a signal by then, and accuracy has stopped rising. After that the gain grows to about 30 points at the same accuracy. So **accuracy alone does not tell whether a base is ready for reward.** The loss still falls, and we suspect, without a measurement, that the rare habit of searching is learned late.
+# **The gain is visible from step 1,050 on**, and every interval before that includes zero. In the first two moments, 80 % and more of the groups have no signal, because nearly all their answers are wrong. Later most groups have one, and from step 525 on the accuracy of the base no longer tells how much the reward will add.
+#
+# The learning rate of pretraining falls from step 750 on, so we cannot separate more reading from the falling rate. A record with a constant rate could.
 #
 # ## Can one still read it?
 #
-# DeepSeek reports that the thoughts of R1-Zero mix languages. We count thoughts with words of both languages, greedy and in samples. In the live run above, readable thoughts also became fewer: a thought is **readable** if it is well formed, keeps to the language of its prompt, and tries nothing twice. One cause of the mixing is the web itself, where 15 % of the authors mix both languages.
+# DeepSeek reports that the thoughts of R1-Zero mix languages. We count sampled thoughts with words of both languages. One cause of the mixing is the web itself, where 15 % of the authors mix both languages.
 
 # %% tags=["hide-input"]
-def both(share: float, cell: str, where: str) -> list[float]:
-    return [100 * (r["in_samples"] if where == "samples" else r)["both_languages"]
-            for r in cells(share, cell)]
+def both(share: float, cell: str) -> list[float]:
+    return [100 * r["in_samples"]["both_languages"] for r in cells(share, cell)]
 
 
-rows = []
-for share in SHARES:
-    row = [f"{mean(both(share, cell, where)):.1f}" for where in ("greedy", "samples")
-           for cell in ("base", "right", "sft")]  # fmt: skip
-    rows.append([f"{share:.0%}", *row])
-webs = [[mean(both(s, cell, "samples")[seed] for s in SHARES) for seed in range(5)]
+webs = [[mean(both(s, cell)[seed] for s in SHARES) for seed in range(5)]
         for cell in ("right", "base")]  # fmt: skip
-print("samples, mean of the four webs, rewarded minus base: {:+.1f} ± {:.1f} points".format(
-    *apart(*webs)))
-table(["search", "greedy: base", "rewarded", "fine-tuned", "samples: base", "rewarded",
-       "fine-tuned"], rows, "Thoughts in both languages, %; means of five seeds.")
+print("rewarded minus base, mean of webs: {:+.1f} ± {:.1f} points".format(*apart(*webs)))
+table(["search", "base", "rewarded", "fine-tuned"],
+      [[f"{s:.0%}", *(f"{mean(both(s, c)):.1f}" for c in ("base", "right", "sft"))]
+       for s in SHARES], "Sampled thoughts in both languages, %; means of five seeds.")
 
 # %% [markdown]
-# Greedy thoughts rarely mix, but **sampled thoughts mix more often after the reward than before**, on each web on average. One reason may be length: a longer thought has more lines, any of which may change the language. In the grid this could be the whole reason, because mixed thoughts grew by a smaller factor than retries did. To test it in the live run, we count only thoughts of more than one line, because a single line holds a single verdict.
+# **Sampled thoughts mix more often after the reward than before**, on each web on average. One reason may be length: a longer thought has more lines, any of which may change the language. In the grid this could be the whole reason, because mixed thoughts grew by a smaller factor than retries did. To test it in the live run, we count only thoughts of more than one line, because a single line holds a single verdict.
 
 # %% tags=["hide-input"]
 rows, in_pairs = [], []
@@ -937,12 +1023,11 @@ table(["live run", "mixed", "longer", "lines", "longer: mixed", "words in Chines
       "one line, and the columns behind it are about these.")
 
 # %% [markdown]
-# Here length is not the whole reason. The longer thoughts have about as many lines as before, but more than twice the share of them mixes, and more of their verdicts are Chinese although the problems are posed in English. (The interval is over pairs of problems, and the training was run once.) The reward does not care about the language, so nothing holds it in place. Fine-tuning, whose thoughts in the grid are also longer, mixes more than the base too. DeepSeek-R1 rewards the language of the question.
-
-# %% [markdown]
+# Here length is not the whole reason. The longer thoughts have about as many lines as before, but more than twice the share of them mixes, and more of their verdicts are Chinese although the problems are posed in English. (This training was run once.) The reward does not care about the language, so nothing holds it in place. DeepSeek-R1 rewards the language of the question.
+#
 # ## A reward that is hacked on purpose
 #
-# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier does no arithmetic. It only looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples. Which reply costs the least and is paid for by this verifier? We train for eight steps, one seed, at a higher learning rate. As a control, we train again with the right verifier, from the same seed and with all else the same.
+# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier does no arithmetic. It only looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples. Which reply costs the least and is paid for by this verifier? We train for eight steps, one seed, at the higher learning rate of 1e-3. As a control, we train again with the right verifier, from the same seed and with all else the same.
 
 # %%
 def believes(problem, text: str) -> float:
@@ -955,9 +1040,10 @@ of_yes = [p.score(t) for p, t in zip(posed, texts, strict=True) if believes(p, t
 print(f"base: {mean(of_yes):.0%} of {len(of_yes)} samples that end with yes are right")
 
 cheat, cheated, _ = live(believes, 8, lr=1e-3)
-
-# %%
 honest, control, _ = live(right_answer, 8, lr=1e-3)
+for name, curve_of in (("careless", cheated), ("right", control)):
+    print(f"{name} verifier, retries per sampled thought, steps 1 to 8:",
+          *(f"{c['retries']:.1f}" for c in curve_of))
 print(f"greedy, {len(held_out)} held-out problems: base {before:.0%} right, "
       f"careless verifier {solved(cheat)[0]:.0%}, right verifier {solved(honest)[0]:.0%}")
 
@@ -972,10 +1058,14 @@ _ = ax.set(xlabel="step", ylabel="share of samples", ylim=(0, 1.02))
 direct_labels(ax)
 thirds_of = {name: [mean(line[:3]), mean(line[-3:])] for name, line in lines.items()}
 paid, true, fixed = thirds_of.values()
+careless, fair = ([c["right"] for c in of] for of in (cheated, control))
+above = [a > b for a, b in zip(careless, fair, strict=True)]
+assert all(above[1:5]) and not any(above[5:])
+assert max(careless[5:]) < min(careless[1:5])
 assert paid[1] - true[1] > 2 * (paid[0] - true[0])
 assert fixed[1] > true[1]
-show(fig, "The careless verifier pays more and more, and in the last steps fewer answers are "
-     "right than with the right verifier on the same problems. One seed.",
+show(fig, "The careless verifier pays more and more. Its samples are right more often than "
+     "the control's in steps 2 to 5, and less often from step 6 on. One seed.",
      "Three lines over eight steps. Means of the first and of the last three: " + "; ".join(
          f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in thirds_of.items()) + ".")
 
@@ -988,9 +1078,9 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
 
 # %% [markdown]
-# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. The control shows that the verifier is to blame, because with the right one and all else equal the greedy accuracy rises much further. (It rises a little with the careless one too, because the model now goes on until it writes *yes*, and some of these are true.) Nothing told the model to lie, but a false *yes* was rewarded, so false *yes*es spread. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
+# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. In steps 2 to 5 its samples are right even more often than the control's. At first its retries grow like the control's. From step 6 on its samples are right less often than in steps 2 to 5, while its reward goes on rising. Its greedy accuracy still ends above the base's, but the control's rises much further with all else equal, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
 #
-# One would notice it because **the reward rises, and another measure of the same thing does not.** Here that is the accuracy, which our loop logs beside the reward. Without it you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
+# One would notice it here from step 6 on, because **the reward rises and the sampled accuracy falls.** Our loop logs both. Without a log you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -1003,7 +1093,7 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
 #
 # The first part compares a final answer in a box with the known one, or runs tests on code. The second pays for a thought between tags. There is no neural reward model, because such a model is easily hacked in a long training. The prompt asks for a thought and then an answer, and says nothing about how to think.
 #
-# They report that answers grew to thousands of tokens, that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. Our own larger runs, for comparison:
+# They report that answers grew to thousands of tokens, that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. The table below shows our own larger runs. They are greedy. *small*'s base is right in about a third of its samples at step 1 of the figure above, but in a tenth of its greedy replies, because these all stop after one attempt.
 
 # %% tags=["hide-input"]
 def share_right(name: str, stage: str, seed: int) -> float:
@@ -1012,6 +1102,10 @@ def share_right(name: str, stage: str, seed: int) -> float:
 
 stages = [[share_right("reason_small", stage, s) for s in range(3)]
           for stage in ("base", "zero")]  # fmt: skip
+tried = [results.read("reason_small", f"seed{s}/base/evaluation.json")["replies"]
+         for s in range(3)]  # fmt: skip
+one_line = mean("\n" not in thought_of(r["reply"]) for replies in tried for r in replies)
+print(f"small: {one_line:.0%} of the base's greedy replies stop after one attempt")
 rows = [["small: 3 numbers up to 20, + - * /", "30 %",
          *("{:.0f} ± {:.0f}".format(*interval(of)) for of in stages), "three"]]
 for name, searchers in (("reason_capstone", "20 %"), ("reason_capstone_share18", "18 %"),
@@ -1025,11 +1119,13 @@ table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower. In our comparison fine-tuning takes six to nine times as many optimizer steps for the same operations, because it draws half as many samples or fewer. We have not tested which difference matters.
+# **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower. Fine-tuning took more optimizer steps, at a higher rate, and learned from right answers only. We have not tested which difference matters.
 #
-# **We expected the coin to do nothing.** Over many coins the expected gradient is zero, but a run has one coin, which gives the same verdict whenever the same reply comes again. In the record the coin's gradients are no smaller than those of the right reward, so we think that 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply. With a lower learning rate our models might have lasted longer, and we did not try it.
+# **We expected the coin to do nothing.** Over many coins the expected gradient is zero, but a run has one coin, which gives the same verdict whenever the same reply comes again. We think that its 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply.
 #
-# **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit. A price on length, or a longer training, might change the two columns on the left.
+# **We let the rate of pretraining fall while we took the ten copies**, so two causes are mixed.
+#
+# **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit. A price on length, or a longer training, might change the results at 0 % and 1 %.
 
 # %% [markdown]
 # ## Exercises
@@ -1121,8 +1217,6 @@ def strict_solution(text, numbers, target, ops):
 
 
 check("zero.strict", strict_solution)
-
-# %%
 lazy = f"<think></think><answer>{first.target}</answer>"
 for judge in (lambda t: sloppy(t, list(first.numbers), first.target),
               lambda t: strict_solution(t, first.numbers, first.target, "+-")):  # fmt: skip
@@ -1156,8 +1250,6 @@ def paired_solution(before, after):
 
 
 check("zero.paired", paired_solution)
-
-# %%
 gain, half = paired_solution(percent(0.01, "base"), percent(0.01, "right"))
 print(f"1 % searchers, right minus base: {gain:+.1f} ± {half:.1f} points")
 
@@ -1189,14 +1281,17 @@ zoo("zero", [alike_says_nothing, a_tenth_is_a_signal])
 # %% [markdown]
 # ## The opening question, answered
 #
-# Reward alone, no human example: does a base model start to think, and what does that need?
+# What must a base have, so that reward alone makes it think? We began with twenty bases that look alike, of which five end at about 91 %. Those five have read many authors who search on. Below the record, both models of the live run answer the first problem of this chapter. Put in one of your own.
 
 # %%
-for share in (0.0, 0.2):
-    gain = "{:+.0f} ± {:.0f}".format(*apart(percent(share, "right"), percent(share, "base")))
-    few, many = (mean(r["in_samples"]["retries"] for r in cells(share, cell))
-                 for cell in ("base", "right"))  # fmt: skip
-    print(f"{share:.0%} searchers: {gain} points; retries {few:.2f}, then {many:.2f}")
+for share in SHARES:
+    was, now = (mean(percent(share, cell)) for cell in ("base", "right"))
+    few, many = (again_in(share, cell) for cell in ("base", "right"))
+    print(f"{share:.0%} searchers: greedy {was:.0f} %, then {now:.0f} %; "
+          f"retries per sample {few:.2f}, then {many:.2f}")
+yours = train.pose("Make 19 from 8 4 7")
+for policy in (base, learner):
+    print(yours.prompt, *replies_of(policy, [yours], 128), sep="")
 
 # %% [markdown]
 # ## Receipt
@@ -1204,12 +1299,13 @@ for share in (0.0, 0.2):
 # %% tags=["receipt"]
 spread = {f"recorded, right reward, %, {share:.0%} search": percent(share, "right")
           for share in SHARES}  # fmt: skip
+print(f"time of the processor alone: {time.process_time():.0f} s")
 receipt(spread=spread, differences={"sets, and the package's pass@k": (gap, 1e-12)})
 
 # %% [markdown]
 # ## Summary
 #
-# **Yes: with reward alone our base models begin to try again.** They checked each attempt from the start. Whether trying again makes them *right* depends on what they have read. The right reward adds about 60 points where 20 % of authors search, and 8 where none does. What we see is better aim. In the live run it came from the search, because first attempts were right about as often as before. A new ability could not show here, because within 256 samples every base solves every problem, as blind guessing does. The reward has to be right: at our learning rate a coin destroys the model. The reward also needs room, because with answers cut at 40 tokens it gains nothing. And the base must have read enough: in the first 675 of 1,500 steps of pretraining the same reward gains nothing that we can see. At equal operations, fine-tuning on the base's own right answers was 24 points better where few authors search, and as good where many do.
+# **With reward alone our base models begin to try again**, on every web. Whether trying again makes them *right* depends on what they have read: the right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. In the live run the gain came from the search, because first attempts were right about as often as before. We cannot tell whether this is a new ability, because within 256 samples every base solves every problem, as blind guessing does. At the one learning rate that we tried, a coin and a wrong reward destroy the model, and a cap of 40 tokens takes the gain away. A later copy of a base gains more, but the rate of its pretraining had fallen too. At equal operations, fine-tuning on the base's own right answers was 24 points better where few authors search, and as good where many do.
 #
 # - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
 # - I can now estimate pass@k without bias, and say what it can tell about ability.
