@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import ablation  # noqa: E402
 from records import Records  # noqa: E402
 
-BASE, ZERO, COLD = [0.1, 0.12, 0.11], [0.3, 0.2, 0.25], [0.51, 0.4, 0.46]
+BASE, ZERO, COLD, TAUGHT = [0.1, 0.12, 0.11], [0.3, 0.2, 0.25], [0.51, 0.4, 0.46], [0.4, 0.4, 0.43]
 
 
 @pytest.fixture
@@ -49,15 +49,15 @@ def test_a_seed_without_one_of_the_arms_does_not_count(records):
 
 
 def test_tulus_order_has_to_be_a_leap_on_every_web(records):
-    arms = {"base": BASE, "zero": ZERO, "half_few": COLD}
+    arms = {"base": BASE, "zero": ZERO, "half_few_sft": TAUGHT, "half_few": COLD}
     found = ablation.tulus_order(records(**{"0.2": arms}))
     assert found.verdict == ablation.IN_PART
-    assert "it gained +34.7 ± 16.2 points and came to 45.7% (32.0% to 59.3%)" in found.figure
+    assert "it gained +34.7 ± 16.2 points and came to 45.7% (32.0% to 59.3%), from 41.0% (36.7% to 45.3%) before" in found.figure
     assert "reward alone less that is -20.7 ± 1.4 points, 3 seeds." in found.figure
 
 
 def test_no_leap_is_not_called_one(records):
-    arms = {"base": BASE, "zero": ZERO, "half_few": COLD}
+    arms = {"base": BASE, "zero": ZERO, "half_few_sft": TAUGHT, "half_few": COLD}
     both = records(**{"0.2": arms, "0.01": {**arms, "half_few": BASE[::-1]}})
     assert ablation.tulus_order(both).verdict == ablation.NOT_HERE
 
