@@ -292,7 +292,7 @@ table(["budget, tokens", "had ended", "cut, ends now", "cut by both budgets"], r
       "Problems gained by the longer budget, less those lost, by what became of the thought.")
 
 # %% [markdown]
-# **All of the gain comes from thoughts that the shorter budget cut.** Some of them now end. Others are cut later and have done more of their work, which is the whole gain up to 16 tokens. A thought that had ended gains nothing, because a greedy thought is the same under every budget, up to its cut. So a higher limit helps as long as it cuts thoughts. This does not show that a finished thought would gain from being longer, which the next section tests.
+# **All of the gain comes from thoughts that the shorter budget cut.** Some of them now end. Others are cut later and have done more of their work, which is the whole gain up to 16 tokens. A thought that had ended gains nothing, because a greedy thought is the same under every budget, up to its cut. This does not show that a finished thought would gain from being longer, which the next section tests.
 #
 # ### What does one new line do?
 #
@@ -994,8 +994,6 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 # - Self-consistency {cite}`wang2022selfconsistency`: 17.9 points on GSM8K.
 # - *Large Language Monkeys* {cite}`brown2024monkeys`: on SWE-bench Lite, 250 attempts per problem solve 56 %, and one attempt 15.9 %. This is with a verifier; without one, voting and reward models stop improving after some hundred samples.
 # - rStar-Math {cite}`guan2025rstarmath`: four rounds of self-evolution and search with a process preference model take Qwen2.5-Math-7B from 58.8 % to 90.0 % on MATH.
-#
-# We did not repeat any of these.
 #
 # ## What went wrong, or did not help
 #
