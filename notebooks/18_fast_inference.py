@@ -132,7 +132,7 @@ print(f"reading 16 texts: {text.numel() / reading:,.0f} tok/s")
 print(f"reading a single: {text.shape[1] / reading_one:,.0f} tok/s")
 
 # %% [markdown]
-# Reading one text alone is still fast, so most of the gap comes from something else: writing needs one pass per token. (Reading the prompt is called **prefill**.) But a pass can serve many texts at once. Guess how much that costs: on a GPU, the recorded model writes one token for each of 64 texts in one step. How many times as long does this step take as a step for a single text?
+# One text alone is read at tens of thousands of tokens per second too, so sharing a pass with other texts is not what makes reading fast. Writing needs one pass per token. (Reading the prompt is called **prefill**.) But a pass can serve many texts at once. Guess how much that costs: on a GPU, the recorded model writes one token for each of 64 texts in one step. How many times as long does this step take as a step for a single text?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -158,7 +158,7 @@ slow = seconds(lambda: write_slowly(model, one, 100), turns=3)
 print(f"writing slowly: {100 / slow:,.0f} tok/s")
 
 # %% [markdown]
-# A token looks only at the tokens before it, so its states never change when the text grows. A cache keeps what later tokens look at (elsewhere keys and values, hence **KV cache**; here the latent of chapter 02). Only the new token goes through the model. A natural mistake is to hand over the whole text although the cache holds most of it already. The cache then holds the text several times, without an error.
+# A token looks only at the tokens before it, so its states never change when the text grows. A cache keeps what later tokens look at (elsewhere keys and values, hence **KV cache**; here the latent of [chapter 02](02_latent_attention.ipynb)). Only the new token goes through the model. A natural mistake is to hand over the whole text although the cache holds most of it already. The cache then holds the text several times, without an error.
 
 # %% tags=["diagram", "hide-input"]
 diagram("cache_of_a_text")
@@ -211,14 +211,14 @@ cached = seconds(lambda: write(model, one, 100), turns=3)
 computed = sum(range(one.shape[1], one.shape[1] + 100))  # all texts that it handed over
 print(f"writing slowly: {100 / slow:,.0f} tok/s, {computed:,} tokens computed")
 print(f"with a cache:   {100 / cached:,.0f} tok/s, {one.shape[1] + 99} tokens computed")
-print(f"reading it:     {text.shape[1] / reading_one:,.0f} tok/s")
+print(f"reading one text: {text.shape[1] / reading_one:,.0f} tok/s")
 
 # %% [markdown]
 # The decoder with a cache computes less than 2 % of the tokens, and yet it is not even twice as fast. Where does the time of a pass go?
 #
 # ## Where the time goes: starting operations
 #
-# A pass is a series of PyTorch's operations: products, sums, look-ups. We count those that compute something, and leave out those that only give a tensor another shape. (A step is timed alone here. `decode`, timed further down, also draws tokens and keeps their log-probabilities.)
+# A pass is a series of PyTorch's operations: products, sums, look-ups. We count those that compute something, and leave out those that only give a tensor another shape.
 
 # %% tags=["hide-input"]
 VIEWS = ("view", "slice", "select", "expand", "permute", "transpose", "squeeze", "split",
@@ -270,7 +270,7 @@ for batch in (1, 4, 16, 64):
     rows.append([batch, f"{1e3 * step:.2f} ms", f"{batch / step:,.0f} tok/s"])
 table(["texts", "one step", "all texts together"], rows, "nano-zero, measured in this run")
 longer = per_step[64] / per_step[1]
-print(f"a step for 64 texts is {longer:.2f}x slower than a step for one,",
+print(f"a step for 64 texts is {longer:.2f}x slower than a step for one,\n"
       f"but each text gets its token {64 / longer:.0f}x faster")
 
 # %% tags=["hide-input"]
@@ -353,7 +353,7 @@ print(f"one text, a step divided by our operations: {from_python:.0f} us in tran
 # graph.replay()  # now logits are those of the new tokens
 # ```
 #
-# We build the same on a CPU with PyTorch's operations. Each operation writes its result again where the recording has it. (It saves no time, because Python still starts everything.)
+# We build the same on a CPU with PyTorch's operations. Each operation writes its result again where the recording has it. (This saves no time.)
 #
 # A replay repeats shapes, addresses and numbers as they were, and Python decides nothing. So the package's `Engine` with `static=True` keeps a cache of fixed size and hides the empty places with a mask. Also, every expert computes each token and the unchosen get weight 0, because sorting tokens by expert would need sizes that change. The planted bug asks Python for the next token.
 
@@ -462,8 +462,12 @@ few, many = (sum(bytes_of_a_step(MOE, b, 96)) / b / 1e6 for b in (1, 2048))
 for texts in (1, 2048):
     copy_ms = 1e3 * sampled[texts]["bytes"] / new[texts] / copies
     print(f"the recorded model, {texts:5,} texts: copying the bytes of a step takes "
-          f"{copy_ms:.4f} of {step_ms[texts]:.2f} milliseconds, one part in "
+          f"{copy_ms:.4f} of {step_ms[texts]:.2f}\nmilliseconds, one part in "
           f"{step_ms[texts] / copy_ms:.0f}")
+peak = recorded["ceilings"]["matmul_tflop_s"] * 1e12  # two operations per weight and text
+product_ms = 1e3 * 2 * 2048 * bytes_of_a_step(MOE, 2048, 96)[0] / 2 / peak
+print(f"2,048 texts: products with all weights, at the GPU's recorded rate: {product_ms:.2f} "
+      "milliseconds")
 near = recorded["ceilings"]["l2_bytes"]
 print(f"its weights: {2 * parameters(MOE) / 1e6:.0f} MB;",
       f"the GPU's own cache: {near / 1e6:.0f} MB")
@@ -476,7 +480,7 @@ show(fig, "Bytes that a step reads, per written token, when each text is 96 toke
 # %% [markdown]
 # (The bend at four texts comes from the experts: up to there, each further text can need four more.) In a very large batch most of the bytes belong to the caches, and this is why the small latent cache matters for writing.
 #
-# For one text, a step of the recorded model takes hundreds of times as long as copying its bytes, so bytes do not limit it. For 2,048 texts it is still about 40 times as long. Neither starts nor bytes explain this step, and we have not profiled it. (The GPU also has a fast cache of its own, in which all these weights fit.)
+# For one text, a step of the recorded model takes hundreds of times as long as copying its bytes, so bytes do not limit it. For 2,048 texts it is still about 40 times as long. The step for one text, these bytes and the products with all weights do not add up to this time. We have not profiled it. (The GPU also has a fast cache of its own, in which all these weights fit.)
 #
 # In a large model, bytes do limit a step. A token of DeepSeek-V3 uses 37 billion weights {cite}`deepseekv3`, of which we count each as one byte. We take all 256 experts of a layer as equally likely.
 
@@ -526,7 +530,7 @@ def share_useful(lengths, rows, steps):
 useful.reveal(round(100 * share_useful(lengths, 32, steps_waiting(lengths, 32)), 1))
 
 # %% [markdown]
-# Nearly every batch of 32 contains one reply of several hundred tokens. The lengths are not known in advance, so we cannot sort by them.
+# Nearly every batch of 32 contains one reply of several hundred tokens. We cannot sort them, because lengths are not known in advance.
 #
 # The remedy comes from Orca {cite}`yu2022orca`: when a reply ends, its row takes the next prompt that waits. This is called **continuous batching**, or refilling. A toy scheduler needs only the lengths. A common mistake is to refill only when all rows are free, which is the same as waiting. The test needs one long reply to notice this:
 
@@ -622,7 +626,7 @@ def each_writes_as_if_alone(read) -> None:
 bites(each_writes_as_if_alone, reads_alone, keeps_its_old_cache)
 
 # %% [markdown]
-# The package does this for many rows in `minidsk/infer/refill.py`. Here it writes 64 replies: all in one batch, then in 8 rows of which each batch waits for its longest reply, then in 8 rows that are refilled. Each reply is also read alone, in one pass. If each of its tokens is the likeliest after those before it, the slow decoder writes the same reply.
+# The package does this for many rows in `minidsk/infer/refill.py`. Here it writes 64 replies: all in one batch, then in batches of 8, each of which waits for its longest reply, then in 8 rows that are refilled. Each reply is also read alone, in one pass. If each of its tokens is the likeliest after those before it, the slow decoder writes the same reply.
 
 # %%
 # tolerance: 1e-6
@@ -694,7 +698,7 @@ print("in a batch of 8:", repr(tokenizer.decode(of_8[1].tolist())))
 assert not torch.equal(of_4[1], of_8[1])
 
 # %% [markdown]
-# Both are fair draws, but the same seed no longer means the same reply, so a rollout could not be repeated.
+# Both are fair draws, but the same seed no longer means the same reply, so a rollout could not be repeated in another batch.
 #
 # The remedy is to **compute the noise from an address**, as counter-based generators do {cite}`salmon2011random`. The address of a number has four parts: the seed, the reply, the place of the token in the reply, and the entry of the vocabulary. A hash turns the address into a number that looks random, because whole-number products and shifts mix its bits:
 
@@ -877,7 +881,7 @@ print(f"{sum(weight.numel() for weight in writer.parameters()):,} parameters wit
 # %% [markdown]
 # First without a cache, greedy, with one guess per pass. A pass of the model reads the text with the guess at its end. The logits before the guess say whether it was right. If the guess is right, the logits after it give one more token.
 #
-# The second cell has a cache. A pass then reads only two tokens, the last one and the guess. This brings a trap: when the guess is refused, the cache already holds it, and later tokens would look at it. So the cache must be **rolled back** to the tokens that are true. In the package, `cache.ends` says how many tokens the cache holds, and `cache.truncate` forgets those behind. `model.look_ahead` runs the module. `cache.reopen(last, 2)` lets it read the last two tokens, because it has not read a guess that was kept.
+# The second cell has a cache. A pass then reads only two tokens, the last one and the guess. This brings a trap: when the guess is refused, the cache already holds it, and later tokens would look at it. So the cache must be **rolled back** to the tokens that are true. In the package, `cache.ends` says how many tokens the cache holds, and `cache.truncate` forgets those behind. `model.look_ahead` runs the module. A kept guess is a token that the module has not read yet. So before it guesses again, `cache.reopen(last, 2)` lets it read the last two tokens.
 
 # %%
 @torch.no_grad()
@@ -938,7 +942,7 @@ assert slow_passes == int(by_package.passes)
 print(f"60 tokens in {slow_passes} passes: without a cache, with one, and in the package")
 
 # %% [markdown]
-# Is $\alpha$, the mean of $\beta$, the share of guesses that are kept? We draw 16 texts without guesses and compute $\beta$ at every place. Then the package draws 16 others with guesses, and we count. (The cell after it does greedy text, with one, two and three guesses per pass.)
+# Is $\alpha$, the mean of $\beta$, the share of guesses that are kept? We draw 16 texts without guesses and compute $\beta$ at every place. Then the package draws 16 others with guesses, and we count. (The cell after it does greedy text, with up to three guesses per pass. For the second and third, the one module runs again on its own output.)
 
 # %%
 # tolerance: 0.06
@@ -981,7 +985,7 @@ table(["guesses per pass", "share kept", "tokens per pass", "by the formula"], r
       "Greedy text of 16 prompts, 60 tokens each; all texts are the same as without guesses")
 
 # %% [markdown]
-# The formula takes the first row's share as $\alpha$, and assumes that every guess has this chance behind right ones. It is close, but no law: two guesses do better than it says. The line above the table begins passes at places that we chose, not where passes of a run happen to begin. There the first guess is right more often than $\alpha$, and the chance falls from guess to guess. (The share kept counts a guess behind a refused one as refused.)
+# The formula takes the first row's share as $\alpha$, and assumes that every guess has this chance behind right ones. In our run it comes close, but two guesses do better than it says. The line above the table begins passes at places that we chose, not where a run's passes begin. There the first guess is right more often than $\alpha$, and the chance falls from guess to guess. (A guess behind a refused one counts as refused.)
 #
 # ### Does it pay?
 #
@@ -989,7 +993,7 @@ table(["guesses per pass", "share kept", "tokens per pass", "by the formula"], r
 #
 # $$ \frac{\text{tokens per pass} \times \text{time of a plain step}}{\text{time of a pass with guesses} + K \times \text{time of the module}}. $$
 #
-# We measure both ways on this machine, with one guess. (These times vary by some per cent, so a gain near 1 is none.) We also recorded the larger model on a GPU twice. First, Python started the kernels of each pass with guesses, because it had to know how many guesses were kept. We then rewrote the pass over tensors of fixed shape, where this number stays on the GPU. So the second record replays the pass from a graph.
+# We measure both ways on this machine, with one guess. (They vary by some per cent.) We also recorded the larger model on a GPU twice. First, Python started the kernels of each pass with guesses, because it had to know how many guesses were kept. We then rewrote the pass over tensors of fixed shape, where this number stays on the GPU. So the second record replays the pass from a graph.
 
 # %% tags=["hide-input"]
 # tolerance: 100%
@@ -1044,7 +1048,7 @@ table(["texts", "guesses", "share kept", "tokens per pass", "by the formula",
       f"Recorded on {device}, greedy, bfloat16; all but one column: the second record")
 
 # %% [markdown]
-# "Gain, from Python" compares a run with guesses that Python started with a plain run that was replayed. Such text came **ten times more slowly**, although with one guess a pass gives 1.8 tokens. Replayed, one text gains 9 % with one guess and 14 % with two. Larger batches gain nothing that we can tell from the spread, and even the plain runs differ by more between the two records. A third guess added nothing on one text. Nearly all texts are the same as without guesses. The next section explains why some may not be.
+# In the column "gain, from Python", Python starts the passes with guesses, but the plain run it is compared with is replayed from a graph. Such text came **ten times more slowly**, although with one guess a pass gives 1.8 tokens. Replayed, one text gains 9 % with one guess and 14 % with two. Larger batches gain nothing beyond the spread. There two recordings of the same plain run differ by 12 to 16 %, more than these gains. A third guess added nothing on one text. Nearly all texts are the same as without guesses. The next section explains why some may not be.
 #
 # Is this what the formula for the gain predicts? We put the recorded times of plain steps into it. We assume that a pass with one guess takes as long as a step for twice as many texts, and the module, one block beside six, a sixth of a step.
 
@@ -1084,7 +1088,7 @@ show(fig, "Above the dashed line guesses pay. For "
      f"machine; the one predicted for the GPU, {said}; and the recorded one, {saw}.")
 
 # %% [markdown]
-# (The bump of the prediction at 64 texts is an artefact of straight lines between recorded batches.) The prediction is too good, because a pass with one guess takes 1.66 plain steps and not 1.17. Besides the module, each guess needs its own pass through the output matrix and its own choice of a token, and the verdict takes a dozen small operations. Each starts kernels, which is probably what a guess costs for one text, but we have not profiled it.
+# The prediction is too good, because a pass with one guess takes 1.66 plain steps and not 1.17. Besides the module, each guess needs its own pass through the output matrix and its own choice of a token, and the verdict takes a dozen small operations. Each starts kernels, which is probably what a guess costs for one text, but we have not profiled it.
 #
 # ## The sampler against the trainer
 #
@@ -1149,7 +1153,7 @@ table(["mode", "mean difference", "largest", "sampling and training pass"],
        in compared.items()], "32 replies: bit for bit equal, at a price")  # fmt: skip
 
 # %% [markdown]
-# In float32 the mean difference is tiny. In bfloat16, in which we sample on a GPU, it is thousands of times as large. (On our core, small products take longer in it.) This is the likely reason why some recorded greedy texts differed with guesses: where two tokens are nearly equally likely, a pass for two tokens and a pass for one can round differently and choose different tokens.
+# In float32 the mean difference is tiny. In bfloat16, in which we sample on a GPU, it is about 20,000 times as large. (On our core, small products take longer in it.) This is the likely reason why some recorded greedy texts differed with guesses: where two tokens are nearly equally likely, a pass for two tokens and a pass for one can round differently and choose different tokens.
 #
 # **The router** ([chapter 03](03_mixture_of_experts.ipynb)) can make such a difference larger, because another expert then computes what follows. `nano-zero` sends each token to the best 2 of 4 experts, so a token changes an expert only where the second and the third score are nearly equal. We compute the same texts in float32 and in bfloat16, and ask which tokens changed an expert in any layer. They are rare, but their log-probabilities differ by many times as much:
 
@@ -1191,7 +1195,7 @@ table(["tokens", "mean difference"],
 #
 # **Our own guesses gain little on a GPU.** First they made the text ten times slower, because Python started the kernels of their passes. For the whole pass in a graph we predicted a gain of about a half. The record has 9 %, and 14 % with two guesses.
 #
-# **Exactness has a price.** Products in blocks of one shape leave the library's fastest programs unused.
+# **Exactness has a price.** Products in blocks of one shape leave the library's fastest programs unused: sampling and training pass took about three times as long.
 #
 # ## Exercises
 #
@@ -1389,11 +1393,11 @@ receipt(differences={
 # %% [markdown]
 # ## Summary
 #
-# A small model spends a pass on starting operations, so a cache gains little. A large model spends it on fetching weights. A graph removes most of the cost of starting, a batch shares the pass among texts, refilling keeps its rows at work, and guesses share the pass among tokens of one text. In float64 greedy text stayed the same. Sampled text stayed the same too, because its noise depends only on the address. With guesses it keeps only its distribution.
+# A small model spends a pass on starting operations, so at 120 tokens a cache gains little. A large model spends it on fetching weights. A graph removes most of the cost of starting, a batch shares the pass among texts, refilling keeps its rows at work, and guesses share the pass among tokens of one text. In float64 greedy text stayed the same. Sampled text stayed the same too, because its noise depends only on the address. With guesses it keeps only its distribution.
 #
 # - I can now say where the time of a token goes, in starts and in bytes.
 # - I can now write a scheduler that refills rows, and compute what it saves from lengths alone.
-# - I can now prove that checked guesses do not change the distribution of a text, and say what they gained: for one text on the GPU 9 %, and from 16 texts on nothing beyond the spread.
+# - I can now prove that checked guesses do not change the distribution of a text, and say how little they gained on a GPU.
 # - I can now say why a sampler and a trainer disagree in the last digits.
 #
 # ## Read on
