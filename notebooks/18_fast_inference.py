@@ -94,7 +94,7 @@ guessed, replayed = (
 # %% [markdown]
 # ## Reading is fast, writing is slow
 #
-# The model of the question is `nano-zero`, a small DeepSeek-V3 that has learned Countdown by reward ([chapter 12](12_grpo.ipynb)). The table names the others that appear below. To read, a model predicts the token after each position of a text in a single pass. To write, it needs one pass per token, because each token is part of the input of the next pass.
+# The model of the question is `nano-zero`, a small DeepSeek-V3 that has learned Countdown by reward ([chapter 12](12_grpo.ipynb)). To read, a model predicts the token after each position of a text in a single pass. To write, it needs one pass per token, because each token is part of the input of the next pass.
 
 # %% tags=["hide-input"]
 policy = minidsk.load_policy("nano-zero")
@@ -132,7 +132,7 @@ print(f"reading 16 texts: {text.numel() / reading:,.0f} tok/s")
 print(f"reading a single: {text.shape[1] / reading_one:,.0f} tok/s")
 
 # %% [markdown]
-# One text alone is read at tens of thousands of tokens per second too, so sharing a pass with other texts is not what makes reading fast. Writing needs one pass per token. (Reading the prompt is called **prefill**.) But a pass can serve many texts at once. Guess how much that costs: on a GPU, the recorded model writes one token for each of 64 texts in one step. How many times as long does this step take as a step for a single text?
+# One text alone is read at tens of thousands of tokens per second too, so sharing a pass with other texts is not what makes reading fast. Writing needs one pass per token. (Reading the prompt is called **prefill**.) But a pass can serve many texts at once. Guess what that costs: on a GPU, the recorded model writes one token for each of 64 texts in one step. How many times as long as a step for a single text does it take?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -259,7 +259,7 @@ table(["a pass for", "tokens", "operations", "time", "per operation"], rows,
 #
 # ## Many texts share a step
 #
-# We measure steps of `nano-zero` on your machine, with 50 tokens for each text and the reading of the prompts included. In the record, prompts have 32 tokens (or 512 or 1,920, as the table says) and replies 128. The library transformers starts each operation from Python, and our package replays a recording (next section).
+# We measure steps of `nano-zero` on your machine, with 50 tokens for each text and the reading of the prompts included. In the record, prompts have 32 tokens (in the last rows more) and replies 128. The library transformers starts each operation from Python, and our package replays a recording (next section).
 
 # %% tags=["hide-input"]
 rows, per_step = [], {}
@@ -318,7 +318,7 @@ show(fig, "A step grows far more slowly than the batch. For 2,048 times as many 
      f"{core_ms[64]:.1f} ms.")  # fmt: skip
 
 # %% [markdown]
-# On one core, a step for 64 texts takes about twice as long as one for a single text, so each text costs far less. On the GPU, our package's step takes only a third longer. transformers takes 10 to 17 ms per step, without a trend: its slowest batch is 64. Long prompts take far more time: they must be read, and every step looks at all their tokens. The record does not separate the two.
+# On one core, a step for 64 texts takes about twice as long as one for a single text, so each text costs far less. On the GPU, our package's step takes only a third longer. transformers takes 10 to 17 ms per step, without a trend: its slowest batch is 64. Long prompts take far more time: they must be read, and every step looks at all their tokens. The record does not separate them.
 #
 # ## A graph starts a whole step at once
 #
@@ -341,7 +341,7 @@ print(f"one text, a step divided by our operations: {from_python:.0f} us in tran
       f"from Python;\n{from_graph:.1f} us in our package, from a graph")
 
 # %% [markdown]
-# Both times are divided by our own count; transformers may start more or fewer operations. And both the library and the graph change. No record holds our package without a graph; `minidsk bench generation` measures this pair on your own GPU.
+# Both times are divided by our own count, and transformers may start more operations or fewer. Library and graph both change. No record holds our package without a graph; `minidsk bench generation` measures this pair on your own GPU.
 #
 # A **CUDA graph** removes most of the cost of starting. The step is run once in recording mode: CUDA writes down which kernels would start, and with which addresses. Then one call starts all of them (not run here):
 #
@@ -500,7 +500,7 @@ for texts in (1, 100):
 #
 # A batch runs until its longest reply ends. Rows whose reply has ended go on computing for nothing. We take 1,024 recorded replies of our own `small` model after R1-Zero training, on problems that it was not trained on, and count their lengths in tokens, the end included. A token is one character or one mark such as `<think>`.
 #
-# Suppose that 32 rows write these replies, and each batch waits for its longest. A row's step is useful if it writes a token of a reply. Guess which share of the steps is useful.
+# Suppose that 32 rows write them, and each batch waits for its longest. A row's step is useful if it writes a token. Guess the useful share.
 
 # %%
 replies = results.read("reason_small", "seed0/zero/evaluation.json")["replies"]
@@ -993,7 +993,7 @@ table(["guesses per pass", "share kept", "tokens per pass", "by the formula"], r
 #
 # $$ \frac{\text{tokens per pass} \times \text{time of a plain step}}{\text{time of a pass with guesses} + K \times \text{time of the module}}. $$
 #
-# We measure both ways on this machine, with one guess. (They vary by some per cent.) We also recorded the larger model on a GPU twice. First, Python started the kernels of each pass with guesses, because it had to know how many guesses were kept. We then rewrote the pass over tensors of fixed shape, where this number stays on the GPU. So the second record replays the pass from a graph.
+# We measure both ways on this machine, with one guess. (Times vary by some per cent.) We also recorded the larger model on a GPU twice. First, Python started the kernels of each pass with guesses, because it had to know how many guesses were kept. We then rewrote the pass over tensors of fixed shape, where this number stays on the GPU. So the second record replays the pass from a graph.
 
 # %% tags=["hide-input"]
 # tolerance: 100%
@@ -1048,9 +1048,9 @@ table(["texts", "guesses", "share kept", "tokens per pass", "by the formula",
       f"Recorded on {device}, greedy, bfloat16; all but one column: the second record")
 
 # %% [markdown]
-# In the column "gain, from Python", Python starts the passes with guesses, but the plain run it is compared with is replayed from a graph. Such text came **ten times more slowly**, although with one guess a pass gives 1.8 tokens. Replayed, one text gains 9 % with one guess and 14 % with two. Larger batches gain nothing beyond the spread. There two recordings of the same plain run differ by 12 to 16 %, more than these gains. A third guess added nothing on one text. Nearly all texts are the same as without guesses. The next section explains why some may not be.
+# In the column "gain, from Python", Python starts the passes with guesses, but the plain run it is compared with is replayed from a graph. Such text came **ten times more slowly**, although with one guess a pass gives 1.8 tokens. Replayed, one text gains 9 % with one guess and 14 % with two. Larger batches gain nothing beyond the spread. There two recordings of the same plain run differ by 12 to 16 %, more than these gains. A third guess added nothing on one text. Nearly all texts are the same as without guesses; the next section says why some may not be.
 #
-# Is this what the formula for the gain predicts? We put the recorded times of plain steps into it. We assume that a pass with one guess takes as long as a step for twice as many texts, and the module, one block beside six, a sixth of a step.
+# Is this what the formula predicts from the recorded times of plain steps? We assume that a pass with one guess takes as long as a step for twice as many texts, and the module, one block beside six, a sixth of a step.
 
 # %% tags=["figure", "hide-input"]
 def step_time(texts):
@@ -1088,7 +1088,7 @@ show(fig, "Above the dashed line guesses pay. For "
      f"machine; the one predicted for the GPU, {said}; and the recorded one, {saw}.")
 
 # %% [markdown]
-# The prediction is too good, because a pass with one guess takes 1.66 plain steps and not 1.17. Besides the module, each guess needs its own pass through the output matrix and its own choice of a token, and the verdict takes a dozen small operations. Each starts kernels, which is probably what a guess costs for one text, but we have not profiled it.
+# The prediction is too good, because a pass with one guess takes 1.66 plain steps and not 1.17. (Its bump at 64 texts comes from straight lines between recorded batches.) Besides the module, each guess needs its own pass through the output matrix and its own choice of a token, and the verdict takes a dozen small operations. Each starts kernels, which is probably what a guess costs for one text, but we have not profiled it.
 #
 # ## The sampler against the trainer
 #
@@ -1195,7 +1195,7 @@ table(["tokens", "mean difference"],
 #
 # **Our own guesses gain little on a GPU.** First they made the text ten times slower, because Python started the kernels of their passes. For the whole pass in a graph we predicted a gain of about a half. The record has 9 %, and 14 % with two guesses.
 #
-# **Exactness has a price.** Products in blocks of one shape leave the library's fastest programs unused: sampling and training pass took about three times as long.
+# **Exactness has a price.** With products in blocks of one shape, sampling and training pass took about three times as long.
 #
 # ## Exercises
 #
@@ -1393,7 +1393,7 @@ receipt(differences={
 # %% [markdown]
 # ## Summary
 #
-# A small model spends a pass on starting operations, so at 120 tokens a cache gains little. A large model spends it on fetching weights. A graph removes most of the cost of starting, a batch shares the pass among texts, refilling keeps its rows at work, and guesses share the pass among tokens of one text. In float64 greedy text stayed the same. Sampled text stayed the same too, because its noise depends only on the address. With guesses it keeps only its distribution.
+# A small model spends a pass on starting operations, so at 120 tokens a cache gains little. A large model spends it on fetching weights. A graph removes most of the cost of starting, a batch shares the pass among texts, refilling keeps its rows at work, and guesses share the pass among tokens of one text. In float64 greedy text stayed the same. So did drawn text without guesses, because its noise depends only on the address.
 #
 # - I can now say where the time of a token goes, in starts and in bytes.
 # - I can now write a scheduler that refills rows, and compute what it saves from lengths alone.
