@@ -341,7 +341,7 @@ print(f"one text, a step divided by our operations: {from_python:.0f} us in tran
       f"from Python;\n{from_graph:.1f} us in our package, from a graph")
 
 # %% [markdown]
-# Both times are divided by our own count, and transformers may start more operations or fewer. Library and graph both change. No record holds our package without a graph; `minidsk bench generation` measures this pair on your own GPU.
+# Both times are divided by our own count, and transformers may start more operations or fewer. No record holds our package without a graph, and so the effect of the graph alone; `minidsk bench generation` measures this pair on your own GPU.
 #
 # A **CUDA graph** removes most of the cost of starting. The step is run once in recording mode: CUDA writes down which kernels would start, and with which addresses. Then one call starts all of them (not run here):
 #
@@ -353,7 +353,7 @@ print(f"one text, a step divided by our operations: {from_python:.0f} us in tran
 # graph.replay()  # now logits are those of the new tokens
 # ```
 #
-# We build the same on a CPU with PyTorch's operations. Each operation writes its result again where the recording has it. (This saves no time.)
+# We build the same on a CPU with PyTorch's operations. Each operation writes its result again where the recording has it.
 #
 # A replay repeats shapes, addresses and numbers as they were, and Python decides nothing. So the package's `Engine` with `static=True` keeps a cache of fixed size and hides the empty places with a mask. Also, every expert computes each token and the unchosen get weight 0, because sorting tokens by expert would need sizes that change. The planted bug asks Python for the next token.
 
@@ -478,9 +478,9 @@ show(fig, "Bytes that a step reads, per written token, when each text is 96 toke
      "written token fall in proportion to the batch, those of cache stay the same.")
 
 # %% [markdown]
-# (The bend at four texts comes from the experts: up to there, each further text can need four more.) In a very large batch most of the bytes belong to the caches, and this is why the small latent cache matters for writing.
+# (The bend at four texts comes from the experts: up to there, each text can need four more.) In a very large batch most of the bytes belong to the caches, and this is why the small latent cache matters for writing.
 #
-# For one text, a step of the recorded model takes hundreds of times as long as copying its bytes, so bytes do not limit it. For 2,048 texts it is still about 40 times as long. The step for one text, these bytes and the products with all weights do not add up to this time. We have not profiled it. (The GPU also has a fast cache of its own, in which all these weights fit.)
+# For one text, a step of the recorded model takes hundreds of times as long as copying its bytes, so bytes do not limit it. For 2,048 texts it is still about 40 times as long. The step for one text, these bytes and the products with all weights do not add up to this time, which we have not profiled. (The GPU also has a fast cache of its own, in which all these weights fit.)
 #
 # In a large model, bytes do limit a step. A token of DeepSeek-V3 uses 37 billion weights {cite}`deepseekv3`, of which we count each as one byte. We take all 256 experts of a layer as equally likely.
 
@@ -498,9 +498,9 @@ for texts in (1, 100):
 #
 # ## Rows that end early
 #
-# A batch runs until its longest reply ends. Rows whose reply has ended go on computing for nothing. We take 1,024 recorded replies of our own `small` model after R1-Zero training, on problems that it was not trained on, and count their lengths in tokens, the end included. A token is one character or one mark such as `<think>`.
+# A batch runs until its longest reply ends. Rows whose reply has ended go on computing for nothing. We take 1,024 recorded replies of our own `small` model after R1-Zero training, on problems that it was not trained on, and count their lengths in tokens (characters and marks), the end included.
 #
-# Suppose that 32 rows write them, and each batch waits for its longest. A row's step is useful if it writes a token. Guess the useful share.
+# Suppose that 32 rows write them, and each batch waits for its longest. A row's step is useful if it writes a token. Guess which share of the steps is useful.
 
 # %%
 replies = results.read("reason_small", "seed0/zero/evaluation.json")["replies"]
@@ -985,7 +985,7 @@ table(["guesses per pass", "share kept", "tokens per pass", "by the formula"], r
       "Greedy text of 16 prompts, 60 tokens each; all texts are the same as without guesses")
 
 # %% [markdown]
-# The formula takes the first row's share as $\alpha$, and assumes that every guess has this chance behind right ones. In our run it comes close, but two guesses do better than it says. The line above the table begins passes at places that we chose, not where a run's passes begin. There the first guess is right more often than $\alpha$, and the chance falls from guess to guess. (A guess behind a refused one counts as refused.)
+# The formula takes the first row's share as $\alpha$, and assumes that every guess has this chance behind right ones. In our run it comes close, but two guesses do better than it says. The line above the table begins passes at places that we chose, not where a run's passes begin. There the first guess is right more often, and the chance falls from guess to guess. (A guess behind a refused one counts as refused.)
 #
 # ### Does it pay?
 #
@@ -993,7 +993,7 @@ table(["guesses per pass", "share kept", "tokens per pass", "by the formula"], r
 #
 # $$ \frac{\text{tokens per pass} \times \text{time of a plain step}}{\text{time of a pass with guesses} + K \times \text{time of the module}}. $$
 #
-# We measure both ways on this machine, with one guess. (Times vary by some per cent.) We also recorded the larger model on a GPU twice. First, Python started the kernels of each pass with guesses, because it had to know how many guesses were kept. We then rewrote the pass over tensors of fixed shape, where this number stays on the GPU. So the second record replays the pass from a graph.
+# We measure both ways on this machine, with one guess; times vary by some per cent. We also recorded the larger model on a GPU twice. First, Python started the kernels of each pass with guesses, because it had to know how many guesses were kept. We then rewrote the pass over tensors of fixed shape, where this number stays on the GPU. So the second record replays the pass from a graph.
 
 # %% tags=["hide-input"]
 # tolerance: 100%
@@ -1088,7 +1088,7 @@ show(fig, "Above the dashed line guesses pay. For "
      f"machine; the one predicted for the GPU, {said}; and the recorded one, {saw}.")
 
 # %% [markdown]
-# The prediction is too good, because a pass with one guess takes 1.66 plain steps and not 1.17. (Its bump at 64 texts comes from straight lines between recorded batches.) Besides the module, each guess needs its own pass through the output matrix and its own choice of a token, and the verdict takes a dozen small operations. Each starts kernels, which is probably what a guess costs for one text, but we have not profiled it.
+# The prediction is too good, because a pass with one guess takes 1.66 plain steps and not 1.17. (Straight lines between recorded batches make its bump at 64 texts.) Besides the module, each guess needs its own pass through the output matrix and its own choice of a token, and the verdict takes a dozen small operations. Each starts kernels, which is probably what a guess costs for one text, but we have not profiled it.
 #
 # ## The sampler against the trainer
 #
