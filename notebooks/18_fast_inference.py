@@ -341,7 +341,7 @@ print(f"one text, a step divided by our operations: {from_python:.0f} us in tran
       f"from Python;\n{from_graph:.1f} us in our package, from a graph")
 
 # %% [markdown]
-# Both times are divided by our own count, and transformers may start more operations or fewer. No record holds our package without a graph, and so the effect of the graph alone; `minidsk bench generation` measures this pair on your own GPU.
+# Both times are divided by our own count, and transformers may start more operations or fewer. No record holds our package without a graph; `minidsk bench generation` measures this pair on your GPU.
 #
 # A **CUDA graph** removes most of the cost of starting. The step is run once in recording mode: CUDA writes down which kernels would start, and with which addresses. Then one call starts all of them (not run here):
 #
@@ -698,7 +698,7 @@ print("in a batch of 8:", repr(tokenizer.decode(of_8[1].tolist())))
 assert not torch.equal(of_4[1], of_8[1])
 
 # %% [markdown]
-# Both are fair draws, but the same seed no longer means the same reply, so a rollout could not be repeated in another batch.
+# Both are fair draws, but a rollout could not be repeated in another batch.
 #
 # The remedy is to **compute the noise from an address**, as counter-based generators do {cite}`salmon2011random`. The address of a number has four parts: the seed, the reply, the place of the token in the reply, and the entry of the vocabulary. A hash turns the address into a number that looks random, because whole-number products and shifts mix its bits:
 
@@ -1048,7 +1048,7 @@ table(["texts", "guesses", "share kept", "tokens per pass", "by the formula",
       f"Recorded on {device}, greedy, bfloat16; all but one column: the second record")
 
 # %% [markdown]
-# In the column "gain, from Python", Python starts the passes with guesses, but the plain run it is compared with is replayed from a graph. Such text came **ten times more slowly**, although with one guess a pass gives 1.8 tokens. Replayed, one text gains 9 % with one guess and 14 % with two. Larger batches gain nothing beyond the spread. There two recordings of the same plain run differ by 12 to 16 %, more than these gains. A third guess added nothing on one text. Nearly all texts are the same as without guesses; the next section says why some may not be.
+# In the column "gain, from Python", Python starts the passes with guesses, but the plain run beside it is replayed. Such text came **ten times more slowly**, although with one guess a pass gives 1.8 tokens. Replayed, one text gains 9 % with one guess and 14 % with two. Larger batches gain nothing beyond the spread. There two recordings of the same plain run differ by 12 to 16 %, more than these gains. A third guess added nothing on one text. Nearly all texts are the same as without guesses; the next section says why some may not be.
 #
 # Is this what the formula predicts from the recorded times of plain steps? We assume that a pass with one guess takes as long as a step for twice as many texts, and the module, one block beside six, a sixth of a step.
 
@@ -1346,7 +1346,7 @@ table(["remedy", "gain", "evidence of the same tokens"],
        ["8 rows refilled", f"{waiting_took / refilled_took:.1f}x faster, this core",
         "asserted: greedy and drawn, float64"],
        ["one guess, one text", f"{gains[1]:.2f} times, this core, eight layers",
-        "asserted: greedy, float64; drawn: proved, and checked at one place"]],
+        "asserted: greedy, float64; drawn: proved, checked with fractions"]],
       "What each remedy gained")  # fmt: skip
 
 # %% [markdown]
