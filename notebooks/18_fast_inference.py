@@ -450,12 +450,10 @@ batches = [2**k for k in range(12)]
 fig, ax = plt.subplots(figsize=(6.4, 3.2))
 for name, of in (("weights", 0), ("cache", 1)):
     each = [bytes_of_a_step(MOE, batch, 96)[of] / batch / 1e6 for batch in batches]
-    (line,) = ax.plot(batches, each, label=name)
+    (line,) = ax.plot(batches, each, "o-", markevery=[0, 6, 11], label=name)
     for k in (0, 6, 11):
-        _ = ax.annotate(f"{each[k]:.2g}", (batches[k], each[k]), (16 * (k > 6), 7),
-                        ha="center", textcoords="offset points", fontsize=9,
-                        color=line.get_color())
-        _ = ax.plot(batches[k], each[k], "o", color=line.get_color())
+        _ = ax.annotate(f"{each[k]:.2g}", (batches[k], each[k]), (7, 7), color=line.get_color(),
+                        textcoords="offset points", fontsize=9)
 ax.set(xscale="log", yscale="log", xlabel="texts in the batch", ylabel="MB per written token")
 ax.margins(y=0.15)
 direct_labels(ax)
@@ -466,8 +464,7 @@ for texts in (1, 2048):
           f"{step_ms[texts]:.2f} milliseconds, one in {step_ms[texts] / copy_ms:.0f}")
 peak = recorded["ceilings"]["matmul_tflop_s"] * 1e12  # two operations per weight and text
 product_ms = 1e3 * 2 * 2048 * bytes_of_a_step(MOE, 2048, 96)[0] / 2 / peak
-print(f"2,048 texts: products with all weights at the GPU's rate: {product_ms:.2f}",
-      "milliseconds")
+print(f"2,048 texts: its products at the GPU's rate take {product_ms:.2f} milliseconds")
 near = recorded["ceilings"]["l2_bytes"]
 print(f"its weights: {2 * parameters(MOE) / 1e6:.0f} MB;",
       f"the GPU's own cache: {near / 1e6:.0f} MB")
