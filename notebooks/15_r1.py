@@ -158,7 +158,7 @@ assert looks["R1-Zero"]["mixed"] > looks["base"]["mixed"]
 compare("One seed; held-out problems with three numbers up to 12, plus and minus.", *looks)
 
 # %% [markdown]
-# **R1-Zero is far better at the problems and worse at the rest.** It mixes languages more than twice as often as its base, and fewer of its replies are readable. About one in twelve of its pages no longer looks like a page, although no reward ever mentioned pages. The model has **forgotten** part of what its base could do. The new stages are meant to repair these three faults, and to keep the accuracy.
+# **R1-Zero is far better at the problems and worse at the rest.** It mixes languages about twice as often as its base, and fewer of its replies are readable. About one in twelve of its pages no longer looks like a page, although no reward ever mentioned pages. The model has **forgotten** part of what its base could do. The new stages are meant to repair these three faults, and to keep the accuracy.
 #
 # ## The four stages
 
@@ -177,7 +177,7 @@ diagram("r1")
 #
 # Stages 1 and 3 are fine-tuning, and stages 2 and 4 are reinforcement learning. We build them one after the other, and look after each.
 #
-# Guess first: nano-base, which solves about a quarter of the problems greedily, imitates 256 carefully written thoughts for 16 steps. How many of the problems will it solve then?
+# Guess first: nano-base, which solves almost a third of these problems greedily, imitates 256 carefully written thoughts for 16 steps. How many of the problems will it solve then?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -584,7 +584,7 @@ compare("The base, fine-tuned on what nano-r1 wrote; 16 steps. One seed.", "base
         "R1, stage 2", "stage 3, no pages", "stage 3")  # fmt: skip
 
 # %% [markdown]
-# **In 16 steps of imitation the base takes over most of what stage 2 had learned**: greedy accuracy, and one language. The pages repair the form: without them, about one reply in twelve no longer looks like a page, and with them almost all do. They do not make more pages right here. In 16 steps of 16 examples, the model has read few of them.
+# **In 16 steps of imitation the base takes over much of what stage 2 had learned**: most of the greedy accuracy, and one language. Its sampled replies are right less often than those of stage 2. The pages repair the form: without them, about one reply in twelve no longer looks like a page, and with them almost all do. They do not make more pages right here. In 16 steps of 16 examples, the model has read few of them.
 #
 # ## Stage 4: reward for all kinds of problems
 #
