@@ -1317,4 +1317,4 @@ receipt(spread=spread, differences={"sets, and the package's pass@k": (gap, 1e-1
 #
 # - DeepSeek-R1 {cite}`deepseekr1`, section 2.2, on R1-Zero; Yue and others {cite}`yue2025limit` and ProRL {cite}`liu2025prorl` for the two sides on pass@k; Gandhi and others {cite}`gandhi2025habits` on habits, also on Countdown.
 # - The code of this chapter in the package: `minidsk/rl/loop.py`, `rewards.py`, `language.py` and `minidsk/infer/pass_at_k.py`; the grid is `tools/experiments/ch14_grid.py`.
-# - Next: [chapter 17](17_thinking_longer.ipynb) leaves the weights alone and spends more on each answer.
+# - Next: [chapter 15](15_r1.ipynb) adds DeepSeek-R1's stages before and after reward, one at a time.

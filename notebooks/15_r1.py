@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/15_r1.ipynb)
 #
-# R1-Zero learned to reason from reward alone. But its thoughts mix two languages, and DeepSeek found it hard to read and weak at everything but reasoning. So they built DeepSeek-R1 in four more stages: a cold start, reward with a bonus for one language, rejection sampling, and reward for all kinds of prompts. **Which of these stages does something, what does it do, and what does it cost?** DeepSeek ran each stage once, on a very large model. Our world is small enough to leave each stage out and to repeat everything with five seeds.
+# R1-Zero learned to reason from reward alone. But its thoughts mix two languages, and DeepSeek found it hard to read and weak at everything but reasoning. So they built DeepSeek-R1 in four more stages: a cold start, reward with a bonus for one language, rejection sampling, and reward for all kinds of prompts. **Which of these stages does something, what does it do, and what does it cost?** DeepSeek ran each stage once, on a very large model. Our world is small enough to compare recipes with and without a stage, with five seeds each.
 #
 # - **You will build** each of the four stages as a short loop: imitation of curated thoughts, a reward for one language, a filter for a model's own answers, and reward over a mixture of tasks.
 # - **You need** PyTorch, [chapter 12](12_grpo.ipynb), which builds GRPO, and [chapter 14](14_r1_zero.ipynb), where R1-Zero comes from.
@@ -288,7 +288,7 @@ compare("256 examples, 16 steps each. One seed.", "base", "ordinary worksheets",
         "R1-Zero")  # fmt: skip
 
 # %% [markdown]
-# **256 curated thoughts give most of what R1-Zero's reward gave.** The same number of ordinary worksheets gives nothing, so it is the curation that counts. Most authors of ordinary worksheets give up after one attempt, and a model that imitates them does too. The cold start also removes nearly all mixing. It does not make more replies readable than the base's, because longer thoughts have more room for a repeated line, and some of them run into the limit of 128 tokens. Its pages have suffered about as much as R1-Zero's.
+# **256 curated thoughts give most of what R1-Zero's reward gave.** The same number of ordinary worksheets gives nothing. The careful thoughts differ from them in search, language, form and length at once, and a program wrote them, so they bring knowledge from outside. Most authors of ordinary worksheets give up after one attempt, and a model that imitates them does too. The cold start also removes nearly all mixing. It does not make more replies readable than the base's. Its pages have suffered about as much as R1-Zero's.
 #
 # One more look, because all 256 thoughts are in English: what does the model do with a **Chinese** question?
 
@@ -556,7 +556,7 @@ def a_repeated_line_is_rejected(keep) -> None:
 bites(a_repeated_line_is_rejected, worth_learning, right_is_enough)
 
 # %% [markdown]
-# The language filter has nothing left to do, because stage 2 was rewarded for it. The last filter removes a fault that no reward has looked at.
+# The language filter has nothing left to do, because nano-r1 hardly mixes any more. The last filter removes a fault that no reward has looked at.
 #
 # What should the base learn beside thoughts? nano-r1 has forgotten more about pages than R1-Zero. Here are two rows of numbers that it should continue, and it no longer can spell *What comes next?*:
 
@@ -584,7 +584,7 @@ compare("The base, fine-tuned on what nano-r1 wrote; 16 steps. One seed.", "base
         "R1, stage 2", "stage 3, no pages", "stage 3")  # fmt: skip
 
 # %% [markdown]
-# **In 16 steps of imitation the base takes over much of what stage 2 had learned**: most of the greedy accuracy, and one language. Its sampled replies are right less often than those of stage 2. The pages repair the form: without them, about one reply in twelve no longer looks like a page, and with them almost all do. They do not make more pages right here. In 16 steps of 16 examples, the model has read few of them.
+# **In 16 steps of imitation the base takes over much of what stage 2 had learned**: most of the greedy accuracy, and one language. Its sampled replies are right less often than those of stage 2. The pages repair the form: without them, about one reply in twelve no longer looks like a page, and with them almost all do. They do not make more pages right: fewer are right here, which can be chance. In the record, with more examples and steps, they come back. In 16 steps of 16 examples, the model has read few of them.
 #
 # ## Stage 4: reward for all kinds of problems
 #
@@ -653,7 +653,7 @@ Rollouts(shown.prompt.strip(), range(5), frames,
 # %% [markdown]
 # ## Which stage does something?
 #
-# One seed and a few steps show how a stage works, not what it is worth. So we recorded a larger experiment on nano's task, with five seeds. Its bases have read twice as much as nano-base, and know pages better. Each seed has a base from each of two webs. In the **poor** web 1 % of the authors search until they find a solution, and [chapter 14](14_r1_zero.ipynb) saw that reward has little to bring out there. In the **rich** web 20 % of the authors search. Every base then goes through R1-Zero (48 steps of 256 answers) and through all four stages: 256 careful thoughts, 48 steps with form and language (weight 0.2 each), 768 kept thoughts with 256 pages, and 24 steps over all kinds. Then we leave out one stage at a time.
+# One seed and a few steps show how a stage works, not what it is worth. So we recorded a larger experiment on nano's task, with five seeds. Its bases have read twice as much as nano-base, and know pages better. Each seed has a base from each of two webs. In the **poor** web 1 % of the authors search until they find a solution, and [chapter 14](14_r1_zero.ipynb) saw that reward has little to bring out there. In the **rich** web 20 % of the authors search. Every base then goes through R1-Zero (48 steps of 256 answers) and through all four stages: 256 careful thoughts, 48 steps with form and language (weight 0.2 each), 768 kept thoughts with 256 pages, and 24 steps over all kinds. Then we leave out stage 3, its pages, or stage 4. For stages 1 and 2 we compare shorter recipes.
 #
 # Guess first: what will the whole of R1 have more than R1-Zero on the poor web, in points of greedy accuracy on held-out problems? To be fair, this R1-Zero gets as many steps of reward as both rounds of R1 together, which is 72.
 
@@ -776,8 +776,8 @@ table_of(WITHOUT, "with minus without", "Points, 95 % intervals over five pairs 
 
 # %% [markdown]
 # - The **pages** of stage 3 are what repairs the forgetting. The same 32 steps on thoughts alone repair nothing: the difference is 63 points on the poor web, and on the rich web 31 points with an interval that includes zero.
-# - Stages 3 and 4 **repair the same fault** where it can be computed: after stage 4, the models without stage 3 are about as good at lists and rows. At letters they are worse, clearly so on the poor web, because stage 4 has no reward for letters.
-# - **R1 as a whole is not more accurate than R1-Zero** with as many steps of reward. It is more readable and mixes less, and on the rich web it keeps more pages. Stages 1 to 3 alone come to about the same for fewer operations.
+# - Stages 3 and 4 **repair the same fault** where it can be computed: after stage 4, lists and rows show no clear difference without stage 3. Letters are worse, clearly so on the poor web, because stage 4 has no reward for letters.
+# - **R1 as a whole is not more accurate than R1-Zero** with as many steps of reward. It is more readable and mixes less, and on the rich web it keeps more pages. Without stage 4 the poor web's models are more accurate, for fewer operations: in this world we would stop after stage 3.
 #
 # ### What does the language reward cost?
 
@@ -836,9 +836,9 @@ table(["way", "seeds", "poor: right, %", "minus reward", "pages, %", "tera-FLOPs
       "the thoughts costs no operations here.")
 
 # %% [markdown]
-# **Imitating a careful author beats reward on the poor web by far**, and with 2,048 thoughts on both webs. This is no fair comparison, because these thoughts bring knowledge from outside. With 256 thoughts on the rich web, imitation alone goes over them about 33 times and ends below reward on average.
+# **Imitating a careful author beats reward on the poor web by far**, and with 2,048 thoughts on both webs. This is no fair comparison, because these thoughts bring knowledge from outside. With 256 thoughts on the rich web, imitation alone goes over them many times and ends below reward on average.
 #
-# **Reward on top of imitation lost accuracy in our setting**: on both webs against the model before it, and on the poor web against more imitation. But imitation for so long forgets nearly everything else, while reward alone keeps four fifths of the pages. So the two have different prices. Imitation is cheap and needs an author and pages against forgetting. Reward needs only a verifier, and disturbs less of what it does not reward.
+# **Reward on top of imitation lost accuracy in our setting**: on both webs against the model before it, and on the poor web against more imitation. But imitation for so long forgets most other things, while reward alone keeps four fifths of the pages. So the two have different prices. Imitation is cheap and needs an author and pages against forgetting. Reward needs only a verifier, and disturbs less of what it does not reward.
 #
 # ## When the thoughts are R1-Zero's own
 #
@@ -869,7 +869,7 @@ table(["world", "base", "R1-Zero", "cold start", "R1, stage 2", "R1 minus R1-Zer
       "seeds each; the webs: five seeds. The last column has 95 % intervals.")
 
 # %% [markdown]
-# **On *small*, R1 equals R1-Zero; on *nano*, it lies a few points below.** The table shows where these points go. In *nano*, imitating 256 of R1-Zero's thoughts loses almost three points, and the 12 steps of reward afterwards do not win them back. In *small*, the cold start has 2,048 thoughts and loses nothing. In the new experiment stage 2 has 48 steps instead of 12, and no loss is left that we can see. So too few steps after too few thoughts would explain *nano*, but we did not vary one at a time.
+# **On *small*, R1 equals R1-Zero; on *nano*, it lies a few points below.** The table shows where these points go. In *nano*, imitating 256 of R1-Zero's thoughts loses almost three points, and the 12 steps of reward afterwards do not win them back. In *small*, the cold start has 2,048 thoughts and loses nothing. In the experiment above, imitating as many of R1-Zero's thoughts loses nothing that we can see. So we do not know why *nano* loses.
 #
 # Nothing was gained either. R1-Zero's own thoughts, filtered, teach the base what R1-Zero already does. What they do change is the mixing, as the printed lines say.
 #
@@ -1155,11 +1155,11 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # - I can now build R1's four stages, and say what each begins with, learns from and is meant to repair.
 # - I can now write a language reward, say how it can be cheated, and choose its weight from the advantages of a group.
 # - I can now filter a model's own answers into examples, and mix them with texts that keep old skills.
-# - I can now judge a stage by leaving it out, seed by seed, at known cost.
+# - I can now compare recipes with and without a stage, seed by seed, at known cost.
 
 # %% [markdown]
 # ## Read on
 #
-# - DeepSeek-R1 {cite}`deepseekr1`, section 2.3, and the table of stages in the *Nature* version; Tulu 3 {cite}`lambert2024tulu3` for the other order of imitation and reward.
+# - DeepSeek-R1 {cite}`deepseekr1`, section 2.3, and the table of stages in the *Nature* version; Tulu 3 {cite}`lambert2024tulu3` for the same order, with preferences in between.
 # - The code of this chapter in the package: `minidsk/rl/recipe.py` has all stages as data (`Recipe.r1_in_full`), `stages.py`, `harvest.py` and `language.py` are their parts, and `minidsk/tasks/mixture.py` mixes tasks. The experiment is `tools/experiments/ch15_stages.py`.
 # - Next: [chapter 16](16_distillation.ipynb) teaches a small model with what a larger one writes, and asks when that is worth more than reward.

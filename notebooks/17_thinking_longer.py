@@ -292,7 +292,7 @@ table(["budget, tokens", "had ended", "cut, ends now", "cut by both budgets"], r
       "Problems gained by the longer budget, less those lost, by what became of the thought.")
 
 # %% [markdown]
-# **All of the gain comes from thoughts that the shorter budget cut.** Some of them now end. Others are cut later and have done more of their work, which is the whole gain up to 16 tokens. A thought that had ended gains nothing, because a greedy thought is the same under every budget, up to its cut. At 160 tokens hardly any thought is cut, so a higher limit could gain almost nothing.
+# **All of the gain comes from thoughts that the shorter budget cut.** Some of them now end. Others are cut later and have done more of their work, which is the whole gain up to 16 tokens. A thought that had ended gains nothing, because a greedy thought is the same under every budget, up to its cut. This does not show that a finished thought would gain from being longer, which the next section tests.
 #
 # ### What does one new line do?
 #
@@ -453,7 +453,7 @@ show(fig, "Two votes of nano-zero: right answers in blue, wrong ones in orange. 
      "Bars of votes by answer. " + "; ".join(said) + ".")
 
 # %% [markdown]
-# In the first problem, right replies agree. In the second they do not: the right ones are split among expressions that count as different answers, so a wrong answer wins. The record has all 432 problems:
+# In the first problem, right replies agree. In the second they do not: the right ones are split among expressions that count as different answers, so a wrong answer wins. (We did not sort the terms first, which needs no verifier.) The record has all 432 problems:
 
 # %%
 # tolerance: 3%
@@ -674,7 +674,7 @@ for title, hits in (
 #
 # ### What does a tree of thoughts look like?
 #
-# With a language model, a try draws the rest of a reply, and a step ends after each new line, and before the thought's end. The engine *forks*: it cuts the cache back to a step, so the text before it is not computed again. Here is a tree of nano-base, judged by the verifier, with `width` 4: the first four replies are drawn from the root, and then the search goes down.
+# With a language model, a try draws the rest of a reply, and a step ends after each new line, and before the thought's end. Our search keeps one text per problem in its cache. When it jumps to another branch, it reads that branch again, and we count it. Here is a tree of nano-base, judged by the verifier, with `width` 4: the first four replies are drawn from the root, and then the search goes down.
 
 # %% tags=["hide-input"]
 # tolerance: 3%
@@ -888,9 +888,9 @@ by_budget("nano-base")
 # %% [markdown]
 # **The vote works for the finished reasoner, if there are enough replies.** With one or two (160 tokens) it is far worse than one greedy answer (68 % against 86 %). With four, we cannot tell them apart (85 %). With nine it is better, and at 1,280 tokens it reaches about 95 %.
 #
-# **For the base model the cheapest point is the triangle.** One new line in doubt is about as good as the best other method that needs no verifier (-0.2 ± 6.8 points). That method is a learned reward that chooses among 29 replies, for about 30 times the FLOPs.
+# **For the base model the triangle gives the most for its cost.** One new line in doubt is about as good as the best other method that needs no verifier (-0.2 ± 6.8 points). That method is a learned reward that chooses among 29 replies, for about 30 times the FLOPs.
 #
-# **A learned reward helps where the vote is weak, and hurts where the vote is strong.** On nano-base it chooses far better than the vote. On nano-zero, at about 430 million FLOPs, it is right in 81 % and the vote in 91 %. From 640 tokens to 1,280 we see no gain (-2.8 ± 3.2 points). Our guess is that more replies contain more that please the judge without being right.
+# **A learned reward helps where the vote is weak, and hurts where the vote is strong.** On nano-base it chooses far better than the vote. On nano-zero, at about 430 million FLOPs, it is right in 81 % and the vote in 91 %. Neither the learned reward nor the thought's own *yes* reaches one greedy answer there (86 %). From 640 tokens to 1,280 we see no gain (-2.8 ± 3.2 points). Our guess is that more replies contain more that please the judge without being right.
 
 # %% [markdown]
 # **The learned reward leads own yes at equal tokens, but not at equal FLOPs.** On nano-base it is 3.5 points ahead at 320 tokens. But at 200 million FLOPs it is far behind, and from about 450 million on we cannot tell them apart.
@@ -940,11 +940,11 @@ Curve(series, xlabel="million FLOPs", ylabel="right, %", xlog=True,
       title="nano-base: does a tree lie above best-of-n with the same judge?")
 
 # %% [markdown]
-# **With none of the three judges is the tree above best-of-n at equal FLOPs.** On nano-base, where a tree has many branches, it is below: with the learned reward at both budgets, and with the verifier at 640 tokens, the interval excludes zero.
+# **With none of the three judges is the tree clearly above best-of-n at equal FLOPs.** On nano-base, where a tree has many branches, it is below: with the learned reward at both budgets, and with the verifier at 640 tokens, the interval excludes zero.
 #
-# On nano-zero the tree hardly begins at 320 tokens: a search draws four times from the root before it goes down, and the budget holds about five replies. With the verifier, both solve the same problems there. The tree used more FLOPs, and best-of-n's interpolated curve is 0.6 points higher at that place.
+# On nano-zero the tree hardly begins at 320 tokens: a search draws four times from the root before it goes down, and the budget holds about five replies. With the verifier, both solve the same problems there, and the tree used more FLOPs.
 #
-# Why is there no gain? We suspect two reasons, and tested neither on worksheets. A line may be an attempt of its own, so that a failed line says little about the next; in the known tree, such a worth (all or nothing) takes the whole gain away. And replies that share a beginning may differ less, so a tree may buy less variety for its tokens.
+# Why is there no gain? After a jump the search reads a branch again, which costs FLOPs. We suspect two more reasons, and tested neither on worksheets. A line may be an attempt of its own, so that a failed line says little about the next; in the known tree, such a worth (all or nothing) takes the whole gain away. And replies that share a beginning may differ less, so a tree may buy less variety for its tokens.
 
 # %% [markdown]
 # ### Is the tree at least a good teacher?
@@ -971,7 +971,7 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
       "round the seeds happen to solve equally many problems, though not the same ones.")
 
 # %% [markdown]
-# Both ways rise far above the base in their first round, and later rounds add little. **We see no difference between tree and root** (0.8 ± 4.4 points). Neither is clearly better than one new line in doubt, which needs no training at all. Whether the verifier's choice matters we did not test, because no arm learns from unfiltered replies.
+# Both ways rise far above the base in their first round. **We see no difference between tree and root** (0.8 ± 4.4 points). All these means are slightly below that of one new line in doubt, which needs no training at all, and we cannot tell them apart. Whether the verifier's choice matters we did not test, because no arm learns from unfiltered replies.
 #
 # ## What DeepSeek did
 #
@@ -981,7 +981,7 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 # \text{pass@1} = \frac{1}{n} \sum_{i=1}^{n} [a_i \text{ is right}],
 # $$
 #
-# and the second is that of the vote. In the first version of its report, a vote among 64 replies lifts R1-Zero on AIME 2024 from a pass@1 of 71.0 % to 86.7 %. (The later version in *Nature* gives 77.9 % for pass@1.)
+# and the second is that of the vote. In the first version of its report, a vote among 64 replies lifts R1-Zero on AIME 2024 from a pass@1 of 71.0 % to 86.7 %.
 #
 # Among its unsuccessful attempts the first version names process reward models and Monte Carlo tree search. A text has far more possible next steps than a board game, and a good model of the value of a step is hard to train. So DeepSeek trained by reward on whole answers, and let the thoughts grow.
 
@@ -995,11 +995,9 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 # - *Large Language Monkeys* {cite}`brown2024monkeys`: on SWE-bench Lite, 250 attempts per problem solve 56 %, and one attempt 15.9 %. This is with a verifier; without one, voting and reward models stop improving after some hundred samples.
 # - rStar-Math {cite}`guan2025rstarmath`: four rounds of self-evolution and search with a process preference model take Qwen2.5-Math-7B from 58.8 % to 90.0 % on MATH.
 #
-# We did not repeat any of these.
-#
 # ## What went wrong, or did not help
 #
-# **We expected the tree to win, because it won on the tree with a known leaf.** Whether worksheets have half-right lines, we do not know.
+# **We expected the tree to win, because it won on the tree with a known leaf.**
 #
 # **We could not test everything.** The record has one temperature, one limit of 96 tokens for drawn replies, one kind of step, and a reward model as small as the policy.
 #
@@ -1188,7 +1186,7 @@ table(["million FLOPs", *JUDGES.values()], rows,
       f"{mean(greedy):.1%}, for {one:.0f} million FLOPs.")
 
 # %% [markdown]
-# **Yes, from about 430 million FLOPs on.** There the vote gains 5.1 ± 4.7 points over one greedy answer, an interval that only just excludes zero, and at 887 million 9.3 ± 4.5. At 200 million, one greedy answer is as good and costs 60 million. Among the three ways of choosing without a verifier, the vote is best from 200 million on.
+# **Yes, from somewhere between 200 and 430 million FLOPs on**, at temperature 1 and with drawn replies cut at 96 tokens. At 430 million the vote gains 5.1 ± 4.7 points over one greedy answer, and at 887 million 9.3 ± 4.5. Among the three ways of choosing without a verifier, the vote is best from 200 million on.
 #
 # **For the base model, the answer is one new line in doubt**: 81.7 % for 68 million FLOPs. A vote at 880 million is 17 ± 7 points below it.
 #
@@ -1231,7 +1229,7 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # %% [markdown]
 # ## Summary
 #
-# Yes, but it costs an order of magnitude more. Within 1,280 tokens, a vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With four replies or fewer, it is no better than the greedy answer. On the base model, one new line in doubt did more than any vote, and about as much as a learned reward that costs 30 times as many FLOPs. A tree over steps added nothing at equal FLOPs, and as a teacher we could not tell it from plain drawing. From 640 tokens on, a right reply is among the drawn ones for 97 % or more of the problems. So where no checker exists, a better way to choose would gain more than further search.
+# Yes, but it costs an order of magnitude more. Within 1,280 tokens, a vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With four replies or fewer it gains nothing. On the base model, one new line in doubt did more than any vote, and about as much as a learned reward that costs 30 times as many FLOPs. A tree over steps added nothing at equal FLOPs and nothing visible as a teacher. From 640 tokens on, a right reply is among the drawn ones for 97 % or more of the problems. So where no checker exists, a better way to choose would gain more than further search.
 #
 # - I can now say of a gain at a longer budget whether the thoughts ended, or were cut later.
 # - I can now write a vote, best-of-n and a tree search, and say which of them saw the verifier.
