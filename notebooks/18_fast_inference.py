@@ -452,8 +452,8 @@ for name, of in (("weights", 0), ("cache", 1)):
     each = [bytes_of_a_step(MOE, batch, 96)[of] / batch / 1e6 for batch in batches]
     (line,) = ax.plot(batches, each, "o-", markevery=[0, 6, 11], label=name)
     for k in (0, 6, 11):
-        _ = ax.annotate(f"{each[k]:.2g}", (batches[k], each[k]), (7, 7), color=line.get_color(),
-                        textcoords="offset points", fontsize=9)
+        _ = ax.annotate(f"{each[k]:.2g}", (batches[k], each[k]), (7, 7), fontsize=9,
+                        textcoords="offset points", color=line.get_color())
 ax.set(xscale="log", yscale="log", xlabel="texts in the batch", ylabel="MB per written token")
 ax.margins(y=0.15)
 direct_labels(ax)
