@@ -553,9 +553,11 @@ imitated_guess.reveal(round(by_thoughts))
 graded_guess.reveal(round(by_teacher_grades))
 
 # %% tags=["widget"]
-Rollouts(held_out[4].prompt.strip(), list(frames), list(frames.values()),
-         title="One problem, eight answers of the student, graded by the teacher",
-         shade_label="the teacher's grade, nats")
+lapse = Rollouts(held_out[4].prompt.strip(), list(frames), list(frames.values()),
+                 title="One problem, eight answers of the student, graded by the teacher",
+                 shade_label="the teacher's grade, nats")
+lapse.shading = 1  # open on the grades
+lapse
 
 # %% [markdown]
 # With this budget, thoughts and reward each gain about 15 points, and grades gain nothing. This is one seed, and an interval over 128 problems is about 9 points wide on either side, so we will not conclude from it. But the widget shows where the teacher disagrees. Where the student has just written *no* and ends its thought, the teacher would have begun a new line. The student learns this, and its answers grow longer. (These models also write Chinese: 不对 is the verdict *no*.) On the problem of the widget this helps, but greedy answers to all held-out problems are not right more often.
@@ -586,8 +588,6 @@ def spread_of(values, digits: int = 0) -> str:
 
 
 print(results.origin("ch16_distillation"))
-
-# %% tags=["hide-input"]
 start, end = of("student", 0.0), of("teacher", 0.0)
 whole = mean(of("rl", what="flops"))
 print(f"students: {spread_of(start, 1)} % right before; their teachers: {spread_of(end, 1)} %")
@@ -653,7 +653,7 @@ table(["arm", *(f"{part:g}" for part in PARTS), "minus reward, at 1"], body,
       "Right answers in % after a share of the budget; means with 95 % intervals over seeds.")
 
 # %% [markdown]
-# **Thoughts lead while little has been spent, but not for a reason that we can name.** After a twentieth of the budget, thoughts are 40 ± 9 points above reward. After a tenth the two are level. At the end thoughts are 3.6 ± 5.1 points ahead, which includes zero, and the student is as good as a teacher of four times its size (the difference is 0.2 ± 3.3 points). DeepSeek compared the two at one point, without the costs of both, so we cannot say on which side of such a crossing it lies.
+# **Thoughts lead only while little has been spent.** After a twentieth of the budget, thoughts are 40 ± 9 points above reward. After a tenth the two are level. At the end thoughts are 3.6 ± 5.1 points ahead, which includes zero, and the student is as good as a teacher of four times its size (the difference is 0.2 ± 3.3 points). DeepSeek compared the two at one point, without the costs of both, so we cannot say on which side of such a crossing it lies.
 #
 # We cannot say how much of this lead belongs to thoughts, because our batches differ. Reward updates after 256 answers, thoughts after 64, and at the first point reward is still warming up. With equal batches our live run shows no lead. (Grades update after 128 answers, and every arm warms up over 5 steps.) The first points are not at equal operations either: about 47 billion for thoughts, 58 for grades and 63 for reward. And thoughts learn at a rate of 0.001, the others at 0.0003. The mixtures add nothing that we can see.
 #
@@ -691,7 +691,7 @@ table(["arm", "billion operations to 70 %", "share of reward's"],
 # %% [markdown]
 # **Not in operations.** From an untaught student, grades with $\gamma = 0$ need about half of reward's answers, but each costs more, so the operations come out equal. We did not test the published setting. After a tenth of the budget the two are level (about 88 %) with seven steps each, and grades have used about 900 answers, reward about 1,700. A graded answer costs 1.7 times as much as a rewarded one with $\gamma = 0.95$, because the teacher, which is four times as large, has to read it, and our verifier is free. With $\gamma = 0.95$ grades take about 1.6 times reward's operations.
 #
-# Nearest to the published setting is our mixture of thoughts and then grades ($\gamma = 0.95$). It cannot answer the question, because a tenth of the budget for thoughts leaves little to gain.
+# Nearest to the published setting is our mixture of thoughts and then grades ($\gamma = 0.95$). It cannot answer the question: a tenth of the budget for thoughts already brings students to about 86 %, and from there grades end at 89 % and reward at 90 %.
 #
 # ### What is it in the thoughts that teaches?
 #
@@ -812,7 +812,7 @@ table(["token", "how many", "mean grade, nats", "share of all grades"], body,
 # %% [markdown]
 # **Grades are a poor judge of answers.** Of a right and a wrong answer, the right one has the better sum in about 62 %, where a coin would have 50 % and the verifier has 100 %. Most of the sum is about other things: which expression to try, and how to write.
 #
-# **But the largest grade falls on the wrong verdict's end.** Ending the thought after a *no* costs nearly 8 nats, more than ten times any other place. It takes about 24 % of all grades, and the expression about 30 %. Reward must find this token by comparing answers. In the record all three offers lead to the same habit: from no retries per thought to about 1.8, the number of the teacher.
+# **But the largest grade falls on ending the thought after a *no*.** It costs nearly 8 nats, more than ten times any other place. It takes about 24 % of all grades, and the expression about 30 %. Reward must find this token by comparing answers. In the record all three offers lead to the same habit: from no retries per thought to about 1.8, the number of the teacher.
 
 # %%
 print(f"the student: {mean(of('student', 0.0, 'retries')):.1f} retries per greedy thought")
@@ -949,8 +949,6 @@ def reordered(policy):
 base = minidsk.load_policy("nano-base")
 other, halfway = reordered(base), teacher.copy()
 _ = base.model.double(), other.model.double()
-
-# %%
 body = []
 for name, policy in (("nano-base", base), ("nano-base, units reordered", other)):
     halfway.model.load_state_dict(averaged([teacher.model, policy.model]))
@@ -1150,7 +1148,7 @@ zoo("distillation", [the_last_token_of_two, nothing_leaks])
 # %% [markdown]
 # ## The opening question, answered
 #
-# When is a teacher's thought worth more than a reward of one's own, and can the teacher grade instead of dictate?
+# When is a teacher's thought worth more than a reward of one's own, and can the teacher grade instead of dictate? Thoughts lead early in our record, but the batches differ. Reward updates after 256 answers, thoughts after 64, and at the first point reward is still warming up. With equal batches our live run shows no lead.
 
 # %%
 gaps = ["{:+.0f} ± {:.0f}".format(*apart(of("sft_right", part), of("rl", part)))
@@ -1159,9 +1157,6 @@ print(f"Thoughts minus reward: {gaps[0]} points after a twentieth of the budget,
       f"a tenth, {gaps[2]} at the end.")
 for name, policy in (("before", student), ("after imitation", copyist)):
     print(f"\n{name}:", replies_of(policy, held_out[1:2], 160)[0])
-
-# %% [markdown]
-# Reward updates after 256 answers, thoughts after 64, and at the first point reward is still warming up. With equal batches our live run shows no lead.
 
 # %% [markdown]
 # ## Receipt
