@@ -653,9 +653,9 @@ table(["arm", *(f"{part:g}" for part in PARTS), "minus reward, at 1"], body,
       "Right answers in % after a share of the budget; means with 95 % intervals over seeds.")
 
 # %% [markdown]
-# **Thoughts lead only while little has been spent.** After a twentieth of the budget, thoughts are 40 ± 9 points above reward. After a tenth the two are level. At the end thoughts are 3.6 ± 5.1 points ahead, which includes zero, and the student is as good as a teacher of four times its size (the difference is 0.2 ± 3.3 points). DeepSeek compared the two at one point, without the costs of both, so we cannot say on which side of such a crossing it lies.
+# **Thoughts lead only while little has been spent.** After a twentieth of the budget, thoughts are 40 ± 9 points above reward. After a tenth the two are level. At the end thoughts are 3.6 ± 5.1 points ahead, which includes zero, and the student is as good as a teacher of four times its size (the difference is 0.2 ± 3.3 points).
 #
-# We cannot say how much of this lead belongs to thoughts, because our batches differ. Reward updates after 256 answers, thoughts after 64, and at the first point reward is still warming up. With equal batches our live run shows no lead. (Grades update after 128 answers, and every arm warms up over 5 steps.) The first points are not at equal operations either: about 47 billion for thoughts, 58 for grades and 63 for reward. And thoughts learn at a rate of 0.001, the others at 0.0003. The mixtures add nothing that we can see.
+# We cannot say how much of this lead belongs to thoughts, because our batches differ. Reward updates after 256 answers, thoughts after 64, and at the first point reward is still warming up. With equal batches our live run shows no lead. (Grades update after 128; all warm up over 5 steps.) The first points are not at equal operations either: about 47 billion for thoughts, 58 for grades and 63 for reward. Thoughts learn at a rate of 0.001, the others at 0.0003. The mixtures add nothing that we can see.
 #
 # ### Are grades cheaper than reward?
 #
@@ -685,17 +685,17 @@ for arm in ("rl", "on_policy_token"):
           f"{mean(of(arm, 0.1, 'answers')):,.0f} answers")
 table(["arm", "billion operations to 70 %", "share of reward's"],
       [[NAMES[arm], spread_of(taken[arm]), spread_of(share[arm], 2)] for arm in arms],
-      "Means of five seeds with 95 % intervals, which cover the seeds only: the operations are read "
-      "from straight lines between measurements that lie about 50 billion apart.")
+      "Means of five seeds with 95 % intervals, which cover the seeds only. "
+      "Operations are read from straight lines between measurements about 50 billion apart.")
 
 # %% [markdown]
-# **Not in operations.** From an untaught student, grades with $\gamma = 0$ need about half of reward's answers, but each costs more, so the operations come out equal. We did not test the published setting. After a tenth of the budget the two are level (about 88 %) with seven steps each, and grades have used about 900 answers, reward about 1,700. A graded answer costs 1.7 times as much as a rewarded one with $\gamma = 0.95$, because the teacher, which is four times as large, has to read it, and our verifier is free. With $\gamma = 0.95$ grades take about 1.6 times reward's operations.
+# **Not in operations.** From an untaught student, grades with $\gamma = 0$ need about half of reward's answers, but each costs more, so the operations come out equal. We did not test the published setting. After a tenth of the budget the two are level (about 88 %) with seven steps each, after about 900 and 1,700 answers. A graded answer costs more because the large teacher has to read it, and our verifier is free. With $\gamma = 0.95$ grades take about 1.6 times reward's operations.
 #
 # Nearest to the published setting is our mixture of thoughts and then grades ($\gamma = 0.95$). It cannot answer the question: a tenth of the budget for thoughts already brings students to about 86 %, and from there grades end at 89 % and reward at 90 %.
 #
 # ### What is it in the thoughts that teaches?
 #
-# The student could learn several things from thoughts: right answers, the reasoning that leads to them, or only the habit of writing more lines. Each control takes one of these away, and spends the same operations as the others. (Fewer examples are read more often.)
+# The student could learn right answers, the reasoning that leads to them, or only the habit of writing more lines. Each control takes one away, for the same operations. (Fewer examples are read more often.)
 #
 # - **fewer right ones**: as few examples as there are wrong ones.
 # - **wrong ones, as many**: the teacher's wrong answers only.
@@ -987,13 +987,11 @@ table(["averaged with nano-zero", "alone, % right", "distance", "the average, % 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **We expected grades to be the cheapest offer.** In the record they cost as much as reward, or more.
+# **Our first choice of $\gamma$ was not the best one.** We chose 0.95 for the record because a token should answer for what follows, and $\gamma = 0$ was quicker. But $\gamma = 0$ can go wrong too, as the live student shows. It learned to begin a new line after *no*, its answers grew longer, and it was right no more often. A student whose next attempt is no better gains nothing by going on, and with $\gamma = 0$ the new line is not blamed for what follows. The recorded students, which have read four times as much, do gain.
 #
-# **Our first choice of $\gamma$ was not the best one.** We chose 0.95 for the record because a token should answer for what follows, and $\gamma = 0$ was quicker. But $\gamma = 0$ can go wrong too, as the live student shows. It learned to begin a new line after *no*, its answers grew longer, and it was right no more often. Each grade is correct by itself, because the teacher would also go on. But a student whose next attempt is no better gains nothing by going on, and with $\gamma = 0$ the new line is not blamed for what follows it. The recorded students, which have read four times as much, do gain.
+# **We did not try the whole distribution.** The teacher computes the probabilities of all tokens anyway, so one can take the exact KL at each token for the same operations with less noise, as GKD does. (*Hard* distillation imitates sampled tokens, and *soft* distillation matches the teacher's probabilities of all tokens.)
 #
-# **We did not try the whole distribution.** Our grade looks at one sampled token. The teacher computes the probabilities of all tokens anyway, so one can take the exact KL at each token for the same operations and with less noise, as GKD does. (Imitating sampled tokens is *hard* distillation; matching the teacher's probabilities of all tokens is *soft* distillation.)
-#
-# **Equal operations are not equal steps.** Each arm has a single learning rate and batch size. Smaller batches would give grades and reward more steps at the start, and could change the first two measurements. We varied neither the ratio of sizes, 1 to 4, nor the temperature.
+# **Equal operations are not equal steps.** Smaller batches would give grades and reward more steps at the start, and could change the first two measurements. We varied neither these, nor the learning rates, the ratio of sizes or the temperature.
 #
 # **The live run and the record are not the same experiment.** The live student is a single one. It begins at the same accuracy as the recorded students, and gains less from every offer.
 
@@ -1148,13 +1146,13 @@ zoo("distillation", [the_last_token_of_two, nothing_leaks])
 # %% [markdown]
 # ## The opening question, answered
 #
-# When is a teacher's thought worth more than a reward of one's own, and can the teacher grade instead of dictate? Thoughts lead early in our record, but the batches differ. Reward updates after 256 answers, thoughts after 64, and at the first point reward is still warming up. With equal batches our live run shows no lead.
+# When is a teacher's thought worth more than a reward of one's own, and can the teacher grade instead of dictate? Thoughts lead early in our record, but reward updates after 256 answers, thoughts after 64, and at the first point reward is still warming up. With equal batches our live run shows no lead.
 
 # %%
 gaps = ["{:+.0f} ± {:.0f}".format(*apart(of("sft_right", part), of("rl", part)))
         for part in (0.05, 0.1, 1.0)]  # fmt: skip
-print(f"Thoughts minus reward: {gaps[0]} points after a twentieth of the budget, {gaps[1]} after "
-      f"a tenth, {gaps[2]} at the end.")
+print(f"Thoughts minus reward: {gaps[0]} points after a twentieth of the budget, "
+      f"{gaps[1]} after a tenth, {gaps[2]} at the end.")
 for name, policy in (("before", student), ("after imitation", copyist)):
     print(f"\n{name}:", replies_of(policy, held_out[1:2], 160)[0])
 
@@ -1174,11 +1172,11 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 #
 # **In our record, thoughts lead only while little has been spent.** After a twentieth of the budget they bring students from 30 to 75 % on held-out Countdown (three numbers up to 12), and reward to 35 %. Reward updates after 256 answers, thoughts after 64, and at the first point reward is still warming up. With equal batches our live run shows no lead. After a tenth reward is level, and at the end the two cannot be told apart (3.6 ± 5.1 points, five seeds). Thoughts teach a search that fits the problem: thoughts of other problems leave the student at 22 %, and even wrong answers add 42 points.
 #
-# **The teacher can also grade.** From an untaught student, grades with $\gamma = 0$ need about half of reward's answers, but each costs more, so the operations come out equal. We did not test the published setting, where the student has first imitated thoughts. Two teachers with the same base were merged best by thoughts of both (87 % on average) or, for nothing, by the average of their weights (86 %).
+# **The teacher can also grade.** From an untaught student, grades with $\gamma = 0$ need about half of reward's answers, but each costs more, so the operations come out equal. We did not test the published setting, where students first imitate thoughts. Two teachers with the same base were merged best by thoughts of both (87 % on average) or, for nothing, by the average of their weights (86 %).
 #
-# - I can now make a pool of a teacher's right answers, and train a student on it.
-# - I can now derive the reverse KL as a reward for each token, and say what it can and cannot teach.
-# - I can now compare ways of learning at equal operations, with the teacher's part included.
+# - I can now train a student on a pool of a teacher's right answers.
+# - I can now derive the reverse KL as a reward for each token.
+# - I can now compare ways of learning at equal operations.
 # - I can now name the controls that a claim about thoughts needs: wrong ones, others' thoughts, shuffled lines.
 
 # %% [markdown]
