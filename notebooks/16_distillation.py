@@ -20,7 +20,7 @@
 #
 # - **You will build** the recipe that reasoning models are copied with (generate, verify, filter, train), and on-policy distillation, where the student answers and the teacher grades every token.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds learning from reward. [Chapter 14](14_r1_zero.ipynb) makes the teacher.
-# - **It takes** one to two minutes of processor time, up to twice that on Colab (a GPU is no faster, because the models are small), and an hour and a half to read. The large comparison was recorded on a GPU.
+# - **It takes** one to two minutes of processor time on two CPU cores, up to twice that on Colab (a GPU is no faster, because the models are small), and an hour and a half to read. The large comparison was recorded on a GPU.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -627,8 +627,8 @@ _ = ax.set(xlabel="share of the budget that is spent (steps not to scale)",
            ylabel="right, %", ylim=(20, 100))
 direct_labels(ax)
 show(fig, f"Accuracy against operations: means of {len(start)} seeds with 95 % intervals. All "
-     "arms begin with the same students. Each point of thoughts is a training of its own, with "
-     "its own pool of answers; the other arms are measured on the way.",
+     "arms begin with the same students. Each point of thoughts is a training of its own, "
+     "with its own pool of answers; the other arms are measured on the way.",
      "Four lines over the share of the budget from 0 to 1. " + "; ".join(
          f"{NAMES[arm]}: " + ", ".join(f"{m:.0f}" for m, _ in points)
          for arm, points in curves.items()) + " %.")
@@ -765,7 +765,7 @@ print(f"the teacher, sampled, from nothing: {mean(fresh):.0%} right; "
 print(f"after the first line of answers that the student got wrong: {mean(lost):.0%}")
 
 # %% [markdown]
-# Often they are not: after a first line of the student, the teacher still solves about 47 % of the problems, against about 73 % from nothing.
+# Often they are not: after the first line of an answer that the student got wrong, the teacher still finds the solution in about 47 % of the cases, against about 73 % from nothing.
 #
 # Second: **do grades know which answers are right?** The teacher says how likely it would have written a token, and not whether the answer is right. If grades judged answers, a right answer should have the better sum. Third: **which tokens do they complain about?** We sort the tokens by their place.
 
