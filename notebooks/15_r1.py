@@ -288,7 +288,7 @@ compare("256 examples, 16 steps each. One seed.", "base", "ordinary worksheets",
         "R1-Zero")  # fmt: skip
 
 # %% [markdown]
-# **256 curated thoughts give most of what R1-Zero's reward gave.** The same number of ordinary worksheets gives nothing. The careful thoughts differ from them in search, language, form and length at once. A program wrote them, which adds knowledge. Most authors of ordinary worksheets give up after one attempt. The cold start also removes nearly all mixing. It makes no more replies readable. Its pages have suffered about as much as R1-Zero's.
+# **256 curated thoughts give most of what R1-Zero's reward gave.** The same number of ordinary worksheets gives nothing. The careful thoughts differ from them in search, language, form and length at once. A program wrote them, which adds knowledge. Most authors of ordinary worksheets give up after one attempt. The cold start also removes nearly all mixing. Readable replies stay as rare. Its pages suffered as much as R1-Zero's.
 #
 # One more look, because all 256 thoughts are in English: what does the model do with a **Chinese** question?
 

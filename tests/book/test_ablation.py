@@ -52,7 +52,8 @@ def test_tulus_order_has_to_be_a_leap_on_every_web(records):
     arms = {"base": BASE, "zero": ZERO, "half_few_sft": TAUGHT, "half_few": COLD}
     found = ablation.tulus_order(records(**{"0.2": arms}))
     assert found.verdict == ablation.IN_PART
-    assert "it gained +34.7 ± 16.2 points and came to 45.7% (32.0% to 59.3%), from 41.0% (36.7% to 45.3%) before" in found.figure
+    assert "it gained +34.7 ± 16.2 points and came to 45.7% (32.0% to 59.3%)" in found.figure
+    assert "from 41.0% (36.7% to 45.3%) before the reward" in found.figure
     assert "reward alone less that is -20.7 ± 1.4 points, 3 seeds." in found.figure
 
 
