@@ -20,7 +20,7 @@
 #
 # - **You will build** the loop of R1-Zero with any reward, an honest estimator of "right within k tries", and a verifier without the holes of a careless one.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
-# - **It takes** about 80 s of processor time, so one to two minutes on two free CPU cores of a laptop, up to twice that on Colab's two (a GPU is no faster, because the models are small), and two hours to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
+# - **It takes** about 80 s of processor time, so one to two minutes on two free CPU cores of a laptop, up to twice that on Colab's two (no GPU is needed, because the models are small), and two hours to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
 
 
 # %% tags=["hide-input"]

@@ -20,7 +20,7 @@
 #
 # - **You will build** each of the four stages as a short loop: imitation of curated thoughts, a reward for one language, a filter for a model's own answers, and reward over a mixture of tasks.
 # - **You need** PyTorch, [chapter 12](12_grpo.ipynb), which builds GRPO, and [chapter 14](14_r1_zero.ipynb), where R1-Zero comes from.
-# - **It takes** one to two minutes to run on two CPU cores of a laptop, up to twice that on Colab's two (a GPU is no faster, because the models are small), and an hour and a half to read. The comparison of all stages was recorded on a GPU.
+# - **It takes** one to two minutes to run on two CPU cores of a laptop, up to twice that on Colab's two (no GPU is needed, because the models are small), and an hour and a half to read. The comparison of all stages was recorded on a GPU.
 
 # %% tags=["hide-input"]
 import importlib.util

@@ -20,7 +20,7 @@
 #
 # - **You will build** the recipe that reasoning models are copied with (generate, verify, filter, train), and on-policy distillation, where the student answers and the teacher grades every token.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds learning from reward. [Chapter 14](14_r1_zero.ipynb) makes the teacher.
-# - **It takes** one to two minutes of processor time on two CPU cores, up to twice that on Colab (a GPU is no faster, because the models are small), and an hour and a half to read. The large comparison was recorded on a GPU.
+# - **It takes** one to two minutes of processor time on two CPU cores, up to twice that on Colab (no GPU is needed, because the models are small), and an hour and a half to read. The large comparison was recorded on a GPU.
 
 # %% tags=["hide-input"]
 import importlib.util

@@ -777,9 +777,9 @@ def forgets_the_problem(questions, replies) -> Judged:
 
 
 def test_it_reads_the_problem(judge) -> None:
-    """One reply to two problems, of which it fits one."""
-    values = judge(problems[:2], [drawn[0][0]] * 2).values
-    assert values[0] != values[1]
+    """One reply, which fits the first of eight problems. The judge hardly notices that."""
+    values = judge(problems[:8], [drawn[0][0]] * 8).values
+    assert max(values) - min(values) > 1e-4  # more than rounding, and not by much
 
 
 bites(test_it_reads_the_problem, learned, forgets_the_problem)

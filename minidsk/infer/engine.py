@@ -233,7 +233,8 @@ class Recorder:
         if not isinstance(kept, kind) or kept.cache.capacity < capacity:
             kept = None  # give its memory back before the next one takes its own
             kept = kind(model, rows, -(-capacity // WIDTH) * WIDTH, new, sampling)
-            kept.graph = kept.graph if self.graphs else None
+            if not self.graphs:
+                kept.graph = None
         self._kept[asked] = kept  # the one that was asked for last stands last
         while len(self._kept) > KEPT:
             del self._kept[next(iter(self._kept))]

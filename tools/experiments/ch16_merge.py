@@ -4,10 +4,9 @@
 
 All models begin at nano-base. One teacher is nano-zero, which solves Countdown. The other is made here for each seed:
 the base, fine-tuned on pages (lists to put in order, rows to continue). A student may spend `--budget` operations, what
-its teachers sample and grade included. `sums`, `pages`: it learns from the right answers of one teacher. `both`: from
-those of the two, each with half of the budget. `graded`: it answers problems of both kinds, and the teacher of the kind
-grades each token. `rewarded`: the same problems, and reward for right answers. `average`: the mean of the teachers'
-weights, which costs nothing.
+its teachers sample and grade included. `thoughts`: it learns from right answers of the two, each with half of the
+budget. `graded`: it answers problems of both kinds, and the teacher of the kind grades each token. `rewarded`: the same
+problems, and reward for right answers. `average`: the mean of the teachers' weights, which costs nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from ch16_students import Enough, Watched
+from ch16_students import NEVER, Enough, Watched, imitate, reading
 from sweep import Record, arguments, sweep
 
 from minidsk.infer.evaluate import answers
@@ -39,11 +38,10 @@ from minidsk.rl.rollout import Rollouts
 from minidsk.tasks.base import Problem, Task, make_task
 from minidsk.train.checkpoint import Run
 from minidsk.train.optim import OptimConfig
-from minidsk.train.sft import Example, SFTConfig, fine_tune
+from minidsk.train.sft import Example
 
 ARMS = ("base", "teacher of sums", "teacher of pages", "average", "thoughts", "graded", "rewarded")
 KINDS = ("sums", "pages")
-NEVER = 10**6  # steps: what ends a run is what it spent
 
 
 def tasks(split: str, seed: int) -> dict[str, Task]:
@@ -81,15 +79,6 @@ class Specialists:
         return advantages, {"flops": flops}
 
 
-def imitate(policy: MiniPolicy, examples: Sequence[Example], steps: int, a: Namespace, seed: int) -> float:
-    """Fine-tune in place; the operations that this took."""
-    optim = OptimConfig(lr=a.sft_lr, warmup=5, decay=0.0)
-    config = SFTConfig(steps=steps, batch=a.sft_batch, optim=optim, save_every=NEVER, seed=seed)
-    with tempfile.TemporaryDirectory() as folder:
-        fine_tune(policy, examples, config, run := Run(folder, "sft", config), progress=False)
-        return float(sum(line["flops"] for line in run.metrics()))
-
-
 def taught_pages(base: MiniPolicy, a: Namespace, seed: int) -> MiniPolicy:
     """The teacher of pages: it has read `--pages` of them with their right endings."""
     teacher, task = base.copy(), tasks("train", seed)["pages"]
@@ -112,12 +101,6 @@ def answered(student: MiniPolicy, teacher: MiniPolicy, task: Task, budget: float
         examples += [(p.prompt, reply) for p, reply in zip(posed, sampled.texts, strict=True) if p.score(reply) == 1]
         if examples and spent + a.epochs * reading(student, examples) >= budget:
             return examples, spent
-
-
-def reading(student: MiniPolicy, examples: Sequence[Example]) -> float:
-    """The operations of learning once from each example."""
-    encoded = student.encode(*map(list, zip(*examples, strict=True)))
-    return student.flops(encoded, updates=1) - student.flops(encoded)
 
 
 def imitated(base: MiniPolicy, teachers: dict[str, MiniPolicy], a: Namespace, seed: int) -> tuple[MiniPolicy, float]:

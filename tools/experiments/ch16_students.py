@@ -140,8 +140,7 @@ def imitated(
     everything = pool.examples(chosen(arm, pool, len(pool.replies)))
     if not everything:
         raise ValueError(f"no answer of {len(pool.replies)} is one that {arm} learns from")
-    encoded = student.encode(*map(list, zip(*everything, strict=True)))
-    learning = (student.flops(encoded, updates=1) - student.flops(encoded)) / len(everything)
+    learning = reading(student, everything) / len(everything)
     per_answer = pool.each + a.epochs * learning * len(everything) / len(pool.replies)
     asked = min(max(int(budget / per_answer), 1), len(pool.replies))
     examples = EXAMPLES[arm][1](pool.examples(chosen(arm, pool, asked)), recipe.seed)
@@ -149,15 +148,25 @@ def imitated(
         raise ValueError(f"no answer of the first {asked} is one that {arm} learns from")
     spent = asked * pool.each
     steps = max(round((budget - spent) / (learning * a.sft_batch)), 1)
-    optim = OptimConfig(lr=a.sft_lr, warmup=5, decay=0.0)
-    config = SFTConfig(steps=steps, batch=a.sft_batch, optim=optim, save_every=NEVER, seed=recipe.seed)
     policy = student.copy()
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run(folder, "sft", config)
-        fine_tune(policy, examples, config, run, spent=spent, progress=False)
-        flops = spent + sum(line["flops"] for line in run.metrics())
+    flops = spent + imitate(policy, examples, steps, a, recipe.seed)
     epochs = steps * a.sft_batch / len(examples)
     return policy, {"flops": flops, "asked": asked, "examples": len(examples), "steps": steps, "epochs": epochs}
+
+
+def reading(student: MiniPolicy, examples: Sequence[Example]) -> float:
+    """The operations of learning once from each example."""
+    encoded = student.encode(*map(list, zip(*examples, strict=True)))
+    return student.flops(encoded, updates=1) - student.flops(encoded)
+
+
+def imitate(policy: MiniPolicy, examples: Sequence[Example], steps: int, a: Namespace, seed: int) -> float:
+    """Fine-tune in place; the operations that this took."""
+    optim = OptimConfig(lr=a.sft_lr, warmup=5, decay=0.0)
+    config = SFTConfig(steps=steps, batch=a.sft_batch, optim=optim, save_every=NEVER, seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        fine_tune(policy, examples, config, run := Run(folder, "sft", config), progress=False)
+        return float(sum(line["flops"] for line in run.metrics()))
 
 
 class Enough(Exception):
