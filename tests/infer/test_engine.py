@@ -135,7 +135,7 @@ def test_without_graphs_it_goes_on_and_says_so_once(make, prompts, monkeypatch):
         for _ in range(2):
             found = decode(model, ids, 20, generator=torch.Generator().manual_seed(0), attention_mask=valid)
             assert_equal(plain, found)
-    [one] = [each for each in said if "CUDA graph" in str(each.message)]  # torch may warn of other things
+    [one] = said
     assert str(one.message) == ("no CUDA graph here (operation not supported): "
                                 "sampling goes on without it, and is slower")  # fmt: skip
 
