@@ -273,7 +273,7 @@ def test_what_it_prints_is_shown_in_bounds(capsys: pytest.CaptureFixture[str]) -
     out, err = capsys.readouterr()
     assert out.splitlines()[1:2] == ["looking at [14.0, 2.0, 2.0, 2.0]"]
     assert err == 3 * "careful\n"
-    assert "had not returned" in check(NAME, never_stops_talking, limit=0.3).problem
+    assert "had not returned" in check(NAME, never_stops_talking, limit=2).problem
     out, _ = capsys.readouterr()
     assert out.startswith("and so on, and so on")
     assert out.endswith("... (and more, which is not shown)\n")
