@@ -72,7 +72,7 @@ def test_a_busy_machine_spread_three_kernels_and_block_sizes_matter():
 
 SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
 ENTRIES = [(section, entry) for section in SECTIONS for entry in re.split(r"^### ", section, flags=re.MULTILINE)[1:]]
-CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]*_*.ipynb"))
 
 
 def chapter(section):

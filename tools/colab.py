@@ -117,7 +117,7 @@ def main() -> int:
     parser.add_argument("--env", type=Path, help="a folder for the environment, which stays there")
     parser.add_argument("--workers", type=int, default=2, help="notebooks at a time")
     asked = parser.parse_args()
-    notebooks = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    notebooks = sorted((ROOT / "notebooks").glob("[0-9][0-9]*_*.ipynb"))
     missing = set(asked.names) - {path.stem for path in notebooks}
     if missing:
         parser.error(f"no notebook is called {min(missing)}; look into {ROOT / 'notebooks'}")

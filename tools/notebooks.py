@@ -44,8 +44,8 @@ CELL_SECONDS = 120
 
 def new(name: str, folder: Path = NOTEBOOKS) -> Path:
     """Write `folder/NAME.py` from the template; refuses to overwrite."""
-    if not re.fullmatch(r"\d\d_[a-z0-9_]+", name):
-        raise SystemExit(f"{name}: a chapter is named like 07_triton_kernels, two digits and small letters")
+    if not re.fullmatch(r"\d\d[a-z]?_[a-z0-9_]+", name):
+        raise SystemExit(f"{name}: a chapter is named like 07_triton_kernels, its second page like 07b_more_kernels")
     path = folder / f"{name}.py"
     if path.exists():
         raise SystemExit(f"{path} exists already; edit it, or delete it first")
@@ -241,8 +241,8 @@ def outline(notebook: nbformat.NotebookNode) -> list[tuple[str, str, tuple[str, 
 
 
 def names(folder: Path = NOTEBOOKS) -> list[str]:
-    """The chapters, in order: every NN_name that has a .py or an .ipynb."""
-    return sorted({path.stem for path in folder.glob("[0-9][0-9]_*") if path.suffix in {".py", ".ipynb"}})
+    """The chapters, in order: every NN_name or NNb_name that has a .py or an .ipynb."""
+    return sorted({path.stem for path in folder.glob("[0-9][0-9]*_*") if path.suffix in {".py", ".ipynb"}})
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ from sphinx.util.docutils import SphinxDirective
 
 ICONS = Path(__file__).parent / "icons"
 RUN = re.compile(r"\b((?:\d+ to )?\d+ s|(?:half a minute to )?(?:a|two|three) minutes?)\b")
-READ = re.compile(r"\b((?:an|two|three) hours?(?: and a half)?) (?:to read|for reading)")
+READ = re.compile(r"\b((?:half an|an|two|three) hours?(?: and a half)?) (?:to read|for reading)")
 SENTENCE_END = re.compile(r'(?<=[.?!])["”]?\s+(?=["“A-Z0-9])')
 
 
@@ -70,7 +70,7 @@ def read_card(path: Path) -> Card:
     if "CPU" not in takes:
         hardware = "a GPU"
     question = " ".join(sentences[max(asked[-1] - 1, 0) : asked[-1] + 1])
-    return Card(path.name[:2], plain(title[1]), question, run[1], read[1], hardware)
+    return Card(path.name.partition("_")[0], plain(title[1]), question, run[1], read[1], hardware)
 
 
 def icon(stem: str) -> str:

@@ -15,13 +15,19 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-CHAPTER = re.compile(r"notebooks/(\d\d)_\w+")
+CHAPTER = re.compile(r"notebooks/(\d\d[a-z]?)_\w+")
 
 
 def number(docname: str) -> str | None:
-    """The chapter's number as its file has it, ``"02"``; None for other pages."""
+    """The chapter's number as its file has it, ``"02"``, ``"14b"`` on its second page; None for other pages."""
     found = CHAPTER.fullmatch(docname)
     return found[1] if found else None
+
+
+def listed(part: dict[str, Any]) -> list[str]:
+    """The notebooks in a part of the table of contents, a chapter's second page behind its first."""
+    entries = [page for entry in part["chapters"] for page in (entry, *entry.get("sections", []))]
+    return [entry["file"] for entry in entries if entry["file"].startswith("notebooks/")]
 
 
 def put_numbers(app: Sphinx, env: BuildEnvironment) -> list[str]:

@@ -157,10 +157,10 @@ def taken_apart(base: str, scripts: dict[str, list[str]], table: set[str]) -> It
 def used(notebooks: Path, table: set[str]) -> dict[str, set[str]]:
     """For each symbol, the numbers of the chapters whose formulas use it."""
     found: dict[str, set[str]] = {}
-    for path in sorted(notebooks.glob("[0-9][0-9]_*.py")):
+    for path in sorted(notebooks.glob("[0-9][0-9]*_*.py")):
         for formula in formulas(path.read_text(encoding="utf-8")):
             for symbol in symbols(formula, table):
-                found.setdefault(symbol, set()).add(path.name[:2])
+                found.setdefault(symbol, set()).add(path.name.partition("_")[0])
     return found
 
 
@@ -173,7 +173,7 @@ class Notation(SphinxDirective):
         """The table, read as Markdown."""
         root = Path(self.env.srcdir)
         page = Path(self.env.doc2path(self.env.docname)).read_text(encoding="utf-8")
-        twins = {path.name[:2]: path for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.py"))}
+        twins = {path.name.partition("_")[0]: path for path in sorted((root / "notebooks").glob("[0-9][0-9]*_*.py"))}
         for path in [*twins.values(), Path(__file__)]:
             self.env.note_dependency(str(path))
         where = used(root / "notebooks", {row.symbol for row in rows(page)})

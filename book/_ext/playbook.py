@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import findings
 import yaml
 from chapter_cards import read_card
+from chapters import listed
 from docutils import nodes
 from records import Records
 from sphinx.application import Sphinx
@@ -46,11 +47,10 @@ def sources(names: list[str], repository: str) -> str:
 
 def chapter(root: Path, stem: str, planned: dict[str, str]) -> str:
     """A link to a chapter in Markdown, or that it is not written yet."""
-    listed = [entry["file"] for part in yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))["parts"]
-              for entry in part["chapters"]]  # fmt: skip
-    if f"notebooks/{stem}" in listed:
+    parts = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))["parts"]
+    if any(f"notebooks/{stem}" in listed(part) for part in parts):
         title = read_card(root / "notebooks" / f"{stem}.ipynb").title
-        return f"[chapter {int(stem[:2])}, {title}](/notebooks/{stem}.ipynb)"
+        return f"[chapter {stem.partition('_')[0].removeprefix('0')}, {title}](/notebooks/{stem}.ipynb)"
     if stem not in planned:
         raise ExtensionError(f"claims.yml: chapter {stem} is neither in _toc.yml nor among those planned")
     return f"the chapter on {planned[stem]} is not written yet"

@@ -13,13 +13,15 @@ from typing import Any
 
 import yaml
 from chapter_cards import Card, read_card
+from chapters import listed
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-HOURS = {"an hour": 1.0, "an hour and a half": 1.5, "two hours": 2.0, "two hours and a half": 2.5, "three hours": 3.0}
+HOURS = {"half an hour": 0.5, "an hour": 1.0, "an hour and a half": 1.5, "two hours": 2.0,
+         "two hours and a half": 2.5, "three hours": 3.0}  # fmt: skip
 MINUTES = re.compile(r"^\*(\d+) minutes?\b", re.MULTILINE)
 CHECKED = re.compile(r'\bcheck\("([\w.]+)"')
 
@@ -55,7 +57,7 @@ class OfChapters(SphinxDirective):
         toc = root / "_toc.yml"
         parts = []
         for part in yaml.safe_load(toc.read_text(encoding="utf-8"))["parts"]:
-            files = [entry["file"] for entry in part["chapters"] if entry["file"].startswith("notebooks/")]
+            files = listed(part)
             parts += [(part["caption"], [root / f"{file}.ipynb" for file in files])] if files else []
         for path in [toc, Path(__file__), *(path for _, paths in parts for path in paths)]:
             self.env.note_dependency(str(path))
@@ -99,7 +101,7 @@ class ExerciseList(OfChapters):
             for k, name in enumerate(dict.fromkeys(CHECKED.findall(text(path)))):
                 exercise = find(name)
                 task = (exercise.reference.__doc__ or "").strip().splitlines()[0].replace("|", "\\|")
-                chapter = f"[{path.name[:2]}](/notebooks/{path.name})" if k == 0 else ""
+                chapter = f"[{path.name.partition('_')[0]}](/notebooks/{path.name})" if k == 0 else ""
                 lines.append(f"| {chapter} | `{name}` | {task} | {len(exercise.mistakes)} |")
         return [*lines, "```"]
 

@@ -12,10 +12,10 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
 EXTENSIONS = ROOT / "book" / "_ext"
-CHAPTERS = {path.name[:2]: path for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
+CHAPTERS = {path.name.partition("_")[0]: path for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]*_*.ipynb"))}
 SOURCES = [*CHAPTERS.values(), *sorted((ROOT / "book").glob("*.md"))]
 LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s]+)\)")
-MENTION = re.compile(r"(?<!their )\bchapters? (\d\d(?:(?:, | and | or | to )\d\d)*)", re.IGNORECASE)
+MENTION = re.compile(r"(?<!their )\bchapters? (\d\d[a-z]?\b(?:(?:, | and | or | to )\d\d[a-z]?\b)*)", re.IGNORECASE)
 REDIRECTS = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]["redirects"]
 
 
@@ -32,8 +32,8 @@ def unlinked(text, chapters):
     """What is wrong with the mentions of chapters in a text: those without a link, and links to another chapter."""
     found = []
     for words, target in LINK.findall(text):
-        named = re.fullmatch(r"(?:chapters? )?(\d\d)", words, re.IGNORECASE)
-        numbered = re.fullmatch(r"(?:.*/)?(\d\d)_\w+?(\.ipynb)?(?:#.*)?", target)
+        named = re.fullmatch(r"(?:chapters? )?(\d\d[a-z]?)", words, re.IGNORECASE)
+        numbered = re.fullmatch(r"(?:.*/)?(\d\d[a-z]?)_\w+?(\.ipynb)?(?:#.*)?", target)
         if named and (not numbered or numbered[1] != named[1]):
             found.append(f"[{words}] leads to {target}")
         elif numbered and not numbered[2]:
@@ -41,7 +41,8 @@ def unlinked(text, chapters):
         elif numbered and (numbered[1] not in chapters or chapters[numbered[1]].stem not in target):
             found.append(f"[{words}]({target}) leads to no chapter")
     for mention in MENTION.findall(LINK.sub("", text)):
-        found += [f"chapter {number} is not a link" for number in re.findall(r"\d\d", mention) if number in chapters]
+        numbers = re.findall(r"\d\d[a-z]?", mention)
+        found += [f"chapter {number} is not a link" for number in numbers if number in chapters]
     return found
 
 
@@ -81,16 +82,16 @@ def test_numbers_stand_in_titles_sidebar_and_neighbours(site, browser):
         near = page.locator(".prev-next-title").all_inner_texts()
         at = listed.index(heading)
         assert near == listed[at - 1 : at] + listed[at + 1 : at + 2]
-    assert [entry[:2] for entry in listed if re.match(r"\d\d ", entry)] == list(CHAPTERS)
+    assert [entry.partition(" ")[0] for entry in listed if re.match(r"\d\d[a-z]? ", entry)] == list(CHAPTERS)
     page.close()
 
 
 def test_a_link_to_a_chapter_says_its_title(site, browser):
     page, seen = browser.new_page(), 0
-    for path in sorted(HTML.glob("notebooks/[0-9][0-9]_*.html")):
+    for path in sorted(HTML.glob("notebooks/[0-9][0-9]*_*.html")):
         page.goto(f"{site}/notebooks/{path.name}")
         for link in page.locator("article a[href*='.html']").all():
-            target = re.match(r"(?:\.\./notebooks/)?((\d\d)_\w+)\.html", link.get_attribute("href"))
+            target = re.match(r"(?:\.\./notebooks/)?((\d\d[a-z]?)_\w+)\.html", link.get_attribute("href"))
             if target and f"notebooks/{target[1]}" not in REDIRECTS:
                 title = re.search(r"^# (.+)$", prose(ROOT / f"notebooks/{target[1]}.ipynb"), re.MULTILINE)[1]
                 assert link.get_attribute("title") == f"{target[2]} {title}"

@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import glossary_links  # noqa: E402
 
 PAGE = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
-LINE = r"(.*) \[(?:Chapter (\d\d)\]\(\.\./notebooks/\2_\w+\.ipynb|First page\]\(intro\.md)\)"
+LINE = r"(.*) \[(?:Chapter (\d\d[a-z]?)\]\(\.\./notebooks/\2_\w+\.ipynb|First page\]\(intro\.md)\)"
 ENTRIES = glossary_links.entries(PAGE)
 
 

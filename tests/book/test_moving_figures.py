@@ -7,7 +7,7 @@ import pytest
 HTML = Path(__file__).resolve().parents[2] / "_build" / "html"
 SEEN = """figure => [...figure.querySelectorAll("[role=img]"), figure.querySelector(".say")].map(e =>
     e.innerHTML + e.getAttribute("aria-label")).join("")"""
-CHAPTERS = sorted(path.stem for path in (HTML.parents[1] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+CHAPTERS = sorted(path.stem for path in (HTML.parents[1] / "notebooks").glob("[0-9][0-9]*_*.ipynb"))
 
 
 def slide(page, slider, share):

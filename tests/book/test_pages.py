@@ -201,7 +201,7 @@ def test_the_logo_and_the_way_to_colab_are_ours(site, browser):
     page = browser.new_page()
     page.goto(f"{site}/book/intro.html")
     assert page.locator("img[src*='logo']").first.get_attribute("alt")
-    for chapter in (HTML / "notebooks").glob("[0-9][0-9]_*.html"):
+    for chapter in (HTML / "notebooks").glob("[0-9][0-9]*_*.html"):
         if f"notebooks/{chapter.name}" in BARE:
             continue
         page.goto(f"{site}/notebooks/{chapter.name}")

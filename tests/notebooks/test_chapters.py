@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "tools" / "chapter_template.py"
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]*_*.ipynb"))
 # `tag` of a code cell, or the start of a heading.
 PARTS = [
     "prediction",
@@ -27,7 +27,8 @@ PARTS = [
     "## Summary",
     "## Read on",
 ]
-CAPSTONE_PARTS = ["figure", "## What went wrong", "receipt", "## Summary", "## Read on"]
+# Of the capstone, and of a chapter's second page (14b), which begins where the first one ended.
+FEWER_PARTS = ["figure", "## What went wrong", "receipt", "## Summary", "## Read on"]
 
 
 def read(path):
@@ -57,14 +58,14 @@ def install_line():
 
 def missing_parts(name, cells):
     """What a chapter lacks or has in the wrong place, one line each."""
-    capstone = "capstone" in name
+    fewer = "capstone" in name or re.match(r"\d\d[a-z]_", name)
     opening, found = cells[0].source, []
     for wanted in ("# ", "colab.research.google", "**You will build**", "**You need**", "**It takes**", "CPU", "GPU"):
         if wanted not in opening:
             found.append(f"the first cell does not hold {wanted!r}")
     if code(cells)[0].source != install_line():
         found.append("the first code cell is not the install line of tools/chapter_template.py")
-    parts = CAPSTONE_PARTS if capstone else PARTS
+    parts = FEWER_PARTS if fewer else PARTS
     places = {part: where(cells, part) for part in parts}
     if places.get("agree") is not None:  # there may be figures before; the experiment's comes after
         places["figure"] = where(cells, "figure", places["agree"])
@@ -75,7 +76,8 @@ def missing_parts(name, cells):
         found.append("the receipt is not the last code cell")
     if "I can now" not in cells[places["## Summary"] or 0].source:
         found.append("the summary does not say 'I can now ...'")
-    return found if capstone else found + missing_in_a_full_chapter(cells, places)
+    found += missing_in_exercises(cells, *((0, 3) if fewer else (3, 5)))
+    return found if fewer else found + missing_in_a_full_chapter(cells, places)
 
 
 def missing_in_a_full_chapter(cells, places):
@@ -88,11 +90,16 @@ def missing_in_a_full_chapter(cells, places):
     deepseek = "\n".join(cell.source for cell in cells[section])
     if "$$" not in deepseek or "{cite}" not in deepseek:
         found.append("'What DeepSeek did' needs its equation ($$) and its citation ({cite})")
+    return found
+
+
+def missing_in_exercises(cells, fewest, most):
+    found = []
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     exercises = re.findall(r"^`{3,}\{exercise\}.*?\n:label: (\S+)\n(.*?)^`{3,}$", text, re.MULTILINE | re.DOTALL)
     solutions = re.findall(r"^`{3,}\{solution(?:-start)?\} (\S+)\n:class: dropdown", text, re.MULTILINE)
-    if not 3 <= len(exercises) <= 5:
-        found.append(f"{len(exercises)} exercises; three to five are wanted")
+    if not fewest <= len(exercises) <= most:
+        found.append(f"{len(exercises)} exercises; {fewest} to {most} are wanted")
     for label, body in exercises:
         if label not in solutions:
             found.append(f"exercise {label} has no hidden solution")
@@ -114,6 +121,14 @@ def test_a_lost_part_is_noticed(part):
     cells = read(TEMPLATE).cells
     del cells[where(cells, part)]
     assert missing_parts("NN_name", cells)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_second_page_needs_fewer_parts(part):
+    cells = read(TEMPLATE).cells
+    del cells[where(cells, part)]
+    lacking = [line for line in missing_parts("07b_more_kernels", cells) if "exercise" not in line]
+    assert bool(lacking) == (part in FEWER_PARTS)
 
 
 def test_parts_in_the_wrong_order_are_noticed():
