@@ -186,7 +186,7 @@ def test_new_writes_a_chapter_and_does_not_overwrite(tmp_path):
     assert tool.COLAB.format(name="42_answers") in path.read_text()
     with pytest.raises(SystemExit, match="exists already"):
         tool.new("42_answers", tmp_path)
-    with pytest.raises(SystemExit, match="two digits"):
+    with pytest.raises(SystemExit, match="like 07_triton_kernels"):
         tool.new("../answers", tmp_path)
 
 
