@@ -170,8 +170,9 @@ def passed(share: float, cell: str, k: int) -> list[float]:
 
 for share in SHARES:
     fewest = min(c for r in cells(share, "base") for c in r["right"])
-    print(f"{share:.0%} searchers: pass@256 of the bases {mean(passed(share, 'base', 256)):.0f} "
-          f"%; their hardest problem is right in {fewest} of 256 samples")
+    print(f"{share:.0%} searchers: pass@256 of the bases is "
+          f"{mean(passed(share, 'base', 256)):.0f} %, and their hardest problem is right in "
+          f"{fewest} of 256 samples")
 support.reveal(round(mean(passed(0.0, "base", 256)), 1))
 
 # %% [markdown]
@@ -181,7 +182,8 @@ support.reveal(round(mean(passed(0.0, "base", 256)), 1))
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3.6), sharey=True)
 told = []
 for ax, share in zip(axes, (0.0, 0.2), strict=True):
-    was, now = ([c for r in cells(share, cell) for c in r["right"]] for cell in ("base", "right"))
+    was, now = ([c for r in cells(share, cell) for c in r["right"]]
+                for cell in ("base", "right"))
     _ = ax.scatter(was, now, s=5, alpha=0.5)
     _ = ax.plot([0, 256], [0, 256], color="gray", lw=0.8)
     _ = ax.set(xlabel="base: right samples of 256", xlim=(0, 256), ylim=(-4, 260),
