@@ -161,14 +161,14 @@ def right_answer(problem, text: str) -> float:
 
 
 generator = torch.Generator().manual_seed(0)
-drawn = base.sample([first.prompt], 32, 128, 1.0, generator)
-four = drawn[torch.tensor([5, 7, 0, 17])]  # picked, so that they are of four kinds
+drawn = base.sample([first.prompt], 32, 56, 1.0, generator)  # 56 tokens at most
+four = drawn[torch.tensor([22, 7, 0, 17])]  # picked, so that they are of four kinds
 rewards = torch.tensor([[right_answer(first, text) for text in four.texts]]).double()
 for name, text, reward in zip("ABCD", four.texts, rewards[0], strict=True):
     print(f"{name}, reward {reward:.0f}: {text}")
 
 # %% [markdown]
-# A is wrong once and then right. B is right at once. C is wrong, and D is cut off at 128 tokens. The **advantage** of an answer is how far its reward lies above the mean of its group, in standard deviations of the group. A natural bug compares each answer with the whole batch:
+# A is wrong once and then right. B is right at once. C is wrong, and D is cut off at 56 tokens. The **advantage** of an answer is how far its reward lies above the mean of its group, in standard deviations of the group. A natural bug compares each answer with the whole batch:
 
 # %%
 def advantages_of(rewards):
@@ -212,6 +212,7 @@ pupil, advantages = base.copy(), advantages_of(rewards)
 push_whole(pupil, four, advantages)
 adam(pupil).step()
 was, now = likely(base, four), likely(pupil, four)
+assert (now > was).tolist() == [True, True, False, False]
 shown = zip("ABCD", rewards[0], advantages, four.lengths, was, now, strict=True)
 rows = [[name, f"{r:.0f}", f"{a:+.2f}", int(n), f"{x:.1f}", f"{y:.1f}"]
         for name, r, a, n, x, y in shown]  # fmt: skip
@@ -219,7 +220,7 @@ table(["answer", "reward", "advantage", "tokens", "before", "after"], rows,
       "One update, and the log-probability of the whole answer before and after it, in nats.")
 
 # %% [markdown]
-# **A and B become likelier, C and D less likely.** In A this raises every token, also the line that failed and the decision to go on after it.
+# **A and B become likelier, C and D less likely.** Every token of A is pushed up, also the line that failed and the decision to go on after it. In D the same decision is pushed down. Which push wins depends on where going on leads more often.
 #
 # A training step does this with 16 answers to each of several problems. We take one step per batch, so GRPO's ratio is always 1 and its clip never acts. To save padding, we add the gradient up by blocks of answers with similar lengths. A natural bug sorts the answers and forgets to sort their advantages.
 
@@ -240,8 +241,7 @@ def forgets_the_advantages(policy, drawn, advantages):
 # Do the blocks add up to the gradient of the package's loss for the whole batch, and do our advantages equal the package's?
 
 # %% tags=["agree"]
-few = base.sample([first.prompt], 32, 40, 1.0, torch.Generator().manual_seed(0))
-scores = torch.tensor([[right_answer(first, text) for text in few.texts]]).double()
+scores = torch.tensor([[right_answer(first, text) for text in drawn.texts]]).double()
 
 
 def by_package(policy, drawn, advantages):
@@ -251,17 +251,20 @@ def by_package(policy, drawn, advantages):
 
 def gradient(push) -> torch.Tensor:
     policy = base.copy()
-    push(policy, few, group_advantages(scores).flatten())
+    push(policy, drawn, group_advantages(scores).flatten())
     moved = (p.grad for p in policy.model.parameters() if p.grad is not None)
     return torch.cat([grad.flatten() for grad in moved])
 
 
+reference = gradient(by_package)
+
+
 def blocks_add_up(push) -> None:
     """The gradient by blocks is that of the package's loss for the whole batch."""
-    assert (gradient(push) - gradient(by_package)).abs().max() < 1e-7
+    assert (gradient(push) - reference).abs().max() < 1e-7
 
 
-gap = max((gradient(push) - gradient(by_package)).abs().max().item(),
+gap = max((gradient(push_whole) - reference).abs().max().item(),
           (advantages_of(scores) - group_advantages(scores).flatten()).abs().max().item())
 assert gap < 1e-7
 print("advantages and gradients, ours and the package's, largest difference: below 1e-7")
@@ -285,7 +288,7 @@ def zero_step(policy, optimizer, problems, judge, generator, size=16):
     return posed, drawn.texts, rewards
 
 # %% [markdown]
-# Nothing in this loop looks at the thought.
+# **Nothing in this loop looks at the thought, but the push for an answer reaches every token of the thought before it.**
 #
 # ## Watch it learn
 #
