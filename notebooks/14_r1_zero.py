@@ -20,7 +20,7 @@
 #
 # - **You will build** the loop of R1-Zero with any reward, the controls that its result must be compared with, and a verifier without the holes of a careless one.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
-# - **It takes** about 80 s of processor time, so one to two minutes on two free CPU cores of a laptop, up to twice that on Colab's two (no GPU is needed, because the models are small), and 90 minutes to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
+# - **It takes** about 90 s of processor time, so about two minutes on two free CPU cores of a laptop, up to twice that on Colab's two (no GPU is needed, because the models are small), and an hour and a half to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -66,12 +66,12 @@ _ = torch.set_num_threads(1)
 # %%
 train, test = nano().make_task("train"), nano().make_task("test")
 held_out = list({p.prompt: p for p in (test[i] for i in range(2048))}.values())[:128]
+first = held_out[0]
 base = minidsk.load_policy("nano-base")
 _ = base.model.double()  # 16 digits, so that your processor draws what ours drew
 
 
-def solved(policy) -> tuple[float, list[str]]:
-    """The share of 128 held-out problems that a greedy reply solves, and the replies."""
+def solved(policy) -> tuple[float, list[str]]:  # in greedy replies
     replies = replies_of(policy, held_out, 128)
     return mean(p.score(r) for p, r in zip(held_out, replies, strict=True)), replies
 
@@ -88,32 +88,23 @@ for problem, reply in list(zip(held_out, first_replies, strict=True))[:3]:
 # %% [markdown]
 # The model writes its thought between `<think>` and `</think>`. A line of the thought is one **attempt**. After the question mark stand the target and a verdict, *yes* or *no*, in English or Chinese (对了 and 不对). This verdict is a **self-check**: the model judges its own line, and is never told whether its verdict is right.
 #
-# All greedy replies stop after one attempt, but what about samples at temperature 1? We count two habits in each thought: **retries**, the attempts after the first, and self-checks. A natural bug counts the first attempt as a retry.
+# All greedy replies stop after one attempt, but what about samples at temperature 1? We count two habits in each thought, **retries** (the attempts after the first) and self-checks, and we also ask whether the first attempt was right.
 
 # %%
 VERDICT = re.compile(r"(?: no| yes| 不对| 对了)$", re.MULTILINE)
-first = held_out[0]
 
 
 def retries(problem, text: str) -> int:
-    """Attempts after the first."""
     return max(len(problem.attempts(text)) - 1, 0)
 
 
 def checks(text: str) -> int:
-    """Lines of the thought that end with a verdict of the model's own."""
-    return len(VERDICT.findall(thought_of(text)))
+    return len(VERDICT.findall(thought_of(text)))  # lines that end with a verdict
 
 
-def one_attempt_is_no_retry(retries) -> None:
-    assert retries(first, first_replies[0]) == 0
-
-
-def all_attempts(problem, text):
-    return len(problem.attempts(text))
-
-
-bites(one_attempt_is_no_retry, retries, all_attempts)
+def first_right(problem, text: str) -> float:
+    tried = "".join(problem.attempts(text)[:1])  # handed in as if it were the answer
+    return problem.score(f"<think></think><answer>{tried}</answer>")
 
 # %%
 def sampled(policy, problems, size: int, seed: int = 0) -> list[str]:
@@ -122,16 +113,17 @@ def sampled(policy, problems, size: int, seed: int = 0) -> list[str]:
     return policy.sample([p.prompt for p in problems], size, 128, 1.0, generator).texts
 
 
+# %%
 asked = held_out[:16]
 texts = sampled(base, asked, 32)
 posed = [p for p in asked for _ in range(32)]
 again = [retries(p, text) > 0 for p, text in zip(posed, texts, strict=True)]
 right = [p.score(text) == 1 for p, text in zip(posed, texts, strict=True)]
-print(f"{len(texts)} samples: {mean(again):.0%} try again, "
-      f"{mean(checks(t) > 0 for t in texts):.0%} check themselves")
+checked = mean(checks(t) > 0 for t in texts)
+print(f"{len(texts)} samples: {mean(again):.0%} try again, {checked:.0%} check themselves")
 for kind, what in ((False, "one attempt"), (True, "more attempts")):
-    print(f"right with {what}: "
-          f"{mean(r for r, a in zip(right, again, strict=True) if a == kind):.0%}")
+    of_kind = [r for r, a in zip(right, again, strict=True) if a == kind]
+    print(f"right with {what}: {mean(of_kind):.0%}")
 
 # %% [markdown]
 # **The habit of trying again is there before any reward, in about a third of the samples.** A greedy reply takes the likeliest token at each step. After a *no*, ending the thought is likelier than going on, so greedy replies never show the habit. Greedy and sampled accuracy therefore differ, and we say which one we mean. Samples that try again are right more often, and this is a difference that reward can use.
@@ -168,17 +160,15 @@ for name, text, reward in zip("ABCD", four.texts, rewards[0], strict=True):
     print(f"{name}, reward {reward:.0f}: {text}")
 
 # %% [markdown]
-# A is wrong once and then right. B is right at once. C is wrong, and D is cut off at 56 tokens. The **advantage** of an answer is how far its reward lies above the mean of its group, in standard deviations of the group. A natural bug compares each answer with the whole batch:
+# A is wrong once and then right. B is right at once. C is wrong, and D is cut off at 56 tokens. The **advantage** of an answer is how far its reward lies above the mean of its group, in standard deviations of the group. So a group whose answers are all right pushes nothing. A natural bug compares each answer with the whole batch:
 
 # %%
-def advantages_of(rewards):
-    """Rewards minus the mean of their group, in its deviations; rewards: [problems, size]."""
+def advantages_of(rewards):  # [problems, size]
     less = rewards - rewards.mean(1, keepdim=True)
     return (less / (rewards.std(1, keepdim=True) + 1e-4)).flatten()
 
 
 def alike_is_zero(advantages_of) -> None:
-    """A group whose answers are all right pushes nothing, whatever the other group does."""
     assert advantages_of(torch.tensor([[1.0, 1.0], [0.0, 1.0]]))[:2].tolist() == [0, 0]
 
 
@@ -226,7 +216,6 @@ table(["answer", "reward", "advantage", "tokens", "before", "after"], rows,
 
 # %%
 def push(policy, drawn, advantages):
-    """As `push_whole`, by blocks of 16 answers of similar lengths, which need less padding."""
     for rows in drawn.lengths.argsort().split(16):
         some = drawn[rows]
         logp = (policy.logprobs(some) * some.mask).sum(1)
@@ -238,7 +227,7 @@ def forgets_the_advantages(policy, drawn, advantages):
     push(policy, drawn, advantages[place])
 
 # %% [markdown]
-# Do the blocks add up to the gradient of the package's loss for the whole batch, and do our advantages equal the package's?
+# Do the blocks add up to the gradient of the package's loss for the whole batch, and do our advantages equal the package's? The cell behind the comparison is the whole step: sample, judge, compare, push.
 
 # %% tags=["agree"]
 scores = torch.tensor([[right_answer(first, text) for text in drawn.texts]]).double()
@@ -270,9 +259,6 @@ assert gap < 1e-7
 print("advantages and gradients, ours and the package's, largest difference: below 1e-7")
 bites(blocks_add_up, push, forgets_the_advantages)
 
-# %% [markdown]
-# Now the whole step: sample, judge, compare, push.
-
 # %%
 def zero_step(policy, optimizer, problems, judge, generator, size=16):
     """Sample, judge, compare, push; the replies, and their rewards [problems, size]."""
@@ -295,12 +281,6 @@ def zero_step(policy, optimizer, problems, judge, generator, size=16):
 # Do thoughts grow if only answers are rewarded? We train nano-base with `right_answer` for 16 steps of 4 problems, at a constant learning rate of 6e-4. After each step we count what its 64 replies show:
 
 # %%
-def first_right(problem, text: str) -> float:
-    """1 if the first attempt, handed in as the answer, would have been right."""
-    tried = "".join(problem.attempts(text)[:1])
-    return problem.score(f"<think></think><answer>{tried}</answer>")
-
-
 def seen_in(posed, texts, rewards) -> dict[str, float]:
     """What one step's replies show."""
     pairs = list(zip(posed, texts, strict=True))
@@ -525,9 +505,10 @@ by_web({"base": "base", "right": "rewarded"}, "right, greedy, %",
 endless = [1 - mean(r["well_formed"] for r in cells(s, "right")) for s in SHARES]
 table(["search", "rewarded - base", "retries, base", "retries, rewarded", "no end"],
       [[f"{s:.0%}", against("right", "base", s), f"{again_in(s, 'base'):.2f}",
-        f"{again_in(s, 'right'):.2f}", f"{e:.0%}"] for s, e in zip(SHARES, endless, strict=True)],
-      "Greedy accuracy in points; retries per sampled thought; greedy "
-      "answers of the rewarded model without an end or an answer at 160 tokens.")
+        f"{again_in(s, 'right'):.2f}", f"{e:.0%}"]
+       for s, e in zip(SHARES, endless, strict=True)],
+      "Greedy accuracy in points. Retries per sampled thought. No end: share of the rewarded "
+      "models' greedy answers without an end or an answer at 160 tokens.")
 
 # %% [markdown]
 # **Reward brings out what the base has read.** With 20 % of searchers it adds about 60 points, and without searchers fewer than 10. From outside, the bases look the same.
@@ -752,8 +733,8 @@ def both(share: float, cell: str) -> list[float]:
 
 webs = [[mean(both(s, cell)[seed] for s in SHARES) for seed in range(5)]
         for cell in ("right", "base")]  # fmt: skip
-print("grid, thoughts in both languages: base {:.1f} %, rewarded {:.1f} %".format(
-    mean(webs[1]), mean(webs[0])))
+now, was = map(mean, webs)
+print(f"grid, thoughts in both languages: base {was:.1f} %, rewarded {now:.1f} %")
 print("rewarded minus base, mean of webs: {:+.1f} ± {:.1f} points".format(*apart(*webs)))
 rows, in_pairs = [], []
 for name, of in (("base", texts), ("rewarded", later)):
@@ -788,6 +769,8 @@ def believes(problem, text: str) -> float:
 print("our four answers earn", *(int(believes(first, text)) for text in four.texts))
 of_yes = [p.score(t) for p, t in zip(posed, texts, strict=True) if believes(p, t)]
 print(f"base: {mean(of_yes):.0%} of {len(of_yes)} samples that end with yes are right")
+
+# %%
 cheat, cheated, _ = live(believes, 8, lr=1e-3)
 honest, control, _ = live(right_answer, 8, lr=1e-3)
 print(f"greedy, {len(held_out)} held-out problems: base {before:.0%} right, "
@@ -1034,9 +1017,6 @@ for share in SHARES:
 yours = train.pose("Make 19 from 8 4 7")
 for policy in (base, learner):
     print(yours.prompt, *replies_of(policy, [yours], 128), sep="")
-
-# %% [markdown]
-# ## Receipt
 
 # %% tags=["receipt"]
 spread = {f"recorded, right reward, %, {share:.0%} search": percent(share, "right")
