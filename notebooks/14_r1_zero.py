@@ -140,9 +140,9 @@ no_search
 # %% [markdown]
 # ## The whole loop: one judge, no teacher
 #
-# How can a reward for answers change a thought? The loop asks the model for a group of answers to each problem. A **judge** gives each answer a number. (The figure shows five judges; we begin with *right*.)  We leave out two parts of R1-Zero, its KL term and its format reward.
+# How can a reward for answers change a thought? The loop asks the model for a group of answers to each problem. A **judge** gives each answer a number. We leave out two parts of R1-Zero, its KL term and its format reward.
 #
-# We then follow four answers to another problem through one step.
+# The figure shows five judges, and we begin with *right*. Below the figure, we follow four answers to another problem through one step.
 
 # %% tags=["diagram", "hide-input"]
 diagram("r1_zero")
@@ -210,7 +210,7 @@ table(["answer", "reward", "advantage", "tokens", "before", "after"], rows,
       "One update, and the log-probability of the whole answer before and after it, in nats.")
 
 # %% [markdown]
-# **A and B become likelier, C and D less likely.** Every token of A is pushed up, also the line that failed and the decision to go on after it. In D the same decision is pushed down. Which push wins depends on where going on leads more often.
+# **A and B become likelier, C and D less likely.** Every token of A is pushed up, also the line that failed and the decision to go on after it. In D the same decision is pushed down. If going on ends in a right answer more often than giving up does, it becomes likelier over many groups.
 #
 # A training step does this with 16 answers to each of several problems. We take one step per batch, so GRPO's ratio is always 1 and its clip never acts. To save padding, we add the gradient up by blocks of answers with similar lengths. A natural bug sorts the answers and forgets to sort their advantages.
 
@@ -472,7 +472,7 @@ def again_in(share: float, cell: str) -> float:
 
 print(results.origin("ch14_grid"))
 seconds = [results.facts(name)["seconds"] for name in ("ch14_grid", "ch14_grid_corners")]
-print(f"seeds 3 and 4 are in results/ch14_grid_corners; the GPU took {seconds[0]:.0f} s and "
+print(f"seeds 3 and 4 are in results/ch14_grid_corners\nthe GPU took {seconds[0]:.0f} s and "
       f"{seconds[1]:.0f} s, and its memory was not recorded")
 no_search.reveal(round(mean(percent(0.0, "right")), 1))
 
@@ -614,9 +614,10 @@ of = [r for s in SHARES for r in cells(s, "sft")]
 steps, asked_for = ([r[key] for r in of] for key in ("sft_steps", "asked"))
 parts = [r["flops"] / q["flops"] for s in SHARES
          for r, q in zip(cells(s, "sft"), cells(s, "right"), strict=True)]
-print(f"rewarded: 48 steps; {48 * 256:,} answers drawn\nfine-tuned: {min(steps)} to "
-      f"{max(steps)} steps; {min(asked_for):,} to {max(asked_for):,} answers drawn, "
-      f"{of[0]['examples']:,} kept; {min(parts):.0%} to {max(parts):.0%} of the operations")
+print(f"rewarded: 48 steps; {48 * 256:,} answers drawn\n"
+      f"fine-tuned: {min(steps)} to {max(steps)} steps on {of[0]['examples']:,} right ones of "
+      f"{min(asked_for):,} to {max(asked_for):,}\nfine-tuned, of the operations of rewarded: "
+      f"{min(parts):.0%} to {max(parts):.0%}")
 imitation.reveal(round(mean(percent(0.01, "sft")) - mean(percent(0.01, "right")), 1))
 by_web({"base": "base", "right": "rewarded", "prompt": "prompted", "sft": "fine-tuned"},
        "right, greedy, %", "Two controls beside the reward. The prompt reaches most of the "
@@ -630,11 +631,11 @@ table(["minus", *(f"{s:.0%} search" for s in SHARES)],
 # %% [markdown]
 # **The prompt alone reaches most of the gain** at 20 %, because a base that knows searchers only needs to see that a search has begun. At 0 % the same prompt does harm.
 #
-# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. So reward is one way to bring out a habit, and at this size not the best one.
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. So where a habit is rare, reward was not the best way to bring it out in this world.
 #
 # ## Does the reward need to be right?
 #
-# Perhaps any push would wake the habit. We hand four more judges to the loop. Three are the functions below, and the fourth, *capped*, is `right_answer` with answers cut at 40 tokens. The table shows what they pay for our four answers.
+# Perhaps any push would wake the habit. We hand four more judges to the loop. The last, *capped*, is `right_answer` for answers cut at 40 tokens. What do they pay for our four answers?
 
 # %%
 def wrong_answer(problem, text: str) -> float:
@@ -773,8 +774,8 @@ print(f"base: {mean(of_yes):.0%} of {len(of_yes)} samples that end with yes are 
 # %%
 cheat, cheated, _ = live(believes, 8, lr=1e-3)
 honest, control, _ = live(right_answer, 8, lr=1e-3)
-print(f"greedy, {len(held_out)} held-out problems: base {before:.0%} right, "
-      f"careless verifier {solved(cheat)[0]:.0%}, right verifier {solved(honest)[0]:.0%}")
+print(f"greedy, right: base {before:.0%}, careless verifier {solved(cheat)[0]:.0%}, "
+      f"right verifier {solved(honest)[0]:.0%}")
 
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(6.5, 3))
@@ -1006,7 +1007,7 @@ zoo("zero", [alike_says_nothing, a_tenth_is_a_signal])
 # %% [markdown]
 # ## The opening question, answered
 #
-# What must a base have, so that reward alone makes it think? We began with twenty bases that look alike, of which five end at about 91 %. Those five have read many authors who search on. Below the record, both models of the live run answer the first problem of this chapter. Put in one of your own.
+# What must a base have, so that reward alone makes it think? It must have read authors who search on. We began with twenty bases that look alike, of which five end at about 91 %, and those five have read many such authors. Below their numbers, both models of the live run answer the first problem of this chapter. Put in one of your own.
 
 # %%
 for share in SHARES:

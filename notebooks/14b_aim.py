@@ -175,12 +175,14 @@ def passed(share: float, cell: str, k: int) -> list[float]:
     return [100 * mean(pass_at_k(256, c, k) for c in r["right"]) for r in cells(share, cell)]
 
 
-for share in SHARES:
-    fewest = min(c for r in cells(share, "base") for c in r["right"])
-    print(f"{share:.0%} searchers: pass@256 of the bases is "
-          f"{mean(passed(share, 'base', 256)):.0f} %, and their hardest problem is right in "
-          f"{fewest} of 256 samples")
 support.reveal(round(mean(passed(0.0, "base", 256)), 1))
+
+# %% tags=["hide-input"]
+hardest = [min(c for r in cells(share, "base") for c in r["right"]) for share in SHARES]
+table(["search", "pass@256, %", "hardest problem: right samples"],
+      [[f"{share:.0%}", f"{mean(passed(share, 'base', 256)):.0f}", least]
+       for share, least in zip(SHARES, hardest, strict=True)],
+      "The bases: 256 samples for each of 128 problems, five seeds per web.")
 
 # %% [markdown]
 # Every base solves every problem, and even its hardest problem is right in a dozen of 256 samples or more. What did the reward do to each problem? A dot in the next figure is one problem: how often the base solves it, and how often the rewarded model does.
@@ -196,12 +198,13 @@ for ax, share in zip(axes, (0.0, 0.2), strict=True):
     _ = ax.set(xlabel="base: right samples of 256", xlim=(0, 256), ylim=(-4, 260),
                title=f"{share:.0%} of authors search")
     worse = sum(b < a for a, b in zip(was, now, strict=True))
-    told.append(f"{share:.0%} searchers: of {len(was)} problems and seeds, {worse} became "
-                f"harder, {now.count(0)} were never solved again")
+    told.append((f"{share:.0%}", len(was), worse, now.count(0)))
 _ = axes[0].set(ylabel="rewarded: right samples of 256")
 show(fig, "Each dot is one problem of one seed. Dots below the line became harder. Without "
-     "searchers there are many, and some end at 0.", ". ".join(told) + ".")
-print(*told, sep="\n")
+     "searchers there are many, and some end at 0.", " ".join(
+         "{} searchers: of {} dots {} are below the line, {} at 0.".format(*t) for t in told))
+table(["search", "dots", "became harder", "never solved again"], told,
+      "Problems times seeds, rewarded against base.")
 
 # %% [markdown]
 # With 20 % of searchers nearly every problem became easier. Without searchers about three in ten became *harder*, and a few are no longer solved in 256 samples, although the base had solved each of them at least 25 times. The set of answers that a model gives at all is its **support**. Here it seems to have shrunk. The curves of pass@k average over these dots:
@@ -257,8 +260,8 @@ def forms(problem) -> list[str]:
 
 
 solving = [text for text in forms(problem) if evaluate(text)[0] == problem.target]
-print(f"{problem.prompt.strip()} {len(solving)} of {len(forms(problem))} ways are right:",
-      ", ".join(solving))
+print(f"{problem.prompt.strip()} {len(solving)} of {len(forms(problem))} ways are right:")
+print(*solving)
 
 
 # %%
@@ -288,7 +291,8 @@ def blind(k: int) -> float:
     return 100 * mean(1 - (1 - chance) ** k for chance in chances)
 
 
-print("blind guesses:", ", ".join(f"pass@{k} {blind(k):.0f} %" for k in (1, 4, 16, 64, 256)))
+table([f"k = {k}" for k in ks[::2]], [[f"{blind(k):.0f}" for k in ks[::2]]],
+      "pass@k of blind guesses among the 48 ways, %.")
 
 # %% tags=["figure", "hide-input"]
 curves({"base": middle("base"), "rewarded": middle("right"), "fine-tuned": middle("sft"),
