@@ -519,7 +519,7 @@ table(["search", "rewarded - base", "retries, base", "retries, rewarded", "no en
 #
 # ## Would something simpler do?
 #
-# Before we praise the reward, we compare it with two **controls** without reinforcement learning.
+# We compare the reward with two **controls** without reinforcement learning.
 #
 # ### A prompt
 #
@@ -810,7 +810,7 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
 # %% [markdown]
 # Any line is enough if a *yes* follows. In steps 2 to 5 the samples are right even more often than the control's. From step 6 on they are right less often than that, while the reward goes on rising. The greedy accuracy still ends above the base's, but the control's rises much further with all else equal, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often.
 #
-# One would notice it here from step 6 on, because **the reward rises and the sampled accuracy falls.** Our loop logs both. Without a log you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
+# It shows from step 6 on, because **the reward rises and the sampled accuracy falls.** Our loop logs both. Without a log you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
 
 # %% [markdown]
 # ## What DeepSeek did
