@@ -179,7 +179,7 @@ def over_the_batch(rewards):
 bites(alike_is_zero, advantages_of, over_the_batch)
 
 # %% [markdown]
-# The loss is the advantage times the log-probability, averaged over all tokens. (Averaging within each answer first would spare the tokens of long wrong answers, so thoughts could grow for that reason alone. [Chapter 13](13_grpo_variants.ipynb) compares the two.) What does one update do to the four?
+# The loss is minus the advantage times the log-probability, averaged over all tokens. (Averaging within each answer first would spare the tokens of long wrong answers, so thoughts could grow for that reason alone. [Chapter 13](13_grpo_variants.ipynb) compares the two.) What does one update do to the four?
 
 # %% tags=["naive"]
 def push_whole(policy, drawn, advantages):
