@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/15b_order.ipynb)
 #
-# In [R1: what each stage adds](15_r1.ipynb), imitating 256 thoughts of a careful author did nearly all that reward did. So two choices are left open. **Whose thoughts should a model imitate, and is a budget of operations better spent on imitation, on reward, or on one after the other?** DeepSeek took thoughts from R1-Zero and had people correct them. We compare three authors live, and then read the record of five seeds on two webs.
+# A reasoner can begin by imitating thoughts, by reward for right answers, or by one after the other. **Whose thoughts should it imitate, and on which of the two should it spend its operations?** [R1: what each stage adds](15_r1.ipynb) builds DeepSeek-R1's four stages, and finds that 256 thoughts of a careful author do nearly all that reward does. This page looks at the two choices behind that result. We compare three authors live, and then read a record of five seeds on two webs.
 #
-# - **You will build** a comparison of three authors of thoughts, a count of operations that makes imitation and reward comparable, and a score for letters that a person has to correct.
-# - **You need** PyTorch and [chapter 15](15_r1.ipynb), whose stages we use here.
-# - **It takes** less than a minute to run on two CPU cores of a laptop (no GPU is needed), and half an hour to read. The larger comparisons were recorded on a GPU.
+# - **You will build** a comparison of three authors of thoughts, a count of operations that makes imitation and reward comparable, and a score for letters that only a person could complete.
+# - **You need** PyTorch and [chapter 15](15_r1.ipynb).
+# - **It takes** about a minute to run on two CPU cores of a laptop (no GPU is needed), and half an hour to read. The larger comparisons were recorded on a GPU.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -61,25 +61,19 @@ _ = torch.set_num_threads(1)
 base, zero = minidsk.load_policy("nano-base"), minidsk.load_policy("nano-zero")
 for policy in (base, zero):
     _ = policy.model.double()  # 16 digits, so that your processor draws what ours drew
+train, test = nano().make_task("train"), nano().make_task("test")
+held_out = list({p.prompt: p for p in (test[i] for i in range(2048))}.values())[:64]
 
 # %% [markdown]
 # ## Whose thoughts teach the most?
 #
-# Two checkpoints come with the package. **nano-base** has read a small web of worksheets, lists and letters. **nano-zero** is this base after R1-Zero, which is reward for right answers alone. Both play Countdown: make a target from three numbers up to 12, with plus and minus.
+# Two checkpoints (saved weights) come with the package. **nano-base** has read a small web of worksheets, lists and letters. **nano-zero** is this base after R1-Zero, which is reward for right answers alone. Both play Countdown: make a target from three numbers up to 12, with plus and minus.
 #
-# The base will imitate 256 thoughts, for 16 steps of 16, by one of three authors:
-#
-# - the **careful author**, a program that tries all ways from a random one on, in English, and never repeats a line;
-# - **R1-Zero**, of whose sampled answers we keep those that are right and readable (in the form that is wanted, in one language, and without repeats);
-# - the **base itself**, filtered in the same way. It brings no knowledge that the model does not have, so it is our control.
+# The base will imitate 256 thoughts by one of three authors. The first is the **careful author** of the main page, a program. It tries all ways to combine the numbers, beginning at a random one, writes only English, and stops at *yes*:
 
-# %% tags=["hide-input"]
-train, test = nano().make_task("train"), nano().make_task("test")
-held_out = list({p.prompt: p for p in (test[i] for i in range(2048))}.values())[:64]
-
-
+# %%
 def careful(problem, rng: random.Random) -> str:
-    """A thought and an answer as a tidy author writes them; see the page on R1's stages."""
+    """A thought and an answer as a tidy author writes them."""
     ways = list(all_ways(problem.numbers, problem.ops))
     begin, lines = rng.randrange(len(ways)), []
     for way in ways[begin:] + ways[:begin]:
@@ -90,143 +84,265 @@ def careful(problem, rng: random.Random) -> str:
             break
     return "<think>" + "\n".join(lines) + f"</think><answer>{chain[0]}</answer>"
 
-# %%
-rng, wanted = random.Random(1), Thoughts(count=256, max_new_tokens=128, keep="readable")
-thoughts = {"the careful author": [(p.prompt, careful(p, rng))
-                                   for p in (train[FAR + i] for i in range(256))]}  # fmt: skip
-for name, author in (("R1-Zero", zero), ("the base itself", base)):
-    found = harvest(author, train, wanted, seed=0)
-    thoughts[name] = found.examples[:256]
-    print(f"{name}: {found.asked} answers were drawn for 256 that are right and readable")
+
+rng = random.Random(1)
+thoughts = {"careful author": [(p.prompt, careful(p, rng))
+                               for p in (train[FAR + i] for i in range(256))]}  # fmt: skip
+print("".join(thoughts["careful author"][0]))
 
 # %% [markdown]
-# How do the three kinds of thoughts differ? We count their attempts (one line each).
+# The second author is **R1-Zero**. We sample answers and keep those that are right and readable, which means in the right form, in the language of the question, and with no attempt made twice. The third author is the **base itself**, filtered in the same way. Its thoughts hold nothing that the model could not already write, so it is our control.
 
 # %%
+wanted = Thoughts(count=256, max_new_tokens=128, keep="readable")
+for name, author in (("R1-Zero", zero), ("base itself", base)):
+    found = harvest(author, train, wanted, seed=0)
+    thoughts[name] = found.examples[:256]
+    print(f"{name}: {found.asked} answers were drawn for 256 right and readable ones")
+
+# %% [markdown]
+# How do their thoughts differ? We count the attempts, which are the lines of a thought.
+
+# %%
+# tolerance: 5% + 0.1
 for name, examples in thoughts.items():
     lines = [len(thought_of(text).splitlines()) for _, text in examples]
     print(f"{name}: {mean(lines):.1f} attempts per thought, "
           f"{mean(n == 1 for n in lines):.0%} of thoughts with one alone")
 
 # %% [markdown]
-# The filter keeps right answers only, so most of the base's own thoughts are lucky first attempts. R1-Zero searches longer, and the careful author longest. Now the base imitates each:
+# The base mostly gives up after one wrong attempt, and the filter throws such answers away. What stays is mostly a lucky first attempt, and in about a third of the cases a real search. The two other authors search more often.
+#
+# Guess first: nano-base solves 31 % of 64 held-out problems. How many will it solve after imitating 256 of **its own** right answers?
+
+# %% tags=["prediction", "hide-input"]
+guess = None
+own_guess = predict("r1.own", "nano-base after 256 of its own right answers: right, in %?", guess,
+                    example=35, unit="%", scale="difference", tolerance=30)
+own_guess
+
+# %% [markdown]
+# Each student goes through its author's thoughts once, in 16 steps of 16. The main page builds this loop, and finds it equal to the package's `fine_tune`.
 
 # %%
-def imitate(policy, examples, steps: int = 16):
+def imitate(policy, examples):
     """A copy of the policy, fine-tuned by the package on pairs of prompt and reply."""
     student = policy.copy()
-    settings = SFTConfig(steps=steps, batch=16, optim=OptimConfig(lr=1e-3, warmup=5))
+    settings = SFTConfig(steps=16, batch=16, optim=OptimConfig(lr=1e-3, warmup=5))
     with tempfile.TemporaryDirectory() as folder:
         fine_tune(student, examples, settings, Run(folder, "cold", settings), progress=False)
     return student
 
 
-def mixed(problem, text: str) -> bool:
+students = {name: imitate(base, examples) for name, examples in thoughts.items()}
+
+# %% tags=["hide-input"]
+asked = [p for p in held_out[:32] for _ in range(4)]
+
+
+def mixed(text: str) -> bool:
     """Whether a thought has words of both languages."""
     thought = thought_of(text)
     return bool(re.search("[A-Za-z]", thought) and re.search("[一-鿿]", thought))
 
-# %%
-asked = [p for p in held_out[:32] for _ in range(4)]
 
-
-def look(policy) -> tuple[float, float, float]:
-    """Greedy accuracy; accuracy and mixing of samples at temperature 1."""
+def look(policy) -> list[float]:
+    """Right answers, greedily and in samples at temperature 1; samples that mix languages."""
     drawn = policy.sample([p.prompt for p in asked], 1, 128, 1.0, torch.Generator().manual_seed(0))
-    of = list(zip(asked, drawn.texts, strict=True))
     greedy = zip(held_out, replies_of(policy, held_out, 160), strict=True)
-    return (mean(p.score(t) for p, t in greedy), mean(p.score(t) for p, t in of),
-            mean(mixed(p, t) for p, t in of))  # fmt: skip
+    sampled = zip(asked, drawn.texts, strict=True)
+    return [float(mean(found)) for found in (
+        [p.score(t) for p, t in greedy], [p.score(t) for p, t in sampled],
+        [mixed(t) for t in drawn.texts])]  # fmt: skip
 
-
-# tolerance: 3% + 0.04
-students = {name: imitate(base, examples) for name, examples in thoughts.items()}
+# %%
+# tolerance: 5% + 0.06
 models = {"nano-base": base, **students, "nano-zero": zero}
 looks = {name: look(policy) for name, policy in models.items()}
+own_guess.reveal(round(100 * looks["base itself"][0]))
+assert looks["careful author"][0] > looks["base itself"][0] > 1.5 * looks["nano-base"][0]
 table(["model, or whose thoughts it imitated", "right, greedy", "right, sampled", "mixed"],
       [[name, *(f"{x:.0%}" for x in of)] for name, of in looks.items()],
-      "64 held-out problems, greedily, and 128 samples. One seed.")
+      "64 held-out problems with three numbers up to 12, greedily; 128 samples. One seed.")
 
 # %% tags=["figure", "hide-input"]
-fig, ax = plt.subplots(figsize=(6.5, 2.6))
-names = list(looks)[::-1]
-_ = ax.barh(names, [100 * looks[name][0] for name in names], height=0.5)
-for y, name in enumerate(names):
-    _ = ax.text(100 * looks[name][0] + 1, y, f"{100 * looks[name][0]:.0f}", va="center")
-_ = ax.set(xlabel="right, greedy, %", xlim=(0, 105))
-show(fig, "PLACEHOLDER", "Bars: " + ", ".join(f"{n} {100 * looks[n][0]:.0f} %" for n in names) + ".")
+fig, ax = plt.subplots(figsize=(6.5, 2.4))
+names, shares = list(looks)[::-1], [100 * of[0] for of in looks.values()][::-1]
+colours = ["C1" if name in students else "gray" for name in names]
+_ = ax.barh(names, shares, height=0.5, color=colours)
+for y, x in enumerate(shares):
+    _ = ax.text(x + 1, y, f"{x:.0f}", va="center")
+_ = ax.set(xlabel="right, greedy, % of 64 held-out problems", xlim=(0, 105))
+show(fig, "In colour, the base after imitating 256 thoughts. Its own right answers more than double "
+     "what it solves.", "Bars: " + ", ".join(
+         f"{n} {x:.0f} %" for n, x in zip(names, shares, strict=True)) + ".")  # fmt: skip
 
 # %% [markdown]
-# TODO
+# **The base's own right answers already double its greedy accuracy.** They add no knowledge. They only make the author who searches more likely than the one who gives up. R1-Zero's thoughts add more, and the careful author's most. Sampled accuracy has another order: the student of R1-Zero's thoughts is ahead of the careful author's. With 64 problems and one seed, differences of less than about 15 points can be chance.
+#
+# All students have nearly stopped mixing languages, because no example mixed them.
+#
+# ## In which language does it think afterwards?
+#
+# All 256 problems were in English. What do the students do with 64 **Chinese** questions?
 
 # %%
-# tolerance: 3% + 0.02
-settings = {**nano().problem, "split": "test", "language": "zh"}
-in_chinese = [make_task(**settings)[i] for i in range(64)]
-for name, policy in (("base", base), ("cold start", cold)):
+# tolerance: 5% + 0.06
+in_chinese = [make_task(**{**nano().problem, "split": "test", "language": "zh"})[i]
+              for i in range(64)]  # fmt: skip
+rows, kept = [], {}
+for name, policy in models.items():
     of = list(zip(in_chinese, replies_of(policy, in_chinese, 160), strict=True))
-    print(f"{name}: {mean(p.score(t) for p, t in of):.0%} right, "
-          f"{mean(in_language(p, t) for p, t in of):.0%} in the language of the question")
-assert mean(in_language(p, t) for p, t in of) < 0.7
+    kept[name] = mean(language(p, t) == 1 for p, t in of)
+    rows.append([name, f"{mean(p.score(t) for p, t in of):.0%}", f"{kept[name]:.0%}"])
+assert kept["nano-base"] == 1 and max(kept[name] for name in students) < 0.85
+table(["model, or whose thoughts it imitated", "right, greedy", "in Chinese alone"], rows,
+      "64 held-out questions in Chinese. In Chinese alone: no English word in the thought.")
+
+# %% [markdown]
+# **The students answer between a third and a half of the Chinese questions in English, at least in part**, and solve most of them all the same. The base and R1-Zero do not do this. Examples in one language teach that language, whatever the question's is.
+#
+# A reward can ask for the question's language instead. Its judge is the share of a thought's words that are in this language. A natural mistake is to ask for English always:
+
+# %%
+def english_always(problem, text: str) -> float:
+    """A planted bug: it never looks at the question."""
+    words = re.findall("[A-Za-z]+|[一-鿿]+", thought_of(text))
+    return mean(word.isascii() for word in words) if words else 1.0
+
+
+def chinese_is_paid(share) -> None:
+    """A Chinese thought to a Chinese question has no word in the wrong language."""
+    assert share(in_chinese[0], "<think>3+4=7?8 不对</think><answer>3+4</answer>") == 1
+
+
+bites(chinese_is_paid, language, english_always)
+
+# %% [markdown]
+# What does this reward cost in accuracy? The record of the main page answers it for English questions. Its bases come from two webs. In the **poor** web 1 % of the authors search until they find a solution, and in the **rich** web 20 % do. From each base and from each cold start, 48 steps of reward were run without the language reward, and with weight 0.2 or 1.
 
 # %% tags=["hide-input"]
 record = [row for row in results.read("ch15_stages")["rows"] if "failed" not in row]
-POOR, RICH = 0.01, 0.2
+WEBS = {"poor": 0.01, "rich": 0.2}
 MEASURES = {
     "right": lambda r: 100 * r["accuracy"],
-    "readable": lambda r: 100 * r["sampled"]["readable"],
     "mixed": lambda r: 100 * r["sampled"]["both_languages"],
     "pages": lambda r: 100 * r["pages"],
-    "in form": lambda r: 100 * r["well_formed"],
     "cost": lambda r: r["total_flops"] / 1e12,
     "letters": lambda r: 100 * r["letters"],
     "letters that add up": lambda r: 100 * r["letters_true"],
 }
 
 
-def seeds_of(share: float, arm: str, what: str) -> dict[int, float]:
-    """One measure of one arm, by seed."""
+def seeds_of(web: str, arm: str, what: str) -> dict[int, float]:
+    """One measure of one arm (a variant of the experiment), by seed."""
     return {r["seed"]: MEASURES[what](r) for r in record
-            if (r["share"], r["arm"]) == (share, arm)}  # fmt: skip
+            if (r["share"], r["arm"]) == (WEBS[web], arm)}  # fmt: skip
 
 
-def average(share: float, arm: str, what: str) -> float:
-    return mean(seeds_of(share, arm, what).values())
+def average(web: str, arm: str, what: str) -> float:
+    return mean(seeds_of(web, arm, what).values())
 
 
-def effect(share: float, arm: str, other: str, what: str = "right") -> tuple[float, float]:
+def effect(web: str, arm: str, other: str, what: str = "right") -> tuple[float, float]:
     """Arm minus other, seed by seed: the mean, and half of its 95 % interval."""
-    ours, others = seeds_of(share, arm, what), seeds_of(share, other, what)
+    ours, others = seeds_of(web, arm, what), seeds_of(web, other, what)
     both = sorted(set(ours) & set(others))
     return apart([ours[s] for s in both], [others[s] for s in both])
 
 
 print(results.origin("ch15_stages"))
-full_guess.reveal(round(effect(POOR, "full", "zero_longer")[0], 1))
 
 # %% tags=["hide-input"]
-PRICES = (("from the base", ("zero", "zero_language", "zero_language_1")),
-          ("from the cold start", ("cold_form", "cold_language", "cold_language_1")))
+PRICES = {"from the base": ("zero", "zero_language", "zero_language_1"),
+          "from the cold start": ("cold_form", "cold_language", "cold_language_1")}
 rows = []
-for share, web in ((POOR, "poor"), (RICH, "rich")):
-    for begin, arms in PRICES:
-        row = [web, begin, f"{average(share, arms[0], 'mixed'):.1f}"]
-        for arm in arms[1:]:
-            row += [f"{average(share, arm, 'mixed'):.1f}",
-                    "{:+.1f} ± {:.1f}".format(*effect(share, arm, arms[0]))]
+for web in WEBS:
+    for begin, (without, *weighted) in PRICES.items():
+        row = [web, begin, f"{average(web, without, 'mixed'):.1f}"]
+        for arm in weighted:
+            row += [f"{average(web, arm, 'mixed'):.1f}",
+                    "{:+.1f} ± {:.1f}".format(*effect(web, arm, without))]
         rows.append(row)
-table(["web", "48 steps of reward", "mixed, w = 0", "w = 0.2", "right, minus w = 0", "w = 1",
-       "right, minus w = 0"], rows, "Mixed: % of sampled thoughts, means of five seeds. "
-      "Right: points of greedy accuracy, 95 % intervals over five pairs of seeds.")
+table(["web", "48 steps of reward", "mixed, w = 0", "mixed, w = 0.2", "right, minus w = 0",
+       "mixed, w = 1", "right, minus w = 0"], rows,
+      "Mixed: % of sampled thoughts, means of five seeds. Right: points of greedy accuracy on "
+      "1,024 held-out problems, 95 % intervals over five pairs of seeds.")
 
 # %% [markdown]
-# From the base, a weight of 0.2 is enough: mixing falls from about one thought in eight to 3 % or less. After the cold start in one language, nothing is left for it to do. **We cannot see a price**, because all intervals of accuracy include zero. They are wide, up to ± 11 points, so the *slight* loss that DeepSeek reports could hide in them.
+# From the base, a weight of 0.2 is enough: mixing falls from about one thought in eight to 3 % or less. After a cold start in one language, nothing is left for it to do. **We cannot see a price**, because all intervals of accuracy include zero. They are wide, up to ± 11 points, so the slight loss that DeepSeek reports {cite}`deepseekr1` could hide in them.
 #
-# ## Reward on top of imitation, or instead of it?
+# ## Are R1-Zero's own thoughts worth a stage?
 #
-# R1 rewards a model that has imitated first. Tulu 3 {cite}`lambert2024tulu3` has the same order: fine-tuning, and later reward from a verifier. Is it better to spend everything on one of the two? We give each way the operations of R1-Zero's 48 steps: all for reward, all for imitating careful thoughts, or half and half. Because people can write few thoughts and programs many, imitation has either 256 thoughts or 2,048. How many points of accuracy will imitating 2,048 thoughts have more than reward, on the poor web?
+# DeepSeek's thoughts came partly from R1-Zero, and people corrected them. The package's recipes *nano* and *small* let R1-Zero's right and readable thoughts be imitated as they are, and reward the model again afterwards, as in R1's second stage. What did these recorded runs gain on R1-Zero?
 
 # %% tags=["hide-input"]
+def stage_row(name: str, seed: int, stage: str) -> float:
+    row = results.read(name, f"seed{seed}/{stage}/evaluation.json")["row"]
+    return 100 * row["accuracy"]
+
+
+rows, worlds = [], {"reason_nano": ["nano: up to 12, + -", 256],
+                    "reason_small": ["small: up to 20, + - * /", 2048]}  # fmt: skip
+for name, of in worlds.items():
+    values = {stage: [stage_row(name, s, stage) for s in range(3)]
+              for stage in ("base", "zero", "cold", "r1")}  # fmt: skip
+    rows.append([*of, *(f"{mean(v):.1f}" for v in values.values()),
+                 "{:+.1f} ± {:.1f}".format(*apart(values["r1"], values["zero"]))])
+for web in WEBS:
+    rows.append([f"{web} web, as above", 256, *(f"{average(web, arm, 'right'):.1f}"
+                 for arm in ("base", "zero", "cold_own", "own_language")),
+                 "{:+.1f} ± {:.1f}".format(*effect(web, "own_language", "zero"))])
+table(["world", "thoughts", "base", "R1-Zero", "cold start", "then reward", "minus R1-Zero"],
+      rows, "Greedy accuracy in %, three numbers. nano: 512 held-out problems, small: 1,024, "
+      "three seeds each; the webs: five seeds. The last column has 95 % intervals.")
+
+# %% [markdown]
+# **On none of the four worlds is the result clearly better than R1-Zero**, and on *nano* it lies a few points below. The cold start there already loses almost three points, and the reward afterwards does not win them back. We do not know why only *nano* loses. The thoughts have already been rewarded once, and they teach the base what R1-Zero can do.
+#
+# What they change is the mixing of languages:
+
+# %% tags=["hide-input"]
+for web in WEBS:
+    print("{} web, mixed: R1-Zero {:.1f} %, the cold start from its thoughts {:.1f} %".format(
+        web, *(average(web, arm, "mixed") for arm in ("zero", "cold_own"))))
+
+# %% [markdown]
+# ## Imitation, reward, or one after the other?
+#
+# R1 rewards a model that has imitated first. Tulu 3 {cite}`lambert2024tulu3` has the same order: fine-tuning, and later reward from a verifier. Is it better to spend everything on one of the two? To compare them, we must give each the same number of operations.
+#
+# Say that a model has $N$ weights which a token uses. Reading or writing a token takes about $2N$ operations, a multiplication and an addition per weight. Learning from it takes about $6N$, because the way back costs twice as much as the way forth. Imitation only learns. Reward must **write every answer first**, so its tokens take $2N + 6N$.
+#
+# R1-Zero has 48 steps of 256 answers. How many steps of 64 examples does imitation get, if all texts are equally long?
+
+# %%
+def imitation_steps(steps: int, answers: int, batch: int) -> float:
+    """Steps of imitation that take as many operations as some steps of reward."""
+    return steps * answers * (2 + 6) / (batch * 6)
+
+
+def writing_is_free(steps: int, answers: int, batch: int) -> float:
+    """A planted bug: counts only what is learned."""
+    return steps * answers / batch
+
+
+def six_for_eight(count) -> None:
+    """Six answers of a token: 6 * 8 N operations, as for eight examples: 8 * 6 N."""
+    assert count(steps=1, answers=6, batch=1) == 8
+
+
+bites(six_for_eight, imitation_steps, writing_is_free)
+recorded = {r["arm"]: r for r in record if r["share"] == WEBS["poor"] and r["seed"] == 0}
+print(f"{imitation_steps(48, 256, 64):.0f} steps by this count, "
+      f"{recorded['sft_few']['steps']} in the record, which counts every token")
+
+# %% [markdown]
+# Each way now gets the operations of R1-Zero's 48 steps: all for reward, all for imitating careful thoughts, or half for each. Because people can write few thoughts and programs many, imitation has either 256 thoughts or 2,048. The 256 are therefore read more than sixty times, which the column *passes* shows.
+#
+# How many points of accuracy will imitating 2,048 thoughts have more than reward, on the poor web?
+
+# %% tags=["prediction", "hide-input"]
 guess = None
 question = "Poor web, equal operations: 2,048 thoughts minus reward, in points?"
 author_guess = predict("r1.author", question, guess, example=15, unit="points",
@@ -235,70 +351,71 @@ author_guess
 
 # %% tags=["hide-input"]
 BUDGET = {"zero": "reward alone", "half_few_sft": "256 thoughts, half the budget",
-          "half_few": "... then half for reward", "sft_few": "... or all for imitation",
+          "half_few": "256, then reward", "sft_few": "256, all the budget",
           "half_many_sft": "2,048 thoughts, half the budget",
-          "half_many": "... then half for reward", "sft_many": "... or all for imitation"}
-author_guess.reveal(round(effect(POOR, "sft_many", "zero")[0], 1))
-NAMES = {"sft_few": "imitation for all the budget", "half_few_sft": "the model before it"}
+          "half_many": "2,048, then reward", "sft_many": "2,048, all the budget"}
+author_guess.reveal(round(effect("poor", "sft_many", "zero")[0], 1))
 rows = []
 for arm, name in BUDGET.items():
-    row = [name, len(seeds_of(POOR, arm, "right"))]
-    for share in (POOR, RICH):
-        several = arm != "zero" and row[1] > 1
-        gain = "{:+.0f} ± {:.0f}".format(*effect(share, arm, "zero")) if several else ""
-        row += [f"{average(share, arm, 'right'):.0f}", gain,
-                f"{average(share, arm, 'pages'):.0f}", f"{average(share, arm, 'cost'):.1f}"]
+    count = len(seeds_of("poor", arm, "right"))
+    passes = recorded[arm.replace("half_few", "half_few_sft").replace("half_many", "half_many_sft")
+                      .replace("_sft_sft", "_sft")].get("epochs")  # fmt: skip
+    row = [name, f"{passes:.0f}" if passes else "", count]
+    for web in WEBS:
+        several = arm != "zero" and count > 1
+        gain = "{:+.0f} ± {:.0f}".format(*effect(web, arm, "zero")) if several else ""
+        row += [f"{average(web, arm, 'right'):.0f}", gain, f"{average(web, arm, 'pages'):.0f}"]
     rows.append(row)
-for share, web in ((POOR, "poor"), (RICH, "rich")):
-    for arm, other in (("half_few", "sft_few"), ("half_few", "half_few_sft")):
-        found = "{:+.1f} ± {:.1f}".format(*effect(share, arm, other))
-        print(f"{web} web, 256 thoughts then reward, minus {NAMES[other]}: {found} points")
-table(["way", "seeds", "poor: right, %", "minus reward", "pages, %", "tera-FLOPs",
-       "rich: right, %", "minus reward", "pages, %", "tera-FLOPs"], rows, "Greedy accuracy on "
-      "1,024 held-out problems, and pages; 95 % intervals over pairs of seeds. The writing of "
-      "the thoughts costs no operations here.")
+table(["way", "passes", "seeds", "poor: right, %", "minus reward", "pages, %",
+       "rich: right, %", "minus reward", "pages, %"], rows,
+      "Greedy accuracy on 1,024 held-out problems, and 512 pages of the web that need no "
+      "thought; 95 % intervals over pairs of seeds.")
+
+# %% tags=["figure", "hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True)
+said = []
+WAYS = {"256": ("half_few_sft", "half_few", "sft_few"),
+        "2,048": ("half_many_sft", "half_many", "sft_many")}  # fmt: skip
+for ax, web in zip(axes, WEBS, strict=True):
+    def at(arm, web=web):
+        return average(web, arm, "pages"), average(web, arm, "right")
+    for arm, name in (("base", "base"), ("zero", "reward alone")):
+        _ = ax.plot(*at(arm), "o", color="gray")
+        _ = ax.annotate(name, at(arm), (0, 7), textcoords="offset points", ha="center")
+    for colour, (count, (half, then, more)) in zip(("C0", "C1"), WAYS.items(), strict=True):
+        _ = ax.plot(*at(half), "o", color=colour)
+        for end, style in ((then, "->"), (more, "-|>")):
+            _ = ax.annotate("", at(end), at(half), arrowprops={
+                "arrowstyle": style, "color": colour, "ls": "--" if end == then else "-"})
+        said.append(f"{web} web, {count} thoughts: " + ", ".join(
+            f"{n} {at(arm)[1]:.0f} % right and {at(arm)[0]:.0f} % of pages" for n, arm in zip(
+                ("half the budget", "then reward", "all the budget"), (half, then, more),
+                strict=True)))
+    _ = ax.set(title=f"{web} web", xlabel="pages right, %", xlim=(0, 105), ylim=(20, 105))
+_ = axes[0].set(ylabel="problems right, %")
+show(fig, "PLACEHOLDER", "; ".join(said) + ".")
 
 # %% [markdown]
-# **Imitating a careful author beats reward on the poor web by far**, and with 2,048 thoughts on both webs. This is no fair comparison, because these thoughts bring knowledge from outside. With 256 thoughts on the rich web, imitation alone goes over them many times and ends below reward on average.
-#
-# **Reward on top of imitation lost accuracy in our setting**: on both webs against the model before it, and on the poor web against more imitation. But imitation for so long forgets most other things, while reward alone keeps four fifths of the pages. So the two have different prices. Imitation is cheap and needs an author and pages against forgetting. Reward needs only a verifier, and disturbs less of what it does not reward.
-#
-# ## When the thoughts are R1-Zero's own
-#
-# Our recipes *nano* and *small* do not have a careful author. Their cold start takes R1-Zero's own right and readable thoughts, as the checkpoint nano-r1 did. What did these recorded runs gain?
+# Is reward worth its half of the budget, once a model has imitated 256 thoughts?
 
 # %% tags=["hide-input"]
-def stage_row(name: str, seed: int, stage: str) -> float:
-    row = results.read(name, f"seed{seed}/{stage}/evaluation.json")["row"]
-    return 100 * row["accuracy"]
-
-
-rows, worlds = [], {"reason_nano": "nano: up to 12, + -",
-                    "reason_small": "small: up to 20, + - * /"}  # fmt: skip
-for name, what in worlds.items():
-    values = {stage: [stage_row(name, s, stage) for s in range(3)]
-              for stage in ("base", "zero", "cold", "r1")}  # fmt: skip
-    rows.append([what, *(f"{mean(v):.1f}" for v in values.values()),
-                 "{:+.1f} ± {:.1f}".format(*apart(values["r1"], values["zero"]))])
-for share, web in ((POOR, "poor"), (RICH, "rich")):
-    rows.append([f"{web} web, as above", *(f"{average(share, arm, 'right'):.1f}"
-                 for arm in ("base", "zero", "cold_own", "own_language")),
-                 "{:+.1f} ± {:.1f}".format(*effect(share, "own_language", "zero"))])
-for share, web in ((POOR, "poor"), (RICH, "rich")):
-    print("{} web, mixed: R1-Zero {:.1f} %, the cold start from its thoughts {:.1f} %".format(
-        web, *(average(share, arm, "mixed") for arm in ("zero", "cold_own"))))
-table(["world", "base", "R1-Zero", "cold start", "R1, stage 2", "R1 minus R1-Zero"], rows,
-      "Greedy accuracy in %, three numbers. nano: 512 held-out problems, small: 1,024, three "
-      "seeds each; the webs: five seeds. The last column has 95 % intervals.")
+for web in WEBS:
+    for other, name in (("half_few_sft", "the model before it"),
+                        ("sft_few", "imitation for all the budget")):
+        found = "{:+.1f} ± {:.1f}".format(*effect(web, "half_few", other))
+        print(f"{web} web, 256 thoughts then reward, minus {name}: {found} points")
 
 # %% [markdown]
-# **On *small*, R1 equals R1-Zero; on *nano*, it lies a few points below.** The table shows where these points go. In *nano*, imitating 256 of R1-Zero's thoughts loses almost three points, and the 12 steps of reward afterwards do not win them back. In *small*, the cold start has 2,048 thoughts and loses nothing. In the experiment above, imitating as many of R1-Zero's thoughts loses nothing that we can see. So we do not know why *nano* loses.
+# **Imitating a careful author beats reward on the poor web by far**, and with 2,048 thoughts on both webs. This is not a fair comparison, because these thoughts bring knowledge from outside, and writing them costs no operations here. With 256 thoughts on the rich web, imitation alone ends below reward on average.
 #
-# Nothing was gained either. R1-Zero's own thoughts, filtered, teach the base what R1-Zero already does. What they do change is the mixing, as the printed lines say.
+# **Reward on top of imitation lost accuracy in our setting**: on both webs against the model before it, and on the poor web against more imitation. So *imitation first, then reward* was not the best order here, and it was R1's and Tulu's.
 #
-# ## What still needs people
+# Imitation for so long forgets most of the pages, while reward alone keeps four fifths of them. Imitation is cheap, and needs an author, and pages in the mix against forgetting. Reward needs only a verifier, and disturbs less of what it does not reward.
+
+# %% [markdown]
+# ## What still needs people?
 #
-# Stage 4 could reward our pages because a list has one right answer. What about letters, which the web also has? We can compute a score for their form: a greeting, a thank-you with a number, how many were given away, and a name below. Here are three letters that this score marks alike:
+# Both ways need somebody who judges: an author who selects thoughts, or a rule that scores answers. Letters, which the web also has, show where a rule ends. We can score their form, which is a greeting, a thank-you with a number, how many were given away, and a name below:
 
 # %%
 LETTER = re.compile(r"Dear (\w+),\nthank you for the (\d+) (\w+)\. "
@@ -316,6 +433,9 @@ letters = [p + t for p, t in zip([p for p in begun for _ in range(32)],
 formed = [LETTER.fullmatch(t).groups() for t in letters if letter_form(t)]
 print(f"{len(formed)} of {len(letters)} letters of nano-base have the form")
 
+
+# %% [markdown]
+# Here are three letters that this score marks alike:
 
 # %% tags=["hide-input"]
 def first_with(fault):
@@ -335,35 +455,111 @@ both_faults = [sum(fault(*of) for of in formed) for fault in [*kinds.values()][1
 print("of {}: {} give too much, {} go to their author".format(len(formed), *both_faults))
 
 # %% [markdown]
-# A reader sees at once what the score does not: you cannot give away more than you had, and Ada does not thank herself. Each fault could become a rule, but only *after* a person has noticed it. Does training on other rewards move what no reward looks at? The record sampled 256 letters from each model:
+# A reader sees at once what the score does not: you cannot give away more than you had, and Ada does not thank herself. Each fault can become a rule, but only *after* a person has noticed it. Here is the rule for the first one, and the test that the score of the form fails:
+
+# %%
+def letter_adds_up(text: str) -> float:
+    """1 for a letter that also gives away no more than there was."""
+    found = LETTER.fullmatch(text)
+    return float(found is not None and int(found[4]) <= int(found[2]))
+
+
+def nobody_gives_six_of_one(score) -> None:
+    """A letter may have all its parts and still be impossible."""
+    words = "Dear Tom,\nthank you for the {} stamps. I gave {} away.\nYours, Lin"
+    assert score(words.format(6, 1)) == 1
+    assert score(words.format(1, 6)) == 0
+
+
+bites(nobody_gives_six_of_one, letter_adds_up, letter_form)
+
+# %% [markdown]
+# Does training on other rewards move what no reward looks at? The record sampled 256 letters from the model after each of R1's stages:
 
 # %% tags=["hide-input"]
-rows = []
-for arm in ("base", "zero", "cold_language", "rejection", "full"):
-    row = [WAY[arm]]
-    for share in (POOR, RICH):
-        row += [f"{average(share, arm, 'letters'):.0f}",
-                f"{average(share, arm, 'letters that add up'):.0f}"]
-    rows.append(row)
-table(["model", "poor: form, %", "form, and adds up", "rich: form, %", "form, and adds up"],
-      rows, "Sampled letters, means of five seeds. Adds up: gives away no more than it had.")
+WAY = {"base": "base", "zero": "R1-Zero, 48 steps", "cold": "1 cold start",
+       "cold_language": "2 reasoning", "rejection": "3 rejection sampling",
+       "full": "4 all kinds: R1"}  # fmt: skip
+rows = [[name, *(f"{average(web, arm, what):.0f}" for web in WEBS
+                 for what in ("letters", "letters that add up"))]
+        for arm, name in WAY.items()]  # fmt: skip
+table(["model", "poor: form, %", "and adds up", "rich: form, %", "and adds up"], rows,
+      "Sampled letters, means of five seeds. Adds up: gives away no more than it had.")
+
+# %% tags=["hide-input"]
+LETTERS = {"3 against 2": ("rejection", "cold_language"), "4 against 3": ("full", "rejection")}
+for name, arms in LETTERS.items():
+    print(f"stage {name}, letters that add up:", ", ".join("{} web {:+.0f} ± {:.0f}".format(
+        web, *effect(web, *arms, "letters that add up")) for web in WEBS), "points")
 
 # %% [markdown]
-# Letters suffer and recover like the pages that are scored. So **imitation can teach what no score sees**, because the pages of stage 3 contain letters that people wrote. Stage 4 pays for lists and rows only, and on average loses some letters again. DeepSeek's answer is a reward model trained on people's judgements ([chapter 11](11_human_feedback.ipynb)), used only for the last 400 steps, because a longer use invites hacking.
-
-# %% [markdown]
+# The cold start loses most letters, although nothing was trained to avoid them. Stage 3 brings them back, because its pages contain letters of the web. So **imitation can teach what no score sees**. Stage 4 pays for lists and rows alone, and loses some letters again on average, but its intervals include zero.
+#
+# DeepSeek's answer is a reward model trained on people's judgements ([chapter 11](11_human_feedback.ipynb)), used only for the last 400 steps, because a longer use invites hacking {cite}`deepseekr1`.
+#
 # ## What went wrong, or did not help
 #
-# TODO
+# **Reward after long imitation.** We expected that both orders would add up. All rewards had R1-Zero's learning rate, which may be too high for a model that is already good. We did not try a lower one.
+#
+# **The record is not complete.** Time ran out before reward on top of 2,048 thoughts had more than one seed, so the table gives no interval for it.
+#
+# **The record has no Chinese questions.** It poses English problems alone, so it does not show what its cold start does to Chinese ones. The live run above does, on one seed.
+#
+# ## Exercises
+#
+# ```{exercise} The second fault
+# :label: ex-15b-letter
+#
+# *10 minutes.* Write `letter_is_sensible(text)`, which is 1 for a letter that adds up and does not go to its own author. Then write a test that accepts it and catches `letter_adds_up`.
+#
+# **Hint.** `LETTER.fullmatch(text)` has five groups: to, had, thing, gave, by. Your test needs one good letter and one whose first and last group are equal.
+# ```
+#
+# ```{solution-start} ex-15b-letter
+# :class: dropdown
+# ```
+
+# %%
+def letter_is_sensible(text: str) -> float:
+    """1 for a letter that adds up and goes to another person than its author."""
+    found = LETTER.fullmatch(text)
+    return letter_adds_up(text) * float(found is not None and found[1] != found[5])
+
+
+def nobody_thanks_herself(score) -> None:
+    words = "Dear {},\nthank you for the 6 stamps. I gave 1 away.\nYours, Lin"
+    assert score(words.format("Tom")) == 1
+    assert score(words.format("Lin")) == 0
+
+
+bites(nobody_thanks_herself, letter_is_sensible, letter_adds_up)
+
+# %% [markdown]
+# ```{solution-end}
+# ```
 #
 # ## Receipt
+#
+# The time is that of the processor, because the machine was shared.
 
 # %% tags=["receipt"]
-receipt(seconds=time.process_time(), spread={}, differences={})
+spread = {f"recorded, 2,048 thoughts, right, %, {web} web":
+          [*seeds_of(web, "sft_many", "right").values()] for web in WEBS}  # fmt: skip
+receipt(seconds=time.process_time(), spread=spread, differences={})
 
 # %% [markdown]
 # ## Summary
 #
-# - I can now
+# **Whose thoughts?** Even the base's own right answers double its greedy accuracy. R1-Zero's thoughts add more, and a careful author's most. After R1-Zero's own thoughts, reward gains nothing that we can see on R1-Zero itself. Examples in one language teach that language, even where the question is in another one. A language reward repairs mixing at no price that we could measure.
+#
+# **Which order?** At equal operations, imitating 2,048 careful thoughts beats reward on both webs, and by 49 points on the poor one. Reward after imitation lost accuracy in our setting. Imitation forgets most of the pages, and reward few of them. If nobody can write the thoughts, reward is all there is.
+#
+# - I can now compare authors of thoughts with a control that adds no knowledge.
+# - I can now give imitation and reward equally many operations.
+# - I can now show a fault that a score does not see, and write the rule and the test for it.
 #
 # ## Read on
+#
+# - DeepSeek-R1 {cite}`deepseekr1`, section 2.3, on its cold start; Tulu 3 {cite}`lambert2024tulu3` for the same order, with preferences in between.
+# - The experiment is `tools/experiments/ch15_stages.py`, and `ch15_cells.py` beside it has all variants as data.
+# - Next: [chapter 16](16_distillation.ipynb) teaches a small model with what a larger one writes.
