@@ -35,6 +35,7 @@ import re
 import tempfile
 import time
 from dataclasses import replace
+from itertools import pairwise
 from statistics import mean
 
 import matplotlib.pyplot as plt
@@ -99,9 +100,10 @@ print(problem.prompt + text, "->", problem.verdict(text))
 pages = make_task("pages", high=12, split="test")
 page_problems = [pages[i] for i in range(256)]
 replies = replies_of(zero, page_problems, 40)
-odd = [p.prompt + t for p, t in zip(page_problems, replies, strict=True) if not p.well_formed(t)]
-print(f"{len(odd)} of {len(page_problems)} replies of nano-zero are no line of a page; two:")
-print(*odd[:2], sep="\n\n")
+odd = [(p.prompt, t) for p, t in zip(page_problems, replies, strict=True)
+       if not p.well_formed(t)]  # fmt: skip
+print(f"{len(odd)} of {len(page_problems)} replies of nano-zero are no line of a page; the first:")
+print("prompt:", odd[0][0].strip(), "\nreply: ", repr(odd[0][1]))
 
 # %% [markdown]
 # We will look at every model of this chapter in the same way, at 64 Countdown problems that no training has seen and at these 256 pages:
@@ -212,7 +214,7 @@ def careful(problem, rng: random.Random) -> str:
 print(train[FAR].prompt + careful(train[FAR], random.Random(0)))
 
 # %% [markdown]
-# Imitation is the loss of pretraining on fewer tokens: raise the log-probability of each token **of the reply**, given all tokens before it. The prompt's tokens do not count, because the model will not have to write prompts. Here is the loss with its mask.
+# Imitation is the loss of pretraining on fewer tokens: raise the log-probability of each token **of the reply**, given all tokens before it. The prompt's tokens do not count, because the model will not have to write prompts. Here is the loss with its mask, and a case by hand. One reply has two tokens with log-probability -1 and two places of padding, and the other has four tokens with -2. The mean over the six real tokens is $(2 \cdot 1 + 4 \cdot 2) / 6 = 5/3$.
 
 # %%
 def imitation_loss(logp, mask):
@@ -223,9 +225,6 @@ def imitation_loss(logp, mask):
 def padding_counts(logp, mask):
     """A planted bug: the mean over all places."""
     return -(logp * mask).mean()
-
-# %% [markdown]
-# A case by hand: one reply has two tokens with log-probability -1 and two places of padding, and the other has four tokens with -2. The mean over the six real tokens is $(2 \cdot 1 + 4 \cdot 2) / 6 = 5/3$.
 
 # %%
 def six_tokens_by_hand(loss) -> None:
@@ -238,7 +237,7 @@ def six_tokens_by_hand(loss) -> None:
 bites(six_tokens_by_hand, imitation_loss, padding_counts)
 
 # %% [markdown]
-# The loop draws 16 examples per step and moves the weights with AdamW. The learning rate rises over five steps, holds, and falls in the second half.
+# The loop draws 16 examples per step and moves the weights with AdamW. The learning rate rises over five steps, holds, and falls in the second half. The package's `fine_tune` does the same, and keeps a folder from which an interrupted run goes on. After three steps on the same 16 examples, both must have the same weights.
 
 # %% tags=["naive"]
 def imitate(policy, examples, steps: int, size: int = 16, seed: int = 0):
@@ -256,9 +255,6 @@ def imitate(policy, examples, steps: int, size: int = 16, seed: int = 0):
         optimizer.step()
         optimizer.zero_grad()
     return policy
-
-# %% [markdown]
-# The package's `fine_tune` does the same, and keeps a folder from which an interrupted run goes on. After three steps on the same 16 examples, both have the same weights:
 
 # %% tags=["agree"]
 rng = random.Random(1)
@@ -341,8 +337,9 @@ def a_chinese_question(share) -> None:
 
 
 bites(a_chinese_question, language_share, english_only)
-share_gap = max(abs(language_share(make_4.prompt, text) - package_language.language(make_4, text))
-                for text in FOUR.values())  # fmt: skip
+theirs = [package_language.language(make_4, text) for text in FOUR.values()]
+share_gap = max(abs(language_share(make_4.prompt, text) - of)
+                for text, of in zip(FOUR.values(), theirs, strict=True))  # fmt: skip
 print(f"the package's version on the four answers, largest difference: {share_gap:.2g}")
 
 # %% [markdown]
@@ -375,7 +372,7 @@ table(["answer", "right", "form", "language", "sum, w = 0.2", "advantage", "sum,
 # %% [markdown]
 # With a weight of 0.2, answer b is right and mixed, and it still becomes likelier, though less than a. With a weight of 1 it is **pushed down although it is right**. Answer c repeats a line, and no reward here notices.
 #
-# One step of the loop, with any judge (the function that pays an answer): 8 answers to each of eight problems, advantages within each group, and a push on every token in proportion to its answer's advantage.
+# Here is one step of the loop, with any judge (the function that pays an answer): 8 answers to each of eight problems, advantages within each group, and a push on every token in proportion to its answer's advantage. From the base and with the same draws, it must lead to the same weights as a step of the package's `reinforce`.
 
 # %%
 def reward_step(policy, optimizer, problems, judge, generator, compared=advantages):
@@ -393,9 +390,6 @@ def reward_step(policy, optimizer, problems, judge, generator, compared=advantag
     optimizer.step()
     optimizer.zero_grad()
     return posed, drawn.texts, rewards
-
-# %% [markdown]
-# Is this the package's step of GRPO? One step of both, from the base with the same draws, must lead to the same weights:
 
 # %% tags=["hide-input"]
 def adam(policy, lr: float):
@@ -430,12 +424,12 @@ def batch_step(*given):
 
 
 def as_the_package(step) -> None:
-    """One step leads to the package's weights."""
-    assert step_gap(step) < 1e-6
+    """One step, which moves weights by up to 8e-4, leads to the package's weights."""
+    assert step_gap(step) < 1e-5
 
 
 bites(as_the_package, reward_step, batch_step)
-print("weights after one step of reward, largest difference: below 1e-6")
+print("weights after one step of reward, largest difference: below 1e-5")
 
 # %%
 def rewarded(policy, task, judge, steps: int, lr: float = 8e-4):
@@ -514,7 +508,7 @@ compare("Three steps of 64 answers. One seed.", "base", "cold start", "stage 2")
 #
 # ## Stage 3: what do a model's own best answers teach?
 #
-# Stage 3 does not train the model of stage 2. It only uses it to write examples. We draw many answers, throw away those that are not worth learning from (this is the *rejection*), and fine-tune **the base** on the rest. Each answer must meet four demands:
+# Stage 3 does not train the model of stage 2. It only uses it to write examples. We draw many answers, throw away those that are not worth learning from (this is the *rejection*), and fine-tune **the base** on the rest. Each answer must meet four demands. Of the four answers of the diagram, only a should pass, because b mixes languages, c repeats a line, and d is wrong. As a planted bug, we take a filter that keeps all right answers.
 
 # %%
 DEMANDS = {"the right form": lambda p, t: p.well_formed(t),
@@ -529,9 +523,6 @@ def worth_learning(problem, text: str) -> bool:
 
 
 print("kept of the four:", *(name for name, t in FOUR.items() if worth_learning(make_4, t)))
-
-# %% [markdown]
-# Of the four answers of the diagram, only a passes: b mixes languages, c repeats a line, and d is wrong. As a planted bug, a filter that keeps all right answers:
 
 # %%
 def right_is_enough(problem, text: str) -> bool:
@@ -595,7 +586,7 @@ def each_number_once(prompt: str, text: str) -> bool:
     """A planted bug: sorts the set of the numbers."""
     return list_right(" ".join(set(prompt.split())), text)
 
-# %%
+
 def equal_numbers_stay(verifier) -> None:
     """Three fives are three numbers."""
     assert verifier("11 5 5 5 6\n", "In order: 5 5 5 6 11")
@@ -696,7 +687,7 @@ said = []
 for ax, web in zip(axes, WEBS, strict=True):
     at = {arm: (average(web, arm, "pages"), average(web, arm, "right"))
           for arm in (*WAY, "zero_longer")}  # fmt: skip
-    for a, b in zip(list(WAY), list(WAY)[1:]):
+    for a, b in pairwise(WAY):
         _ = ax.annotate("", at[b], at[a], arrowprops={
             "arrowstyle": "->", "color": "C0", "lw": 1.6, "shrinkA": 4, "shrinkB": 4,
             "ls": "--" if b == "rejection" else "-"})  # fmt: skip
@@ -708,9 +699,9 @@ for ax, web in zip(axes, WEBS, strict=True):
         f"{name} {at[arm][0]:.0f} and {at[arm][1]:.0f}"
         for arm, name in {**WAY, "zero_longer": "R1-Zero, 72 steps"}.items()))
 _ = axes[0].set(ylabel="problems right, %")
-show(fig, "Up: more problems solved. Left: pages forgotten. Stage 1 goes up and left, and stage 3 "
-     "comes back to the right. Its arrow is dashed, because the weights begin at the base "
-     "again. Means of five seeds.",
+show(fig, "Up: more problems solved. Left: pages forgotten. Stage 1 goes up and left, and stage "
+     "3 comes back to the right. Its arrow is dashed, because the weights begin at the base "
+     "again. R1-Zero with 72 steps is grey. Means of five seeds.",
      "Two panels, pages right and problems right in %. " + "; ".join(said) + ".")  # fmt: skip
 
 # %% tags=["hide-input"]
@@ -720,8 +711,8 @@ rows = [[web, name, *(f"{average(web, arm, what):.0f}" for what in list(MEASURES
          f"{average(web, arm, 'cost'):.2f}"]
         for web in WEBS for arm, name in FULL.items()]  # fmt: skip
 table(["web", "model", "right, %", "readable, %", "mixed, %", "pages right, %", "tera-FLOPs"],
-      rows, "Means of five seeds. Right: 1,024 held-out problems, greedy. Readable, mixed: 512 "
-      "of them, sampled. Pages: 512, greedy. FLOPs: of all that was needed after the base.")
+      rows, "Means of five seeds. Right: 1,024 held-out problems, greedy. Readable, mixed: 512"
+      " of them, sampled. Pages: 512, greedy. FLOPs: of all that was needed after the base.")
 
 # %% [markdown]
 # **The cold start does the most.** On the poor web it adds about 25 points, on average more than all 48 steps of R1-Zero, for a fourteenth of the operations. On the rich web it reaches what R1-Zero reaches. But it ruins the pages, of which only about half are right afterwards, and **stage 3 brings them back**. Stages 2 and 4 cost nearly all the operations.
@@ -966,7 +957,7 @@ spread = {f"recorded, R1, right, %, {web} web": [*seeds_of(web, "full", "right")
           for web in WEBS}  # fmt: skip
 receipt(seconds=time.process_time(), spread=spread, differences={
     "weights, and the package's fine_tune": (weight_gap, 1e-8),
-    "weights, and the package's step of GRPO": (step_gap(reward_step), 1e-6),
+    "weights, and the package's step of GRPO": (step_gap(reward_step), 1e-5),
     "language share, and the package's": (share_gap, 0),
     "filter, and the package's": (filter_gap, 0),
 })  # fmt: skip
@@ -982,7 +973,8 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # - I can now write a language reward, say how it can be cheated, and choose its weight from the advantages of a group.
 # - I can now filter a model's own answers into examples, and mix them with texts that keep old skills.
 # - I can now compare recipes with and without a stage, seed by seed, at known cost.
-#
+
+# %% [markdown]
 # ## Read on
 #
 # - [Which order, and whose thoughts?](15b_order.ipynb) asks who should write the thoughts, and whether imitation or reward is the better use of a budget.

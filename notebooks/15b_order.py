@@ -42,7 +42,7 @@ import torch
 import minidsk
 from minidsk import results
 from minidsk.data.worksheet import all_ways
-from minidsk.diagrams import direct_labels, show, table
+from minidsk.diagrams import show, table
 from minidsk.homework import bites, predict, receipt
 from minidsk.infer.evaluate import answers as replies_of
 from minidsk.presets import nano
@@ -117,8 +117,9 @@ for name, examples in thoughts.items():
 
 # %% tags=["prediction", "hide-input"]
 guess = None
-own_guess = predict("r1.own", "nano-base after 256 of its own right answers: right, in %?", guess,
-                    example=35, unit="%", scale="difference", tolerance=30)
+question = "nano-base after 256 of its own right answers: right, greedy, in %?"
+own_guess = predict("r1.own", question, guess, example=35, unit="%",
+                    scale="difference", tolerance=30)  # fmt: skip
 own_guess
 
 # %% [markdown]
@@ -148,7 +149,8 @@ def mixed(text: str) -> bool:
 
 def look(policy) -> list[float]:
     """Right answers, greedily and in samples at temperature 1; samples that mix languages."""
-    drawn = policy.sample([p.prompt for p in asked], 1, 128, 1.0, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    drawn = policy.sample([p.prompt for p in asked], 1, 128, 1.0, generator)
     greedy = zip(held_out, replies_of(policy, held_out, 160), strict=True)
     sampled = zip(asked, drawn.texts, strict=True)
     return [float(mean(found)) for found in (
@@ -173,7 +175,7 @@ _ = ax.barh(names, shares, height=0.5, color=colours)
 for y, x in enumerate(shares):
     _ = ax.text(x + 1, y, f"{x:.0f}", va="center")
 _ = ax.set(xlabel="right, greedy, % of 64 held-out problems", xlim=(0, 105))
-show(fig, "In colour, the base after imitating 256 thoughts. Its own right answers more than double "
+show(fig, "In colour, the base after imitating 256 thoughts. Its own right answers about double "
      "what it solves.", "Bars: " + ", ".join(
          f"{n} {x:.0f} %" for n, x in zip(names, shares, strict=True)) + ".")  # fmt: skip
 
@@ -358,8 +360,7 @@ author_guess.reveal(round(effect("poor", "sft_many", "zero")[0], 1))
 rows = []
 for arm, name in BUDGET.items():
     count = len(seeds_of("poor", arm, "right"))
-    passes = recorded[arm.replace("half_few", "half_few_sft").replace("half_many", "half_many_sft")
-                      .replace("_sft_sft", "_sft")].get("epochs")  # fmt: skip
+    passes = recorded[f"{arm}_sft" if f"{arm}_sft" in BUDGET else arm].get("epochs")
     row = [name, f"{passes:.0f}" if passes else "", count]
     for web in WEBS:
         several = arm != "zero" and count > 1
@@ -372,28 +373,28 @@ table(["way", "passes", "seeds", "poor: right, %", "minus reward", "pages, %",
       "thought; 95 % intervals over pairs of seeds.")
 
 # %% tags=["figure", "hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
+WAYS = {"256": ("half_few_sft", "sft_few"), "2,048": ("half_many_sft", "sft_many")}
 said = []
-WAYS = {"256": ("half_few_sft", "half_few", "sft_few"),
-        "2,048": ("half_many_sft", "half_many", "sft_many")}  # fmt: skip
 for ax, web in zip(axes, WEBS, strict=True):
-    def at(arm, web=web):
-        return average(web, arm, "pages"), average(web, arm, "right")
+    at = {arm: (average(web, arm, "pages"), average(web, arm, "right"))
+          for arm in ("base", *BUDGET)}  # fmt: skip
     for arm, name in (("base", "base"), ("zero", "reward alone")):
-        _ = ax.plot(*at(arm), "o", color="gray")
-        _ = ax.annotate(name, at(arm), (0, 7), textcoords="offset points", ha="center")
-    for colour, (count, (half, then, more)) in zip(("C0", "C1"), WAYS.items(), strict=True):
-        _ = ax.plot(*at(half), "o", color=colour)
-        for end, style in ((then, "->"), (more, "-|>")):
-            _ = ax.annotate("", at(end), at(half), arrowprops={
-                "arrowstyle": style, "color": colour, "ls": "--" if end == then else "-"})
-        said.append(f"{web} web, {count} thoughts: " + ", ".join(
-            f"{n} {at(arm)[1]:.0f} % right and {at(arm)[0]:.0f} % of pages" for n, arm in zip(
-                ("half the budget", "then reward", "all the budget"), (half, then, more),
-                strict=True)))
-    _ = ax.set(title=f"{web} web", xlabel="pages right, %", xlim=(0, 105), ylim=(20, 105))
+        _ = ax.plot(*at[arm], "o", color="gray")
+        _ = ax.annotate(name, at[arm], (0, 8), textcoords="offset points", ha="center")
+    for colour, (count, (half, more)) in zip(("C0", "C1"), WAYS.items(), strict=True):
+        _ = ax.plot(*zip(at["base"], at[half], at[more], strict=True), "o-", color=colour)
+        _ = ax.annotate(f"{count} thoughts", at[half], (8, -4), textcoords="offset points")
+    _ = ax.annotate("", at["half_few"], at["half_few_sft"], arrowprops={
+        "arrowstyle": "->", "color": "gray", "ls": "--"})  # fmt: skip
+    _ = ax.set(title=f"{web} web", xlabel="pages right, %", xlim=(0, 110), ylim=(20, 105))
+    said.append(f"{web} web: " + ", ".join(
+        f"{name} {at[arm][0]:.0f} and {at[arm][1]:.0f}" for arm, name in BUDGET.items()))
 _ = axes[0].set(ylabel="problems right, %")
-show(fig, "PLACEHOLDER", "; ".join(said) + ".")
+show(fig, "Imitation goes up and far to the left: it solves more and forgets pages. The points of "
+     "a line are the base, half the budget, and all of it. The dashed arrow is reward on top "
+     "of 256 thoughts. Means of five seeds.",
+     "Two panels, pages right and problems right in %. " + "; ".join(said) + ".")
 
 # %% [markdown]
 # Is reward worth its half of the budget, once a model has imitated 256 thoughts?
@@ -427,12 +428,12 @@ def letter_form(text: str) -> float:
     return float(LETTER.fullmatch(text) is not None)
 
 
-begun = ["Dear Ada,\n", "Dear Tom,\n", "Dear Mei,\n"]
-letters = [p + t for p, t in zip([p for p in begun for _ in range(32)],
-                                 sampled(base, begun, size=32), strict=True)]
+# %%
+begun = [p for p in ("Dear Ada,\n", "Dear Tom,\n", "Dear Mei,\n") for _ in range(32)]
+drawn = base.sample(begun, 1, 128, 1.0, torch.Generator().manual_seed(0))
+letters = [p + t for p, t in zip(begun, drawn.texts, strict=True)]
 formed = [LETTER.fullmatch(t).groups() for t in letters if letter_form(t)]
 print(f"{len(formed)} of {len(letters)} letters of nano-base have the form")
-
 
 # %% [markdown]
 # Here are three letters that this score marks alike:
