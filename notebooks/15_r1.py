@@ -680,8 +680,8 @@ full_guess.reveal(round(effect("poor", "full", "zero_longer")[0], 1))
 # %% tags=["figure", "hide-input"]
 WAY = {"base": "base", "cold": "1 cold start", "cold_language": "2 reasoning",
        "rejection": "3 rejection", "full": "4 all kinds"}  # fmt: skip
-SPOTS = {"base": (0, -14), "cold": (8, 8), "cold_language": (-8, -14), "rejection": (0, 9),
-         "full": (-6, -14), "zero_longer": (0, 9)}  # fmt: skip
+SPOTS = {"base": (0, -14), "cold": (8, 8), "cold_language": (-14, -16), "rejection": (0, 9),
+         "full": (36, -6), "zero_longer": (0, 9)}  # fmt: skip
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
 said = []
 for ax, web in zip(axes, WEBS, strict=True):
@@ -693,8 +693,9 @@ for ax, web in zip(axes, WEBS, strict=True):
             "ls": "--" if b == "rejection" else "-"})  # fmt: skip
     for arm, name in {**WAY, "zero_longer": "R1-Zero"}.items():
         _ = ax.plot(*at[arm], "o", color="gray" if arm == "zero_longer" else "C0")
-        _ = ax.annotate(name, at[arm], SPOTS[arm], textcoords="offset points", ha="center")
-    _ = ax.set(title=f"{web} web", xlabel="pages right, %", xlim=(25, 105), ylim=(20, 102))
+        spot = (28, -4) if (arm, web) == ("zero_longer", "poor") else SPOTS[arm]
+        _ = ax.annotate(name, at[arm], spot, textcoords="offset points", ha="center")
+    _ = ax.set(title=f"{web} web", xlabel="pages right, %", xlim=(20, 105), ylim=(20, 102))
     said.append(f"{web} web: " + ", ".join(
         f"{name} {at[arm][0]:.0f} and {at[arm][1]:.0f}"
         for arm, name in {**WAY, "zero_longer": "R1-Zero, 72 steps"}.items()))

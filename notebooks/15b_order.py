@@ -379,20 +379,20 @@ said = []
 for ax, web in zip(axes, WEBS, strict=True):
     at = {arm: (average(web, arm, "pages"), average(web, arm, "right"))
           for arm in ("base", *BUDGET)}  # fmt: skip
-    for arm, name in (("base", "base"), ("zero", "reward alone")):
+    for arm, name, spot in (("base", "base", (-12, -15)), ("zero", "reward alone", (6, 3))):
         _ = ax.plot(*at[arm], "o", color="gray")
-        _ = ax.annotate(name, at[arm], (0, 8), textcoords="offset points", ha="center")
+        _ = ax.annotate(name, at[arm], spot, textcoords="offset points")
     for colour, (count, (half, more)) in zip(("C0", "C1"), WAYS.items(), strict=True):
         _ = ax.plot(*zip(at["base"], at[half], at[more], strict=True), "o-", color=colour)
-        _ = ax.annotate(f"{count} thoughts", at[half], (8, -4), textcoords="offset points")
+        _ = ax.annotate(count, at[more], (-6, 8), textcoords="offset points")
     _ = ax.annotate("", at["half_few"], at["half_few_sft"], arrowprops={
         "arrowstyle": "->", "color": "gray", "ls": "--"})  # fmt: skip
     _ = ax.set(title=f"{web} web", xlabel="pages right, %", xlim=(0, 110), ylim=(20, 105))
     said.append(f"{web} web: " + ", ".join(
         f"{name} {at[arm][0]:.0f} and {at[arm][1]:.0f}" for arm, name in BUDGET.items()))
 _ = axes[0].set(ylabel="problems right, %")
-show(fig, "Imitation goes up and far to the left: it solves more and forgets pages. The points of "
-     "a line are the base, half the budget, and all of it. The dashed arrow is reward on top "
+show(fig, "Imitation of 256 or 2,048 thoughts goes up and far to the left: it solves more and "
+     "forgets pages. On each line: the base, half the budget, and all of it. The dashed arrow is reward on top "
      "of 256 thoughts. Means of five seeds.",
      "Two panels, pages right and problems right in %. " + "; ".join(said) + ".")
 
@@ -494,7 +494,7 @@ for name, arms in LETTERS.items():
         web, *effect(web, *arms, "letters that add up")) for web in WEBS), "points")
 
 # %% [markdown]
-# The cold start loses most letters, although nothing was trained to avoid them. Stage 3 brings them back, because its pages contain letters of the web. So **imitation can teach what no score sees**. Stage 4 pays for lists and rows alone, and loses some letters again on average, but its intervals include zero.
+# The cold start loses many letters, although nothing was trained to avoid them. Stage 3 brings them back, because its pages contain letters of the web. So **imitation can teach what no score sees**. Stage 4 pays for lists and rows alone, and loses some letters again on average, but its intervals include zero.
 #
 # DeepSeek's answer is a reward model trained on people's judgements ([chapter 11](11_human_feedback.ipynb)), used only for the last 400 steps, because a longer use invites hacking {cite}`deepseekr1`.
 #
