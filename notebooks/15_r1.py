@@ -396,7 +396,7 @@ def adam(policy, lr: float):
 
 
 theirs = base.copy()
-settings = RLConfig(steps=1, prompts=2, group=8, max_new_tokens=128, rows=32,
+settings = RLConfig(steps=1, prompts=4, group=8, max_new_tokens=128, rows=32,
                     optim=OptimConfig(lr=8e-4, warmup=0, betas=(0.9, 0.99)))
 with tempfile.TemporaryDirectory() as folder:
     _ = reinforce(theirs, train, settings, Run(folder, "step", settings), progress=False)
@@ -406,7 +406,7 @@ def step_gap(step) -> float:
     """The largest difference from the package's weights after one step."""
     policy = base.copy()
     with torch.enable_grad():
-        _ = step(policy, adam(policy, 8e-4), [train[0], train[1]],
+        _ = step(policy, adam(policy, 8e-4), [train[i] for i in range(4)],
                  lambda p, t: p.score(t), torch.Generator().manual_seed(0))
     pairs = zip(policy.model.parameters(), theirs.model.parameters(), strict=True)
     return max((a - b).abs().max().item() for a, b in pairs)
