@@ -529,8 +529,7 @@ def letter_is_sensible(text: str) -> float:
 
 def nobody_thanks_herself(score) -> None:
     words = "Dear {},\nthank you for the 6 stamps. I gave 1 away.\nYours, Lin"
-    assert score(words.format("Tom")) == 1
-    assert score(words.format("Lin")) == 0
+    assert [score(words.format(to)) for to in ("Tom", "Lin")] == [1, 0]
 
 
 bites(nobody_thanks_herself, letter_is_sensible, letter_adds_up)
