@@ -222,8 +222,6 @@ class Count(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 # %%
-
-# %%
 # tolerance: 5%
 cache = model.new_cache(1, 4096)
 with torch.no_grad():
@@ -257,7 +255,8 @@ ax.margins(y=0.2)
 show(fig, "A pass for few tokens takes hardly less time than a pass for dozens. Dashed: what "
      "it would take if its time were in proportion to the tokens.",
      "One line over 1 to 2,048 tokens, both axes logarithmic: "
-     f"{pass_ms[1]:.1f} ms for 1 token, {pass_ms[70]:.1f} ms for 70, {pass_ms[2048]:.0f} ms for 2,048.")  # fmt: skip
+     f"{pass_ms[1]:.1f} ms for 1 token, {pass_ms[70]:.1f} ms for 70, "
+     f"{pass_ms[2048]:.0f} ms for 2,048.")
 
 # %% [markdown]
 # A pass starts about 250 operations, **however many tokens it computes**. Before an operation computes anything, Python and PyTorch have to find a program, check shapes and reserve memory. With few tokens, these starts take most of the pass. The cache removes nearly all tokens but no operation, so at 120 tokens it gains little.
@@ -330,6 +329,7 @@ show(fig, "A step grows far more slowly than the batch. For 2,048 times as many 
      f"Three lines, both axes logarithmic. Our package on the GPU, 1 to 2,048 texts: {ends} "
      f"in milliseconds; transformers: {rival_ms[1]:.0f} to {rival_ms[2048]:.0f}, without a "
      f"trend; nano-zero on this core, 1 to 64 texts: {core_ms[1]:.1f} ms to "
+     f"{core_ms[64]:.1f} ms.")  # fmt: skip
 
 # %% [markdown]
 # **The answer.** Many texts share a step. On one core, 64 texts take about twice as long as one, and on the GPU only a third longer. So each text costs far less. (Replies end at different times, and then a batch has rows to fill again. [Rows that come and go](18b_serving.ipynb) does that without changing a token.)
