@@ -18,7 +18,7 @@
 #
 # Many texts in one batch cost little more than one text ([fast inference](18_fast_inference.ipynb)). But replies differ in length, and of our reasoner's replies the longest is 18 times as long as the shortest. If a batch waits for its longest reply, most of its rows compute for nothing. If a free row takes the next prompt at once, the batch changes all the time. **How much work does this save, and does a reply stay the same whoever stands in the rows beside it?**
 #
-# - **You will build** a scheduler that refills rows, first with lengths alone and then with a real cache, noise that does not depend on the neighbours, and a product that adds in one order in batches of any size.
+# - **You will build** a scheduler that refills rows, first with lengths alone and then with a real cache. Then come noise that does not depend on the neighbours, and a product that adds in one order in batches of any size.
 # - **You need** PyTorch, and the cache and the batch of [fast inference](18_fast_inference.ipynb).
 # - **It takes** under a minute on a CPU (no GPU is needed), and 45 minutes to read.
 
@@ -79,7 +79,7 @@ print(f"{steps} steps of two rows write {sum(five)} tokens:",
       f"{100 * share_useful(five, 2, steps):.0f} % are useful")
 
 # %% [markdown]
-# Real replies differ more. We take 1,024 recorded replies of our `small` model after R1-Zero training, to problems that it was not trained on. We count their tokens (characters and marks), the end included.
+# The lengths of real replies differ more than these. We take 1,024 recorded replies of our `small` model after R1-Zero training, to problems that it was not trained on. We count their tokens (characters and marks), the end included.
 
 # %%
 policy = minidsk.load_policy("nano-zero")
@@ -183,7 +183,7 @@ Batching(lengths[:24], 6, title="24 recorded replies in 6 rows")
 #
 # ## Can one row of a real cache be refilled?
 #
-# We now do it with `nano-zero` and its cache of fixed size. The new prompt is read by itself, and its cache is copied into the free row. A natural bug is to let the row read the new prompt behind its old reply. (`Engine` holds the cache and the logits after the last token of each row; `prefill` reads prompts, `step` appends one token per row.)
+# We now do it with `nano-zero` and its cache of fixed size. The new prompt is read by itself, and its cache is copied into the free row. A natural bug is to let the row read the new prompt behind its old reply. (`Engine` holds the cache, and the logits after the last token of each row. Its `prefill` reads prompts, and its `step` appends one token per row.)
 
 # %%
 exact = copy.deepcopy(model).double()  # float64, in which rounding decides no greedy token
@@ -294,7 +294,8 @@ for ax, of, name in zip(panels, (held_waiting, held), ("waiting", "refilled"), s
     _ = ax.set(yticks=[0, 7], ylabel="row")
 _ = panels[1].set_xlabel("steps")
 show(fig, "How many tokens each of the 8 rows holds in its cache: the darker, the more. A row "
-     f"without a reply is cleared. Waiting takes {len(held_waiting)} steps, refilling {len(held)}.",
+     f"without a reply is cleared. Waiting takes {len(held_waiting)} steps, refilling "
+     f"{len(held)}.",
      "Two maps of 8 rows over the steps. Each row darkens while a reply grows and turns pale "
      "when it is refilled. Waiting leaves pale gaps until the longest reply of a batch ends.")
 
@@ -426,7 +427,7 @@ show(fig, "How often each clock is the first of three, in 20,000 races. Divided 
      f"{shares_said['multiplies']}. A dashed line at each probability.")  # fmt: skip
 
 # %% [markdown]
-# Now the sampler. With noise from an address, the first four replies of a batch of eight must be those of a batch of four. The planted bug is the shared generator.
+# We now draw whole replies in this way. With noise from an address, the first four replies of a batch of eight must be those of a batch of four. The planted bug is the shared generator.
 
 # %%
 def draw_by_address(ids, mask, new, seed):
