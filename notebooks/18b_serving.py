@@ -72,7 +72,7 @@ def share_useful(lengths, rows, steps):
     """Tokens written, as a share of what all rows could have written."""
     return sum(lengths) / (rows * steps)
 
-
+# %%
 five = [9, 2, 2, 2, 2]
 steps = steps_waiting(five, 2)
 print(f"{steps} steps of two rows write {sum(five)} tokens:",
