@@ -150,6 +150,7 @@ for step, (ax, held) in enumerate(zip(panels, snapshots, strict=True)):
     _ = ax.imshow(held[17:26].T, aspect="auto", interpolation="nearest", cmap="RdBu",
                   vmin=-top, vmax=top)  # fmt: skip
     _ = ax.axvline(many - 17.5, color="gray", ls="--", lw=1)
+    ax.grid(False)
     _ = ax.set_title(f"{many} tokens", fontsize=10)
     _ = ax.set_xticks([0, 4, 8], ["18", "22", "26"])
 _ = panels[0].set(xlabel="token", ylabel="number in the column")
@@ -491,7 +492,8 @@ for name, of in (("weights", 0), ("caches", 1)):
     each = [bytes_of_a_step(batch, 4096)[of] / batch / 1e9 for batch in batches]
     (line,) = ax.plot(batches, each, "o-", markevery=[0, 4, 8, 11], label=name)
     for k in (0, 4, 8, 11):
-        _ = ax.annotate(f"{each[k]:.2g}", (batches[k], each[k]), (7, 7), fontsize=9,
+        _ = ax.annotate(f"{each[k]:.2g}", (batches[k], each[k]), (0, -16 if of else 8),
+                        fontsize=9, ha="center",
                         textcoords="offset points", color=line.get_color())
 ax.set(xscale="log", yscale="log", xlabel="texts in the batch", ylabel="GB per written token")
 ax.margins(y=0.15)
@@ -706,11 +708,11 @@ firsts = {name: torch.bincount(drawn // len(p), minlength=len(p)) / len(drawn)
           for name, drawn in ways.items()}  # fmt: skip
 for shift, (name, each) in zip((-0.28, 0, 0.28), firsts.items(), strict=True):
     bars = ax.bar(np.arange(4) + shift, each[shown[:4]], 0.26, label=name)
-    _ = ax.bar_label(bars, [f"{x:.2f}" for x in each[shown[:4]]], fontsize=9, padding=2)
+    _ = ax.bar_label(bars, [f"{x:.2f}" for x in each[shown[:4]]], fontsize=9, padding=4)
 for k in range(4):
-    _ = ax.plot([k - 0.43, k + 0.43], [p[shown[k]]] * 2, "--", color="gray", lw=1)
+    _ = ax.plot([k - 0.43, k + 0.43], [p[shown[k]]] * 2, "--", color="gray", lw=1, zorder=0)
 _ = ax.set_xticks(range(4), [f"{named[k]}\np = {p[k]:.2f}, q = {q[k]:.2f}" for k in shown[:4]])
-_ = ax.set(ylabel="share of first tokens", ylim=(0, 0.62))
+_ = ax.set(ylabel="share of first tokens", ylim=(0, 0.65))
 _ = ax.legend(fontsize=9)
 rare = (firsts["guesses, from p again"] - p).argmin().item()
 show(fig, "How often each token was written first, in 20,000 draws. Dashed: the model's own "

@@ -291,7 +291,8 @@ fig, panels = plt.subplots(2, 1, figsize=(6.4, 3.4), sharex=True, sharey=True)
 for ax, of, name in zip(panels, (held_waiting, held), ("waiting", "refilled"), strict=True):
     _ = ax.imshow(np.array(of).T, aspect="auto", interpolation="nearest", cmap="Blues")
     _ = ax.set_title(f"{name}: {len(of)} steps", fontsize=10, loc="left")
-    _ = ax.set(yticks=[0, 7], ylabel="row")
+    _ = ax.set(yticks=[0, 7], ylabel="row", xlim=(0, len(held_waiting)))
+    ax.grid(False)
 _ = panels[1].set_xlabel("steps")
 show(fig, "How many tokens each of the 8 rows holds in its cache: the darker, the more. A row "
      f"without a reply is cleared. Waiting takes {len(held_waiting)} steps, refilling "
