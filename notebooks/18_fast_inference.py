@@ -759,7 +759,7 @@ table(["guesses per pass", "share kept", "tokens per pass", "by the formula"], r
       "Greedy text of 16 prompts, 60 tokens each; all texts are the same as without guesses")
 
 # %% [markdown]
-# The formula takes the first row's share as $\alpha$. With more guesses it promises too much. One reason may be that the module was trained to look one token ahead only.
+# (By the formula, two guesses yield two tokens from $\alpha = 0.62$ on.) The last column takes the first row's share as $\alpha$. With more guesses it promises too much. One reason may be that the module was trained to look one token ahead only.
 #
 # **The answer.** With one guess, a pass gives $1 + \alpha$ tokens; each further guess gives less.
 #
