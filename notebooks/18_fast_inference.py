@@ -113,7 +113,7 @@ def write_slowly(model, ids, new):
     return ids
 
 
-slow = seconds(lambda: write_slowly(model, one, 100), turns=3)
+slow = seconds(lambda: write_slowly(model, one, 100), turns=2)
 print(f"writing: {100 / slow:,.0f} tok/s,", f"{slow / 100 * 128 / reading_one:.0f}x slower")
 
 # %% [markdown]
@@ -202,7 +202,7 @@ with torch.no_grad():
 difference = (all_at_once[0, -100:, 0] - packaged.logprobs[0]).abs().max().item()
 assert difference < 1e-6
 print(f"100 tokens are the same; log-probabilities, largest difference: {difference:.0g}")
-cached = seconds(lambda: write(model, one, 100), turns=3)
+cached = seconds(lambda: write(model, one, 100), turns=2)
 computed = sum(range(one.shape[1], one.shape[1] + 100))  # all texts that it handed over
 print(f"writing slowly: {100 / slow:,.0f} tok/s, {computed:,} tokens computed")
 print(f"with a cache:   {100 / cached:,.0f} tok/s, {one.shape[1] + 99} tokens computed")
@@ -241,7 +241,7 @@ for name, (tokens, call) in passes.items():
     with torch.no_grad():
         with Count() as counter:
             _ = call()
-        pass_ms[tokens] = 1e3 * seconds(call, 10)
+        pass_ms[tokens] = 1e3 * seconds(call, 5)
     rows.append([name, counter.operations, f"{pass_ms[tokens]:.1f} ms"])
 table(["a pass for", "operations", "time"], rows, "nano-zero on this core, in this run")
 
@@ -282,7 +282,7 @@ show(fig, "A pass for few tokens takes hardly less time than a pass for dozens. 
 some = [test[i].prompt for i in range(300)]
 alike = [prompt for prompt in some if len(tokenizer.encode(prompt)) == 20][:64]
 ids, _ = left_padded(alike, tokenizer)  # [64, 21]: each begins with a mark
-core_ms = {n: 1e3 * seconds(lambda n=n: write(model, ids[:n], 50), 3) / 50
+core_ms = {n: 1e3 * seconds(lambda n=n: write(model, ids[:n], 50), 2) / 50
            for n in (1, 4, 16, 64)}  # fmt: skip
 table(["texts", "one step", "all texts together"],
       [[n, f"{ms:.2f} ms", f"{1e3 * n / ms:,.0f} tok/s"] for n, ms in core_ms.items()],
@@ -634,7 +634,7 @@ for name, instead in (("from the surplus", surplus / surplus.sum()), ("from p ag
 #
 # ### The same rules on our model
 #
-# We let the writer begin its reply, and stop where its module is often wrong. From `q` the module draws its guess for the next token, and from `p` the model itself would draw.
+# We let the writer begin its reply, and stop where its module is often wrong. The module draws its guess for the next token from `q`, and the model itself would draw from `p`.
 
 # %%
 begun = write(writer, one, 6)
