@@ -19,8 +19,8 @@
 # A laboratory has two specialists: one model is good at sums, the other at putting numbers in order. It wants one model that is good at both. **Should that model imitate both teachers, be graded by both, or simply be the average of their weights?** The answer depends on what a grade can tell a student, and what it cannot.
 #
 # - **You will build** a picture of what imitation and grades minimise, a judge that sends each problem to its own teacher, and the average of two models, with the control that shows when averaging fails.
-# - **You need** [thoughts and grades](16_distillation.ipynb), the page before this one, which derives both.
-# - **It takes** about half a minute of processor time on two CPU cores, somewhat more on Colab (no GPU is needed), and 40 minutes to read.
+# - **You need** [Distillation: thoughts of a teacher, or grades](16_distillation.ipynb), which derives imitation and grades.
+# - **It takes** about 30 s on two CPU cores, up to twice that on Colab (no GPU is needed, because the models are small), and half an hour to read.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -163,7 +163,7 @@ table(["minimised", "place", "width", "forward KL", "reverse KL", "between (16 t
 #
 # ## What do the grades know?
 #
-# The **grade** of a token is $\log p_T - \log p_S$, the teacher's log-probability of it minus the student's. The student of the [page before this one](16_distillation.ipynb) has a quarter of nano-zero's weights and solves about 30 % of the sums. We sample its answers to 48 held-out problems, and ask two questions about the teacher's grades.
+# The **grade** of a token is $\log p_T - \log p_S$, the teacher's log-probability of it minus the student's. The student of [Distillation: thoughts of a teacher, or grades](16_distillation.ipynb) has a quarter of nano-zero's weights and solves about 30 % of the sums. We sample its answers to 48 held-out problems, and ask two questions about the teacher's grades.
 #
 # ### Do grades know which answers are right?
 #
@@ -414,9 +414,9 @@ table(["averaged with nano-zero", "alone, % right", "distance", "the average, % 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **Grades did not merge the two skills here, and we ran them in one way only.** A token answered for later grades too, with a factor of 0.95 per step. On the page before this one, a factor of 0 was quicker, so it might do better here as well.
+# **Grades did not merge the two skills here, and we ran them in one way only.** A token answered for later grades too, with a factor of 0.95 per step. With one teacher a factor of 0 was quicker, so it might do better here as well.
 #
-# **A grade of a whole distribution was not tried with two teachers.** It would name the right number at a page even where the student never samples it, because it compares all tokens.
+# **Whole distributions were not tried with two teachers.** There the teacher names the right number of a page even where the student never samples it, because all tokens are compared.
 #
 # **The three seeds share teacher A.** They differ in problems, in teacher B and in the sampling, so the intervals do not cover another nano-zero.
 #
