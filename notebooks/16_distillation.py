@@ -20,7 +20,7 @@
 #
 # - **You will build** the recipe that reasoning models are copied with (generate, verify, filter, train), and on-policy distillation, where the student answers and the teacher grades every token.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds learning from reward. [Chapter 14](14_r1_zero.ipynb) makes the teacher.
-# - **It takes** one to two minutes of processor time on two CPU cores, up to twice that on Colab (no GPU is needed, because the models are small), and an hour and a quarter to read. The large comparison was recorded on a GPU.
+# - **It takes** one to two minutes of processor time on two CPU cores, up to twice that on Colab (no GPU is needed, because the models are small), and an hour and a half to read. The large comparison was recorded on a GPU.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -108,7 +108,7 @@ def operations(weights: int, mask, updates: int = 0) -> float:
     """Of one pass forward over the tokens in the mask [N, T], and of so many updates."""
     return 2 * weights * float(mask.sum()) * (1 + 3 * updates)
 
-
+# %%
 def two_answers_of_three_tokens(count) -> None:
     """1,000 weights; an answer of two tokens and one of a single token, padded."""
     mask = torch.tensor([[1, 1], [1, 0]])
@@ -145,7 +145,7 @@ assert abs(by_us / forward["student"] - 1) < 0.15
 #
 # ## Thoughts: generate, verify, filter, train
 #
-# How does a student learn from the teacher's answers? First the teacher **generates**: it answers problems that nothing else on this page poses.
+# How does a student learn from the teacher's answers? First the teacher **generates**: it answers problems that nothing else on this page poses. Then we **verify** and **filter**: an answer stays if it is right and has the form of one thought and one answer.
 
 # %%
 def generate(policy, count: int, seed: int):
@@ -158,9 +158,6 @@ def generate(policy, count: int, seed: int):
 
 answered, paid = generate(teacher, 256, seed=0)
 print(f"{len(answered)} answers for {paid / 1e9:.1f} billion operations")
-
-# %% [markdown]
-# Then we **verify** and **filter**: an answer stays if it is right and has the form of one thought and one answer.
 
 # %%
 def keep(pairs, wanted) -> list[tuple[str, str]]:
@@ -190,13 +187,15 @@ bites(words_behind_the_answer, keep, keep_by_verdict)
 
 # %% [markdown]
 # Then the student **trains**: it raises the log-probability of each token of the teacher's answer. On our line the teacher writes *8-7+3=4*, and all seven tokens are pushed up alike. The prompt is given, so its tokens do not count, and neither does the padding behind short answers. The last cell compares our loop with the package's `fine_tune`: both train a copy of the student for two steps.
+#
+# The run may spend 60 billion operations, a sixteenth of what the recorded runs may spend. The teacher's sampling is paid from it, and the rest goes into learning. How many held-out problems will the student solve, from about 30 %, with a teacher at about 85 %?
 
 # %%
 def imitation_loss(logp, mask):
     """Minus the mean log-probability of the tokens in the mask, both [N, T]."""
     return -(logp * mask).sum() / mask.sum()
 
-
+# %%
 def padding_does_not_count(loss) -> None:
     """The second answer has one token, and behind it padding."""
     logp, mask = torch.tensor([[-1.0, -2.0], [-3.0, -9.0]]), torch.tensor([[1, 1], [1, 0]])
@@ -243,9 +242,6 @@ sft_gap = max(float((a - b).detach().abs().max()) for a, b in
 assert sft_gap < 1e-9
 print("weights after two steps, largest difference: below 1e-9")
 
-# %% [markdown]
-# Now the run, with a budget of 60 billion operations, a sixteenth of what the recorded runs may spend. The teacher's sampling is paid from it, and the rest goes into learning. How many held-out problems will the student solve, from about 30 %, with a teacher at about 85 %?
-
 # %% tags=["prediction", "hide-input"]
 guess = None
 question = "Student after imitating the teacher's right answers, % right (live run)?"
@@ -284,7 +280,7 @@ def slipped(problem, line: str) -> bool:
     stated = rest.partition("?")[0].rpartition("=")[2]
     return sorted(literals) != sorted(map(str, problem.numbers)) or stated != str(value)
 
-
+# %%
 def our_line_is_a_slip(slipped) -> None:
     problem = Countdown.pose("8 7 3 = 4")
     assert slipped(problem, "8-7+3=5?4 no")
@@ -453,14 +449,16 @@ for gamma in (1.0, 0.95, 0.0):
 # The grade judges only the token that was drawn. But the teacher computes the probabilities of *all* tokens anyway. At the last place of our line the student might have drawn another result, with these probabilities:
 
 # %%
-results_of = ["4", "5", "1"]
-ours = torch.tensor([0.3, 0.6, 0.1], dtype=torch.float64)
+ours = torch.tensor([0.3, 0.6, 0.1], dtype=torch.float64)  # of the results 4, 5 and 1
 theirs = torch.tensor([0.9, 0.06, 0.04], dtype=torch.float64)
 if_drawn = (theirs / ours).log()
+for result, chance, grade in zip("451", ours, if_drawn, strict=True):
+    print(f"{result}: drawn with probability {chance:.1f}, then the grade is {grade:+.2f}")
+print(f"mean grade: {float((ours * if_drawn).sum()):+.2f}")
 
-
+# %%
 def place_kl(scores, judged):
-    """The exact KL at each place, from log-probabilities of all tokens [..., V]."""
+    """The KL at each place, from log-probabilities of all tokens [..., V]."""
     return (scores.exp() * (scores - judged)).sum(-1)
 
 
@@ -469,19 +467,14 @@ def is_minus_the_mean_grade(kl) -> None:
 
 
 def teacher_weighs(scores, judged):
-    """A planted bug: weights each token by the teacher's probability."""
     return (judged.exp() * (scores - judged)).sum(-1)
 
 
 bites(is_minus_the_mean_grade, place_kl, teacher_weighs)
-print(*(f"{result} drawn: grade {g:+.2f}" for result, g in
-        zip(results_of, if_drawn, strict=True)), sep="   ")  # fmt: skip
-print(f"the mean grade, and minus the KL of this place: {float((ours * if_drawn).sum()):+.2f}")
 
 # %% [markdown]
 # With a sampled grade the student hears -2.30 for the 5, or +1.10 for the 4, as chance has it. The KL of the whole distribution is the mean over all draws, so its gradient has the same direction on average and less noise. It also tells a student who wrote 5 that the teacher wanted 4. Learning from all of the teacher's probabilities is called **soft** distillation, and imitating its tokens **hard** distillation.
-
-# %% [markdown]
+#
 # ## The loop in the open
 #
 # How do grades and reward train the language model? In one step the student samples answers, and a **judge** says what loss each token has. Only the judge differs, so we write the loop once, and three judges: sampled grades, the whole distribution, and GRPO's. GRPO compares an answer with its group, and pushes all its tokens alike. Its check has a problem that is always solved, which must teach nothing.
@@ -505,7 +498,7 @@ def by_grades(policy, posed, answers, gamma: float = 0.0):
         grades = grades_of(logp, teacher.logprobs(answers), answers.mask)
     return -advantages_of(grades, gamma) * logp, teacher.flops(answers)
 
-
+# %%
 def all_scores(policy, answers):
     """Log-probabilities of all tokens at each place [N, T, V]."""
     return policy.model.lm_head(policy.hidden(answers)).log_softmax(-1)
@@ -530,7 +523,7 @@ def by_reward(policy, posed, answers, size: int = 16):
     advantages = relative(torch.tensor(judged).double().view(-1, size)).view(-1, 1)
     return -advantages * policy.logprobs(answers), 0.0
 
-
+# %%
 def an_easy_problem_teaches_nothing(advantages) -> None:
     found = advantages(torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
     assert found[0].abs().max() == 0 and found[1, 0] > 0 > found[1, 1]
@@ -543,7 +536,7 @@ def against_the_batch(rewards):
 bites(an_easy_problem_teaches_nothing, relative, against_the_batch)
 
 # %% [markdown]
-# The package does all this with the loop of [chapter 12](12_grpo.ipynb), and `TeacherBaseline` is its judge. Both get the same 32 answers. Padding must have no grade, or it would leak into the tokens before it, so we also plant a bug that masks only at the end.
+# The package does all this with the loop of [chapter 12](12_grpo.ipynb), and `TeacherBaseline` is its judge. Both get the same 32 answers. (Padding must have no grade, or it would leak into the tokens before it. The bug zoo below has that bug.)
 
 # %% tags=["agree"]
 asked = held_out[:32]
@@ -560,23 +553,6 @@ for gamma in (0.0, 0.95):
     grade_gap = max(grade_gap, float((ours_ - theirs_).abs().max()))
 assert grade_gap < 1e-9
 print("advantages of 32 answers, largest difference: below 1e-9")
-
-# %%
-def nothing_behind_the_end(advantages) -> None:
-    """An answer of one token, and behind it padding with a dreadful grade."""
-    logp, judged = torch.tensor([[-1.0, -1.0]]), torch.tensor([[-1.0, -99.0]])
-    assert advantages(logp, judged, torch.tensor([[1, 0]]), 0.95)[0, 0] == 0
-
-
-def masked_first(logp, judged, mask, gamma):
-    return advantages_of(grades_of(logp, judged, mask), gamma)
-
-
-def masked_last(logp, judged, mask, gamma):
-    return advantages_of(judged - logp, gamma) * mask
-
-
-bites(nothing_behind_the_end, masked_first, masked_last)
 
 # %% [markdown]
 # ### Which judge has less noise?
@@ -606,14 +582,7 @@ assert agreement["by_distribution"] > agreement["by_grades"]
 # %% [markdown]
 # **NOISE**
 #
-# Now the student learns from each judge, with the same 60 billion operations as before, and with $\gamma = 0$, as Thinking Machines does. Guess how many held-out problems it will solve after learning from sampled grades.
-
-# %% tags=["prediction", "hide-input"]
-guess = None
-question = "Student after learning from grades, same budget, % right (live run)?"
-graded_guess = predict("distillation.graded", question, guess, example=60, unit="%",
-                       scale="difference", tolerance=20)  # fmt: skip
-graded_guess
+# Now the student learns from each judge, with the same 60 billion operations as before, and with $\gamma = 0$, as Thinking Machines does.
 
 # %%
 def learn(judge, prompts: int, size: int, rate: float, watched=None):
@@ -658,15 +627,11 @@ def told(name: str, learned, curve) -> float:
 
 learned, curve, frames = learn(by_grades, 64, 1, 3e-4, held_out[4])
 by_sampled_grades = told("grades", learned, curve)
-graded_guess.reveal(round(by_sampled_grades))
-
-# %%
-# tolerance: 12
-learned, curve, _ = learn(by_distribution, 64, 1, 3e-4)
-by_whole = told("whole distribution", learned, curve)
 
 # %%
 # tolerance: 15
+learned, curve, _ = learn(by_distribution, 64, 1, 3e-4)
+by_whole = told("whole distribution", learned, curve)
 learned, curve, _ = learn(by_reward, 4, 16, 3e-4)
 by_own_reward = told("reward", learned, curve)
 print(f"for comparison, thoughts: {steps} steps, {by_thoughts:.0f} % right; "
@@ -684,7 +649,7 @@ lapse
 #
 # ## Equal operations, five seeds
 #
-# Does this hold for more seeds and a larger budget? In the record each seed has its own web, teacher and student, with the sizes of the live run. But these students have read four times as much of their web as our live student, and their teachers twice as much as nano-zero. Every way may spend a trillion operations, and is measured on 512 held-out problems answered greedily. **The batches differ**, which is the comparison's weak point; the table says how.
+# Does this hold for more seeds and a larger budget? In the record each seed has its own web, teacher and student, with the sizes of the live run. But these students have read four times as much of their web as our live student, and their teachers twice as much as nano-zero. Every way may spend a trillion operations, and is measured on 512 held-out problems answered greedily. **The batches differ**, which is the comparison's weak point; the table says how. At the first point reward and grades are still warming up, and thoughts have made ten steps. So that point does not show how the ways compare at equal batches, which our live run has.
 
 # %% tags=["hide-input"]
 rows = [r for r in results.read("ch16_distillation")["rows"] if "accuracy" in r]
@@ -712,7 +677,7 @@ print(results.origin("ch16_distillation"))
 start, end = of("student", 0.0), of("teacher", 0.0)
 whole = mean(of("rl", what="flops"))
 print(f"students: {spread_of(start, 1)} % right before; their teachers: {spread_of(end, 1)} %")
-print(f"budget of each arm: about {whole / 1e12:.1f} trillion operations")
+print(f"budget of each way: about {whole / 1e12:.1f} trillion operations")
 
 # %% tags=["hide-input"]
 used = results.read("ch16_distillation")["settings"]
@@ -728,9 +693,6 @@ table(["way", "answers per step", "learning rate", "steps at first point",
       "All ways raise their learning rate over the first 5 steps. The first point is after a "
       "twentieth of the budget, about that of our live run.")
 
-# %% [markdown]
-# At the first point reward and grades are still warming up, and thoughts have made ten steps with less. So the first point does not show how the ways compare at equal batches. Our live run has equal batches.
-
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(7.5, 3.6))
 curves = {}
@@ -742,8 +704,8 @@ _ = ax.set(xlabel="share of the budget that is spent (steps not to scale)",
            ylabel="right, %", ylim=(20, 100))
 direct_labels(ax)
 show(fig, f"Accuracy against operations: means of {len(start)} seeds with 95 % intervals. All "
-     "arms begin with the same students. Each point of thoughts is a training of its own, "
-     "with its own pool of answers; the other arms are measured on the way.",
+     "ways begin with the same students. Each point of thoughts is a training of its own, "
+     "with its own pool of answers; the other ways are measured on the way.",
      "Four lines over the share of the budget from 0 to 1. " + "; ".join(
          f"{NAMES[arm]}: " + ", ".join(f"{m:.0f}" for m, _ in points)
          for arm, points in curves.items()) + " %.")
@@ -778,7 +740,7 @@ def operations_to(curve, wanted: float = 70) -> float:
             return low + (high - low) * (wanted - before) / (after - before)
     return math.inf
 
-
+# %%
 def half_way(operations_to) -> None:
     assert operations_to([(0, 30), (10, 60), (20, 80), (30, 75), (40, 90)]) == 15
     assert operations_to([(0, 30), (10, 60)]) == math.inf
@@ -877,8 +839,7 @@ table(["learned from", "examples", "readings", "right at 0.2", "right at 1", "mi
 # **Equal operations are not equal steps.** Smaller batches would give grades and reward more steps at the start, and could change the first two measurements. We varied neither these, nor the learning rates, the ratio of sizes or the temperature.
 #
 # **The live run and the record are not the same experiment.** The live student is a single one. It begins at the same accuracy as the recorded students, and gains less from every way.
-
-# %% [markdown]
+#
 # ## Exercises
 #
 # ```{exercise} Grades of a batch

@@ -87,7 +87,7 @@ def kl(p, q) -> float:
     """The mean of log p - log q over what p samples; both are log-probabilities."""
     return float((p.exp() * (p - q)).sum())
 
-
+# %%
 def unequal_by_hand(divergence) -> None:
     """0.5 log(0.5 / 0.25) + 0.5 log(0.5 / 0.75)."""
     half, quarter = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.25, 0.75]).log()
@@ -100,6 +100,8 @@ def the_other_one_samples(p, q):
 
 
 bites(unequal_by_hand, kl, the_other_one_samples)
+
+# %%
 three = torch.tensor([0.600, 0.001, 0.399]).log()  # the teacher
 for name, chances in (("student 1", [0.4, 0.2, 0.4]), ("student 2", [0.98, 0.01, 0.01])):
     q = torch.tensor(chances).log()
@@ -179,6 +181,8 @@ asked = held_out[:48]
 own = student.sample([p.prompt for p in asked], 4, 160, 1.0, torch.Generator().manual_seed(2))
 posed = [p for p in asked for _ in range(4)]
 was_right = [p.score(text) == 1 for p, text in zip(posed, own.texts, strict=True)]
+
+# %%
 with torch.no_grad():
     graded = grades_of(student.logprobs(own), teacher.logprobs(own), own.mask)
 sums = graded.sum(1).tolist()
@@ -247,7 +251,7 @@ def advantages_of(grades, gamma: float):
         advantages[:, t] += gamma * advantages[:, t + 1]
     return advantages
 
-
+# %%
 def by_two_teachers(teachers, posed, answers, logp, gamma: float = 0.0):
     """The problems alternate between the kinds; each teacher grades its own."""
     graded, operations = torch.zeros_like(logp), 0.0
@@ -329,7 +333,7 @@ def spread_of(values, digits: int = 0) -> str:
     """A mean with its 95 % interval over seeds."""
     return "{:.{d}f} ± {:.{d}f}".format(*interval(values), d=digits)
 
-
+# %% tags=["hide-input"]
 MERGE = {"base": "the base", "teacher of sums": "teacher A, sums",
          "teacher of pages": "teacher B, pages", "average": "average of the weights",
          "thoughts": "thoughts of both", "graded": "grades of both",
@@ -386,7 +390,7 @@ def reordered(policy):
             module.down_proj.weight.data = module.down_proj.weight.data[:, order]
     return twin
 
-
+# %%
 other = reordered(base)
 same = [replies_of(policy, held_out[:32], 160) for policy in (base, other)]
 assert same[0] == same[1]
