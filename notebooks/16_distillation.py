@@ -480,15 +480,14 @@ bites(is_minus_the_mean_grade, place_kl, teacher_weighs)
 # How do grades and reward train the language model? In one step the student samples answers, and a **judge** says what loss each token has. Only the judge differs, so we write the loop once, and three judges: sampled grades, the whole distribution, and GRPO's. GRPO compares an answer with its group, and pushes all its tokens alike. Its check has a problem that is always solved, which must teach nothing.
 
 # %% tags=["naive"]
-def answer_and_learn(policy, optimizer, problems, size: int, judge, generator, rate) -> dict:
-    """One step: sample `size` answers to each problem, judge them, push; what was seen."""
+def answer_and_learn(policy, optimizer, problems, size: int, judge, generator, rate) -> float:
+    """One step: sample `size` answers to each problem, judge them, push; its operations."""
     posed = [p for p in problems for _ in range(size)]
     answers = policy.sample([p.prompt for p in problems], size, 160, 1.0, generator)
     losses, judging = judge(policy, posed, answers)
     ((losses * answers.mask).sum() / answers.mask.sum()).backward()
     step(optimizer, policy, rate)
-    flops = policy.flops(answers, updates=1) + judging
-    return {"tokens": float(answers.lengths.double().mean()), "flops": flops}
+    return policy.flops(answers, updates=1) + judging
 
 # %%
 def by_grades(policy, posed, answers, gamma: float = 0.0):
@@ -584,22 +583,6 @@ assert agreement["by_distribution"] > agreement["by_grades"]
 #
 # Now the student learns from each judge, with the same 60 billion operations as before, and with $\gamma = 0$, as Thinking Machines does.
 
-# %%
-def learn(judge, prompts: int, size: int, rate: float, watched=None):
-    """A copy of the student that answers and learns until the budget is spent; its curve."""
-    policy, curve, frames, spent = student.copy(), [], {}, 0.0
-    optimizer = torch.optim.AdamW(policy.model.parameters(), betas=(0.9, 0.99), weight_decay=0)
-    generator = torch.Generator().manual_seed(0)
-    while spent < BUDGET:
-        k = len(curve)
-        if watched and k % 3 == 0:
-            frames[k] = look(policy, watched)
-        problems = [train[prompts * k + i] for i in range(prompts)]
-        curve.append(answer_and_learn(policy, optimizer, problems, size, judge, generator,
-                                      rate * min(1, (k + 1) / 5)))
-        spent += curve[-1]["flops"]
-    return policy, curve, frames
-
 # %% tags=["hide-input"]
 def look(policy, problem) -> list[dict]:
     """Eight sampled answers to a problem, and the teacher's grade of each token."""
@@ -615,26 +598,50 @@ def look(policy, problem) -> list[dict]:
     return shown
 
 # %%
+def learn(judge, prompts: int, size: int, watched=None):
+    """A copy of the student that answers and learns until the budget is spent; its steps."""
+    policy, k, frames, spent = student.copy(), 0, {}, 0.0
+    optimizer = torch.optim.AdamW(policy.model.parameters(), betas=(0.9, 0.99), weight_decay=0)
+    generator = torch.Generator().manual_seed(0)
+    while spent < BUDGET:
+        if watched and k % 3 == 0:
+            frames[k] = look(policy, watched)
+        problems = [train[prompts * k + i] for i in range(prompts)]
+        rate = 3e-4 * min(1, (k + 1) / 5)
+        spent += answer_and_learn(policy, optimizer, problems, size, judge, generator, rate)
+        k += 1
+    return policy, k, frames
+
+# %%
 # tolerance: 12
-def told(name: str, policy, curve) -> tuple[float, float]:
-    """Of the held-out problems, in %: how many are solved, and how many thoughts never end."""
-    endless = 100 * mean("</answer>" not in r for r in replies_of(policy, held_out, 160))
-    share = solved(policy)
-    print(f"{name}: {len(curve)} steps, {share:.0f} % right, {endless:.0f} % never end; sampled "
-          f"answers: {curve[0]['tokens']:.0f} tokens at first, {curve[-1]['tokens']:.0f} at last")
-    return share, endless
+def told(name: str, policy, steps: int) -> None:
+    """Greedy answers to the held-out problems: solved, endless, and right attempts denied."""
+    replies = replies_of(policy, held_out, 160)
+    share = 100 * mean(p.score(r) for p, r in zip(held_out, replies, strict=True))
+    endless = 100 * mean("</answer>" not in reply for reply in replies)
+    first = [reply.removeprefix("<think>").partition("\n")[0].partition("</think>")[0]
+             for reply in replies]  # fmt: skip
+    hits = [line for p, line in zip(held_out, first, strict=True)
+            if p.score(f"<think></think><answer>{line.partition('=')[0]}</answer>") == 1]
+    denied = 100 * mean(line.endswith((" no", "不对")) for line in hits)
+    print(f"{name}: {steps} steps, {share:.0f} % right, {endless:.0f} % never end; "
+          f"first attempts: {len(hits)} are right, {denied:.0f} % of these get the verdict no")
 
 
-learned, curve, frames = learn(by_grades, 64, 1, 3e-4, held_out[4])
-_ = told("grades", learned, curve)
+told("untaught", student, 0)
+told("thoughts", copyist, steps)
 
 # %%
 # tolerance: 15
-learned, curve, _ = learn(by_distribution, 64, 1, 3e-4)
-_ = told("whole distribution", learned, curve)
-learned, curve, _ = learn(by_reward, 4, 16, 3e-4)
-_ = told("reward", learned, curve)
-print(f"for comparison: thoughts {by_thoughts:.0f} % right, before {untaught:.0f} %")
+learned, count, frames = learn(by_grades, 64, 1, held_out[4])
+told("grades", learned, count)
+
+# %%
+# tolerance: 15
+learned, count, _ = learn(by_distribution, 64, 1)
+told("whole distribution", learned, count)
+learned, count, _ = learn(by_reward, 4, 16)
+told("reward", learned, count)
 
 # %% tags=["widget"]
 lapse = Rollouts(held_out[4].prompt.strip(), list(frames), list(frames.values()),
