@@ -442,7 +442,7 @@ for gamma in (1.0, 0.95, 0.0):
           f"{float(torch.cosine_similarity(pushed, exact, dim=0)):.3f}")
 
 # %% [markdown]
-# **With $\gamma = 1$ the mean push is the exact gradient of the reverse KL.** With $\gamma = 0$ each letter is improved as if it did not affect the next one. This is no longer that gradient, but here it points in almost the same direction (a cosine of 1 means the same direction), and it has less noise.
+# **With $\gamma = 1$ the mean push is the exact gradient of the reverse KL.** With $\gamma = 0$ each letter is improved as if it did not affect the next one. This is no longer that gradient, but here it points in almost the same direction (a cosine of 1 means the same direction).
 #
 # ### Why not ask for the whole distribution?
 #
@@ -1000,7 +1000,7 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # %% [markdown]
 # ## Summary
 #
-# **Thoughts teach most per operation while little has been spent. After a tenth of the budget no way is ahead that we can tell.** In our record thoughts bring students from 30 to 75 % on held-out Countdown (three numbers up to 12) with a twentieth of the budget, and reward to 35 %. But reward updates after 256 answers and thoughts after 64, and with equal batches our live run shows no lead. At the end thoughts are 3.6 ± 5.1 points ahead of reward (five seeds).
+# **In our record thoughts lead only while little has been spent, and unequal batches may be a reason. After a tenth of the budget no way is ahead that we can tell.** Thoughts bring students from 30 to 75 % on held-out Countdown (three numbers up to 12) with a twentieth of the budget, and reward to 35 %. But reward updates after 256 answers and thoughts after 64, and with equal batches our live run shows no lead. At the end thoughts are 3.6 ± 5.1 points ahead of reward (five seeds).
 #
 # **Grades cost as much as reward here.** They need about half of its answers, but the teacher has to read each. They do meet the student's own slips, after which the teacher finds the way back more than twice as often as the student. In the live run they went wrong, and the whole distribution, which has less noise, went wrong faster. We did not test the published setting, where students first imitate thoughts.
 #

@@ -233,7 +233,7 @@ table(["token", "how many", "mean grade, nats", "share of all grades"], body,
 #
 # So grades find the habit that the student lacks (to try again), and are a poor judge of whole answers. A student that is graded in two skills at once has to live with both facts.
 #
-# ## One student, two teachers
+# ## Which way keeps both skills?
 #
 # All models in this experiment have nano's size and begin at nano-base. The student may spend the same operations in three ways:
 #
