@@ -429,7 +429,7 @@ table(["averaged with nano-zero", "alone, % right", "distance", "the average, % 
 # ```{exercise} A divergence between the two
 # :label: ex-16-between
 #
-# *10 minutes.* Minimise a mixture of both divergences over the peaks in `tried`: $w$ times the reverse KL plus $1-w$ times the forward KL. Guess first for which of the weights 0.5, 0.8, 0.9 and 0.95 the student chooses one peak.
+# *10 minutes.* Minimise a weighted mean of both divergences over the peaks in `tried`. The reverse KL weighs 0.5, 0.8, 0.9 or 0.95, and the forward KL the rest. Guess first for which of these weights the student chooses one peak.
 #
 # **Hint.** Give `min` a key that mixes `kl(two, peak(*pw))` and `kl(peak(*pw), two)`.
 # ```
