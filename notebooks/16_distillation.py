@@ -190,6 +190,13 @@ bites(words_behind_the_answer, keep, keep_by_verdict)
 #
 # The run may spend 60 billion operations, a sixteenth of what the recorded runs may spend. The teacher's sampling is paid from it, and the rest goes into learning. How many held-out problems will the student solve, from about 30 %, with a teacher at about 85 %?
 
+# %% tags=["prediction", "hide-input"]
+guess = None
+question = "Student after imitating the teacher's right answers, % right (live run)?"
+imitated_guess = predict("distillation.imitated", question, guess, example=60, unit="%",
+                         scale="difference", tolerance=20)  # fmt: skip
+imitated_guess
+
 # %%
 def imitation_loss(logp, mask):
     """Minus the mean log-probability of the tokens in the mask, both [N, T]."""
@@ -241,13 +248,6 @@ sft_gap = max(float((a - b).detach().abs().max()) for a, b in
               zip(ours.model.parameters(), theirs.model.parameters(), strict=True))
 assert sft_gap < 1e-9
 print("weights after two steps, largest difference: below 1e-9")
-
-# %% tags=["prediction", "hide-input"]
-guess = None
-question = "Student after imitating the teacher's right answers, % right (live run)?"
-imitated_guess = predict("distillation.imitated", question, guess, example=60, unit="%",
-                         scale="difference", tolerance=20)  # fmt: skip
-imitated_guess
 
 # %%
 # tolerance: 6
@@ -657,7 +657,8 @@ lapse
 # **With equal batches thoughts and reward each gain about 15 points here, and grades gain nothing.** (This is one student, and an interval over 128 problems is about 9 points wide on either side.) The widget shows where the teacher disagrees: where the student has just written *no* and ends its thought, the teacher would have begun a new line. (These models also write Chinese: 不对 is the verdict *no*.)
 #
 # The student learns this, but it learns to say *no* even faster. After grades all of its right first attempts get the verdict *no*, and after reward none of them. So it walks past its solutions, and with the whole distribution about half of its thoughts never end. **Less noise did not make a better student, because it only led there in fewer steps.** We guess that *no* spreads because most lines are wrong, and because with $\gamma = 0$ a wrong *no* is not blamed for what follows.
-#
+
+# %% [markdown]
 # ## Equal operations, five seeds
 #
 # Does this hold for more seeds and a larger budget? In the record each seed has its own web, teacher and student, with the sizes of the live run. But these students have read four times as much of their web as our live student, and their teachers twice as much as nano-zero. Every way may spend a trillion operations, and is measured on 512 held-out problems answered greedily. **The batches differ**, which is the comparison's weak point; the table says how. At the first point reward and grades are still warming up, and thoughts have made ten steps. So that point does not show how the ways compare at equal batches, which our live run has.
