@@ -581,7 +581,7 @@ assert agreement["by_distribution"] > agreement["by_grades"]
 # %% [markdown]
 # **The whole distribution has less noise.** Two batches agree with a cosine of about 0.33, and with sampled grades of about 0.14. The run must show whether this makes a better student.
 #
-# Now the student learns from each judge, with the same 60 billion operations as before, and with $\gamma = 0$, as Thinking Machines does.
+# Now the student learns from each judge, with the same 60 billion operations and the same batches of 64 as before. The learning rate is 0.0003 (thoughts had 0.001), and $\gamma = 0$, as Thinking Machines does.
 
 # %% tags=["hide-input"]
 def look(policy, problem) -> list[dict]:
@@ -656,7 +656,7 @@ lapse
 # %% [markdown]
 # **With equal batches thoughts and reward each gain about 15 points here, and grades gain nothing.** (This is one student, and an interval over 128 problems is about 9 points wide on either side.) The widget shows where the teacher disagrees: where the student has just written *no* and ends its thought, the teacher would have begun a new line. (These models also write Chinese: 不对 is the verdict *no*.)
 #
-# The student learns this, but it learns to say *no* even faster. After grades all of its right first attempts get the verdict *no*, and after reward none of them. So it walks past its solutions, and with the whole distribution about half of its thoughts never end. **Less noise did not make a better student, because it only led there in fewer steps.** We guess that *no* spreads because most lines are wrong, and because with $\gamma = 0$ a wrong *no* is not blamed for what follows.
+# The student learns this, but it learns to say *no* even faster. After grades all of its right first attempts get the verdict *no*, and after reward none of them. So it walks past its solutions, and with the whole distribution about half of its thoughts never end. **Less noise did not make a better student here. In the same eight steps it went further the same way.** We guess that *no* spreads because most lines are wrong, and because with $\gamma = 0$ a wrong *no* is not blamed for what follows.
 
 # %% [markdown]
 # ## Equal operations, five seeds
