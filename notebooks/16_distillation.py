@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/16_distillation.ipynb)
 #
-# DeepSeek fine-tuned small models on 800,000 examples, 600,000 of them with R1's reasoning. The small models never saw a reward, and still beat models that were trained with reward: on the contest AIME 2024, Qwen-32B reached 47.0 % by reinforcement learning alone, and 72.6 % by imitating R1. **When is a teacher's thought worth more to a small model than a reward of its own? And can the teacher grade the student's answers instead of dictating its own?** We let both ways, and reward, spend the same number of operations.
+# DeepSeek fine-tuned small models on 800,000 examples, 600,000 of them with R1's reasoning. The small models never saw a reward, and still beat models that were trained with reward: on the contest AIME 2024, Qwen-32B reached 47.0 % by reinforcement learning alone, and 72.6 % by imitating R1. A teacher could also *grade* the student's own answers instead of dictating its own. **Thoughts of a teacher, grades by a teacher, or reward: which teaches a small student most per operation?**
 #
 # - **You will build** the recipe that reasoning models are copied with (generate, verify, filter, train), and on-policy distillation, where the student answers and the teacher grades every token.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds learning from reward. [Chapter 14](14_r1_zero.ipynb) makes the teacher.
@@ -49,6 +49,8 @@ from minidsk.rl.distill import TeacherBaseline
 from minidsk.rl.harvest import FAR
 from minidsk.rl.rollout import Rollouts as Drawn
 from minidsk.scale.cost import parameters
+from minidsk.tasks.countdown import Countdown
+from minidsk.tasks.expression import evaluate
 from minidsk.train.checkpoint import Run
 from minidsk.train.optim import OptimConfig
 from minidsk.train.sft import SFTConfig, fine_tune
@@ -58,9 +60,9 @@ plt.style.use("minidsk.diagrams.look")
 _ = torch.set_num_threads(1)
 
 # %% [markdown]
-# ## A teacher and a student
+# ## Who teaches, and who learns?
 #
-# The **teacher** is nano-zero, the reasoner of [chapter 14](14_r1_zero.ipynb). The **student** is a base model with a quarter of its weights. It has read the same web of worksheets, for half as long, and no one has taught it to reason. Both solve Countdown: make a target up to 20 from three numbers up to 12, with plus and minus.
+# The **teacher** is nano-zero, the reasoner of [chapter 14](14_r1_zero.ipynb). The **student** is a base model with a quarter of its weights, which has only read a web of worksheets. Both solve Countdown: make a target up to 20 from three numbers up to 12, with plus and minus.
 
 # %%
 teacher = minidsk.load_policy("nano-zero")
@@ -77,7 +79,6 @@ def solved(policy) -> float:
     return 100 * mean(p.score(r) for p, r in zip(held_out, replies, strict=True))
 
 
-# %%
 untaught, taught = solved(student), solved(teacher)
 size = [parameters(policy.model.config) for policy in (student, teacher)]
 print(f"student: {size[0]:,} weights, {untaught:.0f} % right; "
@@ -86,19 +87,45 @@ for policy in (student, teacher):
     print(held_out[1].prompt + replies_of(policy, held_out[1:2], 160)[0], end="\n\n")
 
 # %% [markdown]
-# A line of the thought is one attempt, followed by the target and the model's own verdict. The teacher tries again after a *no*, and the student mostly hands in its first attempt.
+# A line of the thought is one attempt, followed by the target and the model's own verdict. The teacher tries again after a *no*, and the student mostly hands in its first attempt. The student can learn in three ways:
 #
-# How should the student learn? There are three offers:
-#
-# - **Reward.** The student answers, a verifier says right or wrong, and GRPO ([chapter 12](12_grpo.ipynb)) compares answers to the same problem, without any teacher.
 # - **Thoughts.** The teacher answers, and the student imitates its right answers.
+# - **Reward.** The student answers, a verifier says right or wrong, and GRPO ([chapter 12](12_grpo.ipynb)) compares answers to the same problem.
 # - **Grades.** The student answers, and the teacher says for each token how likely it would have written it.
+#
+# The diagram shows all three on one line, *8-7+3=5*, whose result is wrong. We carry this line through the page.
 
 # %% tags=["diagram", "hide-input"]
 diagram("distillation")
 
 # %% [markdown]
-# A fair comparison gives each offer the same budget. We count floating-point **operations**, and count everything that the training causes: sampling by either model, the teacher's reading of what it grades, and the student's learning. (What made the two models does not count, because all offers begin with them.) Here is what one answer of about the same length costs:
+# ## What does one answer cost?
+#
+# A fair comparison gives each way the same budget. We count floating-point **operations**: two for each weight and token (a product and a sum) in one pass forward. Learning from a token costs three such passes, because the gradient needs about two more. Padding costs nothing. The package's `flops` also counts attention, and leaves out the embedding, which is a look-up; we use it from the second cell on.
+
+# %%
+def operations(weights: int, mask, updates: int = 0) -> float:
+    """Of one pass forward over the tokens in the mask [N, T], and of so many updates."""
+    return 2 * weights * float(mask.sum()) * (1 + 3 * updates)
+
+# %%
+def two_answers_of_three_tokens(count) -> None:
+    """1,000 weights; an answer of two tokens and one of a single token, padded."""
+    mask = torch.tensor([[1, 1], [1, 0]])
+    assert count(1000, mask) == 6000
+    assert count(1000, mask, updates=1) == 24000
+
+
+def counts_padding(weights, mask, updates=0):
+    return 2 * weights * mask.numel() * (1 + 3 * updates)
+
+
+def forgets_the_way_back(weights, mask, updates=0):
+    return 2 * weights * float(mask.sum()) * (1 + updates)
+
+
+bites(two_answers_of_three_tokens, operations, counts_padding)
+bites(two_answers_of_three_tokens, operations, forgets_the_way_back)
 
 # %%
 prompts = [p.prompt for p in held_out[:32]]
@@ -106,16 +133,19 @@ drawn = teacher.sample(prompts, 1, 160, 1.0, torch.Generator().manual_seed(0))
 as_read = student.encode(prompts, drawn.texts)
 forward = {"teacher": teacher.flops(drawn) / 32, "student": student.flops(as_read) / 32}
 learning = (student.flops(as_read, updates=1) - student.flops(as_read)) / 32
+by_us = operations(size[0], as_read.attention_mask) / 32
 for name, each in forward.items():
     print(f"the {name} writes or reads an answer: {each / 1e6:.1f} million operations")
+print(f"the student, by our simpler count: {by_us / 1e6:.1f} million")
 print(f"the student learns from it: {learning / 1e6:.1f} million")
+assert abs(by_us / forward["student"] - 1) < 0.15
 
 # %% [markdown]
-# Learning costs three forward passes, because the gradient needs about two more. The teacher has four times the weights of the student, and writing one answer costs about as much as the student's learning from it once.
+# **The teacher writes an answer for about what the student pays to learn from it once.** The teacher has four times the weights, and learning takes three passes. We count everything that the training causes, but not what made the two models, because all ways begin with them.
 #
-# ## Thoughts: generate, verify, filter, train
+# ## Thoughts: how does a student learn from the teacher's answers?
 #
-# This is how DeepSeek made its small models, and how projects like OpenR1 repeat it. First the teacher **generates**: it answers problems that nothing else in this chapter poses.
+# The recipe is to generate, verify, filter and train. First the teacher **generates**: it answers problems that nothing else on this page poses. Then we **verify** and **filter**: an answer stays if it is right and has the form of one thought and one answer.
 
 # %%
 def generate(policy, count: int, seed: int):
@@ -129,9 +159,6 @@ def generate(policy, count: int, seed: int):
 answered, paid = generate(teacher, 256, seed=0)
 print(f"{len(answered)} answers for {paid / 1e9:.1f} billion operations")
 
-# %% [markdown]
-# Then we **verify** and **filter**: an answer stays if it is right and has the form of one thought and one answer.
-
 # %%
 def keep(pairs, wanted) -> list[tuple[str, str]]:
     """Examples (prompt, reply): the well-formed replies that `wanted` accepts."""
@@ -143,7 +170,6 @@ right = keep(answered, lambda correct: correct)
 wrong = keep(answered, lambda correct: not correct)
 unended = len(answered) - len(right) - len(wrong)
 print(f"{len(right)} right, {len(wrong)} wrong, {unended} without an end or an answer")
-
 
 # %%
 def words_behind_the_answer(keep) -> None:
@@ -160,7 +186,9 @@ def keep_by_verdict(pairs, wanted):
 bites(words_behind_the_answer, keep, keep_by_verdict)
 
 # %% [markdown]
-# Guess before we train: the student is right in about 30 % of the problems and its teacher in about 85 %. How many will the student solve after it has learned from these answers, for a budget of 60 billion operations in all?
+# Then the student **trains**: it raises the log-probability of each token of the teacher's answer. On our line the teacher writes *8-7+3=4*, and all seven tokens are pushed up alike. The prompt is given, so its tokens do not count, and neither does the padding behind short answers. The last cell compares our loop with the package's `fine_tune`: both train a copy of the student for two steps.
+#
+# The run may spend 60 billion operations, a sixteenth of what the recorded runs may spend. The teacher's sampling is paid from it, and the rest goes into learning. How many held-out problems will the student solve, from about 30 %, with a teacher at about 85 %?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -169,14 +197,23 @@ imitated_guess = predict("distillation.imitated", question, guess, example=60, u
                          scale="difference", tolerance=20)  # fmt: skip
 imitated_guess
 
-# %% [markdown]
-# Then the student **trains**: it raises the log-probability of each token of the teacher's answer. The prompt is given, so its tokens do not count, and neither does the padding that makes the answers of a batch equally long.
-
 # %%
 def imitation_loss(logp, mask):
     """Minus the mean log-probability of the tokens in the mask, both [N, T]."""
     return -(logp * mask).sum() / mask.sum()
 
+# %%
+def padding_does_not_count(loss) -> None:
+    """The second answer has one token, and behind it padding."""
+    logp, mask = torch.tensor([[-1.0, -2.0], [-3.0, -9.0]]), torch.tensor([[1, 1], [1, 0]])
+    assert loss(logp, mask) == 2
+
+
+def mean_of_everything(logp, mask):
+    return -logp.mean()
+
+
+bites(padding_does_not_count, imitation_loss, mean_of_everything)
 
 # %% tags=["naive"]
 def step(optimizer, policy, rate: float) -> None:
@@ -200,10 +237,6 @@ def imitate(policy, examples, steps: int, seed: int = 0, rate: float = 1e-3) -> 
         spent += policy.flops(batch, updates=1) - policy.flops(batch)
     return spent
 
-
-# %% [markdown]
-# Does the loop do what the package's `fine_tune` does? Both train a copy of the student for two steps, and we compare all weights. And does our test of the loss notice a planted bug, a mean that forgets the mask?
-
 # %% tags=["agree"]
 ours, theirs = student.copy(), student.copy()
 _ = imitate(ours, right, 2)
@@ -216,23 +249,6 @@ sft_gap = max(float((a - b).detach().abs().max()) for a, b in
 assert sft_gap < 1e-9
 print("weights after two steps, largest difference: below 1e-9")
 
-
-# %%
-def padding_does_not_count(loss) -> None:
-    """The second answer has one token, and behind it padding."""
-    logp, mask = torch.tensor([[-1.0, -2.0], [-3.0, -9.0]]), torch.tensor([[1, 1], [1, 0]])
-    assert loss(logp, mask) == 2
-
-
-def mean_of_everything(logp, mask):
-    return -logp.mean()
-
-
-bites(padding_does_not_count, imitation_loss, mean_of_everything)
-
-# %% [markdown]
-# Now the run. The budget of 60 billion operations is a sixteenth of what the recorded runs may spend. The teacher's sampling is paid from it, and the rest goes into learning.
-
 # %%
 # tolerance: 6
 BUDGET = 60e9
@@ -240,22 +256,88 @@ steps = round((BUDGET - paid) / (64 * learning))
 copyist = student.copy()
 spent = paid + imitate(copyist, right, steps)
 by_thoughts = solved(copyist)
+imitated_guess.reveal(round(by_thoughts))
 print(f"{steps} steps, {spent / 1e9:.0f} billion operations, "
       f"{64 * steps / len(right):.1f} readings of each answer: {by_thoughts:.0f} % right")
+print(replies_of(copyist, held_out[1:2], 160)[0])
 assert by_thoughts > untaught
 
 # %% [markdown]
-# ## Grades: the student answers, the teacher judges each token
+# **Thoughts work.** The student gains about 15 points, and it now tries again after a *no*.
 #
-# Imitation has a weakness that is old and well known. The student learns what to write after the *teacher's* words, but in use it reads its *own* words, and after its first mistake it is in a place where the teacher never was. **On-policy distillation** {cite}`agarwal2023gkd` {cite}`lu2025onpolicy` lets the student answer, and asks the teacher about each token: how likely would you have written this? (*On-policy* means that a model learns from answers of its present self.)
+# ## Where does the imitating student leave the teacher's path?
 #
-# The diagram shows a line of seven tokens, which we carry by hand. $p_S$ is the probability that the student gave to a token when it sampled it, and $p_T$ is the teacher's. The **grade** of a token is
+# The student has learned what to write after the *teacher's* words. In use it reads its *own* words, with its own mistakes in them. We call a line a **slip** if its expression does not use each number once, or its result is not its value. Our line is one, because 8-7+3 is 4. How many lines of either model are slips? And who finds a way back? We cut the student's answers after their first slip, and let either model go on.
+
+# %%
+def slipped(problem, line: str) -> bool:
+    """Whether a line of a thought, 8-7+3=1+3=4?4 yes, goes wrong before its verdict."""
+    attempt, _, rest = line.partition("=")
+    try:
+        value, literals, _ = evaluate(attempt)
+    except ValueError:
+        return True
+    stated = rest.partition("?")[0].rpartition("=")[2]
+    return sorted(literals) != sorted(map(str, problem.numbers)) or stated != str(value)
+
+# %%
+def our_line_is_a_slip(slipped) -> None:
+    problem = Countdown.pose("8 7 3 = 4")
+    assert slipped(problem, "8-7+3=5?4 no")
+    assert slipped(problem, "8-7=1?4 no")
+    assert not slipped(problem, "8-7+3=1+3=4?4 yes")
+
+
+def numbers_only(problem, line):
+    return sorted(evaluate(line.partition("=")[0])[1]) != sorted(map(str, problem.numbers))
+
+
+bites(our_line_is_a_slip, slipped, numbers_only)
+
+# %%
+# tolerance: 8
+def until_slip(problem, text: str):
+    """A thought up to the end of its first slip; None if there is none. And all its lines."""
+    lines = text.partition("</think>")[0].removeprefix("<think>").split("\n")
+    slips = [slipped(problem, line) for line in lines]
+    cut = "<think>" + "\n".join(lines[: slips.index(True) + 1]) if any(slips) else None
+    return cut, slips
+
+
+own = copyist.sample([p.prompt for p in held_out], 1, 160, 1.0,
+                     torch.Generator().manual_seed(5)).texts  # fmt: skip
+taught_by = {p.prompt: p for p, _ in answered}
+pairs = {"the teacher's kept answers": [(taught_by[q], text) for q, text in right],
+         "the student's own answers": list(zip(held_out, own, strict=True))}  # fmt: skip
+for name, some in pairs.items():
+    slips = [s for pair in some for s in until_slip(*pair)[1]]
+    print(f"{name}: {100 * mean(slips):.0f} % of {len(slips)} lines are slips")
+
+# %%
+# tolerance: 10
+cut = [(p, until_slip(p, text)[0]) for p, text in pairs["the student's own answers"]]
+cut = [(p, begun) for p, begun in cut if begun]
+way_back = {}
+for name, policy in (("student", copyist), ("teacher", teacher)):
+    generator = torch.Generator().manual_seed(6)
+    rest = policy.sample([p.prompt + begun for p, begun in cut], 1, 160, 1.0, generator).texts
+    way_back[name] = 100 * mean(p.score(begun + r) for (p, begun), r in
+                                zip(cut, rest, strict=True))  # fmt: skip
+    print(f"the {name} goes on after {len(cut)} slips: {way_back[name]:.0f} % right")
+assert way_back["teacher"] > way_back["student"]
+
+# %% [markdown]
+# **The student leaves the path at its own slips, and there its teacher could still help.** About 62 % of its own lines are slips, against 21 % in the examples that it learned from. After its first slip it solves the problem in about 19 % of the cases, and the teacher, which continues the same words, in about 45 %. The examples do not show what to do after *these* words, because they follow the teacher's. A teacher that reads the student's answers meets all of them.
+#
+# ## Grades: how does a teacher judge each token of the student's answer?
+#
+# In **on-policy distillation** {cite}`agarwal2023gkd` {cite}`lu2025onpolicy` the student answers, and the teacher says how likely it would have written each token. (*On-policy* means that a model learns from answers of its present self.) $p_S$ is the probability that the student gave to a token when it sampled it, and $p_T$ is the teacher's. The **grade** of a token is
 #
 # $$
 # r_t = \log p_T(y_t \mid y_{<t}) - \log p_S(y_t \mid y_{<t}).
 # $$
 #
-# It is 0 where both agree, positive where the teacher likes the token better, and very negative where the teacher would hardly have written it. Its unit is the nat, because the logarithm is the natural one.
+# It is 0 where both agree, positive where the teacher likes the token better, and very negative where the teacher would hardly have written it. Its unit is the nat, because the logarithm is the natural one. Here are the grades of our line:
 
 # %%
 line = ["8", "-", "7", "+", "3", "=", "5"]  # 5 is wrong
@@ -274,15 +356,15 @@ print(*(f"{token} {g:+.2f}" for token, g in zip(line, grades[0], strict=True)), 
 # %% [markdown]
 # ### Why this grade, and no other?
 #
-# We want the student's answers to be those of the teacher. The **reverse KL divergence** measures how far apart they are. It is the mean of $\log p_S(y) - \log p_T(y)$ over whole answers $y$ that the *student* samples. It is 0 if both models are equal, and positive otherwise. The log-probability of an answer is the sum over its tokens, so
+# We want the student's answers to be those of the teacher. The **reverse KL divergence** measures how far apart they are. It is the mean of $\log p_S(y) - \log p_T(y)$ over whole answers $y$ that the *student* samples, and it is 0 only if both models are equal. The log-probability of an answer is the sum over its tokens, so
 #
 # $$
 # \mathrm{KL}(p_S \,\|\, p_T) = \mathbb{E}_{y \sim p_S} \sum_t \bigl[\log p_S(y_t \mid y_{<t}) - \log p_T(y_t \mid y_{<t})\bigr] = -\,\mathbb{E}_{y \sim p_S} \sum_t r_t .
 # $$
 #
-# So the sum of the grades is a reward, whose expected value is largest where the student equals the teacher. We know from [chapter 10](10_from_games_to_words.ipynb) how to raise an expected reward: push each token's log-probability in proportion to the rewards that come from there on. (The reward depends on the student's weights too, but this extra term averages to zero over the student's samples, so we drop it.)
+# So the sum of the grades is a reward, whose expected value is largest where the student equals the teacher. [Chapter 10](10_from_games_to_words.ipynb) raises an expected reward by pushing each token's log-probability in proportion to the rewards that come from there on. (The reward depends on the student's weights too, but this extra term averages to zero over the student's samples.)
 #
-# The **advantage** of a token is therefore its grade plus all later ones. A factor $\gamma$ between 0 and 1 makes later grades count less: with $\gamma = 0$ a token answers only for itself, with less noise. For our line and $\gamma = 0.5$:
+# The **advantage** of a token is therefore its grade plus all later ones. A factor $\gamma$ between 0 and 1 makes later grades count less. For our line and $\gamma = 0.5$:
 
 # %% tags=["naive"]
 def advantages_of(grades, gamma: float):
@@ -301,7 +383,7 @@ assert max(abs(a - b) for a, b in zip(by_hand, by_code, strict=True)) < 1e-9
 print(*(f"{token} {a:+.2f}" for token, a in zip(line, by_code, strict=True)), sep="   ")
 
 # %% [markdown]
-# The wrong result takes the most blame, -2.30, and the tokens that led to it share half, a quarter, and so on. The minus sign, which the teacher likes, keeps an advantage of +0.40.
+# The wrong result takes the most blame, and the tokens that led to it share half, a quarter, and so on. Reward would give all seven tokens the same number.
 #
 # To test the derivation, we take a world of three letters and answers of two letters. There we can list all nine answers, and compare the expected push with the exact gradient of the reverse KL.
 
@@ -332,7 +414,6 @@ def expected_push(advantages, gamma: float = 1.0):
     loss = -(chance[:, None] * advantages(graded, gamma) * ours).sum()
     return torch.autograd.grad(loss, pupil)
 
-
 # %%
 def distance(one, other) -> float:
     """The largest difference of two gradients."""
@@ -361,96 +442,100 @@ for gamma in (1.0, 0.95, 0.0):
           f"{float(torch.cosine_similarity(pushed, exact, dim=0)):.3f}")
 
 # %% [markdown]
-# With $\gamma = 1$ the mean push is the exact gradient. With $\gamma = 0$ each letter is improved as if it did not affect the next one. This is no longer the gradient of the KL, but here it points in almost the same direction (a cosine of 1 means the same direction). The test notices when the sum runs the wrong way, and when the sign is wrong.
+# **With $\gamma = 1$ the mean push is the exact gradient of the reverse KL.** With $\gamma = 0$ each letter is improved as if it did not affect the next one. This is no longer that gradient, but here it points in almost the same direction (a cosine of 1 means the same direction).
 #
-# ### Forward or reverse?
+# ### Why not ask for the whole distribution?
 #
-# Imitation also brings the two models together, but it minimises the **forward** KL divergence, in which the *teacher* samples: the mean of $\log p_T(y) - \log p_S(y)$ over the teacher's answers. The two differ when the student is too small to be equal to its teacher. In the next cell the teacher has two **modes**, two separate peaks that hold 60 % and 40 % of its answers. The student can have only one peak. We try every place and width, and keep the best.
+# The grade judges only the token that was drawn. But the teacher computes the probabilities of *all* tokens anyway. At the last place of our line the student might have drawn another result, with these probabilities:
 
 # %%
-x = torch.arange(41).double()
+ours = torch.tensor([0.3, 0.6, 0.1], dtype=torch.float64)  # of the results 4, 5 and 1
+theirs = torch.tensor([0.9, 0.06, 0.04], dtype=torch.float64)
+if_drawn = (theirs / ours).log()
+for result, chance, grade in zip("451", ours, if_drawn, strict=True):
+    print(f"{result}: drawn with probability {chance:.1f}, then the grade is {grade:+.2f}")
+print(f"mean grade: {float((ours * if_drawn).sum()):+.2f}")
+
+# %%
+def place_kl(scores, judged):
+    """The KL at each place, from log-probabilities of all tokens [..., V]."""
+    return (scores.exp() * (scores - judged)).sum(-1)
 
 
-def peak(place: float, width: float):
-    """Log-probabilities of a single peak over the answers 0 to 40."""
-    return (-((x - place) ** 2) / (2 * width**2)).log_softmax(0)
+def is_minus_the_mean_grade(kl) -> None:
+    assert abs(float(kl(ours.log(), theirs.log()) + (ours * if_drawn).sum())) < 1e-12
 
 
-def kl(p, q) -> float:
-    """The mean of log p - log q over what p samples."""
-    return float((p.exp() * (p - q)).sum())
+def teacher_weighs(scores, judged):
+    return (judged.exp() * (scores - judged)).sum(-1)
 
 
-two = (0.6 * peak(10, 2).exp() + 0.4 * peak(30, 2).exp()).log()
-tried = [(place, width) for place in range(41) for width in range(1, 21)]
-best = {"forward": min(tried, key=lambda pw: kl(two, peak(*pw))),
-        "reverse": min(tried, key=lambda pw: kl(peak(*pw), two))}  # fmt: skip
-
-# %% tags=["figure", "hide-input"]
-fig, ax = plt.subplots(figsize=(6.5, 2.8))
-_ = ax.fill_between(x, two.exp(), color="gray", alpha=0.3, lw=0)
-_ = ax.text(28, 0.085, "teacher", color="gray")
-for name, pw in best.items():
-    _ = ax.plot(x, peak(*pw).exp(), label=name)
-_ = ax.set(xlabel="answer", ylabel="probability", xlim=(0, 46), ylim=(0, 0.21))
-direct_labels(ax)
-places = [f"the {name} student's peak is at {place} with width {width}"
-          for name, (place, width) in best.items()]
-show(fig, "A teacher with two peaks (grey), and the one-peaked student that is nearest to it "
-     "by either divergence.",
-     "Probability over the answers 0 to 40. The teacher has peaks at 10 and 30; "
-     + "; ".join(places) + ".")
-
-# %% tags=["hide-input"]
-rows = []
-for name, pw in best.items():
-    q = peak(*pw)
-    parts = (float(q.exp()[part].sum()) for part in (slice(16, 25), slice(25, 41)))
-    rows.append([name, *pw, f"{kl(two, q):.2f}", f"{kl(q, two):.2f}",
-                 *(f"{mass:.0%}" for mass in parts)])  # fmt: skip
-table(["minimised", "place", "width", "forward KL", "reverse KL", "between (16 to 24)",
-       "second peak (25 on)"], rows,
-      f"The teacher itself puts {float(two.exp()[16:25].sum()):.1%} between the peaks.")
+bites(is_minus_the_mean_grade, place_kl, teacher_weighs)
 
 # %% [markdown]
-# The forward student covers both peaks, and so it writes answers from between them that the teacher nearly never writes. The reverse student chooses the larger peak and gives up the other. The forward KL is infinite where the student excludes something that the teacher writes, and the reverse KL where the student writes something that the teacher excludes. So grades teach a student **what not to write**. They can say nothing about an answer that it never samples.
+# With a sampled grade the student hears -2.30 for the 5, or +1.10 for the 4, as chance has it. The KL of the whole distribution is the mean over all draws, so its gradient has the same direction on average and less noise. It also tells a student who wrote 5 that the teacher wanted 4. Learning from all of the teacher's probabilities is called **soft distillation**, and imitating its tokens is called hard distillation.
 #
-# ### The loop in the open
+# ## The loop in the open
 #
-# Now the same on the language models. In one step the student samples answers, a judge turns them into advantages, and these push the tokens. Only the judge differs between grades and reward, so we write the loop once, and two judges.
+# How do grades and reward train the language model? In one step the student samples answers, and a **judge** says what loss each token has. Only the judge differs, so we write the loop once, and three judges: sampled grades, the whole distribution, and GRPO's. GRPO compares an answer with its group, and pushes all its tokens alike. Its check has a problem that is always solved, which must teach nothing.
 
 # %% tags=["naive"]
-def answer_and_learn(policy, optimizer, problems, size: int, judge, generator, rate) -> dict:
-    """One step: sample `size` answers to each problem, judge them, push; what was seen."""
+def answer_and_learn(policy, optimizer, problems, size: int, judge, generator, rate) -> float:
+    """One step: sample `size` answers to each problem, judge them, push; its operations."""
     posed = [p for p in problems for _ in range(size)]
     answers = policy.sample([p.prompt for p in problems], size, 160, 1.0, generator)
-    logp = policy.logprobs(answers)
-    advantages, judging = judge(posed, answers, logp.detach())
-    (-(advantages * logp * answers.mask).sum() / answers.mask.sum()).backward()
+    losses, judging = judge(policy, posed, answers)
+    ((losses * answers.mask).sum() / answers.mask.sum()).backward()
     step(optimizer, policy, rate)
-    right = mean(p.score(text) for p, text in zip(posed, answers.texts, strict=True))
-    flops = policy.flops(answers, updates=1) + judging
-    return {"right": right, "tokens": float(answers.lengths.double().mean()), "flops": flops}
-
+    return policy.flops(answers, updates=1) + judging
 
 # %%
-def by_grades(posed, answers, logp, gamma: float = 0.0):
-    """The teacher's advantages [N, T], and the operations of its reading."""
+def by_grades(policy, posed, answers, gamma: float = 0.0):
+    """Pushes by the teacher's advantages [N, T], and the operations of its reading."""
+    logp = policy.logprobs(answers)
     with torch.no_grad():
         grades = grades_of(logp, teacher.logprobs(answers), answers.mask)
-    return advantages_of(grades, gamma), teacher.flops(answers)
+    return -advantages_of(grades, gamma) * logp, teacher.flops(answers)
+
+# %%
+def all_scores(policy, answers):
+    """Log-probabilities of all tokens at each place [N, T, V]."""
+    return policy.model.lm_head(policy.hidden(answers)).log_softmax(-1)
 
 
-def by_reward(posed, answers, logp, size: int = 16):
-    """GRPO's advantages, the same for all tokens of an answer [N, 1]; the verifier is free."""
-    judged = [p.score(text) for p, text in zip(posed, answers.texts, strict=True)]
-    rewards = torch.tensor(judged).double().view(-1, size)
+def by_distribution(policy, posed, answers):
+    """The exact KL at each place [N, T], for the same reading."""
+    with torch.no_grad():
+        judged = all_scores(teacher, answers)
+    return place_kl(all_scores(policy, answers), judged), teacher.flops(answers)
+
+# %%
+def relative(rewards):
+    """GRPO's advantages of rewards [P, G], P problems with G answers each."""
     spread = rewards.std(1, keepdim=True) + 1e-4
-    return ((rewards - rewards.mean(1, keepdim=True)) / spread).view(-1, 1), 0.0
+    return (rewards - rewards.mean(1, keepdim=True)) / spread
 
+
+def by_reward(policy, posed, answers, size: int = 16):
+    """Pushes all tokens of an answer alike; the verifier is free."""
+    judged = [p.score(text) for p, text in zip(posed, answers.texts, strict=True)]
+    advantages = relative(torch.tensor(judged).double().view(-1, size)).view(-1, 1)
+    return -advantages * policy.logprobs(answers), 0.0
+
+# %%
+def an_easy_problem_teaches_nothing(advantages) -> None:
+    found = advantages(torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
+    assert found[0].abs().max() == 0 and found[1, 0] > 0 > found[1, 1]
+
+
+def against_the_batch(rewards):
+    return (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+
+
+bites(an_easy_problem_teaches_nothing, relative, against_the_batch)
 
 # %% [markdown]
-# The package does this with the loop of [chapter 12](12_grpo.ipynb), and `TeacherBaseline` is its judge. We give both judges the same 32 answers.
+# The package does all this with the loop of [chapter 12](12_grpo.ipynb), and `TeacherBaseline` is its judge. Both get the same 32 answers. (The cell also looks up the drawn tokens in the whole distribution. Padding must have no grade, or it would leak into the tokens before it. The bug zoo below has that bug.)
 
 # %% tags=["agree"]
 asked = held_out[:32]
@@ -458,47 +543,47 @@ generator = torch.Generator().manual_seed(1)
 sampled = student.sample([p.prompt for p in asked], 1, 160, 1.0, generator)
 with torch.no_grad():
     sampled.logp = student.logprobs(sampled) * sampled.mask
-grade_gap = 0.0
+    graded = grades_of(sampled.logp, teacher.logprobs(sampled), sampled.mask)
+    drawn_of_all = all_scores(student, sampled).gather(2, sampled.tokens[..., None])[..., 0]
+grade_gap = float((drawn_of_all * sampled.mask - sampled.logp).abs().max())
 for gamma in (0.0, 0.95):
-    ours, _ = by_grades(asked, sampled, sampled.logp, gamma)
-    theirs, _ = TeacherBaseline(teacher, student, gamma)(
+    theirs_, _ = TeacherBaseline(teacher, student, gamma)(
         Drawn(asked, sampled, torch.zeros(32, 1), {}), 0)  # fmt: skip
-    grade_gap = max(grade_gap, float((ours - theirs).abs().max()))
+    grade_gap = max(grade_gap, float((advantages_of(graded, gamma) - theirs_).abs().max()))
 assert grade_gap < 1e-9
 print("advantages of 32 answers, largest difference: below 1e-9")
 
 # %% [markdown]
-# Padding must have no grade, or it would leak into the advantages of the tokens before it. A careless version masks only at the end:
+# ### Which judge has less noise?
+#
+# We take 128 answers of the student in 8 batches, and compare the gradients of two batches. Without noise all would point in the same direction.
 
 # %%
-def nothing_behind_the_end(advantages) -> None:
-    """An answer of one token, and behind it padding with a dreadful grade."""
-    logp, judged = torch.tensor([[-1.0, -1.0]]), torch.tensor([[-1.0, -99.0]])
-    assert advantages(logp, judged, torch.tensor([[1, 0]]), 0.95)[0, 0] == 0
+# tolerance: 0.05
+def gradient(judge, answers):
+    losses, _ = judge(student, None, answers)
+    loss = (losses * answers.mask).sum() / answers.mask.sum()
+    weights = list(student.model.parameters())
+    found = torch.autograd.grad(loss, weights, allow_unused=True)
+    return torch.cat([part.flatten() for part in found if part is not None])
 
 
-def masked_first(logp, judged, mask, gamma):
-    return advantages_of(grades_of(logp, judged, mask), gamma)
-
-
-def masked_last(logp, judged, mask, gamma):
-    return advantages_of(judged - logp, gamma) * mask
-
-
-bites(nothing_behind_the_end, masked_first, masked_last)
+many = student.sample([p.prompt for p in held_out], 1, 160, 1.0,
+                      torch.Generator().manual_seed(7))  # fmt: skip
+agreement = {}
+for judge in (by_grades, by_distribution):
+    parts = [gradient(judge, many[torch.arange(k, 128, 8)]) for k in range(8)]
+    parts = torch.stack([part / part.norm() for part in parts])
+    agreement[judge.__name__] = float(((parts @ parts.T).sum() - 8) / (8 * 7))
+    print(f"{judge.__name__}: cosine between two batches {agreement[judge.__name__]:.2f}")
+assert agreement["by_distribution"] > agreement["by_grades"]
 
 # %% [markdown]
-# Now the student learns from its teacher's grades, with the same 60 billion operations as before, and with $\gamma = 0$, as Thinking Machines does. Before each of a few steps we also draw eight answers to one held-out problem, and note the teacher's grade of each token. Guess how many held-out problems it will solve.
+# **The whole distribution has less noise.** Two batches agree with a cosine of about 0.33, and with sampled grades of about 0.14. The run must show whether this makes a better student.
+#
+# Now the student learns from each judge, with the same 60 billion operations and the same batches of 64 as before. The learning rate is 0.0003 (thoughts had 0.001), and $\gamma = 0$, as Thinking Machines does.
 
-# %% tags=["prediction", "hide-input"]
-guess = None
-question = "Student after learning from grades, same budget, % right (live run)?"
-graded_guess = predict("distillation.graded", question, guess, example=60, unit="%",
-                       scale="difference", tolerance=20)  # fmt: skip
-graded_guess
-
-
-# %%
+# %% tags=["hide-input"]
 def look(policy, problem) -> list[dict]:
     """Eight sampled answers to a problem, and the teacher's grade of each token."""
     drawn = policy.sample([problem.prompt], 8, 160, 1.0, torch.Generator().manual_seed(0))
@@ -512,45 +597,54 @@ def look(policy, problem) -> list[dict]:
                       "shade": [round(x, 2) + 0.0 for x in grades[:count].tolist()]})
     return shown
 
-
 # %%
-def learn(judge, prompts: int, size: int, rate: float, watched=None):
-    """A copy of the student that answers and learns until the budget is spent; its curve."""
-    policy, curve, frames, spent = student.copy(), [], {}, 0.0
+def learn(judge, prompts: int, size: int, watched=None):
+    """A copy of the student that answers and learns until the budget is spent; its steps."""
+    policy, k, frames, spent = student.copy(), 0, {}, 0.0
     optimizer = torch.optim.AdamW(policy.model.parameters(), betas=(0.9, 0.99), weight_decay=0)
     generator = torch.Generator().manual_seed(0)
     while spent < BUDGET:
-        k = len(curve)
         if watched and k % 3 == 0:
             frames[k] = look(policy, watched)
         problems = [train[prompts * k + i] for i in range(prompts)]
-        curve.append(answer_and_learn(policy, optimizer, problems, size, judge, generator,
-                                      rate * min(1, (k + 1) / 5)))
-        spent += curve[-1]["flops"]
-    return policy, curve, frames
-
+        rate = 3e-4 * min(1, (k + 1) / 5)
+        spent += answer_and_learn(policy, optimizer, problems, size, judge, generator, rate)
+        k += 1
+    return policy, k, frames
 
 # %%
-# tolerance: 10
-graded_student, graded_curve, frames = learn(by_grades, 64, 1, 3e-4, held_out[4])
-by_teacher_grades = solved(graded_student)
-tokens = [mean(c["tokens"] for c in some) for some in (graded_curve[:3], graded_curve[-2:])]
-print(f"grades: {len(graded_curve)} steps of 64 answers, {by_teacher_grades:.0f} % right; "
-      f"before {untaught:.0f} %")
-print(f"tokens per sampled answer: {tokens[0]:.0f} at first, {tokens[1]:.0f} in the end")
-assert tokens[1] > tokens[0]
+# tolerance: 12
+def told(name: str, policy, steps: int) -> None:
+    """Greedy answers to the held-out problems: solved, endless, and right attempts denied."""
+    replies = replies_of(policy, held_out, 160)
+    share = 100 * mean(p.score(r) for p, r in zip(held_out, replies, strict=True))
+    endless = 100 * mean("</answer>" not in reply for reply in replies)
+    first = [reply.removeprefix("<think>").partition("\n")[0].partition("</think>")[0]
+             for reply in replies]  # fmt: skip
+    hits = [line for p, line in zip(held_out, first, strict=True)
+            if p.score(f"<think></think><answer>{line.partition('=')[0]}</answer>") == 1]
+    denied = 100 * mean(line.endswith((" no", "不对")) for line in hits)
+    print(f"{name}: {steps} steps, {share:.0f} % right, {endless:.0f} % never end; "
+          f"first attempts: {len(hits)} are right, {denied:.0f} % of these get the verdict no")
+
+
+told("untaught", student, 0)
+told("thoughts", copyist, steps)
 
 # %%
 # tolerance: 15
-rewarded_student, rewarded_curve, _ = learn(by_reward, 4, 16, 3e-4)
-by_own_reward = solved(rewarded_student)
-print(f"reward: {len(rewarded_curve)} steps of 64 answers, {by_own_reward:.0f} % right")
+learned, count, frames = learn(by_grades, 64, 1, held_out[4])
+told("grades", learned, count)
 
-
-# %% tags=["hide-input"]
+# %%
 # tolerance: 15
-imitated_guess.reveal(round(by_thoughts))
-graded_guess.reveal(round(by_teacher_grades))
+learned, count, _ = learn(by_distribution, 64, 1)
+told("whole distribution", learned, count)
+
+# %%
+# tolerance: 15
+learned, count, _ = learn(by_reward, 4, 16)
+told("reward", learned, count)
 
 # %% tags=["widget"]
 lapse = Rollouts(held_out[4].prompt.strip(), list(frames), list(frames.values()),
@@ -560,17 +654,21 @@ lapse.shading = 1  # open on the grades
 lapse
 
 # %% [markdown]
-# With this budget, thoughts and reward each gain about 15 points, and grades gain nothing. This is one seed, and an interval over 128 problems is about 9 points wide on either side, so we will not conclude from it. But the widget shows where the teacher disagrees. Where the student has just written *no* and ends its thought, the teacher would have begun a new line. The student learns this, and its answers grow longer. (These models also write Chinese: 不对 is the verdict *no*.) On the problem of the widget this helps, but greedy answers to all held-out problems are not right more often.
+# **With equal batches thoughts and reward each gain about 15 points here, and grades gain nothing.** (This is one student, and an interval over 128 problems is about 9 points wide on either side.) The widget shows where the teacher disagrees: where the student has just written *no* and ends its thought, the teacher would have begun a new line. (These models also write Chinese: 不对 is the verdict *no*.)
 #
+# The student learns this, but it learns to say *no* even faster. After grades all of its right first attempts get the verdict *no*, and after reward none of them. So it walks past its solutions, and with the whole distribution about half of its thoughts never end. **Less noise did not make a better student here. In the same eight steps it went further the same way.** We guess that *no* spreads because most lines are wrong, and because with $\gamma = 0$ a wrong *no* is not blamed for what follows.
+
+# %% [markdown]
 # ## Equal operations, five seeds
+#
+# Does this hold for more seeds and a larger budget? In the record each seed has its own web, teacher and student, with the sizes of the live run. But these students have read four times as much of their web as our live student, and their teachers twice as much as nano-zero. Every way may spend a trillion operations, and is measured on 512 held-out problems answered greedily. **The batches differ**, which is the comparison's weak point; the table says how. At the first point reward and grades are still warming up, and thoughts have made ten steps. So that point does not show how the ways compare at equal batches, which our live run has.
 
 # %% tags=["hide-input"]
 rows = [r for r in results.read("ch16_distillation")["rows"] if "accuracy" in r]
 PARTS = sorted({r["part"] for r in rows if r["arm"] == "sft_right"})
 NAMES = {"rl": "reward", "on_policy": "grades, gamma 0.95",
          "on_policy_token": "grades, gamma 0", "sft_right": "thoughts",
-         "on_policy_rl": "grades, then reward",
-         "sft_rl": "thoughts, then reward", "sft_on_policy": "thoughts, then grades",
+         "sft_on_policy": "thoughts, then grades",
          "sft_few": "fewer right ones", "sft_wrong": "wrong ones, as many",
          "sft_shuffled": "others' thoughts", "sft_lines": "lines in random order",
          "sft_short": "the shortest quarter"}  # fmt: skip
@@ -591,30 +689,21 @@ print(results.origin("ch16_distillation"))
 start, end = of("student", 0.0), of("teacher", 0.0)
 whole = mean(of("rl", what="flops"))
 print(f"students: {spread_of(start, 1)} % right before; their teachers: {spread_of(end, 1)} %")
-print(f"budget of each arm: about {whole / 1e12:.1f} trillion operations")
-
-# %% [markdown]
-# Each seed has its own web, teacher and student, with the sizes of the live run. But these students have read four times as much of their web as our live student, and their teachers twice as much as nano-zero. Every arm may spend a trillion operations, and is measured on 512 held-out problems answered greedily. The first measurement, after a twentieth, is about the budget of our live run.
-#
-# Besides the three offers there are **mixtures**: half of the budget for grades and then reward; or a tenth for thoughts, and then reward or grades. Guess how far thoughts are ahead of reward at the end, and which share of reward's operations grades with $\gamma = 0$ need until 70 % of the answers are right.
+print(f"budget of each way: about {whole / 1e12:.1f} trillion operations")
 
 # %% tags=["hide-input"]
-guess = None
-question = "Full budget: thoughts minus reward, in points of accuracy?"
-lead_guess = predict("distillation.lead", question, guess, example=0, unit="points",
-                     scale="difference", tolerance=15)  # fmt: skip
-lead_guess
-
-# %% tags=["hide-input"]
-guess = None
-question = "Operations of grades (gamma 0) to 70 % right, as a share of reward's?"
-share_guess = predict("distillation.share", question, guess, example=0.2, scale="ratio",
-                      tolerance=3)  # fmt: skip
-share_guess
-
-# %% tags=["hide-input"]
-lead = apart(of("sft_right"), of("rl"))
-lead_guess.reveal(round(lead[0], 1))
+used = results.read("ch16_distillation")["settings"]
+FIRST = PARTS[0]
+batches = {"sft_right": (used["sft_batch"], used["sft_lr"]),
+           "rl": (used["prompts"] * used["group"], used["rl_lr"]),
+           "on_policy_token": (used["graded"], used["graded_lr"])}  # fmt: skip
+body = [[NAMES[arm], answers, f"{rate:g}", f"{mean(of(arm, FIRST, 'steps')):.0f}",
+         f"{mean(of(arm, FIRST, 'flops')) / 1e9:.0f}", f"{mean(of(arm, 1.0, 'steps')):.0f}"]
+        for arm, (answers, rate) in batches.items()]
+table(["way", "answers per step", "learning rate", "steps at first point",
+       "billion operations there", "steps at the end"], body,
+      "All ways raise their learning rate over the first 5 steps. The first point is after a "
+      "twentieth of the budget, about that of our live run.")
 
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(7.5, 3.6))
@@ -627,71 +716,73 @@ _ = ax.set(xlabel="share of the budget that is spent (steps not to scale)",
            ylabel="right, %", ylim=(20, 100))
 direct_labels(ax)
 show(fig, f"Accuracy against operations: means of {len(start)} seeds with 95 % intervals. All "
-     "arms begin with the same students. Each point of thoughts is a training of its own, "
-     "with its own pool of answers; the other arms are measured on the way.",
+     "ways begin with the same students. Each point of thoughts is a training of its own, "
+     "with its own pool of answers; the other ways are measured on the way.",
      "Four lines over the share of the budget from 0 to 1. " + "; ".join(
          f"{NAMES[arm]}: " + ", ".join(f"{m:.0f}" for m, _ in points)
          for arm, points in curves.items()) + " %.")
 
 # %% tags=["hide-input"]
-shown = [arm for arm in NAMES if arm in {r["arm"] for r in rows} and arm != "sft_right"]
-LEARNERS = ["sft_right", *(arm for arm in shown if not arm.startswith("sft_")
-                           or arm in ("sft_rl", "sft_on_policy"))]
 body = []
-for arm in LEARNERS:
+for arm in ("sft_right", "rl", "on_policy_token", "on_policy", "sft_on_policy"):
     cells = [spread_of(of(arm, part)) if of(arm, part) else "" for part in PARTS]
     less = "" if arm == "rl" else "{:+.0f} ± {:.0f}".format(*apart(of(arm), of("rl")))
     body.append([NAMES[arm], *cells, less.replace("-0 ", "+0 ")])
-for arm in ("sft_right", "rl", "on_policy"):
-    counts = ", then ".join(f"{mean(of(arm, part, 'steps')):.0f}" for part in (0.05, 0.1, 1.0))
-    print(f"optimizer steps, {NAMES[arm]}, at 0.05, 0.1 and 1: {counts}")
+lead = apart(of("sft_right"), of("rl"))
 print("thoughts minus reward: {:+.1f} ± {:.1f} points at 0.05, {:+.1f} ± {:.1f} at 1".format(
     *apart(of("sft_right", 0.05), of("rl", 0.05)), *lead))
 print("thoughts minus the teacher: {:+.1f} ± {:.1f} points".format(
     *apart(of("sft_right"), end)))
-table(["arm", *(f"{part:g}" for part in PARTS), "minus reward, at 1"], body,
-      "Right answers in % after a share of the budget; means with 95 % intervals over seeds.")
+table(["way", *(f"{part:g}" for part in PARTS), "minus reward, at 1"], body,
+      "Right answers in % after a share of the budget; means with 95 % intervals over seeds. "
+      "Thoughts, then grades: a tenth of the budget for thoughts, then grades (gamma 0.95).")
 
 # %% [markdown]
-# **Thoughts lead only while little has been spent.** After a twentieth of the budget, thoughts are 40 ± 9 points above reward. After a tenth the two are level. At the end thoughts are 3.6 ± 5.1 points ahead, which includes zero, and the student is as good as a teacher of four times its size (the difference is 0.2 ± 3.3 points).
-#
-# We cannot say how much of this lead belongs to thoughts, because our batches differ. Reward updates after 256 answers, thoughts after 64, and at the first point reward is still warming up. With equal batches our live run shows no lead. (Grades update after 128; all warm up over 5 steps.) The first points are not at equal operations either: about 47 billion for thoughts, 58 for grades and 63 for reward. Thoughts learn at a rate of 0.001, the others at 0.0003. The mixtures add nothing that we can see.
+# **Thoughts lead only while little has been spent.** After a twentieth of the budget they are 40 ± 9 points above reward, and we cannot say how much of this belongs to the batches. After a tenth the two are level. At the end thoughts are 3.6 ± 5.1 points ahead, which includes zero, and the student is as good as a teacher of four times its size (the difference is 0.2 ± 3.3 points).
 #
 # ### Are grades cheaper than reward?
 #
-# Qwen3 {cite}`yang2025qwen3` reports a tenth of the GPU hours, for a student that has already imitated thoughts. Our students have not. We count the operations that each arm takes to 70 % right answers, a mark that every arm passes in every seed.
+# Qwen3 {cite}`yang2025qwen3` reports a tenth of the GPU hours, for a student that has already imitated thoughts. We count the operations that each way takes to 70 % right answers, a mark that every one passes in every seed. Between two measurements we draw a straight line. A version without the line takes the next measurement, and is up to 50 billion operations too late:
 
 # %%
-def operations_to(arm: str, seed: int, wanted: float = 70) -> float:
-    """Operations after which an arm first has this accuracy, by lines between its points."""
-    curve = sorted((r["flops"], 100 * r["accuracy"]) for r in rows
-                   if r["seed"] == seed and r["arm"] in (arm, "student"))
+def operations_to(curve, wanted: float = 70) -> float:
+    """Where a curve of (operations, accuracy) first reaches this accuracy."""
     for (low, before), (high, after) in zip(curve, curve[1:], strict=False):
         if after >= wanted > before:
             return low + (high - low) * (wanted - before) / (after - before)
     return math.inf
 
+# %%
+def half_way(operations_to) -> None:
+    assert operations_to([(0, 30), (10, 60), (20, 80), (30, 75), (40, 90)]) == 15
+    assert operations_to([(0, 30), (10, 60)]) == math.inf
+
+
+def the_next_point(curve, wanted=70):
+    return next((at for at, accuracy in curve if accuracy >= wanted), math.inf)
+
+
+bites(half_way, operations_to, the_next_point)
 
 # %% tags=["hide-input"]
+def curve_of(arm: str, seed: int) -> list[tuple[float, float]]:
+    return sorted((r["flops"], 100 * r["accuracy"]) for r in rows
+                  if r["seed"] == seed and r["arm"] in (arm, "student"))
+
+
 arms = ("sft_right", "rl", "on_policy_token", "on_policy")
-taken = {arm: [operations_to(arm, seed) / 1e9 for seed in range(len(start))] for arm in arms}
+taken = {arm: [operations_to(curve_of(arm, seed)) / 1e9 for seed in range(len(start))]
+         for arm in arms}
 share = {arm: [a / b for a, b in zip(taken[arm], taken["rl"], strict=True)] for arm in arms}
-share_guess.reveal(round(mean(share["on_policy_token"]), 2))
-for arm in ("rl", "on_policy"):
-    each = mean(of(arm, what="flops")) / mean(of(arm, what="answers")) / 1e6
-    print(f"{NAMES[arm]}: {each:.0f} million operations per answer, sampled, judged and read")
 for arm in ("rl", "on_policy_token"):
     print(f"{NAMES[arm]}, at 0.1: {spread_of(of(arm, 0.1))} % right, "
           f"{mean(of(arm, 0.1, 'answers')):,.0f} answers")
-table(["arm", "billion operations to 70 %", "share of reward's"],
+table(["way", "billion operations to 70 %", "share of reward's"],
       [[NAMES[arm], spread_of(taken[arm]), spread_of(share[arm], 2)] for arm in arms],
-      "Means of five seeds with 95 % intervals, which cover the seeds only. "
-      "Operations are read from straight lines between measurements about 50 billion apart.")
+      "Means of five seeds with 95 % intervals, which cover the seeds only.")
 
 # %% [markdown]
-# **Not in operations.** From an untaught student, grades with $\gamma = 0$ need about half of reward's answers, but each costs more, so the operations come out equal. We did not test the published setting. After a tenth of the budget the two are level (about 88 %) with seven steps each, after about 900 and 1,700 answers. A graded answer costs more because the large teacher has to read it, and our verifier is free. With $\gamma = 0.95$ grades take about 1.6 times reward's operations.
-#
-# Nearest to the published setting is our mixture of thoughts and then grades ($\gamma = 0.95$). It cannot answer the question: a tenth of the budget for thoughts already brings students to about 86 %, and from there grades end at 89 % and reward at 90 %.
+# **Not in operations.** From an untaught student, grades with $\gamma = 0$ need about half of reward's answers, but each costs more because the large teacher has to read it, and our verifier is free. So the operations come out equal. With $\gamma = 0.95$ grades take about 1.6 times reward's operations. We did not test the published setting: thoughts then grades comes nearest to it, but a tenth of the budget for thoughts already brings students to about 86 %, which leaves too little room.
 #
 # ### What is it in the thoughts that teaches?
 #
@@ -730,238 +821,9 @@ table(["learned from", "examples", "readings", "right at 0.2", "right at 1", "mi
       f"{mean(of('teacher', 0.0, 'retries')):.1f}).")
 
 # %% [markdown]
-# **What is taught is how to search, and it has to fit the problem.** Wrong answers alone lift the student by 42 ± 12 points. Their thoughts also try one expression after another, and after them the student retries as often as after right ones, or more. As few right ones are 13 ± 11 points better than the wrong ones. With the thoughts of other problems the student retries more than its teacher does and gains nothing (2 % at a fifth of the budget and 22 % at the end, from 30 %), so the habit alone is not enough. Shuffled lines cost 24 ± 10 points against whole thoughts. The shortest quarter, which seldom tries twice, costs 34 ± 9.
+# **What is taught is how to search, and it has to fit the problem.** Wrong answers alone lift the student by 42 ± 12 points, because their thoughts also try one expression after another. As few right ones are 13 ± 11 points better. With the thoughts of other problems the student retries more than its teacher and gains nothing (22 %, from 30 %), so the habit alone is not enough. Shuffled lines cost 24 ± 10 points against whole thoughts. The shortest quarter, which seldom tries twice, costs 34 ± 9.
 #
-# ## What do the grades know?
-#
-# In the record grades work, only not cheaply. On our live student they gained nothing in eight steps. So we look at the grades themselves, and measure three things on its answers. First: **are the answers beyond repair?** A grade at a late token says little if the answer was already lost. We cut the student's answers after their first line, and let the *teacher* go on from there.
-
-# %%
-asked = held_out[:48]
-own = student.sample([p.prompt for p in asked], 4, 160, 1.0, torch.Generator().manual_seed(2))
-posed = [p for p in asked for _ in range(4)]
-was_right = [p.score(text) == 1 for p, text in zip(posed, own.texts, strict=True)]
-
-
-def rescued(cut) -> list[bool]:
-    """Whether the teacher is right when it continues what `cut` leaves of each answer."""
-    begun = [cut(text) for text in own.texts]
-    generator = torch.Generator().manual_seed(3)
-    rest = teacher.sample([p.prompt + b for p, b in zip(posed, begun, strict=True)], 1, 160,
-                          1.0, generator).texts  # fmt: skip
-    return [p.score(b + r) == 1 for p, b, r in zip(posed, begun, rest, strict=True)]
-
-
-def first_line(text: str) -> str:
-    return text.partition("</think>")[0].partition("\n")[0]
-
-
-# %%
-# tolerance: 5
-fresh, after_line = rescued(lambda text: "<think>"), rescued(first_line)
-lost = [ok for ok, fine in zip(after_line, was_right, strict=True) if not fine]
-print(f"the teacher, sampled, from nothing: {mean(fresh):.0%} right; "
-      f"after the student's first line: {mean(after_line):.0%}")
-print(f"after the first line of answers that the student got wrong: {mean(lost):.0%}")
-
-# %% [markdown]
-# Often they are not: after the first line of an answer that the student got wrong, the teacher still finds the solution in about 47 % of the cases, against about 73 % from nothing.
-#
-# Second: **do grades know which answers are right?** The teacher says how likely it would have written a token, and not whether the answer is right. If grades judged answers, a right answer should have the better sum. Third: **which tokens do they complain about?** We sort the tokens by their place.
-
-# %%
-with torch.no_grad():
-    graded = grades_of(student.logprobs(own), teacher.logprobs(own), own.mask)
-sums = graded.sum(1).tolist()
-good, bad = ([s for s, fine in zip(sums, was_right, strict=True) if fine == kind]
-             for kind in (True, False))  # fmt: skip
-better = mean(float(g > b) for g in good for b in bad)
-print(f"sum of grades: {mean(good):.0f} nats for right answers, {mean(bad):.0f} for wrong")
-print(f"of a right and a wrong answer, the right one has the better sum in {better:.0%}")
-
-
-# %%
-def place(before: str, token: str) -> str:
-    """Where in an answer a token stands."""
-    if "</think>" in before:
-        return "the answer"
-    if before.endswith((" no", "不对")):
-        return "thought ended after no" if token == "</think>" else "new line after no"
-    line = before.rpartition("\n")[2]
-    if "?" in line or token == "?":
-        return "target and verdict"
-    return "results of sums" if "=" in line and token in "-0123456789" else "the expression"
-
-
-places = {}
-for ids, here, row in zip(own.tokens, own.mask, graded, strict=True):
-    written = [student.tokenizer.decode([i]) for i in ids[here].tolist()]
-    for k, token in enumerate(written):
-        where = place("".join(written[:k]), token)
-        places.setdefault(where, []).append(float(row[k]))
-
-# %% tags=["hide-input"]
-# tolerance: 10%
-whole = sum(abs(g) for of_place in places.values() for g in of_place)
-body = [[name, len(g), f"{mean(g):+.2f}", f"{sum(map(abs, g)) / whole:.0%}"]
-        for name, g in sorted(places.items(), key=lambda item: mean(item[1]))]
-table(["token", "how many", "mean grade, nats", "share of all grades"], body,
-      f"Grades of {len(posed)} sampled answers of the untaught student. Share: of the sum of "
-      "their sizes.")
-
-# %% [markdown]
-# **Grades are a poor judge of answers.** Of a right and a wrong answer, the right one has the better sum in about 62 %, where a coin would have 50 % and the verifier has 100 %. Most of the sum is about other things: which expression to try, and how to write.
-#
-# **But the largest grade falls on ending the thought after a *no*.** It costs nearly 8 nats, more than ten times any other place. It takes about 24 % of all grades, and the expression about 30 %. Reward must find this token by comparing answers. In the record all three offers lead to the same habit: from no retries per thought to about 1.8, the number of the teacher.
-
-# %%
-print(f"the student: {mean(of('student', 0.0, 'retries')):.1f} retries per greedy thought")
-for arm in ("sft_right", "rl", "on_policy_token", "on_policy"):
-    print(f"after {NAMES[arm]}: {mean(of(arm, 1.0, 'retries')):.1f}")
-
-# %% [markdown]
-# ## Two teachers, one student
-#
-# A large lab has many teams, and each trains a model that is best at one thing. Can one student learn from two teachers? We ask it where we can also ask the cheapest rival: the two teachers have the same base, so their **weights can be averaged** without any training.
-#
-# All models in this experiment have nano's size and begin at nano-base. Teacher A is nano-zero, which is good at *sums* (Countdown). Teacher B is the base after fine-tuning on *pages*: put five numbers in order, or continue a row of numbers. The student may spend the same operations in three ways: on **thoughts** (right answers of both teachers, half of the budget for each), on **grades** (it answers both kinds of problems, and the teacher of the kind grades each token, with $\gamma = 0.95$), or on **reward** for both kinds. For grades we need a judge that sends each problem to its own teacher:
-
-# %%
-def by_two_teachers(teachers, posed, answers, logp, gamma: float = 0.0):
-    """The problems alternate between the kinds; each teacher grades its own."""
-    graded, operations = torch.zeros_like(logp), 0.0
-    for kind, expert in enumerate(teachers):
-        rows = torch.arange(kind, len(posed), len(teachers))
-        some = answers[rows]
-        with torch.no_grad():
-            judged = expert.logprobs(some)
-        width = judged.shape[1]
-        graded[rows, :width] = grades_of(logp[rows, :width], judged, some.mask)
-        operations += expert.flops(some)
-    return advantages_of(graded, gamma), operations
-
-
-def averaged(models) -> dict:
-    """The mean of the weights, by name."""
-    weights = [model.state_dict() for model in models]
-    return {name: torch.stack([w[name] for w in weights]).mean(0) for name in weights[0]}
-
-
-# %% [markdown]
-# If the two teachers are equal, two must grade as one does, and the average must be the model itself. And if the second teacher is the student, all grades of its problems must be 0. A version that gives each teacher one half of the batch, instead of every other problem, fails that test:
-
-# %%
-def each_grades_its_own(judge) -> None:
-    """The second teacher is the student itself, which agrees with every token."""
-    found, _ = judge([teacher, student], asked[:32], sampled, sampled.logp)
-    assert found[1::2].abs().max() < 1e-9
-
-
-def by_halves(teachers, posed, answers, logp):
-    order = torch.arange(len(posed)).view(2, -1).T.flatten()  # first half to the first
-    found, flops = by_two_teachers(teachers, posed, answers[order], logp[order])
-    return found[order.argsort()], flops
-
-
-with torch.no_grad():
-    one, _ = by_grades(asked[:32], sampled, sampled.logp)
-    pair, _ = by_two_teachers([teacher, teacher], asked[:32], sampled, sampled.logp)
-assert (one - pair).abs().max() < 1e-9
-itself = averaged([teacher.model, teacher.model])
-assert all(torch.equal(itself[k], v) for k, v in teacher.model.state_dict().items())
-bites(each_grades_its_own, by_two_teachers, by_halves)
-
-# %% [markdown]
-# One model is good at sums and the other at pages. Guess how well the average of their weights does on sums, where teacher A has about 86 % and teacher B about 28 %.
-
-# %% tags=["hide-input"]
-guess = None
-question = "Average of two teachers' weights: right sums, in %?"
-average_guess = predict("distillation.average", question, guess, example=55, unit="%",
-                        scale="difference", tolerance=25)  # fmt: skip
-average_guess
-
-# %% tags=["hide-input"]
-print(results.origin("ch16_merge"))
-merged = results.read("ch16_merge")["runs"]
-
-
-def merge_of(arm: str, kind: str) -> list[float]:
-    """Accuracy on a kind of problems in %, one number per seed."""
-    found = sorted((r["seed"], r[kind]) for r in merged if r["arm"] == arm)
-    return [100 * value for _, value in found]
-
-
-average_guess.reveal(round(mean(merge_of("average", "sums")), 1))
-MERGE = {"base": "the base", "teacher of sums": "teacher A, sums",
-         "teacher of pages": "teacher B, pages", "average": "average of the weights",
-         "thoughts": "thoughts of both", "graded": "grades of both",
-         "rewarded": "reward for both"}  # fmt: skip
-both = {arm: [(a + b) / 2 for a, b in zip(*(merge_of(arm, k) for k in ("sums", "pages")),
-                                          strict=True)] for arm in MERGE}  # fmt: skip
-body = []
-for arm, name in MERGE.items():
-    against = "{:+.0f} ± {:.0f}".format(*apart(both[arm], both["average"]))
-    spent = mean(r["flops"] for r in merged if r["arm"] == arm)
-    if arm in ("graded", "rewarded"):
-        print(f"{name}: pages minus the base's {{:+.0f}} ± {{:.0f}} points".format(
-            *apart(merge_of(arm, "pages"), merge_of("base", "pages"))))
-    body.append([name, *(spread_of(merge_of(arm, k)) for k in ("sums", "pages")),
-                 spread_of(both[arm]), against if arm != "average" else "",
-                 f"{spent / 1e9:.0f}"])
-table(["model", "sums", "pages", "mean of both", "minus the average", "billion operations"],
-      body, "Right answers in %, greedy, 256 held-out problems of each kind; three seeds (of "
-      "problems, of teacher B and of the sampling), 95 % intervals.")
-
-# %% tags=["figure", "hide-input"]
-fig, ax = plt.subplots(figsize=(6, 3.8))
-marks = {}
-for arm, name in MERGE.items():
-    x_, y_ = (mean(merge_of(arm, k)) for k in ("sums", "pages"))
-    marks[name] = (x_, y_)
-    _ = ax.plot(x_, y_, "o", color="C1" if arm.startswith("teacher") else "C0")
-    lower = arm in ("average", "teacher of sums", "rewarded")
-    _ = ax.annotate(name, (x_, y_), textcoords="offset points", ha="right",
-                    xytext=(-7, -12 if lower else 4))
-_ = ax.set(xlabel="sums, right, %", ylabel="pages, right, %", xlim=(-12, 100), ylim=(25, 108))
-show(fig, "Both skills at once: each dot is a model, the mean of three seeds.",
-     "Accuracy on pages over accuracy on sums. " + "; ".join(
-         f"{name} {a:.0f} and {b:.0f}" for name, (a, b) in marks.items()) + " %.")
-
-# %% [markdown]
-# **The average of the weights keeps both skills and costs nothing.** Averaged over both kinds, it solves 86 %, and the student with thoughts of both teachers in 87 % (the difference is 1 ± 4 points). Grades and reward help with sums only: with grades, pages stay about where the base was, and with reward they lose 15 ± 10 points. On pages there is one right continuation. We suspect that a grade tells the student that its own number is wrong, but not which number is right, whereas a thought shows it. We have not tested this. We ran grades only with $\gamma = 0.95$, which was the worse choice above, so $\gamma = 0$ might do better.
-#
-# Averaging two networks usually gives a network of no use, so we add a control. We reorder the units of nano-base's MLPs, which changes no output, and average it with nano-zero.
-
-# %%
-def reordered(policy):
-    """The same function with the hidden units of its MLPs in another order."""
-    twin, g = policy.copy(), torch.Generator().manual_seed(0)
-    for module in twin.model.modules():
-        if hasattr(module, "gate_proj"):
-            order = torch.randperm(len(module.gate_proj.weight), generator=g)
-            for rows in (module.gate_proj, module.up_proj):
-                rows.weight.data = rows.weight.data[order]
-            module.down_proj.weight.data = module.down_proj.weight.data[:, order]
-    return twin
-
-
-base = minidsk.load_policy("nano-base")
-other, halfway = reordered(base), teacher.copy()
-_ = base.model.double(), other.model.double()
-body = []
-for name, policy in (("nano-base", base), ("nano-base, units reordered", other)):
-    halfway.model.load_state_dict(averaged([teacher.model, policy.model]))
-    gaps = [(a - b).detach().square().sum() for a, b in
-            zip(teacher.model.parameters(), policy.model.parameters(), strict=True)]
-    length = sum(a.detach().square().sum() for a in teacher.model.parameters())
-    body.append([name, f"{solved(policy):.0f}", f"{math.sqrt(sum(gaps) / length):.0%}",
-                 f"{solved(halfway):.0f}"])
-table(["averaged with nano-zero", "alone, % right", "distance", "the average, % right"], body,
-      "Distance: the norm of the difference, as a share of the norm of nano-zero.")
-
-# %% [markdown]
-# The two copies of the base are equal as functions. The average with the first is as good as nano-zero, and the average with the second solves nothing. So averaging needs models that lie close together: training with reward has moved nano-zero by only 3 % from its base. A small student with another shape cannot be averaged with its teacher at all, and can still be taught.
+# How much do grades know, and what can they not tell a student? [Two teachers, one student](16b_two_teachers.ipynb) looks at that, and merges two specialists.
 #
 # ## What DeepSeek did
 #
@@ -974,9 +836,6 @@ table(["averaged with nano-zero", "alone, % right", "distance", "the average, % 
 # where $x_i$ is a question and $y_i$ a teacher's answer. They did not use reward after it, and say that it would help. The comparison of our first lines (47.0 and 72.6 %) is theirs; the arm with reward had more than 10,000 steps. They conclude that small models gain more from a stronger model than from reward of their own, and that progress beyond the teacher may still need stronger bases and reward. The costs of both arms are not compared.
 
 # %% [markdown]
-# **V3** {cite}`deepseekv3` had already been taught by specialists: each domain first had its own expert model, which then generated examples for the final one. **V3.2** {cite}`deepseekv32` trains such specialists with large-scale reward, and reports that a model trained on their data is only slightly below them, and that reward afterwards removes the gap. **V4** {cite}`deepseekv4` merges its specialists by on-policy distillation, according to its model card.
-
-# %% [markdown]
 # ## What others report
 #
 # - Open R1 {cite}`openr1` repeated the first recipe in the open. R1 answered 400,000 problems twice, a verifier kept answers to 220,000, and a 7B model fine-tuned on them matches DeepSeek's own.
@@ -987,15 +846,14 @@ table(["averaged with nano-zero", "alone, % right", "distance", "the average, % 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **Our first choice of $\gamma$ was not the best one.** We chose 0.95 for the record because a token should answer for what follows, and $\gamma = 0$ was quicker. But $\gamma = 0$ can go wrong too, as the live student shows. It learned to begin a new line after *no*, its answers grew longer, and it was right no more often. A student whose next attempt is no better gains nothing by going on, and with $\gamma = 0$ the new line is not blamed for what follows. The recorded students, which have read four times as much, do gain.
+# **Our first choice of $\gamma$ was not the best one.** We chose 0.95 for the record because a token should answer for what follows, and $\gamma = 0$ was quicker.
 #
-# **We did not try the whole distribution.** The teacher computes the probabilities of all tokens anyway, so one can take the exact KL at each token for the same operations with less noise, as GKD does. (*Hard* distillation imitates sampled tokens, and *soft* distillation matches the teacher's probabilities of all tokens.)
+# **Grades made the live student worse.** It learned to say *no* and to begin a new line before it could tell a right line from a wrong one. The five students of the record have read four times as much, and end at 90 % with the same judge.
 #
 # **Equal operations are not equal steps.** Smaller batches would give grades and reward more steps at the start, and could change the first two measurements. We varied neither these, nor the learning rates, the ratio of sizes or the temperature.
 #
-# **The live run and the record are not the same experiment.** The live student is a single one. It begins at the same accuracy as the recorded students, and gains less from every offer.
-
-# %% [markdown]
+# **The live run and the record are not the same experiment.** The live student is a single one. It begins at the same accuracy as the recorded students, and gains less from every way.
+#
 # ## Exercises
 #
 # ```{exercise} Grades of a batch
@@ -1058,9 +916,6 @@ def my_pool(problems, teacher, tries, longest):
 # ```
 
 # %%
-from minidsk.tasks.countdown import Countdown
-
-
 def pool_solution(problems, teacher, tries, longest):
     examples = []
     for text in dict.fromkeys(problems):
@@ -1080,7 +935,7 @@ check("distillation.generate_verify_filter", pool_solution)
 # ```{exercise} How many answers can you afford?
 # :label: ex-16-budget
 #
-# *10 minutes.* Write `equal_budget(budget, teacher, student, tokens, share, epochs)`: how many answers a student may ask for when sampling and learning come from one budget. `check("distillation.equal_budget", my_budget)` knows its mistakes by name. Then apply it to this chapter's live run.
+# *10 minutes.* Write `equal_budget(budget, teacher, student, tokens, share, epochs)`: how many answers a student may ask for when sampling and learning come from one budget. `check("distillation.equal_budget", my_budget)` knows its mistakes by name.
 #
 # **Hint.** Every answer is sampled, but only a share of them is learned from.
 # ```
@@ -1106,16 +961,7 @@ def budget_solution(budget, teacher, student, tokens, share, epochs):
 
 check("distillation.equal_budget", budget_solution)
 
-# %%
-length = float(drawn.attention_mask.sum()) / len(drawn)
-per_token = {name: each / length for name, each in forward.items()}
-count = budget_solution(BUDGET, per_token["teacher"], per_token["student"], length,
-                        len(right) / len(answered), 4)  # fmt: skip
-print(f"{count} answers for {BUDGET / 1e9:.0f} billion operations and four readings")
-
 # %% [markdown]
-# This is close to the 256 answers that we asked for.
-#
 # ```{solution-end}
 # ```
 #
@@ -1144,19 +990,6 @@ def nothing_leaks(token_grades) -> None:
 zoo("distillation", [the_last_token_of_two, nothing_leaks])
 
 # %% [markdown]
-# ## The opening question, answered
-#
-# When is a teacher's thought worth more than a reward of one's own, and can the teacher grade instead of dictate? Thoughts lead early in our record, but reward updates after 256 answers, thoughts after 64, and at the first point reward is still warming up. With equal batches our live run shows no lead.
-
-# %%
-gaps = ["{:+.0f} ± {:.0f}".format(*apart(of("sft_right", part), of("rl", part)))
-        for part in (0.05, 0.1, 1.0)]  # fmt: skip
-print(f"Thoughts minus reward: {gaps[0]} points after a twentieth of the budget, "
-      f"{gaps[1]} after a tenth, {gaps[2]} at the end.")
-for name, policy in (("before", student), ("after imitation", copyist)):
-    print(f"\n{name}:", replies_of(policy, held_out[1:2], 160)[0])
-
-# %% [markdown]
 # ## Receipt
 
 # %% tags=["receipt"]
@@ -1170,12 +1003,14 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # %% [markdown]
 # ## Summary
 #
-# **In our record, thoughts lead only while little has been spent.** After a twentieth of the budget they bring students from 30 to 75 % on held-out Countdown (three numbers up to 12), and reward to 35 %. Reward updates after 256 answers, thoughts after 64, and at the first point reward is still warming up. With equal batches our live run shows no lead. After a tenth reward is level, and at the end the two cannot be told apart (3.6 ± 5.1 points, five seeds). Thoughts teach a search that fits the problem: thoughts of other problems leave the student at 22 %, and even wrong answers add 42 points.
+# **In our record thoughts lead only while little has been spent, and unequal batches may be a reason. After a tenth of the budget no way is ahead that we can tell.** Thoughts bring students from 30 to 75 % on held-out Countdown (three numbers up to 12) with a twentieth of the budget, and reward to 35 %. But reward updates after 256 answers and thoughts after 64, and with equal batches our live run shows no lead. At the end thoughts are 3.6 ± 5.1 points ahead of reward (five seeds).
 #
-# **The teacher can also grade.** From an untaught student, grades with $\gamma = 0$ need about half of reward's answers, but each costs more, so the operations come out equal. We did not test the published setting, where students first imitate thoughts. Two teachers with the same base were merged best by thoughts of both (87 % on average) or, for nothing, by the average of their weights (86 %).
+# **Grades cost as much as reward here.** They need about half of its answers, but the teacher has to read each. They do meet the student's own slips, after which the teacher finds the way back more than twice as often as the student. In the live run they went wrong, and the whole distribution, which has less noise, went wrong faster. We did not test the published setting, where students first imitate thoughts.
+#
+# **Thoughts teach a search that fits the problem.** Wrong answers add 42 points, and thoughts of other problems leave the student at 22 %.
 #
 # - I can now train a student on a pool of a teacher's right answers.
-# - I can now derive the reverse KL as a reward for each token.
+# - I can now derive the reverse KL as a reward for each token, and say what the whole distribution adds.
 # - I can now compare ways of learning at equal operations.
 # - I can now name the controls that a claim about thoughts needs: wrong ones, others' thoughts, shuffled lines.
 
@@ -1183,5 +1018,6 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # ## Read on
 #
 # - DeepSeek-R1 {cite}`deepseekr1`, first version, sections 2.4 and 4.1; GKD {cite}`agarwal2023gkd`, section 3, on mixing students' and teachers' answers; Thinking Machines {cite}`lu2025onpolicy` on grades in practice.
-# - The code of this chapter in the package: `minidsk/rl/distill.py`, `minidsk/rl/harvest.py` and `minidsk/train/sft.py`; the experiments are `tools/experiments/ch16_distillation.py` and `ch16_merge.py`.
+# - The code of this chapter in the package: `minidsk/rl/distill.py`, `minidsk/rl/harvest.py` and `minidsk/train/sft.py`; the experiment is `tools/experiments/ch16_distillation.py`.
+# - [Two teachers, one student](16b_two_teachers.ipynb): what grades know, and how two specialists are merged.
 # - Next: [chapter 17](17_thinking_longer.ipynb) leaves the weights alone and spends more on each answer.
