@@ -235,7 +235,7 @@ def only_stops(policy, prompt, budget):
     begun = "<think>" + write(policy, prompt + "<think>", budget)
     return begun + write(policy, prompt + begun, 32), True
 
-# %%
+
 bites(test_a_cut_thought_answers, force, only_stops)
 for budget in (12, 30, 60):
     theirs = budget_forcing(zero, problems[:4], budget, None)
@@ -385,8 +385,6 @@ sure = [k for k in wrong if says_yes(thought_of(alone.replies[k]))]
 print(f"alone: {len(wrong)} wrong replies; {len(sure)} thoughts of them end in yes. One:")
 k = min(sure, key=lambda k: len(alone.replies[k]))
 read_out(problems[k], alone.replies[k])
-
-# %%
 spoilt = [k for k, p in enumerate(problems)
           if p.score(alone.replies[k]) and not p.score(forced.replies[k])]  # fmt: skip
 whole = [k for k in spoilt if not forced.cut[k]]
@@ -503,7 +501,7 @@ def signed(answer: str) -> list[str]:
         elif mark == ")":
             _ = signs.pop()
         else:
-            terms.append("{:+d}".format(signs[-1] * sign * int(mark)))
+            terms.append(f"{signs[-1] * sign * int(mark):+d}")
     return terms
 
 
@@ -570,7 +568,7 @@ def own_yes(questions, replies) -> Judged:
     """A judge that believes the thought: it costs nothing, and can be wrong."""
     return Judged([float(says_yes(thought_of(r))) for r in replies], 0.0)
 
-# %%
+
 def best(question, replies, judge):
     """The reply that the judge likes best; of equals, the one that came first."""
     worths = judge([question] * len(replies), replies).values
@@ -586,8 +584,6 @@ for judge in (own_yes, verify):
     theirs, _ = liked_best(judge, problems, drawn)
     assert theirs == [best(p, of, judge) for p, of in zip(problems, drawn, strict=True)]
 print("48 choices by own yes and 48 by the verifier: the same as by the package")
-
-# %% tags=["hide-input"]
 print("recorded, within 320 tokens per problem:")
 for name in ("nano-base", "nano-zero"):
     once = bits(rows_of("forced", model=name, budget=160, when="never"))
@@ -632,8 +628,11 @@ bites(test_it_needs_no_verifier, by_own_yes, leaking)
 train = nano().make_task("train")
 posed = [train[FAR + i] for i in range(160)]
 tried, _, _ = draw_within(base, posed, 320, 96, 1.0, seeded(1), 1024)
-right = [list({r: 1 for r in of if p.score(r)})[:4] for p, of in zip(posed, tried, strict=True)]
-wrong = [list({r: 1 for r in of if not p.score(r)}) for p, of in zip(posed, tried, strict=True)]
+right, wrong = [], []
+for p, of in zip(posed, tried, strict=True):
+    once = [*dict.fromkeys(of)]
+    right.append([r for r in once if p.score(r)][:4])
+    wrong.append([r for r in once if not p.score(r)])
 pairs = [Ranking(p.prompt, pair) for p, a, b in zip(posed, right, wrong, strict=True)
          for pair in zip(a, b, strict=False)]  # fmt: skip
 print(f"{len(pairs)} pairs; one of them:", *pairs[0].replies, sep="\n")
@@ -702,7 +701,8 @@ def picture(model, title: str) -> None:
     scores = under_each(model, owners[:8])
     fig, ax = plt.subplots(figsize=(4.7, 3.6))
     _ = ax.imshow(scores, cmap="viridis")
-    for (i, j), value in np.ndenumerate(scores.numpy()):
+    for i, j in itertools.product(range(8), repeat=2):
+        value = scores[i, j].item()
         light = value < scores.mean()
         _ = ax.text(j, i, f"{value:.1f}", ha="center", va="center", fontsize=8,
                     color="white" if light else "black")  # fmt: skip
@@ -730,12 +730,9 @@ owned = [(p, r) for p, of in zip(posed, right, strict=True) for r in of]
 swapped = [Ranking(p.prompt, (r, other)) for p, r in owned
            for _, other in rng.sample(owned, 4) if not p.score(other)]  # fmt: skip
 reading = trained(pairs + swapped)
-shares = {"pairs of one prompt": prefers_its_own(preferred),
-          "and swapped replies": prefers_its_own(reading)}  # fmt: skip
-
-# %%
-# tolerance: 20%
-for title, of in shares.items():
+print(f"{len(pairs)} pairs and {len(swapped)} with a swapped reply")
+for title, model in (("pairs of one prompt", preferred), ("and swapped replies", reading)):
+    of = prefers_its_own(model)
     half = 196 * stdev(of) / math.sqrt(len(of))
     print(f"{title}: its own reply is above another's in {100 * mean(of):.0f} ± {half:.0f} %")
 
@@ -752,11 +749,11 @@ bites(test_it_reads_the_problem, reading, preferred)
 # With swapped replies, the judge reads the problem: XX.
 #
 # A learned judge is also not free. It is as large as the policy and reads the prompt again with *every* reply, so judging costs more FLOPs than drawing.
-
-# %% [markdown]
+#
 # ## What buys most for the same FLOPs?
 #
 # The recorded experiment puts all methods on one axis. Its learned judge is of the first kind, and a little richer: for each model and seed, it learned from pairs that a tree search on 192 training problems had made. [A tree of steps](17b_trees.ipynb) shows such pairs. Its training is not on the axis.
+#
 
 # %% tags=["hide-input"]
 def curve(part: str, model: str, judge: str) -> dict:
@@ -778,16 +775,14 @@ def at(of: dict, flops: float) -> list[float]:
 JUDGES = {"majority": "vote", "own yes": "own yes", "learned": "learned reward",
           "verifier": "verifier (ceiling)"}  # fmt: skip
 
-# %% [markdown]
-# ### Who should choose for the finished reasoner?
-
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(4.7, 3.4))
 said = []
 for judge, label in JUDGES.items():
     of = curve("drawn", "nano-zero", judge)
     share = [100 * mean(marks) for marks in of["marks"]]
-    _ = ax.plot(of["flops"], share, "o-", label=label.removesuffix(" reward").partition(" (")[0])
+    short = label.partition(" (")[0].removesuffix(" reward")
+    _ = ax.plot(of["flops"], share, "o-", label=short)
     said.append(f"{label}: {share[0]:.0f} to {share[-1]:.0f} %")
 once = cost(rows_of("forced", model="nano-zero", budget=160, when="never"))
 _ = ax.plot(once, 100 * mean(greedy), "*", color="black", ms=11)
@@ -814,6 +809,13 @@ def by_budget(model: str):
                  "per problem. The learned reward costs more, because it reads the replies.")
 
 
+insisted = bits(rows_of("forced", model="nano-zero", budget=160, when="always", waits=1))
+voted = curve("drawn", "nano-zero", "majority")
+print(f"nano-zero, minus one greedy answer ({mean(greedy):.1%}):")
+print("  one longer thought (a new line, always):", minus(insisted, greedy))
+for budget, flops, marks in zip(voted["tokens"], voted["flops"], voted["marks"], strict=True):
+    print(f"  a vote within {budget:5,} tokens: {minus(marks, greedy)}, "
+          f"for {flops / once:.1f} times the FLOPs")
 by_budget("nano-zero")
 
 # %% [markdown]
@@ -957,12 +959,10 @@ def gain_solution(right, cut, longer, longer_cut):
     return tuple(part / len(right) for part in parts)
 
 
-check("search.gain", gain_solution)
-
-# %%
 short, long = thoughts[64], thoughts[160]
 parts = gain_solution(bits(short), bits(short, "cut"), bits(long), bits(long, "cut"))
 print("had ended: {:+.1%}; cut, ends now: {:+.1%}; cut by both: {:+.1%}".format(*parts))
+check("search.gain", gain_solution)
 
 # %% [markdown]
 # The first part is 0, because a thought that ended before the short budget is the same greedy thought under the long one.
@@ -970,35 +970,18 @@ print("had ended: {:+.1%}; cut, ends now: {:+.1%}; cut by both: {:+.1%}".format(
 # ```{solution-end}
 # ```
 #
-# ```{exercise} When does a vote help?
-# :label: ex-17-odds
+# ```{exercise} Cheat the judges
+# :label: ex-17-cheat
 #
-# *15 minutes.* Suppose that each reply is right with probability $p$, that replies are independent, and that all wrong replies agree. Write `odds(p, n)`, the probability that more than half of $n$ replies are right. Apply it to $n = 9$ and to $p$ = 0.4, 0.5 and 0.66. nano-zero's drawn replies are right in about 66 %. Why does its vote still miss some problems at every $n$?
+# *10 minutes.* Write one wrong reply to *make 6 from 3, 9, 6* that own *yes* likes best, and one right reply that it rejects. Then let `learned` score both. Which of the three judges (vote, own *yes*, verifier) can a single reply not cheat?
 #
-# **Hint.** Add up `math.comb(n, k) * p**k * (1 - p) ** (n - k)` for the right $k$. And do all problems have the same $p$?
+# **Hint.** Own *yes* reads three letters. `own_yes([asked[1]] * 2, [first, second])` judges your replies, and `learned` takes the same arguments.
 # ```
 #
-# ```{solution-start} ex-17-odds
+# ```{solution} ex-17-cheat
 # :class: dropdown
-# ```
-
-# %%
-def odds(p: float, n: int) -> float:
-    return sum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n // 2 + 1, n + 1))
-
-
-worlds = itertools.product((0, 1), repeat=5)  # every outcome of five replies
-listed = sum(math.prod(0.66 if r else 0.34 for r in w) for w in worlds if sum(w) > 2)
-assert abs(odds(0.66, 5) - listed) < 1e-12
-print({p: round(odds(p, 9), 2) for p in (0.4, 0.5, 0.66)})
-of_each = [mean(p.score(r) for r in of) for p, of in zip(problems, drawn, strict=True)]
-print("problems of 48 with at most half of their replies right:",
-      sum(share <= 0.5 for share in of_each))  # fmt: skip
-
-# %% [markdown]
-# A vote makes what is likely more likely: below one half it does harm. The 66 % are a mean over problems. Where most replies are wrong, more replies help only if the wrong ones disagree.
 #
-# ```{solution-end}
+# `<think>9-3=6?6 yes</think><answer>9-3</answer>` does not use the second 6, and own *yes* gives it 1. `<think>9-6+3=3+3=6?6 no</think><answer>9-6+3</answer>` is right, and own *yes* gives it 0. A single reply can cheat neither the verifier, which reads numbers and target, nor the vote, where it is one of many. But a mistake that most replies share does cheat the vote.
 # ```
 #
 # ## Bug zoo
@@ -1019,19 +1002,9 @@ zoo("search", [test_silence_is_no_vote, the_first_of_equals])
 # %% [markdown]
 # ## The opening question, answered
 #
-# What does more computing buy the finished reasoner: one longer thought, or many replies and a choice?
-
-# %% tags=["hide-input"]
-voted = curve("drawn", "nano-zero", "majority")
-insisted = bits(rows_of("forced", model="nano-zero", budget=160, when="always", waits=1))
-print(f"nano-zero, minus one greedy answer ({mean(greedy):.1%}):")
-print("  one longer thought (a new line, always):", minus(insisted, greedy))
-for budget, flops, marks in zip(voted["tokens"], voted["flops"], voted["marks"], strict=True):
-    print(f"  a vote within {budget:5,} tokens: {minus(marks, greedy)}, "
-          f"for {flops / once:.1f} times the FLOPs")
-
-# %% [markdown]
-# **Many replies and a vote, from somewhere between 3 and 7 times the FLOPs on.** Within 1,280 tokens the vote gains 9.3 ± 4.5 points over one greedy answer. A longer thought does harm, because the reasoner already stops where it should.
+# What does more computing buy after training: one longer thought, or many replies and a choice?
+#
+# **For the finished reasoner, it is many replies and a vote, from somewhere between 3 and 7 times the FLOPs on.** Within 1,280 tokens the vote gains 9.3 ± 4.5 points over one greedy answer. A longer thought does harm, because the reasoner already stops where it should.
 #
 # **For the base model, it is the longer thought**: one new line in doubt, for twice the FLOPs.
 #
