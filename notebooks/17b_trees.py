@@ -115,7 +115,7 @@ def below(n, way) -> list:
 
 
 def uct_search(draw, worth, tries: int, width: int, c: float):
-    """Visits and total worth of every way, and for each try where it went down, and its end."""
+    """Visits and total worth of every way; of each try, where it drew from, and its end."""
     n, w, done, log = Counter(), Counter(), set(), []
     while len(log) < tries and () not in done:
         way = ()
@@ -160,7 +160,7 @@ for tries in range(1, 5):
     rows.append([tries, "".join(way) or "the root", ", ".join(end[len(way) :]),
                  f"{solves(end):.0f}", *said])  # fmt: skip
 table(["try", "draws from", "and draws", "worth", "8+7-3: n, w, w/n, score",
-       "8+3+7: n, w, w/n, score"], rows, "Four tries to make 4 from 8, 3, 7, after each of them.")
+       "8+3+7: n, w, w/n, score"], rows, "Four tries to make 4 from 8, 3, 7.")
 
 # %% [markdown]
 # After three tries from the root, `8+7-3` has the higher score. So the fourth try goes down there and draws only the rest. Its worth of 1 is added to both nodes on its way, which are `8+7-3` and the root. The other step keeps $w = 0$, and its score rises from 1.05 to 1.18, because the root has one visit more. **So UCT returns to a step that was left alone for long.**
@@ -397,20 +397,20 @@ sets = {p.prompt: (*sorted(p.numbers), p.target) for p in posed}
 learn = pairs[:320]
 known = {sets[pair.prompt] for pair in learn}
 test = [pair for pair in pairs[320:] if sets[pair.prompt] not in known]
-print(f"{of_steps} pairs of steps, the package's too; with pairs of whole replies {len(pairs)}")
+print(f"{of_steps} pairs of steps, as in the package; with whole replies {len(pairs)} pairs")
 print(f"{len(learn)} to learn from, {len(test)} of other sets of numbers to test")
 assert not {*sets.values()} & {*same}  # and none has the numbers of a held-out problem
 
 # %%
 def test_siblings_are_compared(pairs_of) -> None:
     """Both steps of a pair continue the same text, and the better one is worth more."""
-    for node in trees[0].below():
+    for node in (node for tree in trees for node in tree.below()):
         assert all(a.parent is b.parent and a.q > b.q for a, b in pairs_of(node))
 
 
 def any_two(node) -> list:
-    """A planted bug: a step is compared with steps far below it."""
-    return [(a, b) for a in node.children for b in a.below() if a.q > b.q]
+    """A planted bug: a step is compared with all that stands below the node."""
+    return [(a, b) for a in node.children for b in node.below() if a.q > b.q]
 
 
 bites(test_siblings_are_compared, step_pairs, any_two)
@@ -433,7 +433,7 @@ tied = [m > 0 for m, (better, worse) in zip(margins, yes, strict=True) if better
 print(f"learned reward: {mean(m > 0 for m in margins):.0%} of {len(test)} pairs in order\n"
       f"own yes: {mean(a > b for a, b in yes):.0%} in order, "
       f"{mean(a == b for a, b in yes):.0%} tied\n"
-      f"learned reward, of the {len(tied)} tied pairs: {mean(tied):.0%} in order. One of them:")
+      f"learned reward, of the {len(tied)} tied: {mean(tied):.0%} in order. One of them:")
 shown = next(pair for pair, m, (a, b) in zip(test, margins, yes, strict=True)
              if m > 0 and a == b and "<answer>" not in "".join(pair.replies))  # fmt: skip
 tree = next(t for p, t in zip(posed, trees, strict=True) if p.prompt == shown.prompt)
@@ -545,7 +545,7 @@ for row, (model, judge) in enumerate((m, j) for m in gains for j in JUDGES):
 _ = ax.axvline(0, color="0.6", lw=1)
 _ = ax.set_yticks(range(6), [text.partition(":")[0] for text in said])
 _ = ax.set(xlabel="tree minus best-of-n, 640 tokens, points", ylim=(5.5, -0.5))
-show(fig, "At equal FLOPs, the tree is not above best-of-n with any judge. Bars: 95 % intervals.",
+show(fig, "At equal FLOPs, the tree is not above best-of-n with any judge. Bars: 95 %.",
      "Six differences with intervals. " + "; ".join(said) + ".")
 
 # %% tags=["widget"]
