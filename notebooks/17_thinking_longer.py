@@ -60,15 +60,6 @@ from minidsk.widgets import Curve
 
 plt.style.use("minidsk.diagrams.look")
 _ = torch.set_num_threads(1)
-
-# %% [markdown]
-# ## What does one answer cost?
-#
-# In **Countdown** we make a target from given numbers, and use each of them exactly once. Our problems have three numbers up to 12, plus and minus, and targets up to 20. Two models that ship with the package solve them. **nano-base** is a base model that has read the **tiny web**, our corpus of pages that a program wrote. **nano-zero**, the finished reasoner, is nano-base after reinforcement learning from right answers alone.
-#
-# The held-out split is small, and many of its problems have the same numbers in another order. We pose each different prompt once.
-
-# %%
 task = nano().make_task("test")
 held_out = list({p.prompt: p for p in (task[i] for i in range(4096))}.values())[:432]
 same = Counter((*sorted(p.numbers), p.target) for p in held_out)
@@ -76,7 +67,11 @@ problems = held_out[:48]
 print(f"{len(held_out)} problems, made of {len(same)} sets of numbers and a target")
 
 # %% [markdown]
-# A reply is a **worksheet**, like those of the tiny web: a thought with one attempt per line, and an answer. Here is a greedy one by nano-zero to *make 6 from 3, 9, 6*, which is the example of this page. The folded cell also says what is wrong in a line, by the rules of the task.
+# ## What does one answer cost?
+#
+# In **Countdown** we make a target from given numbers, and use each of them exactly once. Our problems have three numbers up to 12, plus and minus, and targets up to 20. Two models that ship with the package solve them. **nano-base** is a base model that has read the **tiny web**, our corpus of pages that a program wrote. **nano-zero**, the finished reasoner, is nano-base after reinforcement learning from right answers alone. We pose each different prompt of the held-out split once.
+#
+# A reply is a **worksheet**, like those of the tiny web: a thought with one attempt per line, and an answer. Here is a greedy one by nano-zero to *make 6 from 3, 9, 6*. The folded cell also says what is wrong in a line, by the rules of the task.
 
 # %% tags=["hide-input"]
 def says_yes(thought: str) -> bool:
@@ -323,9 +318,9 @@ def insist(policy, prompt: str, budget: int, may_end) -> tuple[str, bool]:
     return begun + write(policy, prompt + begun, 32), not closed
 
 
-k = 1  # make 6 from 3, 9, 6
+p = next(p for p in problems if p.prompt.startswith("Make 5 from 6 11 10"))
 for may_end in (lambda thought: True, says_yes):
-    read_out(problems[k], insist(base, problems[k].prompt, 160, may_end)[0])
+    read_out(p, insist(base, p.prompt, 160, may_end)[0])
 
 # %%
 def test_a_thought_that_says_yes_may_end(rule) -> None:
@@ -355,9 +350,6 @@ for title, of in (("alone", plain["nano-base"]), ("in doubt", theirs)):
     lines = Counter(thought_of(reply).count("\n") + 1 for reply in of.replies)
     print(f"{title:8}, lines and thoughts:", dict(sorted(lines.items())))
 
-# %% [markdown]
-# Alone, all 48 thoughts of nano-base have one line. After one new line most have several, so the model does not stop at the second attempt. Does this help, and does it help the reasoner too?
-
 # %% tags=["hide-input"]
 waited = []
 for model in ("nano-base", "nano-zero"):
@@ -374,6 +366,8 @@ table(["model", "one new line", "right, %", "cut at 160", "million FLOPs"], wait
       "model ends it.")
 
 # %% [markdown]
+# Alone, all 48 thoughts of nano-base have one line. After one new line most have several, so the model does not stop at the second attempt.
+#
 # **One new line in doubt lifts the base model from a quarter of right answers to about four fifths**, for twice the FLOPs. The interval allows nano-zero a lead of up to 11.5 points, so most of the skill, but perhaps not all of it, was already in the base. Our guess at the reason: some authors of the tiny web persist until they have a solution, and a second line makes the text look like one of theirs.
 #
 # nano-zero gains nothing in doubt, and *always* does harm. Its thoughts show why:
@@ -541,7 +535,7 @@ print(f"right of 48: {sum(apart_):.0f} as written, {sum(together):.0f} by their 
       minus(together, apart_))  # fmt: skip
 
 # %% [markdown]
-# On these 48 problems we cannot see whether naming sums by their terms helps. It changes only votes whose right replies were split. The record votes on answers as they were written, with all 432 problems:
+# Under one name, the right sum has three votes, and it wins the second problem. That is one problem of 48, so we cannot say how much it helps in general. The record votes on answers as they were written, with all 432 problems:
 
 # %%
 # tolerance: 3%
@@ -635,7 +629,9 @@ for p, of in zip(posed, tried, strict=True):
     wrong.append([r for r in once if not p.score(r)])
 pairs = [Ranking(p.prompt, pair) for p, a, b in zip(posed, right, wrong, strict=True)
          for pair in zip(a, b, strict=False)]  # fmt: skip
-print(f"{len(pairs)} pairs; one of them:", *pairs[0].replies, sep="\n")
+print(f"{len(pairs)} pairs; one of them, first the better reply:")
+for reply in pairs[0].replies:
+    read_out(posed[0], reply)
 assert not {(*sorted(p.numbers), p.target) for p in posed} & {*same}  # nothing held out
 
 # %%
@@ -657,38 +653,36 @@ def learned(questions, replies) -> Judged:
     values = preferred.score(prompts, replies).tanh().tolist()
     return Judged(values, preferred.flops(prompts, replies))
 
-# %%
-# tolerance: 5%
-asked = [Blind(p) for p in problems]
-picked, _ = liked_best(learned, asked, of_base)
+
+picked, _ = liked_best(learned, [Blind(p) for p in problems], of_base)
 fooled = [(p, r) for p, r, of in zip(problems, picked, of_base, strict=True)
           if not p.score(r) and any(map(p.score, of))]  # fmt: skip
-print(f"{sum(p.score(r) for p, r in zip(problems, picked, strict=True)):.0f} of 48 right")
-worths = learned([p for p, _ in fooled], [r for _, r in fooled]).values
-print(f"a right reply was there, and a wrong one pleased more: {len(fooled)}. One:")
-read_out(*fooled[worths.index(max(worths))])
+print(f"{sum(p.score(r) for p, r in zip(problems, picked, strict=True)):.0f} of 48 right; "
+      f"for {len(fooled)} more, a wrong reply pleased more than a right one. One of them:")
+read_out(*fooled[0])
 
 # %% [markdown]
+# The judge is fooled by wrong sums that end in *yes*. Is that its only weakness?
+#
 # ### Does the learned judge read the problem?
 #
-# Take one right reply to each of eight problems, and let the judge score each reply under each of the eight prompts. A reply is right under its own prompt, and wrong under the others. A judge that reads the problem has its high scores on the diagonal.
+# Take one right reply to each of eight problems, and let the judge score each reply under each of the eight prompts. A reply is right under its own prompt, and nearly always wrong under the others. A judge that reads the problem has its high scores on the diagonal.
 
 # %%
-# tolerance: 20%
 owners = [(p, next(r for r in of if p.score(r)))
-          for p, of in zip(problems, drawn, strict=True) if any(map(p.score, of))]  # fmt: skip
+          for p, of in zip(problems, of_base, strict=True) if any(map(p.score, of))]  # fmt: skip
 
 
-def under_each(model, some) -> torch.Tensor:
+def under_each(score, some) -> torch.Tensor:
     """Scores of every reply (row) under every prompt (column)."""
     prompts = [p.prompt for _ in some for p, _ in some]
     replies = [r for _, r in some for _ in some]
-    return model.score(prompts, replies).view(len(some), len(some))
+    return score(prompts, replies).view(len(some), len(some))
 
 
-def prefers_its_own(model) -> list[float]:
+def prefers_its_own(score) -> list[float]:
     """By problem: how often its own right reply is above right replies to others."""
-    scores, shares = under_each(model, owners), []
+    scores, shares = under_each(score, owners), []
     for k, (p, _) in enumerate(owners):
         others = [i for i, (_, r) in enumerate(owners) if not p.score(r)]
         shares.append((scores[k, k] > scores[others, k]).float().mean().item())
@@ -696,64 +690,82 @@ def prefers_its_own(model) -> list[float]:
 
 # %% tags=["figure", "hide-input"]
 # tolerance: 30%
-def picture(model, title: str) -> None:
+def picture(score, title: str) -> None:
     """Eight replies under eight prompts, as a heat map with its numbers."""
-    scores = under_each(model, owners[:8])
+    scores = under_each(score, owners[:8])
     fig, ax = plt.subplots(figsize=(4.7, 3.6))
-    _ = ax.imshow(scores, cmap="viridis")
+    _ = ax.imshow(scores, cmap="viridis", vmin=-3.5, vmax=3.5)
     for i, j in itertools.product(range(8), repeat=2):
         value = scores[i, j].item()
-        light = value < scores.mean()
         _ = ax.text(j, i, f"{value:.1f}", ha="center", va="center", fontsize=8,
-                    color="white" if light else "black")  # fmt: skip
-    names = [f"{p.target}" for p, _ in owners[:8]]
-    _ = ax.set_xticks(range(8), names)
+                    color="white" if value < 0 else "black")  # fmt: skip
+    _ = ax.set_xticks(range(8), [p.target for p, _ in owners[:8]])
     _ = ax.set_yticks(range(8), [p.answer(r) for p, r in owners[:8]])
     _ = ax.set(xlabel="target of the prompt", ylabel="answer of the reply")
-    show(fig, title, "A grid of scores, one row for each reply, one column for each prompt. "
-         + "; ".join(f"{name}: {min(row):.1f} to {max(row):.1f}"
-                     for name, row in zip(names, scores.tolist(), strict=True)) + ".")
+    show(fig, title, "A grid of scores, one row for each reply, one column for each prompt. The "
+         f"scores of one row differ by {(scores.amax(1) - scores.amin(1)).mean():.1f} on average.")
 
 
-picture(preferred, "Learned from pairs of one prompt: each row has nearly one colour. On the "
-        "diagonal, the reply is right.")
+picture(preferred.score, "Learned from pairs of one prompt: all scores of a row are nearly the "
+        "same. On the diagonal, the reply is right.")
 
 # %% [markdown]
-# **The judge hardly reads the problem.** Each row has nearly one colour, so a reply gets about the same score under every prompt. It prefers a right reply to the problem over right replies to others about as often as a coin would. Its training explains this: both replies of a pair belong to the *same* prompt, so nothing in a pair can only be told from the prompt. What it learned is what a good worksheet looks like.
+# **The judge hardly reads the problem.** A reply gets about the same score under every prompt. The reason is its training: both replies of a pair belong to the *same* prompt, so nothing in a pair can only be told from the prompt. What it learned is what a good worksheet looks like.
 #
-# So the training would have to contain replies that are wrong only because of the prompt: under each prompt a right reply to it, and a right reply to another problem. We add such pairs:
+# So the training would have to contain replies that are wrong only because of the prompt: under each prompt, a right reply to it, and a right reply to another problem. We add such pairs, made of short replies with one line:
 
 # %%
-# tolerance: 20%
+# tolerance: 25%
 rng = random.Random(0)
-owned = [(p, r) for p, of in zip(posed, right, strict=True) for r in of]
+owned = [(p, r) for p, of in zip(posed, right, strict=True) for r in of if "\n" not in r]
 swapped = [Ranking(p.prompt, (r, other)) for p, r in owned
-           for _, other in rng.sample(owned, 4) if not p.score(other)]  # fmt: skip
+           for _, other in rng.sample(owned, 6) if not p.score(other)]  # fmt: skip
 reading = trained(pairs + swapped)
-print(f"{len(pairs)} pairs and {len(swapped)} with a swapped reply")
+print(f"{len(pairs)} pairs and {len(swapped)} with a swapped reply; own reply above another's:")
 for title, model in (("pairs of one prompt", preferred), ("and swapped replies", reading)):
-    of = prefers_its_own(model)
+    of = prefers_its_own(model.score)
     half = 196 * stdev(of) / math.sqrt(len(of))
-    print(f"{title}: its own reply is above another's in {100 * mean(of):.0f} ± {half:.0f} %")
+    print(f"  {title}: {100 * mean(of):.0f} ± {half:.0f} %, over {len(of)} problems")
+
+# %% tags=["figure", "hide-input"]
+# tolerance: 30%
+picture(reading.score, "Learned with swapped replies too: the same replies, and now the score "
+        "of a reply changes with the prompt.")
 
 # %%
-# tolerance: 20%
-def test_it_reads_the_problem(model) -> None:
-    """Right replies to the problem are above right replies to others: more often than not."""
-    assert mean(prefers_its_own(model)) > 0.6
+# tolerance: 25%
+def test_it_reads_the_problem(score) -> None:
+    """A right reply to the problem is above right replies to others, more often than not."""
+    assert mean(prefers_its_own(score)) > 0.6
 
 
-bites(test_it_reads_the_problem, reading, preferred)
+def with_swaps(prompts, replies):
+    """The judge that also learned from swapped replies."""
+    return reading.score(prompts, replies)
+
+
+def without_swaps(prompts, replies):
+    """A bug that was in our first judge: no pair needs the prompt."""
+    return preferred.score(prompts, replies)
+
+
+bites(test_it_reads_the_problem, with_swaps, without_swaps)
+chosen, _ = liked_best(lambda questions, replies: Judged(reading.score(
+    [q.prompt for q in questions], replies).tolist(), 0.0), problems, of_base)  # fmt: skip
+better, first = ([p.score(r) for p, r in zip(problems, of, strict=True)]
+                 for of in (chosen, picked))  # fmt: skip
+print(f"chosen right, of 48: {sum(better):.0f} with swaps, {sum(first):.0f} without")
 
 # %% [markdown]
-# With swapped replies, the judge reads the problem: XX.
+# With swapped replies, the judge prefers its own reply in about three of four comparisons, and without them in about half, like a coin. But it chooses no better, because nearly all replies of nano-base do answer their own problem. They are wrong by a slip in a sum, which the judge still overlooks.
 #
 # A learned judge is also not free. It is as large as the policy and reads the prompt again with *every* reply, so judging costs more FLOPs than drawing.
 #
 # ## What buys most for the same FLOPs?
 #
-# The recorded experiment puts all methods on one axis. Its learned judge is of the first kind, and a little richer: for each model and seed, it learned from pairs that a tree search on 192 training problems had made. [A tree of steps](17b_trees.ipynb) shows such pairs. Its training is not on the axis.
+# The recorded experiment puts all methods on one axis. Its learned judge has no swapped replies. For each model and seed, it learned from pairs that a tree search on 192 training problems had made, as in [A tree of steps](17b_trees.ipynb). Its training is not on the axis.
 #
+# ### Who should choose for the finished reasoner?
 
 # %% tags=["hide-input"]
 def curve(part: str, model: str, judge: str) -> dict:
@@ -893,7 +905,7 @@ print("nano-zero, learned reward, 1,280 tokens minus 640:",
 #
 # **More replies did not help a learned judge.** On nano-zero, we see no gain from 640 tokens to 1,280. Our guess is that more replies contain more that please the judge without being right.
 #
-# **Swapped replies did not make a better chooser**, although the judge then reads the problem. nano-base's replies are wrong because of a slip in a sum, and rarely because they answer another problem.
+# **Swapped replies did not make a better chooser**, although the judge then reads the problem.
 #
 # **We could not test everything.** The record has one temperature, one limit of 96 tokens for drawn replies, and a learned judge as small as the policy.
 
@@ -975,7 +987,7 @@ check("search.gain", gain_solution)
 #
 # *10 minutes.* Write one wrong reply to *make 6 from 3, 9, 6* that own *yes* likes best, and one right reply that it rejects. Then let `learned` score both. Which of the three judges (vote, own *yes*, verifier) can a single reply not cheat?
 #
-# **Hint.** Own *yes* reads three letters. `own_yes([asked[1]] * 2, [first, second])` judges your replies, and `learned` takes the same arguments.
+# **Hint.** Own *yes* reads three letters. `own_yes([problems[1]] * 2, [first, second])` judges your replies, and `learned` takes the same arguments.
 # ```
 #
 # ```{solution} ex-17-cheat
