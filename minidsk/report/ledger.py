@@ -23,6 +23,11 @@ RENT = 2.0
 POWER = {"H200": 700.0, "H100": 700.0, "A100": 400.0, "L4": 72.0, "T4": 70.0}
 """Watts that NVIDIA's data sheets allow a board (H200, H100 and A100 as SXM), by a word of the name torch gives it."""
 
+BANDWIDTH = {"H200": 4.8e12, "H100": 3.35e12, "T4": 3.2e11}
+"""Bytes per second between a board and its memory, by the same data sheets (H200 and H100 as SXM)."""
+FLOAT32 = {"T4": 8.1e12}
+"""Operations per second in float32, all that a board without bf16 has for us; large products reach about half."""
+
 LEDGER = ("stage", "seconds", "operations", "TFLOP/s", "dollars", "Wh")
 STANDING = ("run", "numbers", "weights", "seeds", "minutes", "dollars", "base", "R1-Zero", "R1")
 
@@ -37,6 +42,24 @@ def ledger(stages: Sequence[Stage], facts: Mapping[str, Any]) -> list[list[str]]
     spent, operations = (sum(values) for values in list(zip(*rows, strict=True))[1:])
     rows += [("start, evaluation", facts["seconds"] - spent, 0.0), ("in all", facts["seconds"], operations)]
     return [[name, f"{seconds:.0f}", *_work(seconds, flops), *_bill(seconds, facts)] for name, seconds, flops in rows]
+
+
+def elsewhere(stages: Sequence[Stage], facts: Mapping[str, Any], board: str = "T4") -> list[tuple[str, float]]:
+    """Estimated seconds of each stage, of what they leave, and of all of it, on a board where nobody ran it.
+
+    The larger of two bounds: the run waits for memory as it did, at the other board's bandwidth; or it computes in
+    float32, at half of that board's peak. Raises `ValueError` where the run's own GPU is not one of `BANDWIDTH`.
+    """
+    gpus = facts["machine"]["gpus"]
+    ran = next((rate for word, rate in BANDWIDTH.items() for gpu in gpus if word in gpu), None)
+    if ran is None:
+        raise ValueError(f"machine: a run on one of {', '.join(BANDWIDTH)} is needed, not on {gpus}")
+    slower = ran / BANDWIDTH[board]
+    rows = [(stage.title, max(stage.row["seconds"] * slower, stage.row["flops"] / (FLOAT32[board] / 2)))
+            for stage in stages]  # fmt: skip
+    rest = facts["seconds"] - sum(stage.row["seconds"] for stage in stages)
+    rows.append(("start, evaluation", rest * slower))
+    return [*rows, ("in all", sum(seconds for _, seconds in rows))]
 
 
 def _work(seconds: float, flops: float) -> tuple[str, str]:

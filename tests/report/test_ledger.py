@@ -8,8 +8,8 @@ import pytest
 
 from minidsk import results
 from minidsk.report.interval import interval
-from minidsk.report.ledger import LEDGER, RENT, STANDING, ledger, standing
-from minidsk.report.stages import read_stages
+from minidsk.report.ledger import BANDWIDTH, LEDGER, RENT, STANDING, elsewhere, ledger, standing
+from minidsk.report.stages import Stage, read_stages
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = results.folder("reason_small") / "seed0"
@@ -38,6 +38,23 @@ def test_no_gpu_no_bill_and_an_unknown_one_no_watts():
     assert (priced["nano"][place] == "", float(priced["small"][place]) > 0) == (True, True)  # nano ran on a CPU
     unknown = ledger(read_stages(RUN), {"seconds": 1000.0, "machine": {"gpus": ["Abacus 1"]}})[-1]
     assert (unknown[4], unknown[5]) == ("0.56", "")
+
+
+def test_on_a_slower_board_memory_or_arithmetic_is_the_bound():
+    stages, gpu = read_stages(RUN), {"gpus": ["NVIDIA H200"]}
+    rest = 10.0
+    spent = sum(stage.row["seconds"] for stage in stages)
+    *parts, left, whole = elsewhere(stages, {"seconds": spent + rest, "machine": gpu})
+    for stage, (title, seconds) in zip(stages, parts, strict=True):
+        assert title == stage.title
+        assert seconds == pytest.approx(max(15 * stage.row["seconds"], stage.row["flops"] / 4.05e12))
+    assert left == ("start, evaluation", pytest.approx(15 * rest))
+    assert whole == ("in all", pytest.approx(sum(seconds for _, seconds in parts) + left[1]))
+    much = [Stage("base", {"seconds": 1.0, "flops": 4.05e15}, [], {}, [])]
+    assert elsewhere(much, {"seconds": 1.0, "machine": gpu})[0][1] == pytest.approx(1000)
+    assert sorted(BANDWIDTH.values())[0] == BANDWIDTH["T4"]
+    with pytest.raises(ValueError, match=r"machine: a run on one of H200, H100, T4 is needed, not on \[\]"):
+        elsewhere(stages, {"seconds": 1.0, "machine": {"gpus": []}})
 
 
 def test_three_seeds_have_the_interval_over_seeds_and_one_that_over_problems():
