@@ -260,7 +260,6 @@ for title, hits in (
 ):
     half = 196 * math.sqrt(mean(hits) * (1 - mean(hits)) / 400)
     rows.append([title, f"{100 * mean(hits):.1f} ± {half:.1f}"])
-    print(f"{title:39} {rows[-1][1]}")
 table(["search", "best leaf found, %"], rows,
       "100 tries; 400 seeds, with the 95 % interval over seeds.")
 
@@ -358,7 +357,7 @@ show(fig, "The first two levels of this tree (Chinese verdicts translated). The 
          for depth, _, _, step, text in rows) + ".")
 
 # %% [markdown]
-# UCT sends the later tries below steps whose first reply was right. Where a step itself ends with *yes*, going down finds nothing new, because only the answer follows.
+# **UCT sends the later tries below steps whose first reply was right.** But where such a step ends with *yes*, only the answer follows. A try that goes down there draws the same answer again and finds nothing new.
 #
 # Our function reads the prompt and the way again in every try. The package's `tree_search` does many problems at once and keeps one text per problem in its cache. It reads a branch again only when it jumps to another one, and all FLOPs below count that.
 
@@ -530,6 +529,9 @@ def tree_gains(model: str) -> dict:
 
 gains = {model: tree_gains(model) for model in ("nano-zero", "nano-base")}
 tree_gain.reveal(round(gains["nano-base"]["verifier", 640][0], 1))
+ends = [curve(part, "nano-zero", "verifier")["marks"][1] for part in ("tree", "drawn")]
+print("nano-zero, verifier, 320 tokens: tree and best-of-n differ on",
+      sum(a != b for a, b in zip(*ends, strict=True)), "of 432 problems")
 rows = [[model, judge, *("{:+.1f} ± {:.1f}".format(*of[judge, b]) for b in (320, 640))]
         for model, of in gains.items() for judge in JUDGES]  # fmt: skip
 table(["model", "judge", "320 tokens", "640 tokens"], rows,
@@ -560,9 +562,9 @@ Curve(series, xlabel="million FLOPs", ylabel="right, %", xlog=True,
 # %% [markdown]
 # **With none of the three judges is the tree clearly above best-of-n at equal FLOPs.** On nano-base, where a tree has many branches, it is below: with the learned reward at both budgets, and with the verifier at 640 tokens, the interval excludes zero.
 #
-# On nano-zero the tree hardly begins at 320 tokens: a search draws four times from the root before it goes down, and the budget holds about five replies.
+# On nano-zero the tree hardly begins at 320 tokens: a search draws four times from the root before it goes down, and the budget holds about five replies. With the verifier, both solve the same problems there. The -0.6 points only say that the tree used slightly more FLOPs.
 #
-# Why is there no gain? After a jump the search reads a branch again, which costs FLOPs. We suspect two more reasons, and tested neither on worksheets. A line may be an attempt of its own, so that a failed line says little about the next. In the known tree, such a worth (all or nothing) takes the whole gain away. And replies that share a beginning may differ less, so a tree may buy less variety for its tokens.
+# Why is there no gain? After a jump the search reads a branch again, which costs FLOPs, and below a *yes* it draws the same answer again. We suspect two more reasons, and tested neither on worksheets. A line may be an attempt of its own, so that a failed line says little about the next. In the known tree, such a worth (all or nothing) takes the whole gain away. And replies that share a beginning may differ less, so a tree may buy less variety for its tokens.
 #
 # ## Is the tree at least a good teacher?
 #
