@@ -715,15 +715,15 @@ picture(preferred.score, "Learned from pairs of one prompt: all scores of a row 
 # %% [markdown]
 # **The judge hardly reads the problem.** A reply gets about the same score under every prompt. The reason is its training: both replies of a pair belong to the *same* prompt, so nothing in a pair can only be told from the prompt. What it learned is what a good worksheet looks like.
 #
-# So the training would have to contain replies that are wrong only because of the prompt: under each prompt, a right reply to it, and a right reply to another problem. We add such pairs, made of short replies with one line:
+# So the training would have to contain replies that are wrong only because of the prompt: under each prompt, a right reply to it, and a right reply to another problem. We add such pairs, made of short replies with one line, and give the old pairs twice:
 
 # %%
 # tolerance: 25%
 rng = random.Random(0)
 owned = [(p, r) for p, of in zip(posed, right, strict=True) for r in of if "\n" not in r]
 swapped = [Ranking(p.prompt, (r, other)) for p, r in owned
-           for _, other in rng.sample(owned, 8) if not p.score(other)]  # fmt: skip
-reading = trained(pairs + swapped)
+           for _, other in rng.sample(owned, 6) if not p.score(other)]  # fmt: skip
+reading = trained(2 * pairs + swapped)  # twice, so that sums are not forgotten
 print(f"{len(pairs)} pairs, {len(swapped)} with a swapped reply; own reply above another's:")
 for title, model in (("pairs of one prompt", preferred), ("and swapped replies", reading)):
     of = prefers_its_own(model.score)
@@ -761,7 +761,7 @@ better, first = ([p.score(r) for p, r in zip(problems, of, strict=True)]
 print(f"chosen right, of 48: {sum(better):.0f} with swaps, {sum(first):.0f} without")
 
 # %% [markdown]
-# With swapped replies, the judge prefers its own reply in about three of four comparisons, and without them in about half, like a coin. But it chooses no better, because nearly all replies of nano-base do answer their own problem. They are wrong by a slip in a sum, which the judge still overlooks.
+# **With swapped replies, the judge reads the problem.** It prefers the reply to the problem in about two of three comparisons, and without swapped replies in about half, like a coin. But it chooses no better. Our guess is that most wrong replies of nano-base do address their own problem, and contain a slip in a sum that the judge still overlooks.
 #
 # A learned judge is also not free. It is as large as the policy and reads the prompt again with *every* reply, so judging costs more FLOPs than drawing.
 #
@@ -909,7 +909,7 @@ print("nano-zero, learned reward, 1,280 tokens minus 640:",
 #
 # **More replies did not help a learned judge.** On nano-zero, we see no gain from 640 tokens to 1,280. Our guess is that more replies contain more that please the judge without being right.
 #
-# **Swapped replies did not make a better chooser**, although the judge then reads the problem.
+# **Swapped replies did not make a better chooser.** When we gave each of the old pairs only once, and more swapped ones, the judge even chose worse: it had learned less about sums.
 #
 # **We could not test everything.** The record has one temperature, one limit of 96 tokens for drawn replies, and a learned judge as small as the policy.
 

@@ -598,7 +598,8 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 # Among its unsuccessful attempts, the first version of the report on DeepSeek-R1 {cite}`deepseekr1` names process reward models and Monte Carlo tree search. A text has far more possible next steps than a board game, and a good model of the value of a step is hard to train.
 #
 # rStar-Math {cite}`guan2025rstarmath` reports the opposite. Four rounds of self-evolution and search with a process preference model take Qwen2.5-Math-7B from 58.8 % to 90.0 % on MATH. Its model has 7 billion parameters, and ours have 0.4 million.
-#
+
+# %% [markdown]
 # ## What went wrong, or did not help
 #
 # **We expected the tree to win, because it won on the tree with a known leaf.** There it found the best leaf in 83.8 % of the searches, and drawing from the root in 35.0 %. With a worth of all or nothing, the search found it in 36.2 %.
