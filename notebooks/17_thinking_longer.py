@@ -60,6 +60,9 @@ from minidsk.widgets import Curve
 
 plt.style.use("minidsk.diagrams.look")
 _ = torch.set_num_threads(1)
+
+# %%
+# Each different prompt of the held-out split once.
 task = nano().make_task("test")
 held_out = list({p.prompt: p for p in (task[i] for i in range(4096))}.values())[:432]
 same = Counter((*sorted(p.numbers), p.target) for p in held_out)
@@ -133,7 +136,7 @@ table(["model", "right", "tokens read", "written", "by hand", "counted"], rows,
       f"48 problems. By hand: 2 x {weights:,} weights x tokens, in million FLOPs.")
 
 # %% [markdown]
-# The weights are those of the experts that work on a token, without the embedding, which is a look-up. The missing tenth is attention, which costs more in a longer reply, because each token looks back at all earlier ones. So one answer of nano-zero costs about 60 million FLOPs.
+# The weights are those of the experts that work on a token, without the embedding, which is a look-up. The missing tenth is attention to all earlier tokens. So one answer of nano-zero costs about 60 million FLOPs.
 #
 # ### Which problems can compare two methods?
 #
@@ -209,6 +212,7 @@ def force(policy, prompt: str, budget: int) -> tuple[str, bool]:
     return begun + write(policy, prompt + begun, 32), not closed
 
 
+# %%
 for budget in (12, 30, 60):
     print(budget, *force(zero, problems[1].prompt, budget))
 
@@ -230,7 +234,7 @@ def only_stops(policy, prompt, budget):
     begun = "<think>" + write(policy, prompt + "<think>", budget)
     return begun + write(policy, prompt + begun, 32), True
 
-
+# %%
 bites(test_a_cut_thought_answers, force, only_stops)
 for budget in (12, 30, 60):
     theirs = budget_forcing(zero, problems[:4], budget, None)
@@ -379,6 +383,8 @@ sure = [k for k in wrong if says_yes(thought_of(alone.replies[k]))]
 print(f"alone: {len(wrong)} wrong replies; {len(sure)} thoughts of them end in yes. One:")
 k = min(sure, key=lambda k: len(alone.replies[k]))
 read_out(problems[k], alone.replies[k])
+
+# %%
 spoilt = [k for k, p in enumerate(problems)
           if p.score(alone.replies[k]) and not p.score(forced.replies[k])]  # fmt: skip
 whole = [k for k in spoilt if not forced.cut[k]]
@@ -543,6 +549,9 @@ nine_votes = bits(rows_of("drawn", model="nano-zero", judge="majority", budget=6
 vote_gain.reveal(round(100 * (mean(nine_votes) - mean(greedy)), 1))
 print(f"vote, {mean(nine_votes):.1%}, minus one greedy answer, {mean(greedy):.1%}: "
       f"{minus(nine_votes, greedy)}")
+
+# %%
+# tolerance: 3%
 every = [(p, r) for p, of in zip(problems, drawn, strict=True) for r in of]
 finished = [thought_of(r) for _, r in every if "</think>" in r]
 print(f"of {len(every)} drawn replies to the 48 problems, "
@@ -578,6 +587,8 @@ for judge in (own_yes, verify):
     theirs, _ = liked_best(judge, problems, drawn)
     assert theirs == [best(p, of, judge) for p, of in zip(problems, drawn, strict=True)]
 print("48 choices by own yes and 48 by the verifier: the same as by the package")
+
+# %%
 print("recorded, within 320 tokens per problem:")
 for name in ("nano-base", "nano-zero"):
     once = bits(rows_of("forced", model=name, budget=160, when="never"))
@@ -600,6 +611,7 @@ def test_it_needs_no_verifier(search) -> None:
         raise AssertionError(str(error)) from None
 
 
+# %%
 def by_own_yes(questions):
     """What it should be."""
     return best_of_n(zero, questions, own_yes, 200, seeded(), longest=96)
@@ -863,7 +875,7 @@ print("  minus a vote at 880 million:",
 by_budget("nano-base")
 
 # %% [markdown]
-# **For the base model, one new line in doubt gives the most for its cost.** It is about as good as the best other method without a verifier, which is a learned reward that chooses among 29 replies for about 30 times the FLOPs. The vote is weak here, because wrong replies are in the majority.
+# **For the base model, one new line in doubt gives the most for its cost.** We cannot tell it from the best other method without a verifier, a learned reward that costs about 30 times the FLOPs. The vote is weak here, because wrong replies are in the majority.
 #
 # **The learned reward leads own *yes* at equal tokens, but not at equal FLOPs**, because it must read every reply. At 200 million FLOPs it is far behind, and from about 450 million on we cannot tell them apart.
 #
@@ -889,7 +901,8 @@ by_budget("nano-base")
 # - s1 {cite}`muennighoff2025s1`: budget forcing takes its model from 50 % to 57 % on AIME 2024.
 # - Self-consistency {cite}`wang2022selfconsistency`: 17.9 points on GSM8K.
 # - *Large Language Monkeys* {cite}`brown2024monkeys`: on SWE-bench Lite, 250 attempts per problem solve 56 %, and one attempt 15.9 %. This is with a verifier; without one, voting and reward models stop improving after some hundred samples.
-#
+
+# %% [markdown]
 # ## What went wrong, or did not help
 #
 # **Two new lines ruin both models.** After a second forced line, a thought that has found its solution must go on again:
@@ -905,7 +918,7 @@ print("nano-zero, learned reward, 1,280 tokens minus 640:",
       minus(by_learned["marks"][-1], by_learned["marks"][-2]))
 
 # %% [markdown]
-# Half of the thoughts or more are then cut at 160 tokens, so part of the loss is truncation.
+# About half of these thoughts, or more, are cut at 160 tokens, so part of the loss is truncation.
 #
 # **More replies did not help a learned judge.** On nano-zero, we see no gain from 640 tokens to 1,280. Our guess is that more replies contain more that please the judge without being right.
 #
@@ -975,9 +988,9 @@ def gain_solution(right, cut, longer, longer_cut):
     return tuple(part / len(right) for part in parts)
 
 
-short, long = thoughts[64], thoughts[160]
-parts = gain_solution(bits(short), bits(short, "cut"), bits(long), bits(long, "cut"))
-print("had ended: {:+.1%}; cut, ends now: {:+.1%}; cut by both: {:+.1%}".format(*parts))
+asked = [bits(thoughts[b], what) for b in (64, 160) for what in ("right", "cut")]
+print("had ended: {:+.1%}; cut, ends now: {:+.1%}; cut by both: {:+.1%}".format(
+    *gain_solution(*asked)))
 check("search.gain", gain_solution)
 
 # %% [markdown]

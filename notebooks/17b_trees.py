@@ -175,6 +175,7 @@ def test_the_whole_way_is_told(search) -> None:
     assert (n["8+7-3",], w["8+7-3",]) == (3, 2)
 
 
+# %%
 def tells_the_end_only(draw, worth, tries, width, c):
     """A planted bug: only the end of a try learns what it was worth."""
     n, _, log = uct_search(draw, worth, tries, width, c)
@@ -203,6 +204,7 @@ def dice(seed: int):
     return lambda way: tuple(rng.randrange(3) for _ in range(len(SECRET) - len(way)))
 
 
+# %%
 n, w, log = uct_search(dice(0), worth, 100, WIDTH, CURIOUS)
 for step in range(3):
     print(f"first step {step}: {n[step,]} visits, mean worth {w[step,] / n[step,]:.2f}")
@@ -312,6 +314,7 @@ def replay(way) -> tuple[str, ...]:
     return end[len(way) :]
 
 
+# %%
 root = package_search(replay, verified, len(log), 4, 1.0)
 assert all((n[node.text], w[node.text]) == (node.visits, node.total) for node in root.below())
 print(f"{len(log)} tries of the package's tree: the same ways, visits and worths")
