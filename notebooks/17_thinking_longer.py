@@ -709,6 +709,7 @@ def picture(score, title: str) -> None:
     scores = under_each(score, owners[:8])
     fig, ax = plt.subplots(figsize=(4.7, 3.6))
     _ = ax.imshow(scores, cmap="viridis", vmin=-3.5, vmax=3.5)
+    ax.grid(False)
     for i, j in itertools.product(range(8), repeat=2):
         value = scores[i, j].item()
         _ = ax.text(j, i, f"{value:.1f}", ha="center", va="center", fontsize=8,

@@ -296,8 +296,9 @@ draw = thinks_on(base, problem.prompt, 96, torch.Generator().manual_seed(0))
 n, w, log = uct_search(draw, verified, 9, width=4, c=1.0)
 print(problem.prompt.strip())
 for k, (way, end) in enumerate(log, 1):
-    began = repr("".join(way)) if way else "the root"
-    print(f"try {k} from {began}:\n  ", repr("".join(end[len(way) :])), f"{verified(end):.0f}")
+    began, drew = (re.sub(r"</?\w+>", " ", "".join(steps)).strip().replace("\n", " / ")
+                   for steps in (way, end[len(way) :]))  # fmt: skip
+    print(f"try {k}, worth {verified(end):.0f}, from {began or 'the root'}:\n    {drew}")
 
 # %% [markdown]
 # The first four tries draw from the root. Then the search goes down, and a try draws only what follows. Does the package go the same ways? We let it repeat the draws of our nine tries:
