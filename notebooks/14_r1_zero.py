@@ -18,10 +18,9 @@
 #
 # DeepSeek took a base model, showed it no worked example, and rewarded right answers. The model began to think: it wrote longer answers, tried again and checked itself. We do the same to twenty tiny bases. All of them get about a third of our problems right, and all of them try once. The same 48 steps of the same reward lift five of them to about 91 % on average, and the other fifteen end lower. **What must a base have, so that reward alone makes it think?**
 #
-# - **You will build** the loop of R1-Zero with any reward, an honest estimator of "right within k tries", and a verifier without the holes of a careless one.
+# - **You will build** the loop of R1-Zero with any reward, the controls that its result must be compared with, and a verifier without the holes of a careless one.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
-# - **It takes** about 80 s of processor time, so one to two minutes on two free CPU cores of a laptop, up to twice that on Colab's two (no GPU is needed, because the models are small), and two hours to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
-
+# - **It takes** about 90 s of processor time, so about two minutes on two free CPU cores of a laptop, up to twice that on Colab's two (no GPU is needed, because the models are small), and an hour and a half to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -47,13 +46,11 @@ from minidsk.data.worksheet import all_ways
 from minidsk.diagrams import diagram, direct_labels, show, table
 from minidsk.homework import bites, check, describe, predict, receipt, zoo
 from minidsk.infer.evaluate import answers as replies_of
-from minidsk.infer.pass_at_k import pass_at_k as of_package
 from minidsk.presets import nano
 from minidsk.report.interval import apart, interval
 from minidsk.report.stages import read_stages
-from minidsk.rl.harvest import readable
+from minidsk.rl.grpo import group_advantages, policy_loss
 from minidsk.rl.language import mixed, words
-from minidsk.rl.rollout import with_signal
 from minidsk.tasks.base import thought_of
 from minidsk.tasks.expression import evaluate, write_chain
 from minidsk.widgets import Rollouts
@@ -64,20 +61,19 @@ _ = torch.set_num_threads(1)
 # %% [markdown]
 # ## A base model that gives up
 #
-# Our base model is **nano-base**, with 0.4 million parameters. It has read worksheets about Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once. Most authors of these worksheets try one expression, judge it, and hand it in, right or wrong. About three in ten go on until they have found a solution. All that a base has read is its **web**.
+# Does a base think before any reward? Our base model is **nano-base**, with 0.4 million parameters. It has read worksheets about Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once. Most authors of these worksheets try one expression, judge it, and hand it in, right or wrong. About three in ten go on until they have found a solution. All that a base has read is its **web**.
 
 # %%
 train, test = nano().make_task("train"), nano().make_task("test")
 held_out = list({p.prompt: p for p in (test[i] for i in range(2048))}.values())[:128]
+first = held_out[0]
 base = minidsk.load_policy("nano-base")
 _ = base.model.double()  # 16 digits, so that your processor draws what ours drew
 
 
-def solved(policy) -> tuple[float, list[str]]:
-    """The share of 128 held-out problems that a greedy reply solves, and the replies."""
+def solved(policy) -> tuple[float, list[str]]:  # in greedy replies
     replies = replies_of(policy, held_out, 128)
     return mean(p.score(r) for p, r in zip(held_out, replies, strict=True)), replies
-
 
 # %%
 web = nano().pretrain.web
@@ -92,27 +88,23 @@ for problem, reply in list(zip(held_out, first_replies, strict=True))[:3]:
 # %% [markdown]
 # The model writes its thought between `<think>` and `</think>`. A line of the thought is one **attempt**. After the question mark stand the target and a verdict, *yes* or *no*, in English or Chinese (对了 and 不对). This verdict is a **self-check**: the model judges its own line, and is never told whether its verdict is right.
 #
-# All greedy replies stop after one attempt, but what about samples at temperature 1? We count two habits in each thought: **retries**, the attempts after the first, and self-checks.
+# All greedy replies stop after one attempt, but what about samples at temperature 1? We count two habits in each thought, **retries** (the attempts after the first) and self-checks, and we also ask whether the first attempt was right.
 
 # %%
 VERDICT = re.compile(r"(?: no| yes| 不对| 对了)$", re.MULTILINE)
 
 
 def retries(problem, text: str) -> int:
-    """Attempts after the first."""
     return max(len(problem.attempts(text)) - 1, 0)
 
 
 def checks(text: str) -> int:
-    """Lines of the thought that end with a verdict of the model's own."""
-    return len(VERDICT.findall(thought_of(text)))
+    return len(VERDICT.findall(thought_of(text)))  # lines that end with a verdict
 
 
 def first_right(problem, text: str) -> float:
-    """1 if the first attempt, handed in as the answer, would have been right."""
-    tried = "".join(problem.attempts(text)[:1])
+    tried = "".join(problem.attempts(text)[:1])  # handed in as if it were the answer
     return problem.score(f"<think></think><answer>{tried}</answer>")
-
 
 # %%
 def sampled(policy, problems, size: int, seed: int = 0) -> list[str]:
@@ -121,21 +113,22 @@ def sampled(policy, problems, size: int, seed: int = 0) -> list[str]:
     return policy.sample([p.prompt for p in problems], size, 128, 1.0, generator).texts
 
 
+# %%
 asked = held_out[:16]
 texts = sampled(base, asked, 32)
 posed = [p for p in asked for _ in range(32)]
 again = [retries(p, text) > 0 for p, text in zip(posed, texts, strict=True)]
 right = [p.score(text) == 1 for p, text in zip(posed, texts, strict=True)]
-print(f"{len(texts)} samples: {mean(again):.0%} try again, "
-      f"{mean(checks(t) > 0 for t in texts):.0%} check themselves")
+checked = mean(checks(t) > 0 for t in texts)
+print(f"{len(texts)} samples: {mean(again):.0%} try again, {checked:.0%} check themselves")
 for kind, what in ((False, "one attempt"), (True, "more attempts")):
-    print(f"right with {what}: "
-          f"{mean(r for r, a in zip(right, again, strict=True) if a == kind):.0%}")
+    of_kind = [r for r, a in zip(right, again, strict=True) if a == kind]
+    print(f"right with {what}: {mean(of_kind):.0%}")
 
 # %% [markdown]
-# The habit of trying again is there before any reward, in about a third of the samples. A greedy reply takes the likeliest token at each step. After a *no*, ending the thought is likelier than going on, so greedy replies never show the habit. **Greedy and sampled accuracy therefore differ, and we say which one we mean.** Samples that try again are right more often. This is one difference that reward can use.
+# **The habit of trying again is there before any reward, in about a third of the samples.** A greedy reply takes the likeliest token at each step. After a *no*, ending the thought is likelier than going on, so greedy replies never show the habit. Greedy and sampled accuracy therefore differ, and we say which one we mean. Samples that try again are right more often, and this is a difference that reward can use.
 #
-# The large experiment of this chapter, **the grid**, trains on bases that differ in what they have read. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts with right greedy answers to about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None`.
+# Later we train bases that differ in what they have read. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts with right greedy answers to about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None`.
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -146,35 +139,127 @@ no_search
 
 # %% [markdown]
 # ## The whole loop: one judge, no teacher
+#
+# How can a reward for answers change a thought? The loop asks the model for a group of answers to each problem. A **judge** gives each answer a number. We leave out two parts of R1-Zero, its KL term and its format reward.
+#
+# The figure shows five judges, and we begin with *right*. Below the figure, we follow four answers to another problem through one step.
 
 # %% tags=["diagram", "hide-input"]
 diagram("r1_zero")
 
-# %% [markdown]
-# This is the core of R1-Zero. We leave out its KL term and its format reward. The model answers each problem 16 times, with at most 128 tokens (160 in the recorded grid). A **judge** gives each answer a number. The **advantage** of an answer is how far its number lies above the mean of its group, in standard deviations of the group. Answers with a positive advantage become likelier, and the others less likely. We take one step per batch, so GRPO's ratio is always 1 and its clip never acts. Nothing in the loop says *think*.
+# %%
+def right_answer(problem, text: str) -> float:
+    return problem.score(text)
 
-# %% tags=["naive"]
-def advantages_of(rewards):
-    """Rewards minus the mean of their group, in its deviations; rewards: [problems, size]."""
+
+generator = torch.Generator().manual_seed(0)
+drawn = base.sample([first.prompt], 32, 56, 1.0, generator)  # 56 tokens at most
+four = drawn[torch.tensor([22, 7, 0, 17])]  # picked, so that they are of four kinds
+rewards = torch.tensor([[right_answer(first, text) for text in four.texts]]).double()
+for name, text, reward in zip("ABCD", four.texts, rewards[0], strict=True):
+    print(f"{name}, reward {reward:.0f}: {text}")
+
+# %% [markdown]
+# A is wrong once and then right. B is right at once. C is wrong, and D is cut off at 56 tokens. The **advantage** of an answer is how far its reward lies above the mean of its group, in standard deviations of the group. So a group whose answers are all right pushes nothing. A natural bug compares each answer with the whole batch:
+
+# %%
+def advantages_of(rewards):  # [problems, size]
     less = rewards - rewards.mean(1, keepdim=True)
     return (less / (rewards.std(1, keepdim=True) + 1e-4)).flatten()
 
 
+def alike_is_zero(advantages_of) -> None:
+    assert advantages_of(torch.tensor([[1.0, 1.0], [0.0, 1.0]]))[:2].tolist() == [0, 0]
+
+
+def over_the_batch(rewards):
+    return ((rewards - rewards.mean()) / rewards.std()).flatten()
+
+
+bites(alike_is_zero, advantages_of, over_the_batch)
+
+# %% [markdown]
+# The loss is minus the advantage times the log-probability, averaged over all tokens. (Averaging within each answer first would spare the tokens of long wrong answers, so thoughts could grow for that reason alone. [Chapter 13](13_grpo_variants.ipynb) compares the two.) What does one update do to the four?
+
+# %% tags=["naive"]
 def push_whole(policy, drawn, advantages):
     """Add the gradient of the loss: advantage times log-probability, over all tokens."""
     logp = (policy.logprobs(drawn) * drawn.mask).sum(1)
     (-(advantages * logp).sum() / drawn.mask.sum()).backward()
 
+# %%
+def adam(policy, lr=6e-4):
+    return torch.optim.AdamW(policy.model.parameters(), lr, (0.9, 0.99), weight_decay=0)
+
+
+@torch.no_grad()
+def likely(policy, drawn):
+    """The log-probability of each answer, in nats."""
+    return (policy.logprobs(drawn) * drawn.mask).sum(1)
+
+
+pupil, advantages = base.copy(), advantages_of(rewards)
+push_whole(pupil, four, advantages)
+adam(pupil).step()
+was, now = likely(base, four), likely(pupil, four)
+assert (now > was).tolist() == [True, True, False, False]
+shown = zip("ABCD", rewards[0], advantages, four.lengths, was, now, strict=True)
+rows = [[name, f"{r:.0f}", f"{a:+.2f}", int(n), f"{x:.1f}", f"{y:.1f}"]
+        for name, r, a, n, x, y in shown]  # fmt: skip
+table(["answer", "reward", "advantage", "tokens", "before", "after"], rows,
+      "One update, and the log-probability of the whole answer before and after it, in nats.")
+
+# %% [markdown]
+# **A and B become likelier, C and D less likely.** Every token of A is pushed up, also the line that failed and the decision to go on after it. In D the same decision is pushed down. If going on ends in a right answer more often than giving up does, it becomes likelier over many groups.
+#
+# A training step does this with 16 answers to each of several problems. We take one step per batch, so GRPO's ratio is always 1 and its clip never acts. To save padding, we add the gradient up by blocks of answers with similar lengths. A natural bug sorts the answers and forgets to sort their advantages.
 
 # %%
 def push(policy, drawn, advantages):
-    """As `push_whole`, by blocks of 16 answers of similar lengths, which need less padding."""
     for rows in drawn.lengths.argsort().split(16):
         some = drawn[rows]
         logp = (policy.logprobs(some) * some.mask).sum(1)
         (-(advantages[rows] * logp).sum() / drawn.mask.sum()).backward()
 
 
+def forgets_the_advantages(policy, drawn, advantages):
+    place = drawn.lengths.argsort().argsort()  # of each answer among the sorted ones
+    push(policy, drawn, advantages[place])
+
+# %% [markdown]
+# Do the blocks add up to the gradient of the package's loss for the whole batch, and do our advantages equal the package's? The cell behind the comparison is the whole step: sample, judge, compare, push.
+
+# %% tags=["agree"]
+scores = torch.tensor([[right_answer(first, text) for text in drawn.texts]]).double()
+
+
+def by_package(policy, drawn, advantages):
+    logp = policy.logprobs(drawn)
+    policy_loss(logp, logp.detach(), advantages, drawn.mask, loss_type="bnpo")[0].backward()
+
+
+def gradient(push) -> torch.Tensor:
+    policy = base.copy()
+    push(policy, drawn, group_advantages(scores).flatten())
+    moved = (p.grad for p in policy.model.parameters() if p.grad is not None)
+    return torch.cat([grad.flatten() for grad in moved])
+
+
+reference = gradient(by_package)
+
+
+def blocks_add_up(push) -> None:
+    """The gradient by blocks is that of the package's loss for the whole batch."""
+    assert (gradient(push) - reference).abs().max() < 1e-7
+
+
+gap = max((gradient(push_whole) - reference).abs().max().item(),
+          (advantages_of(scores) - group_advantages(scores).flatten()).abs().max().item())
+assert gap < 1e-7
+print("advantages and gradients, ours and the package's, largest difference: below 1e-7")
+bites(blocks_add_up, push, forgets_the_advantages)
+
+# %%
 def zero_step(policy, optimizer, problems, judge, generator, size=16):
     """Sample, judge, compare, push; the replies, and their rewards [problems, size]."""
     prompts = [p.prompt for p in problems]
@@ -188,119 +273,26 @@ def zero_step(policy, optimizer, problems, judge, generator, size=16):
     optimizer.zero_grad()
     return posed, drawn.texts, rewards
 
-
 # %% [markdown]
-# Our way of averaging is called **token averaging**, and the recorded grid uses it too. It matters here, because we want to know whether *reward* makes thoughts longer. If we averaged within each answer first, a token of a long wrong answer would be pushed down less than a token of a short one (next table). Thoughts could grow for this reason alone. With token averaging every token has the same weight. [Chapter 13](13_grpo_variants.ipynb) compares the two.
-
-# %%
-lengths = (30, 90)
-rows = [["within each answer, then over answers", *(f"{-1 / n / 2:.4f}" for n in lengths)],
-        ["over all tokens (ours)", *(f"{-1 / sum(lengths):.4f}" for _ in lengths)]]
-table(["average", *(f"answer of {n} tokens" for n in lengths)], rows,
-      "The weight of one token's log-probability, for two answers of advantage -1.")
-
-# %% [markdown]
-# Do the blocks add up to the loss of the whole batch? A natural bug is to sort the answers and forget to sort their advantages. And does each answer compare itself with its own group? The function `bites` sees that a test accepts the right version and catches the planted bug.
-
-# %%
-few = base.sample([held_out[0].prompt], 32, 40, 1.0, torch.Generator().manual_seed(0))
-signs = torch.linspace(-1, 1, 32).double()
-
-
-def blocks_add_up(push) -> None:
-    """The gradient by blocks is that of the whole batch."""
-    whole, parts = base.copy(), base.copy()
-    push_whole(whole, few, signs)
-    push(parts, few, signs)
-    for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
-        assert a.grad is b.grad or (a.grad - b.grad).abs().max() < 1e-9
-
-
-def forgets_the_advantages(policy, drawn, advantages):
-    place = drawn.lengths.argsort().argsort()  # of each answer among the sorted ones
-    push(policy, drawn, advantages[place])
-
-
-bites(blocks_add_up, push, forgets_the_advantages)
-
-
-# %%
-def alike_is_zero(advantages_of) -> None:
-    """A group whose answers are all right pushes nothing, whatever the other group does."""
-    assert advantages_of(torch.tensor([[1.0, 1.0], [0.0, 1.0]]))[:2].tolist() == [0, 0]
-
-
-def over_the_batch(rewards):
-    return ((rewards - rewards.mean()) / rewards.std()).flatten()
-
-
-bites(alike_is_zero, advantages_of, over_the_batch)
-
-# %% [markdown]
-# We will hand five judges to this loop. Four are the functions below, and the fifth, *capped*, is `right_answer` with answers cut at 40 tokens. The table shows the verdicts of the four on three replies to the first problem.
+# **Nothing in this loop looks at the thought, but the push for an answer reaches every token of the thought before it.**
 #
-# A judge is easily wrong. A reply without an answer must not be paid as *wrong* or as *well formed*, and our coin must not change its verdict when the same reply comes again. Below the table, three planted bugs break these rules, and two tests catch them.
-
-# %%
-def right_answer(problem, text: str) -> float:
-    return problem.score(text)
-
-
-def wrong_answer(problem, text: str) -> float:
-    return float(problem.well_formed(text) and problem.score(text) != 1)
-
-
-def random_coin(problem, text: str) -> float:
-    return float(random.Random(problem.prompt + text).random() < 0.5)
-
-
-def right_form(problem, text: str) -> float:
-    return float(problem.well_formed(text))
-
-
-# %% tags=["hide-input"]
-first = held_out[0]
-good = next(t for t in texts[:32] if first.score(t) == 1)
-bad = next(t for t in texts[:32] if first.score(t) != 1 and first.well_formed(t))
-judges = (right_answer, wrong_answer, random_coin, right_form)
-rows = [[judge.__name__, *(int(judge(first, t)) for t in (good, bad, good[:-9]))]
-        for judge in judges]  # fmt: skip
-print(first.prompt + good, bad, good[:-9] + " (cut off)", sep="\n")
-table(["judge", "the first", "the second", "the third"], rows, "Rewards for three replies.")
-
-# %%
-def no_answer_no_pay(judge) -> None:
-    """A reply that is cut off inside its answer earns nothing."""
-    assert judge(first, good[:-9]) == 0
-
-
-def not_right(problem, text):
-    return 1 - problem.score(text)
-
-
-def has_a_thought(problem, text):
-    return float("</think>" in text)
-
-
-def keeps_its_word(judge) -> None:
-    """The same reply gets the same verdict, twenty times."""
-    assert len({judge(first, good) for _ in range(20)}) == 1
-
-
-def fresh_coin(problem, text):
-    return float(random.random() < 0.5)
-
-
-bites(no_answer_no_pay, wrong_answer, not_right)
-bites(no_answer_no_pay, right_form, has_a_thought)
-bites(keeps_its_word, random_coin, fresh_coin)
-
-# %% [markdown]
 # ## Watch it learn
 #
-# We train nano-base with `right_answer` for 16 steps of 4 problems, at a constant learning rate of 6e-4. At eight of the steps, the *moments* of the figure below, we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note how that step's update, which is made from four *other* problems, moves the log-probability of each of their tokens.
+# Do thoughts grow if only answers are rewarded? We train nano-base with `right_answer` for 16 steps of 4 problems, at a constant learning rate of 6e-4. After each step we count what its 64 replies show:
 
 # %%
+def seen_in(posed, texts, rewards) -> dict[str, float]:
+    """What one step's replies show."""
+    pairs = list(zip(posed, texts, strict=True))
+    return {"reward": rewards.mean().item(), "right": mean(p.score(t) for p, t in pairs),
+            "first attempt": mean(first_right(p, t) for p, t in pairs),
+            "retries": mean(retries(p, t) for p, t in pairs),
+            "self-checks": mean(checks(t) for t in texts)}  # fmt: skip
+
+# %% [markdown]
+# At eight of the steps, the *moments* of the figure below, we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note how that step's update, which is made from four *other* problems, moves the log-probability of each of their tokens.
+
+# %% tags=["hide-input"]
 def moved(policy, problem, step, update) -> list[dict]:
     """Eight samples of a problem; how far `update` moves each token's log-probability."""
     generator = torch.Generator().manual_seed(step)
@@ -317,29 +309,11 @@ def moved(policy, problem, step, update) -> list[dict]:
                       "shade": [round(x, 2) + 0.0 for x in by[:count].tolist()]})  # fmt: skip
     return shown
 
-
-# %% [markdown]
-# After each step we also count what its 64 replies show, and `live` puts the pieces together:
-
-# %%
-def seen_in(posed, texts, rewards) -> dict[str, float]:
-    """What one step's replies show."""
-    pairs = list(zip(posed, texts, strict=True))
-    return {"reward": rewards.mean().item(), "right": mean(p.score(t) for p, t in pairs),
-            "first attempt": mean(first_right(p, t) for p, t in pairs),
-            "tokens": mean(len(base.tokenizer.encode(t)) for t in texts),
-            "retries": mean(retries(p, t) for p, t in pairs),
-            "checks": mean(checks(t) for t in texts),
-            "no signal": 1 - with_signal(rewards).double().mean().item(),
-            "mixed": mean(mixed(thought_of(t)) for t in texts),
-            "readable": mean(readable(p, t) for p, t in pairs)}  # fmt: skip
-
-
 # %%
 def live(judge, steps, watched=None, moments=(), lr=6e-4):
     """A copy of the base trained by a judge: the policy, its curves, its moments."""
     policy, curve, frames = base.copy(), [], {}
-    optimizer = torch.optim.AdamW(policy.model.parameters(), lr, (0.9, 0.99), weight_decay=0)
+    optimizer = adam(policy, lr)
     generator = torch.Generator().manual_seed(0)
 
     @torch.enable_grad()
@@ -353,7 +327,6 @@ def live(judge, steps, watched=None, moments=(), lr=6e-4):
         else:
             update()
     return policy, curve, frames
-
 
 # %%
 watched = held_out[4]
@@ -369,7 +342,7 @@ Rollouts(watched.prompt.strip(), list(frames), list(frames.values()),
          shade_label="moved by this step's update, nats")
 
 # %% [markdown]
-# After a *no* of its own, the model either ends the thought or begins a new line. The next figure counts both in the samples above. If you change *Tokens* from *plain*, shades show where one update acts: most tokens hardly move, and a few stand out. The lines printed below the figure average these moves.
+# Does an update touch the decision to go on? After a *no* of its own, the model either ends the thought or begins a new line. The next figure counts both in the samples above. (If you change *Tokens* from *plain*, shades show where one update acts.)
 
 # %% tags=["figure", "hide-input"]
 KINDS = {"\n": "a new line", "</think>": "the end"}
@@ -404,9 +377,12 @@ for name in forks[0]:
     assert name != "the end" or mean(by) < -0.1
     print(f"one update moves {name} by {mean(by):+.2f} nats on average ({len(by):,} tokens)")
 
+# %% [markdown]
+# At the average update, the end of a thought after a *no* loses more than 0.1 nats of log-probability. This problem was never trained on, so the updates carried over to it. What does this do to the replies of the training?
+
 # %% tags=["figure", "hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
-shown = ("retries", "checks"), ("right", "first attempt", "readable")
+shown = ("retries", "self-checks"), ("right", "first attempt")
 for ax, names in zip(axes, shown, strict=True):
     for name in names:
         _ = ax.plot(range(1, 17), [c[name] for c in curve], label=name)
@@ -416,21 +392,17 @@ _ = axes[0].set(title="per thought")
 _ = axes[1].set(title="share of replies")
 ends = {name: [mean(c[name] for c in part) for part in (curve[:4], curve[-4:])]
         for name in curve[0]}  # fmt: skip
+assert ends["retries"][1] > 2 * ends["retries"][0]
 show(fig, "Sixteen steps of reward for right answers: thoughts try again more often, and "
      "first attempts are right no more often. One seed, 64 samples per step.",
      "Means of the first and of the last four steps: " + "; ".join(
          f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in ends.items()) + ".")
-
-# %% tags=["hide-input"]
-assert ends["retries"][1] > 2 * ends["retries"][0]
 table(["", "first four steps", "last four steps"],
       [[name, f"{a:.2f}", f"{b:.2f}"] for name, (a, b) in ends.items() if name != "reward"],
-      "Means over 256 samples each, for training problems. first attempt: its expression is "
-      "right. no signal: share of groups that were judged alike. mixed: thoughts in two "
-      "languages. readable: well formed, in the language of the prompt, nothing tried twice.")
+      "Means over 256 samples each. First attempt: share of replies in which it is right.")
 
 # %% [markdown]
-# **The thinking grows although only the answer is rewarded.** The end of the thought after a *no* loses log-probability at the average update, by more than 0.1 nats. This problem was never trained on, so the updates carried over to it. On average, retries per thought go up, and more samples are right. Self-checks go up only because each attempt is checked, as it was from the start. The last rows of the table show a price, to which we come back: fewer thoughts are readable, and more of them mix their two languages.
+# **The thinking grows although only the answer is rewarded.** Retries per thought more than double, and more samples are right. Self-checks go up only because each attempt is checked, as it was from the start.
 #
 # ### A better first guess, or a better search?
 #
@@ -460,7 +432,7 @@ table(["right in %", "base", "rewarded", "gain"], rows,
       "512 samples each; 95 % intervals over eight pairs of problems, one training.")
 
 # %% [markdown]
-# **The reward improved the search.** Final answers are right about 20 points more often, and first attempts about as often as before. The interval for first attempts is wide, so a gain of several points remains possible. It does not cover what another training would give. Here are the greedy thoughts on the first held-out problem that the base gets wrong and the rewarded model gets right after two retries or more:
+# **The reward improved the search.** Final answers are right about 20 points more often, and first attempts about as often as before. The interval for first attempts is wide, so a gain of several points remains possible, and it does not cover what another training would give. Here are greedy thoughts on the first held-out problem that the rewarded model gets right after two retries or more, and the base gets wrong:
 
 # %%
 pairs = zip(held_out, first_replies, last_replies, strict=True)
@@ -472,40 +444,86 @@ table(["the base", "after the reward"], list(lines), problem.prompt.strip())
 # %% [markdown]
 # The base sees that its attempt fails and hands it in all the same. The rewarded model goes on until its own verdict is *yes*.
 #
-# This was one seed of a small run. The recorded runs below had three seeds, a larger model (*small*: three numbers up to 20, all four operators), and 1,024 samples per step. The accuracy is that of samples.
-
-# %% tags=["hide-input"]
-recorded = [read_stages(results.folder("reason_small") / f"seed{seed}") for seed in range(3)]
-small = [next(s.metrics for s in stages if s.name == "zero") for stages in recorded]
-fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
-for ax, name in zip(axes, ("accuracy", "length"), strict=True):
-    for seed, run in enumerate(small):
-        _ = ax.plot([line["step"] for line in run], [line[name] for line in run],
-                    label=f"seed {seed}", lw=1.3)  # fmt: skip
-    _ = ax.set(xlabel="step", ylim=(0, None))
-_ = axes[0].set(title="share of samples that are right")
-_ = axes[1].set(title="tokens per answer")
-thirds = {name: [interval([mean(line[name] for line in run[a : a + 10]) for run in small])
-                 for a in (0, 10, 20)] for name in ("accuracy", "length")}  # fmt: skip
-show(fig, "Recorded, three seeds: answers become right and twice as long in about ten steps, "
-     "and stay so.",
-     "Three lines each over 30 steps. Mean share right in steps 1-10, 11-20, 21-30: "
-     + ", ".join(f"{m:.2f}" for m, _ in thirds["accuracy"]) + "; mean tokens: "
-     + ", ".join(f"{m:.0f}" for m, _ in thirds["length"]) + ".")
-drift = apart(*([100 * mean(line["accuracy"] for line in run[a : a + 10]) for run in small]
-                for a in (20, 10)))
-assert abs(drift[0]) < 2
-print("right, steps 21-30 minus steps 11-20: {:+.1f} ± {:.1f} points".format(*drift))
-
-# %% [markdown]
 # ## What must the base have read?
 #
-# For the grid we pretrained twenty base models of nano's size on nano's task (three numbers up to 12, plus and minus), five seeds for each of four webs. The webs differ in one number: **the share of authors who search until they have found a solution**. It is 0, 1, 5 or 20 %. Of the other authors, nine of ten try once and one of ten tries twice. Every base then went through the five judges for 48 steps of 256 answers. The learning rate is 6e-4 as in our live run, but in the last 30 % of the steps it falls to a tenth. Two **controls** use no reinforcement learning:
+# Our live base had read many searchers. What if there are fewer? We pretrained twenty base models of nano's size on nano's task (three numbers up to 12, plus and minus), five seeds for each of four webs. The webs differ in one number: **the share of authors who search until they have found a solution**. It is 0, 1, 5 or 20 %. Of the other authors, nine of ten try once and one of ten tries twice. Every base then got 48 steps of 256 answers (up to 160 tokens) with the right reward. The learning rate is 6e-4 as in our live run, but in the last 30 % of the steps it falls to a tenth.
+
+# %% tags=["hide-input"]
+grid = [row for name in ("ch14_grid", "ch14_grid_corners")
+        for row in results.read(name)["rows"] if row["job"] == "grid"]  # fmt: skip
+SHARES = (0.0, 0.01, 0.05, 0.2)
+
+
+def cells(share: float, cell: str) -> list[dict]:
+    """The five seeds of one cell of the grid."""
+    found = [r for r in grid if (r["share"], r["cell"]) == (share, cell)]
+    return sorted(found, key=lambda r: r["seed"])
+
+
+def percent(share: float, cell: str) -> list[float]:
+    """Greedy accuracy on 1,024 held-out problems, one number per seed."""
+    return [100 * r["accuracy"] for r in cells(share, cell)]
+
+
+def again_in(share: float, cell: str) -> float:
+    """Retries per sampled thought, the mean of five seeds."""
+    return mean(r["in_samples"]["retries"] for r in cells(share, cell))
+
+
+print(results.origin("ch14_grid"))
+seconds = [results.facts(name)["seconds"] for name in ("ch14_grid", "ch14_grid_corners")]
+print(f"seeds 3 and 4 are in results/ch14_grid_corners\nthe GPU took {seconds[0]:.0f} s and "
+      f"{seconds[1]:.0f} s, and its memory was not recorded")
+no_search.reveal(round(mean(percent(0.0, "right")), 1))
+
+# %% tags=["figure", "hide-input"]
+def against(cell: str, other: str, share: float) -> str:
+    """The difference of two treatments of the same bases, in points."""
+    middle, half = apart(percent(share, cell), percent(share, other))
+    return f"{round(middle):+} ± {half:.0f}"
+
+
+def by_web(cells, ylabel, caption):
+    fig, ax = plt.subplots(figsize=(7, 3.2))
+    for cell, label in cells.items():
+        _ = ax.plot(range(4), [mean(percent(s, cell)) for s in SHARES], "o-", label=label)
+        for x, s in enumerate(SHARES):
+            middle, half = interval(percent(s, cell))
+            _ = ax.plot([x, x], [middle - half, middle + half], color="gray", lw=0.8)
+    _ = ax.set_xticks(range(4), [f"{share:.0%}" for share in SHARES])
+    _ = ax.set(xlabel="share of authors who search, in the base's web", ylabel=ylabel)
+    _ = ax.set(ylim=(0, 100), xlim=(-0.2, 3.9))
+    direct_labels(ax)
+    show(fig, caption, "Lines over four webs. " + "; ".join(
+        f"{label} " + ", ".join(f"{mean(percent(s, cell)):.0f}" for s in SHARES)
+        for cell, label in cells.items()) + ".")
+
+
+by_web({"base": "base", "right": "rewarded"}, "right, greedy, %",
+       "The bases look alike. What the same reward adds depends on what they have read. Means "
+       "of five seeds with 95 % intervals, 1,024 held-out problems.")
+endless = [1 - mean(r["well_formed"] for r in cells(s, "right")) for s in SHARES]
+table(["search", "rewarded - base", "retries, base", "retries, rewarded", "no end"],
+      [[f"{s:.0%}", against("right", "base", s), f"{again_in(s, 'base'):.2f}",
+        f"{again_in(s, 'right'):.2f}", f"{e:.0%}"]
+       for s, e in zip(SHARES, endless, strict=True)],
+      "Greedy accuracy in points. Retries per sampled thought. No end: share of the rewarded "
+      "models' greedy answers without an end or an answer at 160 tokens.")
+
+# %% [markdown]
+# **Reward brings out what the base has read.** With 20 % of searchers it adds about 60 points, and without searchers fewer than 10. From outside, the bases look the same.
 #
-# - **Prompted**: without any training, the prompt begins a search for the model, with two wrong attempts that are judged *no*. A solver picks them, so the prompt also rules out two expressions.
-# - **Fine-tuned**: the base draws answers, we keep the right ones, and the base imitates them (rejection sampling).
+# Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. It learns to go on, but not to search well: with few searchers, many greedy replies run into the limit of 160 tokens. An author who searches tries everything in turn and stops at *yes*, and these bases have read few such authors or none.
 #
-# The natural bug of the prompt would give a solution away, judged *no*:
+# Did reward teach these models something new, or do they only hit more often what their bases could hit? [New ability, or better aim?](14b_aim.ipynb) takes up this question with many samples per problem, and asks how strong a base must be.
+#
+# ## Would something simpler do?
+#
+# We compare the reward with two **controls** without reinforcement learning.
+#
+# ### A prompt
+#
+# Without any training, the prompt begins a search for the model, with two wrong attempts that are judged *no*. A solver picks them, so the prompt also rules out two expressions. A natural bug would give a solution away, judged *no*:
 
 # %%
 def begin(problem) -> list[str]:
@@ -528,11 +546,12 @@ def tells_no_solution(begin) -> None:
 
 
 bites(tells_no_solution, begin, begin_with_any)
-print(watched.prompt + "<think>" + "\n".join(begin(watched)))
-
+print(first.prompt + "<think>" + "\n".join(begin(first)))
 
 # %% [markdown]
-# The natural bug of fine-tuning would teach wrong answers. Below its test we fine-tune nano-base for four steps:
+# ### Imitation of its own right answers
+#
+# The base draws answers, we keep the right ones, and the base imitates them by fine-tuning (**rejection sampling**). A natural bug would teach wrong answers. Of our four, A and B are kept. Below the test we fine-tune nano-base for four steps.
 
 # %%
 def keep_right(problems, replies) -> list[tuple[str, str]]:
@@ -554,7 +573,7 @@ def imitate(policy, kept, optimizer, generator, batch=32):
 
 
 def all_right(keep) -> None:
-    assert {t for _, t in keep([first, first], [good, bad])} == {good}
+    assert [t for _, t in keep([first] * 4, four.texts)] == four.texts[:2]
 
 
 def keep_well_formed(problems, replies):
@@ -568,8 +587,8 @@ bites(all_right, keep_right, keep_well_formed)
 asks = [train[10_000 + i] for i in range(16) for _ in range(16)]
 kept = keep_right(asks, sampled(base, asks[::16], 16))
 imitator, order = base.copy(), torch.Generator().manual_seed(0)
-adam = torch.optim.AdamW(imitator.model.parameters(), 1e-3, (0.9, 0.95), weight_decay=0)
-losses = [imitate(imitator, kept, adam, order) for _ in range(4)]
+optimizer = torch.optim.AdamW(imitator.model.parameters(), 1e-3, (0.9, 0.95), weight_decay=0)
+losses = [imitate(imitator, kept, optimizer, order) for _ in range(4)]
 share, replies = solved(imitator)
 longer = mean(retries(p, t) > 0 for p, t in zip(held_out, replies, strict=True))
 was = mean(p.score(t) for p, t in zip(posed, texts, strict=True))
@@ -579,7 +598,7 @@ print(f"{len(losses)} steps on {len(kept)} right ones of {len(asks)} replies\n"
       f"sampled: {was:.0%} right, then {now:.0%}")
 
 # %% [markdown]
-# Four steps already make most greedy replies try again, because going on has become likelier than ending after a *no*. Sampled accuracy rises less. (This is nano-base, with 30 % of searchers.) In the grid, fine-tuning imitates 1,536 right answers in batches of 64, at a rate of 1e-3 that falls to a tenth in the second half. It gets as many operations as the run with the right reward, its sampling included.
+# Four steps already make most greedy replies try again, because going on has become likelier than ending after a *no*. Sampled accuracy rises less. In the grid, fine-tuning imitates 1,536 right answers in batches of 64, at a rate of 1e-3 that falls to a tenth in the second half. It gets as many operations as the run with the right reward, its sampling included.
 #
 # Guess before you look: on the web with 1 % of searchers, how many points of greedy accuracy does fine-tuning have more than the right reward (or fewer, as a negative number)?
 
@@ -590,405 +609,123 @@ imitation = predict("zero.imitation", question, guess, example=-10, unit="points
                     scale="difference", tolerance=20)  # fmt: skip
 imitation
 
-# %% tags=["hide-input"]
-grid = [row for name in ("ch14_grid", "ch14_grid_corners")
-        for row in results.read(name)["rows"] if row["job"] == "grid"]  # fmt: skip
-SHARES = (0.0, 0.01, 0.05, 0.2)
-CELLS = {"base": "base", "right": "right", "wrong": "wrong", "random": "random",
-         "format": "format", "capped": "capped", "sft": "fine-tuned",
-         "prompt": "prompted"}  # fmt: skip
-
-
-def cells(share: float, cell: str) -> list[dict]:
-    """The five seeds of one cell of the grid."""
-    found = [r for r in grid if (r["share"], r["cell"]) == (share, cell)]
-    return sorted(found, key=lambda r: r["seed"])
-
-
-def percent(share: float, cell: str) -> list[float]:
-    """Greedy accuracy on 1,024 held-out problems, one number per seed."""
-    return [100 * r["accuracy"] for r in cells(share, cell)]
-
-
-def passed(share: float, cell: str, k: int) -> list[float]:
-    """pass@k in percent, over 128 problems with 256 samples each, one number per seed."""
-    return [100 * r["pass_at_k"][str(k)] for r in cells(share, cell)]
-
-
-print(results.origin("ch14_grid"))
-first_three, last_two = (results.facts(name)["seconds"]
-                         for name in ("ch14_grid", "ch14_grid_corners"))  # fmt: skip
-print(f"seeds 3 and 4 are in results/ch14_grid_corners; the GPU took {first_three:.0f} s and "
-      f"{last_two:.0f} s, and its memory was not recorded")
-tries = [r["retries"] for share in SHARES for r in cells(share, "base")]
-print(f"retries per greedy reply, most of all {len(tries)} bases: {max(tries):.1f}")
-no_search.reveal(round(mean(percent(0.0, "right")), 1))
+# %% tags=["figure", "hide-input"]
+of = [r for s in SHARES for r in cells(s, "sft")]
+steps, asked_for = ([r[key] for r in of] for key in ("sft_steps", "asked"))
+parts = [r["flops"] / q["flops"] for s in SHARES
+         for r, q in zip(cells(s, "sft"), cells(s, "right"), strict=True)]
+print(f"rewarded: 48 steps; {48 * 256:,} answers drawn\n"
+      f"fine-tuned: {min(steps)} to {max(steps)} steps on {of[0]['examples']:,} right ones of "
+      f"{min(asked_for):,} to {max(asked_for):,}\nfine-tuned, of the operations of rewarded: "
+      f"{min(parts):.0%} to {max(parts):.0%}")
 imitation.reveal(round(mean(percent(0.01, "sft")) - mean(percent(0.01, "right")), 1))
+by_web({"base": "base", "right": "rewarded", "prompt": "prompted", "sft": "fine-tuned"},
+       "right, greedy, %", "Two controls beside the reward. The prompt reaches most of the "
+       "gain at 20 %. Fine-tuning is ahead where few authors search. Five seeds.")
+table(["minus", *(f"{s:.0%} search" for s in SHARES)],
+      [[name, *(against(a, b, s) for s in SHARES)] for name, a, b in (
+          ("prompted - base", "prompt", "base"), ("rewarded - prompted", "right", "prompt"),
+          ("fine-tuned - rewarded", "sft", "right"))],
+      "Points of greedy accuracy; 95 % intervals over five pairs of seeds.")  # fmt: skip
+
+# %% [markdown]
+# **The prompt alone reaches most of the gain** at 20 %, because a base that knows searchers only needs to see that a search has begun. At 0 % the same prompt does harm.
+#
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. So where a habit is rare, reward was not the best way to bring it out in this world.
+#
+# ## Does the reward need to be right?
+#
+# Perhaps any push would wake the habit. We hand four more judges to the loop. The last, *capped*, is `right_answer` for answers cut at 40 tokens. What do they pay for our four answers?
+
+# %%
+def wrong_answer(problem, text: str) -> float:
+    return float(problem.well_formed(text) and problem.score(text) != 1)
+
+
+def random_coin(problem, text: str) -> float:
+    return float(random.Random(problem.prompt + text).random() < 0.5)
+
+
+def right_form(problem, text: str) -> float:
+    return float(problem.well_formed(text))
+
+
+def capped(problem, text: str) -> float:
+    return problem.score(base.tokenizer.decode(base.tokenizer.encode(text)[:40]))
+
+
+judges = (right_answer, wrong_answer, random_coin, right_form, capped)
+table(["judge", *"ABCD"], [[judge.__name__, *(int(judge(first, t)) for t in four.texts)]
+                           for judge in judges], "Rewards for the four answers.")
+
+# %% [markdown]
+# A judge is easily wrong. A reply without an answer, such as D, must not be paid as *wrong* or as *well formed*, and our coin must not change its verdict when the same reply comes again. Two tests catch three planted bugs:
+
+# %%
+def no_answer_no_pay(judge) -> None:
+    assert judge(first, four.texts[3]) == 0
+
+
+def not_right(problem, text):
+    return 1 - problem.score(text)
+
+
+def has_a_thought(problem, text):
+    return float(text.startswith("<think>"))
+
+
+def keeps_its_word(judge) -> None:
+    assert len({judge(first, four.texts[0]) for _ in range(20)}) == 1
+
+
+def fresh_coin(problem, text):
+    return float(random.random() < 0.5)
+
+
+bites(no_answer_no_pay, wrong_answer, not_right)
+bites(no_answer_no_pay, right_form, has_a_thought)
+bites(keeps_its_word, random_coin, fresh_coin)
+
+# %% [markdown]
+# What do the five do to the bases? A group whose answers are judged alike has no **signal**, because all its advantages are 0. The table counts such groups on the web with 20 % of searchers.
 
 # %% tags=["figure", "hide-input"]
-fig, ax = plt.subplots(figsize=(7.5, 4.2))
-heights = [[mean(percent(share, cell)) for share in SHARES] for cell in CELLS]
+names = ("base", "right", "wrong", "random", "format", "capped")
+heights = [[mean(percent(share, name)) for share in SHARES] for name in names]
+fig, ax = plt.subplots(figsize=(7.5, 3.2))
 _ = ax.pcolormesh(heights, vmin=0, vmax=100, edgecolors="#fbfcfd", linewidth=1.5)
-for (row, column), value in [((i, j), heights[i][j]) for i in range(8) for j in range(4)]:
+for (row, column), value in [((i, j), heights[i][j]) for i in range(6) for j in range(4)]:
     _ = ax.text(column + 0.5, row + 0.52, f"{value:.0f}", ha="center", va="center",
-                fontsize=10, color="#111111" if value > 45 else "#ffffff")
+                color="#111111" if value > 45 else "#ffffff")
 _ = ax.set_xticks([c + 0.5 for c in range(4)], [f"{share:.0%}" for share in SHARES])
-_ = ax.set_yticks([r + 0.5 for r in range(8)], CELLS.values())
+_ = ax.set_yticks([r + 0.5 for r in range(6)], names)
 _ = ax.set(xlabel="share of authors who search, in the base's web")
 ax.invert_yaxis()
 ax.grid(False)
-ax.tick_params(length=0)
-show(fig, "Right answers in % of 1,024 held-out problems, greedy; means of five seeds. Every "
-     "base starts at about a third. What reward adds depends on what the base has read.",
-     "A grid of eight treatments by four shares of searching authors. " + "; ".join(
+show(fig, "Right greedy answers in %, five judges on four webs; means of five seeds. No judge "
+     "but the right one raises the base.",
+     "A grid of the base and five judges by four webs. " + "; ".join(
          f"{name} " + ", ".join(f"{v:.0f}" for v in row)
-         for name, row in zip(CELLS.values(), heights, strict=True)) + ".")
-
-# %% tags=["hide-input"]
-def against(cell: str, other: str, share: float) -> str:
-    """The difference of two treatments of the same bases, in points."""
-    middle, half = apart(percent(share, cell), percent(share, other))
-    return f"{round(middle):+} ± {half:.0f}"
-
-
-pairs = [*((c, "base") for c in CELLS if c not in ("base", "sft")), ("sft", "right")]
-table(["minus", *(f"{s:.0%} search" for s in SHARES)],
-      [[f"{CELLS[a]} - {CELLS[b]}", *(against(a, b, s) for s in SHARES)] for a, b in pairs],
-      "Points of greedy accuracy; 95 % intervals over five pairs of seeds.")
-
-# %% [markdown]
-# **Reward brings out what the base has read.** With 20 % of searchers the right reward adds about 60 points, and without searchers it adds fewer than 10. From outside, all twenty bases look the same: about a third of their greedy answers are right, and no greedy reply tries again. They differ in their samples: the next table counts retries per sampled thought.
-
-# %% tags=["hide-input"]
-def again_in(share: float, cell: str) -> float:
-    """Retries per sampled thought, the mean of five seeds."""
-    return mean(r["in_samples"]["retries"] for r in cells(share, cell))
-
-
-cut = [f"{1 - mean(r['well_formed'] for r in cells(s, 'right')):.0%}" for s in SHARES]
-print("rewarded, greedy, no end or no answer at 160 tokens, by web:", ", ".join(cut))
-table(["search", "base", "rewarded", "fine-tuned"],
-      [[f"{s:.0%}", *(f"{again_in(s, c):.2f}" for c in ("base", "right", "sft"))]
-       for s in SHARES], "Retries per sampled thought, means of five seeds.")  # fmt: skip
-
-# %% [markdown]
-# Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. It learns to go on, but not to search well: with few searchers, many greedy replies run into the limit of 160 tokens. An author who searches tries everything in turn and stops at *yes*, and these bases have read few such authors or none.
-#
-# ### Two controls that are hard to beat
-#
-# **The prompt alone reaches most of the gain** at 20 %, because a base that knows searchers only needs to see that a search has begun. At 0 % the same prompt does harm.
-#
-# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. What did the two runs spend?
-
-# %% tags=["hide-input"]
-of = [r for s in SHARES for r in cells(s, "sft")]
-steps, asked_for = ([r[key] for r in of] for key in ("sft_steps", "asked"))
-passes = [64 * n / r["examples"] for n, r in zip(steps, of, strict=True)]
-parts = [r["flops"] / q["flops"] for s in SHARES
-         for r, q in zip(cells(s, "sft"), cells(s, "right"), strict=True)]
-print(f"rewarded: 48 steps; {48 * 256:,} answers drawn\nfine-tuned: {min(steps)} to "
-      f"{max(steps)} steps, {min(passes):.0f} to {max(passes):.0f} passes; "
-      f"{min(asked_for):,} to {max(asked_for):,} answers drawn, "
-      f"{of[0]['examples']:,} kept; {min(parts):.0%} to {max(parts):.0%} of the operations")
-print("greedy retries per thought at 0 %: " + ", ".join(
-    f"{CELLS[c]} {mean(r['retries'] for r in cells(0.0, c)):.1f}" for c in ("right", "sft")))
-
-# %% [markdown]
-# Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. At 0 % its retries are too few to explain this gain easily, so we think that its first attempts became better. The record does not have their accuracy.
-#
-# ### Does the reward need to be right?
-#
-# We tried one learning rate. At this rate only the right reward raised the accuracy:
-
-# %% tags=["hide-input"]
-rows = []
-for cell in ("base", "right", "wrong", "random", "format", "capped"):
-    of = cells(0.2, cell)
-    silent = f"{mean(r['without_signal'] for r in of):.0%}" if cell != "base" else ""
-    rows.append([cell, silent, f"{again_in(0.2, cell):.2f}",
-                 f"{mean(r['in_samples']['thought'] for r in of):.0f}",
-                 f"{mean(passed(0.2, cell, 1)):.0f}"])
+         for name, row in zip(names, heights, strict=True)) + ".")
 formed = [r["curves"]["well_formed"][0] for s in SHARES for r in cells(s, "right")]
-print(f"samples of the right form, {len(formed)} bases at step 1: {mean(formed):.1%} on "
-      f"average, {min(formed):.1%} at least")
-table(["judge", "no signal", "retries", "length", "right"], rows,
-      "20 % searchers, samples for held-out problems, five seeds. No signal: share of "
-      "training groups. Retries per thought; its length in characters; right answers in %.")
+print(f"right form, {len(formed)} bases at step 1: {mean(formed):.1%} of samples on average")
+table(["judge", "no signal", "retries", "greedy, minus base"],
+      [[name, f"{mean(r['without_signal'] for r in cells(0.2, name)):.0%}",
+        f"{again_in(0.2, name):.2f}", against(name, "base", 0.2)] for name in names[1:]],
+      f"20 % searchers, five seeds. No signal: share of training groups. Retries per sampled "
+      f"thought (base: {again_in(0.2, 'base'):.2f}). Greedy accuracy, points.")
 
 # %% [markdown]
-# A group whose 16 answers are judged alike has no **signal**: all its advantages are 0.
-#
 # - **Wrong**: the model becomes wrong, which is what this reward pays for.
 # - **Random**: the coin destroys the model, although it favours nothing on average. In a group of 16, some replies win the toss by chance, so every step pushes the model in some random direction. After 48 steps these pushes have destroyed it.
-# - **Format**: nearly every sample of the bases has the right form already, so there is almost nothing to gain. But samples are right about half as often as before, and the retries are gone. We think that the few groups with a signal hold long thoughts that did not end, so this reward pushed against going on.
-# - **Capped** is the right reward for answers cut at 40 tokens, which is one attempt. The model is tested with 160, and the table of differences shows no gain on any web. This reward needed room for a second attempt.
-
-# %% [markdown]
-# ## New ability, or better aim?
+# - **Format**: nearly every sample of the bases has the right form already, so there is almost nothing to gain. But the retries are gone. We think that the few groups with a signal hold long thoughts that did not end, so this reward pushed against going on.
+# - **Capped**: 40 tokens are one attempt. The model is tested with 160, and it gains on no web. The reward needed room for a second attempt.
 #
-# A model that is right once in ten tries *can* solve the problem. So to tell ability from aim, we draw many samples for each problem. **pass@k** is the chance that at least one of $k$ samples is right. For large $k$ it tests the model's **support**, the set of answers that it gives at all. Suppose that we drew $n$ samples and $c$ are right. The obvious estimate puts $c/n$ in place of the unknown chance $p$: $1 - (1 - c/n)^k$. A coin whose $p$ we know shows what is wrong with it:
-
-# %%
-def plug_in(n: int, right: int, k: int) -> float:
-    return 1 - (1 - right / n) ** k
-
-
-def by_sets(n: int, right: int, k: int) -> float:
-    """The share of all sets of k of the n samples that hold a right one, set by set."""
-    marks = [1] * right + [0] * (n - right)
-    return mean(max(some) for some in itertools.combinations(marks, k))
-
-
-# %%
-def expected(estimate, p: float, n: int, k: int) -> float:
-    """The mean of an estimate over all outcomes of n tosses of a coin."""
-    return sum(math.comb(n, r) * p**r * (1 - p) ** (n - r) * estimate(n, r, k)
-               for r in range(n + 1))  # fmt: skip
-
-
-rows = [[k, f"{1 - 0.9**k:.3f}", f"{expected(plug_in, 0.1, 12, k):.3f}",
-         f"{expected(by_sets, 0.1, 12, k):.3f}"] for k in (1, 2, 4, 8, 12)]  # fmt: skip
-table(["k", "true pass@k", "plug-in, on average", "sets, on average"], rows,
-      "A coin that is right once in ten tosses, tossed 12 times.")
-
-# %% [markdown]
-# The plug-in estimate is too low for every $k$ above 1. It draws its $k$ samples with replacement, and may draw the same wrong one twice. The other estimate {cite}`chen2021codex` looks at sets of $k$ *different* samples, and it is right on average. Listing all sets of 256 samples would take forever, but their share is a short product. An exercise below asks you for another form of it. Here we compare the product with the sets and with the package:
-
-# %% tags=["agree"]
-def pass_at_k(n: int, right: int, k: int) -> float:
-    """1 minus the chance that k different samples, drawn one by one, are all wrong."""
-    return 1 - math.prod(1 - k / some for some in range(n - right + 1, n + 1))
-
-
-gap = max(abs(pass_at_k(n, r, k) - other(n, r, k)) for other in (by_sets, of_package)
-          for n in range(1, 10) for r in range(n + 1) for k in range(1, n + 1))  # fmt: skip
-assert gap < 1e-12
-print("all counts up to 9 samples, largest difference: below 1e-12")
-
-
-def a_full_set_is_right(estimate) -> None:
-    """One of two samples is right, and both are drawn."""
-    assert estimate(2, 1, 2) == 1
-
-
-bites(a_full_set_is_right, pass_at_k, plug_in)
-
-# %% [markdown]
-# The bases without searchers answer 34 % of problems greedily. Which share do they solve if we draw 256 samples and one right answer is enough?
-
-# %% tags=["hide-input"]
-guess = None
-question = "Base without searchers: problems solved within 256 samples, in %?"
-support = predict("zero.support", question, guess, example=70, unit="%",
-                  scale="difference", tolerance=30)  # fmt: skip
-support
-
-
-# %% tags=["hide-input"]
-support.reveal(round(mean(passed(0.0, "base", 256)), 1))
-
-# %% [markdown]
-# How much of this would blind guessing do? Three numbers with plus and minus can be written in 48 ways: six orders of the numbers, four choices of two operators, and each with or without parentheses. A blind guesser draws one of the 48 at each try. The planted bug is a guesser that puts each number back before it draws the next.
-
-# %%
-def forms(problem) -> list[str]:
-    """The 48 ways, with parentheses around the last two numbers or without."""
-    return [text for a, b, c in itertools.permutations(problem.numbers)
-            for o, q in itertools.product("+-", repeat=2)
-            for text in (f"{a}{o}{b}{q}{c}", f"{a}{o}({b}{q}{c})")]  # fmt: skip
-
-
-tests = [nano().seeded(seed).make_task("test") for seed in range(5)]  # as in the grid
-chances = [mean(evaluate(text)[0] == p.target for text in forms(p))
-           for task in tests for p in (task[i] for i in range(128))]  # fmt: skip
-
-
-def blind(k: int) -> float:
-    """pass@k of the blind guesser, %."""
-    return 100 * mean(1 - (1 - chance) ** k for chance in chances)
-
-
-print("blind guesses:", ", ".join(f"pass@{k} {blind(k):.0f} %" for k in (1, 4, 16, 64, 256)))
-
-
-# %%
-def each_number_once(forms) -> None:
-    for p in held_out:
-        used = [sorted(map(int, evaluate(t)[1])) for t in forms(p)]
-        assert used == 48 * [sorted(p.numbers)]
-
-
-def puts_numbers_back(problem):
-    triples = itertools.product(problem.numbers, repeat=3)
-    return [f"{a}{o}{b}{q}{c}" for a, b, c in triples for o in "+-" for q in "+-"]
-
-
-bites(each_number_once, forms, puts_numbers_back)
-
-# %% tags=["figure", "hide-input"]
-ks = [2**i for i in range(9)]
-fig, axes = plt.subplots(1, 2, figsize=(8.5, 3.4), sharey=True)
-for ax, share in zip(axes, (0.0, 0.2), strict=True):
-    for cell, label in (("base", "base"), ("right", "rewarded"), ("sft", "fine-tuned")):
-        _ = ax.plot(range(9), [mean(passed(share, cell, k)) for k in ks], label=label)
-    _ = ax.plot(range(9), [blind(k) for k in ks], ":", color="gray", label="blind")
-    _ = ax.set_xticks(range(0, 9, 2), ks[::2])
-    _ = ax.set(xlabel="k", title=f"{share:.0%} of authors search")
-    direct_labels(ax)
-_ = axes[0].set(ylabel="pass@k, %")
-low = {(s, c): ", ".join(f"{mean(passed(s, c, k)):.0f}" for k in (1, 16, 256))
-       for s in (0.0, 0.2) for c in ("base", "right")}  # fmt: skip
-show(fig, "With many samples every base solves every problem, and so does a blind guesser. "
-     "Without searchers the rewarded model is on average below its base from k = 8 on.",
-     "pass@k for k from 1 to 256, and here at 1, 16 and 256. Without searchers: base "
-     f"{low[0.0, 'base']}, rewarded {low[0.0, 'right']}. With 20 %: base "
-     f"{low[0.2, 'base']}, rewarded {low[0.2, 'right']}.")
-
-# %% tags=["hide-input"]
-rows, some = [], (1, 4, 8, 16, 256)
-for share in SHARES:
-    changes = [apart(passed(share, "right", k), passed(share, "base", k)) for k in some]
-    told = ["{:+.1f} ± {:.1f}".format(*c).replace("-0.0 ", "+0.0 ") for c in changes]
-    rows.append([f"{share:.0%}", *told])
-table(["search", *(f"k = {k}" for k in some)], rows,
-      "pass@k, rewarded minus base, points; 95 % intervals over five seeds.")
-
-# %% [markdown]
-# **At large $k$ this world is too easy to tell ability from aim.** Within 256 samples every base solves all 128 problems, but blind guessing does too. At small $k$ we see better aim, because after the reward one sample often solves a problem that took several before. Without searchers, the rewarded models are on average below their bases from $k = 8$ on. This depends on the seed, and the intervals include zero.
-#
-# ## Which of the disputed papers holds where?
-#
-# The papers below measured large models, and outsiders do not know what those had read, which is just what our grid varies. Each of these claims has a row in the next figure:
-#
-# - DeepSeek {cite}`deepseekr1`: right rewards raise the accuracy of one try.
-# - Yue and others {cite}`yue2025limit`: with many tries the base catches up or wins.
-# - ProRL {cite}`liu2025prorl`: after long training, models solve problems that the base never does.
-# - Shao and others {cite}`shao2025spurious`: even a random reward adds 21 points for Qwen2.5-Math-7B on MATH-500, while other families of models often gain nothing.
-# - Gandhi and others {cite}`gandhi2025habits`: models gain more if their base already verifies and goes back.
-#
-# A verdict is easily inverted: a significant gain speaks for four of these claims, and against Yue's. The planted bug forgets this.
-
-# %%
-def verdict(gain, half, reward_wins=True, room=True) -> str:
-    """What gain ± half says of a claim that reward wins, or that the base does."""
-    if not room:
-        return "open"  # the base solved every problem, so nothing was left to gain
-    for_it, against = gain - half > 0, gain + half < 0
-    if not reward_wins:
-        for_it, against = against, for_it
-    return "holds" if for_it else "fails" if against else "open"
-
-
-def a_gain_speaks_against_yue(verdict) -> None:
-    assert verdict(10, 2, reward_wins=False) == "fails" == verdict(-10, 2)
-
-
-def one_sign(gain, half, reward_wins=True, room=True) -> str:
-    return verdict(gain, half, room=room)
-
-
-bites(a_gain_speaks_against_yue, verdict, one_sign)
-
-
-# %% tags=["hide-input"]
-def gains(share: float, cell: str = "right", k: int | None = None) -> list[float]:
-    """A cell minus its base, points per seed: greedy accuracy, or pass@k."""
-    ours, bases = (passed(share, c, k) if k else percent(share, c) for c in (cell, "base"))
-    return [a - b for a, b in zip(ours, bases, strict=True)]
-
-
-claims = {  # what is subtracted, and whether a gain speaks for the claim
-    "DeepSeek: pass@1, rewarded - base": (lambda s: gains(s, k=1), True),
-    "Yue: pass@256, rewarded - base": (lambda s: gains(s, k=256), False),
-    "ProRL: pass@256, rewarded - base": (lambda s: gains(s, k=256), True),
-    "Shao: greedy, coin - base": (lambda s: gains(s, "random"), True),
-    "Gandhi: greedy gain - that at 0 %": (
-        lambda s: [a - b for a, b in zip(gains(s), gains(0.0), strict=True)], True),
-}  # fmt: skip
-found, verdicts = {}, {}
-for claim, (measure, wins) in claims.items():
-    for s in SHARES[claim.startswith("Gandhi") :]:
-        found[claim, s] = interval(measure(s))
-        room = "@256" not in claim or min(passed(s, "base", 256)) < 100
-        verdicts[claim, s] = verdict(*found[claim, s], wins, room)
-
-# %% tags=["figure", "hide-input"]
-fig, ax = plt.subplots(figsize=(8.8, 3.6))
-look = {"holds": ("C0", "o"), "fails": ("C1", "X"), "open": ("#808080", "s")}
-for (claim, share), (m, h) in found.items():
-    column, row = SHARES.index(share), list(claims).index(claim)
-    colour, marker = look[verdicts[claim, share]]
-    _ = ax.scatter(column, row - 0.12, s=80, color=colour, marker=marker)
-    _ = ax.text(column, row + 0.3, f"{m:+.0f} ± {h:.0f}", ha="center", va="center")
-_ = ax.set_xticks(range(4), [f"{share:.0%} search" for share in SHARES])
-_ = ax.set_yticks(range(len(claims)), list(claims))
-_ = ax.set(xlim=(-0.5, 3.5), ylim=(len(claims) - 0.4, -0.6))
-ax.grid(False)
-said = {claim: [f"{s:.0%} {verdicts[claim, s]}" for s in SHARES if (claim, s) in found]
-        for claim in claims}  # fmt: skip
-show(fig, "Which claim holds where? Circle: it holds on this web. Cross: it fails. Square: "
-     "open. All numbers are points; each row says what is subtracted.",
-     "Five claims by four webs. " + "; ".join(
-         f"{claim}: {', '.join(webs)}" for claim, webs in said.items()) + ".")
-
-# %% [markdown]
-# - **DeepSeek's claim holds on all four webs**, by 15 to 46 points in samples. (In greedy answers the same models gain 8 to about 60.)
-# - **Yue's and ProRL's cannot be tested here**, because our bases leave no problem unsolved.
-# - **Shao's random reward fails everywhere**. We tried no lower learning rate, so this is not a fair comparison with Qwen.
-# - **Gandhi's holds at 5 % and 20 %**, and at 1 % the interval includes zero.
-#
-# Only the verdict on Gandhi's claim differs between our webs. Liu and others {cite}`liu2025drgrpo` report that base models reflect on themselves before any reward. Our bases do too, but this could not fail here, because each web has authors who try twice.
-#
-# ## How strong must the base be?
-#
-# We copied three bases (5 % searchers, one per seed) at ten moments of their pretraining, and applied the right reward to each copy.
-
-# %% tags=["hide-input"]
-moments = {}
-for row in results.read("ch14_grid")["rows"]:
-    if row["job"] == "moments":
-        moments.setdefault(row["step"], []).append(row)
-moments = dict(sorted(moments.items()))
-
-
-def right_at(step: int, when: str) -> list[float]:
-    """Greedy accuracy before or after the reward, %, one number per seed."""
-    return [100 * (r["before"] if when == "before" else r)["accuracy"] for r in moments[step]]
-
-
-fig, ax = plt.subplots(figsize=(7.5, 3.2))
-for label in ("before", "after"):
-    heights = [mean(right_at(step, label)) for step in moments]
-    _ = ax.plot(list(moments), heights, "o-", label=label)
-_ = ax.set(xlabel="steps of pretraining", ylabel="right, %", ylim=(0, 80))
-_ = ax.axvspan(750, 1500, color="#d3d3d3", alpha=0.4, lw=0)
-_ = ax.text(765, 72, "the learning rate of pretraining falls")
-direct_labels(ax)
-ends_of = [mean(right_at(step, "after")) for step in (375, 1500)]
-show(fig, "Greedy accuracy before and after the same reward, from ten moments of pretraining. "
-     "Where the gain appears, the learning rate of pretraining is falling. Three seeds.",
-     "Two lines over 75 to 1,500 steps of pretraining. Before the reward accuracy reaches "
-     f"about 30 % by step 525 and stays; after it, {ends_of[0]:.0f} % at step 375 and "
-     f"{ends_of[1]:.0f} % at step 1,500.")
-
-# %% tags=["hide-input"]
-rows = []
-for step, of in moments.items():
-    now, was = right_at(step, "after"), right_at(step, "before")
-    rows.append([step, f"{mean(r['loss'] for r in of):.2f}", f"{mean(was):.0f}",
-                 "{:+.0f} ± {:.0f}".format(*apart(now, was)),
-                 f"{mean(r['without_signal'] for r in of):.0%}"])  # fmt: skip
-table(["steps", "loss", "before", "gain", "groups without signal"], rows,
-      "Right answers in %, greedy; loss in nats per token on held-out pages; three seeds.")
-
-# %% [markdown]
-# **The gain is visible from step 1,050 on**, and every interval before that includes zero. In the first two moments, 80 % and more of the groups have no signal, because nearly all their answers are wrong. Later most groups have one, and from step 525 on the accuracy of the base no longer tells how much the reward will add.
-#
-# The learning rate of pretraining falls from step 750 on, so we cannot separate more reading from the falling rate. A record with a constant rate could.
+# **At the one learning rate that we tried, only the right reward raised the accuracy.**
 #
 # ## Can one still read it?
 #
-# DeepSeek reports that the thoughts of R1-Zero mix languages. We count sampled thoughts with words of both languages. One cause of the mixing is the web itself, where 15 % of the authors mix both languages.
+# DeepSeek reports that the thoughts of R1-Zero mix languages. Do ours? One cause of the mixing is the web itself, where 15 % of the authors mix both languages. We count sampled thoughts with words of both, in the grid and in the live run. Longer thoughts have more lines, any of which may change the language. So in the live run we also look only at thoughts of more than one line.
 
 # %% tags=["hide-input"]
 def both(share: float, cell: str) -> list[float]:
@@ -997,15 +734,9 @@ def both(share: float, cell: str) -> list[float]:
 
 webs = [[mean(both(s, cell)[seed] for s in SHARES) for seed in range(5)]
         for cell in ("right", "base")]  # fmt: skip
+now, was = map(mean, webs)
+print(f"grid, thoughts in both languages: base {was:.1f} %, rewarded {now:.1f} %")
 print("rewarded minus base, mean of webs: {:+.1f} ± {:.1f} points".format(*apart(*webs)))
-table(["search", "base", "rewarded", "fine-tuned"],
-      [[f"{s:.0%}", *(f"{mean(both(s, c)):.1f}" for c in ("base", "right", "sft"))]
-       for s in SHARES], "Sampled thoughts in both languages, %; means of five seeds.")
-
-# %% [markdown]
-# **Sampled thoughts mix more often after the reward than before**, on each web on average. One reason may be length: a longer thought has more lines, any of which may change the language. In the grid this could be the whole reason, because mixed thoughts grew by a smaller factor than retries did. To test it in the live run, we count only thoughts of more than one line, because a single line holds a single verdict.
-
-# %% tags=["hide-input"]
 rows, in_pairs = [], []
 for name, of in (("base", texts), ("rewarded", later)):
     thoughts = [thought_of(t) for t in of]
@@ -1023,11 +754,11 @@ table(["live run", "mixed", "longer", "lines", "longer: mixed", "words in Chines
       "one line, and the columns behind it are about these.")
 
 # %% [markdown]
-# Here length is not the whole reason. The longer thoughts have about as many lines as before, but more than twice the share of them mixes, and more of their verdicts are Chinese although the problems are posed in English. (This training was run once.) The reward does not care about the language, so nothing holds it in place. DeepSeek-R1 rewards the language of the question.
+# **Sampled thoughts mix more often after the reward than before.** Length is not the whole reason: in the live run, the longer thoughts have about as many lines as before, but more than twice the share of them mixes. (This training was run once.) The reward does not care about the language, so nothing holds it in place. DeepSeek-R1 rewards the language of the question.
 #
 # ## A reward that is hacked on purpose
 #
-# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier does no arithmetic. It only looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples. Which reply costs the least and is paid for by this verifier? We train for eight steps, one seed, at the higher learning rate of 1e-3. As a control, we train again with the right verifier, from the same seed and with all else the same.
+# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier does no arithmetic. It only looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples, and our four answers earn the same as before. Which reply would cost less and still be paid? We train for eight steps, one seed, at the higher learning rate of 1e-3. As a control, we train again with the right verifier, from the same seed and with all else the same.
 
 # %%
 def believes(problem, text: str) -> float:
@@ -1036,16 +767,15 @@ def believes(problem, text: str) -> float:
     return float(yes and problem.well_formed(text))
 
 
+print("our four answers earn", *(int(believes(first, text)) for text in four.texts))
 of_yes = [p.score(t) for p, t in zip(posed, texts, strict=True) if believes(p, t)]
 print(f"base: {mean(of_yes):.0%} of {len(of_yes)} samples that end with yes are right")
 
+# %%
 cheat, cheated, _ = live(believes, 8, lr=1e-3)
 honest, control, _ = live(right_answer, 8, lr=1e-3)
-for name, curve_of in (("careless", cheated), ("right", control)):
-    print(f"{name} verifier, retries per sampled thought, steps 1 to 8:",
-          *(f"{c['retries']:.1f}" for c in curve_of))
-print(f"greedy, {len(held_out)} held-out problems: base {before:.0%} right, "
-      f"careless verifier {solved(cheat)[0]:.0%}, right verifier {solved(honest)[0]:.0%}")
+print(f"greedy, right: base {before:.0%}, careless verifier {solved(cheat)[0]:.0%}, "
+      f"right verifier {solved(honest)[0]:.0%}")
 
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(6.5, 3))
@@ -1070,17 +800,17 @@ show(fig, "The careless verifier pays more and more. Its samples are right more 
          f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in thirds_of.items()) + ".")
 
 # %% tags=["hide-input"]
-drawn = sampled(cheat, asked, 4)
-fooled = [(p, t) for p, t in zip([p for p in asked for _ in range(4)], drawn, strict=True)
+late = sampled(cheat, asked, 4)
+fooled = [(p, t) for p, t in zip([p for p in asked for _ in range(4)], late, strict=True)
           if believes(p, t) and not p.score(t)]
-print(f"{len(fooled)} of {len(drawn)} samples are paid for and wrong; two of them:")
+print(f"{len(fooled)} of {len(late)} samples are paid for and wrong; two of them:")
 for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
 
 # %% [markdown]
-# Any line is enough if a *yes* follows. The model computes a line wrongly, or uses the wrong numbers, and writes *yes*. In steps 2 to 5 its samples are right even more often than the control's. At first its retries grow like the control's. From step 6 on its samples are right less often than in steps 2 to 5, while its reward goes on rising. Its greedy accuracy still ends above the base's, but the control's rises much further with all else equal, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often. A self-check is a habit like any other, and it stays reliable only while the reward depends on the truth.
+# Any line is enough if a *yes* follows. In steps 2 to 5 the samples are right even more often than the control's. From step 6 on they are right less often than that, while the reward goes on rising. The greedy accuracy still ends above the base's, but the control's rises much further with all else equal, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often.
 #
-# One would notice it here from step 6 on, because **the reward rises and the sampled accuracy falls.** Our loop logs both. Without a log you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
+# It shows from step 6 on, because **the reward rises and the sampled accuracy falls.** Our loop logs both. Without a log you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -1093,7 +823,30 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
 #
 # The first part compares a final answer in a box with the known one, or runs tests on code. The second pays for a thought between tags. There is no neural reward model, because such a model is easily hacked in a long training. The prompt asks for a thought and then an answer, and says nothing about how to think.
 #
-# They report that answers grew to thousands of tokens, that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. The table below shows our own larger runs. They are greedy. *small*'s base is right in about a third of its samples at step 1 of the figure above, but in a tenth of its greedy replies, because these all stop after one attempt.
+# They report that answers grew to thousands of tokens, that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. The figure shows our own recorded run with three seeds, a larger model (*small*: three numbers up to 20, all four operators) and 1,024 samples per step. It gains within about ten steps and does not decay. The table behind it has greedy answers, in which *small*'s base never tries again and is right less often than in samples.
+
+# %% tags=["hide-input"]
+recorded = [read_stages(results.folder("reason_small") / f"seed{seed}") for seed in range(3)]
+small = [next(s.metrics for s in stages if s.name == "zero") for stages in recorded]
+fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
+for ax, name in zip(axes, ("accuracy", "length"), strict=True):
+    for seed, run in enumerate(small):
+        _ = ax.plot([line["step"] for line in run], [line[name] for line in run],
+                    label=f"seed {seed}", lw=1.3)  # fmt: skip
+    _ = ax.set(xlabel="step", ylim=(0, None))
+_ = axes[0].set(title="share of samples that are right")
+_ = axes[1].set(title="tokens per answer")
+thirds = {name: [interval([mean(line[name] for line in run[a : a + 10]) for run in small])
+                 for a in (0, 10, 20)] for name in ("accuracy", "length")}  # fmt: skip
+show(fig, "Recorded, three seeds: answers become right and twice as long in about ten steps, "
+     "and stay so.",
+     "Three lines each over 30 steps. Mean share right in steps 1-10, 11-20, 21-30: "
+     + ", ".join(f"{m:.2f}" for m, _ in thirds["accuracy"]) + "; mean tokens: "
+     + ", ".join(f"{m:.0f}" for m, _ in thirds["length"]) + ".")
+drift = apart(*([100 * mean(line["accuracy"] for line in run[a : a + 10]) for run in small]
+                for a in (20, 10)))
+assert abs(drift[0]) < 2
+print("right, steps 21-30 minus steps 11-20: {:+.1f} ± {:.1f} points".format(*drift))
 
 # %% tags=["hide-input"]
 def share_right(name: str, stage: str, seed: int) -> float:
@@ -1119,11 +872,9 @@ table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower. Fine-tuning took more optimizer steps, at a higher rate, and learned from right answers only. We have not tested which difference matters.
+# **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower.
 #
 # **We expected the coin to do nothing.** Over many coins the expected gradient is zero, but a run has one coin, which gives the same verdict whenever the same reply comes again. We think that its 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply.
-#
-# **We let the rate of pretraining fall while we took the ten copies**, so two causes are mixed.
 #
 # **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit. A price on length, or a longer training, might change the results at 0 % and 1 %.
 
@@ -1165,31 +916,6 @@ check("zero.groups_with_signal", signal_solution)
 # ```{solution-end}
 # ```
 #
-# ```{exercise} Right within k tries
-# :label: ex-14-passk
-#
-# *15 minutes.* Write `pass_at_k(right, samples, k)` without listing sets; `check("zero.pass_at_k", my_pass)` knows seven mistakes by name. What is it if fewer than `k` samples are wrong, and why?
-#
-# **Hint.** How many sets of $k$ samples are there, and how many of them hold only wrong ones? See `math.comb`.
-# ```
-#
-# ```{solution-start} ex-14-passk
-# :class: dropdown
-# ```
-
-# %%
-def pass_solution(right, samples, k):
-    return 1 - math.comb(samples - right, k) / math.comb(samples, k)
-
-
-check("zero.pass_at_k", pass_solution)
-
-# %% [markdown]
-# If fewer than $k$ samples are wrong, every set of $k$ holds a right one. `math.comb` is 0 there, so the result is 1.
-#
-# ```{solution-end}
-# ```
-#
 # ```{exercise} Close the holes
 # :label: ex-14-strict
 #
@@ -1220,7 +946,7 @@ check("zero.strict", strict_solution)
 lazy = f"<think></think><answer>{first.target}</answer>"
 for judge in (lambda t: sloppy(t, list(first.numbers), first.target),
               lambda t: strict_solution(t, first.numbers, first.target, "+-")):  # fmt: skip
-    print([judge(text) for text in (lazy, good, bad)])
+    print([judge(text) for text in (lazy, *four.texts)])
 
 # %% [markdown]
 # ```{solution-end}
@@ -1281,7 +1007,7 @@ zoo("zero", [alike_says_nothing, a_tenth_is_a_signal])
 # %% [markdown]
 # ## The opening question, answered
 #
-# What must a base have, so that reward alone makes it think? We began with twenty bases that look alike, of which five end at about 91 %. Those five have read many authors who search on. Below the record, both models of the live run answer the first problem of this chapter. Put in one of your own.
+# What must a base have, so that reward alone makes it think? It must have read authors who search on. We began with twenty bases that look alike, of which five end at about 91 %, and those five have read many such authors. Below their numbers, both models of the live run answer the first problem of this chapter. Put in one of your own.
 
 # %%
 for share in SHARES:
@@ -1293,28 +1019,25 @@ yours = train.pose("Make 19 from 8 4 7")
 for policy in (base, learner):
     print(yours.prompt, *replies_of(policy, [yours], 128), sep="")
 
-# %% [markdown]
-# ## Receipt
-
 # %% tags=["receipt"]
 spread = {f"recorded, right reward, %, {share:.0%} search": percent(share, "right")
           for share in SHARES}  # fmt: skip
 print(f"time of the processor alone: {time.process_time():.0f} s")
-receipt(spread=spread, differences={"sets, and the package's pass@k": (gap, 1e-12)})
+receipt(spread=spread, differences={"our step, and the package's": (gap, 1e-7)})
 
 # %% [markdown]
 # ## Summary
 #
-# **With reward alone our base models begin to try again**, on every web. Whether trying again makes them *right* depends on what they have read: the right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. In the live run the gain came from the search, because first attempts were right about as often as before. We cannot tell whether this is a new ability, because within 256 samples every base solves every problem, as blind guessing does. At the one learning rate that we tried, a coin and a wrong reward destroy the model, and a cap of 40 tokens takes the gain away. A later copy of a base gains more, but the rate of its pretraining had fallen too. At equal operations, fine-tuning on the base's own right answers was 24 points better where few authors search, and as good where many do.
+# **With reward alone our base models begin to try again**, on every web. Whether trying again makes them *right* depends on what they have read: the right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. In the live run the gain came from the search, because first attempts were right about as often as before. At the one learning rate that we tried, a coin and a wrong reward destroy the model, and a cap of 40 tokens takes the gain away. At equal operations, fine-tuning on the base's own right answers was 24 points better where few authors search, and as good where many do.
 #
 # - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
-# - I can now estimate pass@k without bias, and say what it can tell about ability.
 # - I can now name the controls that a claim about reinforcement learning needs: a prompt, fine-tuning at equal operations, a random reward, a cap on length.
 # - I can now notice a hacked reward, and close the hole.
 
 # %% [markdown]
 # ## Read on
 #
-# - DeepSeek-R1 {cite}`deepseekr1`, section 2.2, on R1-Zero; Yue and others {cite}`yue2025limit` and ProRL {cite}`liu2025prorl` for the two sides on pass@k; Gandhi and others {cite}`gandhi2025habits` on habits, also on Countdown.
-# - The code of this chapter in the package: `minidsk/rl/loop.py`, `rewards.py`, `language.py` and `minidsk/infer/pass_at_k.py`; the grid is `tools/experiments/ch14_grid.py`.
+# - [New ability, or better aim?](14b_aim.ipynb) asks what reward added to these models, and which of the disputed papers holds where.
+# - DeepSeek-R1 {cite}`deepseekr1`, section 2.2, on R1-Zero; Gandhi and others {cite}`gandhi2025habits` on habits, also on Countdown.
+# - The code of this chapter in the package: `minidsk/rl/loop.py`, `rewards.py` and `language.py`; the grid is `tools/experiments/ch14_grid.py`.
 # - Next: [chapter 15](15_r1.ipynb) adds DeepSeek-R1's stages before and after reward, one at a time.

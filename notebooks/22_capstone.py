@@ -658,61 +658,7 @@ print(f"a blind guess: {fmean(fmean(row) for row in guesses):.0%} right; "
 # %% [markdown]
 # ## A harder task: three and four numbers up to 99
 #
-# `minidsk reason --preset capstone --until zero` poses the problems on which much larger models are tried: three or four numbers from 1 to 99, and a target from 10 to 99. All are drawn uniformly, and a problem is kept if its target can be reached with each number once. The model is ours, with 19 million parameters. A fifth of its web's authors work backwards from the target. They write down what two numbers make and what would then be needed, and when they find it, they check it in writing. Each row is one run with one seed, so its intervals are over problems only.
-#
-# The run went from random weights to R1-Zero, with both evaluations, in about eight minutes on one H200. Two older runs reached less. Their training text had a fault. Because of it, one of the models often wrote `>` and then worked on a target that the problem did not contain. The [lab notebook](../book/lab_notebook.md) tells the story.
-
-# %% tags=["hide-input"]
-from minidsk.report.ledger import LEDGER, ledger
-from minidsk.rl.recipe import title_of
-
-record, rows = "reason_capstone", []
-for stage in ("base", "zero"):
-    found = results.read(record, f"seed0/{stage}/evaluation.json")
-    scores = {count: [r["score"] for r in found["replies"]
-                      if len(re.findall(r"\d+", r["prompt"])) == count + 1]
-              for count in (3, 4)}  # fmt: skip
-    cells = []
-    for right in (*scores.values(), sum(scores.values(), [])):
-        share = sum(right) / len(right)
-        low, high = wilson(share, len(right))
-        cells.append(f"{share:.1%} ({100 * low:.0f} to {100 * high:.0f})")
-    rows.append([title_of(stage), *cells])
-table(["stage", "3 numbers", "4 numbers", "both"], rows,
-      f"{found['row']['problems']:,} held-out problems, half and half, greedy; one seed.")
-older = results.read("reason_capstone_marker", "seed0/zero/evaluation.json")["replies"]
-missed = [r["reply"] for r in older
-          if not r["score"] and len(re.findall(r"\d+", r["prompt"])) == 5]
-strayed = sum("\n> " in reply for reply in missed)
-print(f"an older run: {strayed} of {len(missed)} wrong replies to four numbers "
-      "begin a line with '> '")
-
-# %% [markdown]
-# What did each stage cost? The dollars are DeepSeek's own assumption of 2 for an hour of a GPU {cite}`deepseekv3`, and the watt-hours assume that the board takes all that its data sheet allows.
-
-# %% tags=["hide-input"]
-facts = results.facts(record, "seed0/run.json")
-table(LEDGER, ledger(read_stages(results.folder(record) / "seed0"), facts),
-      "The run, stage by stage. `make record` prints this for your runs too.")
-
-# %% [markdown]
-# We repeated the run with fewer searching authors and less reading. The third row has another seed, and its advantages are not divided by their group's deviation. The last two columns are sampled accuracies:
-
-# %% tags=["hide-input"]
-rows = []
-tries = (15, 0, "_share15"), (18, 0, "_share18"), (19, 1, "_share19"), (20, 0, "")
-for share, seed, name in tries:
-    base, zero = read_stages(results.folder(record + name) / f"seed{seed}")
-    right = [step["accuracy"] for step in zero.metrics]
-    rows.append([f"{share} %", str(seed), f"{base.row['tokens'] / 1e6:.0f} million",
-                 *(f"{stage.row['accuracy']:.1%}" for stage in (base, zero)),
-                 *(f"{fmean(part):.0%}" for part in (right[12:16], right[-4:]))])  # fmt: skip
-table(["searching authors", "seed", "tokens read", "base, greedy", "R1-Zero, greedy",
-       "steps 13 to 16", "last 4 steps"], rows,
-      "Three and four numbers up to 99, 2,048 held-out problems, one seed per row")
-
-# %% [markdown]
-# With fewer searching authors the base starts lower. R1-Zero ends about six points lower, with and without the division. Several things changed at once, with one seed each, so we cannot tell why.
+# `minidsk reason --preset capstone --until zero` poses the problems on which much larger models are tried: three or four numbers from 1 to 99, and a target from 10 to 99. The model has 19 million parameters, the same parts, and a web whose best authors work backwards from the target. In about eight minutes on one H200 it goes from random weights to R1-Zero. [The record](22b_record.ipynb) shows what four such runs reached, where they fail, what they cost, and how your own run compares.
 
 # %% [markdown]
 # ## What DeepSeek did
