@@ -16,9 +16,9 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/17_thinking_longer.ipynb)
 #
-# The reasoner is finished, and its weights stay as they are. It can still spend more on each problem: think for longer, answer many times and vote, or search through a tree of thoughts. **Can it be right more often, without another step of training, just by spending more?** And which way of spending gives the most right answers for the same number of operations?
+# The reasoner is finished, and its weights stay as they are. It can still spend more on each problem. **What does more computing buy after training: one longer thought, or many replies and a choice among them?**
 #
-# - **You will build** a forced budget, a vote, best-of-n with three judges, and a Monte Carlo tree search. Then you compare all of them on one axis, and pose problems of your own.
+# - **You will build** a forced budget, a rule that adds one new line, a vote, and best-of-n with three judges. Then you compare all of them on one axis of operations, and pose problems of your own.
 # - **You need** PyTorch and [chapter 12](12_grpo.ipynb), from which the reasoner comes. [Chapter 11](11_human_feedback.ipynb) explains reward models.
 # - **It takes** about a minute of one CPU core (the set-up cell allows one thread), longer on Colab or where others compute, and an hour and a half to read. A GPU is no faster, because the models are small. The large comparison was recorded earlier, also on a CPU.
 
@@ -30,29 +30,28 @@ if importlib.util.find_spec("minidsk") is None:  # Colab, for example
     get_ipython().run_line_magic("pip", f"install -q 'minidsk[notebooks] @ {source}'")
 
 # %% tags=["hide-input"]
+import itertools
 import math
 import random
+import re
 import time
 from collections import Counter
-from statistics import mean
+from statistics import mean, stdev
 
 import matplotlib.pyplot as plt
 import torch
 
 import minidsk
 from minidsk import results
-from minidsk.diagrams import diagram, direct_labels, show, table
+from minidsk.diagrams import direct_labels, show, table
 from minidsk.homework import bites, check, describe, predict, receipt, zoo
 from minidsk.infer.search import voting
 from minidsk.infer.search.account import Blind, Judged, verify
 from minidsk.infer.search.forcing import budget_forcing
-from minidsk.infer.search.mcts import TreeConfig, tree_search
-from minidsk.infer.search.tree import RULES, Node, back_up, grow, select
 from minidsk.infer.search.voting import best_of_n, draw_within, liked_best, majority
 from minidsk.presets import nano
-from minidsk.report.interval import apart, interval
 from minidsk.rl.harvest import FAR
-from minidsk.rl.process import ProcessJudge, step_rankings
+from minidsk.rl.preferences import Ranking
 from minidsk.rl.reward_model import RewardModel, RewardModelConfig, train_reward_model
 from minidsk.scale.cost import parameters
 from minidsk.tasks.countdown import Countdown
@@ -62,14 +61,8 @@ from minidsk.widgets import Curve
 plt.style.use("minidsk.diagrams.look")
 _ = torch.set_num_threads(1)
 
-# %% [markdown]
-# ## Two models, and what one answer costs
-#
-# In **Countdown** we make a target from given numbers, and use each of them exactly once. Our problems have three numbers up to 12, plus and minus, and targets up to 20. Two models that ship with the package solve them. **nano-base** is a base model that has read the **tiny web**, our corpus of pages that a program wrote. **nano-zero**, the finished reasoner, is nano-base after reinforcement learning from right answers alone.
-#
-# The held-out split is small, and many of its problems have the same numbers in another order. We pose each different prompt once.
-
 # %%
+# Each different prompt of the held-out split once.
 task = nano().make_task("test")
 held_out = list({p.prompt: p for p in (task[i] for i in range(4096))}.values())[:432]
 same = Counter((*sorted(p.numbers), p.target) for p in held_out)
@@ -77,7 +70,11 @@ problems = held_out[:48]
 print(f"{len(held_out)} problems, made of {len(same)} sets of numbers and a target")
 
 # %% [markdown]
-# A reply is a **worksheet**, like those of the tiny web: a thought with one attempt per line, and an answer. Here is a greedy one by nano-zero. The folded cell also says what is wrong in a line, by the rules of the task.
+# ## What does one answer cost?
+#
+# In **Countdown** we make a target from given numbers, and use each of them exactly once. Our problems have three numbers up to 12, plus and minus, and targets up to 20. Two models that ship with the package solve them. **nano-base** is a base model that has read the **tiny web**, our corpus of pages that a program wrote. **nano-zero**, the finished reasoner, is nano-base after reinforcement learning from right answers alone. We pose each different prompt of the held-out split once.
+#
+# A reply is a **worksheet**, like those of the tiny web: a thought with one attempt per line, and an answer. Here is a greedy one by nano-zero to *make 6 from 3, 9, 6*. The folded cell also says what is wrong in a line, by the rules of the task.
 
 # %% tags=["hide-input"]
 def says_yes(thought: str) -> bool:
@@ -119,14 +116,12 @@ plain = {name: budget_forcing(policy, problems, 160, None)
 read_out(problems[1], plain["nano-zero"].replies[1])
 
 # %% [markdown]
-# The first line adds 9, 6 and 3 step by step and reaches 18. Then it asks *is 18 the target 6?* and gives its verdict, *no*. The second line contains a slip: 15-3 is 12. The third line reaches 6, and its verdict is *yes*. Some pages of the tiny web are in Chinese, and there the verdicts are 不对 (*not right*) and 对了 (*right*).
-#
-# ### What does an answer cost?
+# The first line adds 9, 6 and 3 step by step and reaches 18. Then it asks *is 18 the target 6?* and gives its verdict, *no*. The second line contains a slip, because 15-3 is 12. The third line reaches 6, and its verdict is *yes*. Some pages of the tiny web are in Chinese, and there the verdicts are 不对 (*not right*) and 对了 (*right*).
 #
 # A token costs about two operations per weight. We count floating-point operations, **FLOPs**, and not replies, so that long and short ones can be compared. The count includes every token that a method reads and writes, and the judge that reads its replies. We can nearly get it by hand:
 
 # %%
-print("             right written  counted  by hand, million FLOPs per problem")
+rows = []
 for name, policy in (("nano-base", base), ("nano-zero", zero)):
     found, config = plain[name], policy.actor.config
     right = sum(p.score(r) for p, r in zip(problems, found.replies, strict=True))
@@ -134,16 +129,20 @@ for name, policy in (("nano-base", base), ("nano-zero", zero)):
     read = mean(len(policy.tokenizer.encode(p.prompt)) for p in problems)
     by_hand = 2 * weights * (read + mean(found.tokens)) / 1e6
     counted = found.flops / 48 / 1e6
-    print(f"{name}  {right:.0f} of 48 {mean(found.tokens):5.0f} {counted:9.1f} "
-          f"{by_hand:8.1f} = 2 x {weights:,} x ({read:.0f} + {mean(found.tokens):.0f})")
+    rows.append([name, f"{right:.0f}", f"{read:.0f}", f"{mean(found.tokens):.0f}",
+                 f"{by_hand:.1f}", f"{counted:.1f}"])  # fmt: skip
     assert 0.8 < by_hand / counted < 1
+table(["model", "right", "tokens read", "written", "by hand", "counted"], rows,
+      f"48 problems. By hand: 2 x {weights:,} weights x tokens, in million FLOPs.")
 
 # %% [markdown]
-# The weights are those of the experts that work on a token, without the embedding, which is a look-up. The prompt's 20 tokens are read as well. The missing tenth is attention, which costs more in a longer reply, because each token looks back at all earlier ones.
+# The weights are those of the experts that work on a token, without the embedding, which is a look-up. The missing tenth is attention to all earlier tokens. So one answer of nano-zero costs about 60 million FLOPs.
 #
-# ### 48 problems to look at, 432 to compare
+# ### Which problems can compare two methods?
 #
-# The cells of this page pose 48 problems, to show how each method works. That is too few to compare methods. So **each comparison below is read from a recorded experiment** with all 432 problems. Each of its three seeds has a different 144 of them, so seeds differ also because their problems differ.
+# The cells of this page pose 48 problems, to show how each method works. That is too few to compare methods. So **each comparison below is read from a recorded experiment** with all 432 problems. Each of its three seeds has a different 144 of them, and nano-zero and nano-base answer the same ones.
+#
+# **Every interval on this page is of one kind**, which the folded cell computes: 95 %, over problems, where all orders of one set of numbers count as one, because they are not independent. (Only the receipt has intervals over the three seeds.)
 
 # %% tags=["hide-input"]
 runs = results.read("ch17_search")["runs"]
@@ -190,15 +189,15 @@ for name in plain:
             name, n, *(100 * x for x in clustered(marks[:n]))))
 
 # %% [markdown]
-# The 48 happen to be easier for nano-base than the rest, and their intervals are wide. The intervals count each set of numbers once, because its orders are not independent.
+# The 48 happen to be easier for nano-base than the rest, and their intervals are two to three times as wide.
 #
-# ## One thought: shorter or longer?
+# ## One thought: does it help to make it longer?
 #
-# The simplest way to spend more, or less, is the length of one thought. **Budget forcing** {cite}`muennighoff2025s1` sets this length from outside. When a thought reaches its budget, we end it and begin the answer. When the model wants to end its thought too early, we put a word such as *Wait* in the place of the end, and the model goes on. On our worksheets we put a new line there, because a new line begins a new attempt.
+# The simplest way to spend more, or less, is the length of one thought. **Budget forcing** {cite}`muennighoff2025s1` sets this length from outside, in two ways. When a thought reaches its budget, we end it and begin the answer. When the model wants to end its thought too early, we put a word such as *Wait* in the place of the end, and the model goes on.
 #
-# ### What does a longer budget buy?
+# ### What does a larger budget buy?
 #
-# Here is the first half, without the package: write at most `budget` tokens, close the thought, and let the model answer.
+# Here is the first way, without the package: write at most `budget` tokens, close the thought, and let the model answer.
 
 # %%
 def write(policy, text: str, tokens: int) -> str:
@@ -213,10 +212,13 @@ def force(policy, prompt: str, budget: int) -> tuple[str, bool]:
     return begun + write(policy, prompt + begun, 32), not closed
 
 
+# %%
 for budget in (12, 30, 60):
     print(budget, *force(zero, problems[1].prompt, budget))
 
 # %% [markdown]
+# Twelve tokens end in the middle of the first line, and the answer `9+6+6` is a guess. Sixty tokens are enough for the third line.
+#
 # The package's version does all problems at once and keeps the cache. Both must give the same text. A test also catches a planted bug:
 
 # %%
@@ -231,7 +233,6 @@ def only_stops(policy, prompt, budget):
     """A planted bug: nothing ends the thought, so the model goes on thinking."""
     begun = "<think>" + write(policy, prompt + "<think>", budget)
     return begun + write(policy, prompt + begun, 32), True
-
 
 # %%
 bites(test_a_cut_thought_answers, force, only_stops)
@@ -277,7 +278,7 @@ show(fig, "nano-zero: the share of right answers rises even from 8 to 16 tokens,
          f"{row[0]} tokens: {row[1]} right, {row[2]} cut" for row in forced_rows) + ".")
 
 # %% [markdown]
-# A thought that ended early is nearly always right. Longer thoughts belong to harder problems, so this share falls to 87 %. A thought that was cut is mostly wrong. Where do the newly solved problems come from, from one budget to the next?
+# Thoughts that ended early are nearly always right. Longer thoughts belong to harder problems, so this share falls to 87 %. Thoughts that were cut are mostly wrong. Where do the newly solved problems come from, from one budget to the next?
 
 # %% tags=["hide-input"]
 rows = []
@@ -292,11 +293,11 @@ table(["budget, tokens", "had ended", "cut, ends now", "cut by both budgets"], r
       "Problems gained by the longer budget, less those lost, by what became of the thought.")
 
 # %% [markdown]
-# **All of the gain comes from thoughts that the shorter budget cut.** Some of them now end. Others are cut later and have done more of their work, which is the whole gain up to 16 tokens. A thought that had ended gains nothing, because a greedy thought is the same under every budget, up to its cut. This does not show that a finished thought would gain from being longer, which the next section tests.
+# **All of the gain comes from thoughts that the shorter budget cut.** Some of them now end. Others are cut later and have done more of their work, which is the whole gain up to 16 tokens. A thought that had ended gains nothing, because a greedy thought is the same under every budget, up to its cut.
 #
 # ### What does one new line do?
 #
-# The other half of budget forcing keeps a thought from ending. The base model gives up after one attempt, even where it has just written *no*. We put one new line there. nano-base alone solves 25 % of the problems. How many with the new line?
+# So a larger budget does not lengthen a thought that ends by itself. The second way of budget forcing does. On our worksheets we put a new line in the place of the end, because a new line begins a new attempt. The base model gives up after one attempt, even where it has just written *no*, and solves 25 % of the problems. How many with one new line?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -306,47 +307,72 @@ one_line = predict("search.one_line", question, guess, example=40, scale="differ
 one_line
 
 # %% [markdown]
-# When should we keep a thought from ending? The authors of s1 do it *always*. In our own variant we do it *in doubt*: only when the thought does not end with *yes*. Neither rule asks the verifier, and the second only reads what the model wrote.
+# When may a thought end? The authors of s1 never let it end the first time: we call this rule *always*. Our own variant acts *in doubt*: it adds the line only when the thought does not end with *yes*. Neither rule asks the verifier, and the second only reads what the model wrote. Here is one new line, without the package:
+
+# %%
+def insist(policy, prompt: str, budget: int, may_end) -> tuple[str, bool]:
+    """`force`, and a new line where the thought would end and may not."""
+    thought, closed, _ = write(policy, prompt + "<think>", budget).partition("</think>")
+    left = budget - len(policy.tokenizer.encode(thought + "\n"))
+    if closed and left > 0 and not may_end(thought):
+        more = write(policy, prompt + "<think>" + thought + "\n", left)
+        more, closed, _ = more.partition("</think>")
+        thought += "\n" + more
+    begun = "<think>" + thought + "</think>" + ("" if closed else "<answer>")
+    return begun + write(policy, prompt + begun, 32), not closed
+
+
+p = next(p for p in problems if p.prompt.startswith("Make 5 from 6 11 10"))
+for may_end in (lambda thought: True, says_yes):
+    read_out(p, insist(base, p.prompt, 160, may_end)[0])
+
+# %%
+def test_a_thought_that_says_yes_may_end(rule) -> None:
+    """nano-zero ends this thought with yes, so nothing is added."""
+    prompt = problems[1].prompt
+    assert insist(zero, prompt, 160, rule) == force(zero, prompt, 160)
+
+
+def always(thought: str) -> bool:
+    """A planted bug here, and s1's rule: no thought may end the first time."""
+    return False
+
+
+bites(test_a_thought_that_says_yes_may_end, says_yes, always)
 
 # %%
 after = {}
 for name, policy in (("nano-base", base), ("nano-zero", zero)):
     for when, done in (("always", None), ("in doubt", says_yes)):
         after[name, when] = budget_forcing(policy, problems, 160, None, waits=1, done=done)
-# %%
-for title, of in (("alone", plain["nano-base"]), ("in doubt", after["nano-base", "in doubt"])):
+theirs = after["nano-base", "in doubt"]
+for k in range(6):
+    ours = insist(base, problems[k].prompt, 160, says_yes)
+    assert ours == (theirs.replies[k], theirs.cut[k])
+print("6 replies by our rule and by the package's: the same")
+for title, of in (("alone", plain["nano-base"]), ("in doubt", theirs)):
     lines = Counter(thought_of(reply).count("\n") + 1 for reply in of.replies)
     print(f"{title:8}, lines and thoughts:", dict(sorted(lines.items())))
-k = next(k for k, reply in enumerate(of.replies) if reply.count("\n") == 3)
-read_out(problems[k], of.replies[k])
-
-# %% [markdown]
-# Alone, all 48 thoughts have one line. After one new line most have several, so the model does not stop at the second attempt. Does this help, and does it help the reasoner too?
 
 # %% tags=["hide-input"]
 waited = []
-rules = (("never", 0), ("always", 1), ("always", 2), ("in doubt", 1))
 for model in ("nano-base", "nano-zero"):
-    for when, waits in rules[: 4 if model == "nano-base" else 3]:
+    for when, waits in (("never", 0), ("in doubt", 1), ("always", 1)):
         of = rows_of("forced", model=model, budget=160, when=when, waits=waits)
-        rule = f"{when}, up to {waits}" if waits else when
-        waited.append([model, rule, f"{mean(bits(of)):.1%}", f"{mean(bits(of, 'cut')):.0%}",
-                       f"{cost(of):.0f}"])  # fmt: skip
+        shown = "{:.1f} ± {:.1f}".format(*(100 * x for x in clustered(bits(of))))
+        waited.append([model, when, shown, f"{mean(bits(of, 'cut')):.0%}", f"{cost(of):.0f}"])
 in_doubt = bits(rows_of("forced", model="nano-base", budget=160, when="in doubt", waits=1))
 greedy = bits(rows_of("forced", model="nano-zero", budget=160, when="never"))
 one_line.reveal(round(100 * mean(in_doubt), 1))
-print("nano-base with a new line in doubt, minus nano-zero:", minus(in_doubt, greedy))
-shown = table(["model", "kept from ending", "right", "cut at 160", "million FLOPs"], waited,
-              "All 432 problems, greedy. In doubt, up to four new lines give nano-base the "
-              "same numbers as one, and nano-zero the same numbers as never.")
-for model, same_as in (("nano-base", ("in doubt", 1)), ("nano-zero", ("never", 0))):
-    pair = [bits(rows_of("forced", model=model, budget=160, when=when, waits=waits))
-            for when, waits in (("in doubt", 4), same_as)]  # fmt: skip
-    assert mean(pair[0]) == mean(pair[1])
-shown
+print("nano-base with a new line in doubt, minus nano-zero alone:", minus(in_doubt, greedy))
+table(["model", "one new line", "right, %", "cut at 160", "million FLOPs"], waited,
+      "All 432 problems, greedy, a budget of 160 tokens. Never: the thought ends where the "
+      "model ends it.")
 
 # %% [markdown]
-# **One new line in doubt lifts the base model from a quarter of right answers to more than four fifths**, for twice the FLOPs. The interval allows nano-zero a lead of up to 11.5 points, so most of the skill, but perhaps not all of it, was already in the base. Our guess at the reason: some authors of the tiny web persist until they have a solution, and a second line makes the text look like one of theirs.
+# Alone, all 48 thoughts of nano-base have one line. After one new line most have several, so the model does not stop at the second attempt.
+#
+# **One new line in doubt lifts the base model from a quarter of right answers to about four fifths**, for twice the FLOPs. The interval allows nano-zero a lead of up to 11.5 points, so most of the skill, but perhaps not all of it, was already in the base. Our guess at the reason: some authors of the tiny web persist until they have a solution, and a second line makes the text look like one of theirs.
 #
 # nano-zero gains nothing in doubt, and *always* does harm. Its thoughts show why:
 
@@ -366,8 +392,11 @@ print(f"always: {len(spoilt)} right replies became wrong, {len(whole)} of them u
 read_out(problems[whole[0]], forced.replies[whole[0]])
 
 # %% [markdown]
-# A wrong thought ends with *yes* too, so a rule that reads the verdict finds no doubt. In the first worksheet, 16-4 is not 10, and 10 is not the target. In the second, the solution had been found in the third line. *Always* made the model go on, its next line uses 9 twice and 3 never, and it handed in that line. Other thoughts reach the limit of 160 tokens, so part of the loss is truncation again.
+# A wrong thought ends with *yes* too, so a rule that reads the verdict finds no doubt. In the first worksheet, 16-4 is not 10, and 10 is not the target. In the second, the solution had been found in the third line. *Always* made the model go on, its next line uses 9 twice and 3 never, and it handed in that line.
 #
+# So a longer thought helps a model that gave up too early. It harms one that had already found the answer.
+
+# %% [markdown]
 # ## Many replies: which one should be handed in?
 #
 # ### What is their most frequent answer?
@@ -388,7 +417,7 @@ vote_gain = predict("search.vote_gain", question, guess, example=3, scale="diffe
 vote_gain
 
 # %% [markdown]
-# By hand: of seven replies to *make 4 from 8, 3, 7*, three answer `8-7+3`, two answer `8+3-7`, one answers `8+7-3`, and one has no answer. Then `8-7+3` has three votes of six. The next cells are the vote, and a test that catches a common mistake.
+# By hand: of seven replies to *make 6 from 3, 9, 6*, three answer `9-6+3`, two answer `3+9-6`, one answers `9+3-6`, and one has no answer. Then `9-6+3` has three votes of six. The next cells are the vote, and a test that catches a common mistake.
 
 # %% tags=["naive"]
 def vote(answers):
@@ -400,7 +429,7 @@ def vote(answers):
     return max(votes, key=votes.get) if votes else None
 
 
-print(vote(["8+3-7", "8-7+3", "8-7+3", "8+3-7", "8+7-3", "8-7+3", None]))
+print(vote(["3+9-6", "9-6+3", "9-6+3", "3+9-6", "9+3-6", "9-6+3", None]))
 
 # %%
 def test_silence_is_no_vote(vote) -> None:
@@ -453,16 +482,76 @@ show(fig, "Two votes of nano-zero: right answers in blue, wrong ones in orange. 
      "Bars of votes by answer. " + "; ".join(said) + ".")
 
 # %% [markdown]
-# In the first problem, right replies agree. In the second they do not: the right ones are split among expressions that count as different answers, so a wrong answer wins. (We did not sort the terms first, which needs no verifier.) The record has all 432 problems:
+# In the first problem, right replies agree. In the second they do not. The right ones are split among expressions that count as different answers, so a wrong answer wins.
+#
+# ### Which answers are the same?
+#
+# `6+3-1`, `3+6-1` and `6-1+3` are one sum in three orders. We can see that without the verifier, because it needs neither the target nor the given numbers: remove the brackets, give each number its sign, and sort.
+
+# %%
+def signed(answer: str) -> list[str]:
+    """The numbers of a sum, each with the sign that it has without the brackets."""
+    signs, sign, terms = [1], 1, []  # of the brackets around; of the next term
+    for mark in re.findall(r"\d+|[-+()]", answer):
+        if mark in "+-":
+            sign = 1 if mark == "+" else -1
+        elif mark == "(":
+            signs.append(signs[-1] * sign)
+            sign = 1
+        elif mark == ")":
+            _ = signs.pop()
+        else:
+            terms.append(f"{signs[-1] * sign * int(mark):+d}")
+    return terms
+
+
+def same_terms(answer: str) -> str:
+    """One name for all orders of a sum."""
+    return " ".join(sorted(signed(answer)))
+
+
+for answer in ("6+3-1", "3+6-1", "6-1+3", "6-(1-3)", "1+3+6"):
+    print(f"{answer:8} is {same_terms(answer)}")
+
+# %%
+def test_brackets_turn_signs(name) -> None:
+    """9-(9-6) is 9-9+6, and not 9-9-6."""
+    assert name("9-(9-6)") == name("9-9+6") != name("9-9-6")
+
+
+def only_sorted(answer: str) -> str:
+    """A planted bug: it sorts the characters."""
+    return "".join(sorted(answer))
+
+
+bites(test_brackets_turn_signs, same_terms, only_sorted)
+
+# %%
+# tolerance: 3%
+def voted_right(key) -> list[float]:
+    """Each problem's mark, when answers with the same key vote together."""
+    places = [voting.vote([None if a is None else key(a) for a in of]) for of in answers]
+    return [0.0 if k is None else p.score(of[k])
+            for p, of, k in zip(problems, drawn, places, strict=True)]  # fmt: skip
+
+
+apart_, together = voted_right(str.strip), voted_right(same_terms)
+print(Counter(answers[8]), Counter(same_terms(a) for a in answers[8] if a), sep="\n")
+print(f"right of 48: {sum(apart_):.0f} as written, {sum(together):.0f} by their terms;",
+      minus(together, apart_))  # fmt: skip
+
+# %% [markdown]
+# Under one name, the right sum has three votes, and it wins the second problem. That is one problem of 48, so we cannot say how much it helps in general. The record votes on answers as they were written, with all 432 problems:
 
 # %%
 # tolerance: 3%
 nine_votes = bits(rows_of("drawn", model="nano-zero", judge="majority", budget=640))
 vote_gain.reveal(round(100 * (mean(nine_votes) - mean(greedy)), 1))
-for limit in (160, 96):
-    marks = bits(thoughts[limit])
-    print(f"vote, {mean(nine_votes):.1%}, minus a greedy answer with a limit of {limit}, "
-          f"{mean(marks):.1%}:\n  {minus(nine_votes, marks)}")
+print(f"vote, {mean(nine_votes):.1%}, minus one greedy answer, {mean(greedy):.1%}: "
+      f"{minus(nine_votes, greedy)}")
+
+# %%
+# tolerance: 3%
 every = [(p, r) for p, of in zip(problems, drawn, strict=True) for r in of]
 finished = [thought_of(r) for _, r in every if "</think>" in r]
 print(f"of {len(every)} drawn replies to the 48 problems, "
@@ -471,26 +560,11 @@ print(f"of {len(every)} drawn replies to the 48 problems, "
       f"{mean(map(says_yes, finished)):.0%} of the others end in yes")
 
 # %% [markdown]
-# The vote is better, although a single drawn reply is much worse than a greedy one. Sampling makes mistakes, and a drawn reply has at most 96 tokens, so that more of them fit into a budget. The longer limit favours the greedy answer by about 2.5 points. Below, we compare with the better greedy answer, that of 160.
+# **The vote of nine is better than one greedy answer**, although a single drawn reply is much worse. Sampling makes mistakes, and a drawn reply has at most 96 tokens, so that more of them fit into a budget. But different replies seldom make the same mistake.
 #
-# ### Who may judge them?
+# ### Is the thought's own *yes* a good judge?
 #
-# **Best-of-n** draws the same replies and asks a judge which is best:
-#
-# | judge | what it reads | in this chapter it may be used |
-# | --- | --- | --- |
-# | its own yes | the last word of each thought | always |
-# | a learned reward | problem and reply | always; it was trained with the verifier, on *training* problems |
-# | the verifier | the numbers and the target | in training; on test problems only to see the ceiling |
-#
-# Countdown has a free checker: the numbers and the target stand in the prompt, and anybody could run the verifier. With such a checker, as with unit tests for code, best-of-n is a real method. **We forbid it on test problems, to stand for problems that have no checker.** There it only says how often *any* reply is right. No way of choosing can do better, so this is the **ceiling**.
-
-# %%
-def best(question, replies, judge):
-    """The reply that the judge likes best; of equals, the one that came first."""
-    worths = judge([question] * len(replies), replies).values
-    return replies[worths.index(max(worths))]
-
+# A vote treats all replies alike. **Best-of-n** draws the same replies and asks a judge which is best. The cheapest judge is the last word of the thought:
 
 # %%
 def own_yes(questions, replies) -> Judged:
@@ -498,12 +572,23 @@ def own_yes(questions, replies) -> Judged:
     return Judged([float(says_yes(thought_of(r))) for r in replies], 0.0)
 
 
+def best(question, replies, judge):
+    """The reply that the judge likes best; of equals, the one that came first."""
+    worths = judge([question] * len(replies), replies).values
+    return replies[worths.index(max(worths))]
+
+# %% [markdown]
+# ### Why not simply ask the verifier?
+#
+# Countdown has a free checker: the numbers and the target stand in the prompt, and anybody could run the verifier. With such a checker, as with unit tests for code, best-of-n is a real method. **We forbid it on test problems, to stand for problems that have no checker.** There it only says how often *any* reply is right. No way of choosing can do better, so this is the **ceiling**.
+
+# %%
 for judge in (own_yes, verify):
     theirs, _ = liked_best(judge, problems, drawn)
     assert theirs == [best(p, of, judge) for p, of in zip(problems, drawn, strict=True)]
 print("48 choices by own yes and 48 by the verifier: the same as by the package")
 
-# %% tags=["hide-input"]
+# %%
 print("recorded, within 320 tokens per problem:")
 for name in ("nano-base", "nano-zero"):
     once = bits(rows_of("forced", model=name, budget=160, when="never"))
@@ -513,9 +598,9 @@ for name in ("nano-base", "nano-zero"):
               f"{minus(marks, once)}")
 
 # %% [markdown]
-# Choosing by its own *yes* helps the base model, whose thoughts often end with *no*. For nano-zero it chooses worse than one greedy answer, because nearly every finished thought ends with *yes*.
+# **Own *yes* helps the base model, whose thoughts often end with *no*. It does not help nano-zero**, because nearly every finished thought of nano-zero ends with *yes*. And the ceiling is far above both, so a better judge would be worth a lot.
 #
-# The verdict leaks easily: with one `problem.score` in the wrong function, a method looks as good as the ceiling. So the package gives `Blind` problems to a search that must not check. They have a prompt and a way to read an answer, but no `score`. A test catches a planted leak:
+# The verdict of the verifier leaks easily. With one `problem.score` in the wrong function, a method looks as good as the ceiling. So the package gives `Blind` problems to a search that must not check. They have a prompt and a way to read an answer, but no `score`. A test catches a planted leak:
 
 # %%
 def test_it_needs_no_verifier(search) -> None:
@@ -526,6 +611,7 @@ def test_it_needs_no_verifier(search) -> None:
         raise AssertionError(str(error)) from None
 
 
+# %%
 def by_own_yes(questions):
     """What it should be."""
     return best_of_n(zero, questions, own_yes, 200, seeded(), longest=96)
@@ -539,231 +625,41 @@ def leaking(questions):
 bites(test_it_needs_no_verifier, by_own_yes, leaking)
 
 # %% [markdown]
-# ## A tree of steps
+# ### Can a model learn to judge?
 #
-# Best-of-n begins each reply at the prompt. If a thought has begun well, why not draw several continuations of *it*? A **step** is a line of the worksheet, and the replies to one problem become a tree. **Monte Carlo tree search** (MCTS) grows it try by try. For each step it keeps the number of visits $n$, and the total worth $w$ of the replies that went through it.
-
-# %% tags=["diagram", "hide-input"]
-diagram("tree_of_steps")
-
-# %% [markdown]
-# ### Which step is tried next?
-#
-# The search should prefer steps that did well, but also try steps that were rarely tried. **UCT** {cite}`kocsis2006uct` goes to the step with the largest
-#
-# $$
-# \frac{w}{n} + c \sqrt{\frac{\ln N}{n}},
-# $$
-#
-# where $N$ is the number of visits of the node above. In the diagram, with $c = 1$, the left step has $\frac12 + \sqrt{\ln 3 / 2} = 1.24$, and the right one $0 + \sqrt{\ln 3} = 1.05$. So the search goes to the left step.
-
-# %%
-def uct(w: float, n: int, above: int, c: float) -> float:
-    """A step's mean worth, and a bonus that shrinks with its visits."""
-    return w / n + c * math.sqrt(math.log(above) / n)
-
-
-print(f"left {uct(1, 2, 3, 1.0):.2f}, right {uct(0, 1, 3, 1.0):.2f}")
-
-# %%
-def test_the_rarer_step_of_equals(score) -> None:
-    """Equal means, eight visits and two: the rarer step is less certain."""
-    assert score(1, 2, 10, 1.0) > score(4, 8, 10, 1.0)
-
-
-def by_mean(w, n, above, c):
-    """A planted bug: nothing draws the search to what it rarely tried."""
-    return w / n
-
-
-bites(test_the_rarer_step_of_equals, uct, by_mean)
-
-# %% [markdown]
-# ### Does it find the best leaf of a known tree?
-#
-# Before we search among thoughts, we search a tree whose best leaf we know. It has five steps with three choices each, which makes 243 leaves. The worth of a leaf is the share of its steps that agree with a secret way, so only one leaf is worth 1.
-#
-# In our variant, a node has to be tried `WIDTH` times before the search goes down from it, and each roll-out stays in the tree as a whole. (The usual MCTS tries each new step once, and adds one node per roll-out.) With nine draws, each of the three choices comes up three times on average. `CURIOUS` is the $c$ of UCT. It is below 1 because one right step changes a leaf's worth by only 0.2. `done` holds the nodes below which everything has been tried.
-
-# %%
-SECRET, WIDTH, CURIOUS = (2, 0, 1, 1, 2), 9, 0.3
-
-
-def worth(way) -> float:
-    """The share of right steps."""
-    return mean(a == b for a, b in zip(way, SECRET, strict=True))
-
-
-def below(n, way) -> list:
-    """The ways that were tried and are one step longer, in the order in which they came."""
-    return [x for x in n if x[:-1] == way and x]
-
-# %%
-def uct_search(tries: int, seed: int):
-    """Visits and total worth of every way, after a UCT search from scratch."""
-    rng, n, w, done = random.Random(seed), Counter(), Counter(), set()
-    for _ in range(tries):
-        way = ()
-        while n[way] >= WIDTH:  # 1. select: go down, where enough was drawn
-            steps = [x for x in below(n, way) if x not in done]
-            way = max(steps, key=lambda x: uct(w[x], n[x], n[x[:-1]], CURIOUS))
-        while len(way) < len(SECRET):  # 2. expand and roll out: draw the rest
-            way = (*way, rng.randrange(3))
-        reached = worth(way)  # 3. evaluate
-        for k in range(len(way), -1, -1):  # 4. back up: update every step on the way
-            n[way[:k]] += 1
-            w[way[:k]] += reached
-            tried = n[way[:k]] >= WIDTH and done.issuperset(below(n, way[:k]))
-            if k == len(way) or tried:
-                done.add(way[:k])
-    return n, w
-
-
-# %% [markdown]
-# The package keeps the same statistics in a tree of `Node`s. From the same random numbers it makes the same tries:
-
-# %% tags=["hide-input"]
-def package_search(tries: int, seed: int, worth=worth) -> Node:
-    """The same with the package's tree."""
-    rng, root = random.Random(seed), Node()
-    for _ in range(tries):
-        node = select(root, WIDTH, CURIOUS, RULES["uct"])
-        rest = [rng.randrange(3) for _ in range(len(SECRET) - len(node.text))]
-        end = grow(node, [((step,), 1 / 3) for step in rest])
-        back_up(end, worth(end.text), WIDTH)
-    return root
-
-
-tree_gap = 0.0
-for seed in range(20):
-    n, w = uct_search(100, seed)
-    for node in package_search(100, seed).below():
-        assert n[node.text] == node.visits
-        tree_gap = max(tree_gap, abs(w[node.text] / n[node.text] - node.q))
-assert tree_gap < 1e-12
-print("20 searches of 100 tries: the same visits; means differ by less than 1e-12")
-
-# %%
-def blind(tries: int, seed: int) -> bool:
-    """Whether as many leaves, drawn from the root, hold the best one."""
-    rng = random.Random(seed)
-    return SECRET in {tuple(rng.randrange(3) for _ in SECRET) for _ in range(tries)}
-
-
-def all_or_nothing(way) -> float:
-    """A worth that sees no half-right way."""
-    return float(way == SECRET)
-
-
-def holds_best(worth, seed: int) -> bool:
-    """Whether 100 tries of UCT hold the best leaf."""
-    return any(node.text == SECRET for node in package_search(100, seed, worth).below())
-
-
-print("the best leaf was found, in % of 400 searches")
-for title, hits in (
-    ("UCT, worth is the share of right steps", [holds_best(worth, s) for s in range(400)]),
-    ("UCT, worth is all or nothing", [holds_best(all_or_nothing, s) for s in range(400)]),
-    ("drawing from the root", [blind(100, s) for s in range(400)]),
-):
-    half = 196 * math.sqrt(mean(hits) * (1 - mean(hits)) / 400)
-    print(f"  {title:39} {100 * mean(hits):.1f} ± {half:.1f}")
-
-# %% [markdown]
-# With the share as worth, search wins clearly, because the statistics at the first steps say where to go. With all or nothing, they say nothing before the best leaf is found, and the search is about as good as drawing from the root. So a tree pays if the worth of a beginning can be seen before the end.
-#
-# ### What does a tree of thoughts look like?
-#
-# With a language model, a try draws the rest of a reply, and a step ends after each new line, and before the thought's end. Our search keeps one text per problem in its cache. When it jumps to another branch, it reads that branch again, and we count it. Here is a tree of nano-base, judged by the verifier, with `width` 4: the first four replies are drawn from the root, and then the search goes down.
-
-# %% tags=["hide-input"]
-# tolerance: 3%
-config = TreeConfig(longest=96, width=4)
-tree = tree_search(base, problems[:1], verify, 320, seeded(), config).trees[0]
-SHOWN = {"</think>": "", "<think>": "", "<answer>": "answer ", "</answer>": "", "<eos>": "",
-         "不对": "no", "对了": "yes"}  # fmt: skip
-
-
-def drawn_below(node, depth: int = 1, above: int = 0, most: int = 3) -> list:
-    """(depth, row above, row, step, text) of each step below, the most visited first."""
-    rows = []
-    for step in sorted(node.children, key=lambda step: -step.visits):
-        text = base.tokenizer.decode(step.text[len(node.text) :]).strip()
-        for tag, instead in SHOWN.items():
-            text = text.replace(tag, instead)
-        here = above + len(rows) + 1
-        rows.append((depth, above, here, step, text))
-        if depth < most:
-            rows += drawn_below(step, depth + 1, here, most)
-    return rows
-
-
-rows = [(0, 0, 0, tree, problems[0].prompt.strip()), *drawn_below(tree, most=2)]
-
-# %% tags=["hide-input"]
-# tolerance: 3%
-fig, ax = plt.subplots(figsize=(4.7, 0.27 * len(rows) + 0.3))
-for depth, above, here, step, text in rows:
-    if depth:
-        _ = ax.plot([depth - 1, depth - 1, depth], [above, here, here], color="0.6", zorder=0)
-    _ = ax.scatter(depth, here, 18 * step.visits, c=["C1" if step.q < 0.5 else "C0"])
-    _ = ax.text(depth + 0.22, here, f"{text}   n {step.visits}, Q {step.q:.2f}", va="center",
-                fontsize=8)  # fmt: skip
-_ = ax.set(xlim=(-0.3, 5.6), ylim=(len(rows) - 0.4, -0.6))
-ax.axis("off")
-show(fig, "Two levels of a tree of nano-base (Chinese verdicts translated). The larger a dot, "
-     "the more visits n; Q is the mean worth w / n, in orange below a half.",
-     "A tree of steps. " + "; ".join(
-         f"level {depth}: {text}, n = {step.visits}, Q = {step.q:.2f}"
-         for depth, _, _, step, text in rows) + ".")
-
-# %% [markdown]
-# The later tries went down from the root, and UCT sent them below the steps whose first reply was right. Where a step itself ends with *yes*, going down finds nothing new, because only the answer follows.
-#
-# ### Can a judge learn from the trees?
-#
-# On test problems we have forbidden the verifier, so a tree needs another judge. rStar-Math {cite}`guan2025rstarmath` trains one on the search's own statistics. They are too noisy to give each step an exact worth, but they show which of two steps led to right answers more often. So its **process preference model** learns from pairs of a better and a worse step, as the reward model of [chapter 11](11_human_feedback.ipynb) does from pairs of replies. We search *training* problems with the verifier, and make pairs of steps that continue the same text, and pairs of whole replies. The test pairs come from sets of numbers that the judge did not learn from.
+# A reward model learns from pairs of a better and a worse reply, as in [chapter 11](11_human_feedback.ipynb). The verifier may say which is better, because these are *training* problems. nano-base draws about six replies to each, and we pair right ones with wrong ones.
 
 # %%
 # tolerance: 3%
 train = nano().make_task("train")
-posed = [train[FAR + i] for i in range(96)]
-trees = tree_search(base, posed, verify, 320, seeded(1), config).trees
-pairs = [pair for p, tree in zip(posed, trees, strict=True)
-         for pair in step_rankings(p.prompt, tree, base.tokenizer)]  # fmt: skip
-sets = {p.prompt: (*sorted(p.numbers), p.target) for p in posed}
-learn = pairs[:320]
-known = {sets[pair.prompt] for pair in learn}
-test = [pair for pair in pairs[320:] if sets[pair.prompt] not in known]
-print(f"{len(pairs)} pairs, {len(learn)} to learn from, {len(test)} to test")
-assert not {*sets.values()} & {*same}  # and none has the numbers of a held-out problem
-
-# %% [markdown]
-# Does it learn more than to read the last *yes*? We compare both on the test pairs, and print one in which both steps say *no*:
+posed = [train[FAR + i] for i in range(160)]
+tried, _, _ = draw_within(base, posed, 320, 96, 1.0, seeded(1), 1024)
+right, wrong = [], []
+for p, of in zip(posed, tried, strict=True):
+    once = [*dict.fromkeys(of)]
+    right.append([r for r in once if p.score(r)][:4])
+    wrong.append([r for r in once if not p.score(r)])
+pairs = [Ranking(p.prompt, pair) for p, a, b in zip(posed, right, wrong, strict=True)
+         for pair in zip(a, b, strict=False)]  # fmt: skip
+print(f"{len(pairs)} pairs; one of them, first the better reply:")
+first = next(p for p in posed if p.prompt == pairs[0].prompt)
+for reply in pairs[0].replies:
+    read_out(first, reply)
+assert not {(*sorted(p.numbers), p.target) for p in posed} & {*same}  # nothing held out
 
 # %%
 # tolerance: 5%
-preferred = RewardModel(base)
-_ = train_reward_model(preferred, learn, RewardModelConfig(batch=16), progress=False)
-margins = preferred.margins([pair for p in test for pair in p.pairs()]).tolist()
-yes = [[says_yes(thought_of(r)) for r in pair.replies] for pair in test]
-tied = [m > 0 for m, (better, worse) in zip(margins, yes, strict=True) if better == worse]
-print(f"learned reward: {mean(m > 0 for m in margins):.0%} of {len(test)} pairs in order\n"
-      f"own yes: {mean(a > b for a, b in yes):.0%} in order, "
-      f"{mean(a == b for a, b in yes):.0%} tied\n"
-      f"learned reward, of the tied pairs: {mean(tied):.0%} in order. One of them:")
-shown = next(pair for pair, m, (a, b) in zip(test, margins, yes, strict=True)
-             if m > 0 and a == b and "<answer>" not in "".join(pair.replies))  # fmt: skip
-tree = next(t for p, t in zip(posed, trees, strict=True) if p.prompt == shown.prompt)
-print(shown.prompt.strip())
-for title, text in zip(("better", "worse"), shown.replies, strict=True):
-    node = next(n for n in tree.below() if base.tokenizer.decode(n.text) == text)
-    print(f"  {title:6}: n = {node.visits}, Q = {node.q:.2f}  {text.strip()}")
+def trained(pairs) -> RewardModel:
+    """A reward model that starts as nano-base and has seen each pair once."""
+    model = RewardModel(base)
+    _ = train_reward_model(model, pairs, RewardModelConfig(batch=16), progress=False)
+    return model
 
-# %% [markdown]
-# It does: it also orders most of the pairs that own *yes* ties. As a judge, it scores the whole reply, and its FLOPs are those of reading prompt and reply. The package's `ProcessJudge` does the same. The test catches a judge that reads only the reply:
 
-# %%
+preferred = trained(pairs)
+of_base, _, _ = draw_within(base, problems, 320, 96, 1.0, seeded(), 1024)
+
+
 def learned(questions, replies) -> Judged:
     """The learned reward of each reply, in [-1, 1], and what reading them cost."""
     prompts = [question.prompt for question in questions]
@@ -771,46 +667,128 @@ def learned(questions, replies) -> Judged:
     return Judged(values, preferred.flops(prompts, replies))
 
 
-def forgets_the_problem(questions, replies) -> Judged:
-    """A planted bug: it judges without the problem."""
-    return learned([problems[0]] * len(replies), replies)
-
-
-def test_it_reads_the_problem(judge) -> None:
-    """One reply, which fits the first of eight problems. The judge hardly notices that."""
-    values = judge(problems[:8], [drawn[0][0]] * 8).values
-    assert max(values) - min(values) > 1e-4  # more than rounding, and not by much
-
-
-bites(test_it_reads_the_problem, learned, forgets_the_problem)
-asked, first = [Blind(p) for p in problems], [of[0] for of in drawn]
-assert learned(asked, first) == ProcessJudge(preferred)(asked, first)
-
-# %%
-# tolerance: 5%
-of_base, _, _ = draw_within(base, problems, 320, 96, 1.0, seeded(), 1024)
-picked, _ = liked_best(learned, asked, of_base)
+picked, _ = liked_best(learned, [Blind(p) for p in problems], of_base)
 fooled = [(p, r) for p, r, of in zip(problems, picked, of_base, strict=True)
           if not p.score(r) and any(map(p.score, of))]  # fmt: skip
-worths = learned([p for p, _ in fooled], [r for _, r in fooled]).values
-print(f"a right reply was there, and a wrong one pleased more: {len(fooled)} of 48. One:")
-read_out(*fooled[worths.index(max(worths))])
+print(f"{sum(p.score(r) for p, r in zip(problems, picked, strict=True)):.0f} of 48 right; "
+      f"for {len(fooled)} more, a wrong reply pleased more than a right one. One of them:")
+read_out(*fooled[0])
 
 # %% [markdown]
-# The learned reward orders most pairs, but it can be fooled by a wrong line that ends in *yes*.
+# The judge is fooled by wrong sums that end in *yes*. Is that its only weakness?
 #
-# It is also not free. It is as large as the policy and reads the prompt again with *every* reply, while the record's search reads it once per problem. So judging costs 1.1 to 1.5 times as many FLOPs as drawing. It also had to be trained, and no axis in this chapter shows that.
+# ### Does the learned judge read the problem?
 #
-# ## One axis of FLOPs
+# Take one right reply to each of eight problems, and let the judge score each reply under each of the eight prompts. A reply is right under its own prompt, and nearly always wrong under the others. A judge that reads the problem has its high scores on the diagonal.
+
+# %%
+owners = [(p, next(r for r in of if p.score(r)))
+          for p, of in zip(problems, of_base, strict=True)
+          if any(map(p.score, of))]  # fmt: skip
+
+
+def under_each(score, some) -> torch.Tensor:
+    """Scores of every reply (row) under every prompt (column)."""
+    prompts = [p.prompt for _ in some for p, _ in some]
+    replies = [r for _, r in some for _ in some]
+    return score(prompts, replies).view(len(some), len(some))
+
+
+def prefers_its_own(score) -> list[float]:
+    """By problem: how often its own right reply is above right replies to others."""
+    scores, shares = under_each(score, owners), []
+    for k, (p, _) in enumerate(owners):
+        others = [i for i, (_, r) in enumerate(owners) if not p.score(r)]
+        shares.append((scores[k, k] > scores[others, k]).float().mean().item())
+    return shares
+
+# %% tags=["figure", "hide-input"]
+# tolerance: 30%
+def picture(score, title: str) -> None:
+    """Eight replies under eight prompts, as a heat map with its numbers."""
+    scores = under_each(score, owners[:8])
+    fig, ax = plt.subplots(figsize=(4.7, 3.6))
+    _ = ax.imshow(scores, cmap="viridis", vmin=-3.5, vmax=3.5)
+    ax.grid(False)
+    for i, j in itertools.product(range(8), repeat=2):
+        value = scores[i, j].item()
+        _ = ax.text(j, i, f"{value:.1f}", ha="center", va="center", fontsize=8,
+                    color="white" if value < 0 else "black")  # fmt: skip
+    _ = ax.set_xticks(range(8), [p.target for p, _ in owners[:8]])
+    _ = ax.set_yticks(range(8), [p.answer(r) for p, r in owners[:8]])
+    _ = ax.set(xlabel="target of the prompt", ylabel="answer of the reply")
+    apart = (scores.amax(1) - scores.amin(1)).mean()
+    show(fig, title, "A grid of scores, one row for each reply, one column for each prompt. "
+         f"The scores of one row differ by {apart:.1f} on average.")
+
+
+picture(preferred.score, "Learned from pairs of one prompt: all scores of a row are nearly "
+        "the same. On the diagonal, the reply is right.")
+
+# %% [markdown]
+# **The judge hardly reads the problem.** A reply gets about the same score under every prompt. The reason is its training: both replies of a pair belong to the *same* prompt, so nothing in a pair can only be told from the prompt. What it learned is what a good worksheet looks like.
 #
-# The recorded experiment puts all methods on one axis. For the learned reward it trained one judge per model and seed, on 192 training problems.
+# So the training would have to contain replies that are wrong only because of the prompt: under each prompt, a right reply to it, and a right reply to another problem. We add such pairs, made of short replies with one line, and give the old pairs twice:
+
+# %%
+# tolerance: 25%
+rng = random.Random(0)
+owned = [(p, r) for p, of in zip(posed, right, strict=True) for r in of if "\n" not in r]
+swapped = [Ranking(p.prompt, (r, other)) for p, r in owned
+           for _, other in rng.sample(owned, 6) if not p.score(other)]  # fmt: skip
+reading = trained(2 * pairs + swapped)  # twice, so that sums are not forgotten
+print(f"{len(pairs)} pairs, {len(swapped)} with a swapped reply; own reply above another's:")
+for title, model in (("pairs of one prompt", preferred), ("and swapped replies", reading)):
+    of = prefers_its_own(model.score)
+    half = 196 * stdev(of) / math.sqrt(len(of))
+    print(f"  {title}: {100 * mean(of):.0f} ± {half:.0f} %, over {len(of)} problems")
+
+# %% tags=["figure", "hide-input"]
+# tolerance: 30%
+picture(reading.score, "Learned with swapped replies too: the same replies, and now the score "
+        "of a reply changes with the prompt.")
+
+# %%
+# tolerance: 25%
+def test_it_reads_the_problem(score) -> None:
+    """The scores of one reply under eight prompts differ by more than half a unit."""
+    scores = under_each(score, owners[:8])
+    assert (scores.amax(1) - scores.amin(1)).mean() > 0.5
+
+
+def with_swaps(prompts, replies):
+    """The judge that also learned from swapped replies."""
+    return reading.score(prompts, replies)
+
+
+def without_swaps(prompts, replies):
+    """A bug that was in our first judge: no pair needs the prompt."""
+    return preferred.score(prompts, replies)
+
+
+bites(test_it_reads_the_problem, with_swaps, without_swaps)
+chosen, _ = liked_best(lambda questions, replies: Judged(reading.score(
+    [q.prompt for q in questions], replies).tolist(), 0.0), problems, of_base)  # fmt: skip
+better, first = ([p.score(r) for p, r in zip(problems, of, strict=True)]
+                 for of in (chosen, picked))  # fmt: skip
+print(f"chosen right, of 48: {sum(better):.0f} with swaps, {sum(first):.0f} without")
+
+# %% [markdown]
+# **With swapped replies, the judge reads the problem.** It prefers the reply to the problem in about two of three comparisons, and without swapped replies in about half, like a coin. But it chooses no better. Our guess is that most wrong replies of nano-base do address their own problem, and contain a slip in a sum that the judge still overlooks.
+#
+# A learned judge is also not free. It is as large as the policy and reads the prompt again with *every* reply, so judging costs more FLOPs than drawing.
+#
+# ## What buys most for the same FLOPs?
+#
+# The recorded experiment puts all methods on one axis. Its learned judge has no swapped replies. For each model and seed, it learned from pairs that a tree search on 192 training problems had made, as in [A tree of steps](17b_trees.ipynb). Its training is not on the axis.
+#
+# ### Who should choose for the finished reasoner?
 
 # %% tags=["hide-input"]
-def curve(part: str, model: str, judge: str, width: int = 4) -> dict:
+def curve(part: str, model: str, judge: str) -> dict:
     """FLOPs per problem and marks of all problems, budget by budget."""
-    also = {"width": width, "guided": False} if part == "tree" else {}
-    budgets = sorted({r["budget"] for r in rows_of(part, model=model, judge=judge, **also)})
-    each = [rows_of(part, model=model, judge=judge, budget=b, **also) for b in budgets]
+    budgets = sorted({r["budget"] for r in rows_of(part, model=model, judge=judge)})
+    each = [rows_of(part, model=model, judge=judge, budget=b) for b in budgets]
     return {"flops": [cost(of) for of in each], "marks": [bits(of) for of in each],
             "tokens": budgets}  # fmt: skip
 
@@ -826,33 +804,26 @@ def at(of: dict, flops: float) -> list[float]:
 JUDGES = {"majority": "vote", "own yes": "own yes", "learned": "learned reward",
           "verifier": "verifier (ceiling)"}  # fmt: skip
 
-# %% [markdown]
-# ### Who should choose?
-
 # %% tags=["figure", "hide-input"]
-fig, axes = plt.subplots(2, 1, figsize=(4.7, 6.4))
+fig, ax = plt.subplots(figsize=(4.7, 3.4))
 said = []
-for ax, model in zip(axes, ("nano-zero", "nano-base"), strict=True):
-    for judge, label in JUDGES.items():
-        of = curve("drawn", model, judge)
-        share = [100 * mean(marks) for marks in of["marks"]]
-        short = label.partition(" (")[0].removesuffix(" reward")
-        _ = ax.plot(of["flops"], share, "o-", label=short)
-        said.append(f"{model}, {label}: {share[0]:.0f} to {share[-1]:.0f} %")
-    for mark, size, when, waits in (("*", 11, "never", 0), ("^", 8, "in doubt", 1)):
-        once = rows_of("forced", model=model, budget=160, when=when, waits=waits)
-        _ = ax.plot(cost(once), 100 * mean(bits(once)), mark, color="black", ms=size)
-    _ = ax.set(xscale="log", title=model, ylabel="right, %", xlim=(30, 2200))
-    _ = ax.set_xlabel("million FLOPs per problem")
-    _ = ax.set_xticks([50, 100, 200, 500, 1000, 2000], [50, 100, 200, 500, "1,000", "2,000"])
-    ax.minorticks_off()
-for ax in axes:
-    direct_labels(ax)
-show(fig, "Star: one greedy answer. Triangle: greedy, with a new line in doubt (on nano-zero, "
-     "both are in the same place). Lines: replies drawn from the prompt, 160 to 1,280 tokens, "
-     "and who chooses among them. Drawn replies have at most 96 tokens, the greedy ones a "
-     "thought of at most 160.",
-     "Two panels, right answers against FLOPs per problem. " + "; ".join(said) + ".")
+for judge, label in JUDGES.items():
+    of = curve("drawn", "nano-zero", judge)
+    share = [100 * mean(marks) for marks in of["marks"]]
+    short = label.partition(" (")[0].removesuffix(" reward")
+    _ = ax.plot(of["flops"], share, "o-", label=short)
+    said.append(f"{label}: {share[0]:.0f} to {share[-1]:.0f} %")
+once = cost(rows_of("forced", model="nano-zero", budget=160, when="never"))
+_ = ax.plot(once, 100 * mean(greedy), "*", color="black", ms=11)
+_ = ax.set(xscale="log", ylabel="right, %", xlim=(45, 2200))
+_ = ax.set_xlabel("million FLOPs per problem")
+_ = ax.set_xticks([50, 100, 200, 500, 1000, 2000], [50, 100, 200, 500, "1,000", "2,000"])
+ax.minorticks_off()
+direct_labels(ax)
+show(fig, "nano-zero. Star: one greedy answer. Lines: replies drawn from the prompt, within "
+     "160 to 1,280 tokens, and who chooses among them.",
+     "Right answers against FLOPs per problem. One greedy answer: "
+     f"{100 * mean(greedy):.0f} % for {once:.0f} million. " + "; ".join(said) + ".")
 
 # %% tags=["hide-input"]
 def by_budget(model: str):
@@ -867,7 +838,29 @@ def by_budget(model: str):
                  "per problem. The learned reward costs more, because it reads the replies.")
 
 
+insisted = bits(rows_of("forced", model="nano-zero", budget=160, when="always", waits=1))
+voted = curve("drawn", "nano-zero", "majority")
+print(f"nano-zero, minus one greedy answer ({mean(greedy):.1%}):")
+print("  one longer thought (a new line, always):", minus(insisted, greedy))
+for budget, flops, marks in zip(voted["tokens"], voted["flops"], voted["marks"], strict=True):
+    print(f"  a vote within {budget:5,} tokens: {minus(marks, greedy)}, "
+          f"for {flops / once:.1f} times the FLOPs")
 by_budget("nano-zero")
+
+# %% [markdown]
+# **The vote works for the finished reasoner, if there are enough replies.** With one or two (160 tokens) it is far worse than one greedy answer. With four, we cannot tell them apart. With nine it is better, and at 1,280 tokens it reaches about 95 %, which is within 5 points of the ceiling. Neither the learned reward nor own *yes* reaches one greedy answer.
+#
+# ### Who should choose for the base model?
+
+# %% tags=["widget"]
+series = {}
+for judge in ("learned", "own yes", "majority"):
+    of = curve("drawn", "nano-base", judge)
+    series[JUDGES[judge]] = {"x": of["flops"], "y": [100 * mean(m) for m in of["marks"]]}
+doubting = cost(rows_of("forced", model="nano-base", budget=160, when="in doubt", waits=1))
+series["one new line in doubt"] = {"x": [doubting], "y": [100 * mean(in_doubt)]}
+Curve(series, xlabel="million FLOPs", ylabel="right, %", xlog=True,
+      title="nano-base: what would you pay for?")
 
 # %% tags=["hide-input"]
 by_learned, by_yes = (curve("drawn", "nano-base", judge) for judge in ("learned", "own yes"))
@@ -875,104 +868,23 @@ print("nano-base, learned reward minus own yes:")
 print("  at 320 tokens each:", minus(by_learned["marks"][1], by_yes["marks"][1]))
 for flops in (200, 450, 900):
     print(f"  at {flops} million FLOPs each:", minus(at(by_learned, flops), at(by_yes, flops)))
-print("nano-base, one new line in doubt minus the learned reward at 1,280 tokens:\n ",
-      minus(in_doubt, by_learned["marks"][-1]))
-print("  replies that it chooses from:",
-      round(mean(r["samples"] for r in rows_of("drawn", model="nano-base", judge="learned",
-                                               budget=1280))))  # fmt: skip
-by_learned = curve("drawn", "nano-zero", "learned")
-print("nano-zero, learned reward, 1,280 tokens minus 640:",
-      minus(by_learned["marks"][-1], by_learned["marks"][-2]))
+print("nano-base, one new line in doubt, "
+      f"{doubting:.0f} million FLOPs,\n  minus the learned reward, "
+      f"{by_learned['flops'][-1]:.0f} million:", minus(in_doubt, by_learned["marks"][-1]))
+print("  minus a vote at 880 million:",
+      minus(in_doubt, at(curve("drawn", "nano-base", "majority"), 880)))
 by_budget("nano-base")
 
 # %% [markdown]
-# **The vote works for the finished reasoner, if there are enough replies.** With one or two (160 tokens) it is far worse than one greedy answer (68 % against 86 %). With four, we cannot tell them apart (85 %). With nine it is better, and at 1,280 tokens it reaches about 95 %.
+# **For the base model, one new line in doubt gives the most for its cost.** We cannot tell it from the best other method without a verifier, a learned reward that costs about 30 times the FLOPs. The vote is weak here, because wrong replies are in the majority.
 #
-# **For the base model the triangle gives the most for its cost.** One new line in doubt is about as good as the best other method that needs no verifier (-0.2 ± 6.8 points). That method is a learned reward that chooses among 29 replies, for about 30 times the FLOPs.
+# **The learned reward leads own *yes* at equal tokens, but not at equal FLOPs**, because it must read every reply. At 200 million FLOPs it is far behind, and from about 450 million on we cannot tell them apart.
 #
-# **A learned reward helps where the vote is weak, and hurts where the vote is strong.** On nano-base it chooses far better than the vote. On nano-zero, at about 430 million FLOPs, it is right in 81 % and the vote in 91 %. Neither the learned reward nor the thought's own *yes* reaches one greedy answer there (86 %). From 640 tokens to 1,280 we see no gain (-2.8 ± 3.2 points). Our guess is that more replies contain more that please the judge without being right.
+# For both models, from 640 tokens on, a right reply is among the drawn ones for 97 % or more of the problems. So a better way to choose would gain more than further replies.
+#
+# Could a search spend the same tokens better, if it draws several continuations of a thought that has begun well? [A tree of steps](17b_trees.ipynb) asks this.
 
 # %% [markdown]
-# **The learned reward leads own yes at equal tokens, but not at equal FLOPs.** On nano-base it is 3.5 points ahead at 320 tokens. But at 200 million FLOPs it is far behind, and from about 450 million on we cannot tell them apart.
-#
-# **From 640 tokens on, a right reply is among the drawn ones for 97 % or more of the problems.** For nano-zero at 1,280 tokens the vote comes within 5 points of this ceiling. On nano-base all three ways of choosing stay far below it.
-#
-# ### Is a tree better than replies from the root?
-#
-# Best-of-n here is the same program as the tree search, but it draws every reply from the root. We read best-of-n's curve at the FLOPs that the tree took (between two of its budgets, on a straight line over the logarithm), and take the difference problem by problem. With the verifier as judge, on nano-base: what does the tree gain?
-
-# %% tags=["prediction", "hide-input"]
-guess = None
-question = "Tree minus best-of-n at equal FLOPs, nano-base, verifier, 640 tokens, in points?"
-tree_gain = predict("search.tree_gain", question, guess, example=4, scale="difference",
-                    tolerance=12)  # fmt: skip
-tree_gain
-
-# %% tags=["hide-input"]
-def tree_gains(model: str) -> dict:
-    """By judge and budget: the tree minus best-of-n at the tree's FLOPs, in points."""
-    gains = {}
-    for judge in ("own yes", "learned", "verifier"):
-        of, other = curve("tree", model, judge), curve("drawn", model, judge)
-        for budget, flops, marks in zip(of["tokens"], of["flops"], of["marks"], strict=True):
-            less = [100 * (a - b) for a, b in zip(marks, at(other, flops), strict=True)]
-            gains[judge, budget] = clustered(less)
-    return gains
-
-
-gains = {model: tree_gains(model) for model in ("nano-zero", "nano-base")}
-tree_gain.reveal(round(gains["nano-base"]["verifier", 640][0], 1))
-ends = [curve(part, "nano-zero", "verifier")["marks"][1] for part in ("tree", "drawn")]
-print("nano-zero, verifier, 320 tokens: tree and best-of-n differ on",
-      sum(a != b for a, b in zip(*ends, strict=True)), "of 432 problems")
-rows = [[model, judge, *("{:+.1f} ± {:.1f}".format(*of[judge, b]) for b in (320, 640))]
-        for model, of in gains.items() for judge in list(JUDGES)[1:]]  # fmt: skip
-table(["model", "judge", "320 tokens", "640 tokens"], rows,
-      "Tree minus best-of-n at equal FLOPs and with the same judge, in points of accuracy.")
-
-# %% tags=["widget"]
-series = {}
-for part, prefix in (("drawn", "best-of-n, "), ("tree", "tree, ")):
-    for judge in ("learned", "verifier"):
-        of = curve(part, "nano-base", judge)
-        series[prefix + judge] = {"x": of["flops"], "y": [100 * mean(m) for m in of["marks"]]}
-Curve(series, xlabel="million FLOPs", ylabel="right, %", xlog=True,
-      title="nano-base: does a tree lie above best-of-n with the same judge?")
-
-# %% [markdown]
-# **With none of the three judges is the tree clearly above best-of-n at equal FLOPs.** On nano-base, where a tree has many branches, it is below: with the learned reward at both budgets, and with the verifier at 640 tokens, the interval excludes zero.
-#
-# On nano-zero the tree hardly begins at 320 tokens: a search draws four times from the root before it goes down, and the budget holds about five replies. With the verifier, both solve the same problems there, and the tree used more FLOPs.
-#
-# Why is there no gain? After a jump the search reads a branch again, which costs FLOPs. We suspect two more reasons, and tested neither on worksheets. A line may be an attempt of its own, so that a failed line says little about the next; in the known tree, such a worth (all or nothing) takes the whole gain away. And replies that share a beginning may differ less, so a tree may buy less variety for its tokens.
-
-# %% [markdown]
-# ### Is the tree at least a good teacher?
-#
-# In rStar-Math, the policy is fine-tuned on the solutions that the search found, the new policy searches again, and so on for several rounds of **self-evolution**. Does the *tree* matter? The control draws as many tokens from the root and learns from the right replies, which is rejection sampling, as in DeepSeek-R1. In the record, both fine-tune nano-base again in each round, on 384 solutions to training problems (`harvest_trees` in `minidsk/rl/process.py`).
-
-# %% tags=["hide-input"]
-print(results.origin("ch17_evolution"))
-last = results.facts("ch17_evolution")["seconds"]
-print(f"  the last of its six runs: {last / 60:.0f} minutes")
-learning = sorted(results.read("ch17_evolution")["runs"], key=lambda r: r["seed"])
-evolution = {(arm, number): [r for r in learning if (r["arm"], r["round"]) == (arm, number)]
-             for arm in ("tree", "root") for number in range(4)}  # fmt: skip
-right_in = {key: [100 * r["accuracy"] for r in of] for key, of in evolution.items()}
-rows = [["the base, before", 0, f"{right_in['tree', 0][0]:.1f}", "0"]]
-for arm, title in (("tree", "tree search"), ("root", "drawn from the root")):
-    for number in range(1, 4):
-        shown = "{:.1f} ± {:.1f}".format(*interval(right_in[arm, number]))
-        rows.append([title, number, shown, f"{cost(evolution[arm, number]) / 1e3:.0f}"])
-print("tree minus root, last round: {:+.1f} ± {:.1f} points".format(
-    *apart(right_in["tree", 3], right_in["root", 3])))
-table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
-      "Greedy, 432 problems; means of three seeds with 95 % intervals. In the tree's first "
-      "round the seeds happen to solve equally many problems, though not the same ones.")
-
-# %% [markdown]
-# Both ways rise far above the base in their first round. **We see no difference between tree and root** (0.8 ± 4.4 points). All these means are slightly below that of one new line in doubt, which needs no training at all, and we cannot tell them apart. Whether the verifier's choice matters we did not test, because no arm learns from unfiltered replies.
-#
 # ## What DeepSeek did
 #
 # DeepSeek-R1 {cite}`deepseekr1` reports two accuracies. The first is pass@1, the share of right answers among $n$ replies that are drawn to each problem,
@@ -981,11 +893,8 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 # \text{pass@1} = \frac{1}{n} \sum_{i=1}^{n} [a_i \text{ is right}],
 # $$
 #
-# and the second is that of the vote. In the first version of its report, a vote among 64 replies lifts R1-Zero on AIME 2024 from a pass@1 of 71.0 % to 86.7 %.
+# and the second is that of the vote. In the first version of its report, a vote among 64 replies lifts R1-Zero on AIME 2024 from a pass@1 of 71.0 % to 86.7 %. DeepSeek trained by reward on whole answers, and let the thoughts grow. We only changed what happens after training.
 #
-# Among its unsuccessful attempts the first version names process reward models and Monte Carlo tree search. A text has far more possible next steps than a board game, and a good model of the value of a step is hard to train. So DeepSeek trained by reward on whole answers, and let the thoughts grow.
-
-# %% [markdown]
 # ## What others report
 #
 # On models of 7 to 32 billion parameters, or larger, where ours have 0.4 million:
@@ -993,21 +902,30 @@ table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
 # - s1 {cite}`muennighoff2025s1`: budget forcing takes its model from 50 % to 57 % on AIME 2024.
 # - Self-consistency {cite}`wang2022selfconsistency`: 17.9 points on GSM8K.
 # - *Large Language Monkeys* {cite}`brown2024monkeys`: on SWE-bench Lite, 250 attempts per problem solve 56 %, and one attempt 15.9 %. This is with a verifier; without one, voting and reward models stop improving after some hundred samples.
-# - rStar-Math {cite}`guan2025rstarmath`: four rounds of self-evolution and search with a process preference model take Qwen2.5-Math-7B from 58.8 % to 90.0 % on MATH.
-#
+
+# %% [markdown]
 # ## What went wrong, or did not help
 #
-# **We expected the tree to win, because it won on the tree with a known leaf.**
-#
-# **We could not test everything.** The record has one temperature, one limit of 96 tokens for drawn replies, one kind of step, and a reward model as small as the policy.
-#
-# **A narrow tree is worse than no tree.** With two draws per step instead of four, the tree of nano-base with the verifier has tried all its ways before its budget is spent:
+# **Two new lines ruin both models.** After a second forced line, a thought that has found its solution must go on again:
 
 # %%
-narrow = curve("tree", "nano-base", "verifier", width=2)
-others = at(curve("drawn", "nano-base", "verifier"), narrow["flops"][0])
-print(f"width 2: {mean(narrow['marks'][0]):.1%} right; minus best-of-n at equal FLOPs:",
-      minus(narrow["marks"][0], others))
+for model in ("nano-base", "nano-zero"):
+    for waits in (1, 2):
+        of = rows_of("forced", model=model, budget=160, when="always", waits=waits)
+        print(f"{model}, always, up to {waits} new lines: {mean(bits(of)):.1%} right, "
+              f"{mean(bits(of, 'cut')):.0%} cut, {cost(of):.0f} million FLOPs")
+by_learned = curve("drawn", "nano-zero", "learned")
+print("nano-zero, learned reward, 1,280 tokens minus 640:",
+      minus(by_learned["marks"][-1], by_learned["marks"][-2]))
+
+# %% [markdown]
+# About half of these thoughts, or more, are cut at 160 tokens, so part of the loss is truncation.
+#
+# **More replies did not help a learned judge.** On nano-zero, we see no gain from 640 tokens to 1,280. Our guess is that more replies contain more that please the judge without being right.
+#
+# **Swapped replies did not make a better chooser.** When we gave each of the old pairs only once, and more swapped ones, the judge even chose worse: it had learned less about sums.
+#
+# **We could not test everything.** The record has one temperature, one limit of 96 tokens for drawn replies, and a learned judge as small as the policy.
 
 # %% [markdown]
 # ## Exercises
@@ -1051,32 +969,6 @@ check("search.weighted_vote", weighted_vote_solution)
 # ```{solution-end}
 # ```
 #
-# ```{exercise} Which step next?
-# :label: ex-17-choose
-#
-# *15 minutes.* Write `choose(visits, totals, c)`: the place of the step that UCT tries next. `check("search.choose", my_choose)` knows five mistakes by name.
-#
-# **Hint.** What should happen to a step that was never tried?
-# ```
-#
-# ```{solution-start} ex-17-choose
-# :class: dropdown
-# ```
-
-# %%
-def choose_solution(visits, totals, c):
-    n = sum(visits)
-    scores = [total / v + c * math.sqrt(math.log(n) / v) if v else math.inf
-              for v, total in zip(visits, totals, strict=True)]  # fmt: skip
-    return scores.index(max(scores))
-
-
-check("search.choose", choose_solution)
-
-# %% [markdown]
-# ```{solution-end}
-# ```
-#
 # ```{exercise} Where does a gain come from?
 # :label: ex-17-gain
 #
@@ -1097,12 +989,10 @@ def gain_solution(right, cut, longer, longer_cut):
     return tuple(part / len(right) for part in parts)
 
 
+asked = [bits(thoughts[b], what) for b in (64, 160) for what in ("right", "cut")]
+print("had ended: {:+.1%}; cut, ends now: {:+.1%}; cut by both: {:+.1%}".format(
+    *gain_solution(*asked)))
 check("search.gain", gain_solution)
-
-# %%
-short, long = thoughts[64], thoughts[160]
-parts = gain_solution(bits(short), bits(short, "cut"), bits(long), bits(long, "cut"))
-print("had ended: {:+.1%}; cut, ends now: {:+.1%}; cut by both: {:+.1%}".format(*parts))
 
 # %% [markdown]
 # The first part is 0, because a thought that ended before the short budget is the same greedy thought under the long one.
@@ -1110,44 +1000,18 @@ print("had ended: {:+.1%}; cut, ends now: {:+.1%}; cut by both: {:+.1%}".format(
 # ```{solution-end}
 # ```
 #
-# ```{exercise} What does a guide cost?
-# :label: ex-17-guide
+# ```{exercise} Cheat the judges
+# :label: ex-17-cheat
 #
-# *20 minutes.* `tree_search` takes a `guide`, which reads unfinished replies: each new step then begins with its opinion. Write `guide_reads(prompt, steps)`, the tokens that it reads for one reply; `check("search.guide_reads", my_guide_reads)` knows three mistakes by name. Then search the 48 problems with `learned` as judge, with and without `guide=learned`, at 320 tokens. Is the guide worth its FLOPs in the record?
+# *10 minutes.* Write one wrong reply to *make 6 from 3, 9, 6* that own *yes* likes best, and one right reply that it rejects. Then let `learned` score both. Which of the three judges (vote, own *yes*, verifier) can a single reply not cheat?
 #
-# **Hint.** `found.flops / len(problems)`. A fair comparison gives the search without a guide as many FLOPs.
+# **Hint.** Own *yes* reads three letters. `own_yes([problems[1]] * 2, [first, second])` judges your replies, and `learned` takes the same arguments.
 # ```
 #
-# ```{solution-start} ex-17-guide
+# ```{solution} ex-17-cheat
 # :class: dropdown
-# ```
-
-# %%
-def guide_reads_solution(prompt, steps):
-    return sum(prompt + sum(steps[: k + 1]) for k in range(len(steps)))
-
-
-check("search.guide_reads", guide_reads_solution)
-
-# %%
-# tolerance: 5%
-for guide in (None, learned):
-    found = tree_search(base, asked, learned, 320, seeded(), config, guide=guide)
-    right = sum(p.score(r) for p, r in zip(problems, found.replies, strict=True))
-    print(f"guided: {guide is not None}, {right:.0f} of 48 right, "
-          f"{found.flops / len(problems) / 1e6:.0f} million FLOPs per problem")
-
-# %%
-guided = rows_of("tree", model="nano-base", judge="learned", budget=320, width=4, guided=True)
-unguided = curve("tree", "nano-base", "learned")
-print(f"recorded, guided: {mean(bits(guided)):.1%} for {cost(guided):.0f} million FLOPs")
-print("minus no guide, 320 tokens each:", minus(bits(guided), unguided["marks"][1]))
-print("minus no guide, equal FLOPs:", minus(bits(guided), at(unguided, cost(guided))))
-
-# %% [markdown]
-# The guide costs half as many FLOPs again, because it reads every step from the beginning of its reply. At equal tokens it gains 2.3 ± 1.7 points. At equal FLOPs 1.2 ± 1.8 are left, so we cannot say that it is worth them.
 #
-# ```{solution-end}
+# `<think>9-3=6?6 yes</think><answer>9-3</answer>` does not use the second 6, and own *yes* gives it 1. `<think>9-6+3=3+3=6?6 no</think><answer>9-6+3</answer>` is right, and own *yes* gives it 0. A single reply can cheat neither the verifier, which reads numbers and target, nor the vote, where it is one of many. But a mistake that most replies share does cheat the vote.
 # ```
 #
 # ## Bug zoo
@@ -1168,27 +1032,11 @@ zoo("search", [test_silence_is_no_vote, the_first_of_equals])
 # %% [markdown]
 # ## The opening question, answered
 #
-# Can the finished reasoner be right more often just by spending more, and which way of spending is best?
-
-# %% tags=["hide-input"]
-one = cost(rows_of("forced", model="nano-zero", budget=160, when="never"))
-voted = curve("drawn", "nano-zero", "majority")
-print("nano-zero, a vote minus one greedy answer:")
-for budget, flops, marks in zip(voted["tokens"], voted["flops"], voted["marks"], strict=True):
-    print(f"  within {budget:5,} tokens: {minus(marks, greedy)}, "
-          f"for {flops / one:.1f} times the FLOPs")
-of = [curve("drawn", "nano-zero", judge) for judge in JUDGES]
-rows = [[f, *(f"{mean(at(each, f)):.1%}" for each in of)] for f in (200, 430, 880)]
-print("nano-base, a vote at 880 million FLOPs, minus one new line in doubt:\n ",
-      minus(at(curve("drawn", "nano-base", "majority"), 880), in_doubt))
-table(["million FLOPs", *JUDGES.values()], rows,
-      "nano-zero, at equal FLOPs; one greedy answer is right in "
-      f"{mean(greedy):.1%}, for {one:.0f} million FLOPs.")
-
-# %% [markdown]
-# **Yes, from somewhere between 200 and 430 million FLOPs on**, at temperature 1 and with drawn replies cut at 96 tokens. At 430 million the vote gains 5.1 ± 4.7 points over one greedy answer, and at 887 million 9.3 ± 4.5. Among the three ways of choosing without a verifier, the vote is best from 200 million on.
+# What does more computing buy after training: one longer thought, or many replies and a choice?
 #
-# **For the base model, the answer is one new line in doubt**: 81.7 % for 68 million FLOPs. A vote at 880 million is 17 ± 7 points below it.
+# **For the finished reasoner, it is many replies and a vote, from somewhere between 3 and 7 times the FLOPs on.** Within 1,280 tokens the vote gains 9.3 ± 4.5 points over one greedy answer. A longer thought does harm, because the reasoner already stops where it should.
+#
+# **For the base model, it is the longer thought**: one new line in doubt, for twice the FLOPs.
 #
 # ### Yours to keep
 #
@@ -1223,22 +1071,21 @@ for judge, label in JUDGES.items():
     spread[f"right, %, {label}"] = [100 * r["accuracy"] for r in of]
 receipt(seconds=time.process_time(), spread=spread, differences={
     "our vote and the package's": (vote_gap, 0),
-    "our tree and the package's": (tree_gap, 1e-12),
 })
 
 # %% [markdown]
 # ## Summary
 #
-# Yes, but it costs an order of magnitude more. Within 1,280 tokens, a vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With four replies or fewer it gains nothing. On the base model, one new line in doubt did more than any vote, and about as much as a learned reward that costs 30 times as many FLOPs. A tree over steps added nothing at equal FLOPs and nothing visible as a teacher. From 640 tokens on, a right reply is among the drawn ones for 97 % or more of the problems. So where no checker exists, a better way to choose would gain more than further search.
+# A vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With four replies or fewer it gains nothing. A larger budget helps only thoughts that were cut. A forced longer thought rescues the base model, which gave up too early, and spoils the reasoner, which had finished. Own *yes* and a learned reward choose worse than the vote on the reasoner. The learned reward hardly read the problem, because no pair in its training required it.
 #
-# - I can now say of a gain at a longer budget whether the thoughts ended, or were cut later.
-# - I can now write a vote, best-of-n and a tree search, and say which of them saw the verifier.
-# - I can now put methods with different judges on one axis, and give the difference with an interval that counts related problems once.
-# - I can now name the control that a search must be compared with, at test time and as a teacher.
+# - I can now say of a gain at a larger budget whether the thoughts ended, or were cut later.
+# - I can now write a vote and best-of-n, and say which judge saw the verifier.
+# - I can now test whether a learned judge reads the problem, and make the pairs that teach it.
+# - I can now put methods with different judges on one axis of FLOPs, and give their difference with an interval.
 
 # %% [markdown]
 # ## Read on
 #
-# - Snell and others {cite}`snell2024scaling`, section 5, on when search helps and when it is fooled by its reward; *Large Language Monkeys* {cite}`brown2024monkeys` on coverage; rStar-Math {cite}`guan2025rstarmath`, section 3, on the process preference model.
-# - The code of this chapter in the package: `minidsk/infer/search` (`account.py`, `forcing.py`, `voting.py`, `tree.py`, `mcts.py`) and `minidsk/rl/process.py`.
-# - Next: [chapter 18](18_fast_inference.ipynb) makes the same tokens in less time.
+# - Snell and others {cite}`snell2024scaling`, section 5, on when search helps and when it is fooled by its reward; *Large Language Monkeys* {cite}`brown2024monkeys` on coverage.
+# - The code of this chapter in the package: `minidsk/infer/search` (`account.py`, `forcing.py`, `voting.py`).
+# - The second page of this chapter: [A tree of steps](17b_trees.ipynb). Next: [chapter 18](18_fast_inference.ipynb) makes the same tokens in less time.
