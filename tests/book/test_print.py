@@ -13,7 +13,10 @@ sys.path.insert(0, str(ROOT / "tools"))
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import print_book  # noqa: E402
 from chapter_cards import read_card  # noqa: E402
-from first_screen import chapters  # noqa: E402
+from chapters import listed  # noqa: E402
+
+PARTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
+NOTEBOOKS = [file for part in PARTS for file in listed(part)]
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +36,12 @@ def paper(site, browser, tmp_path_factory):
 
 @pytest.mark.timeout(400)
 def test_every_page_of_the_book_is_there_in_order(paper):
-    parts = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
-    files = [entry["file"] for part in parts for chapter in part["chapters"]
+    files = [entry["file"] for part in PARTS for chapter in part["chapters"]
              for entry in [chapter, *chapter.get("sections", [])]]  # fmt: skip
     found = paper.locator("article [id^='document-']").evaluate_all("all => all.map(one => one.id)")
     assert [name for name in found if name != "document-book/intro"] == [f"document-{file}" for file in files]
     titles = paper.locator("article [id^='document-notebooks/'] + section > :is(h1, h2, h3)").all_inner_texts()
-    wanted = [read_card(ROOT / f"{file}.ipynb").title for file in chapters(ROOT)]
+    wanted = [read_card(ROOT / f"{file}.ipynb").title for file in NOTEBOOKS]
     assert all(title.endswith(want) for title, want in zip(titles, wanted, strict=True)), titles
 
 
@@ -52,7 +54,7 @@ def test_what_is_no_use_on_paper_is_gone_and_nothing_is_wider_than_it(paper):
     breaks = paper.locator("article [id^='document-notebooks/'] + section").evaluate_all(
         "all => all.map(one => getComputedStyle(one).breakBefore)"
     )
-    assert breaks == ["page"] * len(chapters(ROOT))
+    assert breaks == ["page"] * len(NOTEBOOKS)
     assert paper.locator(".solution.toggle-hidden").count() > 20
     solved = paper.locator(".solution.toggle-hidden .admonition-title ~ *").evaluate_all(
         "all => all.filter(one => one.textContent.trim() && !one.matches('style, script, .expanded'))"
