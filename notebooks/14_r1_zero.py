@@ -201,8 +201,7 @@ bites(pays_a_and_b, right_answer, value_alone)
 rewards = torch.tensor([[right_answer(first, text) for text in four.texts]]).double()
 of_group = [right_answer(first, text) for text in drawn.texts]
 assert of_group == [first.score(text) for text in drawn.texts]  # the package agrees
-print(f"A to D earn {rewards[0].tolist()}; of the {len(of_group)} answers, "
-      f"{sum(of_group):.0f} earn 1")
+print(f"A to D: {rewards[0].tolist()}; right: {sum(of_group):.0f} of {len(of_group)}")
 
 # %% [markdown]
 # A is wrong once and then right. B is right at once. C is wrong, and D is cut off at 56 tokens. So answers to the same problem differ in reward. The **advantage** of an answer is how far its reward lies above the mean of its group, in standard deviations of the group. So a group whose answers are all right pushes nothing. A natural bug compares each answer with the whole batch:
@@ -224,7 +223,7 @@ def over_the_batch(rewards):
 bites(alike_is_zero, advantages_of, over_the_batch)
 
 # %% [markdown]
-# The loss is minus the advantage times the log-probability, averaged over all tokens of all answers (called `bnpo` in the package). (Averaging within each answer first would spare the tokens of long wrong answers, so thoughts could grow for that reason alone. [Chapter 13](13_grpo_variants.ipynb) compares the two.) What does one update do to the four?
+# The loss is minus the advantage times the log-probability, averaged over all tokens of all answers (called `bnpo` in the package). (Averaging within each answer first would spare the tokens of long wrong answers, so thoughts could grow for that alone. [Chapter 13](13_grpo_variants.ipynb) compares the two.) What does one update do to the four?
 
 # %% tags=["naive"]
 def push_whole(policy, drawn, advantages):
@@ -592,8 +591,6 @@ print(f"correlation over {len(their_gain)} bases: {together:.2f}; "
 #
 # Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. It learns to go on, but not to search well: with few searchers, many greedy replies run into the limit of 160 tokens. An author who searches tries everything in turn and stops at *yes*, and these bases have read few such authors or none.
 #
-# Did reward teach these models something new, or do they only hit more often what their bases could hit? [New ability, or better aim?](14b_aim.ipynb) takes up this question with many samples per problem, and asks how strong a base must be.
-#
 # ## Would something simpler do?
 #
 # We compare the reward with two **controls** without reinforcement learning.
@@ -705,16 +702,14 @@ imitation.reveal(round(mean(percent(0.01, "sft")) - mean(percent(0.01, "right"))
 by_web({"base": "base", "right": "rewarded", "prompt": "prompted", "sft": "fine-tuned"},
        "right, greedy, %", "Two controls beside the reward. The prompt reaches most of the "
        "gain at 20 %. Fine-tuning is ahead where few authors search. Five seeds.")
-table(["minus", *(f"{s:.0%} search" for s in SHARES)],
-      [[name, *(against(a, b, s) for s in SHARES)] for name, a, b in (
-          ("prompted - base", "prompt", "base"), ("rewarded - prompted", "right", "prompt"),
-          ("fine-tuned - rewarded", "sft", "right"))],
-      "Points of greedy accuracy; 95 % intervals over five pairs of seeds.")  # fmt: skip
-habits = {name: [again_in(s, cell) for s in SHARES] for name, cell in (
-    ("base", "base"), ("rewarded", "right"), ("fine-tuned", "sft"))}  # fmt: skip
-table(["retries per sampled thought", *(f"{s:.0%} search" for s in SHARES)],
-      [[name, *(f"{of:.2f}" for of in line)] for name, line in habits.items()],
-      "Means of five seeds.")
+minus = [[name, *(against(a, b, s) for s in SHARES)] for name, a, b in (
+    ("prompted - base", "prompt", "base"), ("rewarded - prompted", "right", "prompt"),
+    ("fine-tuned - rewarded", "sft", "right"))]  # fmt: skip
+habits = [[f"retries, {name}", *(f"{again_in(s, cell):.2f}" for s in SHARES)] for name, cell in
+          (("base", "base"), ("rewarded", "right"), ("fine-tuned", "sft"))]  # fmt: skip
+table(["", *(f"{s:.0%} search" for s in SHARES)], minus + habits,
+      "First points of greedy accuracy, with 95 % intervals over five pairs of seeds; then "
+      "retries per sampled thought, means of five seeds.")
 
 # %% [markdown]
 # **The prompt alone reaches most of the gain** at 20 %, because a base that knows searchers only needs to see that a search has begun. At 0 % the same prompt does harm.
@@ -750,7 +745,7 @@ table(["judge", *"ABCD"], [[judge.__name__, *(int(judge(first, t)) for t in four
                            for judge in judges], "Rewards for the four answers.")
 
 # %% [markdown]
-# A judge is easily wrong. A reply without an answer, such as D, must not be paid as *wrong* or as *well formed*, and our coin must not change its verdict when the same reply comes again. Two tests catch three planted bugs:
+# A judge is easily wrong. A reply without an answer must not be paid as *wrong* or as *well formed*, and our coin must not change its verdict when the same reply comes again. Two tests catch three planted bugs. Then a figure shows what the five do to the bases. A group whose answers are judged alike has no **signal**, because all its advantages are 0. The table counts such groups on the web with 20 % of searchers.
 
 # %%
 def no_answer_no_pay(judge) -> None:
@@ -776,9 +771,6 @@ def fresh_coin(problem, text):
 bites(no_answer_no_pay, wrong_answer, not_right)
 bites(no_answer_no_pay, right_form, has_a_thought)
 bites(keeps_its_word, random_coin, fresh_coin)
-
-# %% [markdown]
-# What do the five do to the bases? A group whose answers are judged alike has no **signal**, because all its advantages are 0. The table counts such groups on the web with 20 % of searchers.
 
 # %% tags=["figure", "hide-input"]
 names = ("base", "right", "wrong", "random", "format", "capped")
@@ -808,7 +800,7 @@ table(["judge", "no signal", "retries", "greedy, minus base"],
 
 # %% [markdown]
 # - **Wrong**: the model becomes wrong, which is what this reward pays for.
-# - **Random**: the coin destroys the model, although it favours nothing on average. In a group of 16, some replies win the toss by chance, so every step pushes the model in some random direction. We think that these pushes add up and have destroyed it after 48 steps.
+# - **Random**: the coin destroys the model, although it favours nothing on average. We think that the pushes of 48 steps add up in a random direction.
 # - **Format**: nearly every sample of the bases has the right form already, so there is almost nothing to gain. But the retries are gone. We think that the few groups with a signal hold long thoughts that did not end, so this reward pushed against going on.
 # - **Capped**: 40 tokens are one attempt. The model is tested with 160, and it gains on no web. The reward needed room for a second attempt.
 #
@@ -823,12 +815,6 @@ def both(share: float, cell: str) -> list[float]:
     return [100 * r["in_samples"]["both_languages"] for r in cells(share, cell)]
 
 
-treated = {"base": "base", "prompted, untrained": "prompt", "fine-tuned": "sft",
-           "rewarded": "right"}  # fmt: skip
-table(["thoughts in both languages, %", *(f"{s:.0%} search" for s in SHARES)],
-      [[name, *("{:.1f} ± {:.1f}".format(*interval(both(s, cell))) for s in SHARES)]
-       for name, cell in treated.items()],
-      "Sampled thoughts, five seeds, 95 % intervals.")
 in_pairs = []
 for name, of in (("base", texts), ("rewarded", later)):
     thoughts = [thought_of(t) for t in of]
@@ -838,9 +824,15 @@ for name, of in (("base", texts), ("rewarded", later)):
     print(f"live, {name}: {mean(map(mixed, long)):.0%} of {len(long)} thoughts of several "
           f"lines are mixed; {mean(len(t.splitlines()) for t in long):.1f} lines on average")
 print("rewarded minus base: {:+.0f} ± {:.0f} points".format(*apart(*in_pairs[::-1])))
+treated = {"base": "base", "prompted, untrained": "prompt", "fine-tuned": "sft",
+           "rewarded": "right"}  # fmt: skip
+table(["thoughts in both languages, %", *(f"{s:.0%} search" for s in SHARES)],
+      [[name, *("{:.1f} ± {:.1f}".format(*interval(both(s, cell))) for s in SHARES)]
+       for name, cell in treated.items()],
+      "Sampled thoughts, five seeds, 95 % intervals.")
 
 # %% [markdown]
-# **Whatever makes these bases search also makes them mix.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones, on average even more often than rewarded ones. So much of the mixing comes with searching, and not with the reward. In the live run something is left. Thoughts of several lines have about as many lines as before the reward and mix about twice as often, but this is one training. The reward does not care about the language, and DeepSeek-R1 rewards the language of the question.
+# **Whatever makes these bases search also makes them mix.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones, on average even more often than rewarded ones. So much of the mixing comes with searching, and not with the reward. In the live run something is left, because thoughts of as many lines mix about twice as often after the reward. But this is one training. The reward does not care about the language, and DeepSeek-R1 rewards the language of the question.
 #
 # ## A reward that is hacked on purpose
 #
@@ -894,9 +886,9 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
 
 # %% [markdown]
-# Any line is enough if a *yes* follows. In steps 2 to 5 the samples are right even more often than the control's. From step 6 on they are right less often than the control's, while the reward stays high. The greedy accuracy still ends above the base's, but the control's rises much further with all else equal, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often.
+# Any line is enough if a *yes* follows. In steps 2 to 5 the samples are right even more often than the control's. From step 6 on they are right less often than the control's, while the reward stays high. The control differs in the verifier alone, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often.
 #
-# It shows from step 6 on, because **the reward is high and the sampled accuracy stays below the control's.** Our loop logs both. Without a log you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
+# It shows from step 6 on, because **the reward is high and the sampled accuracy stays below the control's.** Our loop logs both. The fix is a verifier that ignores the thought, such as `right_answer`. One of the exercises repairs another careless verifier.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -909,7 +901,7 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
 #
 # The first part compares a final answer in a box with the known one, or runs tests on code. The second pays for a thought between tags. There is no neural reward model, because such a model is easily hacked in a long training. The prompt asks for a thought and then an answer, and says nothing about how to think.
 #
-# They report that answers grew to thousands of tokens, that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. The figure shows our own recorded run with three seeds, a larger model (*small*: three numbers up to 20, all four operators) and 1,024 samples per step. It gains within about ten steps and does not decay. The table behind it has greedy answers, in which *small*'s base never tries again and is right less often than in samples.
+# They report that answers grew to thousands of tokens, that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. The figure shows our own recorded run with three seeds, a larger model (*small*: three numbers up to 20, all four operators) and 1,024 samples per step. The table behind it has greedy answers, in which *small*'s base never tries again.
 
 # %% tags=["hide-input"]
 recorded = [read_stages(results.folder("reason_small") / f"seed{seed}") for seed in range(3)]
@@ -953,14 +945,14 @@ for name, searchers in (("reason_capstone", "20 %"), ("reason_capstone_share18",
                  *(f"{share_right(name, stage, 0):.1f}" for stage in ("base", "zero")), "one"])
 table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
       "Right answers to held-out problems in %, greedy. The capstone's searchers work "
-      "backwards from the target. Its bases with 15 and 18 % were also pretrained for fewer steps.")
+      "backwards from the target. With 15 and 18 % its pretraining was also shorter.")
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
 # **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower.
 #
-# **We expected the coin to do nothing.** Over many coins the expected gradient is zero, but a run has one coin, which gives the same verdict whenever the same reply comes again. We think that its 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply.
+# **We expected the coin to do nothing.** A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply.
 #
 # **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit. A price on length, or a longer training, might change the results at 0 % and 1 %.
 
@@ -1119,7 +1111,7 @@ receipt(spread=spread, differences={"our step, and the package's": (gap, 1e-7)})
 # %% [markdown]
 # ## Summary
 #
-# **With reward alone our base models try again more often**, on every web. Whether trying again makes them *right* depends on what they have read, and the retries in samples of the base show it beforehand. The right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. In the live run the gain came from the search, because first attempts were right about as often as before. At the one learning rate that we tried, a coin and a wrong reward destroyed the model, and a cap of 40 tokens took the gain away. At equal operations, fine-tuning on the base's own right answers was about 24 points better where few authors search, and as good where many do, with fewer retries.
+# **With reward alone our base models try again more often**, on every web. Whether trying again makes them *right* depends on what they have read, and the retries in samples of the base show it beforehand. The right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. In the live run the gain came from the search. At the one learning rate that we tried, a coin and a wrong reward destroyed the model, and a cap of 40 tokens took the gain away. At equal operations, fine-tuning on the base's own right answers was about 24 points better where few authors search, and as good where many do, with fewer retries.
 #
 # - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
 # - I can now name the controls that a claim about reinforcement learning needs: a prompt, fine-tuning at equal operations, a random reward, a cap on length.
