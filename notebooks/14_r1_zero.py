@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/14_r1_zero.ipynb)
 #
-# DeepSeek took a base model, showed it no worked example, and rewarded right answers. The model began to think: it wrote longer answers, tried again and checked itself. We do the same to twenty tiny bases. In greedy replies all of them try once, and all are right about as often, in about a third of our problems. After the same 48 steps of the same reward, five of them are right in about 91 % on average, and the other fifteen in 37 to 79 %. **What must a base have, so that reward alone makes it think?**
+# DeepSeek took a base model, showed it no worked example, and rewarded right answers. The model began to think: it wrote longer answers, tried again and checked itself. We do the same to twenty tiny bases. In greedy replies all of them try once and solve about a third of our problems. After the same 48 steps of the same reward, five of them solve about 91 % on average, and the other fifteen 37 to 79 %. **What must a base have, so that reward alone makes it think?**
 #
 # - **You will build** the loop of R1-Zero with any reward, the controls that its result must be compared with, a verifier, and a careless verifier that the model cheats.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
