@@ -199,9 +199,9 @@ def pays_a_and_b(judge) -> None:
 
 bites(pays_a_and_b, right_answer, value_alone)
 rewards = torch.tensor([[right_answer(first, text) for text in four.texts]]).double()
-of_group = [right_answer(first, text) for text in drawn.texts]
-assert of_group == [first.score(text) for text in drawn.texts]  # the package agrees
-print(f"A to D: {rewards[0].tolist()}; right: {sum(of_group):.0f} of {len(of_group)}")
+group = [right_answer(first, text) for text in drawn.texts]
+assert group == [first.score(text) for text in drawn.texts]  # the package agrees
+print(f"A to D earn {rewards[0].int().tolist()}; right of all {len(group)}: {sum(group):.0f}")
 
 # %% [markdown]
 # A is wrong once and then right. B is right at once. C is wrong, and D is cut off at 56 tokens. So answers to the same problem differ in reward. The **advantage** of an answer is how far its reward lies above the mean of its group, in standard deviations of the group. So a group whose answers are all right pushes nothing. A natural bug compares each answer with the whole batch:
