@@ -16,9 +16,9 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/14_r1_zero.ipynb)
 #
-# DeepSeek took a base model, showed it no worked example, and rewarded right answers. The model began to think: it wrote longer answers, tried again and checked itself. We do the same to twenty tiny bases. All of them get about a third of our problems right, and all of them try once. The same 48 steps of the same reward lift five of them to about 91 % on average, and the other fifteen end lower. **What must a base have, so that reward alone makes it think?**
+# DeepSeek took a base model, showed it no worked example, and rewarded right answers. The model began to think: it wrote longer answers, tried again and checked itself. We do the same to twenty tiny bases. In greedy replies all of them try once and solve about a third of our problems. After the same 48 steps of the same reward, five of them solve about 91 % on average, and the other fifteen 37 to 79 %. **What must a base have, so that reward alone makes it think?**
 #
-# - **You will build** the loop of R1-Zero with any reward, the controls that its result must be compared with, and a verifier without the holes of a careless one.
+# - **You will build** the loop of R1-Zero with any reward, the controls that its result must be compared with, a verifier, and a careless verifier that the model cheats.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
 # - **It takes** about 90 s of processor time, so about two minutes on two free CPU cores of a laptop, up to twice that on Colab's two (no GPU is needed, because the models are small), and an hour and a half to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
 
@@ -35,7 +35,7 @@ import math
 import random
 import re
 import time
-from statistics import mean
+from statistics import correlation, mean
 
 import matplotlib.pyplot as plt
 import torch
@@ -50,8 +50,8 @@ from minidsk.presets import nano
 from minidsk.report.interval import apart, interval
 from minidsk.report.stages import read_stages
 from minidsk.rl.grpo import group_advantages, policy_loss
-from minidsk.rl.language import mixed, words
-from minidsk.tasks.base import thought_of
+from minidsk.rl.language import mixed
+from minidsk.tasks.base import read_answer, thought_of
 from minidsk.tasks.expression import evaluate, write_chain
 from minidsk.widgets import Rollouts
 
@@ -74,6 +74,12 @@ _ = base.model.double()  # 16 digits, so that your processor draws what ours dre
 def solved(policy) -> tuple[float, list[str]]:  # in greedy replies
     replies = replies_of(policy, held_out, 128)
     return mean(p.score(r) for p, r in zip(held_out, replies, strict=True)), replies
+
+
+def sampled(policy, problems, size: int, seed: int = 0) -> list[str]:
+    """`size` replies to each problem at temperature 1, those of a problem side by side."""
+    generator = torch.Generator().manual_seed(seed)
+    return policy.sample([p.prompt for p in problems], size, 128, 1.0, generator).texts
 
 # %%
 web = nano().pretrain.web
@@ -107,11 +113,29 @@ def first_right(problem, text: str) -> float:
     return problem.score(f"<think></think><answer>{tried}</answer>")
 
 # %%
-def sampled(policy, problems, size: int, seed: int = 0) -> list[str]:
-    """`size` replies to each problem at temperature 1, those of a problem side by side."""
-    generator = torch.Generator().manual_seed(seed)
-    return policy.sample([p.prompt for p in problems], size, 128, 1.0, generator).texts
+def counts_by_hand(count) -> None:
+    """One attempt is no retry, three attempts are two."""
+    one, three = ("<think>" + n * "8+4-7=12-7=5?19 no\n" + "</think>" for n in (1, 3))
+    assert [count(first, one), count(first, three)] == [0, 2]
 
+
+def all_attempts(problem, text):
+    return len(problem.attempts(text))
+
+
+def judges_the_first(judge) -> None:
+    """A wrong attempt, then a right one that is handed in."""
+    wrong, right = "8+4-7=12-7=5?19 no", "8+4+7=12+7=19?19 yes"
+    assert judge(first, f"<think>{wrong}\n{right}</think><answer>8+4+7</answer>") == 0
+    assert judge(first, f"<think>{right}</think>") == 1
+
+
+def judges_the_answer(problem, text):
+    return problem.score(text)
+
+
+bites(counts_by_hand, retries, all_attempts)
+bites(judges_the_first, first_right, judges_the_answer)
 
 # %%
 asked = held_out[:16]
@@ -140,27 +164,47 @@ no_search
 # %% [markdown]
 # ## The whole loop: one judge, no teacher
 #
-# How can a reward for answers change a thought? The loop asks the model for a group of answers to each problem. A **judge** gives each answer a number. We leave out two parts of R1-Zero, its KL term and its format reward.
-#
-# The figure shows five judges, and we begin with *right*. Below the figure, we follow four answers to another problem through one step.
-
-# %% tags=["diagram", "hide-input"]
-diagram("r1_zero")
+# How can a reward for answers change a thought? The loop asks the model for a group of answers to each problem, and a **judge** gives each answer a number. We leave out two parts of R1-Zero, its KL term and its format reward. First we look at four answers from one group.
 
 # %%
-def right_answer(problem, text: str) -> float:
-    return problem.score(text)
-
-
 generator = torch.Generator().manual_seed(0)
 drawn = base.sample([first.prompt], 32, 56, 1.0, generator)  # 56 tokens at most
 four = drawn[torch.tensor([22, 7, 0, 17])]  # picked, so that they are of four kinds
-rewards = torch.tensor([[right_answer(first, text) for text in four.texts]]).double()
-for name, text, reward in zip("ABCD", four.texts, rewards[0], strict=True):
-    print(f"{name}, reward {reward:.0f}: {text}")
+for name, text in zip("ABCD", four.texts, strict=True):
+    print(f"{name}: {text}")
 
 # %% [markdown]
-# A is wrong once and then right. B is right at once. C is wrong, and D is cut off at 56 tokens. The **advantage** of an answer is how far its reward lies above the mean of its group, in standard deviations of the group. So a group whose answers are all right pushes nothing. A natural bug compares each answer with the whole batch:
+# Our judge is a **verifier**, a program that parses the answer and computes it. The natural bug compares the value alone, so the target itself is an answer.
+
+# %%
+def right_answer(problem, text: str) -> float:
+    """1 where the answer is an expression that solves the problem, otherwise 0."""
+    try:
+        value, numbers, used = evaluate(read_answer(text) or "")
+    except ValueError:  # no answer, or no expression
+        return 0.0
+    each_once = sorted(numbers) == sorted(map(str, problem.numbers))
+    return float(each_once and used <= set(problem.ops) and value == problem.target)
+
+
+def value_alone(problem, text):
+    answer = read_answer(text)
+    return float(answer is not None and evaluate(answer)[0] == problem.target)
+
+# %%
+def pays_a_and_b(judge) -> None:
+    lazy = f"<think></think><answer>{first.target}</answer>"
+    assert [judge(first, text) for text in (*four.texts, lazy)] == [1, 1, 0, 0, 0]
+
+
+bites(pays_a_and_b, right_answer, value_alone)
+rewards = torch.tensor([[right_answer(first, text) for text in four.texts]]).double()
+group = [right_answer(first, text) for text in drawn.texts]
+assert group == [first.score(text) for text in drawn.texts]  # the package agrees
+print(f"A to D earn {rewards[0].int().tolist()}; right of all {len(group)}: {sum(group):.0f}")
+
+# %% [markdown]
+# A is wrong once and then right. B is right at once. C is wrong, and D is cut off at 56 tokens. So answers to the same problem differ in reward. The **advantage** of an answer is how far its reward lies above the mean of its group, in standard deviations of the group. So a group whose answers are all right pushes nothing. A natural bug compares each answer with the whole batch:
 
 # %%
 def advantages_of(rewards):  # [problems, size]
@@ -179,7 +223,7 @@ def over_the_batch(rewards):
 bites(alike_is_zero, advantages_of, over_the_batch)
 
 # %% [markdown]
-# The loss is minus the advantage times the log-probability, averaged over all tokens. (Averaging within each answer first would spare the tokens of long wrong answers, so thoughts could grow for that reason alone. [Chapter 13](13_grpo_variants.ipynb) compares the two.) What does one update do to the four?
+# The loss is minus the advantage times the log-probability, averaged over all tokens of all answers (called `bnpo` in the package). (Averaging within each answer first would spare the tokens of long wrong answers, so thoughts could grow for that alone. [Chapter 13](13_grpo_variants.ipynb) compares the two.) What does one update do to the four?
 
 # %% tags=["naive"]
 def push_whole(policy, drawn, advantages):
@@ -209,8 +253,17 @@ rows = [[name, f"{r:.0f}", f"{a:+.2f}", int(n), f"{x:.1f}", f"{y:.1f}"]
 table(["answer", "reward", "advantage", "tokens", "before", "after"], rows,
       "One update, and the log-probability of the whole answer before and after it, in nats.")
 
+# %%
+with torch.no_grad():
+    by_token = (pupil.logprobs(four) - base.logprobs(four))[3].tolist()
+least = min(range(len(by_token)), key=by_token.__getitem__)
+upto = base.tokenizer.decode(four.tokens[3][: least + 1].tolist())
+print(f"D's largest loss is {by_token[least]:.1f} nats, at the end of {upto!r}")
+
 # %% [markdown]
-# **A and B become likelier, C and D less likely.** Every token of A is pushed up, also the line that failed and the decision to go on after it. In D the same decision is pushed down. If going on ends in a right answer more often than giving up does, it becomes likelier over many groups.
+# **A and B become likelier, C and D less likely.** C and D have the same advantage, but D falls much further. Most of its fall is one unlikely token, the 0 in a sum that is false, 15+4=10.
+#
+# Every token of A is pushed up, also the line that failed and the decision to go on after it. In D the same decision is pushed down. If going on ends in a right answer more often than giving up does, then going on becomes likelier over many groups.
 #
 # A training step does this with 16 answers to each of several problems. We take one step per batch, so GRPO's ratio is always 1 and its clip never acts. To save padding, we add the gradient up by blocks of answers with similar lengths. A natural bug sorts the answers and forgets to sort their advantages.
 
@@ -227,7 +280,7 @@ def forgets_the_advantages(policy, drawn, advantages):
     push(policy, drawn, advantages[place])
 
 # %% [markdown]
-# Do the blocks add up to the gradient of the package's loss for the whole batch, and do our advantages equal the package's? The cell behind the comparison is the whole step: sample, judge, compare, push.
+# Do the blocks add up to the gradient of the package's loss for the whole batch, and do our advantages equal the package's? The cell below the comparison is the whole step: sample, judge, compare, push.
 
 # %% tags=["agree"]
 scores = torch.tensor([[right_answer(first, text) for text in drawn.texts]]).double()
@@ -278,7 +331,9 @@ def zero_step(policy, optimizer, problems, judge, generator, size=16):
 #
 # ## Watch it learn
 #
-# Do thoughts grow if only answers are rewarded? We train nano-base with `right_answer` for 16 steps of 4 problems, at a constant learning rate of 6e-4. After each step we count what its 64 replies show:
+# Do thoughts grow if only answers are rewarded? We train nano-base with `right_answer` for 16 steps of 4 problems, at a constant learning rate of 6e-4. After each step we count what its 64 replies show.
+#
+# At eight of the steps, the *moments* of the figure below, we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note how that step's update, which is made from four *other* problems, moves the log-probability of each of their tokens.
 
 # %%
 def seen_in(posed, texts, rewards) -> dict[str, float]:
@@ -288,9 +343,6 @@ def seen_in(posed, texts, rewards) -> dict[str, float]:
             "first attempt": mean(first_right(p, t) for p, t in pairs),
             "retries": mean(retries(p, t) for p, t in pairs),
             "self-checks": mean(checks(t) for t in texts)}  # fmt: skip
-
-# %% [markdown]
-# At eight of the steps, the *moments* of the figure below, we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note how that step's update, which is made from four *other* problems, moves the log-probability of each of their tokens.
 
 # %% tags=["hide-input"]
 def moved(policy, problem, step, update) -> list[dict]:
@@ -378,7 +430,7 @@ for name in forks[0]:
     print(f"one update moves {name} by {mean(by):+.2f} nats on average ({len(by):,} tokens)")
 
 # %% [markdown]
-# At the average update, the end of a thought after a *no* loses more than 0.1 nats of log-probability. This problem was never trained on, so the updates carried over to it. What does this do to the replies of the training?
+# An update lowers the end of a thought after a *no* by more than 0.1 nats of log-probability, on average over the few such tokens of one problem and one training. This problem was never trained on, so here the updates carried over. What do the replies of the training show?
 
 # %% tags=["figure", "hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
@@ -393,8 +445,8 @@ _ = axes[1].set(title="share of replies")
 ends = {name: [mean(c[name] for c in part) for part in (curve[:4], curve[-4:])]
         for name in curve[0]}  # fmt: skip
 assert ends["retries"][1] > 2 * ends["retries"][0]
-show(fig, "Sixteen steps of reward for right answers: thoughts try again more often, and "
-     "first attempts are right no more often. One seed, 64 samples per step.",
+show(fig, "Sixteen steps of reward for right answers: thoughts try again more often. The "
+     "share of right samples is noisy. One seed, 64 samples of four problems per step.",
      "Means of the first and of the last four steps: " + "; ".join(
          f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in ends.items()) + ".")
 table(["", "first four steps", "last four steps"],
@@ -402,7 +454,7 @@ table(["", "first four steps", "last four steps"],
       "Means over 256 samples each. First attempt: share of replies in which it is right.")
 
 # %% [markdown]
-# **The thinking grows although only the answer is rewarded.** Retries per thought more than double, and more samples are right. Self-checks go up only because each attempt is checked, as it was from the start.
+# **The thinking grows although only the answer is rewarded.** Retries per thought more than double. Whether more samples are right cannot be read from this curve, because every step poses only four new problems. The held-out samples below decide it. Self-checks go up only because each attempt is checked, as it was from the start.
 #
 # ### A better first guess, or a better search?
 #
@@ -432,14 +484,14 @@ table(["right in %", "base", "rewarded", "gain"], rows,
       "512 samples each; 95 % intervals over eight pairs of problems, one training.")
 
 # %% [markdown]
-# **The reward improved the search.** Final answers are right about 20 points more often, and first attempts about as often as before. The interval for first attempts is wide, so a gain of several points remains possible, and it does not cover what another training would give. Here are greedy thoughts on the first held-out problem that the rewarded model gets right after two retries or more, and the base gets wrong:
+# **The reward improved the search.** Final answers are right about 20 points more often, and first attempts about as often as before. The interval for first attempts is wide, so a gain of several points is possible. It comes from one training, so another seed may differ more. Here are greedy thoughts on the first held-out problem that the rewarded model gets right after two retries or more, and the base gets wrong:
 
 # %%
 pairs = zip(held_out, first_replies, last_replies, strict=True)
-problem, a, b = next((p, a, b) for p, a, b in pairs
-                     if p.score(a) < p.score(b) and retries(p, b) > 1)  # fmt: skip
+searched, a, b = next((p, a, b) for p, a, b in pairs
+                      if p.score(a) < p.score(b) and retries(p, b) > 1)  # fmt: skip
 lines = itertools.zip_longest(a.split("\n"), b.split("\n"), fillvalue="")
-table(["the base", "after the reward"], list(lines), problem.prompt.strip())
+table(["the base", "after the reward"], list(lines), searched.prompt.strip())
 
 # %% [markdown]
 # The base sees that its attempt fails and hands it in all the same. The rewarded model goes on until its own verdict is *yes*.
@@ -500,8 +552,8 @@ def by_web(cells, ylabel, caption):
 
 
 by_web({"base": "base", "right": "rewarded"}, "right, greedy, %",
-       "The bases look alike. What the same reward adds depends on what they have read. Means "
-       "of five seeds with 95 % intervals, 1,024 held-out problems.")
+       "Greedy replies of the bases are right about equally often. What the same reward adds "
+       "depends on what they have read. Five seeds, 95 % intervals, 1,024 held-out problems.")
 endless = [1 - mean(r["well_formed"] for r in cells(s, "right")) for s in SHARES]
 table(["search", "rewarded - base", "retries, base", "retries, rewarded", "no end"],
       [[f"{s:.0%}", against("right", "base", s), f"{again_in(s, 'base'):.2f}",
@@ -511,11 +563,33 @@ table(["search", "rewarded - base", "retries, base", "retries, rewarded", "no en
       "models' greedy answers without an end or an answer at 160 tokens.")
 
 # %% [markdown]
-# **Reward brings out what the base has read.** With 20 % of searchers it adds about 60 points, and without searchers fewer than 10. From outside, the bases look the same.
+# With 20 % of searchers the reward adds about 60 points, and without searchers fewer than 10. **Greedy replies of all twenty bases try once and are right about as often, but their samples already differ.** Does the habit before the reward tell the gain?
+
+# %% tags=["figure", "hide-input"]
+first_retries, their_gain = [], []
+fig, ax = plt.subplots(figsize=(6.5, 3.2))
+for s in SHARES:
+    x = [r["in_samples"]["retries"] for r in cells(s, "base")]
+    y = [b - a for a, b in zip(percent(s, "base"), percent(s, "right"), strict=True)]
+    _ = ax.scatter(x, y, s=26, label=f"{s:.0%} search")
+    first_retries, their_gain = first_retries + x, their_gain + y
+_ = ax.set(xlabel="retries per sampled thought, before reward", ylabel="gain, points")
+_ = ax.set(xlim=(0, 0.6), ylim=(0, 70))
+_ = ax.legend(loc="lower right")
+together = correlation(first_retries, their_gain)
+greedy = sum(r["retries"] > 0 for s in SHARES for r in cells(s, "base"))
+show(fig, "Twenty bases: the more often samples try again before the reward, the more the "
+     "reward adds to greedy accuracy.",
+     f"Twenty dots. Correlation {together:.2f}. Means by web, retries and gain: " + "; ".join(
+         f"{mean(first_retries[i : i + 5]):.2f} and {mean(their_gain[i : i + 5]):.0f}"
+         for i in (0, 5, 10, 15)) + ".")
+print(f"correlation over {len(their_gain)} bases: {together:.2f}; "
+      f"bases whose greedy replies ever try again: {greedy}")
+
+# %% [markdown]
+# **Reward brings out what the base has read, and samples show it beforehand.** The correlation comes from the webs. Whether it holds within a web, five seeds cannot tell.
 #
 # Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. It learns to go on, but not to search well: with few searchers, many greedy replies run into the limit of 160 tokens. An author who searches tries everything in turn and stops at *yes*, and these bases have read few such authors or none.
-#
-# Did reward teach these models something new, or do they only hit more often what their bases could hit? [New ability, or better aim?](14b_aim.ipynb) takes up this question with many samples per problem, and asks how strong a base must be.
 #
 # ## Would something simpler do?
 #
@@ -534,6 +608,9 @@ def begin(problem) -> list[str]:
     return [f"{'='.join(chain)}?{problem.target} no" for chain in missed]
 
 
+print(first.prompt + "<think>" + "\n".join(begin(first)))
+
+# %%
 def begin_with_any(problem) -> list[str]:
     chains = [write_chain(problem.numbers, s) for s in all_ways(problem.numbers, problem.ops)]
     return [f"{'='.join(chain)}?{problem.target} no" for chain in chains[:2]]
@@ -546,30 +623,17 @@ def tells_no_solution(begin) -> None:
 
 
 bites(tells_no_solution, begin, begin_with_any)
-print(first.prompt + "<think>" + "\n".join(begin(first)))
 
 # %% [markdown]
 # ### Imitation of its own right answers
 #
-# The base draws answers, we keep the right ones, and the base imitates them by fine-tuning (**rejection sampling**). A natural bug would teach wrong answers. Of our four, A and B are kept. Below the test we fine-tune nano-base for four steps.
+# The base draws answers, we keep the right ones, and the base imitates them by fine-tuning (**rejection sampling**). A natural bug would keep wrong answers too. Of our four, only A and B may be kept. Then nano-base learns the kept replies by cross-entropy, in four steps.
 
 # %%
 def keep_right(problems, replies) -> list[tuple[str, str]]:
     """Of some samples, the prompts and texts of those that the verifier accepts."""
     pairs = zip(problems, replies, strict=True)
-    return [(p.prompt, text) for p, text in pairs if p.score(text) == 1]
-
-
-def imitate(policy, kept, optimizer, generator, batch=32):
-    """One step of cross-entropy on the tokens of kept replies; the loss in nats per token."""
-    drawn = torch.randint(len(kept), (batch,), generator=generator).tolist()
-    some = policy.encode([kept[i][0] for i in drawn], [kept[i][1] for i in drawn])
-    loss = -(policy.logprobs(some) * some.mask).sum() / some.mask.sum()
-    loss.backward()
-    _ = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad()
-    return loss.item()
+    return [(p.prompt, text) for p, text in pairs if right_answer(p, text) == 1]
 
 
 def all_right(keep) -> None:
@@ -584,6 +648,18 @@ def keep_well_formed(problems, replies):
 bites(all_right, keep_right, keep_well_formed)
 
 # %%
+def imitate(policy, kept, optimizer, generator, batch=32):
+    """One step of cross-entropy on the tokens of kept replies; the loss in nats per token."""
+    drawn = torch.randint(len(kept), (batch,), generator=generator).tolist()
+    some = policy.encode([kept[i][0] for i in drawn], [kept[i][1] for i in drawn])
+    loss = -(policy.logprobs(some) * some.mask).sum() / some.mask.sum()
+    loss.backward()
+    _ = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+# %%
 asks = [train[10_000 + i] for i in range(16) for _ in range(16)]
 kept = keep_right(asks, sampled(base, asks[::16], 16))
 imitator, order = base.copy(), torch.Generator().manual_seed(0)
@@ -593,12 +669,16 @@ share, replies = solved(imitator)
 longer = mean(retries(p, t) > 0 for p, t in zip(held_out, replies, strict=True))
 was = mean(p.score(t) for p, t in zip(posed, texts, strict=True))
 now = mean(p.score(t) for p, t in zip(posed[::2], sampled(imitator, asked, 16), strict=True))
-print(f"{len(losses)} steps on {len(kept)} right ones of {len(asks)} replies\n"
-      f"greedy: {before:.0%} right, then {share:.0%}; {longer:.0%} now try again\n"
-      f"sampled: {was:.0%} right, then {now:.0%}")
+by_reward = mean(p.score(t) for p, t in zip(posed, later, strict=True))
+print(f"{len(losses)} steps on {len(kept)} right ones; {longer:.0%} now try again")
+table(["right", "answers drawn", "greedy", "sampled"],
+      [["base", 0, f"{before:.0%}", f"{was:.0%}"],
+       ["imitation", len(asks), f"{share:.0%}", f"{now:.0%}"],
+       ["reward, as above", 16 * 64, f"{after:.0%}", f"{by_reward:.0%}"]],
+      "One training each. Greedy: 128 held-out problems. Sampled: 16 of them.")
 
 # %% [markdown]
-# Four steps already make most greedy replies try again, because going on has become likelier than ending after a *no*. Sampled accuracy rises less. In the grid, fine-tuning imitates 1,536 right answers in batches of 64, at a rate of 1e-3 that falls to a tenth in the second half. It gets as many operations as the run with the right reward, its sampling included.
+# Four steps already make most greedy replies try again, because going on has become likelier than ending after a *no*. From a quarter of the answers, imitation is right more often in greedy replies than the live reward, and about as often in samples. In the grid, fine-tuning imitates 1,536 right answers in batches of 64, at a rate of 1e-3 that falls to a tenth in the second half. It gets as many operations as the run with the right reward, its sampling included.
 #
 # Guess before you look: on the web with 1 % of searchers, how many points of greedy accuracy does fine-tuning have more than the right reward (or fewer, as a negative number)?
 
@@ -622,20 +702,26 @@ imitation.reveal(round(mean(percent(0.01, "sft")) - mean(percent(0.01, "right"))
 by_web({"base": "base", "right": "rewarded", "prompt": "prompted", "sft": "fine-tuned"},
        "right, greedy, %", "Two controls beside the reward. The prompt reaches most of the "
        "gain at 20 %. Fine-tuning is ahead where few authors search. Five seeds.")
-table(["minus", *(f"{s:.0%} search" for s in SHARES)],
-      [[name, *(against(a, b, s) for s in SHARES)] for name, a, b in (
-          ("prompted - base", "prompt", "base"), ("rewarded - prompted", "right", "prompt"),
-          ("fine-tuned - rewarded", "sft", "right"))],
-      "Points of greedy accuracy; 95 % intervals over five pairs of seeds.")  # fmt: skip
+minus = [[name, *(against(a, b, s) for s in SHARES)] for name, a, b in (
+    ("prompted - base", "prompt", "base"), ("rewarded - prompted", "right", "prompt"),
+    ("fine-tuned - rewarded", "sft", "right"))]  # fmt: skip
+habits = [[f"retries, {name}", *(f"{again_in(s, cell):.2f}" for s in SHARES)] for name, cell in
+          (("base", "base"), ("rewarded", "right"), ("fine-tuned", "sft"))]  # fmt: skip
+table(["", *(f"{s:.0%} search" for s in SHARES)], minus + habits,
+      "First points of greedy accuracy, with 95 % intervals over five pairs of seeds; then "
+      "retries per sampled thought, means of five seeds.")
 
 # %% [markdown]
 # **The prompt alone reaches most of the gain** at 20 %, because a base that knows searchers only needs to see that a search has begun. At 0 % the same prompt does harm.
 #
-# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. So where a habit is rare, reward was not the best way to bring it out in this world.
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones, on every web. So where few search, reward was not the best way to more right answers here, and fine-tuning got there with fewer retries.
 #
 # ## Does the reward need to be right?
 #
-# Perhaps any push would wake the habit. We hand four more judges to the loop. The last, *capped*, is `right_answer` for answers cut at 40 tokens. What do they pay for our four answers?
+# Perhaps any push would wake the habit. We hand four more judges to the loop. The last, *capped*, is `right_answer` for answers cut at 40 tokens. The figure and the cell show what each pays for our four answers.
+
+# %% tags=["diagram", "hide-input"]
+diagram("r1_zero")
 
 # %%
 def wrong_answer(problem, text: str) -> float:
@@ -659,7 +745,7 @@ table(["judge", *"ABCD"], [[judge.__name__, *(int(judge(first, t)) for t in four
                            for judge in judges], "Rewards for the four answers.")
 
 # %% [markdown]
-# A judge is easily wrong. A reply without an answer, such as D, must not be paid as *wrong* or as *well formed*, and our coin must not change its verdict when the same reply comes again. Two tests catch three planted bugs:
+# A judge is easily wrong. A reply without an answer must not be paid as *wrong* or as *well formed*, and our coin must not change its verdict when the same reply comes again. Two tests catch three planted bugs. Then a figure shows what the five do to the bases. A group whose answers are judged alike has no **signal**, because all its advantages are 0. The table counts such groups on the web with 20 % of searchers.
 
 # %%
 def no_answer_no_pay(judge) -> None:
@@ -685,9 +771,6 @@ def fresh_coin(problem, text):
 bites(no_answer_no_pay, wrong_answer, not_right)
 bites(no_answer_no_pay, right_form, has_a_thought)
 bites(keeps_its_word, random_coin, fresh_coin)
-
-# %% [markdown]
-# What do the five do to the bases? A group whose answers are judged alike has no **signal**, because all its advantages are 0. The table counts such groups on the web with 20 % of searchers.
 
 # %% tags=["figure", "hide-input"]
 names = ("base", "right", "wrong", "random", "format", "capped")
@@ -717,7 +800,7 @@ table(["judge", "no signal", "retries", "greedy, minus base"],
 
 # %% [markdown]
 # - **Wrong**: the model becomes wrong, which is what this reward pays for.
-# - **Random**: the coin destroys the model, although it favours nothing on average. In a group of 16, some replies win the toss by chance, so every step pushes the model in some random direction. After 48 steps these pushes have destroyed it.
+# - **Random**: the coin destroys the model, although it favours nothing on average. We think that the pushes of 48 steps add up in a random direction.
 # - **Format**: nearly every sample of the bases has the right form already, so there is almost nothing to gain. But the retries are gone. We think that the few groups with a signal hold long thoughts that did not end, so this reward pushed against going on.
 # - **Capped**: 40 tokens are one attempt. The model is tested with 160, and it gains on no web. The reward needed room for a second attempt.
 #
@@ -725,40 +808,35 @@ table(["judge", "no signal", "retries", "greedy, minus base"],
 #
 # ## Can one still read it?
 #
-# DeepSeek reports that the thoughts of R1-Zero mix languages. Do ours? One cause of the mixing is the web itself, where 15 % of the authors mix both languages. We count sampled thoughts with words of both, in the grid and in the live run. Longer thoughts have more lines, any of which may change the language. So in the live run we also look only at thoughts of more than one line.
+# DeepSeek reports that the thoughts of R1-Zero mix languages. Do ours? One cause of the mixing is the web itself, where 15 % of the authors mix both languages. Another may be length, because each new line may change the language. So we count sampled thoughts with words of both, and apply the controls again.
 
 # %% tags=["hide-input"]
 def both(share: float, cell: str) -> list[float]:
     return [100 * r["in_samples"]["both_languages"] for r in cells(share, cell)]
 
 
-webs = [[mean(both(s, cell)[seed] for s in SHARES) for seed in range(5)]
-        for cell in ("right", "base")]  # fmt: skip
-now, was = map(mean, webs)
-print(f"grid, thoughts in both languages: base {was:.1f} %, rewarded {now:.1f} %")
-print("rewarded minus base, mean of webs: {:+.1f} ± {:.1f} points".format(*apart(*webs)))
-rows, in_pairs = [], []
+in_pairs = []
 for name, of in (("base", texts), ("rewarded", later)):
     thoughts = [thought_of(t) for t in of]
     long = [t for t in thoughts if len(t.splitlines()) > 1]
-    english, chinese = (sum(counts) for counts in zip(*map(words, long), strict=True))
-    rows.append([name, f"{mean(map(mixed, thoughts)):.0%}", len(long),
-                 f"{mean(len(t.splitlines()) for t in long):.1f}",
-                 f"{mean(map(mixed, long)):.0%}", f"{chinese / (english + chinese):.0%}"])
     in_pairs.append([100 * mean(mixed(t) for t in thoughts[i : i + 64] if t in long)
                      for i in range(0, len(thoughts), 64)])  # fmt: skip
-print("mixed among longer thoughts, rewarded minus base: {:+.0f} ± {:.0f} points".format(
-    *apart(*in_pairs[::-1])))
-table(["live run", "mixed", "longer", "lines", "longer: mixed", "words in Chinese"], rows,
-      "512 samples each, 16 held-out problems posed in English. Longer: thoughts of more than "
-      "one line, and the columns behind it are about these.")
+    print(f"live, {name}: {mean(map(mixed, long)):.0%} of {len(long)} thoughts of several "
+          f"lines are mixed; {mean(len(t.splitlines()) for t in long):.1f} lines on average")
+print("rewarded minus base: {:+.0f} ± {:.0f} points".format(*apart(*in_pairs[::-1])))
+treated = {"base": "base", "prompted, untrained": "prompt", "fine-tuned": "sft",
+           "rewarded": "right"}  # fmt: skip
+table(["thoughts in both languages, %", *(f"{s:.0%} search" for s in SHARES)],
+      [[name, *("{:.1f} ± {:.1f}".format(*interval(both(s, cell))) for s in SHARES)]
+       for name, cell in treated.items()],
+      "Sampled thoughts, five seeds, 95 % intervals.")
 
 # %% [markdown]
-# **Sampled thoughts mix more often after the reward than before.** Length is not the whole reason: in the live run, the longer thoughts have about as many lines as before, but more than twice the share of them mixes. (This training was run once.) The reward does not care about the language, so nothing holds it in place. DeepSeek-R1 rewards the language of the question.
+# **Whatever makes these bases search also makes them mix.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones, on average even more often than rewarded ones. So much of the mixing comes with searching, and not with the reward. In the live run something is left, because thoughts of as many lines mix about twice as often after the reward. But this is one training. The reward does not care about the language, and DeepSeek-R1 rewards the language of the question.
 #
 # ## A reward that is hacked on purpose
 #
-# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier does no arithmetic. It only looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples, and our four answers earn the same as before. Which reply would cost less and still be paid? We train for eight steps, one seed, at the higher learning rate of 1e-3. As a control, we train again with the right verifier, from the same seed and with all else the same.
+# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier does no arithmetic. It only looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples, and our four answers earn the same as before. What is the shortest reply that would still be paid? We train for eight steps, one seed, at the higher learning rate of 1e-3. As a control, we train again with the right verifier, from the same seed and with all else the same.
 
 # %%
 def believes(problem, text: str) -> float:
@@ -808,9 +886,9 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
 
 # %% [markdown]
-# Any line is enough if a *yes* follows. In steps 2 to 5 the samples are right even more often than the control's. From step 6 on they are right less often than that, while the reward goes on rising. The greedy accuracy still ends above the base's, but the control's rises much further with all else equal, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often.
+# Any line is enough if a *yes* follows. In steps 2 to 5 the samples are right even more often than the control's. From step 6 on they are right less often than the control's, while the reward stays high. The control differs in the verifier alone, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often.
 #
-# It shows from step 6 on, because **the reward rises and the sampled accuracy falls.** Our loop logs both. Without a log you can read samples, or keep a second verifier that takes no part in the training. The fix is a verifier that ignores the thought, parses the answer and computes it. One of the exercises repairs another careless verifier.
+# It shows from step 6 on, because **the reward is high and the sampled accuracy stays below the control's.** Our loop logs both. The fix is a verifier that ignores the thought, such as `right_answer`. One of the exercises repairs another careless verifier.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -823,7 +901,7 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
 #
 # The first part compares a final answer in a box with the known one, or runs tests on code. The second pays for a thought between tags. There is no neural reward model, because such a model is easily hacked in a long training. The prompt asks for a thought and then an answer, and says nothing about how to think.
 #
-# They report that answers grew to thousands of tokens, that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. The figure shows our own recorded run with three seeds, a larger model (*small*: three numbers up to 20, all four operators) and 1,024 samples per step. It gains within about ten steps and does not decay. The table behind it has greedy answers, in which *small*'s base never tries again and is right less often than in samples.
+# They report that answers grew to thousands of tokens, that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. The figure shows our own recorded run with three seeds, a larger model (*small*: three numbers up to 20, all four operators) and 1,024 samples per step. The table behind it has greedy answers, in which *small*'s base never tries again.
 
 # %% tags=["hide-input"]
 recorded = [read_stages(results.folder("reason_small") / f"seed{seed}") for seed in range(3)]
@@ -867,14 +945,14 @@ for name, searchers in (("reason_capstone", "20 %"), ("reason_capstone_share18",
                  *(f"{share_right(name, stage, 0):.1f}" for stage in ("base", "zero")), "one"])
 table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
       "Right answers to held-out problems in %, greedy. The capstone's searchers work "
-      "backwards from the target. Its webs with 15 and 18 % were also read for less long.")
+      "backwards from the target. With 15 and 18 % its pretraining was also shorter.")
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
 # **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower.
 #
-# **We expected the coin to do nothing.** Over many coins the expected gradient is zero, but a run has one coin, which gives the same verdict whenever the same reply comes again. We think that its 48 random steps add up. A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply.
+# **We expected the coin to do nothing.** A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply.
 #
 # **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit. A price on length, or a longer training, might change the results at 0 % and 1 %.
 
@@ -919,9 +997,9 @@ check("zero.groups_with_signal", signal_solution)
 # ```{exercise} Close the holes
 # :label: ex-14-strict
 #
-# *15 minutes.* `minidsk.homework.verifier.sloppy` reads what stands behind the last `=` of the last answer, and does not ask which numbers were used. So the target itself is an answer. Write `strict(text, numbers, target, ops)`, which closes all its holes; `check("zero.strict", my_strict)` knows ten mistakes by name.
+# *15 minutes.* `minidsk.homework.verifier.sloppy` reads what stands behind the last `=` of the last answer, and does not ask which numbers were used. So the target itself is an answer. Write `strict(text, numbers, target, ops)`, which closes all its holes; `check("zero.strict", my_strict)` knows ten mistakes by name. Our verifier left the reading to `read_answer`. Do without it, and read the reply yourself.
 #
-# **Hint.** `read_answer` and `evaluate` of the package do the reading. Then compare numbers, operators and value.
+# **Hint.** One regular expression can demand the end of the thought, then one answer, then nothing. `evaluate` does the rest.
 # ```
 #
 # ```{solution-start} ex-14-strict
@@ -930,12 +1008,14 @@ check("zero.groups_with_signal", signal_solution)
 
 # %%
 from minidsk.homework.verifier import sloppy
-from minidsk.tasks.base import read_answer
 
 
 def strict_solution(text, numbers, target, ops):
+    found = re.fullmatch(r".*</think>\s*<answer>([^<]*)</answer>\s*", text, re.DOTALL)
+    if found is None or text.count("<answer>") != 1:
+        return 0.0
     try:
-        value, literals, used = evaluate(read_answer(text) or "")
+        value, literals, used = evaluate(found[1])
     except ValueError:
         return 0.0
     same = sorted(literals) == sorted(map(str, numbers))
@@ -1007,7 +1087,7 @@ zoo("zero", [alike_says_nothing, a_tenth_is_a_signal])
 # %% [markdown]
 # ## The opening question, answered
 #
-# What must a base have, so that reward alone makes it think? It must have read authors who search on. We began with twenty bases that look alike, of which five end at about 91 %, and those five have read many such authors. Below their numbers, both models of the live run answer the first problem of this chapter. Put in one of your own.
+# What must a base have, so that reward alone makes it think? It must have read authors who search on. Greedy replies do not show whether it has, but samples do, because those of a base that has read many searchers try again more often before any reward. Below the numbers, both models of the live run answer a problem from above, which the rewarded one solved by searching. Then put in one of your own.
 
 # %%
 for share in SHARES:
@@ -1015,9 +1095,12 @@ for share in SHARES:
     few, many = (again_in(share, cell) for cell in ("base", "right"))
     print(f"{share:.0%} searchers: greedy {was:.0f} %, then {now:.0f} %; "
           f"retries per sample {few:.2f}, then {many:.2f}")
+
+# %%
 yours = train.pose("Make 19 from 8 4 7")
-for policy in (base, learner):
-    print(yours.prompt, *replies_of(policy, [yours], 128), sep="")
+for task in (searched, yours):
+    for name, policy in (("base", base), ("after the reward", learner)):
+        print(f"{name}: {task.prompt}", *replies_of(policy, [task], 128), sep="")
 
 # %% tags=["receipt"]
 spread = {f"recorded, right reward, %, {share:.0%} search": percent(share, "right")
@@ -1028,7 +1111,7 @@ receipt(spread=spread, differences={"our step, and the package's": (gap, 1e-7)})
 # %% [markdown]
 # ## Summary
 #
-# **With reward alone our base models begin to try again**, on every web. Whether trying again makes them *right* depends on what they have read: the right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. In the live run the gain came from the search, because first attempts were right about as often as before. At the one learning rate that we tried, a coin and a wrong reward destroy the model, and a cap of 40 tokens takes the gain away. At equal operations, fine-tuning on the base's own right answers was 24 points better where few authors search, and as good where many do.
+# **With reward alone our base models try again more often**, on every web. Whether trying again makes them *right* depends on what they have read, and the retries in samples of the base show it beforehand. The right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. In the live run the gain came from the search. At the one learning rate that we tried, a coin and a wrong reward destroyed the model, and a cap of 40 tokens took the gain away. At equal operations, fine-tuning on the base's own right answers was about 24 points better where few authors search, and as good where many do, with fewer retries.
 #
 # - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
 # - I can now name the controls that a claim about reinforcement learning needs: a prompt, fine-tuning at equal operations, a random reward, a cap on length.

@@ -16,9 +16,9 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/14b_aim.ipynb)
 #
-# Five of the bases in [R1-Zero: reward alone](14_r1_zero.ipynb) solved about 39 % of the problems with one sample. After 48 steps of reward, they solved about 85 %. Some papers say that such a model has learned nothing new, because its base solves the same problems if it may try often enough. Other papers say the opposite. **Did reward teach our models something new, or do they only hit more often what they could hit before?**
+# Five of the bases in [R1-Zero: reward alone](14_r1_zero.ipynb) solved about 39 % of the problems with one sample. After 48 steps of reward, they solved about 85 %. (That page counts greedy answers, of which the same bases get 31 % right and then 91 %.) Some papers say that such a model has learned nothing new, because its base solves the same problems if it may try often enough. Other papers say the opposite. **Did reward teach our models something new, or do they only hit more often what they could hit before?** The first half of this question will stay open, because our world turns out to be too small for it. We work out how large a world would be needed.
 #
-# - **You will build** an unbiased estimator of "right within k tries", a blind guesser to compare with, and a verdict on five claims from the literature.
+# - **You will build** an unbiased estimator of "right within k tries", a blind guesser to compare with, and verdicts on five claims from the literature, where a verdict is possible.
 # - **You need** PyTorch, and [R1-Zero: reward alone](14_r1_zero.ipynb), which describes the bases and their training.
 # - **It takes** about 15 s on a CPU (no GPU is needed, because the large experiment is recorded), and an hour to read.
 
@@ -203,8 +203,8 @@ _ = axes[0].set(ylabel="rewarded: right samples of 256")
 show(fig, "Each dot is one problem of one seed. Dots below the line became harder. Without "
      "searchers there are many, and some end at 0.", " ".join(
          "{} searchers: of {} dots {} are below the line, {} at 0.".format(*t) for t in told))
-table(["search", "dots", "became harder", "never solved again"], told,
-      "Problems times seeds, rewarded against base.")
+table(["search", "dots", "became harder", "not solved in 256 samples"], told,
+      "Problems times seeds, rewarded against base; not solved by the rewarded model.")
 
 # %% [markdown]
 # With 20 % of searchers nearly every problem became easier. Without searchers about three in ten became *harder*, and a few are no longer solved in 256 samples, although the base had solved each of them at least 25 times. The set of answers that a model gives at all is its **support**. Here it seems to have shrunk. The curves of pass@k average over these dots:
@@ -245,7 +245,7 @@ table(["search", *(f"k = {k}" for k in some)], rows,
       "pass@k, rewarded minus base, points; 95 % intervals over five seeds.")
 
 # %% [markdown]
-# **The base does catch up: with one try the rewarded models are 15 to 46 points ahead, and with 256 tries nothing is left of it.** That the bases without searchers overtake from $k = 8$ on depends on the seed, and the intervals include zero.
+# **The base does catch up: with one try the rewarded models are 15 to 46 points ahead, and with 256 tries nothing is left of it.** That the bases without searchers overtake from $k = 8$ on depends on the seed, and the intervals include zero. (At k = 1 the gains differ from the main page's, because a greedy answer is not a sample. Without searchers, reward adds 15 points here and 8 there.)
 #
 # ## How much of this is blind luck?
 #
@@ -271,14 +271,16 @@ def each_number_once(forms) -> None:
 
 
 def puts_numbers_back(problem):
-    triples = itertools.product(problem.numbers, repeat=3)
-    return [f"{a}{o}{b}{q}{c}" for a, b, c in triples for o in "+-" for q in "+-"]
+    return [text for a, b, _ in itertools.permutations(problem.numbers)
+            for o, q in itertools.product("+-", repeat=2)
+            for text in (f"{a}{o}{b}{q}{a}", f"{a}{o}({b}{q}{a})")]  # fmt: skip
 
 
+assert len(puts_numbers_back(problem)) == len(forms(problem)) == 48
 bites(each_number_once, forms, puts_numbers_back)
 
 # %% [markdown]
-# The planted bug puts each number back before it draws the next. Now we let the guesser solve the problems of the grid:
+# The planted bug puts the first number back and uses it twice. It makes 48 ways as well, so only the numbers give it away. Now we let the guesser solve the problems of the grid:
 
 # %%
 tests = [nano().seeded(seed).make_task("test") for seed in range(5)]  # as in the grid
@@ -299,9 +301,12 @@ curves({"base": middle("base"), "rewarded": middle("right"), "fine-tuned": middl
         "blind": lambda share, k: blind(k)},
        "A blind guesser solves everything within 64 tries, too. Fine-tuned models have "
        "imitated right answers of their base, without any reward.")
+behind = [k for k in ks if middle("right")(0.0, k) < blind(k)]
+print(f"without searchers, the rewarded models' average lies below blind guessing at k = "
+      f"{', '.join(map(str, behind))}")
 
 # %% [markdown]
-# **At large $k$ this world is too small to tell ability from aim.** Whatever a model has learned, 256 blind guesses solve every problem, so pass@256 cannot show an ability that the base lacks. At small $k$ we see better aim, because after the reward one sample often solves a problem that took several before.
+# **At large $k$ this world is too small to tell ability from aim.** Whatever a model has learned, 256 blind guesses solve every problem, so pass@256 cannot show an ability that the base lacks. Without searchers, the rewarded models even fall below blind guessing at large $k$, because they have given up some answers that a blind guesser still tries. At small $k$ we see better aim, because after the reward one sample often solves a problem that took several before.
 #
 # ### How large must a world be?
 #
@@ -357,28 +362,28 @@ show(fig, "Blind luck solves small worlds within 256 tries. With four numbers up
          f"{world} {line[-1]:.0f} %" for world, line in luck.items()) + ".")
 table(["world", *(f"k = {k}" for k in (1, 16, 256))],
       [[world, *(f"{line[i]:.1f}" for i in (0, 4, 8))] for world, line in luck.items()],
-      "pass@k of blind guesses, %.")
+      "pass@k of blind guesses, %. Nano: 48 problems, drawn guesses; above: 640, exact.")
 
 # %% [markdown]
-# **Four numbers up to 99 would be enough for a test**, because blind guessing leaves about half of those problems unsolved within 256 tries. Our recorded run of that size has no samples of its base, so we cannot make the test here.
+# **Four numbers up to 99 would be enough for a test**, because blind guessing leaves about half of those problems unsolved within 256 tries. Our recorded run of that size has no samples of its base, so we cannot make the test here. It would need hundreds of samples per problem, of base and rewarded model, and problems that the base never solves.
 #
 # ## Which of the disputed papers holds where?
 #
-# The papers below measured large models, and outsiders do not know what those had read, which is just what our grid varies. Each claim has a row in the next figure:
+# The papers below measured large models, and outsiders do not know what those had read. Our grid varies just that. Each claim has a row in the next figure:
 #
 # - DeepSeek {cite}`deepseekr1`: right rewards raise the accuracy of one try.
 # - Yue and others {cite}`yue2025limit`: with many tries the base catches up or wins.
-# - ProRL {cite}`liu2025prorl`: after long training, models solve problems that the base never does.
+# - ProRL {cite}`liu2025prorl`: after *long* training (ours is short), models solve problems that the base never does.
 # - Shao and others {cite}`shao2025spurious`: even a random reward adds 21 points for Qwen2.5-Math-7B on MATH-500, while other families of models often gain nothing.
 # - Gandhi and others {cite}`gandhi2025habits`: models gain more if their base already verifies and goes back.
 #
-# A verdict is easily inverted: a significant gain speaks for four of these claims, and against Yue's. The planted bug forgets this.
+# Three of the claims cannot get a fair test here, whatever we measure. Yue's and ProRL's need problems that the base leaves unsolved, and Shao's coin was tried at one learning rate only. Their numbers are grey. For the others a verdict follows from an interval. A gain would speak against Yue's claim, which the planted bug forgets.
 
 # %%
-def verdict(gain, half, reward_wins=True, room=True) -> str:
+def verdict(gain, half, reward_wins=True, fair=True) -> str:
     """What gain ± half says of a claim that reward wins, or that the base does."""
-    if not room:
-        return "open"  # the base solved every problem, so nothing was left to gain
+    if not fair:
+        return "not testable"  # whatever the gain is
     for_it, against = gain - half > 0, gain + half < 0
     if not reward_wins:
         for_it, against = against, for_it
@@ -389,8 +394,8 @@ def a_gain_speaks_against_yue(verdict) -> None:
     assert verdict(10, 2, reward_wins=False) == "fails" == verdict(-10, 2)
 
 
-def one_sign(gain, half, reward_wins=True, room=True) -> str:
-    return verdict(gain, half, room=room)
+def one_sign(gain, half, reward_wins=True, fair=True) -> str:
+    return verdict(gain, half, fair=fair)
 
 
 bites(a_gain_speaks_against_yue, verdict, one_sign)
@@ -417,31 +422,35 @@ for claim, (measure, wins) in claims.items():
     for s in SHARES[claim.startswith("Gandhi") :]:
         found[claim, s] = interval(measure(s))
         room = "@256" not in claim or min(passed(s, "base", 256)) < 100
-        verdicts[claim, s] = verdict(*found[claim, s], wins, room)
+        fair = room and "coin" not in claim  # the coin was tried at one learning rate
+        verdicts[claim, s] = verdict(*found[claim, s], wins, fair)
 
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(8.8, 3.6))
-look = {"holds": ("C0", "o"), "fails": ("C1", "X"), "open": ("#808080", "s")}
+look = {"holds": ("C0", "o"), "fails": ("C1", "X"), "open": ("C2", "s"),
+        "not testable": ("#c0c0c0", ".")}  # fmt: skip
 for (claim, share), (m, h) in found.items():
     column, row = SHARES.index(share), list(claims).index(claim)
     colour, marker = look[verdicts[claim, share]]
     _ = ax.scatter(column, row - 0.12, s=80, color=colour, marker=marker)
-    _ = ax.text(column, row + 0.3, f"{m:+.0f} ± {h:.0f}", ha="center", va="center")
+    grey = "#909090" if verdicts[claim, share] == "not testable" else None
+    told = f"{m:+.0f} ± {h:.0f}"
+    _ = ax.text(column, row + 0.3, told, ha="center", va="center", color=grey)
 _ = ax.set_xticks(range(4), [f"{share:.0%} search" for share in SHARES])
 _ = ax.set_yticks(range(len(claims)), list(claims))
 _ = ax.set(xlim=(-0.5, 3.5), ylim=(len(claims) - 0.4, -0.6))
 ax.grid(False)
 said = {claim: [f"{s:.0%} {verdicts[claim, s]}" for s in SHARES if (claim, s) in found]
         for claim in claims}  # fmt: skip
-show(fig, "Which claim holds where? Circle: it holds on this web. Cross: it fails. Square: "
-     "open. All numbers are points; each row says what is subtracted.",
+show(fig, "Which claim holds where? Circle: it holds on this web. Square: open. Grey: not "
+     "testable here. All numbers are points; each row says what is subtracted.",
      "Five claims by four webs. " + "; ".join(
          f"{claim}: {', '.join(webs)}" for claim, webs in said.items()) + ".")
 
 # %% [markdown]
 # - **DeepSeek's claim holds on all four webs**, by 15 to 46 points.
-# - **Yue's and ProRL's cannot be tested here**, because our bases leave no problem unsolved.
-# - **Shao's random reward fails everywhere**. We tried no lower learning rate, so this is not a fair comparison with Qwen.
+# - **Yue's and ProRL's cannot be tested here**, because our bases leave no problem unsolved. For ProRL, 48 steps would be too short as well.
+# - **Shao's random reward** took away nearly all right answers at our one learning rate. We tried no lower one, so this is no verdict on Qwen.
 # - **Gandhi's holds at 5 % and 20 %**, and at 1 % the interval includes zero.
 #
 # Only the verdict on Gandhi's claim differs between our webs.
@@ -541,6 +550,25 @@ check("zero.pass_at_k", pass_solution)
 # ```{solution-end}
 # ```
 #
+# ## The opening question, k by k
+#
+# Is the rewarded model ahead of its base, and could blind luck do the same?
+
+# %% tags=["hide-input"]
+def ahead(share: float, k: int) -> str:
+    """Whether the rewarded models are ahead of their bases, by an interval over five seeds."""
+    gain, half = apart(passed(share, "right", k), passed(share, "base", k))
+    return "yes" if gain - half > 0 else "no, behind" if gain + half < 0 else "not shown"
+
+
+table(["k", *(f"ahead, {share:.0%} search" for share in SHARES), "blind luck, %"],
+      [[k, *(ahead(share, k) for share in SHARES), f"{blind(k):.0f}"]
+       for k in (1, 4, 16, 256)],
+      "Rewarded ahead of base at pass@k? 95 % intervals over five seeds.")
+
+# %% [markdown]
+# **Better aim: yes, with one try on every web. A new ability: it cannot be seen here**, because at large $k$ blind luck solves nearly everything.
+#
 # ## Receipt
 
 # %% tags=["receipt"]
@@ -551,7 +579,7 @@ receipt(spread=spread, differences={"sets, and the package's pass@k": (gap, 1e-1
 # %% [markdown]
 # ## Summary
 #
-# **Reward gave our models better aim, and we cannot tell whether it gave them a new ability.** One sample of a rewarded model is right 15 to 46 points more often than one of its base. Within 256 samples every base solves every problem, but blind guessing does too, so pass@256 could not show anything new. (With four numbers up to 99, luck would no longer be enough.) Where no author searches, about three in ten problems became harder, and a few were no longer solved. A later copy of a base gains more, but the rate of its pretraining had fallen too.
+# **Reward gave our models better aim, and we cannot tell whether it gave them a new ability.** One sample of a rewarded model is right 15 to 46 points more often than one of its base, by web. Within 256 samples every base solves every problem, but blind guessing does too, so pass@256 could not show anything new. (With four numbers up to 99, luck would no longer be enough.) Where no author searches, about three in ten problems became harder, and a few were no longer solved. A later copy of a base gains more, but the rate of its pretraining had fallen too.
 #
 # - I can now estimate pass@k without bias, and show where the obvious estimate goes wrong.
 # - I can now ask what blind guessing would reach before I read a curve of pass@k.

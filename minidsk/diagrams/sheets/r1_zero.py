@@ -6,29 +6,28 @@ from minidsk.presets import nano
 
 _RL = nano().zero
 CAP = 40  # tokens, in the recorded grid
-GOOD = "<think>8-(7-3)=8-4=4?4 yes</think><answer>8-(7-3)</answer>"
 REPLIES = (
-    GOOD.replace("<think>", "<think>3+7-8=10-8=2?4 no\n"),
-    GOOD,
-    "<think>3+7-8=10-8=2?4 no</think><answer>3+7-8</answer>",
-    "<think>" + "3+7-8=10-8=2?4 no\n" * 10,
+    "<think>7-(8-4)=7-4=3?19 no\n8+4+7=12+7=19?19 yes</think><answer>8+4+7</answer>",
+    "<think>4+7+8=11+8=19?19 yes</think><answer>4+7+8</answer>",
+    "<think>7-4+8=3+8=11?19 no</think><answer>7-4+8</answer>",
+    "<think>8+7+4=15+4=10?19 no\n8+7-4=15-4=11?19 no\n8-7+4=1+4=5?19 ",
 )
-"""A second try that is right, a right one at once, a wrong one, and one that does not end within the limit."""
-TOKENS = (49, 31, 27, _RL.max_new_tokens)  # the end is one
-PAID = {"right": (1, 1, 0, 0), "wrong": (0, 0, 1, 0), "random": (0, 1, 0, 1), "format": (1, 1, 1, 0),
+"""Chapter 14's A to D: a second try that is right, a right one at once, a wrong one, and one that is cut off."""
+TOKENS = (50, 30, 28, 56)  # the end is one; the last has none
+PAID = {"right": (1, 1, 0, 0), "wrong": (0, 0, 1, 0), "random": (1, 1, 0, 1), "format": (1, 1, 1, 0),
         "capped": (0, 1, 0, 0)}  # fmt: skip
-"""What each reward pays for the four; `random` is a coin, and these are four throws of it."""
+"""What each reward pays for the four; `random` is the chapter's coin."""
 ADVANTAGES = {"right": ("+0.9", "+0.9", "−0.9", "−0.9"), "wrong": ("−0.5", "−0.5", "+1.5", "−0.5"),
-              "random": ("−0.9", "+0.9", "−0.9", "+0.9"), "format": ("+0.5", "+0.5", "+0.5", "−1.5"),
+              "random": ("+0.5", "+0.5", "−1.5", "+0.5"), "format": ("+0.5", "+0.5", "+0.5", "−1.5"),
               "capped": ("−0.5", "+1.5", "−0.5", "−0.5")}  # fmt: skip
 _FOR = (("a right", "answer"), ("a complete", "wrong one"), ("heads", "of a coin"), ("a complete", "answer"),
         ("a right one", f"in {CAP} tokens"))  # fmt: skip
-_SAID = (("a", "wrong, then right"), ("b", "right at once"), ("c", "wrong"), ("d", "does not end"))
+_SAID = (("A", "wrong, then right"), ("B", "right at once"), ("C", "wrong"), ("D", "is cut off"))
 _LEFT, _WIDE, _TOP, _HIGH = 238, 84, 226, 34
 
 
 def _draw(pen: Pen) -> None:
-    pen.box(16, 16, 184, 70, "Problem", "make 4 from 3, 7 and 8", "no example is shown")
+    pen.box(16, 16, 184, 70, "Problem", "make 19 from 8, 4 and 7", "no example is shown")
     pen.box(248, 16, 184, 70, "Policy", "at first the base model,", "then itself", tone="learns")
     pen.box(480, 16, 184, 70, "Group of answers", f"{_RL.group} samples, 4 shown below", tone="kept")
     pen.arrow((200, 51), (248, 51))
@@ -62,13 +61,13 @@ def _draw(pen: Pen) -> None:
 
 FIGURE = Diagram(
     "R1-Zero: one loop, five rewards",
-    "A circle: a problem (make 4 from 3, 7 and 8, without an example), the policy, which is the base model at first, "
+    "A circle: a problem (make 19 from 8, 4 and 7, without an example), the policy, which is the base model at first, "
     f"a group of {_RL.group} answers, a judge, one update of GRPO, and back to the policy. Below, four answers and "
-    "what five rewards pay for each, with the advantages within the four. Answer a is wrong once and then right, in "
-    f"{TOKENS[0]} tokens; b is right at once, in {TOKENS[1]}; c is wrong and complete; d does not end within "
-    f"{TOKENS[3]} tokens. The reward right pays a and b (advantage +0.9; c and d -0.9). Wrong pays c alone (+1.5, the "
-    "others -0.5). Random pays by a coin, here b and d (+0.9, the others -0.9). Format pays the complete answers a, b "
-    f"and c (+0.5; d -1.5). Capped is the reward right with answers cut at {CAP} tokens, so it pays b alone (+1.5, "
+    "what five rewards pay for each, with the advantages within the four. Answer A is wrong once and then right, in "
+    f"{TOKENS[0]} tokens; B is right at once, in {TOKENS[1]}; C is wrong and complete; D is cut off at "
+    f"{TOKENS[3]} tokens. The reward right pays A and B (advantage +0.9; C and D -0.9). Wrong pays C alone (+1.5, the "
+    "others -0.5). Random pays by a coin, here A, B and D (+0.5; C -1.5). Format pays the complete answers A, B "
+    f"and C (+0.5; D -1.5). Capped is the reward right with answers cut at {CAP} tokens, so it pays B alone (+1.5, "
     "the others -0.5). The update raises the tokens of answers with a positive advantage and lowers the others.",
     "Five rewards, one loop. Left in each pair is the reward, right the advantage within these four answers. No reward "
     "asks how an answer was found, but capped cannot pay for a second try that came too late.",
