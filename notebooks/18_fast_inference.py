@@ -494,7 +494,7 @@ print("a pass with one guess: {:.1f} milliseconds from Python,".format(*started_
 print("cores of the two hosts:", *(of["machine"]["cores"] for of in (recorded, again)))
 
 # %% [markdown]
-# **The answer.** A graph starts a whole step with one call, and on the recorded GPU a step then takes about 1 µs per operation. The pass with a guess came about twelve times as fast as from Python, in part perhaps because it was rewritten and ran on another host.
+# **The answer.** A graph starts a whole step with one call, and on the recorded GPU a step then takes about 1 µs per operation. The pass with a guess came about twelve times as fast, in part perhaps because it was rewritten and ran on another host.
 #
 # ## What limits a large model?
 #

@@ -281,7 +281,7 @@ def write_all(rows, refill, most=160):
     return written, held
 
 # %%
-def timed(call, turns=3):
+def timed(call, turns=2):
     """The last result of a call, and the shortest of its times in seconds."""
     spent = []
     for _ in range(turns):
@@ -307,7 +307,7 @@ table(["64 replies in 8 rows", "steps", "useful", "time"],
       [[name, len(of), f"{100 * share_useful(own_lengths, 8, len(of)):.0f} %",
         f"{took[name]:.2f} s"]
        for name, of in (("waiting", held_waiting), ("refilled", held))],
-      "nano-zero in float64, on this core, the shortest of three times")  # fmt: skip
+      "nano-zero in float64, on this core, the shorter of two times")  # fmt: skip
 
 # %%
 engine = Engine(exact, 8, 200, static=True)
@@ -331,7 +331,7 @@ show(fig, "How many tokens each of the 8 rows holds in its cache: the darker, th
      "when it is refilled. Waiting leaves pale gaps until the longest reply of a batch ends.")
 
 # %% [markdown]
-# Refilling needs fewer steps, but a step is not all that takes time. A new prompt is read while the other rows wait, and this takes about as long as a step or more. The batch that waits reads eight prompts at once. A server avoids this pause by reading a long prompt in pieces beside the other rows' steps (*chunked prefill* {cite}`agrawal2024sarathi`).
+# Refilling needs fewer steps, but a step is not all that takes time. A new prompt is read while the other rows wait, which takes about as long as a step. The batch that waits reads eight prompts at once. A server avoids this pause by reading a long prompt in pieces beside the other rows' steps (*chunked prefill* {cite}`agrawal2024sarathi`).
 #
 # The replies must also be those of the slow decoder. Each reply is therefore read alone, in one pass. If each of its tokens is the likeliest after those before it, the slow decoder writes the same reply. The package's version of all this is `minidsk/infer/refill.py`, and it must agree too.
 
