@@ -17,7 +17,7 @@ def _draw(pen: Pen) -> None:
 
     pen.box(16, 116, 7 * W, 44, "one pass of the model", "the last token of the text and 3 guesses", tone="learns")
     pen.text(16 + 7 * W + 14, 134, "2  Check: all places at once", anchor="start", bold=True)
-    pen.notes(16 + 7 * W + 14, 152, "reads the weights once, as a pass for 1 token does")
+    pen.notes(16 + 7 * W + 14, 152, "in a dense model it reads the weights once,", "as a pass for 1 token does")
     for i in range(4):
         x = 16 + (3.5 + i) * W
         pen.arrow((x, 160), (x, 186), tone="learns")
