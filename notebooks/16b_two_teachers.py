@@ -39,7 +39,7 @@ import torch
 
 import minidsk
 from minidsk import results
-from minidsk.diagrams import direct_labels, show, table
+from minidsk.diagrams import show, table
 from minidsk.homework import bites, predict, receipt
 from minidsk.infer.evaluate import answers as replies_of
 from minidsk.presets import nano
@@ -138,10 +138,10 @@ peak_guess.reveal(best["forward"][0])
 fig, ax = plt.subplots(figsize=(6.5, 2.8))
 _ = ax.fill_between(x, two.exp(), color="gray", alpha=0.3, lw=0)
 _ = ax.text(28, 0.085, "teacher", color="gray")
-for name, pw in best.items():
-    _ = ax.plot(x, peak(*pw).exp(), label=name)
-_ = ax.set(xlabel="answer", ylabel="probability", xlim=(0, 46), ylim=(0, 0.21))
-direct_labels(ax)
+for k, (name, at) in enumerate({"forward": (19, 0.04), "reverse": (12.5, 0.16)}.items()):
+    _ = ax.plot(x, peak(*best[name]).exp(), color=f"C{k}")
+    _ = ax.text(*at, f"{name} student", color=f"C{k}")
+_ = ax.set(xlabel="answer", ylabel="probability", xlim=(0, 40), ylim=(-0.002, 0.21))
 places = [f"the {name} student's peak is at {place} with width {width}"
           for name, (place, width) in best.items()]
 show(fig, "A teacher with two peaks (grey), and the one-peaked student that is nearest to it "
@@ -392,10 +392,12 @@ for arm, name in MERGE.items():
     x_, y_ = (mean(merge_of(arm, k)) for k in ("sums", "pages"))
     marks[name] = (x_, y_)
     _ = ax.plot(x_, y_, "o", color="C1" if arm.startswith("teacher") else "C0")
-    lower = arm in ("average", "teacher of sums", "rewarded")
-    _ = ax.annotate(name, (x_, y_), textcoords="offset points", ha="right",
-                    xytext=(-7, -12 if lower else 4))
-_ = ax.set(xlabel="sums, right, %", ylabel="pages, right, %", xlim=(-12, 100), ylim=(25, 108))
+    down, beside = arm in ("average", "rewarded"), arm == "teacher of sums"
+    _ = ax.annotate(name, (x_, y_), textcoords="offset points",
+                    ha="left" if beside else "right",
+                    xytext=(7, -4) if beside else (-7, -12 if down else 4))
+_ = ax.set(xlabel="sums, right, %", ylabel="pages, right, %", xlim=(-12, 122), ylim=(25, 108),
+           xticks=range(0, 101, 20))  # fmt: skip
 show(fig, "Both skills at once: each dot is a model, the mean of three seeds.",
      "Accuracy on pages over accuracy on sums. " + "; ".join(
          f"{name} {a:.0f} and {b:.0f}" for name, (a, b) in marks.items()) + " %.")
