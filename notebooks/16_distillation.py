@@ -338,7 +338,7 @@ table(["who goes on", "from the start", "after the student's slip"],
       f"Right answers in %, sampled, to the {len(cut)} problems where the student slipped.")
 
 # %% [markdown]
-# **The student slips more often than its teacher, and a slip costs both.** About 60 % of its own lines are slips, and about 40 % of the teacher's. The answers that it learned from have about 21 %, because the filter prefers thoughts without slips. After a slip of the student both models solve 20 to 25 points fewer of the same problems than from the start. The teacher's lead is about the same before and after, so we do not find that the student is lost on its own path only. But a teacher that reads the student's answers could help at these slips.
+# **The student slips more often than its teacher, and a slip costs both.** About 60 % of its own lines are slips, and about 40 % of the teacher's. The answers that it learned from have about 21 %, because the filter prefers thoughts without slips. After a slip of the student both models solve roughly 20 to 25 points fewer of the same problems than from the start. The teacher's lead is about the same before and after, so we do not find that the student is lost on its own path only. But a teacher that reads the student's answers could help at these slips.
 #
 # ## Grades: how does a teacher judge each token of the student's answer?
 #
@@ -707,6 +707,8 @@ live.append(told("grades", learned, count))
 # %%
 learned, count, _ = learn(by_distribution, 64, 1)
 live.append(told("whole distribution", learned, count))
+
+# %%
 learned, count, _ = learn(by_reward, 4, 16)
 live.append(told("reward", learned, count))
 
@@ -821,7 +823,7 @@ def bracket(curve, wanted: float = 70) -> tuple[float, float]:
             return low, high
     return math.inf, math.inf
 
-# %%
+
 def the_first_crossing(bracket) -> None:
     assert bracket([(0, 30), (10, 60), (20, 80), (30, 65), (40, 90)]) == (10, 20)
     assert bracket([(0, 30), (10, 60)]) == (math.inf, math.inf)
