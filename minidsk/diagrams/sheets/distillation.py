@@ -45,7 +45,7 @@ def _draw(pen: Pen) -> None:
     _way(pen, 190, "Grades", student, ("Teacher", "a grade for each token", "frozen"),
          ("Student moves", "each token by its grade", update))  # fmt: skip
 
-    pen.text(16, 296, "Make 4 from 8, 7 and 3: a line that the student wrote", bold=True, anchor="start")
+    pen.text(16, 296, "Make 12 from 8, 7 and 3: a line that the student wrote", bold=True, anchor="start")
     learns, frozen = ("learns",) * 7, ("frozen",) * 7
     _row(pen, 308, "token", "", TOKENS, *("soft",) * 7, fill=0.06)
     _row(pen, 342, "student's probability", "", tuple(f"{p:g}" for p in STUDENT), *learns)
@@ -58,14 +58,14 @@ def _draw(pen: Pen) -> None:
 FIGURE = Diagram(
     "Three ways to teach a small model",
     "Three rows of three boxes. Thoughts: the teacher answers, a verifier keeps the right answers, and the student "
-    "copies each token of a kept answer. Reward: the student answers, a verifier says 1 or 0, once for all tokens, and "
-    "the student moves all tokens alike. Grades: the student answers, the teacher gives a grade for each token, and "
-    "the student moves each token by its grade. Below, the problem make 4 from 8, 7 and 3, and a line that the student "
-    "wrote: 8−7+3=5, whose last token is wrong. The student's probabilities are 0.5, 0.5, 0.4, 0.8, 0.9, 0.9 and 0.6; "
-    "the teacher's are the same but for 0.8 at the second token and 0.06 at the last. The grade, log teacher minus log "
-    "student, is +0.47 at the second token, −2.30 at the last, and 0 elsewhere. With the grades of later tokens, each "
-    "step further times 0.5, the advantages are +0.20, +0.40, −0.14, −0.29, −0.58, −1.15 and −2.30. By reward, where "
-    "one answer of four was right, each token of this one has advantage −0.5.",
+    "copies each token of a kept answer. Reward: the student answers, a verifier says 1 or 0, once for all tokens, "
+    "and the student moves all tokens alike. Grades: the student answers, the teacher gives a grade for each token, "
+    "and the student moves each token by its grade. Below, the problem make 12 from 8, 7 and 3, and a line that the "
+    "student wrote: 8−7+3=5, whose last token is wrong. The student's probabilities are 0.5, 0.5, 0.4, 0.8, 0.9, 0.9 "
+    "and 0.6; the teacher's are the same but for 0.8 at the second token and 0.06 at the last. The grade, log teacher "
+    "minus log student, is +0.47 at the second token, −2.30 at the last, and 0 elsewhere. With the grades of later "
+    "tokens, each step further times 0.5, the advantages are +0.20, +0.40, −0.14, −0.29, −0.58, −1.15 and −2.30. By "
+    "reward, where one answer of four was right, each token of this one has advantage −0.5.",
     "Who answers, and who judges? The teacher's grades find the token that is wrong; the reward blames all seven "
     "alike, but it knows for certain that the answer is wrong, and it needs no teacher. Probabilities are made up.",
     680, 516, _draw,
