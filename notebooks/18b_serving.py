@@ -20,7 +20,7 @@
 #
 # - **You will build** a scheduler that refills rows, first with lengths alone and then with a real cache. Then come noise that does not depend on the neighbours, and a product that adds in one order in batches of any size.
 # - **You need** PyTorch, and the cache and the batch of [fast inference](18_fast_inference.ipynb).
-# - **It takes** under a minute on a CPU (no GPU is needed), and an hour to read.
+# - **It takes** one to three minutes on a CPU (no GPU is needed), and an hour to read.
 
 # %% tags=["hide-input"]
 import importlib.util
