@@ -359,7 +359,7 @@ def a_chinese_question(share) -> None:
 bites(a_chinese_question, language_share, english_only)
 
 # %% [markdown]
-# How would you cheat this reward, if it were the only one? A thought without any words scores 1, because nothing in it is in the wrong language. So **saying nothing is paid in full**, and so is a wrong answer such as d. The language reward makes sense only as a bonus beside the reward for right answers, and R1 simply adds them:
+# How would you cheat this reward alone? A thought without any words scores 1, because nothing in it is in the wrong language. So **saying nothing is paid in full**, and so is a wrong answer such as d. The language reward makes sense only as a bonus beside the reward for right answers, and R1 simply adds them:
 #
 # $$
 # r = r_{\text{right}} + w_{\text{form}}\, r_{\text{form}} + w_{\text{language}}\, r_{\text{language}}.
@@ -524,7 +524,7 @@ looks["stage 2"] = look(reasoned)
 compare("Three steps of 64 answers. One seed.", "base", "cold start", "stage 2")
 
 # %% [markdown]
-# **After this cold start, three steps of reward change nothing beyond the noise.** The record has 48 larger steps.
+# **After this cold start, three steps of reward change nothing beyond the noise.**
 #
 # ## Stage 3: what do a model's own best answers teach?
 #
@@ -757,8 +757,7 @@ rows = [[web, name, *(f"{average(web, arm, what):.0f}" for what in list(MEASURES
         for web in WEBS for arm, name in FULL.items()]  # fmt: skip
 table(["web", "model", "right, %", "readable", "form", "mixed", "pages right", "tera-FLOPs"],
       rows, "Means of five seeds, in %. Right: 1,024 held-out problems, greedy. Readable, "
-      "form, mixed: 512 of them, sampled. Pages: 512, greedy. FLOPs: all that was needed after the "
-      "base.")
+      "form, mixed: 512 of them, sampled. Pages: 512, greedy. FLOPs: of all after the base.")
 
 # %% [markdown]
 # **The cold start does the most.** On the poor web it adds about 25 points, on average more than all 48 steps of R1-Zero, for a fourteenth of the operations. Writing the thoughts is not counted, and their author knows every solution. On the rich web it reaches what R1-Zero reaches. But it forgets pages, and seeds differ widely: between 13 and 93 % are right afterwards on the rich web, 54 on average, and between 19 and 76 on the poor one. **Stage 3 brings them back** to about 90 in every seed. Stages 2 and 4 cost nearly all the operations.
