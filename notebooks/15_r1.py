@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/15_r1.ipynb)
 #
-# R1-Zero learned to reason from reward alone. But its thoughts mix two languages, and DeepSeek found it hard to read and weak at everything but reasoning. So they built DeepSeek-R1 in four more stages. **What does each of these stages do, to reasoning and to what the model may forget?** DeepSeek ran each stage once, on a very large model. Our world is small enough to compare recipes with and without a stage, with five seeds each.
+# Our R1-Zero solves almost nine problems in ten, and starts from a base that solves three. But it writes *no* in one line of a thought and 不对 in the next, and about one in twelve of its pages is broken, where its base broke none. DeepSeek too found R1-Zero hard to read and weak at everything but reasoning, and built DeepSeek-R1 in four more stages. **What does each of these stages do, to reasoning and to what the model may forget?** Our world is small enough to compare recipes with and without a stage, with five seeds each.
 #
 # - **You will build** each of the four stages as a short loop: imitation of curated thoughts, a reward for one language, a filter for a model's own answers, and reward over a mixture of tasks.
 # - **You need** PyTorch, [chapter 12](12_grpo.ipynb), which builds GRPO, and [chapter 14](14_r1_zero.ipynb), where R1-Zero comes from.
-# - **It takes** one to two minutes to run on two CPU cores of a laptop, up to twice that on Colab's two (no GPU is needed, because the models are small), and an hour to read. The comparison of all stages was recorded on a GPU.
+# - **It takes** one to two minutes on a laptop with two CPU cores, and up to four on Colab. It needs no GPU, because the models are small. Reading takes an hour. The comparison of all stages was recorded on a GPU.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -66,7 +66,7 @@ _ = torch.set_num_threads(1)
 # %% [markdown]
 # ## What is wrong with R1-Zero?
 #
-# Two checkpoints (saved weights) come with the package. **nano-base** has read a tiny web of worksheets, lists and letters, and nothing else. **nano-zero** is this base after R1-Zero, which is reward for right answers alone. Both solve Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once.
+# Two checkpoints (saved weights) come with the package. **nano-base** has read a tiny web of worksheets, lists and letters. **nano-zero** is this base after R1-Zero, which is reward for right answers alone. Both solve Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once.
 
 # %%
 base, zero = load_policy("nano-base"), load_policy("nano-zero")
@@ -90,7 +90,7 @@ problem, text = min(in_both, key=lambda pair: len(pair[1]))
 print(problem.prompt + text, "->", problem.verdict(text))
 
 # %% [markdown]
-# This is one sampled thought of nano-zero. Each line is one attempt, followed by the target and a verdict, *no* or *yes*. The question is in English, but one verdict is in Chinese (不对 means no, 对了 means yes). The reward only reads the answer, so it does not care.
+# This is a sampled thought of nano-zero. Each line is one attempt, the target and a verdict. The question is in English, but one verdict is in Chinese (不对 means no, 对了 means yes). The reward only reads the answer, so it does not care.
 #
 # The web also has **pages that need no thought**, such as five numbers and the same numbers in order, or a row to continue. No reward ever mentioned them:
 
@@ -100,7 +100,7 @@ page_problems = [pages[i] for i in range(256)]
 replies = replies_of(zero, page_problems, 40)
 odd = [(p.prompt, t) for p, t in zip(page_problems, replies, strict=True)
        if not p.well_formed(t)]  # fmt: skip
-print(f"{len(odd)} of {len(page_problems)} replies of nano-zero are no line of a page; one:")
+print(f"{len(odd)} of {len(page_problems)} replies of nano-zero are not a valid page; one:")
 print("prompt:", odd[0][0].strip(), "\nreply: ", repr(odd[0][1]))
 
 # %% [markdown]
@@ -139,15 +139,15 @@ LOOKS = {"right, greedy": ".0%", "right, sampled": ".0%", "mixed": ".1%", "reada
          "pages right": ".0%", "pages in form": ".0%"}  # fmt: skip
 
 
-def look(policy) -> dict[str, float]:
-    """How a model answers held-out problems and pages."""
+def look(policy) -> dict:
+    """How a model answers held-out problems and pages; and the problems with its samples."""
     of = list(zip(asked, sampled(policy, [p.prompt for p in asked]), strict=True))
     greedy = zip(held_out, replies_of(policy, held_out, 160), strict=True)
     wrote = list(zip(page_problems, replies_of(policy, page_problems, 40), strict=True))
     found = [mean(p.score(t) for p, t in greedy), mean(p.score(t) for p, t in of),
              mean(mixed(p, t) for p, t in of), mean(readable(p, t) for p, t in of),
              mean(p.score(t) for p, t in wrote), mean(p.well_formed(t) for p, t in wrote)]
-    return dict(zip(LOOKS, map(float, found), strict=True))
+    return {**dict(zip(LOOKS, map(float, found), strict=True)), "samples": of}
 
 
 def compare(caption: str, *names: str):
@@ -163,7 +163,7 @@ assert looks["R1-Zero"]["mixed"] > looks["base"]["mixed"]
 compare("One seed; held-out problems with three numbers up to 12, plus and minus.", *looks)
 
 # %% [markdown]
-# **R1-Zero is far better at the problems and worse at the rest.** It mixes languages about twice as often as its base, fewer of its replies are readable, and about one in twelve of its pages no longer looks like a page. The model has **forgotten** part of what its base could do. The new stages are meant to repair these three faults and to keep the accuracy.
+# **R1-Zero is far better at the problems and worse at the rest.** It mixes languages about twice as often as its base, fewer of its replies are readable, and about one in twelve of its pages no longer looks like a page. The model has **forgotten** part of what its base could do. A share of $n$ replies has a 95 % interval of at most $\pm 1/\sqrt{n}$, which is 12 points for 64 problems, 9 for 128 samples and 6 for 256 pages. The difference of two shares has about 1.4 times that, so *pages right* shows nothing yet. The new stages are meant to repair these three faults and to keep the accuracy.
 #
 # ## The four stages
 
@@ -171,17 +171,17 @@ compare("One seed; held-out problems with three numbers up to 12, plus and minus
 diagram("r1")
 
 # %% [markdown]
-# The four answers at the bottom of the diagram, a to d, will go with us through the chapter. The row *here* is the package's recipe. This page takes smaller numbers to show each stage live, and larger ones in the recorded experiment at the end:
+# We will use the four answers at the bottom, a to d. The row *here* is the experiment recorded at the end. The live models take smaller numbers:
 #
 # | stage | begins with | learns from | live on this page | recorded |
 # | --- | --- | --- | --- | --- |
 # | R1-Zero | the base | reward: right answer | nano-zero: 64 steps of 256 answers | 48 or 72 steps of 256 answers |
-# | 1 cold start | the base | imitation of careful thoughts | 256 thoughts, read once | 256 thoughts, read 5 times |
+# | 1 cold start | the base | imitation of careful thoughts | 256 draws from 256 thoughts | 256 thoughts, 5 times on average |
 # | 2 reasoning | stage 1 | reward: right answer, form, language | 3 steps of 64 answers | 48 steps of 256 answers |
-# | 3 rejection sampling | **the base again** | imitation of stage 2's best answers, and of pages | 256 thoughts and 85 pages, 16 steps of 16 | 768 thoughts and 256 pages, read twice |
+# | 3 rejection sampling | **the base again** | imitation of stage 2's best answers, and of pages | 256 thoughts and 85 pages, 22 steps of 16 | 768 thoughts and 256 pages, twice on average |
 # | 4 all kinds | stage 3 | reward over problems and pages, 3 to 1 | 2 steps of 64 answers | 24 steps of 256 answers |
 #
-# Guess first: nano-base, which solves almost a third of these problems greedily, imitates 256 carefully written thoughts once. How many of the problems will it solve then?
+# Guess first: nano-base, which solves almost a third of these problems greedily, takes 16 steps of imitation on 256 carefully written thoughts. How many of the problems will it solve then?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -224,7 +224,7 @@ def padding_counts(logp, mask):
     """A planted bug: the mean over all places."""
     return -(logp * mask).mean()
 
-# %%
+
 def six_tokens_by_hand(loss) -> None:
     """Two tokens at -1 and four at -2 have the mean 5/3."""
     logp = torch.tensor([[-1.0, -1, -9, -9], [-2, -2, -2, -2]])
@@ -267,7 +267,7 @@ assert weight_gap < 1e-8
 print("weights after three steps, largest difference: below 1e-8")
 
 # %% [markdown]
-# Now we run the cold start. A claim about *curated* thoughts needs a control, because any 16 steps of fine-tuning change a model. So a second copy imitates 256 **ordinary worksheets** from the same web, by all its authors, for as many steps.
+# Now we run the cold start. A claim about *curated* thoughts needs a control, because any 16 steps of fine-tuning change a model. So a second copy imitates 256 **ordinary worksheets** from the same web, by all its authors, for as many steps. Examples are drawn with replacement, so some are never seen. The printed line says how many are.
 
 # %%
 def as_example(page: str) -> tuple[str, str]:
@@ -278,20 +278,42 @@ def as_example(page: str) -> tuple[str, str]:
 
 worksheets = TinyWeb(replace(nano().pretrain.web, worksheets=1.0), seed=1)
 ordinary = [as_example(worksheets[FAR + i]) for i in range(256)]
+reached = {i for step in range(16) for i in torch.randint(
+    256, (16,), generator=torch.Generator().manual_seed(step)).tolist()}  # fmt: skip
+print(f"256 draws from 256 examples reach {len(reached)} of them")
+
+# %%
 cold, usual = imitate(base, curated, 16), imitate(base, ordinary, 16)
 # tolerance: 3% + 0.02
 looks |= {"cold start": look(cold), "ordinary worksheets": look(usual)}
 assert looks["cold start"]["right, greedy"] > 2 * looks["ordinary worksheets"]["right, greedy"]
 cold_guess.reveal(round(100 * looks["cold start"]["right, greedy"]))
-compare("256 examples, read once. One seed.", "base", "ordinary worksheets", "cold start",
-        "R1-Zero")  # fmt: skip
+compare("256 draws from 256 examples. One seed.", "base", "ordinary worksheets",
+        "cold start", "R1-Zero")  # fmt: skip
 
 # %% [markdown]
-# **256 curated thoughts give most of what R1-Zero's reward gave, and stop the mixing.** The same number of ordinary worksheets gives nothing. But the cold start forgets about as many pages as R1-Zero.
+# **256 curated thoughts give most of what R1-Zero's reward gave, and stop the mixing.** The same number of ordinary worksheets gives nothing. *Pages right* falls as much after the worksheets, so this number shows no effect of the thoughts. *Pages in form* does: only the curated thoughts and R1-Zero break pages.
 #
-# The careful thoughts differ from the worksheets in search, language and form at once, and the program that wrote them knows how to search. [Which order, and whose thoughts?](15b_order.ipynb) compares authors of thoughts, and finds that even the base's own right answers help.
+# The stage is meant to give readable thoughts, but *readable* did not rise. Which of its three demands fail?
+
+# %%
+def fails(name: str) -> list[int]:
+    """How many samples fail by form, lack an end, fail by language, repeat an attempt."""
+    of = looks[name]["samples"]
+    return [sum(not p.well_formed(t) for p, t in of), sum("</answer>" not in t for _, t in of),
+            sum(not in_language(p, t) for p, t in of),
+            sum(len(set(p.attempts(t))) < len(p.attempts(t)) for p, t in of)]  # fmt: skip
+
+
+table(["model", "form", "of these, not ended", "language", "an attempt twice"],
+      [[name, *fails(name)] for name in ("base", "cold start", "R1-Zero")],
+      "Replies of 128 that fail each demand. A reply can fail several. One seed.")
 
 # %% [markdown]
+# **The cold start cures the language, but its thoughts are longer.** More of them have not ended after 128 tokens, so their form is broken, and more repeat an attempt.
+#
+# [Whose thoughts, and imitation or reward?](15b_order.ipynb) compares authors of thoughts, and finds that even the base's own right answers help.
+#
 # ## Stage 2: what does reward for one language do?
 #
 # The second stage is R1-Zero's loop again, from the cold start, with a **language reward**: the share of a thought's words that are in the language of the question. The words of our thoughts are their verdicts, so we can count these. In the four answers of the diagram, b has two verdicts, one in each language, so its language reward is 1/2.
@@ -323,7 +345,7 @@ def language_share(prompt: str, text: str) -> float:
 
 print({name: language_share(make_4.prompt, text) for name, text in FOUR.items()})
 
-# %%
+
 def english_only(prompt: str, text: str) -> float:
     """A planted bug: it never looks at the question."""
     return language_share("", text)
@@ -337,7 +359,7 @@ def a_chinese_question(share) -> None:
 bites(a_chinese_question, language_share, english_only)
 
 # %% [markdown]
-# How would you cheat this reward, if it were the only one? A thought without any words scores 1, because nothing in it is in the wrong language. So **saying nothing is paid in full**, and so is a wrong answer such as d. The language reward makes sense only as a bonus beside the reward for right answers, and R1 simply adds them:
+# How would you cheat this reward alone? A thought without any words scores 1, because nothing in it is in the wrong language. So **saying nothing is paid in full**, and so is a wrong answer such as d. The language reward makes sense only as a bonus beside the reward for right answers, and R1 simply adds them:
 #
 # $$
 # r = r_{\text{right}} + w_{\text{form}}\, r_{\text{form}} + w_{\text{language}}\, r_{\text{language}}.
@@ -444,7 +466,7 @@ def rewarded(policy, task, judge, steps: int, lr: float = 8e-4):
     return policy, curve
 
 # %% [markdown]
-# Our cold start hardly mixes any more, so the bonus has little to do there. To see what it does, we first try it on nano-zero, for five steps, with weight 1. The control is the same five steps with the judge of right answers alone, because mixing could also change for other reasons.
+# Our cold start hardly mixes any more, so the bonus has little to do there. To see what it does, we first try it on nano-zero, for five steps, with weight 1. The control is the same five steps with the judge of right answers alone.
 
 # %%
 def right_alone(problem, text: str) -> float:
@@ -462,14 +484,14 @@ curves = {name: rewarded(zero, train, judge, 5)[1] for name, judge in JUDGES.ite
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
 for ax, key in zip(axes, ("mixed", "right"), strict=True):
     for name, curve in curves.items():
-        smooth = [mean(c[key] for c in curve[max(i - 2, 0) : i + 1]) for i in range(5)]
-        _ = ax.plot(range(1, 6), smooth, label=name)
-    _ = ax.set(title=f"{key}, share of samples", xlabel="step", ylim=(0, None))
+        _ = ax.plot(range(1, 6), [c[key] for c in curve], label=name)
+    _ = ax.set(title=f"{key}, share of samples", xlabel="step", ylim=(0, None),
+               xticks=range(1, 6))  # fmt: skip
     direct_labels(ax)
 ends = {name: {key: mean(c[key] for c in curve[-2:]) for key in ("mixed", "right")}
         for name, curve in curves.items()}  # fmt: skip
 show(fig, "The language reward makes mixing rare, and more steps without it do not. One seed, "
-     "64 samples per step, means of three steps.",
+     "64 samples per step.",
      "Two panels over five steps. Last two steps: " + "; ".join(
          f"{name} mixed {e['mixed']:.2f}, right {e['right']:.2f}" for name, e in ends.items())
      + ".")  # fmt: skip
@@ -485,9 +507,9 @@ table(["judge", "mixed: first two steps", "last two", "right: first two", "last 
       "so compare down a column.")
 
 # %% [markdown]
-# **With the bonus, mixing becomes rare. Without it, it does not.** Its cost in right answers cannot be seen in so small a run, and [the record](15b_order.ipynb) finds none either.
+# **With the bonus, mixing becomes rare. Without it, it does not.** *Right* moves alike under both judges, so the language reward is not the reason. Each step poses other problems, and the learning rate, high for so good a model, is another suspect. [The record](15b_order.ipynb) finds no price of the language reward.
 #
-# Now stage 2 itself: three steps from our cold start, with weight 0.2 for form and language.
+# Now stage 2: three steps from our cold start, with weight 0.2 for form and language.
 
 # %%
 def all_rewards(problem, text: str) -> float:
@@ -502,7 +524,7 @@ looks["stage 2"] = look(reasoned)
 compare("Three steps of 64 answers. One seed.", "base", "cold start", "stage 2")
 
 # %% [markdown]
-# **After this cold start, reward changes little here.** With 64 problems, differences below about 15 points can be chance. Whether 48 larger steps do more, the record will say.
+# **After this cold start, three steps of reward change nothing beyond the noise.**
 #
 # ## Stage 3: what do a model's own best answers teach?
 #
@@ -549,25 +571,25 @@ table(["demand", "answers left", "thrown away here"], funnel,
       "512 training problems, one answer of stage 2 to each, temperature 1.")
 
 # %% [markdown]
-# Most of what is thrown away has no right answer. The language demand has nothing left to do.
+# Most of what is thrown away has no right answer.
 #
-# What should the base learn beside thoughts? Because the stages before forgot pages, we mix the kept answers with fresh pages of the web that are no worksheets. DeepSeek's mix has one such text to three thoughts, and ours too. The control is the same fine-tuning **without pages**.
+# What should the base learn beside thoughts? Because the stages before forgot pages, we mix the kept answers with fresh pages of the web that are no worksheets. As in DeepSeek's mix, there is one to three thoughts. The control is the same fine-tuning **without pages**, for 16 steps instead of 22, so that both draw about 256 thoughts.
 
 # %%
 thoughts = [(p.prompt, t) for p, t in left][:256]
 elsewhere = TinyWeb(replace(nano().pretrain.web, worksheets=0.0), seed=0)
 others = [as_example(elsewhere[FAR + i]) for i in range(len(thoughts) // 3)]
-bare, both = imitate(base, thoughts, 16), imitate(base, thoughts + others, 16)
 print(f"{len(thoughts)} thoughts and {len(others)} pages")
+bare, both = imitate(base, thoughts, 16), imitate(base, thoughts + others, 22)
 # tolerance: 5% + 0.06
 looks |= {"stage 3, no pages": look(bare), "stage 3": look(both)}
 formed = [looks[name]["pages in form"] for name in ("stage 3, no pages", "stage 3")]
 assert formed[1] > formed[0] + 0.03
-compare("The base, fine-tuned on what stage 2 wrote; 16 steps. One seed.", "base", "stage 2",
+compare("The base, fine-tuned for about 256 draws of thoughts. One seed.", "base", "stage 2",
         "stage 3, no pages", "stage 3")  # fmt: skip
 
 # %% [markdown]
-# **With pages in the mix, almost all replies look like pages again.** They are not right more often yet, because the model has read few of them. Fewer problems are solved, perhaps because a quarter of the examples are no thoughts. In the record, with more examples and steps, pages come back and accuracy stays.
+# **With pages in the mix, almost all replies look like pages again.** They are right less often than the base's, and fewer problems are solved than without pages. So this small run repairs the form alone. In the record, with three times as many thoughts and pages, right pages come back and accuracy stays.
 #
 # ## Stage 4: what does reward for all kinds do?
 #
@@ -595,7 +617,7 @@ assert all(list_right(p.prompt, t) == p.score(t)
            for p, t in list(zip(page_problems, replies, strict=True))[::2])  # the package's
 
 # %% [markdown]
-# A page has no thought, so its form is a single line, and its language reward is 1. The sum is the one of stage 2:
+# The form of a page is a single line, and the sum is the one of stage 2:
 
 # %%
 class Both:
@@ -607,6 +629,21 @@ class Both:
         return self.lists[i] if i % 4 == 3 else train[FAR + 2000 + i]
 
 
+class Upside(Both):
+    """A planted bug: three pages, then a problem."""
+
+    def __getitem__(self, i: int):
+        return self.lists[i] if i % 4 else train[FAR + 2000 + i]
+
+
+def two_pages_in_eight(mix) -> None:
+    """A step of eight has six problems and two pages."""
+    assert sum(mix()[i].prompt.startswith(("Make", "用")) for i in range(8)) == 6
+
+
+bites(two_pages_in_eight, Both, Upside)
+
+# %%
 final, _ = rewarded(both, Both(), all_rewards, 2, lr=3e-4)
 # tolerance: 5% + 0.06
 looks["stage 4"] = look(final)
@@ -614,9 +651,9 @@ compare("Two steps of six problems and two pages, 8 answers each. One seed.",
         "stage 3", "stage 4")  # fmt: skip
 
 # %% [markdown]
-# **Two steps of 64 answers change nothing that we can see.** The recorded stage 4 has 24 steps of 256.
+# **Two steps of 64 answers change nothing beyond the noise.**
 #
-# What have the stages done to one thought? The figure follows one lineage, the models that we have just made, on a held-out problem.
+# What have the stages done to one thought? The figure follows the models that we have just made on one held-out problem. Look for mixed verdicts, and for a number that the problem does not have.
 
 # %% tags=["widget"]
 shown = held_out[4]
@@ -624,14 +661,14 @@ frames = [[{"text": text, "reward": shown.score(text)}
            for text in sampled(policy, [shown.prompt], seed=1, size=6)]
           for policy in (base, cold, reasoned, both, final)]  # fmt: skip
 Rollouts(shown.prompt.strip(), range(5), frames,
-         title="Six samples of the base (step 0), and after stages 1 to 4 of this page")
+         title="Six samples: step 0 is the base, steps 1 to 4 are the stages of this page")
 
 # %% [markdown]
 # ## What does each stage change?
 #
-# One seed and a few steps show how a stage works, not what it is worth. So we recorded a larger experiment on nano's task, with five seeds and the last column of the table of stages. Its bases have read twice as much as nano-base, and know pages better. Each seed has a base from each of two webs. In the **poor** web 1 % of the authors search until they find a solution, and [chapter 14](14_r1_zero.ipynb) saw that reward has little to bring out there. In the **rich** web 20 % of the authors search.
+# One seed shows how a stage works, not what it is worth. So we recorded a larger experiment on nano's task, with five seeds and the last column of the table of stages. Its bases have read twice as much as nano-base, and know pages better. Each seed has a base from each of two webs. In the **poor** web 1 % of the authors search until they find a solution, and [chapter 14](14_r1_zero.ipynb) saw that reward has little to bring out there. In the **rich** web 20 % of the authors search.
 #
-# Guess first: what will the whole of R1 have more than R1-Zero on the poor web, in points of greedy accuracy on held-out problems? To be fair, this R1-Zero gets as many steps of reward as both rounds of R1 together, which is 72.
+# Guess first: by how many points will full R1 beat R1-Zero on the poor web, in greedy accuracy on held-out problems? To be fair, this R1-Zero gets as many steps of reward as both rounds of R1 together, which is 72.
 
 # %% tags=["hide-input"]
 guess = None
@@ -646,6 +683,7 @@ WEBS = {"poor": 0.01, "rich": 0.2}
 MEASURES = {
     "right": lambda r: 100 * r["accuracy"],
     "readable": lambda r: 100 * r["sampled"]["readable"],
+    "form": lambda r: 100 * r["sampled"]["well_formed"],
     "mixed": lambda r: 100 * r["sampled"]["both_languages"],
     "pages": lambda r: 100 * r["pages"],
     "cost": lambda r: r["total_flops"] / 1e12,
@@ -673,7 +711,7 @@ print(results.origin("ch15_stages"))
 full_guess.reveal(round(effect("poor", "full", "zero_longer")[0], 1))
 
 # %% [markdown]
-# Two things can move: the problems that a model solves, and the pages that it has kept. So each model is a point, and each stage an arrow.
+# Each model is a point, and each stage an arrow.
 
 # %% tags=["figure", "hide-input"]
 WAY = {"base": "base", "cold": "1 cold start", "cold_language": "2 reasoning",
@@ -690,31 +728,37 @@ for ax, web in zip(axes, WEBS, strict=True):
             "arrowstyle": "->", "color": "C0", "lw": 1.6, "shrinkA": 4, "shrinkB": 4,
             "ls": "--" if b == "rejection" else "-"})  # fmt: skip
     for arm, name in {**WAY, "zero_longer": "R1-Zero"}.items():
-        _ = ax.plot(*at[arm], "o", color="gray" if arm == "zero_longer" else "C0")
+        tone = "gray" if arm == "zero_longer" else "C0"
+        dots = [[*seeds_of(web, arm, what).values()] for what in ("pages", "right")]
+        _ = ax.plot(*dots, ".", color=tone, alpha=0.35)
+        _ = ax.plot(*at[arm], "o", color=tone)
         spot = (28, -4) if (arm, web) == ("zero_longer", "poor") else SPOTS[arm]
         _ = ax.annotate(name, at[arm], spot, textcoords="offset points", ha="center")
-    _ = ax.set(title=f"{web} web", xlabel="pages right, %", xlim=(20, 105), ylim=(20, 102))
+    _ = ax.set(title=f"{web} web", xlabel="pages right, %", xlim=(0, 105), ylim=(20, 102))
     said.append(f"{web} web: " + ", ".join(
         f"{name} {at[arm][0]:.0f} and {at[arm][1]:.0f}"
         for arm, name in {**WAY, "zero_longer": "R1-Zero, 72 steps"}.items()))
 _ = axes[0].set(ylabel="problems right, %")
 show(fig, "Up: more problems solved. Left: pages forgotten. Stage 1 goes up and left, and "
      "stage 3 comes back to the right. Its arrow is dashed, because the weights begin at the "
-     "base again. R1-Zero with 72 steps is grey. Means of five seeds.",
+     "base again. R1-Zero with 72 steps is grey. Large: means; small: the five seeds.",
      "Two panels, pages right and problems right in %. " + "; ".join(said) + ".")  # fmt: skip
 
 # %% tags=["hide-input"]
+for web in WEBS:
+    kept = sorted(seeds_of(web, "cold", "pages").values())
+    print(f"{web} web, pages right after stage 1, by seed:", *(f"{x:.0f} %" for x in kept))
 FULL = {"base": "base", "zero": "R1-Zero, 48 steps", "zero_longer": "R1-Zero, 72 steps",
         **WAY}  # fmt: skip
-rows = [[web, name, *(f"{average(web, arm, what):.0f}" for what in list(MEASURES)[:4]),
+rows = [[web, name, *(f"{average(web, arm, what):.0f}" for what in list(MEASURES)[:5]),
          f"{average(web, arm, 'cost'):.2f}"]
         for web in WEBS for arm, name in FULL.items()]  # fmt: skip
-table(["web", "model", "right, %", "readable, %", "mixed, %", "pages right, %", "tera-FLOPs"],
-      rows, "Means of five seeds. Right: 1,024 held-out problems, greedy. Readable, mixed: 512"
-      " of them, sampled. Pages: 512, greedy. FLOPs: of all that was needed after the base.")
+table(["web", "model", "right, %", "readable", "form", "mixed", "pages right", "tera-FLOPs"],
+      rows, "Means of five seeds, in %. Right: 1,024 held-out problems, greedy. Readable, "
+      "form, mixed: 512 of them, sampled. Pages: 512, greedy. FLOPs: of all after the base.")
 
 # %% [markdown]
-# **The cold start does the most.** On the poor web it adds about 25 points, on average more than all 48 steps of R1-Zero, for a fourteenth of the operations. On the rich web it reaches what R1-Zero reaches. But it ruins the pages, of which only about half are right afterwards, and **stage 3 brings them back**. Stages 2 and 4 cost nearly all the operations.
+# **The cold start does the most.** On the poor web it adds about 25 points, on average more than all 48 steps of R1-Zero, for a fourteenth of the operations. Writing the thoughts is not counted, and their author knows every solution. On the rich web it reaches what R1-Zero reaches. But it forgets pages, and seeds differ widely: between 13 and 93 % are right afterwards on the rich web, 54 on average, and between 19 and 76 on the poor one. **Stage 3 brings them back** to about 90 in every seed. Stages 2 and 4 cost nearly all the operations.
 #
 # Are these differences larger than those between seeds? The next table takes each stage minus the model before it, seed by seed.
 
@@ -728,7 +772,7 @@ def table_of(pairs: dict[str, tuple[str, str]], head: str, caption: str):
     def points(*which):  # a difference that rounds to 0 has no sign
         return "{:+.0f} ± {:.0f}".format(*effect(*which)).replace("-0 ", "+0 ")
 
-    shown = list(MEASURES)[:4]
+    shown = list(MEASURES)[:5]
     rows = [[name, web, *(points(web, *arms, what) for what in shown)]
             for name, arms in pairs.items() for web in WEBS]  # fmt: skip
     return table([head, "web", *shown], rows, caption)
@@ -737,31 +781,46 @@ def table_of(pairs: dict[str, tuple[str, str]], head: str, caption: str):
 table_of(STAGES, "after minus before", "Points, 95 % intervals over five pairs of seeds.")
 
 # %% [markdown]
-# - **Stage 1 gains accuracy and loses pages.** On the poor web it also loses readable replies, because the base's single attempts were easy to read.
-# - **Stage 2 changes nothing that we can see.** After this cold start, 48 steps of reward leave the accuracy where it was.
+# - **Stage 1 gains accuracy and loses pages.** On the poor web it also loses 23 points of readable replies. Form falls by 13, and the gap between *form* and *readable* doubles, mostly by repeated attempts, because hardly any thought is mixed. The base could not repeat much, because it makes about one attempt per thought.
+# - **Stage 2 changes neither accuracy nor mixing.** On the poor web it improves form by 8 points, but not readability, because no reward notices repeated attempts.
 # - **Stage 3 keeps the accuracy and repairs the forgetting.**
 # - **Stage 4 costs about 11 points of accuracy on the poor web**, and even loses a few pages, which it rewards. On the rich web the interval of its loss in accuracy includes zero.
 #
 # ### What would be missing without a stage?
 #
-# What came after a stage is not yet what would be missing without it, because a later stage may repair the same fault. So here are variants of the whole recipe:
+# A change after a stage does not prove that the stage was needed. A later stage may repair the same fault. So here are variants of the recipe. First, does reward for accuracy, form and language need the cold start before it?
 
 # %% tags=["hide-input"]
-WITHOUT = {"2, without 1": ("cold_language", "zero_language"),
-           "3, without its pages": ("rejection", "bare"),
-           "4, without 3": ("full", "no_rejection"),
-           "1 to 3, against R1-Zero": ("rejection", "zero_longer"),
-           "1 to 4, against R1-Zero": ("full", "zero_longer")}  # fmt: skip
-table_of(WITHOUT, "with minus without", "Points, 95 % intervals over five pairs of seeds. "
-         "Without 1: reward for accuracy and language from the base. Without 3: stage 4 goes "
-         "on from stage 2. R1-Zero has 72 steps.")  # fmt: skip
+INTERVALS = "Points, 95 % intervals over five pairs of seeds. "
+table_of({"stages 1+2 minus stage 2 alone": ("cold_language", "zero_language")},
+         "difference", INTERVALS + "Stage 2 alone: the same reward from the base.")
 
 # %% [markdown]
-# - The **pages** of stage 3 are what repairs the forgetting. The same 32 steps on thoughts alone repair nothing: the difference is 63 points on the poor web, and on the rich web 31 points with an interval that includes zero.
-# - Stages 3 and 4 **repair the same fault**: after stage 4, pages show no clear difference without stage 3, because stage 4 rewards them.
-# - **R1 as a whole is not more accurate than R1-Zero** with as many steps of reward. It is more readable and mixes less, and on the rich web it keeps more pages. In this world we would stop after stage 3.
+# **After the reward, we see no gain in accuracy from the cold start**, in intervals of up to ± 12 points. On the poor web it improves the form and costs pages. Second, what repairs the pages?
+
+# %% tags=["hide-input"]
+table_of({"stage 3 with pages minus without": ("rejection", "bare"),
+          "stages 1-2-4 minus 1-2": ("no_rejection", "cold_language"),
+          "stages 1-2-3-4 minus 1-2-4": ("full", "no_rejection")},
+         "difference", INTERVALS + "In 1-2-4, stage 4 goes on from stage 2.")
+
+# %% [markdown]
+# - The **pages in the mix** repair what was forgotten. On the rich web the interval includes zero, because some seeds had forgotten little.
+# - On the poor web, **stage 4 alone also repairs pages**, from 37 to 82 %. On the rich web we cannot tell. So after stage 4 we see no clear difference without stage 3.
 #
-# Stage 4 can reward lists and rows because they have one right answer. What no rule can score, such as letters, is a subject of [Which order, and whose thoughts?](15b_order.ipynb).
+# Third, is R1 better than R1-Zero with as many steps of reward?
+
+# %% tags=["hide-input"]
+table_of({"stages 1 to 3 minus R1-Zero": ("rejection", "zero_longer"),
+          "stages 1 to 4 minus R1-Zero": ("full", "zero_longer")},
+         "difference", INTERVALS + "R1-Zero has 72 steps.")
+
+# %% [markdown]
+# **R1 as a whole is not more accurate than R1-Zero** with as many steps of reward. It is more readable and mixes less, and on the rich web it keeps more pages. In this world we would stop after stage 3.
+#
+# **Two recipes were not run**: stage 3 right after stage 1, and stage 1 with pages mixed in. So we cannot say whether stage 2 was needed for stage 3, or whether pages in the cold start would have made stage 3 superfluous.
+#
+# What no rule can score, such as letters, is a subject of [Whose thoughts, and imitation or reward?](15b_order.ipynb).
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -790,29 +849,29 @@ table_of(WITHOUT, "with minus without", "Points, 95 % intervals over five pairs 
 # | IF-Eval, follows instructions, % | 46.6 | 71.7 | 72.0 | 78.1 | 83.3 |
 # | AlpacaEval 2.0, answers preferred by a judge model, % | 24.7 | 50.1 | 55.8 | 62.1 | 87.6 |
 #
-# So their cold start *cost* 19 points on AIME, and the later stages won them back. Over all stages, mathematics gained 2 points on R1-Zero, and the preferred answers 63. Each stage was run once, and none was left out, so the table says what came after a stage, not what would be missing without it.
+# So their cold start *cost* 19 points on AIME, and the later stages won them back. Over all stages, mathematics gained 2 points on R1-Zero, and the preferred answers 63. Each stage was run once, and none was left out.
 #
 # ## What went wrong, or did not help
 #
-# **We expected stage 2 to raise the accuracy, as it did for DeepSeek** (59 to 74 % on AIME). It did not. Their cold start ended far below R1-Zero, which left room. Ours comes from an author who searches completely, and on the poor web it is on average already above R1-Zero.
+# **We expected stage 2 to raise the accuracy, as it did for DeepSeek** (59 to 74 % on AIME). It did not. Their cold start ended far below R1-Zero, which left room. Ours is on the poor web on average already above R1-Zero.
 #
-# **We expected stage 4 to keep the accuracy.** On the poor web it lost 11 points. The samples of training problems show that reward costs something at first in both stages:
+# **We expected stage 4 to keep the accuracy.** On the poor web it lost 11 points. In training, reward costs something at first:
 
 # %% tags=["hide-input"]
+PARTS = ((0, 6), (6, 12), (12, 18), (18, 24), (24, 36), (36, 42), (42, 48))
 rows = []
 for arm, name in (("zero", "R1-Zero"), ("cold_language", "stage 2"), ("full", "stage 4")):
     for web, share in WEBS.items():
         curves_of = [r["curves"]["accuracy"] for r in record
                      if (r["share"], r["arm"]) == (share, arm)]  # fmt: skip
-        parts = [mean(mean(c[a : a + 6]) for c in curves_of) for a in (0, 6, 12, 18)]
-        rows.append([name, web, *(f"{100 * x:.0f}" for x in parts),
-                     f"{100 * mean(mean(c[-6:]) for c in curves_of):.0f}"])
-table(["reward in", "web", "steps 1-6", "7-12", "13-18", "19-24", "the last six"], rows,
-      "Right samples of training problems in %, means of five seeds. In stage 4 a quarter of "
-      "the samples are pages, and its last six steps are 19 to 24.")
+        rows.append([name, web, *(f"{100 * mean(mean(c[a:b]) for c in curves_of):.0f}"
+                                  if b <= len(curves_of[0]) else "" for a, b in PARTS)])
+table(["reward in", "web", "steps 1-6", "7-12", "13-18", "19-24", "25-36", "37-42", "43-48"],
+      rows, "Right samples of training problems in %, means of five seeds. In stage 4, which "
+      "has 24 steps, a quarter of the samples are pages.")
 
 # %% [markdown]
-# R1-Zero climbs from the start. Models that have imitated first lose some points, and stage 2 needs about 40 steps to win them back. We used R1-Zero's learning rate for all of them. It may be too high for a model that is already good, but we did not try a lower one.
+# R1-Zero climbs from the start. Models that have imitated first lose some points, and in stage 2 they are back after about 40 steps. All had R1-Zero's learning rate, which may be too high for a model that is already good. We did not try a lower one.
 #
 # ## Exercises
 #
@@ -857,11 +916,15 @@ check("r1.language_reward", reward_solution)
 # ```{exercise} One answer per problem
 # :label: ex-15-rejection
 #
-# *20 minutes.* We drew one answer per problem. DeepSeek drew several. Then easy problems would fill the examples, if every good answer were kept. Write `rejection(prompts, groups, right, longest)`, which keeps the first good answer to each problem, and none that is too long; `print(describe("r1.rejection"))` has the details, and `check("r1.rejection", my_rejection)` knows fourteen mistakes by name.
+# *20 minutes.* We drew one answer per problem. DeepSeek drew several. Then easy problems would fill the examples, if every good answer were kept. Write `rejection(prompts, groups, right, longest)`, which keeps the first good answer to each problem, and none that is too long. `check("r1.rejection", my_rejection)` knows fourteen mistakes by name.
 #
-# **Hint.** Write the five demands as five conditions. Then try each reply of the group in order, and stop at the first that meets all.
+# **Hint.** Write five conditions: the four demands of stage 3, and the length. Then try each reply of the group in order, and stop at the first that meets all.
 # ```
-#
+
+# %%
+print(describe("r1.rejection"))
+
+# %% [markdown]
 # ```{solution-start} ex-15-rejection
 # :class: dropdown
 # ```
@@ -892,7 +955,7 @@ check("r1.rejection", rejection_solution)
 # ```{exercise} What a stage did
 # :label: ex-15-effect
 #
-# *12 minutes.* Runs break off, so an arm (one variant of the experiment) may lack a seed that another arm has. Write `effect(rows, arm, other)`: the mean difference over the seeds that both have, and half of its 95 % interval; `check("r1.effect", my_effect)` knows five mistakes by name. Then apply it to the last stage on the poor web.
+# *12 minutes.* Runs break off, so an arm (one variant of the experiment) may lack a seed that another arm has. Write `effect(rows, arm, other)`: the mean difference over the seeds that both have, and half of its 95 % interval. The folded cell above leaves the interval to `apart`; yours should not. `check("r1.effect", my_effect)` knows five mistakes by name. Then take stage 4 on the rich web, whose interval is wide: **which seed drives it?**
 #
 # **Hint.** Make one dictionary per arm, from seed to accuracy, and keep the seeds that both have. `minidsk.report.interval.T_95` holds Student's t.
 # ```
@@ -916,9 +979,11 @@ def effect_solution(rows, arm, other):
     return mean(gains), T_95[len(gains)] * stdev(gains) / math.sqrt(len(gains))
 
 
-poor = [row for row in record if row["share"] == WEBS["poor"]]
-gain, half = effect_solution(poor, "full", "rejection")
-print(f"poor web, stage 4 minus stage 3: {100 * gain:+.1f} ± {100 * half:.1f} points")
+rich = [row for row in record if row["share"] == WEBS["rich"]]
+for left_out in (None, *range(5)):
+    kept = [row for row in rich if row["seed"] != left_out]
+    gain, half = effect_solution(kept, "full", "rejection")
+    print(f"without seed {left_out}: {100 * gain:+.1f} ± {100 * half:.1f} points")
 check("r1.effect", effect_solution)
 
 # %% [markdown]
@@ -963,19 +1028,19 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # %% [markdown]
 # ## Summary
 #
-# **In our world, two of the four stages do nearly all of it.** The *cold start* gives the accuracy: 25 points on the poor web and 60 on the rich one, from 256 thoughts, for a fourteenth of R1-Zero's operations. It also avoids mixing, and costs about half of the skill with pages. *Reasoning* with a language reward changes nothing that we can see after a cold start in one language. *Rejection sampling* keeps the accuracy and gives the pages back, because it mixes pages in. *Reward for all kinds* costs 11 points on the poor web, perhaps because of its learning rate. R1 as a whole is more readable than R1-Zero with as many steps of reward, but not more accurate.
+# **In our world, two of the four stages do nearly all of it.** The *cold start* gives the accuracy: 25 points on the poor web and 60 on the rich one, from 256 thoughts, for a fourteenth of R1-Zero's operations. Writing the thoughts is not counted, and their author knows every solution. It avoids mixing, but forgets pages, in some seeds far more than in others. On the poor web fewer replies are readable, because the form breaks and attempts repeat. *Reasoning* with a language reward changes neither accuracy nor mixing after a cold start in one language. On the poor web it improves form by 8 points, but not readability, because no reward notices repeated attempts. *Rejection sampling* keeps the accuracy and gives the pages back in the record, because it mixes pages in; the small live run repaired their form alone. *Reward for all kinds* costs 11 points on the poor web, perhaps because of its learning rate. R1 as a whole is more readable than R1-Zero with as many steps of reward, but not more accurate.
 #
-# In DeepSeek's table, stages 2 and 4 gained much. Their cold start left more to gain, and people's preferences judged their last stage, which our world does not have.
-#
+# In DeepSeek's table, stages 2 and 4 gained much. Their cold start left more to gain, and their last stage had people's preferences.
+
+# %% [markdown]
 # - I can now build R1's four stages, and say what each begins with, learns from and is meant to repair.
 # - I can now write a language reward, say how it can be cheated, and choose its weight from the advantages of a group.
 # - I can now filter a model's own answers into examples, and mix them with texts that keep old skills.
 # - I can now compare recipes with and without a stage, seed by seed, at known cost.
-
-# %% [markdown]
+#
 # ## Read on
 #
-# - [Which order, and whose thoughts?](15b_order.ipynb) asks who should write the thoughts, and whether imitation or reward is the better use of a budget.
+# - [Whose thoughts, and imitation or reward?](15b_order.ipynb) asks who should write the thoughts, and which of the two is the better use of a budget.
 # - DeepSeek-R1 {cite}`deepseekr1`, section 2.3, and the table of stages in the *Nature* version; Tulu 3 {cite}`lambert2024tulu3` for the same order, with preferences in between.
-# - The code of this chapter in the package: `minidsk/rl/recipe.py` has all stages as data (`Recipe.r1_in_full`), `stages.py`, `harvest.py` and `language.py` are their parts, and `minidsk/tasks/mixture.py` mixes tasks. The experiment is `tools/experiments/ch15_stages.py`.
+# - The code of this chapter in the package: `minidsk/rl/recipe.py` has all stages as data, and `reason(nano(), "runs/r1", stages=nano().r1_in_full)` runs them, with R1-Zero's thoughts in the cold start; `stages.py`, `harvest.py` and `language.py` are their parts; `minidsk/tasks/mixture.py` mixes tasks. The experiment is `tools/experiments/ch15_stages.py`.
 # - Next: [chapter 16](16_distillation.ipynb) teaches a small model with what a larger one writes, and asks when that is worth more than reward.

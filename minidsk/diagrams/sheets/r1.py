@@ -36,7 +36,7 @@ _ROWS = (
      ("answers that", "people like, too")),
     ("DeepSeek", ("thousands of", "thoughts"), ("rules, and the", "share of words"),
      ("600,000 thoughts,", "200,000 others"), ("rules, and reward", "models elsewhere")),
-    ("here", (f"{_NANO.cold_examples} thoughts", "of R1-Zero’s"),
+    ("here", (f"{_NANO.cold_examples} thoughts of", "a careful author"),
      ("form and language", f"{WEIGHTS['well_formed']} each"),
      (f"{_REJECTION.thoughts.count:,} thoughts,", f"{_REJECTION.pages} pages"),
      (f"{_ALL.kinds[_NANO.task]:.0%} sums,".replace("%", " %"), f"{_ALL.kinds['pages']:.0%} pages".replace("%", " %"))),
@@ -87,18 +87,18 @@ def _draw(pen: Pen) -> None:
 FIGURE = Diagram(
     "R1: four stages, and four answers in two of them",
     "Four stages. One, the cold start: supervised fine-tuning (SFT) of the base on a few good thoughts, to get "
-    "readable ones; DeepSeek used thousands of examples, the recipe here "
-    f"{_NANO.cold_examples} thoughts of R1-Zero. Two, GRPO with a reward for reasoning, to get right answers in one "
-    "language; DeepSeek had rules and the share of words in the right language, here a right form and the language "
-    f"count {WEIGHTS['well_formed']} each beside 1 for a right answer. Three, SFT of the base again, on answers of "
-    "stage two that pass a filter, and on texts that need no thought: 600,000 and 200,000 for DeepSeek, "
+    "readable ones; DeepSeek used thousands of examples, the experiment here "
+    f"{_NANO.cold_examples} thoughts of a careful author. Two, GRPO with a reward for reasoning, to get right answers "
+    "in one language; DeepSeek had rules and the share of words in the right language, here a right form and the "
+    f"language count {WEIGHTS['well_formed']} each beside 1 for a right answer. Three, SFT of the base again, on "
+    "answers of stage two that pass a filter, and on texts that need no thought: 600,000 and 200,000 for DeepSeek, "
     f"{_REJECTION.thoughts.count:,} thoughts and {_REJECTION.pages} pages here. Four, GRPO on all kinds of prompts, "
     "with rules, and with reward models where no rule can judge; here "
     f"{_ALL.kinds[_NANO.task]:.0%} sums and {_ALL.kinds['pages']:.0%} pages. Below, four answers to one problem. "
     "Answer a is right and readable: stage two pays 1.4 (advantage +0.6), stage three keeps it. Answer b is right and "
     "mixes two languages: 1.3 (+0.4), not kept. Answer c is right and says a line twice: 1.4 (+0.6), not kept. Answer "
     "d is wrong: 0.4 (-1.5), not kept.",
-    f"Above, the stages, with DeepSeek’s data (arXiv:2501.12948) and those of our recipe in full. Below, what mixed "
+    f"Above, the stages, with DeepSeek’s data (arXiv:2501.12948) and those of our experiment. Below, what mixed "
     f"languages cost: in stage 2 a tenth of a point of the reward, because language counts {WEIGHTS['language']} "
     "there, and in stage 3 the place among the examples.",
     680, 574, _draw,
