@@ -94,7 +94,17 @@ print(f"reading a single: {text.shape[1] / reading_one:,.0f} tok/s")
 
 # %% [markdown]
 # One text alone is read at tens of thousands of tokens per second too, so sharing a pass with other texts is not what makes reading fast. Reading the prompt before a reply is called **prefill**.
-#
+
+# %% [markdown]
+# But a pass can serve many texts, each of which gets one token. All records of a GPU on this page measure one shape of model, with 14.7 million parameters, 6 blocks and 16 experts. Its weights are random, but for the guesses further below it was trained briefly. Guess how many times as long as a step for a single text its step for 64 texts takes.
+
+# %% tags=["prediction", "hide-input"]
+guess = None
+question = "A step for 64 texts takes how many times as long as a step for one?"
+rows_64 = predict("inference.rows", question, guess, example=64)
+rows_64
+
+# %% [markdown]
 # The simplest decoder hands the whole text to the model for every new token. It is *greedy*: it takes the likeliest token. Every remedy has to agree with it.
 
 # %% tags=["naive"]
@@ -322,16 +332,7 @@ table(["texts", "one step", "all texts together"],
       "nano-zero on this core, in this run")
 
 # %% [markdown]
-# All records of a GPU on this page measure one shape of model, with 14.7 million parameters, 6 blocks and 16 experts. Its weights are random, but for the guesses further below it was trained briefly. Guess how many times as long as a step for a single text its step for 64 texts takes.
-
-# %% tags=["prediction", "hide-input"]
-guess = None
-question = "A step for 64 texts takes how many times as long as a step for one?"
-rows_64 = predict("inference.rows", question, guess, example=64)
-rows_64
-
-# %% [markdown]
-# The prompts have 32 tokens and the replies 128. The library transformers starts each operation from Python. Our package replays a recording of the whole step, which the next section explains.
+# The recorded model of the prediction reads prompts of 32 tokens and writes replies of 128. The library transformers starts each operation from Python. Our package replays a recording of the whole step, which the next section explains.
 
 # %% tags=["hide-input"]
 RECORD = "bench_model"  # what `minidsk bench` measured
