@@ -72,7 +72,7 @@ def decode(
                 tokens, logprobs = refill(model, ids, mask, max_new_tokens, at_once, sampling, begins, stop, recorder,
                                           watch, capacity)  # fmt: skip
             else:
-                step = (_Cached if use_cache else _Uncached)(model, ids, mask, max_new_tokens)
+                step = (_Cached if use_cache else _Uncached)(model, ids, mask, max_new_tokens, recorder.graphs)
                 tokens, logprobs = _go_on(step, ids, max_new_tokens, sampling, begins, stop, watch)
             return decoded(ids, tokens, logprobs, stop, pad_token_id)
         except torch.OutOfMemoryError:
@@ -151,8 +151,8 @@ def _sample(logits: Tensor, sampling: Sampling, noise: Noise) -> tuple[Tensor, T
 class _Cached:
     """Steps with a latent cache."""
 
-    def __init__(self, model: MiniDeepSeek, ids: Tensor, mask: Tensor, new: int) -> None:
-        self.engine = Engine(model, len(ids), ids.shape[1] + new)
+    def __init__(self, model: MiniDeepSeek, ids: Tensor, mask: Tensor, new: int, trace: bool) -> None:
+        self.engine = Engine(model, len(ids), ids.shape[1] + new, trace=trace)
         self.logits = self.engine.prefill(ids, mask)
 
     def keep(self, going: Tensor) -> None:
@@ -165,7 +165,7 @@ class _Cached:
 class _Uncached:
     """Each step computes everything again: slow, and the reference for the cache."""
 
-    def __init__(self, model: MiniDeepSeek, ids: Tensor, mask: Tensor, new: int) -> None:
+    def __init__(self, model: MiniDeepSeek, ids: Tensor, mask: Tensor, *_: object) -> None:
         self.model, self.ids, self.mask = model, ids, mask
         self.logits = model(ids, attention_mask=mask, mtp=False).logits[:, -1]
 

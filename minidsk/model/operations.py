@@ -77,9 +77,10 @@ def suits_every_expert(x: Tensor, experts: int, k: int) -> bool:
     """Whether a GPU had better send the rows `x` ``[N, H]`` through every expert than sort them, without gradients.
 
     Multiplying by all matrices at once costs ``E / k`` times the work and starts a third of the kernels, and of few
-    rows starting kernels takes the time.
+    rows starting kernels takes the time. In a trace they always go, which has the same operations for all tokens.
     """
-    return x.is_cuda and not torch.is_grad_enabled() and len(x) <= MANY_ROWS and experts <= 4 * k
+    few = x.is_cuda and not torch.is_grad_enabled() and len(x) <= MANY_ROWS and experts <= 4 * k
+    return few or torch.jit.is_tracing()
 
 
 def every_expert(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
