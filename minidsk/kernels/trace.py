@@ -46,7 +46,7 @@ class Trace:
             return self._traced(*tensors, *weights)
         except Exception as error:  # whatever a version of torch raises that has no traces
             self._fails, self._traced = True, None
-            reason = str(error).strip().rpartition("\n")[2]
+            reason = str(error).strip().partition("\n")[0]
             warnings.warn(f"no trace here ({reason}): Python goes on starting each operation, slower", stacklevel=2)
             return None
 
