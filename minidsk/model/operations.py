@@ -87,9 +87,9 @@ def every_expert(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indi
     """The same sum as `routed_experts` by two large products, with weight 0 where an expert was not chosen."""
     experts = len(gate_up)
     of_all = weights.new_zeros(x.shape[0], experts).scatter(1, indices, weights).to(x.dtype)
-    gate, up = rearrange(x @ gate_up.flatten(0, 1).T, "n (e two i) -> two n e i", two=2, e=experts)
+    gate, up = (x @ gate_up.flatten(0, 1).T).unflatten(1, (experts, 2, -1)).unbind(2)
     inner = F.silu(gate) * up * of_all.unsqueeze(-1)
-    return inner.flatten(1) @ rearrange(down, "e h i -> (e i) h")
+    return inner.flatten(1) @ down.transpose(1, 2).flatten(0, 1)
 
 
 def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
