@@ -16,8 +16,9 @@ from tqdm.auto import tqdm
 
 from minidsk.infer.noise import Noise
 from minidsk.infer.sampling import Sampling
-from minidsk.infer.traced import traced
+from minidsk.infer.traced import TracedStep
 from minidsk.kernels.dispatch import has_grouped_product
+from minidsk.kernels.trace import kept
 from minidsk.model.cache import LatentCache
 from minidsk.model.operations import suits_every_expert
 from minidsk.model.transformer import MiniDeepSeek
@@ -42,7 +43,7 @@ class Engine:
         dtype, vocab = model.embed_tokens.weight.dtype, model.config.vocab_size
         self.logits = torch.zeros(rows, vocab, dtype=dtype, device=model.device)
         self.ahead: list[Tensor] = []
-        self.traced = traced(model) if trace and not mtp else None
+        self.traced = kept(model, TracedStep) if trace and not mtp else None
 
     @torch.no_grad()
     def prefill(self, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
@@ -67,7 +68,7 @@ class Engine:
     def step(self, tokens: Tensor) -> Tensor:
         """Append one token to each row, `tokens` ``[rows]``, or several, ``[rows, new]``; the logits after the last."""
         tokens = tokens[:, None] if tokens.ndim == 1 else tokens
-        logits = self.traced and self.traced(self.cache, tokens)
+        logits = None if self.traced is None else self.traced.after(tokens, self.cache)
         if logits is None:
             self._advance(tokens)
         else:
