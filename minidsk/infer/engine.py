@@ -31,19 +31,18 @@ class Engine:
     """`rows` texts of at most `capacity` tokens, and what comes next in each: `logits` ``[rows, vocab]``.
 
     `static`: whether all shapes are fixed, as a recording needs them; where there is no GPU it computes the same.
-    `mtp` and `lead` as in `LatentCache`. `trace`: whether a CPU may go on without Python, see `minidsk.infer.traced`.
+    `mtp` and `lead` as in `LatentCache`. `traced`: the step that a CPU does without Python; None to do without it.
     """
 
     def __init__(
-        self, model: MiniDeepSeek, rows: int, capacity: int, *, mtp: bool = False, static: bool = False, lead: int = 0,
-        trace: bool = True,
-    ) -> None:  # fmt: skip
+        self, model: MiniDeepSeek, rows: int, capacity: int, *, mtp: bool = False, static: bool = False, lead: int = 0
+    ) -> None:
         self.model, self.mtp = model, mtp
         self.cache = model.new_cache(rows, capacity, mtp=mtp, static=static, lead=lead)
         dtype, vocab = model.embed_tokens.weight.dtype, model.config.vocab_size
         self.logits = torch.zeros(rows, vocab, dtype=dtype, device=model.device)
         self.ahead: list[Tensor] = []
-        self.traced = kept(model, TracedStep) if trace and not mtp else None
+        self.traced = None if mtp else kept(model, TracedStep)
 
     @torch.no_grad()
     def prefill(self, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
@@ -97,10 +96,7 @@ class Engine:
 
     def _keep(self, logits: Tensor) -> None:
         # A recording reads the logits where it wrote them last; elsewhere a new tensor is as good.
-        if self.cache.static:
-            self.logits.copy_(logits)
-        else:
-            self.logits = logits
+        self.logits = self.logits.copy_(logits) if self.cache.static else logits
 
 
 def unpadded(ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:

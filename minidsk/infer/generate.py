@@ -108,14 +108,9 @@ def decoded(ids: Tensor, tokens: Tensor, logprobs: Tensor, stop: Tensor, pad_tok
 
 
 def _go_on(
-    step: _Cached | _Uncached,
-    ids: Tensor,
-    new: int,
-    sampling: Sampling,
-    begins: Tensor,
-    stop: Tensor,
+    step: _Cached | _Uncached, ids: Tensor, new: int, sampling: Sampling, begins: Tensor, stop: Tensor,
     watch: Callable[[Tensor], None] | None,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Tokens and their log-probabilities ``[batch, new']``; rows are dropped as they end."""
     tokens = ids.new_zeros(len(ids), new)
     logprobs = torch.zeros(len(ids), new, dtype=torch.float32, device=ids.device)
@@ -152,7 +147,8 @@ class _Cached:
     """Steps with a latent cache."""
 
     def __init__(self, model: MiniDeepSeek, ids: Tensor, mask: Tensor, new: int, trace: bool) -> None:
-        self.engine = Engine(model, len(ids), ids.shape[1] + new, trace=trace)
+        self.engine = Engine(model, len(ids), ids.shape[1] + new)
+        self.engine.traced = self.engine.traced if trace else None
         self.logits = self.engine.prefill(ids, mask)
 
     def keep(self, going: Tensor) -> None:

@@ -28,18 +28,9 @@ class LatentCache:
     """
 
     def __init__(
-        self,
-        config: ModelConfig,
-        batch: int,
-        capacity: int,
-        *,
-        layers: int | None = None,
-        mtp: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        static: bool = False,
-        lead: int = 0,
-    ) -> None:
+        self, config: ModelConfig, batch: int, capacity: int, *, layers: int | None = None, mtp: bool = False,
+        device: torch.device | str | None = None, dtype: torch.dtype | None = None, static: bool = False, lead: int = 0,
+    ) -> None:  # fmt: skip
         depths = config.num_nextn_predict_layers if mtp else 0
         width = config.kv_lora_rank + config.qk_rope_head_dim
         layers = config.num_hidden_layers + depths if layers is None else layers
