@@ -79,7 +79,8 @@ _KEPT: weakref.WeakKeyDictionary[nn.Module, tuple[object, Trace]] = weakref.Weak
 def kept(module: Module, make: Callable[[Module], Kept]) -> Kept | None:
     """The trace that was made for `module` before, if all that Python knows of it is still the same; else a new one.
 
-    None on a GPU, and where a part of it runs something of its own: hooks, or another `forward`. For each module one
+    None on a GPU, and where a part of it runs something of its own: hooks, or another `forward`. Whether it is training is not
+    asked: nothing is to depend on it. For each module one
     kind of trace is kept, as long as the module is; the trace must not hold the module itself.
     """
     parts = list(module.modules())[1:]
@@ -87,7 +88,8 @@ def kept(module: Module, make: Callable[[Module], Kept]) -> Kept | None:
     weight = next(module.parameters())
     if weight.device.type != "cpu" or own:
         return None
-    settings = [{name: value for name, value in vars(part).items() if name[0] != "_"} for part in parts]
+    settings = [{name: value for name, value in vars(part).items() if name[0] != "_" and name != "training"}
+                for part in parts]  # fmt: skip
     how = weight.dtype, parts, settings
     if module not in _KEPT or _KEPT[module][0] != how:
         _KEPT[module] = how, make(module)
