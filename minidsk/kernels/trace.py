@@ -79,9 +79,9 @@ _KEPT: weakref.WeakKeyDictionary[nn.Module, tuple[object, Trace]] = weakref.Weak
 def kept(module: Module, make: Callable[[Module], Kept]) -> Kept | None:
     """The trace that was made for `module` before, if all that Python knows of it is still the same; else a new one.
 
-    None on a GPU, and where a part of it runs something of its own: hooks, or another `forward`. Whether it is training is not
-    asked: nothing is to depend on it. For each module one
-    kind of trace is kept, as long as the module is; the trace must not hold the module itself.
+    None on a GPU, and where a part of it runs something of its own: hooks, or another `forward`. Whether it is training
+    is not asked, and is to change nothing. For each module one kind of trace is kept, as long as the module is; so the
+    trace must not hold it.
     """
     parts = list(module.modules())[1:]
     own = any(part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part) for part in parts)
