@@ -136,6 +136,7 @@ def _go_on(
     return tokens, logprobs
 
 
+@torch.inference_mode()
 def _sample(logits: Tensor, sampling: Sampling, noise: Noise) -> tuple[Tensor, Tensor]:
     """One token for each row from `logits` ``[batch, vocab]``, and its log-probability at temperature 1."""
     logprobs = logits.float().log_softmax(-1)

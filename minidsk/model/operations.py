@@ -88,7 +88,7 @@ def every_expert(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indi
     of_all = weights.new_zeros(x.shape[0], experts).scatter(1, indices, weights).to(x.dtype)
     gate, up = (x @ gate_up.flatten(0, 1).T).unflatten(1, (experts, 2, -1)).unbind(2)
     inner = F.silu(gate) * up * of_all.unsqueeze(-1)
-    return inner.flatten(1) @ down.transpose(1, 2).flatten(0, 1)
+    return inner.flatten(1) @ down.transpose(0, 1).flatten(1).T  # whole rows are copied
 
 
 def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
