@@ -767,7 +767,7 @@ read_out(*owners[under_each(preferred.score, owners[:8]).mean(1).argmin()])
 # %% [markdown]
 # **The judge hardly reads the problem.** A reply gets about the same score under every prompt. The reason is its training: both replies of a pair belong to the *same* prompt, so the judge can tell the better reply without reading the prompt.
 #
-# The row with the lowest scores belongs to the worksheet above. Its answer is right, and the judge dislikes it under every prompt, its own too.
+# The row with the lowest scores belongs to the worksheet above. Its answer is right, but its verdict says 不对 (*not right*), and the judge dislikes it under every prompt.
 #
 # So the training would have to contain replies that are wrong only because of the prompt: under each prompt, a right reply to it, and a right reply to another problem. We add such pairs, made of short replies with one line, and give the old pairs twice:
 
@@ -841,7 +841,7 @@ print(f"read: {replies:.1f} x {read:.0f} tokens of prompts, {tokens:.0f} of repl
 
 
 # %% [markdown]
-# **With swapped replies, the score depends on the prompt.** But the right reply wins only in about two of three comparisons. Without swapped replies it is about half, like a coin. (It also saw several times as many pairs; a control with as many old ones is missing.) Who chooses better, 48 problems cannot tell. Our guess at why reading the prompt helps so little is that most wrong replies of nano-base do address their own problem, and contain a slip in a sum that the judge still overlooks.
+# **With swapped replies, the score depends on the prompt.** But the right reply wins only in about two of three comparisons. Without swapped replies it is about half, like a coin. (It also saw several times as many pairs; a control with as many old ones is missing.) Who chooses better, 48 problems cannot tell. Our guess is that most wrong replies of nano-base do address their own problem, and contain a slip in a sum that the judge still overlooks.
 #
 # A learned judge is also not free. It is as large as the policy and reads the prompt again with *every* reply. The cell above counts by hand what this costs nano-zero within 640 tokens: judging costs more than drawing.
 #
@@ -964,7 +964,7 @@ for p, of in zip(problems, of_base, strict=True):
 print(f"{mean(marks):.0%} right; outvoted by one answer: {sum(outvoted)} of {len(outvoted)}")
 
 # %% [markdown]
-# **For the base model, one new line in doubt gives the most for its cost.** We cannot tell it from own *yes* at 6 times its FLOPs, nor from the learned reward at 7, 15 or 30 times. The vote is weak here, because only about a third of nano-base's replies are right. The cell above counts the problems where one wrong answer has more votes than all right replies together.
+# **For the base model, one new line in doubt gives the most for its cost.** We cannot tell it from own *yes* at 6 times its FLOPs, nor from the learned reward at about 30 times. The vote is weak here, because only about a third of nano-base's replies are right. The cell above counts the problems where one wrong answer has more votes than all right replies together.
 #
 # **The learned reward leads own *yes* at equal tokens, but not at equal FLOPs**, because it must read every reply. At 200 million FLOPs it is far behind, and from about 450 million on we cannot tell them apart.
 #
@@ -1081,7 +1081,7 @@ for of in (asked, asked[2:] + forced_on):
 check("search.gain", gain_solution)
 
 # %% [markdown]
-# The first part is 0, because a thought that ended before the short budget is the same greedy thought under the long one. With *always*, nearly the whole loss is in the first part, among thoughts that had ended by themselves.
+# The first part is 0, because a thought that ended before the short budget is the same greedy thought under the long one. With *always*, the whole loss is in the first part, among thoughts that had ended by themselves.
 #
 # ```{solution-end}
 # ```

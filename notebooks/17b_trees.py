@@ -658,7 +658,7 @@ for arm in ("tree", "root"):
           minus(in_doubt, map(mean, marks[arm, 3])))
 
 # %% [markdown]
-# Both ways rise far above the base in their first round. **We see no difference between tree and root** (0.8 ± 4.4 points). Nor can we tell either from one new line in doubt, which needs no training at all ([Thinking longer](17_thinking_longer.ipynb)); these differences have intervals over problems, with the three seeds averaged. Whether the verifier's choice matters we did not test, because no arm learns from unfiltered replies.
+# Both ways rise far above the base in their first round. **We see no difference between tree and root** (0.8 ± 4.4 points). Nor can we tell either from one new line in doubt, which needs no training at all ([Thinking longer](17_thinking_longer.ipynb)); intervals over problems, seeds averaged. Whether the verifier's choice matters we did not test, because no arm learns from unfiltered replies.
 #
 # ## What others report
 #
