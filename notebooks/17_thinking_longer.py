@@ -22,7 +22,7 @@
 #
 # - **You will build** a forced budget, a rule that adds one new line, a vote, and best-of-n with three judges. Then you compare all of them on one axis of operations, and pose problems of your own.
 # - **You need** PyTorch and [chapter 12](12_grpo.ipynb), from which the reasoner comes. [Chapter 11](11_human_feedback.ipynb) explains reward models.
-# - **It takes** about a minute of one CPU core, longer on Colab or on a shared machine, and an hour and a half to read.
+# - **It takes** about a minute of one CPU core, longer on Colab or on a shared machine, and an hour and a half to read. A GPU is no faster.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -304,7 +304,7 @@ table(["budget, tokens", "right", "cut", "right, of those cut", "right, of the o
 # %% [markdown]
 # Thoughts that ended early are nearly always right. Longer thoughts belong to harder problems, so this share falls to 87 %. Thoughts that were cut are mostly wrong.
 #
-# **All of the gain comes from thoughts that the shorter budget cut.** A thought that had ended gains nothing, because a greedy thought is the same under every budget, up to its cut. The cell above asserts this.
+# **All of the gain comes from thoughts that the shorter budget cut.** A thought that had ended gains nothing, because a greedy thought is the same under every budget, up to its cut. The cell above asserts it.
 #
 # ### What does one new line do?
 #
@@ -990,7 +990,8 @@ print(f"{mean(marks):.0%} right; outvoted by one answer: {sum(outvoted)} of {len
 # - s1 {cite}`muennighoff2025s1`: budget forcing takes s1-32B from 50 % to 57 % on AIME 2024.
 # - Self-consistency {cite}`wang2022selfconsistency`: PaLM-540B gains 17.9 points on GSM8K.
 # - *Large Language Monkeys* {cite}`brown2024monkeys`: on SWE-bench Lite, 250 attempts of DeepSeek-Coder-V2 (236B) solve 56 %, and one attempt 15.9 %. This is with a verifier; without one, voting and reward models stop improving after some hundred samples.
-#
+
+# %% [markdown]
 # ## What went wrong, or did not help
 #
 # **Two new lines ruin both models under the rule *always*.** A thought that has found its solution must go on again, while in doubt more lines change nothing:
@@ -1126,7 +1127,7 @@ zoo("search", [test_silence_is_no_vote, the_first_of_equals])
 #
 # ### Yours to keep
 #
-# The next cell needs nothing from above but its imports. Pose problems of your own, with three numbers up to 12 and a target up to 20, and choose how much to spend:
+# The next cell needs nothing from above but its imports. Pose problems of your own, with three numbers up to 12 and a target up to 20, and choose how much to spend. (The receipt after it gives the time of the processor, because the machine was shared.)
 
 # %%
 # tolerance: 3%
@@ -1144,11 +1145,6 @@ def solve(text: str, tokens: int = 640) -> str:
 for text in ("11 4 2 = 9", "12 5 3 = 10"):
     for tokens in (160, 640):
         print(f"{text}, {tokens} tokens: {solve(text, tokens)}")
-
-# %% [markdown]
-# ## Receipt
-#
-# The time is that of the processor, because the machine was shared.
 
 # %% tags=["receipt"]
 spread = {}

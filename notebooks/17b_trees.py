@@ -662,7 +662,7 @@ for arm in ("tree", "root"):
 #
 # ## What others report
 #
-# Among its unsuccessful attempts, the first version of the report on DeepSeek-R1 {cite}`deepseekr1` names process reward models and Monte Carlo tree search. A text has far more possible next steps than a board game, and a good model of the value of a step is hard to train.
+# The first version of the report on DeepSeek-R1 {cite}`deepseekr1` names as unsuccessful process reward models and Monte Carlo tree search. A text has far more possible next steps than a board game, and a good model of the value of a step is hard to train.
 #
 # rStar-Math {cite}`guan2025rstarmath` reports the opposite. Four rounds of self-evolution and search with a process preference model take Qwen2.5-Math-7B from 58.8 % to 90.0 % on MATH.
 #
@@ -776,7 +776,11 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # %% [markdown]
 # ## The opening question, answered
 #
-# If we draw several continuations of a good beginning, do we find more right answers for the same number of operations? **No: at equal FLOPs, a tree over the lines of a worksheet finds no more right answers than replies from the root.** On the base model it finds fewer. On a tree whose beginnings can be judged before the end, the same search wins clearly. On worksheets, failed lines do differ in what follows, but four tries hardly show it. We did not find out whether the search or the task is at fault. As a teacher, the tree is not visibly better than drawing from the root either. A judge can learn from the tree's statistics which of two steps is better, and it learns more than to read *yes*.
+# If we draw several continuations of a good beginning, do we find more right answers for the same number of operations? **No: at equal FLOPs, a tree over the lines of a worksheet finds no more right answers than replies from the root.** On the base model it finds fewer. On a tree whose beginnings can be judged before the end, the same search wins clearly. On worksheets, failed lines do differ in what follows, but four tries hardly show it. We did not find out whether the search or the task is at fault.
+#
+# ## Summary
+#
+# As a teacher, the tree is not visibly better than drawing from the root either. A judge can learn from the tree's statistics which of two steps is better, and it learns more than to read *yes*.
 #
 # - I can now write a tree search in its four stages, and follow its visits and worths by hand.
 # - I can now say when a tree pays: when the worth of a beginning can be seen before the end.
