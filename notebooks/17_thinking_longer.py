@@ -304,7 +304,7 @@ table(["budget, tokens", "right", "cut", "right, of those cut", "right, of the o
 # %% [markdown]
 # Thoughts that ended early are nearly always right. Longer thoughts belong to harder problems, so this share falls to 87 %. Thoughts that were cut are mostly wrong.
 #
-# **All of the gain comes from thoughts that the shorter budget cut.** A thought that had ended gains nothing, because a greedy thought is the same under every budget, up to its cut. The cell above asserts it.
+# **All of the gain comes from thoughts that the shorter budget cut.** A thought that had ended gains nothing, because a greedy thought is the same under every budget, up to its cut.
 #
 # ### What does one new line do?
 #

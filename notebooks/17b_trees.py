@@ -662,7 +662,7 @@ for arm in ("tree", "root"):
 #
 # ## What others report
 #
-# The first version of the report on DeepSeek-R1 {cite}`deepseekr1` names as unsuccessful process reward models and Monte Carlo tree search. A text has far more possible next steps than a board game, and a good model of the value of a step is hard to train.
+# The first version of the report on DeepSeek-R1 {cite}`deepseekr1` names as unsuccessful process reward models and Monte Carlo tree search. A text has far more possible next steps than a board game, and a step's value is hard to learn.
 #
 # rStar-Math {cite}`guan2025rstarmath` reports the opposite. Four rounds of self-evolution and search with a process preference model take Qwen2.5-Math-7B from 58.8 % to 90.0 % on MATH.
 #
@@ -670,7 +670,7 @@ for arm in ("tree", "root"):
 #
 # **We expected the tree to win, because it won on the tree with a known leaf.** There it found the best leaf in 83.8 % of the searches, and drawing from the root in 35.0 %. With a worth of all or nothing, the search found it in 36.2 %.
 #
-# **We could not test everything.** The record has one temperature, one limit of 96 tokens for drawn replies, one kind of step, and a reward model as small as the policy.
+# **We could not test everything.** The record has one temperature, one limit of 96 tokens for drawn replies, one kind of step, and a small reward model.
 #
 # **A narrow tree is worse than no tree.** With two draws per step instead of four, the tree of nano-base with the verifier has tried all its ways before its budget is spent:
 
