@@ -20,7 +20,7 @@
 #
 # - **You will build** a Monte Carlo tree search in twenty lines, and run the same lines on a toy tree, on a tree with a known best leaf, and on thoughts of a language model. Then a judge learns from such trees.
 # - **You need** PyTorch and [Thinking longer](17_thinking_longer.ipynb), which introduces the task, the two models and best-of-n.
-# - **It takes** about a minute of one CPU core, longer on Colab, and an hour to read. A GPU is no faster, because the models are small. The large comparison was recorded earlier, also on a CPU.
+# - **It takes** about a minute of one CPU core, longer on Colab or on a shared machine, and an hour to read. A GPU is no faster, because the models are small. The large comparison was recorded earlier, also on a CPU.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -48,7 +48,7 @@ from minidsk.infer.search.account import verify
 from minidsk.infer.search.mcts import TreeConfig, text_of, tree_search
 from minidsk.infer.search.tree import RULES, Node, back_up, grow, select
 from minidsk.presets import nano
-from minidsk.report.interval import apart, interval
+from minidsk.report.interval import apart
 from minidsk.rl.harvest import FAR
 from minidsk.rl.process import ProcessJudge, step_rankings
 from minidsk.rl.reward_model import RewardModel, RewardModelConfig, train_reward_model
@@ -66,7 +66,7 @@ base = minidsk.load_policy("nano-base")
 # %% [markdown]
 # ## Which step should be tried next?
 #
-# The task is **Countdown**: make a target from three numbers, and use each exactly once. A reply is a worksheet, with one attempt per line. A **step** is such a line, and the replies to one problem become a tree. **Monte Carlo tree search** (MCTS) grows it try by try. For each step it keeps the number of visits $n$, and the total worth $w$ of the replies that went through it.
+# The task is **Countdown**: make a target from three numbers, and use each exactly once. A reply is a worksheet, with one attempt per line. A **step** is such a line, and the replies to one problem become a tree. **Monte Carlo tree search** (MCTS) grows it try by try. For each step it keeps the number of visits $n$, and the total worth $w$ of the replies that went through it. Their ratio $Q = w/n$ is the step's mean worth.
 
 # %% tags=["diagram", "hide-input"]
 diagram("tree_of_steps")
@@ -75,10 +75,10 @@ diagram("tree_of_steps")
 # The search should prefer steps that did well, but also try steps that were rarely tried. **UCT** {cite}`kocsis2006uct` goes to the step with the largest
 #
 # $$
-# \frac{w}{n} + c \sqrt{\frac{\ln N}{n}},
+# Q + c \sqrt{\frac{\ln N}{n}},
 # $$
 #
-# where $N$ is the number of visits of the node above. In the diagram, with $c = 1$, the left step has $\frac12 + \sqrt{\ln 3 / 2} = 1.24$, and the right one $0 + \sqrt{\ln 3} = 1.05$. So the search goes to the left step.
+# where $N$ is the number of visits of the node above. In the diagram, with $c = 1$, the left step has $\frac12 + \sqrt{(\ln 3)/2} = 1.24$, and the right one $0 + \sqrt{\ln 3} = 1.05$. So the search goes to the left step.
 
 # %%
 def uct(w: float, n: int, above: int, c: float) -> float:
@@ -106,7 +106,7 @@ bites(test_the_rarer_step_of_equals, uct, by_mean)
 #
 # Here is the whole search, with the four stages of the diagram. A **way** is a tuple of steps. `draw` says how a reply goes on after a way, and `worth` judges a whole reply.
 #
-# In our variant, a node has to be tried `width` times before the search goes down from it, and each roll-out stays in the tree as a whole. (The usual MCTS tries each new step once, and adds one node per roll-out.) `done` holds the ways below which everything has been tried.
+# In our variant, a node has to be tried `width` times before the search goes down from it, and each roll-out stays in the tree as a whole. (The usual MCTS tries each new step once, and adds one node per roll-out.) `done` holds the ways that the search need not visit again: a finished reply, and a step that was tried `width` times and has only such ways below it.
 
 # %%
 def below(n, way) -> list:
@@ -159,8 +159,8 @@ for tries in range(1, 5):
             if n[x] else "-" for x in (("8+7-3",), ("8+3+7",))]  # fmt: skip
     rows.append([tries, "".join(way) or "the root", ", ".join(end[len(way) :]),
                  f"{solves(end):.0f}", *said])  # fmt: skip
-table(["try", "draws from", "and draws", "worth", "8+7-3: n, w, w/n, score",
-       "8+3+7: n, w, w/n, score"], rows, "Four tries to make 4 from 8, 3, 7.")
+table(["try", "draws from", "and draws", "worth", "8+7-3: n, w, Q, score",
+       "8+3+7: n, w, Q, score"], rows, "Four tries to make 4 from 8, 3, 7.")
 
 # %% [markdown]
 # After three tries from the root, `8+7-3` has the higher score. So the fourth try goes down there and draws only the rest. Its worth of 1 is added to both nodes on its way, which are `8+7-3` and the root. The other step keeps $w = 0$, and its score rises from 1.05 to 1.18, because the root has one visit more. **So UCT returns to a step that was left alone for long.**
@@ -350,14 +350,14 @@ for depth, above, here, step, text in rows:
         _ = ax.plot([depth - 1, depth - 1, depth], [above, here, here], color="0.6", zorder=0)
     q = w[step] / n[step]
     _ = ax.scatter(depth, here, 18 * n[step], c=["C1" if q < 0.5 else "C0"])
-    _ = ax.text(depth + 0.22, here, f"{text}   n {n[step]}, w/n {q:.2f}", va="center",
+    _ = ax.text(depth + 0.22, here, f"{text}   n {n[step]}, Q {q:.2f}", va="center",
                 fontsize=8)  # fmt: skip
 _ = ax.set(xlim=(-0.3, 5.6), ylim=(len(rows) - 0.4, -0.6))
 ax.axis("off")
 show(fig, "The first two levels of this tree (Chinese verdicts translated). The larger a dot, "
-     "the more visits n; the mean worth w / n is in orange below a half.",
+     "the more visits n; the mean worth Q is in orange below a half.",
      "A tree of steps. " + "; ".join(
-         f"level {depth}: {text}, n = {n[step]}, w / n = {w[step] / n[step]:.2f}"
+         f"level {depth}: {text}, n = {n[step]}, Q = {w[step] / n[step]:.2f}"
          for depth, _, _, step, text in rows) + ".")
 
 # %% [markdown]
@@ -370,7 +370,7 @@ show(fig, "The first two levels of this tree (Chinese verdicts translated). The 
 #
 # On test problems we forbid the verifier, to stand for problems that have no checker. So a tree needs another judge. rStar-Math {cite}`guan2025rstarmath` trains one on the search's own statistics. They are too noisy to give each step an exact worth, but they show which of two steps led to right answers more often. So its **process preference model** learns from pairs of a better and a worse step, as the reward model of [chapter 11](11_human_feedback.ipynb) does from pairs of replies.
 #
-# We search *training* problems with the verifier. Both steps of a pair continue the same text:
+# We search *training* problems with the verifier. Both steps of a pair continue the same text. The package adds a second kind of pair: two whole replies to one problem, a right one and a wrong one, because who chooses among replies compares such replies. Here are the pairs of steps:
 
 # %%
 def step_pairs(node, most: int = 2) -> list:
@@ -419,7 +419,7 @@ def any_two(node) -> list:
 bites(test_siblings_are_compared, step_pairs, any_two)
 
 # %% [markdown]
-# Does it learn more than to read the last *yes*? We compare both on the test pairs, and print one in which both steps say *no*:
+# Does it learn more than to read the last *yes*? We compare both on the test pairs. Then we print a pair of steps that own *yes* ties, the one with the most visits:
 
 # %%
 # tolerance: 5%
@@ -432,21 +432,40 @@ preferred = RewardModel(base)
 _ = train_reward_model(preferred, learn, RewardModelConfig(batch=16), progress=False)
 margins = preferred.margins([pair for p in test for pair in p.pairs()]).tolist()
 yes = [[says_yes(r) for r in pair.replies] for pair in test]
-tied = [m > 0 for m, (better, worse) in zip(margins, yes, strict=True) if better == worse]
+
+# %%
+# tolerance: 5%
+tied = [(sets[pair.prompt], float(m > 0)) for pair, m, (better, worse)
+        in zip(test, margins, yes, strict=True) if better == worse]  # fmt: skip
+middle, sums = mean(m for _, m in tied), Counter()
+for numbers, m in tied:
+    sums[numbers] += m - middle
+half = 1.96 * math.sqrt(sum(s * s for s in sums.values())) / len(tied)
 print(f"learned reward: {mean(m > 0 for m in margins):.0%} of {len(test)} pairs in order\n"
       f"own yes: {mean(a > b for a, b in yes):.0%} in order, "
       f"{mean(a == b for a, b in yes):.0%} tied\n"
-      f"learned reward, of the {len(tied)} tied: {mean(tied):.0%} in order. One of them:")
-shown = next(pair for pair, m, (a, b) in zip(test, margins, yes, strict=True)
-             if m > 0 and a == b and "<answer>" not in "".join(pair.replies))  # fmt: skip
-tree = next(t for p, t in zip(posed, trees, strict=True) if p.prompt == shown.prompt)
+      f"learned reward, of the {len(tied)} tied: {100 * middle:.0f} ± {100 * half:.0f} %")
+
+
+# %%
+# tolerance: 5%
+def visits(pair) -> list:
+    """The two nodes of a pair of steps; none, where it is a pair of replies."""
+    tree = next(t for p, t in zip(posed, trees, strict=True) if p.prompt == pair.prompt)
+    of = {base.tokenizer.decode(node.text): node for node in tree.below() if not node.ended}
+    return [of[reply] for reply in pair.replies if reply in of]
+
+
+ties = [pair for pair, m, (a, b) in zip(test, margins, yes, strict=True)
+        if m > 0 and a == b and len(visits(pair)) == 2]  # fmt: skip
+shown = max(ties, key=lambda pair: min(node.visits for node in visits(pair)))
 print(shown.prompt.strip())
-for title, text in zip(("better", "worse"), shown.replies, strict=True):
-    node = next(n for n in tree.below() if base.tokenizer.decode(n.text) == text)
-    print(f"  {title:6}: n = {node.visits}, Q = {node.q:.2f}  {text.strip()}")
+for title, node in zip(("better", "worse"), visits(shown), strict=True):
+    step = base.tokenizer.decode(node.text).strip()
+    print(f"  {title:6}: n = {node.visits}, Q = {node.q:.2f}  {step}")
 
 # %% [markdown]
-# **It does**: it also orders most of the pairs that own *yes* ties. As a judge, it scores a whole reply. [Thinking longer](17_thinking_longer.ipynb) shows what such a judge does not learn, which is to compare the reply with the problem.
+# **It does**: it also orders more than half of the pairs that own *yes* ties. As a judge, it scores a whole reply. [Thinking longer](17_thinking_longer.ipynb) shows what such a judge does not learn, which is to compare the reply with the problem.
 #
 # ## Is the tree better than replies from the root?
 #
@@ -563,17 +582,47 @@ for part, prefix in (("drawn", "best-of-n, "), ("tree", "tree, ")):
 Curve(series, xlabel="million FLOPs", ylabel="right, %", xlog=True,
       title="nano-base: does a tree lie above best-of-n with the same judge?")
 
+
 # %% [markdown]
 # **With none of the three judges is the tree clearly above best-of-n at equal FLOPs.** On nano-base, where a tree has many branches, it is below: with the learned reward at both budgets, and with the verifier at 640 tokens, the interval excludes zero.
 #
 # On nano-zero the tree hardly begins at 320 tokens: a search draws four times from the root before it goes down, and the budget holds about five replies. With the verifier, both solve the same problems there. The -0.6 points only say that the tree used slightly more FLOPs.
 #
-# Why is there no gain? After a jump the search reads a branch again, which costs FLOPs, and below a *yes* it draws the same answer again. We suspect two more reasons, and tested neither on worksheets. A line may be an attempt of its own, so that a failed line says little about the next. In the known tree, such a worth (all or nothing) takes the whole gain away. And replies that share a beginning may differ less, so a tree may buy less variety for its tokens.
+# Why is there no gain? After a jump the search reads a branch again, which costs FLOPs, and below a *yes* it draws the same answer again. We also suspected that a failed line says little about what follows, as with a worth of all or nothing in the known tree. This can be measured. We take two first lines that say *no* for each of 24 problems, and let nano-base continue each of them 24 times:
+
+# %%
+# tolerance: 10%
+def failed_lines(problem) -> list[str]:
+    """Up to two first lines that say no, as the tree would hold them."""
+    replies = base.sample([problem.prompt] * 8, 1, 48, 1.0, generator).texts
+    firsts = dict.fromkeys(re.split("\n|</think>", reply)[0] for reply in replies)
+    return [line + "\n" for line in firsts if line.endswith(("no", "不对"))][:2]
+
+
+generator = torch.Generator().manual_seed(0)
+failed = [(p, lines) for p in problems if len(lines := failed_lines(p)) == 2][:24]
+begun = [(p, line) for p, lines in failed for line in lines]
+
+# %%
+# tolerance: 15%
+rest = base.sample([p.prompt + line for p, line in begun for _ in range(24)], 1, 72, 1.0,
+                   generator).texts  # fmt: skip
+marks = [p.score(line + rest[24 * k + j])
+         for k, (p, line) in enumerate(begun) for j in range(24)]  # fmt: skip
+share = torch.tensor(marks).view(len(failed), 2, 24).mean(2)
+noise = (share * (1 - share) / 23).mean()  # the variance of a share, from 24 draws
+differ = (share[:, 0] - share[:, 1]).square().mean() / 2 - noise
+print(f"right continuations: {share.mean():.0%}, after {len(begun)} lines that say no")
+print("two lines of a problem: standard deviation "
+      f"{100 * differ.clamp(min=0).sqrt():.0f} points")
+print(f"noise of four tries: {100 * (noise * 23 / 4).sqrt():.0f} points")
 
 # %% [markdown]
+# **So our suspicion was wrong: failed lines of one problem differ in what follows.** But the share of right ones among four tries is about as noisy as the lines are different, and the budgets hold only a few such tries. More tries per step would show which line is better, and would leave fewer for its continuations. Another suspicion stays untested: replies that share a beginning may differ less, so a tree may buy less variety for its tokens.
+#
 # ## Is the tree at least a good teacher?
 #
-# In rStar-Math, the policy is fine-tuned on the solutions that the search found, the new policy searches again, and so on for several rounds of **self-evolution**. Does the *tree* matter? The control draws as many tokens from the root and learns from the right replies, which is rejection sampling, as in DeepSeek-R1. In the record, both fine-tune nano-base again in each round, on 384 solutions to training problems (`harvest_trees` in `minidsk/rl/process.py`). The intervals of this table are over its three seeds.
+# In rStar-Math, the policy is fine-tuned on the solutions that the search found, the new policy searches again, and so on for several rounds of **self-evolution**. Does the *tree* matter? The control draws as many tokens from the root and learns from the right replies, which is rejection sampling, as in DeepSeek-R1. In the record, both fine-tune nano-base again in each round, on 384 solutions to training problems (`harvest_trees` in `minidsk/rl/process.py`). The table shows each of its three seeds.
 
 # %% tags=["hide-input"]
 print(results.origin("ch17_evolution"))
@@ -583,32 +632,45 @@ learning = sorted(results.read("ch17_evolution")["runs"], key=lambda r: r["seed"
 evolution = {(arm, number): [r for r in learning if (r["arm"], r["round"]) == (arm, number)]
              for arm in ("tree", "root") for number in range(4)}  # fmt: skip
 right_in = {key: [100 * r["accuracy"] for r in of] for key, of in evolution.items()}
-rows = [["the base, before", 0, f"{right_in['tree', 0][0]:.1f}", "0"]]
+
+# %% tags=["hide-input"]
+rows = [["the base, before", 0, f"{right_in['tree', 0][0]:.1f}", "-", "0"]]
 for arm, title in (("tree", "tree search"), ("root", "drawn from the root")):
     for number in range(1, 4):
-        shown = "{:.1f} ± {:.1f}".format(*interval(right_in[arm, number]))
-        rows.append([title, number, shown, f"{cost(evolution[arm, number]) / 1e3:.0f}"])
+        of = right_in[arm, number]
+        rows.append([title, number, f"{mean(of):.1f}", ", ".join(f"{x:.1f}" for x in of),
+                     f"{cost(evolution[arm, number]) / 1e3:.0f}"])  # fmt: skip
+table(["solutions from", "round", "right, %", "its three seeds", "billion FLOPs so far"], rows,
+      "Greedy, 432 problems. In the tree's first round the seeds happen to solve equally many "
+      "problems, though not the same ones.")
+
+# %% tags=["hide-input"]
 print("tree minus root, last round: {:+.1f} ± {:.1f} points".format(
     *apart(right_in["tree", 3], right_in["root", 3])))
-table(["solutions from", "round", "right, %", "billion FLOPs so far"], rows,
-      "Greedy, 432 problems; means of three seeds with 95 % intervals. In the tree's first "
-      "round the seeds happen to solve equally many problems, though not the same ones.")
+marks = {key: list(zip(*(map(int, r["right"]) for r in of), strict=True))
+         for key, of in evolution.items()}  # fmt: skip
+forced = {"model": "nano-base", "budget": 160}
+never = bits(rows_of("forced", when="never", **forced))
+in_doubt = bits(rows_of("forced", when="in doubt", waits=1, **forced))
+assert [of[0] for of in marks["tree", 0]] == never  # the same problems in the same order
+for arm in ("tree", "root"):
+    print(f"one new line in doubt, untrained, minus {arm}, last round:",
+          minus(in_doubt, map(mean, marks[arm, 3])))
 
 # %% [markdown]
-# Both ways rise far above the base in their first round. **We see no difference between tree and root** (0.8 ± 4.4 points). All these means are slightly below that of one new line in doubt, which needs no training at all (81.7 % in [Thinking longer](17_thinking_longer.ipynb)), and we cannot tell them apart. Whether the verifier's choice matters we did not test, because no arm learns from unfiltered replies.
+# Both ways rise far above the base in their first round. **We see no difference between tree and root** (0.8 ± 4.4 points). Nor can we tell either from one new line in doubt, which needs no training at all ([Thinking longer](17_thinking_longer.ipynb)); intervals over problems, seeds averaged. Whether the verifier's choice matters we did not test, because no arm learns from unfiltered replies.
 #
 # ## What others report
 #
-# Among its unsuccessful attempts, the first version of the report on DeepSeek-R1 {cite}`deepseekr1` names process reward models and Monte Carlo tree search. A text has far more possible next steps than a board game, and a good model of the value of a step is hard to train.
+# The first version of the report on DeepSeek-R1 {cite}`deepseekr1` names as unsuccessful process reward models and Monte Carlo tree search. A text has far more possible next steps than a board game, and a step's value is hard to learn.
 #
-# rStar-Math {cite}`guan2025rstarmath` reports the opposite. Four rounds of self-evolution and search with a process preference model take Qwen2.5-Math-7B from 58.8 % to 90.0 % on MATH. Its model has 7 billion parameters, and ours have 0.4 million.
-
-# %% [markdown]
+# rStar-Math {cite}`guan2025rstarmath` reports the opposite. Four rounds of self-evolution and search with a process preference model take Qwen2.5-Math-7B from 58.8 % to 90.0 % on MATH.
+#
 # ## What went wrong, or did not help
 #
 # **We expected the tree to win, because it won on the tree with a known leaf.** There it found the best leaf in 83.8 % of the searches, and drawing from the root in 35.0 %. With a worth of all or nothing, the search found it in 36.2 %.
 #
-# **We could not test everything.** The record has one temperature, one limit of 96 tokens for drawn replies, one kind of step, and a reward model as small as the policy.
+# **We could not test everything.** The record has one temperature, one limit of 96 tokens for drawn replies, one kind of step, and a small reward model.
 #
 # **A narrow tree is worse than no tree.** With two draws per step instead of four, the tree of nano-base with the verifier has tried all its ways before its budget is spent:
 
@@ -712,16 +774,19 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 })
 
 # %% [markdown]
+# ## The opening question, answered
+#
+# If we draw several continuations of a good beginning, do we find more right answers for the same number of operations? **No: at equal FLOPs, a tree over the lines of a worksheet finds no more right answers than replies from the root.** On the base model it finds fewer. On a tree whose beginnings can be judged before the end, the same search wins clearly. On worksheets, failed lines do differ in what follows, but four tries hardly show it. We did not find out whether the search or the task is at fault.
+#
 # ## Summary
 #
-# **No: at equal FLOPs, a tree over the lines of a worksheet finds no more right answers than replies from the root.** On the base model it finds fewer. On a tree whose beginnings can be judged before the end, the same search wins clearly, so the search is not at fault. As a teacher, the tree is not visibly better than drawing from the root either. A judge can learn from the tree's statistics which of two steps is better, and it learns more than to read *yes*.
+# As a teacher, the tree is not visibly better than drawing from the root either. A judge can learn from the tree's statistics which of two steps is better, and it learns more than to read *yes*.
 #
 # - I can now write a tree search in its four stages, and follow its visits and worths by hand.
 # - I can now say when a tree pays: when the worth of a beginning can be seen before the end.
 # - I can now make training pairs from a tree's statistics.
 # - I can now name the control that a search must be compared with, at test time and as a teacher.
-
-# %% [markdown]
+#
 # ## Read on
 #
 # - rStar-Math {cite}`guan2025rstarmath`, section 3, on the process preference model; Snell and others {cite}`snell2024scaling`, section 5, on when search helps and when it is fooled by its reward.

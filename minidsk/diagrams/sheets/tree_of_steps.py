@@ -53,10 +53,11 @@ FIGURE = Diagram(
     "worksheet, with its visits n, its total worth w, and its mean worth Q. The root has n = 3. The step "
     "8+7-3=15-3=12?4 no has n = 2, w = 1, Q = 0.5; the step 8+3+7=11+7=18?4 no has n = 1, w = 0. Select: the fourth "
     "try goes down to 8+7-3=15-3=12?4 no, which has the higher score. Expand and roll out: it draws the rest of the "
-    "reply from there, on a fork of the engine: 8-7+3=1+3=4?4 yes, and the answer. Evaluate: a judge says what the "
-    "reply is worth, the verifier in training, or to see the ceiling; a learned reward where there is no verifier. "
-    "Back up: each step on the way adds a visit and the worth; 8+7-3=15-3=12?4 no then has n = 3, w = 2, Q = 0.67.",
-    "One try of a tree search. What was read before the fork is not computed again. Only the judge differs between "
+    "reply from there, and the beginning is not computed again: 8-7+3=1+3=4?4 yes, and the answer. Evaluate: a judge "
+    "says what the reply is worth, the verifier in training, or for the ceiling; a learned reward where there is no "
+    "verifier. Back up: each step on the way adds a visit and the worth; 8+7-3=15-3=12?4 no then has n = 3, w = 2, "
+    "Q = 0.67.",
+    "One try of a tree search. The beginning of a reply is not computed again. Only the judge differs between "
     "training and use. Here, three tries are enough to go down; our searches of thoughts use four.",
     680, 426, _draw,
 )  # fmt: skip
