@@ -280,9 +280,9 @@ worksheets = TinyWeb(replace(nano().pretrain.web, worksheets=1.0), seed=1)
 ordinary = [as_example(worksheets[FAR + i]) for i in range(256)]
 reached = {i for step in range(16) for i in torch.randint(
     256, (16,), generator=torch.Generator().manual_seed(step)).tolist()}  # fmt: skip
-print(f"256 draws from 256 examples reach {len(reached)} of them")
 
 # %%
+print(f"256 draws from 256 examples reach {len(reached)} of them")
 cold, usual = imitate(base, curated, 16), imitate(base, ordinary, 16)
 # tolerance: 3% + 0.02
 looks |= {"cold start": look(cold), "ordinary worksheets": look(usual)}
@@ -717,7 +717,7 @@ full_guess.reveal(round(effect("poor", "full", "zero_longer")[0], 1))
 WAY = {"base": "base", "cold": "1 cold start", "cold_language": "2 reasoning",
        "rejection": "3 rejection", "full": "4 all kinds"}  # fmt: skip
 SPOTS = {"base": (0, -14), "cold": (8, 8), "cold_language": (-14, -16), "rejection": (0, 9),
-         "full": (36, -6), "zero_longer": (0, 9)}  # fmt: skip
+         "full": (36, -6), "zero_longer": (0, -16)}  # fmt: skip
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
 said = []
 for ax, web in zip(axes, WEBS, strict=True):
@@ -1031,13 +1031,13 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # **In our world, two of the four stages do nearly all of it.** The *cold start* gives the accuracy: 25 points on the poor web and 60 on the rich one, from 256 thoughts, for a fourteenth of R1-Zero's operations. Writing the thoughts is not counted, and their author knows every solution. It avoids mixing, but forgets pages, in some seeds far more than in others. On the poor web fewer replies are readable, because the form breaks and attempts repeat. *Reasoning* with a language reward changes neither accuracy nor mixing after a cold start in one language. On the poor web it improves form by 8 points, but not readability, because no reward notices repeated attempts. *Rejection sampling* keeps the accuracy and gives the pages back in the record, because it mixes pages in; the small live run repaired their form alone. *Reward for all kinds* costs 11 points on the poor web, perhaps because of its learning rate. R1 as a whole is more readable than R1-Zero with as many steps of reward, but not more accurate.
 #
 # In DeepSeek's table, stages 2 and 4 gained much. Their cold start left more to gain, and their last stage had people's preferences.
-
-# %% [markdown]
+#
 # - I can now build R1's four stages, and say what each begins with, learns from and is meant to repair.
 # - I can now write a language reward, say how it can be cheated, and choose its weight from the advantages of a group.
 # - I can now filter a model's own answers into examples, and mix them with texts that keep old skills.
 # - I can now compare recipes with and without a stage, seed by seed, at known cost.
-#
+
+# %% [markdown]
 # ## Read on
 #
 # - [Whose thoughts, and imitation or reward?](15b_order.ipynb) asks who should write the thoughts, and which of the two is the better use of a budget.

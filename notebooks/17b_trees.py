@@ -786,7 +786,8 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # - I can now say when a tree pays: when the worth of a beginning can be seen before the end.
 # - I can now make training pairs from a tree's statistics.
 # - I can now name the control that a search must be compared with, at test time and as a teacher.
-#
+
+# %% [markdown]
 # ## Read on
 #
 # - rStar-Math {cite}`guan2025rstarmath`, section 3, on the process preference model; Snell and others {cite}`snell2024scaling`, section 5, on when search helps and when it is fooled by its reward.

@@ -126,7 +126,7 @@ solved.reveal(round(100 * fmean(scores["both"])))
 # %% [markdown]
 # ## One run is no result
 #
-# We repeated the run with fewer searching authors, so that the base begins lower, and once with another seed. Each line is one run.
+# We repeated the run with fewer searching authors, so that the base begins lower, and once with another seed. In the table and the figure, each line is one run.
 
 # %% tags=["hide-input"]
 RUNS = {"15 %": ("reason_capstone_share15", 0), "18 %": ("reason_capstone_share18", 0),
@@ -180,7 +180,7 @@ for chain in ("(13-90/15)*8=(13-6)*8=7*8=56", "64-70/(59+3)=64-70/72=64-1=63", "
     print(is_false(chain), chain)
 
 # %% [markdown]
-# The second chain is from a reply: 59+3 is not 72. The third shows that a check which cannot be calculated counts as false. Does `is_false` find a planted mistake? We change the last digit of every check of one run, and each must now be found.
+# The second chain is from a reply: 59+3 is not 72. The third shows that a check which cannot be calculated counts as false. To see whether `is_false` finds a planted mistake, we change the last digit of every check of one run, and each must now be found.
 
 # %%
 last = results.read("reason_capstone", "seed0/zero/evaluation.json")["replies"]
