@@ -20,7 +20,7 @@
 #
 # - **You will build** each of the four stages as a short loop: imitation of curated thoughts, a reward for one language, a filter for a model's own answers, and reward over a mixture of tasks.
 # - **You need** PyTorch, [chapter 12](12_grpo.ipynb), which builds GRPO, and [chapter 14](14_r1_zero.ipynb), where R1-Zero comes from.
-# - **It takes** one to two minutes on a laptop with two CPU cores, and up to four on Colab. It needs no GPU, because the models are small. Reading takes an hour. The comparison of all stages was recorded on a GPU.
+# - **It takes** about two minutes on a laptop with two CPU cores, up to four on Colab, about a minute on a GPU (the model is tiny), and an hour and a half to read.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -1028,11 +1028,11 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # %% [markdown]
 # ## Summary
 #
-# **In our world, two of the four stages do nearly all of it.** The *cold start* gives the accuracy: 25 points on the poor web and 60 on the rich one, from 256 thoughts, for a fourteenth of R1-Zero's operations. Writing the thoughts is not counted, and their author knows every solution. It avoids mixing, but forgets pages, in some seeds far more than in others. On the poor web fewer replies are readable, because the form breaks and attempts repeat. *Reasoning* with a language reward changes neither accuracy nor mixing after a cold start in one language. On the poor web it improves form by 8 points, but not readability, because no reward notices repeated attempts. *Rejection sampling* keeps the accuracy and gives the pages back in the record, because it mixes pages in; the small live run repaired their form alone. *Reward for all kinds* costs 11 points on the poor web, perhaps because of its learning rate. R1 as a whole is more readable than R1-Zero with as many steps of reward, but not more accurate.
+# **In our world, two of the four stages do nearly all of it.** The *cold start* gives the accuracy: 25 points on the poor web and 60 on the rich one, from 256 thoughts, for a fourteenth of R1-Zero's operations. Writing the thoughts is not counted, and their author knows every solution. It avoids mixing, but forgets pages, far more in some seeds. On the poor web fewer replies are readable. *Reasoning* with a language reward changes neither accuracy nor mixing after a cold start in one language. On the poor web it improves form by 8 points, but not readability, because no reward notices repeats. *Rejection sampling* keeps the accuracy and gives the pages back in the record, because it mixes pages in (live, only their form). *Reward for all kinds* costs 11 points on the poor web, perhaps because of its learning rate. R1 as a whole is more readable than R1-Zero, but not more accurate.
 #
-# In DeepSeek's table, stages 2 and 4 gained much. Their cold start left more to gain, and their last stage had people's preferences.
+# In DeepSeek's table, stages 2 and 4 gained much. Their cold start left more to gain.
 #
-# - I can now build R1's four stages, and say what each begins with, learns from and is meant to repair.
+# - I can now build R1's four stages, and say what each is meant to repair.
 # - I can now write a language reward, say how it can be cheated, and choose its weight from the advantages of a group.
 # - I can now filter a model's own answers into examples, and mix them with texts that keep old skills.
 # - I can now compare recipes with and without a stage, seed by seed, at known cost.
