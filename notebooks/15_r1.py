@@ -20,7 +20,7 @@
 #
 # - **You will build** each of the four stages as a short loop: imitation of curated thoughts, a reward for one language, a filter for a model's own answers, and reward over a mixture of tasks.
 # - **You need** PyTorch, [chapter 12](12_grpo.ipynb), which builds GRPO, and [chapter 14](14_r1_zero.ipynb), where R1-Zero comes from.
-# - **It takes** about two minutes on a laptop with two CPU cores, up to four on Colab, about a minute on a GPU (the model is tiny), and an hour and a half to read.
+# - **It takes** about two minutes on a laptop with two CPU cores, up to four on Colab (no GPU is needed, because the models are small), and an hour and a half to read. The comparison of all stages was recorded on a GPU.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -305,6 +305,7 @@ def fails(name: str) -> list[int]:
             sum(len(set(p.attempts(t))) < len(p.attempts(t)) for p, t in of)]  # fmt: skip
 
 
+# %%
 table(["model", "form", "of these, not ended", "language", "an attempt twice"],
       [[name, *fails(name)] for name in ("base", "cold start", "R1-Zero")],
       "Replies of 128 that fail each demand. A reply can fail several. One seed.")

@@ -22,7 +22,7 @@
 #
 # - **You will build** a forced budget, a rule that adds one new line, a vote, and best-of-n with three judges. Then you compare all of them on one axis of operations, and pose problems of your own.
 # - **You need** PyTorch and [chapter 12](12_grpo.ipynb), from which the reasoner comes. [Chapter 11](11_human_feedback.ipynb) explains reward models.
-# - **It takes** about a minute of one CPU core, longer on Colab or on a shared machine, and an hour and a half to read. A GPU is no faster.
+# - **It takes** about a minute of one CPU core, longer on Colab or on a shared machine, and an hour and a half to read. It needs no GPU.
 
 # %% tags=["hide-input"]
 import importlib.util

@@ -20,7 +20,7 @@
 #
 # - **You will build** a Monte Carlo tree search in twenty lines, and run the same lines on a toy tree, on a tree with a known best leaf, and on thoughts of a language model. Then a judge learns from such trees.
 # - **You need** PyTorch and [Thinking longer](17_thinking_longer.ipynb), which introduces the task, the two models and best-of-n.
-# - **It takes** about a minute of one CPU core, longer on Colab or on a shared machine, and an hour to read. A GPU is no faster, because the models are small. The large comparison was recorded earlier, also on a CPU.
+# - **It takes** about a minute of one CPU core, longer on Colab or on a shared machine, and an hour to read. It needs no GPU. The large comparison was recorded earlier, also on a CPU.
 
 # %% tags=["hide-input"]
 import importlib.util
