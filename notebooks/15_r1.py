@@ -163,7 +163,7 @@ assert looks["R1-Zero"]["mixed"] > looks["base"]["mixed"]
 compare("One seed; held-out problems with three numbers up to 12, plus and minus.", *looks)
 
 # %% [markdown]
-# **R1-Zero is far better at the problems and worse at the rest.** It mixes languages about twice as often as its base, fewer of its replies are readable, and about one in twelve of its pages no longer looks like a page. The model has **forgotten** part of what its base could do. A share of $n$ replies has a 95 % interval of at most $\pm 1/\sqrt{n}$, which is 12 points for 64 problems, 9 for 128 samples and 6 for 256 pages. The difference of two shares has about 1.4 times that, so *pages right* shows nothing yet. The new stages are meant to repair these three faults and to keep the accuracy.
+# **R1-Zero is far better at the problems and worse at the rest.** It mixes languages about twice as often as its base, fewer of its replies are readable, and about one in twelve of its pages no longer looks like a page. The model has **forgotten** part of what its base could do. A share of $n$ replies has a 95 % interval of at most $1/\sqrt{n}$ to either side, which is 12 points for 64 problems, 9 for 128 samples and 6 for 256 pages. The difference of two shares has about 1.4 times that, so *pages right* shows nothing yet. The new stages are meant to repair these three faults and to keep the accuracy.
 #
 # ## The four stages
 
