@@ -187,7 +187,7 @@ def keep_by_verdict(pairs, wanted):
 bites(words_behind_the_answer, keep, keep_by_verdict)
 
 # %% [markdown]
-# Then the student **trains**: it raises the log-probability of each token of the teacher's answer. In place of our line the teacher writes *8-7+3=4*, says *no*, and tries another. All of its tokens are pushed up alike. The prompt is given, so its tokens do not count, and neither does the padding behind short answers. The last cell compares two steps of our loop with the package's `fine_tune`.
+# Then the student **trains**: it raises the log-probability of each token of the teacher's answer. In place of our line the teacher writes *8-7+3=4*, says *no*, and tries another. All of its tokens are pushed up alike. The prompt is given, so its tokens do not count, and neither does the padding behind short answers. The cell before the run compares two steps of our loop with the package's `fine_tune`.
 #
 # The run may spend 60 billion operations, about a seventeenth of what the recorded runs may spend. The teacher's sampling is paid from it, and the rest goes into learning. How many held-out problems will the student solve, from about 30 %, with a teacher at about 85 %?
 
@@ -338,7 +338,7 @@ table(["who goes on", "from the start", "after the student's slip"],
       f"Right answers in %, sampled, to the {len(cut)} problems where the student slipped.")
 
 # %% [markdown]
-# **The student slips more often than its teacher, and a slip costs both.** About 60 % of its own lines are slips, and about 40 % of the teacher's. The answers that it learned from have about 21 %, because the filter prefers thoughts without slips. After a slip of the student both models solve roughly 20 to 25 points fewer of the same problems than from the start. The teacher's lead is about the same before and after, so we do not find that the student is lost on its own path only. But a teacher that reads the student's answers could help at these slips.
+# **The student slips more often than its teacher, and both solve less when they go on after a slip.** About 60 % of its own lines are slips, and about 40 % of the teacher's. The answers that it learned from have about 21 %, perhaps because the filter prefers thoughts without slips (and those are other problems). After a slip of the student both models solve roughly 20 to 25 points fewer of the same problems than from the start. The teacher's lead is about the same before and after, so we do not find that the student is lost on its own path only. But a teacher that reads the student's answers could help at these slips.
 #
 # ## Grades: how does a teacher judge each token of the student's answer?
 #
@@ -467,7 +467,7 @@ for gamma in (1.0, 0.95, 0.0):
           f"in 20 worlds, {min(alike):.2f} in the worst")
 
 # %% [markdown]
-# **With $\gamma = 1$ the mean push is the exact gradient of the reverse KL.** With $\gamma = 0$ each letter is improved as if it did not affect the next one. This is no longer that gradient. In most of these worlds the direction is still nearly the same (a cosine of 1), and in the worst it is not. What this costs a language model is a question for the run.
+# **With $\gamma = 1$ the mean push is the exact gradient of the reverse KL.** With $\gamma = 0$ each letter is improved as if it did not affect the next one. This is no longer that gradient. On average over these worlds the direction is still nearly the same, and in the worst it is not. What this costs a language model is a question for the run.
 #
 # ### Why not ask for the whole distribution?
 #
@@ -583,7 +583,7 @@ bites(an_easy_problem_teaches_nothing, relative, against_the_batch)
 bites(an_easy_problem_teaches_nothing, relative, across_problems)
 
 # %% [markdown]
-# The package does all this with the loop of [chapter 12](12_grpo.ipynb), and `TeacherBaseline` is its judge. Both get the same 32 answers. (Padding must have no grade, or it would leak into the tokens before it. The cell also checks that `all_scores` gives the drawn tokens the same log-probability as `logprobs`.) The second cell compares one push of the other two judges, with the package's `policy_loss` and with PyTorch's KL.
+# The package does all this with the loop of [chapter 12](12_grpo.ipynb), and `TeacherBaseline` is its judge. We compute our grades and its advantages from the same 32 answers. (Padding must have no grade, or it would leak into the tokens before it. The cell also checks that `all_scores` gives the drawn tokens the same log-probability as `logprobs`.) The second cell compares one push of the other two judges, with the package's `policy_loss` and with PyTorch's KL.
 #
 # The third cell asks **which judge has less noise**. We compare the gradients of 8 batches of 16 answers. Without noise all would point in the same direction.
 
@@ -731,12 +731,12 @@ lapse
 # %% [markdown]
 # **With equal batches thoughts and reward each gain about 15 points here. Grades lose about 6 points, which is within the noise, and the whole distribution loses about 16.** (This is one student, and an interval over 128 problems is about 9 points wide on either side.) The widget shows a problem whose right lines are denied. The teacher disagrees most where the student has just written *no* and ends its thought: it would have begun a new line. (不对 is *no* in Chinese.)
 #
-# The student learns to go on, but it learns to say *no* even faster. Before, about half of its right first attempts got the verdict *no*. After grades all of them do, and after reward none. So it walks past its solutions, and with the whole distribution about half of its answers never end. **Less noise did not make a better student here: in the same eight steps it went further the same way.** We guess that *no* spreads because most lines are wrong, and because with $\gamma = 0$ a wrong *no* is not blamed for what follows.
+# The student learns to go on, but its verdict comes loose from its line. Before, about half of its right first attempts got the verdict *no*. After grades all of them do, and after reward none. So it walks past its solutions, and with the whole distribution about half of its answers never end. **Less noise did not make a better student here: in the same eight steps it went further the same way.** In the moving figure, no line that reaches 19 is accepted at the end, and some lines that miss it are. We do not know why; one suspect is $\gamma = 0$, with which a wrong *no* is not blamed for what follows.
 
 # %% [markdown]
 # ## Equal operations, five seeds
 #
-# In the record each seed has its own web, teacher and student, with the sizes of the live run. But these students have read four times as much as our live student, and their teachers twice as much as nano-zero. Every way may spend a trillion operations, and is measured on 512 held-out problems answered greedily. **The batches differ**, which is the comparison's weak point: thoughts learn from 64 answers in a step, grades from 128 and reward from 256. At the first point reward and grades are still warming up, and thoughts have made ten steps. So that point does not compare the ways at equal batches, as our live run does.
+# In the record each seed has its own web, teacher and student, with the sizes of the live run. But these students have read four times as much as our live student, and their teachers twice as much as nano-zero. Every way may spend a trillion operations, and is measured on 512 held-out problems answered greedily. **The batches differ**, which is the comparison's weak point: thoughts learn from 64 answers in a step, grades from 128 and reward from 256. At the first point reward and grades are still warming up, and thoughts have made ten steps. So that point does not compare the ways at equal batches.
 
 # %% tags=["hide-input"]
 rows = [r for r in results.read("ch16_distillation")["rows"] if "accuracy" in r]
@@ -861,7 +861,7 @@ table(["way", "still below 70 %", "first time above"], body,
 #
 # ### What is it in the thoughts that teaches?
 #
-# The student could learn right answers, the reasoning that leads to them, or only the habit of writing more lines. Each control takes one away, for the same operations. The operations are equal, but the steps are not: where good examples are rare, most of the budget goes into asking the teacher. The table shows both.
+# The student could learn right answers, the reasoning that leads to them, or only the habit of writing more lines. Each control but the first changes one of these for the same operations, and the first only has fewer examples. The operations are equal, but the steps are not: where good examples are rare, most of the budget goes into asking the teacher. The table shows both.
 #
 # - **fewer right ones**: as many right examples as there are wrong ones.
 # - **wrong ones, as many**: the teacher's wrong answers only.
@@ -899,7 +899,7 @@ table(["learned from", "asked for", "examples", "readings", "steps", "right at 0
       f"{mean(of('teacher', 0.0, 'retries')):.1f}).")
 
 # %% [markdown]
-# **What is taught is how to search, and it has to fit the problem.** Wrong answers alone lift the student by 42 ± 12 points, perhaps because their thoughts also try one expression after another. As many right ones are 13 ± 11 points better, but had more steps too (about 127 against 89). Both had fewer than whole thoughts (about 203), so we do not know what wrong answers cost at equal steps. With the thoughts of other problems, in equal steps, the student retries more than its teacher and gains nothing (22 %, from 30 %), so the habit alone is not enough. (We do not know why it first falls to 2 %.) Shuffled lines cost 24 ± 10 points in equal steps. The shortest quarter, which seldom tries twice, costs 34 ± 9.
+# **What is taught is how to search, and it has to fit the problem.** Wrong answers alone lift the student by 42 ± 12 points, perhaps because their thoughts also try one expression after another. As many right ones are 13 ± 11 points better, but had more steps too (about 127 against 89). With the thoughts of other problems, in equal steps, the student retries more than its teacher and gains nothing (22 %, from 30 %), so the habit alone is not enough. Shuffled lines cost 24 ± 10 points in equal steps. The shortest quarter, which seldom tries twice, costs 34 ± 9; but it comes from problems that need no second try, so we cannot tell short thoughts from easy problems.
 #
 # [Two teachers, one student](16b_two_teachers.ipynb) asks what grades know, and merges two specialists.
 #
@@ -1094,7 +1094,7 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # %% [markdown]
 # ## Summary
 #
-# **Thoughts lead only while little has been spent, and unequal batches may be a reason. After a tenth of the budget thoughts, reward and grades with $\gamma = 0$ are level (86 to 88 %), and grades with $\gamma = 0.95$ are still at 56 ± 24 %.** With a twentieth of the budget thoughts bring students from 30 to 75 % on held-out Countdown (three numbers up to 12), and reward to 35 %. But with equal batches our live run shows no lead. At the end thoughts are 3.6 ± 5.1 points ahead of reward (five seeds).
+# **Thoughts lead only while little has been spent, and unequal batches may be a reason. After a tenth of the budget thoughts, reward and grades with $\gamma = 0$ are level (86 to 88 %), and grades with $\gamma = 0.95$ are still at 56 ± 24 %.** With a twentieth of the budget thoughts bring the recorded students from 30 to 75 % on held-out Countdown (three numbers up to 12), and reward to 35 %, which had made fewer and larger steps. Live, thoughts and reward bring a student that has read less to about 46 %. At the end thoughts are 3.6 ± 5.1 points ahead of reward (five seeds).
 #
 # **Grades are not ten times cheaper than reward here.** Both reach 70 % somewhere between 60 and 115 billion operations, and we cannot say which is first. Grades need fewer answers, but the teacher has to read each. In the live run they went wrong, and the whole distribution, which has less noise, went further wrong.
 #

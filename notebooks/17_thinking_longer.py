@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/17_thinking_longer.ipynb)
 #
-# One new line, written where a thought would end, takes our finished reasoner from 86 % right answers to 46 %. Why does the same line bring the base model, from which the reasoner grew, the cheapest large gain of this page?
+# One new line, written where a thought would end, takes our finished reasoner from 86 % right answers to 46 %. Why does a new line bring the base model, from which the reasoner grew, the cheapest large gain of this page?
 #
 # The reasoner's training is over, and its weights stay as they are. It can still spend more on each problem. **What does more computing buy after training: one longer thought, or many replies and a choice among them?**
 #
@@ -142,7 +142,7 @@ table(["model", "right", "tokens read", "written", "by hand", "counted"], rows,
 #
 # ### Which problems can compare two methods?
 #
-# The cells of this page pose 48 problems, to show how each method works. That is too few to compare methods. So **each comparison below is read from a recorded experiment** with all 432 problems. Each of its three seeds has a different 144 of them, and nano-zero and nano-base answer the same ones.
+# The cells of this page pose 48 problems, to show how each method works. That is too few to compare methods. So **the comparisons from which we conclude are read from a recorded experiment** with all 432 problems. Each of its three seeds has a different 144 of them, and nano-zero and nano-base answer the same ones.
 #
 # **Every interval on this page is of one kind**, which the folded cell computes: 95 %, over problems, where all orders of one set of numbers count as one, because they are not independent. (Only the receipt has intervals over the three seeds.) The figure shows four of the ways that we compare.
 
@@ -389,7 +389,7 @@ table(["model", "one new line", "right, %", "cut at 160", "million FLOPs"], wait
 # %% [markdown]
 # Alone, all 48 thoughts of nano-base have one line. After one new line most have several, so the model does not stop at the second attempt.
 #
-# **One new line in doubt lifts the base model from a quarter of right answers to about four fifths**, for twice the FLOPs. The interval allows nano-zero a lead of up to 11.5 points, so most of the skill, but perhaps not all of it, was already in the base. Our guess at the reason: some authors of the tiny web persist until they have a solution, and a second line makes the text look like one of theirs.
+# **One new line in doubt lifts the base model from 25 % right answers to about 82 %**, for twice the FLOPs. The interval allows nano-zero a lead of up to 11.5 points, so most of the skill, but perhaps not all of it, was already in the base. Our guess at the reason: some authors of the tiny web persist until they have a solution, and a second line makes the text look like one of theirs.
 #
 # With the rule *in doubt* nano-zero gains nothing. The rule *always* harms it. Its thoughts show why:
 
@@ -633,7 +633,7 @@ for name in ("nano-base", "nano-zero"):
               f"{minus(marks, once)}")
 
 # %% [markdown]
-# **Own *yes* helps the base model, whose thoughts often end with *no*. It does not help nano-zero**, because nearly every finished thought of nano-zero ends with *yes*.
+# **Own *yes* helps the base model, whose thoughts often end with *no*. On nano-zero it only hands in the first finished reply**, because nearly every finished thought of nano-zero ends with *yes*.
 #
 # The verdict of the verifier leaks easily. With one `problem.score` in the wrong function, a method looks as good as the ceiling. So the package gives `Blind` problems to a search that must not check. They have a prompt and a way to read an answer, but no `score`. A test catches a planted leak:
 
@@ -924,7 +924,7 @@ for judge in ("learned", "own yes"):
 by_budget("nano-zero")
 
 # %% [markdown]
-# **The vote works for the finished reasoner, if there are enough replies.** With one or two (160 tokens) it is far worse than one greedy answer. With four, we cannot tell them apart. With nine it is better, and at 1,280 tokens it reaches about 95 %, which is within 5 points of the ceiling. **From 640 tokens on, the vote is also better than own *yes* and the learned reward.** At 640 tokens we cannot tell these two from one greedy answer.
+# **The vote works for the finished reasoner, if there are enough replies.** With one or two (160 tokens) it is far worse than one greedy answer, because drawn replies are less often right and some are cut at 96 tokens. With four, we cannot tell the vote from one greedy answer. With nine it is better, and at 1,280 tokens it reaches about 95 %, which is within 5 points of the ceiling. **From 640 tokens on, the vote is also better than own *yes* and the learned reward.** At 640 tokens we cannot tell these two from one greedy answer.
 #
 # ### Who should choose for the base model?
 
@@ -994,7 +994,7 @@ print(f"{mean(marks):.0%} right; outvoted by one answer: {sum(outvoted)} of {len
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **Two new lines ruin both models under the rule *always*.** A thought that has found its solution must go on again, while in doubt more lines change nothing:
+# **Two new lines ruin both models under the rule *always*.** A thought that has found its solution must go on again, and more thoughts are cut at the limit, while in doubt more lines change nothing:
 
 # %%
 for model in ("nano-base", "nano-zero"):
@@ -1121,7 +1121,7 @@ zoo("search", [test_silence_is_no_vote, the_first_of_equals])
 #
 # What does more computing buy after training: one longer thought, or many replies and a choice?
 #
-# **For the finished reasoner, it is many replies and a vote, from somewhere between 3 and 7 times the FLOPs on.** Within 1,280 tokens the vote gains 9.3 ± 4.5 points over one greedy answer. A longer thought does harm. The reasoner says *yes* whether it is right or wrong, so a forced line mostly replaces right answers: *always* loses 180 and gains 7, and 116 of the lost ones have a thought that was not cut.
+# **For the finished reasoner, it is many replies and a vote, from somewhere between 3 and 7 times the FLOPs on.** Within 1,280 tokens the vote gains 9.3 ± 4.5 points over one greedy answer. A thought that is forced past its own end gets worse. About 86 % of the reasoner's answers are right already, so a forced line has mostly right answers to replace: *always* loses 180 and gains 7, and 116 of the lost ones have a thought that was not cut.
 #
 # **For the base model, it is the longer thought**: one new line in doubt, for twice the FLOPs.
 #
@@ -1158,7 +1158,7 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # %% [markdown]
 # ## Summary
 #
-# A vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With one or two replies it loses about 18 points, and with four we cannot tell. A larger budget helps only thoughts that were cut. A forced longer thought rescues the base model, which gave up too early, and spoils the reasoner, whose answers were mostly right. On the reasoner, own *yes* and a learned reward choose worse than the vote from 640 tokens on. The learned reward hardly read the problem, because no pair in its training required it.
+# A vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With one or two replies it loses about 18 points, and with four we cannot tell. A larger budget helps only thoughts that were cut. A forced longer thought rescues the base model, which gave up too early, and spoils the reasoner, whose answers were mostly right. On the reasoner, own *yes* and a learned reward choose worse than the vote from 640 tokens on. The learned reward that this page trains hardly reads the problem, because no pair in its training required it.
 #
 # - I can now say of a gain at a larger budget whether the thoughts ended, or were cut later.
 # - I can now write a vote and best-of-n, and say which judge saw the verifier.
