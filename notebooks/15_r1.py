@@ -163,7 +163,7 @@ assert looks["R1-Zero"]["mixed"] > looks["base"]["mixed"]
 compare("One seed; held-out problems with three numbers up to 12, plus and minus.", *looks)
 
 # %% [markdown]
-# **R1-Zero is far better at the problems and worse at the rest.** It mixes languages about twice as often as its base, fewer of its replies are readable, and about one in twelve of its pages no longer looks like a page. The model has **forgotten** part of what its base could do. A share of $n$ replies has a 95 % interval of at most $1/\sqrt{n}$ to either side, which is 12 points for 64 problems, 9 for 128 samples and 6 for 256 pages. The difference of two shares has about 1.4 times that, so *pages right* shows nothing yet. The new stages are meant to repair these three faults and to keep the accuracy.
+# **R1-Zero is far better at the problems and worse at the rest.** About one in twelve of its pages no longer looks like a page. It also seems to mix languages more often than its base, and fewer of its replies are readable, but with so few samples this can be chance. The model has **forgotten** part of what its base could do. The 95 % interval of a share reaches at most 12 points to either side for 64 problems, 9 for 128 samples and 6 for 256 pages. The difference of two shares has about 1.4 times that, so *pages right* shows nothing yet. The new stages are meant to repair these three faults and to keep the accuracy.
 #
 # ## The four stages
 
@@ -292,7 +292,7 @@ compare("256 draws from 256 examples. One seed.", "base", "ordinary worksheets",
         "cold start", "R1-Zero")  # fmt: skip
 
 # %% [markdown]
-# **256 curated thoughts give most of what R1-Zero's reward gave, and stop the mixing.** The same number of ordinary worksheets gives nothing. *Pages right* falls as much after the worksheets, so this number shows no effect of the thoughts. *Pages in form* does: only the curated thoughts and R1-Zero break pages.
+# **256 curated thoughts give most of what R1-Zero's reward gave, and stop the mixing.** The same number of ordinary worksheets gives nothing. *Pages right* falls as much after the worksheets, so this number shows no effect of the thoughts. *Pages in form* may: only after the curated thoughts and after R1-Zero are there broken pages.
 #
 # The stage is meant to give readable thoughts, but *readable* did not rise. Which of its three demands fail?
 
@@ -508,7 +508,7 @@ table(["judge", "mixed: first two steps", "last two", "right: first two", "last 
       "so compare down a column.")
 
 # %% [markdown]
-# **With the bonus, mixing becomes rare. Without it, it does not.** *Right* moves alike under both judges, so the language reward is not the reason. Each step poses other problems, and the learning rate, high for so good a model, is another suspect. [The record](15b_order.ipynb) finds no price of the language reward.
+# **With the bonus, mixing becomes rare from step 4 on. Without it, it does not, in this one seed.** *Right* falls alike under both judges, so the language reward is not the cause. The later problems may be harder, or the learning rate too high for so good a model. [The record](15b_order.ipynb) finds no price of the language reward.
 #
 # Now stage 2: three steps from our cold start, with weight 0.2 for form and language.
 
@@ -590,7 +590,7 @@ compare("The base, fine-tuned for about 256 draws of thoughts. One seed.", "base
         "stage 3, no pages", "stage 3")  # fmt: skip
 
 # %% [markdown]
-# **With pages in the mix, almost all replies look like pages again.** They are right less often than the base's, and fewer problems are solved than without pages. So this small run repairs the form alone. In the record, with three times as many thoughts and pages, right pages come back and accuracy stays.
+# **With pages in the mix, almost all replies look like pages again.** They are right less often than the base's, and this run solves fewer problems than without pages, which can be chance. So this small run repairs the form alone. In the record, with three times as many thoughts and pages, right pages come back and accuracy stays.
 #
 # ## Stage 4: what does reward for all kinds do?
 #
@@ -618,7 +618,7 @@ assert all(list_right(p.prompt, t) == p.score(t)
            for p, t in list(zip(page_problems, replies, strict=True))[::2])  # the package's
 
 # %% [markdown]
-# The form of a page is a single line, and the sum is the one of stage 2:
+# Pages are paid by the same sum as in stage 2, and a page without a thought gets the language reward in full. This class mixes the two kinds of prompts:
 
 # %%
 class Both:
@@ -785,7 +785,7 @@ table_of(STAGES, "after minus before", "Points, 95 % intervals over five pairs o
 # - **Stage 1 gains accuracy and loses pages.** On the poor web it also loses 23 points of readable replies. Form falls by 13, and the gap between *form* and *readable* doubles, mostly by repeated attempts, because hardly any thought is mixed. The base could not repeat much, because it makes about one attempt per thought.
 # - **Stage 2 changes neither accuracy nor mixing.** On the poor web it improves form by 8 points, but not readability, because no reward notices repeated attempts.
 # - **Stage 3 keeps the accuracy and repairs the forgetting.**
-# - **Stage 4 costs about 11 points of accuracy on the poor web**, and even loses a few pages, which it rewards. On the rich web the interval of its loss in accuracy includes zero.
+# - **Stage 4 costs about 11 points of accuracy on the poor web**. After stage 3 it also loses a few pages. On the rich web the interval of its loss in accuracy includes zero.
 #
 # ### What would be missing without a stage?
 #
@@ -872,7 +872,7 @@ table(["reward in", "web", "steps 1-6", "7-12", "13-18", "19-24", "25-36", "37-4
       "has 24 steps, a quarter of the samples are pages.")
 
 # %% [markdown]
-# R1-Zero climbs from the start. Models that have imitated first lose some points, and in stage 2 they are back after about 40 steps. All had R1-Zero's learning rate, which may be too high for a model that is already good. We did not try a lower one.
+# R1-Zero climbs from the start. Models that have imitated first lose some points, and in stage 2 they are back after about 40 steps. All had R1-Zero's learning rate, which may be too high for a model that is already good. In the record we did not try a lower one. Stages 2 and 4 on this page use half of it, for too few steps to tell.
 #
 # ## Exercises
 #
@@ -917,7 +917,7 @@ check("r1.language_reward", reward_solution)
 # ```{exercise} One answer per problem
 # :label: ex-15-rejection
 #
-# *20 minutes.* We drew one answer per problem. DeepSeek drew several. Then easy problems would fill the examples, if every good answer were kept. Write `rejection(prompts, groups, right, longest)`, which keeps the first good answer to each problem, and none that is too long. `check("r1.rejection", my_rejection)` knows fourteen mistakes by name.
+# *20 minutes.* We drew one answer per problem. DeepSeek drew several. If every good answer were kept, easy problems would fill the examples. Write `rejection(prompts, groups, right, longest)`, which keeps the first good answer to each problem, and none that is too long. `check("r1.rejection", my_rejection)` knows fourteen mistakes by name.
 #
 # **Hint.** Write five conditions: the four demands of stage 3, and the length. Then try each reply of the group in order, and stop at the first that meets all.
 # ```
@@ -1029,7 +1029,7 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # %% [markdown]
 # ## Summary
 #
-# **In our world, two of the four stages do nearly all of it.** The *cold start* gives the accuracy: 25 points on the poor web and 60 on the rich one, from 256 thoughts, for a fourteenth of R1-Zero's operations. Writing the thoughts is not counted, and their author knows every solution. It avoids mixing, but forgets pages, far more in some seeds. On the poor web fewer replies are readable. *Reasoning* with a language reward changes neither accuracy nor mixing after a cold start in one language. On the poor web it improves form by 8 points, but not readability, because no reward notices repeats. *Rejection sampling* keeps the accuracy and gives the pages back in the record, because it mixes pages in (live, only their form). *Reward for all kinds* costs 11 points on the poor web, perhaps because of its learning rate. R1 as a whole is more readable than R1-Zero, but not more accurate.
+# **In our world, two of the four stages do nearly all of it.** The *cold start* gives the accuracy early: 25 points on the poor web and 60 on the rich one, from 256 thoughts, for a fourteenth of R1-Zero's operations. (Writing them is not counted, and their author knows every solution.) After enough reward we see no clear difference to reward alone. It avoids mixing, but forgets pages, far more in some seeds. On the poor web fewer replies are readable. *Reasoning* with a language reward changes neither accuracy nor mixing after a cold start in one language. On the poor web it improves form by 8 points, but not readability. *Rejection sampling* keeps the accuracy and gives the pages back in the record, because it mixes pages in (live, only their form). *Reward for all kinds* costs 11 points on the poor web. R1 as a whole is more readable than R1-Zero, but not more accurate.
 #
 # In DeepSeek's table, stages 2 and 4 gained much. Their cold start left more to gain.
 #
