@@ -116,6 +116,7 @@ def write_slowly(model, ids, new):
     return ids
 
 
+# %%
 slow = seconds(lambda: write_slowly(model, one, 100), turns=2)
 print(f"writing: {100 / slow:,.0f} tok/s,", f"{slow / 100 * 128 / reading_one:.0f}x slower")
 
@@ -140,6 +141,8 @@ for _ in range(4):
     snapshots.append(cache.entries[0, 0].clone())  # [capacity, width]
     print(f"read {seen.shape[1]:2} tokens; the cache holds {int(cache.lengths)}")
     seen = logits[:, -1:].argmax(-1)
+
+# %%
 print(f"a column of a layer: {cache.entries.shape[-1]} numbers")
 before, after = snapshots[0][:21], snapshots[3][:21]
 print("the prompt's columns are still there:", torch.equal(before, after))
@@ -394,8 +397,8 @@ class EveryExpert(Kernels):
 
 # %%
 # tolerance: 15%
-wide, counts = minidsk.MiniDeepSeek(MOE, torch.Generator().manual_seed(0)), {}
-_ = wide.use(EveryExpert())
+wide = minidsk.MiniDeepSeek(MOE, torch.Generator().manual_seed(0)).use(EveryExpert())
+counts = {}
 for batch, cache in ((batch, wide.new_cache(batch, 64, static=True)) for batch in (1, 64)):
     with torch.no_grad(), Count() as counter:
         _ = wide(torch.zeros(batch, 1, dtype=torch.long), cache=cache, mtp=False)
