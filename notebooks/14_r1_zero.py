@@ -61,7 +61,7 @@ _ = torch.set_num_threads(1)
 # %% [markdown]
 # ## A base model that gives up
 #
-# Does a base think before any reward? Our base model is **nano-base**, with 0.4 million parameters. It has read worksheets about Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once. Most authors of these worksheets try one expression, judge it, and hand it in, right or wrong. About three in ten go on until they have found a solution. All that a base has read is its **web**.
+# Does a base think before any reward? Our base model is **nano-base**, with 0.4 million parameters. It has read worksheets about Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once. Most authors of these worksheets try one expression, judge it, and hand it in, right or wrong. About three in ten go on until they have found a solution. We call everything that a base has read its **web**.
 
 # %%
 train, test = nano().make_task("train"), nano().make_task("test")
@@ -223,7 +223,7 @@ def over_the_batch(rewards):
 bites(alike_is_zero, advantages_of, over_the_batch)
 
 # %% [markdown]
-# The loss is minus the advantage times the log-probability, averaged over all tokens of all answers (called `bnpo` in the package). (Averaging within each answer first would spare the tokens of long wrong answers, so thoughts could grow for that alone. [Chapter 13](13_grpo_variants.ipynb) compares the two.) What does one update do to the four?
+# The loss is minus the advantage times the log-probability, averaged over all tokens of all answers (called `bnpo` in the package). (If we averaged within each answer first, each token of a long wrong answer would be pushed down less, and thoughts could grow for that reason alone. [Chapter 13](13_grpo_variants.ipynb) compares the two.) What does one update do to the four?
 
 # %% tags=["naive"]
 def push_whole(policy, drawn, advantages):
@@ -563,7 +563,7 @@ table(["search", "rewarded - base", "retries, base", "retries, rewarded", "no en
       "models' greedy answers without an end or an answer at 160 tokens.")
 
 # %% [markdown]
-# With 20 % of searchers the reward adds about 60 points, and without searchers fewer than 10. **Greedy replies of all twenty bases try once and are right about as often, but their samples already differ.** Does the habit before the reward tell the gain?
+# With 20 % of searchers the reward adds about 60 points, and without searchers fewer than 10. **Greedy replies of all twenty bases try once and are right about as often, but their samples already differ.** Can we predict the gain from the habit before the reward?
 
 # %% tags=["figure", "hide-input"]
 first_retries, their_gain = [], []
@@ -587,9 +587,9 @@ print(f"correlation over {len(their_gain)} bases: {together:.2f}; "
       f"bases whose greedy replies ever try again: {greedy}")
 
 # %% [markdown]
-# **Reward brings out what the base has read, and samples show it beforehand.** The correlation comes from the webs. Whether it holds within a web, five seeds cannot tell.
+# **Reward brings out what the base has read, and samples show it beforehand.** The correlation comes from the webs. Five seeds are too few to say whether it holds within one web.
 #
-# Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. It learns to go on, but not to search well: with few searchers, many greedy replies run into the limit of 160 tokens. An author who searches tries everything in turn and stops at *yes*, and these bases have read few such authors or none.
+# Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. But more retries are not yet right answers. At 1 % more than a quarter of the greedy answers do not end within 160 tokens. At 0 % few run into the limit, and we do not know what keeps it at 42 %. An author who searches tries everything in turn and stops at *yes*, and these bases have read few such authors or none.
 #
 # ## Would something simpler do?
 #
@@ -712,7 +712,7 @@ table(["", *(f"{s:.0%} search" for s in SHARES)], minus + habits,
       "retries per sampled thought, means of five seeds.")
 
 # %% [markdown]
-# **The prompt alone reaches most of the gain** at 20 %, because a base that knows searchers only needs to see that a search has begun. At 0 % the same prompt does harm.
+# **The prompt alone reaches most of the gain** at 20 %, perhaps because a base that knows searchers only needs to see that a search has begun. At 0 % the same prompt does harm.
 #
 # **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones, on every web. So where few search, reward was not the best way to more right answers here, and fine-tuning got there with fewer retries.
 #
@@ -832,7 +832,7 @@ table(["thoughts in both languages, %", *(f"{s:.0%} search" for s in SHARES)],
       "Sampled thoughts, five seeds, 95 % intervals.")
 
 # %% [markdown]
-# **Whatever makes these bases search also makes them mix.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones, on average even more often than rewarded ones. So much of the mixing comes with searching, and not with the reward. In the live run something is left, because thoughts of as many lines mix about twice as often after the reward. But this is one training. The reward does not care about the language, and DeepSeek-R1 rewards the language of the question.
+# **Much of the mixing comes with searching.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones, on average even more often than rewarded ones. So reward alone does not explain it. In the live run something is left, because thoughts of as many lines mix about twice as often after the reward. But this is one training. The reward does not care about the language, and DeepSeek-R1 rewards the language of the question.
 #
 # ## A reward that is hacked on purpose
 #
@@ -888,7 +888,7 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
 # %% [markdown]
 # Any line is enough if a *yes* follows. In steps 2 to 5 the samples are right even more often than the control's. From step 6 on they are right less often than the control's, while the reward stays high. The control differs in the verifier alone, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often.
 #
-# It shows from step 6 on, because **the reward is high and the sampled accuracy stays below the control's.** Our loop logs both. The fix is a verifier that ignores the thought, such as `right_answer`. One of the exercises repairs another careless verifier.
+# **From step 6 on the reward is high and the sampled accuracy stays below the control's.** Our loop logs both, because we also have the right verifier. Without one, check a few replies by hand. The fix is a verifier that ignores the thought, such as `right_answer`. One of the exercises repairs another careless verifier.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -1087,7 +1087,7 @@ zoo("zero", [alike_says_nothing, a_tenth_is_a_signal])
 # %% [markdown]
 # ## The opening question, answered
 #
-# What must a base have, so that reward alone makes it think? It must have read authors who search on. Greedy replies do not show whether it has, but samples do, because those of a base that has read many searchers try again more often before any reward. Below the numbers, both models of the live run answer a problem from above, which the rewarded one solved by searching. Then put in one of your own.
+# What must a base have, so that reward alone makes it think? Reward makes every base try again. It made the answers mostly right (91 %) only where the base had read many authors who search. Without them it reached 42 %, and fine-tuning on the base's own right answers 66 %. Greedy replies do not show which base is which, but samples do, because those of a base that has read many searchers try again more often before any reward. Below the numbers, both models of the live run answer a problem from above, which the rewarded one solved by searching. Then put in one of your own.
 
 # %%
 for share in SHARES:

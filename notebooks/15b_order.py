@@ -425,7 +425,7 @@ for web in WEBS:
 # %% [markdown]
 # ## What still needs people?
 #
-# Both ways need somebody who judges: an author, or a rule. Letters, which the web also has, show where a rule ends. We can score their form, which is a greeting, thanks, and a name below:
+# Both ways need a judge: an author, or a rule. Letters, which the web also has, show where a rule ends. We can score their form, which is a greeting, thanks, and a name below:
 
 # %%
 LETTER = re.compile(r"Dear (\w+),\nthank you for the (\d+) (\w+)\. "
@@ -560,7 +560,7 @@ receipt(seconds=time.process_time(), spread=spread, differences={})
 #
 # **Whose thoughts?** Even the base's own right answers double its greedy accuracy. R1-Zero's thoughts add more, and a careful author's most. After R1-Zero's own thoughts, reward gains nothing that we can see on R1-Zero itself. Examples in one language teach that language, even where the question is in another one. A language reward repairs mixing at no price that we could measure.
 #
-# **Imitation or reward?** At equal operations, imitating 2,048 careful thoughts beats reward on both webs, and by 49 points on the poor one. What it costs to write the thoughts is not counted, and their author knows every solution. Reward after imitation lost accuracy in our setting. Imitation forgets most of the pages, and reward few of them. If nobody can write the thoughts, reward is all there is.
+# **Imitation or reward?** At equal operations, imitating 2,048 careful thoughts beats reward on both webs, and by 49 points on the poor one. What it costs to write the thoughts is not counted, and their author knows every solution. Reward after imitation lost accuracy in our setting. Imitation forgets most of the pages, and reward few of them. Where no author can write thoughts, only reward is left.
 #
 # - I can now compare authors of thoughts with a control whose thoughts are the model's own.
 # - I can now give imitation and reward equally many operations.

@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/18b_serving.ipynb)
 #
-# Many texts in one batch cost little more than one text ([fast inference](18_fast_inference.ipynb)). But replies differ in length, and of our reasoner's replies the longest is 18 times as long as the shortest. If a batch waits for its longest reply, most of its rows compute for nothing. If a free row takes the next prompt at once, the batch changes all the time. **How much work does this save, and does a reply stay the same whoever stands in the rows beside it?**
+# Many texts in one batch cost little more than one text ([fast inference](18_fast_inference.ipynb)). But replies differ in length, and of our reasoner's replies the longest is 18 times as long as the shortest. If a batch waits for its longest reply, most of its rows compute for nothing. If a free row takes the next prompt at once, the batch changes all the time. **How much work does this save, and does a reply stay the same, whatever stands in the rows beside it?**
 #
 # - **You will build** a scheduler that refills rows, first with lengths alone and then with a real cache. Then come noise that does not depend on the neighbours, and a product that adds in one order in batches of any size.
 # - **You need** PyTorch, and the cache and the batch of [fast inference](18_fast_inference.ipynb).

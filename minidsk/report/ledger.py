@@ -45,7 +45,7 @@ def ledger(stages: Sequence[Stage], facts: Mapping[str, Any]) -> list[list[str]]
 
 
 def elsewhere(stages: Sequence[Stage], facts: Mapping[str, Any], board: str = "T4") -> list[tuple[str, float]]:
-    """Estimated seconds of each stage, of what they leave, and of all of it, on a board where nobody ran it.
+    """Estimated seconds of each stage, of what they leave, and of all of it, on a board where it was not run.
 
     The larger of two bounds: the run waits for memory as it did, at the other board's bandwidth; or it computes in
     float32, at half of that board's peak. Raises `ValueError` where the run's own GPU is not one of `BANDWIDTH`.

@@ -1,4 +1,4 @@
-"""The same weights on somebody else's Countdown: problems that reasoning-gym makes, and its own scorer.
+"""The same weights on another library's Countdown: problems that reasoning-gym makes, and its own scorer.
 
     pip install reasoning-gym==0.1.25
     python tools/record.py countdown_gym -- .venv/bin/python tools/experiments/countdown_gym.py nano-zero
