@@ -20,7 +20,7 @@
 #
 # - **You will build** a count of what goes wrong in recorded thoughts, a table of what such a run costs on other machines, and the command for your own run.
 # - **You need** [the chapter before](22_capstone.ipynb), and no GPU. The runs are recorded.
-# - **It takes** about 20 s to run on two CPU cores (a GPU does not help), and half an hour to read.
+# - **It takes** about 20 s to run on two CPU cores (no GPU is needed), and half an hour to read.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -61,21 +61,19 @@ for i in range(3):
     print(held_out[i].prompt, "   one way:", held_out[i].solution)
 
 # %% [markdown]
-# How hard are they? With four numbers there are thousands of expressions, so guessing is hopeless. Searching forwards from the numbers, as the persistent authors of the chapter before do, would take pages of text for one problem. Our best authors therefore search from both ends.
+# How hard are they? With four numbers there are thousands of expressions, and few of them are right. Searching forwards from the numbers, as the persistent authors of the chapter before do, would take pages of text for one problem. Our best authors therefore search from both ends.
 
 # %% [markdown]
 # ## An author who works backwards
 #
-# A fifth of the worksheets in this web are by such authors. The cell looks for a short one.
+# A fifth of the worksheets in this web are by such authors. Here is a short one.
 
 # %%
 web = TinyWeb(capstone().pretrain.web, seed=0)
-worked = [page for page in web.pages(0, 400) if "<think>" in page and "!" in page]
-page = min((page for page in worked if page.count("\n") > 4), key=len)
-print(page)
+print(web[99])
 
 # %% [markdown]
-# Read it line by line. A line such as `57 3:+60-54*171/19` takes two of the numbers, the *pair*, and lists what they make: 57+3=60, 57-3=54, and so on. A line such as `10:+74-54` sets another number aside and lists what the pair would have to make with it: to reach 64 with 10, it would need 74 (because 74-10=64) or 54 (because 54+10=64). The sign says which operation has to be undone.
+# Read it line by line. `66 26:+92-40` takes two of the numbers, the *pair*, and lists what they make: 66+26=92 and 66-26=40. `17:+40` sets 17 aside and asks what the pair would have to make: 40, because 40-17=23. The sign is that of the operation that undoes the last one. The pair does make 40, but this author overlooks it, as one hit in twenty is overlooked in this web. With the next pair, 26 and 17, the author needs 43, because 66-43=23 (the sign `~` stands for "from 66"), and the pair makes it.
 #
 # When one of these needs is among the things that the pair makes, the author writes `!` and calculates the whole expression again, one operation at a time, up to *yes* or *no*. So the search proposes, and written arithmetic decides. A model of this size makes mistakes when it calculates in its head, so it needs the second step.
 
