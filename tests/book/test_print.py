@@ -17,7 +17,6 @@ from chapters import listed  # noqa: E402
 
 PARTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
 NOTEBOOKS = [file for part in PARTS for file in listed(part)]
-ONE_PAGE = pytest.mark.xdist_group("one page")  # building and opening it takes a minute: one worker does, for all tests
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,8 @@ def paper(site, browser, tmp_path_factory):
     page.close()
 
 
-@ONE_PAGE
+@pytest.mark.slow  # one page of thirty takes minutes to build and to open
+@pytest.mark.xdist_group("one page")
 @pytest.mark.timeout(500)
 def test_every_page_of_the_book_is_there_in_order(paper):
     files = [entry["file"] for part in PARTS for chapter in part["chapters"]
@@ -47,7 +47,8 @@ def test_every_page_of_the_book_is_there_in_order(paper):
     assert all(title.endswith(want) for title, want in zip(titles, wanted, strict=True)), titles
 
 
-@ONE_PAGE
+@pytest.mark.slow  # one page of thirty takes minutes to build and to open
+@pytest.mark.xdist_group("one page")
 @pytest.mark.timeout(500)
 def test_what_is_no_use_on_paper_is_gone_and_nothing_is_wider_than_it(paper):
     assert [url for url in paper.lost if "/webfonts/" not in url] == []
