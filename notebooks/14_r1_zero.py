@@ -20,7 +20,7 @@
 #
 # - **You will build** the loop of R1-Zero with any reward, the controls that its result must be compared with, a verifier, and a careless verifier that the model cheats.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
-# - **It takes** about 90 s of processor time, so about two minutes on two free CPU cores of a laptop, up to twice that on Colab's two (no GPU is needed, because the models are small), and an hour and a half to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
+# - **It takes** about 90 s of processor time, so about two minutes on two free CPU cores, up to twice that on Colab's two (no GPU is needed), and an hour and a half to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -365,7 +365,7 @@ def zero_step(policy, optimizer, problems, judge, generator, size=16):
 #
 # Do thoughts grow if only answers are rewarded? We train nano-base with `right_answer` for 16 steps of 4 problems, at a constant learning rate of 6e-4. After each step we count what its 64 replies show, also how many go on after a first *no*.
 #
-# At eight of the steps, the *moments* of the figure below, we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note how that step's update, which is made from four *other* problems, moves the log-probability of each of their tokens.
+# At eight of the steps, the *moments* of the figure below, we also draw, before the update, eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note how the update, which is made from four *other* problems, moves the log-probability of each of their tokens.
 
 # %%
 def seen_in(posed, texts, rewards) -> dict[str, float]:
@@ -381,7 +381,7 @@ def seen_in(posed, texts, rewards) -> dict[str, float]:
 # %% tags=["hide-input"]
 def moved(policy, problem, step, update) -> list[dict]:
     """Eight samples of a problem; how far `update` moves each token's log-probability."""
-    generator = torch.Generator().manual_seed(step)
+    generator = torch.Generator().manual_seed(step - 1)
     drawn = policy.sample([problem.prompt], 8, 128, 1.0, generator)
     with torch.no_grad():
         then = policy.logprobs(drawn)
@@ -440,11 +440,11 @@ for sample in itertools.chain(*frames.values()):
 goes, stops, rest = map(mean, moves.values())
 assert stops < -0.05 < goes and abs(rest) < 0.02  # tolerance: few such tokens, one training
 table(["token", "times", "moved by one update, nats"],
-      [[name, f"{len(by):,}", f"{mean(by):+.2f}"] for name, by in moves.items()],
+      [[name, f"{len(by):,}", f"{round(mean(by), 2) + 0.0:+.2f}"] for name, by in moves.items()],
       "Means over 64 samples of one held-out problem, at eight steps of one training.")
 
 # %% [markdown]
-# On average an update makes stopping after a *no* clearly less likely, and moves other tokens hardly at all. These are few tokens, but they belong to a problem that was never trained on. What do the replies of the training show?
+# On average an update makes stopping after a *no* less likely, and moves the many other tokens hardly at all. The stops are few, but this problem was never trained on. What do the replies of the training show?
 
 # %% tags=["figure", "hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
@@ -470,7 +470,7 @@ table(["", "steps 1 to 4", "steps 13 to 16"],
       "attempt: share of replies in which it is right.")
 
 # %% [markdown]
-# **The thinking grows although only the answer is rewarded.** Most thoughts now go on after a first *no*, and retries per thought about double. Whether more samples are right cannot be read from this curve, because every step poses only four new problems. The held-out samples below decide it. Self-checks go up only because each attempt is checked, as it was from the start.
+# **The thinking grows although only the answer is rewarded.** Most thoughts now go on after a first *no*, and retries per thought about double. This curve cannot tell whether more samples are right, because every step poses only four new problems. The held-out samples below can. Self-checks go up only because each attempt is checked, as it was from the start.
 #
 # ### A better first guess, or a better search?
 #
@@ -516,7 +516,7 @@ lines = itertools.zip_longest(a.split("\n"), b.split("\n"), fillvalue="")
 table(["the base", "after the reward"], list(lines), searched.prompt.strip())
 
 # %% [markdown]
-# The base sees that its attempt fails and hands it in all the same. The rewarded model goes on until its own verdict is *yes*.
+# The base judges its attempt *no* and hands it in all the same. The rewarded model goes on until its own verdict is *yes*.
 #
 # ## What must the base have read?
 #
@@ -730,7 +730,7 @@ habits = [[f"retries, {name}", *(f"{again_in(s, cell):.2f}" for s in SHARES)] fo
            ("fine-tuned", "sft"))]  # fmt: skip
 table(["", *(f"{s:.0%} search" for s in SHARES)], minus + habits,
       "First points of greedy accuracy, with 95 % intervals over five pairs of seeds; then "
-      "retries per sampled thought, means of five seeds (prompted: without the prompt's two).")
+      "retries per sampled thought, means of five seeds (prompted: of its own attempts).")
 
 # %% [markdown]
 # **The prompt alone reaches most of the gain** at 20 %, and its models try again about as often as the rewarded ones. At 0 % the same prompt does harm. There the model writes one attempt of its own and stops, because its web has no thought of more than two.
@@ -766,7 +766,7 @@ table(["judge", *"ABCD"], [[judge.__name__, *(int(judge(first, t)) for t in four
                            for judge in judges], "Rewards for the four answers.")
 
 # %% [markdown]
-# A reply without an answer must not be paid as *wrong* or as *well formed*, and our coin must not change its verdict when the same reply comes again. Two tests catch three planted bugs. The figure shows what the five judges do to the bases. A group whose answers are judged alike has no **signal**, because all its advantages are 0. The table counts such groups on the web with 20 % of searchers.
+# A reply without an answer must not be paid as *wrong* or as *well formed*, and our coin must not change its verdict when the same reply comes again. Two tests catch three planted bugs. A group whose answers are judged alike has no **signal**, because all its advantages are 0. The table counts such groups on the web with 20 % of searchers.
 
 # %%
 def no_answer_no_pay(judge) -> None:
@@ -905,7 +905,7 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
 # %% [markdown]
 # Any line is enough if a *yes* follows. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes one more often. The two trainings differ in the verifier alone.
 #
-# **In the last three steps nearly all samples are paid, and fewer than half are right.** How wide this gap becomes may depend on the seed, and we ran one. Our loop logs both numbers, because we also have the right verifier. Without one, check a few replies by hand. The fix is a verifier that ignores the thought, such as `right_answer`.
+# **In the last three steps about nine of ten samples are paid, but only about three of ten are right.** That is fewer than before, and fewer than in the control. This is one seed. Greedy accuracy is still above the base's, so one test can hide the hack. Our loop logs both numbers, because we also have the right verifier. Without one, check a few replies by hand. The fix is a verifier that ignores the thought, such as `right_answer`.
 
 # %% [markdown]
 # ## What DeepSeek did
