@@ -438,9 +438,10 @@ for sample in itertools.chain(*frames.values()):
         behind = "".join(sample["text"][:k]).endswith((" no", " 不对"))
         moves[behind and KINDS.get(token) or "any other token"].append(by)
 goes, stops, rest = map(mean, moves.values())
-assert stops < -0.05 < goes and abs(rest) < 0.02  # tolerance: few such tokens, one training
+assert stops < -0.05 < goes and abs(rest) < 0.02  # wide: few such tokens
 table(["token", "times", "moved by one update, nats"],
-      [[name, f"{len(by):,}", f"{round(mean(by), 2) + 0.0:+.2f}"] for name, by in moves.items()],
+      [[name, f"{len(by):,}", f"{round(mean(by), 2) + 0.0:+.2f}"]
+       for name, by in moves.items()],
       "Means over 64 samples of one held-out problem, at eight steps of one training.")
 
 # %% [markdown]
@@ -458,7 +459,7 @@ _ = axes[0].set(title="per thought")
 _ = axes[1].set(title="share of replies")
 ends = {name: [mean(c[name] for c in part) for part in (curve[:4], curve[-4:])]
         for name in curve[0]}  # fmt: skip
-assert ends["retries"][1] > 1.5 * ends["retries"][0]  # tolerance: measured about 2.2
+assert ends["retries"][1] > 1.5 * ends["retries"][0]  # wide: about 2.2 here
 assert ends["goes on"][1] > ends["goes on"][0] + 0.2
 show(fig, "Sixteen steps of reward for right answers: after a first no, more thoughts go on. "
      "The share of right samples is noisy. One seed, 64 samples of four problems per step.",
