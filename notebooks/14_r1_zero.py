@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/14_r1_zero.ipynb)
 #
-# DeepSeek took a base model, showed it no worked example, and rewarded right answers. The model began to think: it wrote longer answers, tried again and checked itself. We do the same to twenty tiny bases. In greedy replies all of them try once and solve about a third of our problems. After the same 48 steps of the same reward, five of them solve about 91 % on average, and the other fifteen 37 to 79 %. **What must a base have, so that reward alone makes it think?**
+# DeepSeek took a base model, showed it no worked example, and rewarded right answers. The model began to think: it wrote longer answers, tried again and checked itself. We do the same to twenty tiny bases. In **greedy** replies (always the likeliest token) all of them try once and solve about a third of our problems. After the same 48 steps of the same reward, five of them solve about 91 % on average. The other fifteen, in groups of five, reach 42, 47 and 66 %. **What must a base have, so that reward alone makes it think?**
 #
 # - **You will build** the loop of R1-Zero with any reward, the controls that its result must be compared with, a verifier, and a careless verifier that the model cheats.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
-# - **It takes** about 90 s of processor time, so about two minutes on two free CPU cores of a laptop, up to twice that on Colab's two (no GPU is needed, because the models are small), and an hour and a half to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
+# - **It takes** about 90 s of processor time, so about two minutes on two free CPU cores, up to twice that on Colab's two (no GPU is needed), and an hour and a half to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -94,7 +94,7 @@ for problem, reply in list(zip(held_out, first_replies, strict=True))[:3]:
 # %% [markdown]
 # The model writes its thought between `<think>` and `</think>`. A line of the thought is one **attempt**. After the question mark stand the target and a verdict, *yes* or *no*, in English or Chinese (对了 and 不对). This verdict is a **self-check**: the model judges its own line, and is never told whether its verdict is right.
 #
-# All greedy replies stop after one attempt, but what about samples at temperature 1? We count two habits in each thought, **retries** (the attempts after the first) and self-checks, and we also ask whether the first attempt was right.
+# All greedy replies stop after one attempt. What about samples at temperature 1, which draw each token with the model's own probabilities? We count two habits in each thought, **retries** (the attempts after the first) and self-checks. We also ask whether the first attempt was right.
 
 # %%
 VERDICT = re.compile(r"(?: no| yes| 不对| 对了)$", re.MULTILINE)
@@ -141,16 +141,44 @@ bites(judges_the_first, first_right, judges_the_answer)
 asked = held_out[:16]
 texts = sampled(base, asked, 32)
 posed = [p for p in asked for _ in range(32)]
-again = [retries(p, text) > 0 for p, text in zip(posed, texts, strict=True)]
-right = [p.score(text) == 1 for p, text in zip(posed, texts, strict=True)]
-checked = mean(checks(t) > 0 for t in texts)
-print(f"{len(texts)} samples: {mean(again):.0%} try again, {checked:.0%} check themselves")
-for kind, what in ((False, "one attempt"), (True, "more attempts")):
-    of_kind = [r for r, a in zip(right, again, strict=True) if a == kind]
-    print(f"right with {what}: {mean(of_kind):.0%}")
+again = mean(retries(p, text) > 0 for p, text in zip(posed, texts, strict=True))
+checked = mean(checks(text) > 0 for text in texts)
+print(f"{len(texts)} samples: {again:.0%} try again, {checked:.0%} check themselves")
 
 # %% [markdown]
-# **The habit of trying again is there before any reward, in about a third of the samples.** A greedy reply takes the likeliest token at each step. After a *no*, ending the thought is likelier than going on, so greedy replies never show the habit. Greedy and sampled accuracy therefore differ, and we say which one we mean. Samples that try again are right more often, and this is a difference that reward can use.
+# **The habit of trying again is there before any reward**, in about a third of the samples. Is it worth anything? The model chooses after its first *no*: it **stops** and hands in what it has, or it **goes on** with a new line. We count both choices, and how often each ends in a right answer. A natural bug also counts replies whose first verdict is *yes*.
+
+# %%
+def after_first_no(problems, replies, verdicts=(" no", " 不对")) -> dict[str, list[float]]:
+    """The scores of replies whose first verdict is no: of those that stop, and go on."""
+    scores = {"stops": [], "goes on": []}
+    for problem, text in zip(problems, replies, strict=True):
+        line, *more = thought_of(text).split("\n")
+        if line.endswith(verdicts):
+            scores["goes on" if more else "stops"].append(problem.score(text))
+    return scores
+
+# %%
+def after_any(problems, replies):
+    return after_first_no(problems, replies, (" no", " 不对", " yes", " 对了"))
+
+
+def leaves_out_yes(count) -> None:
+    """Of our three replies one stops after a no, one goes on, and one says yes at once."""
+    no, yes = "8+4-7=12-7=5?19 no", "8+4+7=12+7=19?19 yes"
+    replies = [f"<think>{t}</think><answer>8+4+7</answer>" for t in (no, f"{no}\n{yes}", yes)]
+    assert list(count([first] * 3, replies).values()) == [[1], [1]]
+
+
+bites(leaves_out_yes, after_first_no, after_any)
+fork = after_first_no(posed, texts)
+table(["after a first no, the base", "samples", "right in the end"],
+      [[choice, len(of), f"{mean(of):.0%}"] for choice, of in fork.items()],
+      f"The samples above. In the other {len(texts) - sum(map(len, fork.values()))} the first "
+      "verdict is yes, or there is none.")
+
+# %% [markdown]
+# **Stopping after a *no* is hardly ever right, and going on often is.** The base stops more often than it goes on, and greedy replies take the likelier choice every time. So they never show the habit, and greedy and sampled accuracy differ. The difference between the two choices is what reward can use.
 #
 # Later we train bases that differ in what they have read. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts with right greedy answers to about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None`.
 
@@ -164,7 +192,7 @@ no_search
 # %% [markdown]
 # ## The whole loop: one judge, no teacher
 #
-# How can a reward for answers change a thought? The loop asks the model for a group of answers to each problem, and a **judge** gives each answer a number. We leave out two parts of R1-Zero, its KL term and its format reward. First we look at four answers from one group.
+# How can a reward for answers change a thought? The loop asks the model for a group of answers to each problem, and a **judge** gives each answer a number. We leave out two parts of R1-Zero, the KL term (a pull back to the base) and the format reward (a payment for the tags). First we look at four answers from one group.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -223,7 +251,7 @@ def over_the_batch(rewards):
 bites(alike_is_zero, advantages_of, over_the_batch)
 
 # %% [markdown]
-# The loss is minus the advantage times the log-probability, averaged over all tokens of all answers (called `bnpo` in the package). (If we averaged within each answer first, each token of a long wrong answer would be pushed down less, and thoughts could grow for that reason alone. [Chapter 13](13_grpo_variants.ipynb) compares the two.) What does one update do to the four?
+# The loss is minus the advantage times the log-probability, averaged over all tokens of all answers (called `bnpo` in the package). ([Chapter 13](13_grpo_variants.ipynb) compares other averages.) What does one update do to the four?
 
 # %% tags=["naive"]
 def push_whole(policy, drawn, advantages):
@@ -263,7 +291,7 @@ print(f"D's largest loss is {by_token[least]:.1f} nats, at the end of {upto!r}")
 # %% [markdown]
 # **A and B become likelier, C and D less likely.** C and D have the same advantage, but D falls much further. Most of its fall is one unlikely token, the 0 in a sum that is false, 15+4=10.
 #
-# Every token of A is pushed up, also the line that failed and the decision to go on after it. In D the same decision is pushed down. If going on ends in a right answer more often than giving up does, then going on becomes likelier over many groups.
+# Every token of A is pushed up, also the line that failed and the decision to go on after it. In D the same decision is pushed down. Our count says that going on ends right more often than stopping. So over many groups we expect that going on becomes likelier.
 #
 # A training step does this with 16 answers to each of several problems. We take one step per batch, so GRPO's ratio is always 1 and its clip never acts. To save padding, we add the gradient up by blocks of answers with similar lengths. A natural bug sorts the answers and forgets to sort their advantages.
 
@@ -313,6 +341,12 @@ print("advantages and gradients, ours and the package's, largest difference: bel
 bites(blocks_add_up, push, forgets_the_advantages)
 
 # %%
+def take_step(policy, optimizer):
+    _ = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
 def zero_step(policy, optimizer, problems, judge, generator, size=16):
     """Sample, judge, compare, push; the replies, and their rewards [problems, size]."""
     prompts = [p.prompt for p in problems]
@@ -321,9 +355,7 @@ def zero_step(policy, optimizer, problems, judge, generator, size=16):
     judged = [judge(p, text) for p, text in zip(posed, drawn.texts, strict=True)]
     rewards = torch.tensor(judged).double().view(len(problems), size)
     push(policy, drawn, advantages_of(rewards))
-    _ = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad()
+    take_step(policy, optimizer)
     return posed, drawn.texts, rewards
 
 # %% [markdown]
@@ -331,23 +363,25 @@ def zero_step(policy, optimizer, problems, judge, generator, size=16):
 #
 # ## Watch it learn
 #
-# Do thoughts grow if only answers are rewarded? We train nano-base with `right_answer` for 16 steps of 4 problems, at a constant learning rate of 6e-4. After each step we count what its 64 replies show.
+# Do thoughts grow if only answers are rewarded? We train nano-base with `right_answer` for 16 steps of 4 problems, at a constant learning rate of 6e-4. After each step we count what its 64 replies show, also how many go on after a first *no*.
 #
-# At eight of the steps, the *moments* of the figure below, we also draw eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note how that step's update, which is made from four *other* problems, moves the log-probability of each of their tokens.
+# At eight of the steps, the *moments* of the figure below, we also draw, before the update, eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note how the update, which is made from four *other* problems, moves the log-probability of each of their tokens.
 
 # %%
 def seen_in(posed, texts, rewards) -> dict[str, float]:
     """What one step's replies show."""
     pairs = list(zip(posed, texts, strict=True))
+    stop, go = after_first_no(posed, texts).values()
     return {"reward": rewards.mean().item(), "right": mean(p.score(t) for p, t in pairs),
             "first attempt": mean(first_right(p, t) for p, t in pairs),
+            "goes on": len(go) / max(len(stop) + len(go), 1),
             "retries": mean(retries(p, t) for p, t in pairs),
-            "self-checks": mean(checks(t) for t in texts)}  # fmt: skip
+            "self-checks": mean(map(checks, texts))}  # fmt: skip
 
 # %% tags=["hide-input"]
 def moved(policy, problem, step, update) -> list[dict]:
     """Eight samples of a problem; how far `update` moves each token's log-probability."""
-    generator = torch.Generator().manual_seed(step)
+    generator = torch.Generator().manual_seed(step - 1)
     drawn = policy.sample([problem.prompt], 8, 128, 1.0, generator)
     with torch.no_grad():
         then = policy.logprobs(drawn)
@@ -373,7 +407,7 @@ def live(judge, steps, watched=None, moments=(), lr=6e-4):
         problems = [train[4 * len(curve) + i] for i in range(4)]
         curve.append(seen_in(*zero_step(policy, optimizer, problems, judge, generator)))
 
-    for step in range(steps):
+    for step in range(1, steps + 1):
         if step in moments:
             frames[step] = moved(policy, watched, step, update)
         else:
@@ -382,7 +416,7 @@ def live(judge, steps, watched=None, moments=(), lr=6e-4):
 
 # %%
 watched = held_out[4]
-eight = (0, 1, 2, 3, 5, 8, 11, 15)
+eight = (1, 2, 3, 4, 6, 9, 12, 16)
 learner, curve, frames = live(right_answer, 16, watched, eight)
 after, last_replies = solved(learner)
 print(f"greedy, {len(held_out)} held-out problems: {before:.0%} right before, "
@@ -394,47 +428,28 @@ Rollouts(watched.prompt.strip(), list(frames), list(frames.values()),
          shade_label="moved by this step's update, nats")
 
 # %% [markdown]
-# Does an update touch the decision to go on? After a *no* of its own, the model either ends the thought or begins a new line. The next figure counts both in the samples above. (If you change *Tokens* from *plain*, shades show where one update acts.)
+# If you change *Tokens* from *plain*, shades show where one update acts. How far do the updates move the two choices after a *no*, which are a new line and the end of the thought? We average over the samples of all eight moments.
 
-# %% tags=["figure", "hide-input"]
-KINDS = {"\n": "a new line", "</think>": "the end"}
-
-
-def fork(shown) -> dict[str, list[float]]:
-    """Moves of a new line and of a thought's end after a no, and of all other tokens."""
-    found = {"a new line": [], "the end": [], "any other token": []}
-    for sample in shown:
-        for k, (token, by) in enumerate(zip(sample["text"], sample["shade"], strict=True)):
-            behind = "".join(sample["text"][:k]).endswith((" no", "不对"))
-            found[behind and KINDS.get(token) or "any other token"].append(by)
-    return found
-
-
-forks = [fork(frame) for frame in frames.values()]
-fig, ax = plt.subplots(figsize=(7.5, 2.6))
-counts = {name: [len(f[name]) for f in forks] for name in KINDS.values()}
-for name, off in (("a new line", -0.2), ("the end", 0.2)):
-    bars = ax.bar([i + off for i in range(8)], counts[name], 0.38, label=name)
-    _ = ax.bar_label(bars)
-_ = ax.set_xticks(range(8), [step + 1 for step in frames])
-_ = ax.set(xlabel="step", ylabel="times", ylim=(0, 11))
-_ = ax.legend(loc="upper left", ncols=2)
-assert sum(counts["a new line"][-4:]) > 2 * sum(counts["the end"][-4:])
-show(fig, "After its own no, the model first ends the thought about as often as it goes on. "
-     "Later it nearly always goes on. Eight samples per moment.",
-     "Pairs of bars at eight moments. " + "; ".join(
-         f"{name}: {', '.join(map(str, of))}" for name, of in counts.items()) + ".")
-for name in forks[0]:
-    by = sum((f[name] for f in forks), [])
-    assert name != "the end" or mean(by) < -0.1
-    print(f"one update moves {name} by {mean(by):+.2f} nats on average ({len(by):,} tokens)")
+# %% tags=["hide-input"]
+KINDS = {"\n": "goes on: a new line", "</think>": "stops: the end of the thought"}
+moves = {name: [] for name in (*KINDS.values(), "any other token")}
+for sample in itertools.chain(*frames.values()):
+    for k, (token, by) in enumerate(zip(sample["text"], sample["shade"], strict=True)):
+        behind = "".join(sample["text"][:k]).endswith((" no", " 不对"))
+        moves[behind and KINDS.get(token) or "any other token"].append(by)
+goes, stops, rest = map(mean, moves.values())
+assert stops < -0.05 < goes and abs(rest) < 0.02  # wide: few such tokens
+table(["token", "times", "moved by one update, nats"],
+      [[name, f"{len(by):,}", f"{round(mean(by), 2) + 0.0:+.2f}"]
+       for name, by in moves.items()],
+      "Means over 64 samples of one held-out problem, at eight steps of one training.")
 
 # %% [markdown]
-# An update lowers the end of a thought after a *no* by more than 0.1 nats of log-probability, on average over the few such tokens of one problem and one training. This problem was never trained on, so here the updates carried over. What do the replies of the training show?
+# On average an update makes stopping after a *no* less likely, and moves the many other tokens hardly at all. The stops are few, but this problem was never trained on. What do the replies of the training show?
 
 # %% tags=["figure", "hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
-shown = ("retries", "self-checks"), ("right", "first attempt")
+shown = ("retries", "self-checks"), ("goes on", "right", "first attempt")
 for ax, names in zip(axes, shown, strict=True):
     for name in names:
         _ = ax.plot(range(1, 17), [c[name] for c in curve], label=name)
@@ -444,21 +459,23 @@ _ = axes[0].set(title="per thought")
 _ = axes[1].set(title="share of replies")
 ends = {name: [mean(c[name] for c in part) for part in (curve[:4], curve[-4:])]
         for name in curve[0]}  # fmt: skip
-assert ends["retries"][1] > 2 * ends["retries"][0]
-show(fig, "Sixteen steps of reward for right answers: thoughts try again more often. The "
-     "share of right samples is noisy. One seed, 64 samples of four problems per step.",
+assert ends["retries"][1] > 1.5 * ends["retries"][0]  # wide: about 2.2 here
+assert ends["goes on"][1] > ends["goes on"][0] + 0.2
+show(fig, "Sixteen steps of reward for right answers: after a first no, more thoughts go on. "
+     "The share of right samples is noisy. One seed, 64 samples of four problems per step.",
      "Means of the first and of the last four steps: " + "; ".join(
          f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in ends.items()) + ".")
-table(["", "first four steps", "last four steps"],
+table(["", "steps 1 to 4", "steps 13 to 16"],
       [[name, f"{a:.2f}", f"{b:.2f}"] for name, (a, b) in ends.items() if name != "reward"],
-      "Means over 256 samples each. First attempt: share of replies in which it is right.")
+      "Means over 256 samples each. Goes on: of the replies whose first verdict is no. First "
+      "attempt: share of replies in which it is right.")
 
 # %% [markdown]
-# **The thinking grows although only the answer is rewarded.** Retries per thought more than double. Whether more samples are right cannot be read from this curve, because every step poses only four new problems. The held-out samples below decide it. Self-checks go up only because each attempt is checked, as it was from the start.
+# **The thinking grows although only the answer is rewarded.** Most thoughts now go on after a first *no*, and retries per thought about double. This curve cannot tell whether more samples are right, because every step poses only four new problems. The held-out samples below can. Self-checks go up only because each attempt is checked, as it was from the start.
 #
 # ### A better first guess, or a better search?
 #
-# A thought is right at its first attempt or because it went on. To see which of the two the reward improved, we draw 32 samples for each of the same 16 held-out problems as above, from the base and from the rewarded model.
+# A thought is right at its first attempt or because it went on. To see which of the two the reward improved, we draw 32 samples for each of the same 16 held-out problems as above from the rewarded model.
 
 # %%
 def by_pairs(judge, replies) -> list[float]:
@@ -467,14 +484,9 @@ def by_pairs(judge, replies) -> list[float]:
     return [mean(marks[i : i + 64]) for i in range(0, len(marks), 64)]
 
 
-def by_retrying(problem, text: str) -> float:
-    return problem.score(text) - first_right(problem, text)
-
-
 later = sampled(learner, asked, 32)
 rows, gained = [], {}
-for name, judge in (("first attempt", first_right), ("final answer", right_answer),
-                    ("difference", by_retrying)):  # fmt: skip
+for name, judge in (("first attempt", first_right), ("final answer", right_answer)):
     was, now = by_pairs(judge, texts), by_pairs(judge, later)
     gained[name] = apart(now, was)
     rows.append([name, f"{mean(was):.0f}", f"{mean(now):.0f}",
@@ -483,8 +495,19 @@ assert gained["first attempt"][0] < gained["final answer"][0] / 2
 table(["right in %", "base", "rewarded", "gain"], rows,
       "512 samples each; 95 % intervals over eight pairs of problems, one training.")
 
+# %%
+def choices(name: str, replies) -> list[str]:
+    """One row: how often a first no is followed by a new line, and what comes of it."""
+    stop, go = after_first_no(posed, replies).values()
+    return [name, len(stop) + len(go), f"{len(go) / len(stop + go):.0%}", f"{mean(go):.0%}"]
+
+
+table(["", "first verdict is no", "of these go on", "of those end right"],
+      [choices("base", texts), choices("rewarded", later)],
+      "The same samples, and the choice after a first no.")
+
 # %% [markdown]
-# **The reward improved the search.** Final answers are right about 20 points more often, and first attempts about as often as before. The interval for first attempts is wide, so a gain of several points is possible. It comes from one training, so another seed may differ more. Here are greedy thoughts on the first held-out problem that the rewarded model gets right after two retries or more, and the base gets wrong:
+# **The reward improved the search, and above all the choice to search.** Final answers are right about 20 points more often. The interval for first attempts includes zero, but it is wide, so a gain of several points is possible. Nearly all samples now go on after a first *no*, and those that go on end right only a little more often than the base's. This is one training, and another seed may differ. Here are greedy thoughts on the first held-out problem that the rewarded model gets right after two retries or more, and the base gets wrong:
 
 # %%
 pairs = zip(held_out, first_replies, last_replies, strict=True)
@@ -494,7 +517,7 @@ lines = itertools.zip_longest(a.split("\n"), b.split("\n"), fillvalue="")
 table(["the base", "after the reward"], list(lines), searched.prompt.strip())
 
 # %% [markdown]
-# The base sees that its attempt fails and hands it in all the same. The rewarded model goes on until its own verdict is *yes*.
+# The base judges its attempt *no* and hands it in all the same. The rewarded model goes on until its own verdict is *yes*.
 #
 # ## What must the base have read?
 #
@@ -589,7 +612,7 @@ print(f"correlation over {len(their_gain)} bases: {together:.2f}; "
 # %% [markdown]
 # **Reward brings out what the base has read, and samples show it beforehand.** The correlation comes from the webs. Five seeds are too few to say whether it holds within one web.
 #
-# Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. But more retries are not yet right answers. At 1 % more than a quarter of the greedy answers do not end within 160 tokens. At 0 % few run into the limit, and we do not know what keeps it at 42 %. An author who searches tries everything in turn and stops at *yes*, and these bases have read few such authors or none.
+# Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. But more retries are not yet right answers. At 1 % more than a quarter of the greedy answers do not end within 160 tokens. At 0 % few run into the limit, and we do not know what keeps it at 42 %.
 #
 # ## Would something simpler do?
 #
@@ -654,9 +677,7 @@ def imitate(policy, kept, optimizer, generator, batch=32):
     some = policy.encode([kept[i][0] for i in drawn], [kept[i][1] for i in drawn])
     loss = -(policy.logprobs(some) * some.mask).sum() / some.mask.sum()
     loss.backward()
-    _ = torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad()
+    take_step(policy, optimizer)
     return loss.item()
 
 # %%
@@ -678,7 +699,7 @@ table(["right", "answers drawn", "greedy", "sampled"],
       "One training each. Greedy: 128 held-out problems. Sampled: 16 of them.")
 
 # %% [markdown]
-# Four steps already make most greedy replies try again, because going on has become likelier than ending after a *no*. From a quarter of the answers, imitation is right more often in greedy replies than the live reward, and about as often in samples. In the grid, fine-tuning imitates 1,536 right answers in batches of 64, at a rate of 1e-3 that falls to a tenth in the second half. It gets as many operations as the run with the right reward, its sampling included.
+# Four steps already make most greedy replies try again, because going on has become likelier than ending after a *no*. From a quarter of the answers, imitation is right more often in greedy replies than the live reward, and about as often in samples. In the grid, fine-tuning imitates 1,536 right answers in batches of 64, at a rate of 1e-3 that falls to a tenth in the second half. It gets as many operations as the rewarded run, sampling included.
 #
 # Guess before you look: on the web with 1 % of searchers, how many points of greedy accuracy does fine-tuning have more than the right reward (or fewer, as a negative number)?
 
@@ -706,19 +727,20 @@ minus = [[name, *(against(a, b, s) for s in SHARES)] for name, a, b in (
     ("prompted - base", "prompt", "base"), ("rewarded - prompted", "right", "prompt"),
     ("fine-tuned - rewarded", "sft", "right"))]  # fmt: skip
 habits = [[f"retries, {name}", *(f"{again_in(s, cell):.2f}" for s in SHARES)] for name, cell in
-          (("base", "base"), ("rewarded", "right"), ("fine-tuned", "sft"))]  # fmt: skip
+          (("base", "base"), ("prompted", "prompt"), ("rewarded", "right"),
+           ("fine-tuned", "sft"))]  # fmt: skip
 table(["", *(f"{s:.0%} search" for s in SHARES)], minus + habits,
       "First points of greedy accuracy, with 95 % intervals over five pairs of seeds; then "
-      "retries per sampled thought, means of five seeds.")
+      "retries per sampled thought, means of five seeds (prompted: of its own attempts).")
 
 # %% [markdown]
-# **The prompt alone reaches most of the gain** at 20 %, perhaps because a base that knows searchers only needs to see that a search has begun. At 0 % the same prompt does harm.
+# **The prompt alone reaches most of the gain** at 20 %, and its models try again about as often as the rewarded ones. At 0 % the same prompt does harm. There the model writes one attempt of its own and stops, because its web has no thought of more than two.
 #
-# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones, on every web. So where few search, reward was not the best way to more right answers here, and fine-tuning got there with fewer retries.
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones, on every web. So where few search, reward was not the best way to more right answers here.
 #
 # ## Does the reward need to be right?
 #
-# Perhaps any push would wake the habit. We hand four more judges to the loop. The last, *capped*, is `right_answer` for answers cut at 40 tokens. The figure and the cell show what each pays for our four answers.
+# Perhaps any push would wake the habit. We try four more judges. The last, *capped*, is `right_answer` for answers cut at 40 tokens. The figure and the cell show what each pays for our four answers.
 
 # %% tags=["diagram", "hide-input"]
 diagram("r1_zero")
@@ -745,7 +767,7 @@ table(["judge", *"ABCD"], [[judge.__name__, *(int(judge(first, t)) for t in four
                            for judge in judges], "Rewards for the four answers.")
 
 # %% [markdown]
-# A judge is easily wrong. A reply without an answer must not be paid as *wrong* or as *well formed*, and our coin must not change its verdict when the same reply comes again. Two tests catch three planted bugs. Then a figure shows what the five do to the bases. A group whose answers are judged alike has no **signal**, because all its advantages are 0. The table counts such groups on the web with 20 % of searchers.
+# A reply without an answer must not be paid as *wrong* or as *well formed*, and our coin must not change its verdict when the same reply comes again. Two tests catch three planted bugs. A group whose answers are judged alike has no **signal**, because all its advantages are 0. The table counts such groups on the web with 20 % of searchers.
 
 # %%
 def no_answer_no_pay(judge) -> None:
@@ -808,7 +830,7 @@ table(["judge", "no signal", "retries", "greedy, minus base"],
 #
 # ## Can one still read it?
 #
-# DeepSeek reports that the thoughts of R1-Zero mix languages. Do ours? One cause of the mixing is the web itself, where 15 % of the authors mix both languages. Another may be length, because each new line may change the language. So we count sampled thoughts with words of both, and apply the controls again.
+# DeepSeek reports that the thoughts of R1-Zero mix languages. Do ours? In our web 15 % of the authors mix both languages. Longer thoughts may mix more, because each new line may change the language. So we count sampled thoughts with words of both, and apply the controls again.
 
 # %% tags=["hide-input"]
 def both(share: float, cell: str) -> list[float]:
@@ -832,11 +854,11 @@ table(["thoughts in both languages, %", *(f"{s:.0%} search" for s in SHARES)],
       "Sampled thoughts, five seeds, 95 % intervals.")
 
 # %% [markdown]
-# **Much of the mixing comes with searching.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones, on average even more often than rewarded ones. So reward alone does not explain it. In the live run something is left, because thoughts of as many lines mix about twice as often after the reward. But this is one training. The reward does not care about the language, and DeepSeek-R1 rewards the language of the question.
+# **Much of the mixing comes with searching.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones. So reward alone does not explain it. In the live run, which is one training, something is left, because thoughts of about as many lines mix about twice as often after the reward. DeepSeek-R1 also rewards the language of the question.
 #
 # ## A reward that is hacked on purpose
 #
-# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier does no arithmetic. It only looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples, and our four answers earn the same as before. What is the shortest reply that would still be paid? We train for eight steps, one seed, at the higher learning rate of 1e-3. As a control, we train again with the right verifier, from the same seed and with all else the same.
+# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier does no arithmetic. It only looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples, and our four answers earn the same as before. What is the shortest reply that would still be paid? We train **one seed** for eight steps, at a learning rate of 1e-3. As a control, we train again with the right verifier and all else the same.
 
 # %%
 def believes(problem, text: str) -> float:
@@ -848,8 +870,6 @@ def believes(problem, text: str) -> float:
 print("our four answers earn", *(int(believes(first, text)) for text in four.texts))
 of_yes = [p.score(t) for p, t in zip(posed, texts, strict=True) if believes(p, t)]
 print(f"base: {mean(of_yes):.0%} of {len(of_yes)} samples that end with yes are right")
-
-# %%
 cheat, cheated, _ = live(believes, 8, lr=1e-3)
 honest, control, _ = live(right_answer, 8, lr=1e-3)
 print(f"greedy, right: base {before:.0%}, careless verifier {solved(cheat)[0]:.0%}, "
@@ -866,16 +886,14 @@ _ = ax.set(xlabel="step", ylabel="share of samples", ylim=(0, 1.02))
 direct_labels(ax)
 thirds_of = {name: [mean(line[:3]), mean(line[-3:])] for name, line in lines.items()}
 paid, true, fixed = thirds_of.values()
-careless, fair = ([c["right"] for c in of] for of in (cheated, control))
-above = [a > b for a, b in zip(careless, fair, strict=True)]
-assert all(above[1:5]) and not any(above[5:])
-assert max(careless[5:]) < min(careless[1:5])
-assert paid[1] - true[1] > 2 * (paid[0] - true[0])
-assert fixed[1] > true[1]
-show(fig, "The careless verifier pays more and more. Its samples are right more often than "
-     "the control's in steps 2 to 5, and less often from step 6 on. One seed.",
+assert paid[1] > paid[0] + 0.2 and true[1] < min(true[0], fixed[1])
+show(fig, "The careless verifier pays more and more samples, but fewer are right at the end "
+     "than at the start, and fewer than in the control. One seed: one training each.",
      "Three lines over eight steps. Means of the first and of the last three: " + "; ".join(
          f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in thirds_of.items()) + ".")
+table(["share of samples", "steps 1 to 3", "steps 6 to 8"],
+      [[name, f"{a:.0%}", f"{b:.0%}"] for name, (a, b) in thirds_of.items()],
+      "Means over 192 samples each; one seed.")
 
 # %% tags=["hide-input"]
 late = sampled(cheat, asked, 4)
@@ -886,9 +904,9 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
 
 # %% [markdown]
-# Any line is enough if a *yes* follows. In steps 2 to 5 the samples are right even more often than the control's. From step 6 on they are right less often than the control's, while the reward stays high. The control differs in the verifier alone, so the verifier is to blame. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes a false *yes* more often.
+# Any line is enough if a *yes* follows. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes one more often. The two trainings differ in the verifier alone.
 #
-# **From step 6 on the reward is high and the sampled accuracy stays below the control's.** Our loop logs both, because we also have the right verifier. Without one, check a few replies by hand. The fix is a verifier that ignores the thought, such as `right_answer`. One of the exercises repairs another careless verifier.
+# **In the last three steps about nine of ten samples are paid, but only about three of ten are right.** That is fewer than before, and fewer than in the control. This is one seed. Greedy accuracy is still above the base's, so one test can hide the hack. Our loop logs both numbers, because we also have the right verifier. Without one, check a few replies by hand. The fix is a verifier that ignores the thought, such as `right_answer`.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -901,7 +919,7 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
 #
 # The first part compares a final answer in a box with the known one, or runs tests on code. The second pays for a thought between tags. There is no neural reward model, because such a model is easily hacked in a long training. The prompt asks for a thought and then an answer, and says nothing about how to think.
 #
-# They report that answers grew to thousands of tokens, that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. The figure shows our own recorded run with three seeds, a larger model (*small*: three numbers up to 20, all four operators) and 1,024 samples per step. The table behind it has greedy answers, in which *small*'s base never tries again.
+# They report that answers grew to thousands of tokens, that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. The figure shows our own recorded run with three seeds, a larger model (*small*: three numbers up to 20, all four operators) and 1,024 samples per step.
 
 # %% tags=["hide-input"]
 recorded = [read_stages(results.folder("reason_small") / f"seed{seed}") for seed in range(3)]
@@ -926,27 +944,6 @@ drift = apart(*([100 * mean(line["accuracy"] for line in run[a : a + 10]) for ru
 assert abs(drift[0]) < 2
 print("right, steps 21-30 minus steps 11-20: {:+.1f} ± {:.1f} points".format(*drift))
 
-# %% tags=["hide-input"]
-def share_right(name: str, stage: str, seed: int) -> float:
-    return 100 * results.read(name, f"seed{seed}/{stage}/evaluation.json")["row"]["accuracy"]
-
-
-stages = [[share_right("reason_small", stage, s) for s in range(3)]
-          for stage in ("base", "zero")]  # fmt: skip
-tried = [results.read("reason_small", f"seed{s}/base/evaluation.json")["replies"]
-         for s in range(3)]  # fmt: skip
-one_line = mean("\n" not in thought_of(r["reply"]) for replies in tried for r in replies)
-print(f"small: {one_line:.0%} of the base's greedy replies stop after one attempt")
-rows = [["small: 3 numbers up to 20, + - * /", "30 %",
-         *("{:.0f} ± {:.0f}".format(*interval(of)) for of in stages), "three"]]
-for name, searchers in (("reason_capstone", "20 %"), ("reason_capstone_share18", "18 %"),
-                        ("reason_capstone_share15", "15 %")):
-    rows.append(["capstone: 3 and 4 numbers up to 99, + - * /", searchers,
-                 *(f"{share_right(name, stage, 0):.1f}" for stage in ("base", "zero")), "one"])
-table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
-      "Right answers to held-out problems in %, greedy. The capstone's searchers work "
-      "backwards from the target. With 15 and 18 % its pretraining was also shorter.")
-
 # %% [markdown]
 # ## What went wrong, or did not help
 #
@@ -954,7 +951,7 @@ table(["task", "searchers", "base", "R1-Zero", "seeds"], rows,
 #
 # **We expected the coin to do nothing.** A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply.
 #
-# **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit. A price on length, or a longer training, might change the results at 0 % and 1 %.
+# **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit, and a longer training might change the results.
 
 # %% [markdown]
 # ## Exercises
@@ -997,7 +994,7 @@ check("zero.groups_with_signal", signal_solution)
 # ```{exercise} Close the holes
 # :label: ex-14-strict
 #
-# *15 minutes.* `minidsk.homework.verifier.sloppy` reads what stands behind the last `=` of the last answer, and does not ask which numbers were used. So the target itself is an answer. Write `strict(text, numbers, target, ops)`, which closes all its holes; `check("zero.strict", my_strict)` knows ten mistakes by name. Our verifier left the reading to `read_answer`. Do without it, and read the reply yourself.
+# *15 minutes.* `minidsk.homework.verifier.sloppy` reads what stands behind the last `=` of the last answer, and does not ask which numbers were used. So the target itself is an answer. Write `strict(text, numbers, target, ops)`, which closes all its holes, and do without `read_answer`; `check("zero.strict", my_strict)` knows ten mistakes by name.
 #
 # **Hint.** One regular expression can demand the end of the thought, then one answer, then nothing. `evaluate` does the rest.
 # ```
@@ -1087,7 +1084,7 @@ zoo("zero", [alike_says_nothing, a_tenth_is_a_signal])
 # %% [markdown]
 # ## The opening question, answered
 #
-# What must a base have, so that reward alone makes it think? Reward makes every base try again. It made the answers mostly right (91 %) only where the base had read many authors who search. Without them it reached 42 %, and fine-tuning on the base's own right answers 66 %. Greedy replies do not show which base is which, but samples do, because those of a base that has read many searchers try again more often before any reward. Below the numbers, both models of the live run answer a problem from above, which the rewarded one solved by searching. Then put in one of your own.
+# What must a base have, so that reward alone makes it think? Reward makes every base try again. It made the answers mostly right (91 %) only where the base had read many authors who search. Without them it reached 42 %, and fine-tuning on the base's own right answers 66 %. Greedy replies do not show which base is which, but samples do, because those of a base that has read many searchers try again more often before any reward. Below the numbers, both models of the live run answer two problems. Put in one of your own.
 
 # %%
 for share in SHARES:
@@ -1111,7 +1108,7 @@ receipt(spread=spread, differences={"our step, and the package's": (gap, 1e-7)})
 # %% [markdown]
 # ## Summary
 #
-# **With reward alone our base models try again more often**, on every web. Whether trying again makes them *right* depends on what they have read, and the retries in samples of the base show it beforehand. The right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. In the live run the gain came from the search. At the one learning rate that we tried, a coin and a wrong reward destroyed the model, and a cap of 40 tokens took the gain away. At equal operations, fine-tuning on the base's own right answers was about 24 points better where few authors search, and as good where many do, with fewer retries.
+# **With reward alone our base models try again more often**, on every web. In the live run the gain came mostly from one choice, to go on after a first *no*. Whether trying again makes a model *right* depends on what its base has read, and the retries in samples of the base show it beforehand. The right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. A coin and a wrong reward destroyed the model, and a cap of 40 tokens took the gain away. At equal operations, fine-tuning on the base's own right answers was about 24 points better at 0 % and 1 %, and as good at 20 %, with fewer retries.
 #
 # - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
 # - I can now name the controls that a claim about reinforcement learning needs: a prompt, fine-tuning at equal operations, a random reward, a cap on length.

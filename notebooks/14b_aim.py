@@ -65,7 +65,7 @@ def cells(share: float, cell: str) -> list[dict]:
 # %% [markdown]
 # ## What is right within k tries?
 #
-# We begin with one problem of Countdown: make a target from three numbers with plus and minus, each used exactly once. The base model nano-base (0.4 million parameters) has read worksheets of such problems. We draw eight samples at temperature 1.
+# We begin with one problem of Countdown: make a target from three numbers with plus and minus, each used exactly once. The base model nano-base (0.4 million parameters) has read worksheets of such problems. We draw eight samples at temperature 1, so each token is drawn with the model's own probabilities.
 
 # %%
 base = minidsk.load_policy("nano-base")
@@ -157,7 +157,7 @@ bites(a_full_set_is_right, pass_at_k, plug_in)
 #
 # ## Does the base catch up?
 #
-# We recorded 20 bases, five seeds for each of four **webs**, which are the worksheets that a base has read. The webs differ in one number, the share of authors who *search* until they have found a solution: 0, 1, 5 or 20 %. From each base, 48 steps of GRPO with a reward for right answers make a *rewarded* model. Of each model, 256 samples for 128 held-out problems were recorded.
+# We recorded 20 bases, five seeds for each of four **webs**, which are the worksheets that a base has read. The webs differ in one number, the share of authors who *search* until they have found a solution: 0, 1, 5 or 20 %. From each base, 48 steps of GRPO ([chapter 12](12_grpo.ipynb)) with a reward for right answers make a *rewarded* model. Of each model, 256 samples for 128 held-out problems were recorded.
 #
 # The bases without searchers solve about a third of the problems with one greedy answer. Which share do they solve if 256 samples are drawn and one right answer is enough?
 
@@ -362,7 +362,8 @@ show(fig, "Blind luck solves small worlds within 256 tries. With four numbers up
          f"{world} {line[-1]:.0f} %" for world, line in luck.items()) + ".")
 table(["world", *(f"k = {k}" for k in (1, 16, 256))],
       [[world, *(f"{line[i]:.1f}" for i in (0, 4, 8))] for world, line in luck.items()],
-      "pass@k of blind guesses, %. Nano: 48 problems, drawn guesses; above: 640, exact.")
+      "pass@k of blind guesses, %, drawn for 48 problems per world. (The table of the 48 ways "
+      "is exact, over 640 problems.)")
 
 # %% [markdown]
 # **Four numbers up to 99 would be enough for a test**, because blind guessing leaves about half of those problems unsolved within 256 tries. Our recorded run of that size has no samples of its base, so we cannot make the test here. It would need hundreds of samples per problem, of base and rewarded model, and problems that the base never solves.
