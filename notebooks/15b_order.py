@@ -129,7 +129,7 @@ own_guess = predict("r1.own", question, guess, example=35, unit="%",
 own_guess
 
 # %% [markdown]
-# Each student takes 16 steps of 16 draws, with replacement, from its author's 256 thoughts. The draws reach 163 of them, as the main page counts. The main page builds this loop, and finds it equal to the package's `fine_tune`.
+# Each student takes 16 steps of 16 draws, with replacement, from its author's 256 thoughts. The main page builds this loop, and finds it equal to the package's `fine_tune`.
 
 # %%
 def imitate(policy, examples):
