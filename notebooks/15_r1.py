@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/15_r1.ipynb)
 #
-# Our R1-Zero solves almost nine problems in ten, and starts from a base that solves three. But it writes *no* in one line of a thought and 不对 in the next, and about one in twelve of the lists and number rows that it writes is broken, where its base broke none. DeepSeek too found R1-Zero hard to read and weak at everything but reasoning, and built DeepSeek-R1 in four more stages. **Which stage gives the accuracy, which brings back what was forgotten, and which does nothing that we can measure?** Our world is small enough to run recipes with and without a stage, with five seeds each.
+# Our R1-Zero solves almost nine problems in ten, and starts from a base that solves three. But it writes *no* in one line of a thought and its Chinese 不对 in the next, and about one in twelve of the lists and number rows that it writes is broken, where its base broke none. DeepSeek too found R1-Zero hard to read and weak at everything but reasoning, and built DeepSeek-R1 in four more stages. **Which stage gives the accuracy, which brings back what was forgotten, and which does nothing that we can measure?** Our world is small enough to run recipes with and without a stage, with five seeds each.
 #
 # - **You will build** each of the four stages as a short loop: imitation of curated thoughts, a reward for one language, a filter for a model's own answers, and reward over a mixture of tasks.
 # - **You need** PyTorch, [chapter 12](12_grpo.ipynb), which builds GRPO, and [chapter 14](14_r1_zero.ipynb), where R1-Zero comes from.
@@ -163,7 +163,7 @@ assert looks["R1-Zero"]["mixed"] > looks["base"]["mixed"]
 compare("One seed; held-out problems with three numbers up to 12, plus and minus.", *looks)
 
 # %% [markdown]
-# **R1-Zero is far better at the problems and worse at the rest.** About one in twelve of its pages no longer looks like a page. It also seems to mix languages more often than its base, and fewer of its replies are readable, but with so few samples this can be chance. The model has **forgotten** part of what its base could do. The 95 % interval of a share reaches at most 12 points to either side for 64 problems, 9 for 128 samples and 6 for 256 pages. The difference of two shares has about 1.4 times that, so *pages right* shows nothing yet. The new stages are meant to repair these three faults and to keep the accuracy.
+# **R1-Zero is far better at the problems and worse at the rest.** About one in twelve of its pages no longer looks like a page. Fewer of its replies are readable. It also seems to mix languages more often than its base, but with so few samples this can be chance. The model has **forgotten** part of what its base could do. The 95 % interval of a share reaches at most 12 points to either side for 64 problems, 9 for 128 samples and 6 for 256 pages. The difference of two shares has about 1.4 times that, so *pages right* shows nothing yet. The new stages are meant to repair these three faults and to keep the accuracy.
 #
 # ## The four stages
 
@@ -594,7 +594,7 @@ compare("The base, fine-tuned for about 256 draws of thoughts. One seed.", "base
         "cold start", "stage 2", "stage 3")  # fmt: skip
 
 # %% [markdown]
-# **After pages in the mix, almost all replies look like pages again.** They are right less often than the base's, and this run solves fewer problems than stage 2, which can be chance. So this small run repairs the form alone. In the record, with three times as many thoughts and pages, right pages come back and accuracy stays. There we also have the control, stage 3 **without pages**.
+# **With pages in the mix, almost all replies look like pages again.** They are right less often than the base's, and this run solves fewer problems than stage 2, which can be chance. So this small run repairs the form alone. In the record, with three times as many thoughts and pages, right pages come back and accuracy stays. There we also have the control, stage 3 **without pages**.
 #
 # ## Stage 4: what does reward for all kinds do?
 #
@@ -768,7 +768,7 @@ table(["web", "model", "right, %", "pages right", "pages in form", "10¹² opera
 # %% [markdown]
 # **The cold start does the most.** On the poor web it adds about 25 points, on average more than all 48 steps of R1-Zero, for a fourteenth of the operations. Writing the thoughts is not counted, and their author knows every solution. On the rich web it reaches what R1-Zero reaches. But it forgets pages, in some seeds nearly all. **Stage 3 brings them back** to about 90 % in every seed. Stages 2 and 4 take about nine tenths of R1's operations.
 #
-# **What makes replies unreadable?** The record keeps the shares with a broken form, with words of the other language, and readable. A reply that has the form and the language and is not readable repeats an attempt. For this share we only know bounds, because a reply can fail twice. Say that of ten replies, nine have the form, eight the language, and six are readable. Then seven or eight have both form and language, so one or two only repeat.
+# **What makes replies unreadable?** The record keeps three shares: replies in the right form, in the question's language, and readable. A reply that passes the first two and is not readable repeats an attempt. For the share of such replies we only have bounds, because one reply can fail twice. Say that of ten replies, nine have the form, eight the language, and six are readable. Then seven or eight have both form and language, so one or two only repeat.
 
 # %%
 def only_repeats(form, language, readable):
@@ -833,7 +833,7 @@ table_of(STAGES, "after minus before", "Points, 95 % intervals over five pairs o
 # - **Stage 1 gains accuracy and loses pages.** On the poor web it also loses 23 points of readable replies, by broken form and by repeats.
 # - **Stage 2 changes neither accuracy nor language.** On the poor web it repairs 8 points of form. The replies are no more readable, because more of them repeat an attempt.
 # - **Stage 3 keeps the accuracy and repairs the forgetting.** On the poor web it loses the form that stage 2 gave.
-# - **Stage 4 costs about 11 points of accuracy on the poor web**. It also loses a few pages. On the rich web the interval of its loss in accuracy includes zero.
+# - **Stage 4 costs about 11 points of accuracy on the poor web**. It also loses a few pages. On the rich web we cannot tell.
 #
 # ### What would be missing without a stage?
 #
@@ -900,7 +900,7 @@ table_of({"stages 1 to 3 minus R1-Zero": ("rejection", "zero_longer"),
 # | IF-Eval, follows instructions, % | 46.6 | 71.7 | 72.0 | 78.1 | 83.3 |
 # | AlpacaEval 2.0, answers preferred by a judge model, % | 24.7 | 50.1 | 55.8 | 62.1 | 87.6 |
 #
-# So their cold start *cost* 19 points on AIME, and the later stages won them back. Over all stages, mathematics gained 2 points on R1-Zero, and the preferred answers 63. Each stage was run once, and none was left out.
+# So their cold start *cost* 19 points on AIME, and the later stages won them back. Over all stages, mathematics gained 2 points on R1-Zero, and the preferred answers 63. No stage was left out in turn.
 #
 # ## What went wrong, or did not help
 #
@@ -1069,10 +1069,10 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # - **What was forgotten** comes back in *rejection sampling*, because it mixes pages in: about 90 % of pages are right again in the record (live, only their form).
 # - **Nothing that we can measure** in accuracy or language comes from *reasoning* after such a cold start. On the poor web it repairs form, and repeats take its place. *Reward for all kinds* costs 11 points there. These two take nine tenths of R1's operations.
 #
-# R1 as a whole is more readable than R1-Zero, but not more accurate. In DeepSeek's table, stages 2 and 4 gained much. Their cold start left more to gain.
+# R1 as a whole is more readable than R1-Zero, but not more accurate. On the rich web, R1-Zero with a language reward is about as readable. In DeepSeek's table, stages 2 and 4 gained much more.
 #
 # - I can now build R1's four stages, and say what each is meant to repair.
-# - I can now write a language reward, say how it can be cheated, and choose its weight from the advantages of a group.
+# - I can now write a language reward, say how to cheat it, and choose its weight.
 # - I can now filter a model's own answers into examples, and mix them with texts that keep old skills.
 # - I can now compare recipes with and without a stage, seed by seed.
 
