@@ -129,7 +129,7 @@ own_guess = predict("r1.own", question, guess, example=35, unit="%",
 own_guess
 
 # %% [markdown]
-# Each student takes 16 steps of 16 draws, with replacement, from its author's 256 thoughts. The draws reach 163 of them, as the main page counts. The main page builds this loop, and finds it equal to the package's `fine_tune`.
+# Each student takes 16 steps of 16 draws, with replacement, from its author's 256 thoughts. The main page builds this loop, and finds it equal to the package's `fine_tune`.
 
 # %%
 def imitate(policy, examples):
@@ -231,7 +231,7 @@ def chinese_is_paid(share) -> None:
 bites(chinese_is_paid, language, english_always)
 
 # %% [markdown]
-# What does this reward cost in accuracy? The record of the main page answers it for English questions. Its bases come from two webs. In the **poor** web 1 % of the authors search until they find a solution, and in the **rich** web 20 % do. From each base and from each cold start, 48 steps of reward were run without the language reward, and with weight 0.2 or 1.
+# What does this reward cost in accuracy? The record of the main page answers it for English questions. Its bases come from two webs. In the **poor** web 1 % of the authors search until they find a solution, and in the **rich** web 20 % do. From each base and from each cold start, 48 steps of reward were run without the language reward, and with weight 0.2 or 1. After the cold start, form was rewarded too, with weight 0.2 in all three.
 
 # %% tags=["hide-input"]
 record = [row for row in results.read("ch15_stages")["rows"] if "failed" not in row]
