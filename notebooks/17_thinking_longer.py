@@ -16,13 +16,13 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/17_thinking_longer.ipynb)
 #
-# One new line, written where a thought would end, takes our finished reasoner from 86 % right answers to 46 %. The same line takes the base model, from which the reasoner grew, from 25 % to 76 %. Why does it spoil one and help the other?
+# One new line, written where a thought would end, takes our finished reasoner from 86 % right answers to 46 %. The same line takes the base model, from which the reasoner grew, from 25 % to 75 %. Why does it spoil one and help the other?
 #
 # The reasoner's training is over, and its weights stay as they are. It can still spend more on each problem. **What does more computing buy after training: one longer thought, or many replies and a choice among them?**
 #
 # - **You will build** a forced budget, a rule that adds one new line, a vote, and best-of-n with three judges. Then you compare all of them on one axis of operations, and pose problems of your own.
 # - **You need** PyTorch and [chapter 12](12_grpo.ipynb), from which the reasoner comes. [Chapter 11](11_human_feedback.ipynb) explains reward models.
-# - **It takes** about a minute of one CPU core, longer on Colab or on a shared machine, and an hour and a half to read. It needs no GPU.
+# - **It takes** about a minute of one CPU core (longer on Colab), and an hour and a half to read. It needs no GPU.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -73,9 +73,9 @@ print(f"{len(held_out)} problems, made of {len(same)} sets of numbers and a targ
 # %% [markdown]
 # ## What does one answer cost?
 #
-# In **Countdown** we make a target from given numbers, and use each of them exactly once. Our problems have three numbers up to 12, plus and minus, and targets up to 20. Two models that ship with the package solve them. **nano-base** is a base model that has read the **tiny web**, our corpus of pages that a program wrote. **nano-zero**, the finished reasoner, is nano-base after reinforcement learning from right answers alone.
+# In **Countdown** we make a target from given numbers, and use each of them exactly once. Our problems have three numbers up to 12, plus and minus, and targets up to 20. Two models solve them. **nano-base** is a base model that has read the **tiny web**, our corpus of pages that a program wrote. **nano-zero**, the finished reasoner, is nano-base after reinforcement learning from right answers alone.
 #
-# A reply is a **worksheet**, like those of the tiny web: a thought with one attempt per line, and an answer. Here is a greedy one by nano-zero to *make 6 from 3, 9, 6*. The folded cell also says what is wrong in a line, by the rules of the task.
+# A reply is a **worksheet**, like those of the tiny web: a thought with one attempt per line, and an answer. Here is one by nano-zero, greedy (each token is the most likely one), to *make 6 from 3, 9, 6*. The folded cell also says what is wrong in a line, by the rules of the task.
 
 # %% tags=["hide-input"]
 def says_yes(thought: str) -> bool:
@@ -390,6 +390,7 @@ for model in ("nano-base", "nano-zero"):
     always_on = rows_of("forced", model=model, budget=160, when="always", waits=1)
     pairs = list(zip(before, bits(always_on), bits(always_on, "cut"), strict=True))
     lost = [cut for a, b, cut in pairs if a > b]
+    # After the loop, always_on is that of nano-zero.
     print(f"{model}, always: of {sum(before)} right answers {len(lost)} are lost, "
           f"{lost.count(0)} of them uncut; {sum(a < b for a, b, _ in pairs)} are gained")
 
@@ -440,7 +441,7 @@ vote_gain = predict("search.vote_gain", question, guess, example=3, scale="diffe
 vote_gain
 
 # %% [markdown]
-# By hand: of seven replies to *make 6 from 3, 9, 6*, three answer `9-6+3`, two answer `9+6-3`, one answers `3+6+9`, and one has no answer. Then `9-6+3` has three votes of six. The next cell is the vote.
+# By hand: of seven replies to *make 6 from 3, 9, 6*, three answer `9-6+3`, two answer `9+6-3`, one answers `3+6+9`, and one has no answer. Then `9-6+3` has three votes of six.
 
 # %% tags=["naive"]
 def vote(answers):
@@ -510,7 +511,8 @@ fig, axes = plt.subplots(2, 1, figsize=(4.7, 3.4), height_ratios=[len(v) for _, 
 said = []
 for ax, (p, of, silent) in zip(axes, votes, strict=True):
     ok = [p.score(f"<think></think><answer>{a}</answer>") for a in of]
-    _ = ax.barh([*of], [*of.values()], color=["C0" if o else "C1" for o in ok])
+    bars = ax.barh([*of], [*of.values()], color=["C0" if o else "C1" for o in ok])
+    _ = ax.bar_label(bars, padding=3)
     _ = ax.set(title=f"{p.prompt.strip()} No answer: {silent}", xlim=(0, 10))
     ax.invert_yaxis()
     said += [f"{p.prompt.strip()} {a}: {n}, {'right' if o else 'wrong'}"
@@ -575,7 +577,7 @@ assert ours == liked_best(own_yes, problems, of_base)[0]
 print("48 choices among replies of nano-base: all as the package chooses")
 
 # %% [markdown]
-# In the first problem own *yes* finds a right reply. In the second one it misses the right reply, whose verdict is *no*, and a wrong sum says *yes*.
+# In the first problem own *yes* finds a right reply. In the second one it misses the right reply, whose verdict is 不对, and a wrong sum says *yes*.
 #
 # ### Why not simply ask the verifier?
 #
@@ -732,7 +734,7 @@ read_out(*owners[under_each(preferred.score, owners[:8]).mean(1).argmin()])
 # %% [markdown]
 # **The judge hardly reads the problem.** A reply gets about the same score under every prompt. The reason is its training: both replies of a pair belong to the *same* prompt, so the judge can tell the better reply without reading the prompt.
 #
-# The row with the lowest scores belongs to the worksheet above. Its answer is right, but its verdict says 不对 (*not right*), and the judge dislikes it under every prompt.
+# The row with the lowest scores belongs to the worksheet above, whose answer is right but whose verdict says 不对 (*not right*).
 #
 # So the training would have to contain replies that are wrong only because of the prompt: under each prompt, a right reply to it, and a right reply to another problem. We add such pairs, made of short replies with one line, and give the old pairs twice:
 
@@ -799,7 +801,7 @@ print(f"chosen right, of 48: {sum(with_):.0f} with swaps, {sum(without):.0f} wit
       minus(with_, without))
 
 # %% [markdown]
-# Who chooses better, 48 problems cannot tell. Our guess is that most wrong replies of nano-base do address their own problem, and contain a slip in a sum that the judge still overlooks.
+# 48 problems cannot tell which judge chooses better. Our guess is that most wrong replies of nano-base do address their own problem, and contain a slip in a sum that the judge still overlooks.
 #
 # A learned judge is also not free. It is as large as the policy and reads the prompt again with *every* reply. Here is the cost for nano-zero within 640 tokens, by hand:
 
@@ -809,10 +811,11 @@ replies, tokens = (mean(r[what] for r in judging) for what in ("samples", "token
 # weights and read: of nano-zero, from the first table
 by_hand = 2 * weights * (read * replies + tokens) / 1e6
 drawing = cost(rows_of("drawn", model="nano-zero", judge="majority", budget=640))
+counted = cost(judging) - drawing
+assert 0.8 < by_hand / counted < 1
 print(f"read: {replies:.1f} x {read:.0f} tokens of prompts, {tokens:.0f} of replies:\n"
       f"  2 x {weights:,} weights x tokens = {by_hand:.0f} million FLOPs; counted: "
-      f"{cost(judging) - drawing:.0f}; drawing: {drawing:.0f}")
-
+      f"{counted:.0f}; drawing: {drawing:.0f}")
 
 # %% [markdown]
 # Judging costs more than drawing.
@@ -941,7 +944,7 @@ print(f"{mean(marks):.0%} right; outvoted by one answer: {sum(outvoted)} of {len
 #
 # For both models, from 640 tokens on, a right reply is among the drawn ones for 97 % or more of the problems. So a better way to choose would gain more than further replies.
 #
-# Could a search spend the same tokens better, if it draws several continuations of a thought that has begun well? [A tree of steps](17b_trees.ipynb) asks this.
+# Could a search spend the same tokens better? [A tree of steps](17b_trees.ipynb) asks this.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -952,7 +955,7 @@ print(f"{mean(marks):.0%} right; outvoted by one answer: {sum(outvoted)} of {len
 # \text{pass@1} = \frac{1}{n} \sum_{i=1}^{n} [a_i \text{ is right}],
 # $$
 #
-# and the second is that of the vote. In the first version of its report, a vote among 64 replies lifts R1-Zero on AIME 2024 from a pass@1 of 71.0 % to 86.7 %. DeepSeek trained by reward on whole answers, and let the thoughts grow. We only changed what happens after training.
+# and the second is that of the vote. In the first version of its report, a vote among 64 replies lifts R1-Zero on AIME 2024, a mathematics contest, from a pass@1 of 71.0 % to 86.7 %. DeepSeek trained by reward on whole answers, and let the thoughts grow. We only changed what happens after training.
 #
 # ## What others report
 #
@@ -1112,7 +1115,7 @@ zoo("search", [test_silence_is_no_vote, the_first_of_equals])
 #
 # ### Yours to keep
 #
-# The next cell needs nothing from above but its imports. Pose problems of your own, with three numbers up to 12 and a target up to 20, and choose how much to spend. (The receipt after it gives the time of the processor, because the machine was shared.)
+# The next cell needs nothing from above but its imports. Pose problems of your own, with three numbers up to 12 and a target up to 20, and choose how much to spend. (The receipt after it gives processor time.)
 
 # %%
 # tolerance: 3%

@@ -479,11 +479,11 @@ prompts = [p.prompt for _ in owners for p, _ in owners]
 scores = preferred.score(prompts, [r for _, r in owners for _ in owners])
 scores = scores.view(len(owners), -1)  # a row for each reply, a column for each prompt
 print(f"{len(owners)} right replies, standard deviation of their scores:\n"
-      f"  {scores.std(0).mean():.2f} between replies to one prompt\n"
-      f"  {scores.std(1).mean():.2f} for one reply between prompts")
+      f"  {scores.std(0).mean():.2f} between replies, under one prompt\n"
+      f"  {scores.std(1).mean():.2f} between prompts, for one reply")
 
 # %% [markdown]
-# **It hardly does**: a reply gets nearly the same score under every prompt. The reason is that of [Thinking longer](17_thinking_longer.ipynb): both members of a pair have the same prompt, so the judge can order them without reading it. The recorded judges below learned from more pairs of this kind; their weights were not kept, so they are not tested.
+# **It hardly does**: a reply gets nearly the same score under every prompt. The likely reason is that of [Thinking longer](17_thinking_longer.ipynb). Both members of a pair have the same prompt, so the judge can order them without reading it. The recorded judges below learned from more pairs of this kind. Their weights were not kept, so they are not tested.
 #
 # ## Is the tree better than replies from the root?
 #
