@@ -175,6 +175,7 @@ def test_the_whole_way_is_told(search) -> None:
     assert (n["8+7-3",], w["8+7-3",]) == (3, 2)
 
 
+# %%
 def tells_the_end_only(draw, worth, tries, width, c):
     """A planted bug: only the end of a try learns what it was worth."""
     n, _, log = uct_search(draw, worth, tries, width, c)
@@ -333,15 +334,11 @@ def drawn_below(way=(), above: int = 0, most: int = 2) -> list:
             text = text.replace(tag, instead)
         here = above + len(rows) + 1
         rows.append((len(step), above, here, step, text))
-        if len(step) < most:
-            rows += drawn_below(step, here, most)
+        rows += drawn_below(step, here, most) if len(step) < most else []
     return rows
 
 
 rows = [(0, 0, 0, (), problem.prompt.strip()), *drawn_below()]
-
-# %% tags=["figure", "hide-input"]
-# tolerance: 3%
 fig, ax = plt.subplots(figsize=(4.7, 0.27 * len(rows) + 0.3))
 for depth, above, here, step, text in rows:
     if depth:
@@ -357,6 +354,7 @@ show(fig, "The first two levels of this tree (Chinese verdicts translated). The 
      "A tree of steps. " + "; ".join(
          f"level {depth}: {text}, n = {n[step]}, Q = {w[step] / n[step]:.2f}"
          for depth, _, _, step, text in rows) + ".")
+
 
 # %% [markdown]
 # **UCT sends the later tries below steps whose first reply was right.** But where such a step ends with *yes*, only the answer follows. A try that goes down there draws the same answer again and finds nothing new.
@@ -478,9 +476,8 @@ owners = [(p, r) for p, r in zip(problems, written, strict=True) if p.score(r)]
 prompts = [p.prompt for _ in owners for p, _ in owners]
 scores = preferred.score(prompts, [r for _, r in owners for _ in owners])
 scores = scores.view(len(owners), -1)  # a row for each reply, a column for each prompt
-print(f"{len(owners)} right replies, standard deviation of their scores:\n"
-      f"  {scores.std(0).mean():.2f} between replies, under one prompt\n"
-      f"  {scores.std(1).mean():.2f} between prompts, for one reply")
+print(f"{len(owners)} right replies; standard deviation of their scores: between replies "
+      f"{scores.std(0).mean():.2f}, between prompts {scores.std(1).mean():.2f}")
 
 # %% [markdown]
 # **It hardly does**: a reply gets nearly the same score under every prompt. The likely reason is that of [Thinking longer](17_thinking_longer.ipynb). Both members of a pair have the same prompt, so the judge can order them without reading it. The recorded judges below learned from more pairs of this kind. Their weights were not kept, so they are not tested.
@@ -612,10 +609,10 @@ def failed_lines(problem) -> list[str]:
 
 generator = torch.Generator().manual_seed(0)
 failed = [(p, lines) for p in problems if len(lines := failed_lines(p)) == 2][:24]
-begun = [(p, line) for p, lines in failed for line in lines]
 
 # %%
 # tolerance: 15%
+begun = [(p, line) for p, lines in failed for line in lines]
 rest = base.sample([p.prompt + line for p, line in begun for _ in range(24)], 1, 72, 1.0,
                    generator).texts  # fmt: skip
 marks = [p.score(line + rest[24 * k + j])

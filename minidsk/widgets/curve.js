@@ -5,7 +5,6 @@ export default {
     const xs = [...new Set(runs.flatMap(r => r.x))].sort((a, b) => a - b);
     const ys = runs.flatMap(r => [...r.y, ...(r.low || []), ...(r.high || [])]);
     const nearest = (run, x) => run.x.reduce((best, v, i) => Math.abs(v - x) < Math.abs(run.x[best] - x) ? i : best, 0);
-    const holds = (run, x) => run.x[0] <= x && x <= run.x.at(-1);  // elsewhere nothing was measured
     const draw = () => {
       const x = xs[model.get("at")], front = model.get("chosen") - 1, width = roomy(stage);
       let lo = Math.min(...ys), hi = Math.max(...ys);
@@ -24,14 +23,13 @@ export default {
         group.append(s("polyline", {points: run.x.map((v, j) => point(v, run.y[j])).join(" "), fill: "none", stroke: tone,
           "stroke-width": 2.2, "stroke-linejoin": "round", "stroke-dasharray": i > 5 ? "6 3" : "none"}));
         if (run.x.length <= 12) run.x.forEach((v, j) => group.append(s("circle", {cx: X(v), cy: Y(run.y[j]), r: 2.6, fill: tone})));
-        const j = nearest(run, x), mark = {cx: X(run.x[j]), cy: Y(run.y[j]), r: 5, fill: tone, stroke: "var(--paper)"};
-        if (holds(run, x)) group.append(s("circle", {...mark, "stroke-width": 1.5}));
+        const j = nearest(run, x);
+        group.append(s("circle", {cx: X(run.x[j]), cy: Y(run.y[j]), r: 5, fill: tone, stroke: "var(--paper)", "stroke-width": 1.5}));
         svg.append(group);
       }
       if (direct) svg.append(...labels(runs.map((r, i) => [X(r.x.at(-1)) + 10, Y(r.y.at(-1)), r.name, `var(--c${i % 6})`]), plot.top, plot.bottom));
       stage.replaceChildren(svg, ...direct ? [] : [key(runs.map((r, i) => [`var(--c${i % 6})`, r.name]))]);
       const read = runs.filter((_, i) => front < 0 || i === front).map(run => {
-        if (!holds(run, x)) return `${run.name} –`;
         const j = nearest(run, x), band = run.low ? ` (${fmt(run.low[j])} to ${fmt(run.high[j])})` : "";
         return `${run.name} ${fmt(run.y[j])}${band}` + (run.x[j] === x ? "" : ` at ${fmt(run.x[j])}`);
       });

@@ -189,14 +189,6 @@ def test_no_letter_of_a_chart_leaves_its_frame(page: Page, width: int) -> None:
     assert all(b - a > 11 for a, b in pairwise(sorted(tags)))
 
 
-def test_a_curve_says_a_dash_outside_what_it_measured(page: Page) -> None:
-    show(page, Curve({"a": {"x": [1, 9], "y": [1, 3]}, "b": {"x": [4, 7], "y": [7, 8]}}, xlabel="x", ylabel="y"))
-    say = page.locator(".say")
-    assert say.inner_text() == "x 1, y: a 1; b –."
-    page.locator("input[type=range]").press("ArrowRight")
-    assert say.inner_text() == "x 4, y: a 1 at 1; b 7."
-
-
 def test_a_verdict_is_turned_by_a_click_and_by_the_keyboard(page: Page) -> None:
     show(page, FIGURES["Group"])
     first, say = page.locator(".mdsk button").first, page.locator(".say")
