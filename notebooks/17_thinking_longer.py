@@ -16,13 +16,13 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/17_thinking_longer.ipynb)
 #
-# One new line, written where a thought would end, takes our finished reasoner from 86 % right answers to 46 %. Why does a new line bring the base model, from which the reasoner grew, the cheapest large gain of this page?
+# One new line, written where a thought would end, takes our finished reasoner from 86 % right answers to 46 %. The same line takes the base model, from which the reasoner grew, from 25 % to 75 %. Why does it spoil one and help the other?
 #
 # The reasoner's training is over, and its weights stay as they are. It can still spend more on each problem. **What does more computing buy after training: one longer thought, or many replies and a choice among them?**
 #
 # - **You will build** a forced budget, a rule that adds one new line, a vote, and best-of-n with three judges. Then you compare all of them on one axis of operations, and pose problems of your own.
 # - **You need** PyTorch and [chapter 12](12_grpo.ipynb), from which the reasoner comes. [Chapter 11](11_human_feedback.ipynb) explains reward models.
-# - **It takes** about a minute of one CPU core, longer on Colab or on a shared machine, and an hour and a half to read. It needs no GPU.
+# - **It takes** about a minute of one CPU core (longer on Colab), and an hour and a half to read. It needs no GPU.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -35,7 +35,6 @@ if importlib.util.find_spec("minidsk") is None:  # Colab, for example
 import itertools
 import math
 import random
-import re
 import time
 from collections import Counter
 from statistics import mean
@@ -74,9 +73,9 @@ print(f"{len(held_out)} problems, made of {len(same)} sets of numbers and a targ
 # %% [markdown]
 # ## What does one answer cost?
 #
-# In **Countdown** we make a target from given numbers, and use each of them exactly once. Our problems have three numbers up to 12, plus and minus, and targets up to 20. Two models that ship with the package solve them. **nano-base** is a base model that has read the **tiny web**, our corpus of pages that a program wrote. **nano-zero**, the finished reasoner, is nano-base after reinforcement learning from right answers alone.
+# In **Countdown** we make a target from given numbers, and use each of them exactly once. Our problems have three numbers up to 12, plus and minus, and targets up to 20. Two models solve them. **nano-base** is a base model that has read the **tiny web**, our corpus of pages that a program wrote. **nano-zero**, the finished reasoner, is nano-base after reinforcement learning from right answers alone.
 #
-# A reply is a **worksheet**, like those of the tiny web: a thought with one attempt per line, and an answer. Here is a greedy one by nano-zero to *make 6 from 3, 9, 6*. The folded cell also says what is wrong in a line, by the rules of the task.
+# A reply is a **worksheet**, like those of the tiny web: a thought with one attempt per line, and an answer. Here is one by nano-zero, greedy (each token is the most likely one), to *make 6 from 3, 9, 6*. The folded cell also says what is wrong in a line, by the rules of the task.
 
 # %% tags=["hide-input"]
 def says_yes(thought: str) -> bool:
@@ -181,15 +180,10 @@ def minus(ours, others) -> str:
     return "{:+.1f} ± {:.1f} points".format(*clustered(less))
 
 
-# %% tags=["hide-input"]
-print(results.origin("ch17_search"))
-last = results.facts("ch17_search")["seconds"]
-print(f"  the last three of its six runs, side by side: {last / 60:.0f} minutes")
-for name in plain:
-    marks = bits(rows_of("forced", model=name, budget=160, when="never"))
-    for n in (48, 432):
-        print("{}, greedy, {} problems: {:.0f} ± {:.0f} % right".format(
-            name, n, *(100 * x for x in clustered(marks[:n]))))
+def seeded(seed: int = 0) -> torch.Generator:
+    """Random numbers from a seed."""
+    return torch.Generator().manual_seed(seed)
+
 
 # %% tags=["figure", "hide-input"]
 WAYS = (("one greedy thought", "", {"part": "forced", "budget": 160, "waits": 0}),
@@ -221,13 +215,23 @@ show(fig, "Lines: thoughts. Squares: answers. Orange: where the first thought wo
      "a new line stands instead. A judge reads all replies, so it costs more than a vote.",
      "Four ways to spend FLOPs on one problem, recorded. " + "; ".join(said) + ".")
 
+# %% tags=["hide-input"]
+print(results.origin("ch17_search"))
+last = results.facts("ch17_search")["seconds"]
+print(f"  the last three of its six runs, side by side: {last / 60:.0f} minutes")
+for name in plain:
+    marks = bits(rows_of("forced", model=name, budget=160, when="never"))
+    for n in (48, 432):
+        print("{}, greedy, {} problems: {:.0f} ± {:.0f} % right".format(
+            name, n, *(100 * x for x in clustered(marks[:n]))))
+
 
 # %% [markdown]
 # The 48 happen to be easier for nano-base than the rest, and their intervals are two to three times as wide.
 #
 # ## One thought: does it help to make it longer?
 #
-# The simplest way to spend more, or less, is the length of one thought. **Budget forcing** {cite}`muennighoff2025s1` sets this length from outside, in two ways. When a thought reaches its budget, we end it and begin the answer. When the model wants to end its thought too early, we put a word such as *Wait* in the place of the end, and the model goes on.
+# **Budget forcing** {cite}`muennighoff2025s1` sets the length of one thought from outside, in two ways. When a thought reaches its budget, we end it and begin the answer. When the model wants to end its thought too early, we put a word such as *Wait* in the place of the end, and the model goes on.
 #
 # ### What does a larger budget buy?
 #
@@ -246,9 +250,9 @@ def force(policy, prompt: str, budget: int) -> tuple[str, bool]:
     return begun + write(policy, prompt + begun, 32), not closed
 
 
-# %%
 for budget in (12, 30, 60):
     print(budget, *force(zero, problems[1].prompt, budget))
+
 
 # %% [markdown]
 # Twelve tokens end in the middle of the first line, and the answer `9+6+6` is a guess. Sixty tokens are enough for the third line.
@@ -318,7 +322,7 @@ one_line = predict("search.one_line", question, guess, example=40, scale="differ
 one_line
 
 # %% [markdown]
-# When may a thought end? The authors of s1 never let it end the first time: we call this rule *always*. Our own variant acts *in doubt*: it adds the line only when the thought does not end with *yes*. Neither rule asks the verifier, and the second only reads what the model wrote. Here is one new line, without the package:
+# When may a thought end? The authors of s1 never let it end the first time: we call this rule *always*. Our own variant acts *in doubt*: it adds the line only when the thought does not end with *yes*. Neither rule asks the verifier. Here is one new line, without the package:
 
 # %%
 def insist(policy, prompt: str, budget: int, may_end) -> tuple[str, bool]:
@@ -374,17 +378,21 @@ for model in ("nano-base", "nano-zero"):
         waited.append([model, when, shown, f"{mean(bits(of, 'cut')):.0%}", f"{cost(of):.0f}"])
 in_doubt = bits(rows_of("forced", model="nano-base", budget=160, when="in doubt", waits=1))
 greedy = bits(rows_of("forced", model="nano-zero", budget=160, when="never"))
-always_on = rows_of("forced", model="nano-zero", budget=160, when="always", waits=1)
-after_, cuts = bits(always_on), bits(always_on, "cut")
-lost = [c for a, b, c in zip(greedy, after_, cuts, strict=True) if a > b]
 one_line.reveal(round(100 * mean(in_doubt), 1))
 print("nano-base with a new line in doubt, minus nano-zero alone:", minus(in_doubt, greedy))
-print(f"nano-zero, always: {len(lost)} right answers are lost, {lost.count(0)} of them with a "
-      f"thought\n  that is not cut; "
-      f"{sum(a < b for a, b in zip(greedy, after_, strict=True))} are gained")
 table(["model", "one new line", "right, %", "cut at 160", "million FLOPs"], waited,
       "All 432 problems, greedy, a budget of 160 tokens. Never: the thought ends where the "
       "model ends it.")
+
+# %%
+for model in ("nano-base", "nano-zero"):
+    before = bits(rows_of("forced", model=model, budget=160, when="never"))
+    always_on = rows_of("forced", model=model, budget=160, when="always", waits=1)
+    pairs = list(zip(before, bits(always_on), bits(always_on, "cut"), strict=True))
+    lost = [cut for a, b, cut in pairs if a > b]
+    # After the loop, always_on is that of nano-zero.
+    print(f"{model}, always: of {sum(before)} right answers {len(lost)} are lost, "
+          f"{lost.count(0)} of them uncut; {sum(a < b for a, b, _ in pairs)} are gained")
 
 # %% [markdown]
 # Alone, all 48 thoughts of nano-base have one line. After one new line most have several, so the model does not stop at the second attempt.
@@ -433,7 +441,7 @@ vote_gain = predict("search.vote_gain", question, guess, example=3, scale="diffe
 vote_gain
 
 # %% [markdown]
-# By hand: of seven replies to *make 6 from 3, 9, 6*, three answer `9-6+3`, two answer `9+6-3`, one answers `3+6+9`, and one has no answer. Then `9-6+3` has three votes of six. The next cells are the vote, and a test that catches a common mistake.
+# By hand: of seven replies to *make 6 from 3, 9, 6*, three answer `9-6+3`, two answer `9+6-3`, one answers `3+6+9`, and one has no answer. Then `9-6+3` has three votes of six.
 
 # %% tags=["naive"]
 def vote(answers):
@@ -469,11 +477,6 @@ bites(test_silence_is_no_vote, vote, most_common)
 
 # %%
 # tolerance: 3%
-def seeded(seed: int = 0) -> torch.Generator:
-    """Random numbers from a seed."""
-    return torch.Generator().manual_seed(seed)
-
-
 def replies_within(policy, prompt: str, budget: int, longest: int, generator) -> list[str]:
     """Replies to one prompt, as long as a longest one still fits."""
     replies, spent = [], 0
@@ -508,7 +511,8 @@ fig, axes = plt.subplots(2, 1, figsize=(4.7, 3.4), height_ratios=[len(v) for _, 
 said = []
 for ax, (p, of, silent) in zip(axes, votes, strict=True):
     ok = [p.score(f"<think></think><answer>{a}</answer>") for a in of]
-    _ = ax.barh([*of], [*of.values()], color=["C0" if o else "C1" for o in ok])
+    bars = ax.barh([*of], [*of.values()], color=["C0" if o else "C1" for o in ok])
+    _ = ax.bar_label(bars, padding=3)
     _ = ax.set(title=f"{p.prompt.strip()} No answer: {silent}", xlim=(0, 10))
     ax.invert_yaxis()
     said += [f"{p.prompt.strip()} {a}: {n}, {'right' if o else 'wrong'}"
@@ -519,66 +523,7 @@ show(fig, "Two votes of nano-zero: right answers in blue, wrong ones in orange. 
      "Bars of votes by answer. " + "; ".join(said) + ".")
 
 # %% [markdown]
-# In the first problem, right replies agree. In the second problem several replies are right, but each is written in another way and gets one vote. Two replies give the same wrong answer, which wins.
-#
-# ### Which answers are the same?
-#
-# `6+3-1`, `3+6-1` and `6-1+3` are one sum in three orders. We can see that without the verifier, because it needs neither the target nor the given numbers: remove the brackets, give each number its sign, and sort.
-
-# %%
-def signed(answer: str) -> list[str]:
-    """The numbers of a sum, each with the sign that it has without the brackets."""
-    signs, sign, terms = [1], 1, []  # of the brackets around; of the next term
-    for mark in re.findall(r"\d+|[-+()]", answer):
-        if mark in "+-":
-            sign = 1 if mark == "+" else -1
-        elif mark == "(":
-            signs.append(signs[-1] * sign)
-            sign = 1
-        elif mark == ")":
-            _ = signs.pop()
-        else:
-            terms.append(f"{signs[-1] * sign * int(mark):+d}")
-    return terms
-
-
-def same_terms(answer: str) -> str:
-    """One name for all orders of a sum."""
-    return " ".join(sorted(signed(answer)))
-
-
-for answer in ("6+3-1", "3+6-1", "6-1+3", "6-(1-3)", "1+3+6"):
-    print(f"{answer:8} is {same_terms(answer)}")
-
-# %%
-def test_brackets_turn_signs(name) -> None:
-    """9-(9-6) is 9-9+6, and not 9-9-6."""
-    assert name("9-(9-6)") == name("9-9+6") != name("9-9-6")
-
-
-def only_sorted(answer: str) -> str:
-    """A planted bug: it sorts the characters."""
-    return "".join(sorted(answer))
-
-
-bites(test_brackets_turn_signs, same_terms, only_sorted)
-
-# %%
-# tolerance: 3%
-def voted_right(key) -> list[float]:
-    """Each problem's mark, when answers with the same key vote together."""
-    places = [voting.vote([None if a is None else key(a) for a in of]) for of in answers]
-    return [0.0 if k is None else p.score(of[k])
-            for p, of, k in zip(problems, drawn, places, strict=True)]  # fmt: skip
-
-
-apart_, together = voted_right(str.strip), voted_right(same_terms)
-print(Counter(answers[8]), Counter(same_terms(a) for a in answers[8] if a), sep="\n")
-print(f"right of 48: {sum(apart_):.0f} as written, {sum(together):.0f} by their terms;",
-      minus(together, apart_))  # fmt: skip
-
-# %% [markdown]
-# Under one name, the right sum has three votes, and it wins the second problem. That is one problem of 48, so we cannot say how much it helps in general.
+# In the first problem, right replies agree. In the second problem several replies are right, but each is written in another way and gets one vote. Two replies give the same wrong answer, which wins. (`6+3-1` and `3+6-1` could vote together, without a verifier. Neither this page nor the record does it.)
 #
 # How good is a single drawn reply, without a vote?
 
@@ -618,7 +563,22 @@ def best(question, replies, judge):
     worths = judge([question] * len(replies), replies).values
     return replies[worths.index(max(worths))]
 
+# %%
+# tolerance: 3%
+of_base, _, _ = draw_within(base, problems, 320, 96, 1.0, seeded(), 1024)
+for p, of in ((problems[k], of_base[k]) for k in (2, 5)):
+    print(p.prompt.strip())
+    for reply, value in zip(of, own_yes([p] * len(of), of).values, strict=True):
+        verdict = "right" if p.score(reply) else "wrong"
+        print(f"  worth {value:.0f}: {p.answer(reply)}, {verdict}")
+    print("  handed in:", p.answer(best(p, of, own_yes)))
+ours = [best(p, of, own_yes) for p, of in zip(problems, of_base, strict=True)]
+assert ours == liked_best(own_yes, problems, of_base)[0]
+print("48 choices among replies of nano-base: all as the package chooses")
+
 # %% [markdown]
+# In the first problem own *yes* finds a right reply. In the second one it misses the right reply, whose verdict is 不对, and a wrong sum says *yes*.
+#
 # ### Why not simply ask the verifier?
 #
 # Countdown has a free checker: the numbers and the target stand in the prompt, and anybody could run the verifier. **We forbid it on test problems, to stand for problems that have no checker.** There it only says how often *any* reply is right. No way of choosing can do better, so this is the **ceiling**.
@@ -675,11 +635,16 @@ for p, of in zip(posed, tried, strict=True):
     wrong.append([r for r in once if not p.score(r)])
 pairs = [Ranking(p.prompt, pair) for p, a, b in zip(posed, right, wrong, strict=True)
          for pair in zip(a, b, strict=False)]  # fmt: skip
-print(f"{len(pairs)} pairs; one of them, first the better reply:")
+print(f"{len(pairs)} pairs")
+assert not {(*sorted(p.numbers), p.target) for p in posed} & {*same}  # nothing held out
+
+# %%
+# tolerance: 3%
+print("a pair, first the better reply:")
 first = next(p for p in posed if p.prompt == pairs[0].prompt)
 for reply in pairs[0].replies:
     read_out(first, reply)
-assert not {(*sorted(p.numbers), p.target) for p in posed} & {*same}  # nothing held out
+
 
 # %%
 # tolerance: 5%
@@ -691,9 +656,10 @@ def trained(pairs) -> RewardModel:
 
 
 preferred = trained(pairs)
-of_base, _, _ = draw_within(base, problems, 320, 96, 1.0, seeded(), 1024)
 
 
+# %%
+# tolerance: 5%
 def learned(questions, replies) -> Judged:
     """The learned reward of each reply, in [-1, 1], and what reading them cost."""
     prompts = [question.prompt for question in questions]
@@ -755,9 +721,10 @@ def picture(score, title: str) -> None:
     _ = ax.set(xlabel="target of the prompt", ylabel="answer of the reply")
     apart = (scores.amax(1) - scores.amin(1)).mean()
     highest = sum(scores[:, k].argmax() == k for k in range(8))
-    show(fig, title, "A grid of scores, one row for each reply, one column for each prompt. "
-         f"The scores of one row differ by {apart:.1f} on average. In {highest} of 8 columns "
-         "the highest score is in the frame.")
+    said = (f"The scores of one row differ by {apart:.1f} on average. In {highest} of 8 "
+            "columns the highest score is in the frame.")  # fmt: skip
+    show(fig, title, f"Scores, one row for each reply, one column for each prompt. {said}")
+    print(said)
 
 
 picture(preferred.score, "Learned from pairs of one prompt: all scores of a row are nearly "
@@ -767,7 +734,7 @@ read_out(*owners[under_each(preferred.score, owners[:8]).mean(1).argmin()])
 # %% [markdown]
 # **The judge hardly reads the problem.** A reply gets about the same score under every prompt. The reason is its training: both replies of a pair belong to the *same* prompt, so the judge can tell the better reply without reading the prompt.
 #
-# The row with the lowest scores belongs to the worksheet above. Its answer is right, but its verdict says 不对 (*not right*), and the judge dislikes it under every prompt.
+# The row with the lowest scores belongs to the worksheet above, whose answer is right but whose verdict says 不对 (*not right*).
 #
 # So the training would have to contain replies that are wrong only because of the prompt: under each prompt, a right reply to it, and a right reply to another problem. We add such pairs, made of short replies with one line, and give the old pairs twice:
 
@@ -788,6 +755,9 @@ for title, model in (("pairs of one prompt", preferred), ("and swapped replies",
 # tolerance: 60% + 3
 picture(reading.score, "Learned with swapped replies too: the same replies, and now the score "
         "of a reply changes with the prompt. The frame is seldom the highest of its column.")
+
+# %% [markdown]
+# **With swapped replies, the score depends on the prompt.** But the right reply wins only in about two of three comparisons. Without swapped replies it is about half, like a coin. (It also saw several times as many pairs; a control with as many old ones is missing.) A test tells this judge from two that do not read the problem. Then both judges choose among the replies of nano-base:
 
 # %%
 # tolerance: 25%
@@ -830,24 +800,29 @@ with_, without = map(chosen_right, (reading, preferred))
 print(f"chosen right, of 48: {sum(with_):.0f} with swaps, {sum(without):.0f} without;",
       minus(with_, without))
 
+# %% [markdown]
+# 48 problems cannot tell which judge chooses better. Our guess is that most wrong replies of nano-base do address their own problem, and contain a slip in a sum that the judge still overlooks.
+#
+# A learned judge is also not free. It is as large as the policy and reads the prompt again with *every* reply. Here is the cost for nano-zero within 640 tokens, by hand:
+
 # %%
 judging = rows_of("drawn", model="nano-zero", judge="learned", budget=640)
 replies, tokens = (mean(r[what] for r in judging) for what in ("samples", "tokens"))
+# weights and read: of nano-zero, from the first table
 by_hand = 2 * weights * (read * replies + tokens) / 1e6
 drawing = cost(rows_of("drawn", model="nano-zero", judge="majority", budget=640))
+counted = cost(judging) - drawing
+assert 0.8 < by_hand / counted < 1
 print(f"read: {replies:.1f} x {read:.0f} tokens of prompts, {tokens:.0f} of replies:\n"
       f"  2 x {weights:,} weights x tokens = {by_hand:.0f} million FLOPs; counted: "
-      f"{cost(judging) - drawing:.0f}; drawing: {drawing:.0f}")
-
+      f"{counted:.0f}; drawing: {drawing:.0f}")
 
 # %% [markdown]
-# **With swapped replies, the score depends on the prompt.** But the right reply wins only in about two of three comparisons. Without swapped replies it is about half, like a coin. (It also saw several times as many pairs; a control with as many old ones is missing.) Who chooses better, 48 problems cannot tell. Our guess is that most wrong replies of nano-base do address their own problem, and contain a slip in a sum that the judge still overlooks.
-#
-# A learned judge is also not free. It is as large as the policy and reads the prompt again with *every* reply. The cell above counts by hand what this costs nano-zero within 640 tokens: judging costs more than drawing.
+# Judging costs more than drawing.
 #
 # ## What buys most for the same FLOPs?
 #
-# The recorded experiment puts all methods on one axis. Its learned judge has no swapped replies. For each model and seed, it learned from pairs that a tree search on 192 training problems had made, as in [A tree of steps](17b_trees.ipynb). Its training is not on the axis.
+# The recorded experiment puts all methods on one axis. Its learned judge has no swapped replies. For each model and seed, it learned from pairs that a tree search on 192 training problems had made, as in [A tree of steps](17b_trees.ipynb). Its training is not on the axis. Its weights were not kept, so **we did not test whether the recorded judge reads the problem**. A smaller one, which A tree of steps trains on such pairs, hardly does.
 #
 # ### Who should choose for the finished reasoner?
 
@@ -909,7 +884,6 @@ def by_budget(model: str):
                  "per problem. The learned reward costs more, because it reads the replies.")
 
 
-# %% tags=["hide-input"]
 voted = curve("drawn", "nano-zero", "majority")
 print(f"nano-zero, minus one greedy answer ({mean(greedy):.1%}):")
 print("  one longer thought (a new line, always):", minus(bits(always_on), greedy))
@@ -970,7 +944,7 @@ print(f"{mean(marks):.0%} right; outvoted by one answer: {sum(outvoted)} of {len
 #
 # For both models, from 640 tokens on, a right reply is among the drawn ones for 97 % or more of the problems. So a better way to choose would gain more than further replies.
 #
-# Could a search spend the same tokens better, if it draws several continuations of a thought that has begun well? [A tree of steps](17b_trees.ipynb) asks this.
+# Could a search spend the same tokens better? [A tree of steps](17b_trees.ipynb) asks this.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -981,7 +955,7 @@ print(f"{mean(marks):.0%} right; outvoted by one answer: {sum(outvoted)} of {len
 # \text{pass@1} = \frac{1}{n} \sum_{i=1}^{n} [a_i \text{ is right}],
 # $$
 #
-# and the second is that of the vote. In the first version of its report, a vote among 64 replies lifts R1-Zero on AIME 2024 from a pass@1 of 71.0 % to 86.7 %. DeepSeek trained by reward on whole answers, and let the thoughts grow. We only changed what happens after training.
+# and the second is that of the vote. In the first version of its report, a vote among 64 replies lifts R1-Zero on AIME 2024, a mathematics contest, from a pass@1 of 71.0 % to 86.7 %. DeepSeek trained by reward on whole answers, and let the thoughts grow. We only changed what happens after training.
 #
 # ## What others report
 #
@@ -1095,10 +1069,22 @@ check("search.gain", gain_solution)
 # **Hint.** Own *yes* reads three letters. `own_yes([problems[1]] * 2, [first, second])` judges your replies, and `learned` takes the same arguments.
 # ```
 #
-# ```{solution} ex-17-cheat
+# ```{solution-start} ex-17-cheat
 # :class: dropdown
+# ```
+
+# %%
+# tolerance: 25% + 0.3
+wrong_yes = "<think>9-3=6?6 yes</think><answer>9-3</answer>"
+right_no = "<think>9-6+3=3+3=6?6 no</think><answer>9-6+3</answer>"
+for title, judge in (("own yes", own_yes), ("learned", learned), ("verifier", verify)):
+    first, second = judge([problems[1]] * 2, [wrong_yes, right_no]).values
+    print(f"{title:8}: wrong reply {first:.1f}, right reply {second:.1f}")
+
+# %% [markdown]
+# The wrong reply leaves out one number, and its *yes* convinces own *yes*. The right one says *no* of a right sum. A single reply can cheat neither the verifier, which reads numbers and target, nor the vote, where it is one of many. But a mistake that most replies share does cheat the vote.
 #
-# `<think>9-3=6?6 yes</think><answer>9-3</answer>` does not use the second 6, and own *yes* gives it 1. `<think>9-6+3=3+3=6?6 no</think><answer>9-6+3</answer>` is right, and own *yes* gives it 0. A single reply can cheat neither the verifier, which reads numbers and target, nor the vote, where it is one of many. But a mistake that most replies share does cheat the vote.
+# ```{solution-end}
 # ```
 #
 # ## Bug zoo
@@ -1121,13 +1107,15 @@ zoo("search", [test_silence_is_no_vote, the_first_of_equals])
 #
 # What does more computing buy after training: one longer thought, or many replies and a choice?
 #
-# **For the finished reasoner, it is many replies and a vote, from somewhere between 3 and 7 times the FLOPs on.** Within 1,280 tokens the vote gains 9.3 ± 4.5 points over one greedy answer. A thought that is forced past its own end gets worse. About 86 % of the reasoner's answers are right already, so a forced line has mostly right answers to replace: *always* loses 180 and gains 7, and 116 of the lost ones have a thought that was not cut.
+# **For the finished reasoner, it is many replies and a vote, from somewhere between 3 and 7 times the FLOPs on.** Within 1,280 tokens the vote gains 9.3 ± 4.5 points over one greedy answer.
 #
-# **For the base model, it is the longer thought**: one new line in doubt, for twice the FLOPs.
+# **For the base model, it is the longer thought.** One new line in doubt takes it from 25 % to about 82 %, for twice the FLOPs.
+#
+# Why does the same line, with the rule *always*, spoil one and help the other? The reasoner has 371 right answers of 432, so there is little to gain: *always* loses 180 and gains 7. The base model has only 109, because it gives up after one attempt: *always* loses 37 and gains 254.
 #
 # ### Yours to keep
 #
-# The next cell needs nothing from above but its imports. Pose problems of your own, with three numbers up to 12 and a target up to 20, and choose how much to spend. (The receipt after it gives the time of the processor, because the machine was shared.)
+# The next cell needs nothing from above but its imports. Pose problems of your own, with three numbers up to 12 and a target up to 20, and choose how much to spend. (The receipt after it gives processor time.)
 
 # %%
 # tolerance: 3%
@@ -1158,7 +1146,7 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # %% [markdown]
 # ## Summary
 #
-# A vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With one or two replies it loses about 18 points, and with four we cannot tell. A larger budget helps only thoughts that were cut. A forced longer thought rescues the base model, which gave up too early, and spoils the reasoner, whose answers were mostly right. On the reasoner, own *yes* and a learned reward choose worse than the vote from 640 tokens on. The learned reward that this page trains hardly reads the problem, because no pair in its training required it.
+# A vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With one or two replies it loses about 18 points, and with four we cannot tell. A larger budget helps only thoughts that were cut. On the reasoner, own *yes* and a learned reward choose worse than the vote from 640 tokens on. The learned reward that this page trains hardly reads the problem, because no pair in its training required it.
 #
 # - I can now say of a gain at a larger budget whether the thoughts ended, or were cut later.
 # - I can now write a vote and best-of-n, and say which judge saw the verifier.

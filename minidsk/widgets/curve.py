@@ -51,18 +51,24 @@ class Curve(Figure):
         super().__init__(data=data, title=title)
 
     def still(self) -> list[list[str]]:
-        """Each run at the first, middle and last place of the horizontal axis."""
+        """Each run at the first, middle and last place of the horizontal axis; a dash outside what it measured."""
         xs = sorted({x for run in self.data["runs"] for x in run["x"]})
         places = sorted({xs[0], xs[len(xs) // 2], xs[-1]})
 
         def at(run: dict[str, Any], place: float) -> str:
+            if not run["x"][0] <= place <= run["x"][-1]:  # nothing was measured there
+                return "-"
             nearest = min(range(len(run["x"])), key=lambda i: abs(run["x"][i] - place))
-            return f"{run['y'][nearest]:g}"
+            where = "" if run["x"][nearest] == place else f" at {run['x'][nearest]:,g}"
+            return f"{run['y'][nearest]:g}{where}"
 
         head = [self.data["ylabel"] or "y", *(f"{self.data['xlabel']} {x:,g}" for x in places)]
         return [head, *([run["name"], *(at(run, x) for x in places)] for run in self.data["runs"])]
 
     def describe(self) -> str:
         """Where each run begins and ends."""
-        said = "; ".join(f"{run['name']} {run['y'][0]:g} to {run['y'][-1]:g}" for run in self.data["runs"])
+        said = "; ".join(
+            f"{run['name']} {run['y'][0]:g}" + (f" to {run['y'][-1]:g}" if len(run["y"]) > 1 else "")
+            for run in self.data["runs"]
+        )
         return f"{self.data['ylabel'] or 'y'} against {self.data['xlabel']}: {said}."

@@ -131,6 +131,12 @@ def test_there_is_a_still_for_where_no_script_runs(name: str) -> None:
     assert [unescape(cell) for cell in cells] == [cell for row in (head, *rows) for cell in row]
 
 
+def test_a_curve_is_silent_outside_what_it_measured() -> None:
+    figure = Curve({"a": {"x": [1, 5, 9], "y": [1, 2, 3]}, "b": {"x": [4, 7], "y": [7, 8]}, "c": {"x": [9], "y": [4]}})
+    assert figure.still()[1:] == [["a", "1", "2", "3"], ["b", "-", "7 at 4", "-"], ["c", "-", "-", "4"]]
+    assert figure.describe().endswith("a 1 to 3; b 7 to 8; c 4.")
+
+
 def test_the_stills_of_texts_show_the_texts() -> None:
     tokens, acceptance, preferences = (figures()[n].still() for n in ("Tokens", "Acceptance", "Preferences"))
     assert tokens[1][:3] == ["0", "", "14"]
