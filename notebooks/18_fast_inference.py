@@ -660,7 +660,7 @@ def from_p_again(p, q):
 
 
 def written(p, q, instead):
-    """Probabilities of the tokens: kept guesses, and draws from instead(p, q) after refusals."""
+    """Probabilities of tokens: kept guesses, and draws from instead(p, q) after refusals."""
     kept, rest = torch.minimum(p, q), instead(p, q)
     return kept + (1 - kept.sum()) * rest / rest.sum()
 
