@@ -331,7 +331,7 @@ show(fig, "How many tokens each of the 8 rows holds in its cache: the darker, th
      "when it is refilled. Waiting leaves pale gaps until the longest reply of a batch ends.")
 
 # %% [markdown]
-# Refilling needs fewer steps, but a step is not all that takes time. A new prompt is read while the other rows wait, which takes about as long as a step. The batch that waits reads eight prompts at once. A server avoids this pause by reading a long prompt in pieces beside the other rows' steps (*chunked prefill* {cite}`agrawal2024sarathi`).
+# Refilling needs fewer steps, but a step is not all that takes time. A new prompt is read while the other rows wait, and the cell above the figure times both. The batch that waits reads eight prompts at once. A server avoids this pause by reading a long prompt in pieces beside the other rows' steps (*chunked prefill* {cite}`agrawal2024sarathi`).
 #
 # The replies must also be those of the slow decoder. Each reply is therefore read alone, in one pass. If each of its tokens is the likeliest after those before it, the slow decoder writes the same reply. The package's version of all this is `minidsk/infer/refill.py`, and it must agree too.
 
@@ -618,7 +618,7 @@ for name, (rows, count) in steps_of.items():
           f"{100 * share_useful(own_lengths, rows, counted):.0f} % useful")
 
 # %% [markdown]
-# **Exactness has a price.** With products in blocks of one shape, sampling and the training pass took several times as long (the cell below divides the times of the table above).
+# **Exactness has a price.** With products in blocks of one shape, sampling and the training pass took longer (the cell below divides the times of the table above).
 #
 # **The hash has two defects.** `>>` keeps the sign, so the addresses $x$ and $-1-x$ give the same number. And products and shifts leave 0 at 0, so address 0, like its mirror $-1$, gives the smallest number, $2^{-24}$. Recorded runs need this hash as it is, so it stays. A seed that is drawn at random hardly ever meets them.
 

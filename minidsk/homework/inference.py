@@ -65,6 +65,20 @@ def per_pass(chance: float, guesses: int) -> float:
     return sum(chance**k for k in range(guesses + 1))
 
 
+def held(known: int, guesses: Tensor, says: Tensor) -> int:
+    """How many tokens a cache may keep after a pass that checked greedy guesses.
+
+    The cache held `known` tokens. The pass read the text's last token and after it `guesses` [K], which the cache now
+    holds too. says [K + 1]: the model's likeliest token after each token that it read. A guess is right if it is what
+    the model says at its place and all guesses before it are right; the cache may keep what is text for certain.
+    """
+    return known + 1 + _right(guesses, says)
+
+
+def _right(guesses: Tensor, says: Tensor) -> int:
+    return int((guesses == says[:-1]).long().cumprod(0).sum())
+
+
 def _checks() -> list[tuple[str, tuple[Any, ...]]]:
     p, q = torch.tensor([0.5, 0.2, 0.3]), torch.tensor([0.3, 0.6, 0.1])
     four, other = torch.tensor([0.1, 0.4, 0.3, 0.2]), torch.tensor([0.4, 0.1, 0.2, 0.3])
@@ -96,6 +110,17 @@ def _chances() -> list[tuple[str, tuple[Any, ...]]]:
         ("no guess", (0.8, 0)),
         ("guesses that are never right", (0.0, 2)),
         ("guesses that are always right", (1.0, 3)),
+    ]
+
+
+def _passes() -> list[tuple[str, tuple[Any, ...]]]:
+    says = torch.tensor([4, 7, 5, 9])
+    return [
+        ("the first of three guesses wrong", (21, torch.tensor([3, 8, 6]), says)),
+        ("the second wrong, the third equal to what the model says", (21, torch.tensor([4, 8, 5]), says)),
+        ("two right", (40, torch.tensor([4, 7, 6]), says)),
+        ("all right", (40, torch.tensor([4, 7, 5]), says)),
+        ("one guess, which is wrong", (1, torch.tensor([2]), says[:2])),
     ]
 
 
@@ -144,6 +169,24 @@ EXERCISES = (
                     lambda chance, guesses: 1 / (1 - chance) if chance < 1 else float("inf")),
         ),
         "Add up the chances that at least 0, 1, 2, ... guesses are right.",
+    ),
+    Exercise(
+        "inference.held",
+        held,
+        _passes,
+        (
+            Mistake("an equal guess kept behind a wrong one", "Which text did the model see before it said that?",
+                    lambda known, guesses, says: known + 1 + int((guesses == says[:-1]).sum())),
+            Mistake("the first wrong guess kept", "Is it in the text that goes on?",
+                    lambda known, guesses, says: known + 1 + min(_right(guesses, says) + 1, len(guesses))),
+            Mistake("the model's own token counted", "Has a pass read that token yet?",
+                    lambda known, guesses, says: known + 2 + _right(guesses, says)),
+            Mistake("the text's last token forgotten", "What did the pass read before the guesses?",
+                    lambda known, guesses, says: known + _right(guesses, says)),
+            Mistake("nothing rolled back", "What do later tokens look at?",
+                    lambda known, guesses, says: known + 1 + len(guesses)),
+        ),
+        "Go through the guesses from the left, and stop at the first that the model would not have written.",
     ),
 )  # fmt: skip
 """The chapter's exercises; the first is its bug zoo."""
