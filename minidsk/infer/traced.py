@@ -6,6 +6,7 @@ from torch import Tensor
 
 from minidsk.kernels.trace import Trace
 from minidsk.model.cache import LatentCache
+from minidsk.model.operations import MANY_ROWS
 from minidsk.model.transformer import MiniDeepSeek
 
 IN_VAIN = 4e7  # products with experts that were not chosen, in a layer: they take as long as Python does to leave them
@@ -17,7 +18,8 @@ class TracedStep(Trace):
     def __init__(self, model: MiniDeepSeek) -> None:
         config, own, cache = model.config, weakref.proxy(model), model.new_cache(1, 1, static=True)
         idle = config.n_routed_experts - config.num_experts_per_tok if config.has_experts else 0
-        self.rows = IN_VAIN / max(3 * idle * config.hidden_size * config.moe_intermediate_size, 1)  # at most
+        most = IN_VAIN / max(3 * idle * config.hidden_size * config.moe_intermediate_size, 1)
+        self.rows = min(most, MANY_ROWS) if idle <= 3 * config.num_experts_per_tok else 0  # see `suits_every_expert`
 
         def step(tokens: Tensor, entries: Tensor, begins: Tensor, ends: Tensor, places: Tensor) -> Tensor:
             cache.entries, cache.begins, cache.ends, cache._places = entries, begins, ends.clone(), places

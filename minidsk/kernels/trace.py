@@ -20,8 +20,9 @@ AFTER = 32  # calls that run as written: tracing takes as long as so many save, 
 
 
 class Trace:
-    """`function`, of tensors to a tensor, without a gradient, which reads the weights of `module` and writes to nothing
-    but its arguments.
+    """`function`, of tensors to a tensor, in inference mode, which reads the weights of `module`.
+
+    It writes to nothing but its arguments, and may write the same twice.
 
     What Python decides in it must be the same in every call; shapes may differ. The weights are read anew in each call,
     wherever they then are.
@@ -34,25 +35,27 @@ class Trace:
         self._traced: Callable[..., Tensor] | None = None
 
     def __call__(self, *tensors: Tensor) -> Tensor | None:
-        """The result without Python. None where the caller had better run the function as it is written: the first
-        times, under autocast, where somebody listens to each operation, and, said once, where torch cannot."""
-        if self._fails or has_torch_function(tensors) or torch.is_autocast_enabled(tensors[0].device.type):
+        """The result, without Python but for the first times and, said once, where torch cannot: bit for bit the same.
+        None, and nothing done, under autocast and where somebody listens to each operation."""
+        if has_torch_function(tensors) or torch.is_autocast_enabled(tensors[0].device.type):
             return None
         self._calls += 1
-        if self._calls <= AFTER:
-            return None
+        with torch.inference_mode():  # nothing is kept for a gradient, which saves a fifth
+            written = self._fails or self._calls <= AFTER
+            result = self._function(*tensors) if written else self._without_python(tensors)
+        return result.clone()  # a tensor as any other, not one of inference
+
+    def _without_python(self, tensors: tuple[Tensor, ...]) -> Tensor:
         weights = [home[name] for home, name in self._homes]
         try:
             if self._traced is None:
                 self._traced = self._trace(tensors, weights)
-            with torch.inference_mode():  # nothing is kept for a gradient, which saves a fifth
-                result = self._traced(*tensors, *weights)
+            return self._traced(*tensors, *weights)
         except Exception as error:  # whatever a version of torch raises that cannot
             self._fails, self._traced = True, None
-            reason = (str(error).split("\n") or [""])[0].rstrip(".:")
+            reason = str(error).split("\n")[0].rstrip(".:")
             warnings.warn(f"no trace here ({reason}): Python goes on starting each operation, slower", stacklevel=2)
-            return None
-        return result.clone()  # a tensor as any other, not one of inference
+            return self._function(*tensors)
 
     def _trace(self, tensors: tuple[Tensor, ...], weights: list[Tensor]) -> Callable[..., Tensor]:
         def function(*given: Tensor) -> Tensor:

@@ -73,11 +73,10 @@ class LatentCache:
 
     def grow(self, new: int) -> None:
         """Let each row hold `new` tokens more. Raises `ValueError` when the capacity is used up."""
-        if not self.static:
-            needed = self.longest + new
-            if needed > self.capacity:
-                raise ValueError(f"cache: {needed} tokens do not fit its {self.capacity} slots; make it larger")
-            self.longest = needed
+        needed = self.longest if self.static else self.longest + new
+        if needed > self.capacity:
+            raise ValueError(f"cache: {needed} tokens do not fit its {self.capacity} slots; make it larger")
+        self.longest = needed
         self.ends += new
 
     def mask(self, depth: int = 0) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.overrides import has_torch_function
 
 from minidsk.kernels import dispatch
 from minidsk.model.rope import rotate
@@ -76,10 +77,11 @@ def suits_every_expert(x: Tensor, experts: int, k: int) -> bool:
     """Whether a GPU had better send the rows `x` ``[N, H]`` through every expert than sort them, without gradients.
 
     Multiplying by all matrices at once costs ``E / k`` times the work and starts a third of the kernels, and of few
-    rows starting kernels takes the time. In a trace they always go, which has the same operations for all tokens.
+    rows starting kernels takes the time. So does a CPU in inference mode, since a trace (see `minidsk.kernels.trace`)
+    has the same operations whatever was chosen; not where somebody listens, as `minidsk.model.exact` does.
     """
-    few = x.is_cuda and not torch.is_grad_enabled() and len(x) <= MANY_ROWS and experts <= 4 * k
-    return few or torch.jit.is_tracing()
+    here = x.is_cuda or (torch.is_inference_mode_enabled() and not has_torch_function((x,)))
+    return here and not torch.is_grad_enabled() and len(x) <= MANY_ROWS and experts <= 4 * k
 
 
 def every_expert(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indices: Tensor) -> Tensor:

@@ -51,6 +51,21 @@ def test_traced_is_plain(make, prompts, changes, temperature):
     check(make(**changes), prompts, temperature=temperature)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_who_is_not_traced_yet_computes_the_same_bit_for_bit(make, prompts, monkeypatch, dtype):
+    """So a run that was interrupted, which begins to count anew, goes on as the other."""
+    model = make().to(dtype)
+    found = drawn(model, prompts, 40)
+    assert made(model)
+    for after in (1, 7, 1000):
+        monkeypatch.setattr(trace, "AFTER", after)
+        again = make().to(dtype)
+        other = drawn(again, prompts, 40)
+        assert bool(made(again)) == (after < 40)
+        assert torch.equal(found.ids, other.ids)
+        assert torch.equal(found.logprobs, other.logprobs)
+
+
 def test_one_trace_serves_all_rows_and_lengths(make, prompts):
     model, (ids, valid) = make().float(), prompts
     first = made(model) if check(model, prompts) else None
@@ -152,7 +167,7 @@ def test_experts_in_vain_have_a_limit(make, prompts, monkeypatch):
 def test_a_model_that_is_asked_little_is_not_traced(make, prompts, monkeypatch):
     monkeypatch.setattr(trace, "AFTER", 30)
     model = make()
-    drawn(model, prompts, 31)
+    drawn(model, prompts, 31)  # a token of a prompt, and 30 steps
     assert not made(model)
     drawn(model, prompts, 2)
     assert made(model)
@@ -185,7 +200,9 @@ def test_where_torch_cannot_it_goes_on_and_says_so_once(make, prompts, monkeypat
         raise RuntimeError("not in this version.\nand much more")
 
     model = make()
-    plain = drawn(model, prompts, graphs=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(trace, "AFTER", 1000)
+        plain = drawn(model, prompts)
     if fails == "at once":
         monkeypatch.setattr(torch.jit, "trace", refuse)
     else:
