@@ -70,7 +70,7 @@ check: env
 	$(BIN)/python tools/notebooks.py check
 
 pages: book
-	$(TEST_ENV) $(BIN)/pytest -n $(WORKERS) -m "not slow" tests/book
+	$(TEST_ENV) $(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not slow" tests/book
 
 # What takes long and seldom fails: not part of make test either; the workflow runs it.
 long: book

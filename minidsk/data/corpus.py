@@ -45,6 +45,8 @@ class TinyWebConfig:
     targets: str = field(default="any", repr=False)  # which targets a uniform draw has: any, seen or unseen
     # Share of worksheets whose author works backwards; above 0, all others guess.
     backwards: float = field(default=0.0, repr=False)
+    # Whether sums of as many numbers as a problem has, worked out step by step, stand between the worksheets.
+    chains: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         within(self, 0, 1, "worksheets", "persistent", "chinese", "mixed", "backwards")
@@ -68,7 +70,8 @@ class TinyWebConfig:
     def key(self) -> tuple[object, ...]:
         """What the pages depend on."""
         later = (self.draw, self.targets, self.backwards)
-        return (self,) if later == ("combine", "any", 0.0) else (self, *later)
+        named = (self,) if later == ("combine", "any", 0.0) else (self, *later)
+        return (*named, "chains") if self.chains else named
 
 
 class Corpus(Protocol):
@@ -108,6 +111,8 @@ class TinyWeb:
             others += [pages.marks_page] * 2
         if self.config.backwards:
             others += [pages.pairs_page] * 3 + [pages.notes_page] * 3
+        if self.config.chains:
+            others += [pages.chains_page] * 6
         return rng.choice(others)(rng, self.config)
 
     def pages(self, start: int, stop: int) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from minidsk.data.backwards import notes
 from minidsk.data.worksheet import VERDICTS
-from minidsk.tasks.draw import combine, split_of
+from minidsk.tasks.draw import combine, draw_problem, kind_of, split_of
 from minidsk.tasks.expression import whole, write_chain
 from minidsk.tasks.pages import IN_ORDER, NEXT, draw_list, draw_row, spaced
 
@@ -29,6 +29,17 @@ def sums_page(rng: random.Random, config: TinyWebConfig) -> str:
     return "\n".join(lines)
 
 
+def chains_page(rng: random.Random, config: TinyWebConfig) -> str:
+    """Sums of as many numbers as a problem has, worked out step by step as a check is, each of them right."""
+    ops = config.ops + "".join(op for op in config.ops if op in "*/")  # of which fewer come out whole
+    lines: list[str] = []
+    while len(lines) < 6:
+        numbers, target, steps = draw_problem(rng, config.numbers, config.high, config.target_high, ops)
+        if _may_stand(numbers, target, config):
+            lines.append("=".join(write_chain(numbers, steps)))
+    return "\n".join(lines)
+
+
 def pairs_page(rng: random.Random, config: TinyWebConfig) -> str:
     """Some numbers, and all that each pair of them makes, as those who work backwards write it, in their order."""
     numbers = [rng.randint(2, config.high) for _ in range(rng.choice(config.numbers))]
@@ -44,12 +55,12 @@ def pairs_page(rng: random.Random, config: TinyWebConfig) -> str:
 
 
 def notes_page(rng: random.Random, config: TinyWebConfig) -> str:
-    """The notes of one who works backwards, and found nothing yet; of no problem that is held out."""
+    """The notes of one who works backwards, and found nothing yet."""
     while True:
         numbers = tuple(rng.randint(1, config.high) for _ in range(rng.choice(config.numbers)))
         target = rng.randint(10, max(config.target_high or config.high, 10))
         said = notes(rng, numbers, target, config.ops)
-        if said and split_of(numbers, target) == "train":
+        if said and _may_stand(numbers, target, config):
             return f"{target}? {' '.join(map(str, numbers))}\n{said.rstrip()}"
 
 
@@ -91,6 +102,11 @@ def puzzle_page(rng: random.Random, config: TinyWebConfig) -> str:
     """What comes next."""
     *shown, wanted = draw_row(rng, config.high)
     return f"{spaced(shown)}\n{NEXT[_language(rng, config)]} {wanted}"
+
+
+def _may_stand(numbers: tuple[int, ...], target: int, config: TinyWebConfig) -> bool:
+    """Whether numbers and target are none that a test may ask, since the page shows both."""
+    return split_of(numbers, target) == "train" and config.targets in ("any", kind_of(target))
 
 
 def _language(rng: random.Random, config: TinyWebConfig) -> str:

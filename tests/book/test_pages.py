@@ -93,10 +93,12 @@ def complaints(page, only):
                 yield f"{violation['id']}: {node['html'][:120]} {node['failureSummary'].splitlines()[-1].strip()[:160]}"
 
 
+# Each way of reading and each width once; the two other pairs of them seldom find more: they are for the workflow.
+@pytest.mark.parametrize("views", [VIEWS[::3], pytest.param(VIEWS[1:3], marks=pytest.mark.slow)], ids=["usual", "rest"])
 @pytest.mark.parametrize("name", PAGES)
-def test_every_page(site, browser, name):
+def test_every_page(site, browser, name, views):
     found = []
-    for where, width in VIEWS:
+    for where, width in views:
         context = browser.new_context(viewport={"width": width, "height": 900})
         start = site if where == "http" else HTML.as_uri()
         problems, size = visit(context, start, name, axe="light" if (where, width) == VIEWS[0] else None)

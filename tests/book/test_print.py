@@ -17,6 +17,7 @@ from chapters import listed  # noqa: E402
 
 PARTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
 NOTEBOOKS = [file for part in PARTS for file in listed(part)]
+ONE_PAGE = pytest.mark.xdist_group("one page")  # building and opening it takes a minute: one worker does, for all tests
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +28,15 @@ def paper(site, browser, tmp_path_factory):
     page = browser.new_page(viewport={"width": 665, "height": 950}, color_scheme="light")
     page.lost = []
     page.on("requestfailed", lambda request: page.lost.append(request.url))
-    page.goto((folder / print_book.PAGE).as_uri())
+    page.goto((folder / print_book.PAGE).as_uri(), timeout=240_000)  # some 30 pages in one, on a busy machine
     page.emulate_media(media="print")
     page.wait_for_function("document.querySelectorAll('mjx-container').length > 100", timeout=120_000)
     yield page
     page.close()
 
 
-@pytest.mark.timeout(400)
+@ONE_PAGE
+@pytest.mark.timeout(500)
 def test_every_page_of_the_book_is_there_in_order(paper):
     files = [entry["file"] for part in PARTS for chapter in part["chapters"]
              for entry in [chapter, *chapter.get("sections", [])]]  # fmt: skip
@@ -45,7 +47,8 @@ def test_every_page_of_the_book_is_there_in_order(paper):
     assert all(title.endswith(want) for title, want in zip(titles, wanted, strict=True)), titles
 
 
-@pytest.mark.timeout(400)
+@ONE_PAGE
+@pytest.mark.timeout(500)
 def test_what_is_no_use_on_paper_is_gone_and_nothing_is_wider_than_it(paper):
     assert [url for url in paper.lost if "/webfonts/" not in url] == []
     for gone in (".bd-sidebar-primary", ".bd-header-article", ".copybtn", ".headerlink", "details.hide > summary"):

@@ -4,12 +4,13 @@ import dataclasses
 import random
 import re
 import statistics
+from collections import Counter
 
 import pytest
 
 from minidsk.data.backwards import SMALL, UNDONE, search
 from minidsk.data.corpus import TinyWeb, TinyWebConfig
-from minidsk.data.pages import notes_page
+from minidsk.data.pages import chains_page, notes_page
 from minidsk.data.tokenizer import CharTokenizer
 from minidsk.tasks.countdown import Countdown
 from minidsk.tasks.draw import draw_uniform, kind_of, split_of
@@ -113,6 +114,7 @@ def test_who_searches_is_right_and_who_guesses_seldom():
 def test_pages_of_a_web_without_them_stay_what_they_were():
     """Fields that came later must not move the pages of recorded runs."""
     assert TinyWeb(TinyWebConfig(), 0).fingerprint == "ebfd58d898796511"
+    assert TinyWeb(TinyWebConfig(chains=True), 0).fingerprint != "ebfd58d898796511"
 
 
 def test_unseen_targets_never_stand_on_a_worksheet():
@@ -146,3 +148,28 @@ def test_every_pair_has_its_turn():
     pairs = [re.findall(r"^(\d+ \d+):", part, re.MULTILINE) for part in (small, large)]
     assert pairs[0] == pairs[1]
     assert len(set(pairs[0])) == 6
+
+
+@pytest.mark.parametrize("targets", ["any", "seen"])
+def test_chains_are_true_step_by_step_and_answer_nothing_that_is_held_out(targets):
+    web, ops = dataclasses.replace(WEB, targets=targets), Counter()
+    for seed in range(100):
+        for line in chains_page(random.Random(seed), web).splitlines():
+            steps = line.split("=")
+            value, numbers, _ = evaluate(steps[0])
+            assert {evaluate(step)[0] for step in steps} == {value}
+            assert [len(evaluate(step)[1]) for step in steps] == list(range(len(numbers), 0, -1))
+            assert len(numbers) in web.numbers
+            assert 1 <= value <= 99
+            assert split_of(tuple(map(int, numbers)), int(value)) == "train"
+            assert targets == "any" or kind_of(int(value)) == "seen"
+            ops.update(re.findall(r"[-+*/]", steps[0]))
+    assert min(ops[op] for op in "+-*/") > 0.05 * ops.total()
+
+
+def test_a_web_has_chains_where_it_is_asked_to():
+    chained = [dataclasses.replace(WEB, worksheets=0.0, chains=chains) for chains in (False, True)]
+    first = [[page.partition("\n")[0] for page in TinyWeb(web, 0).pages(0, 300)] for web in chained]
+    without, found = (sum(bool(re.fullmatch(r"([^=]+=){2,3}\d+", line)) for line in lines) for lines in first)
+    assert without == 0
+    assert 60 < found < 140  # 6 of 18 kinds
