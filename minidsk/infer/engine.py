@@ -16,7 +16,9 @@ from tqdm.auto import tqdm
 
 from minidsk.infer.noise import Noise
 from minidsk.infer.sampling import Sampling
+from minidsk.infer.traced import TracedStep
 from minidsk.kernels.dispatch import has_grouped_product
+from minidsk.kernels.trace import kept
 from minidsk.model.cache import LatentCache
 from minidsk.model.operations import suits_every_expert
 from minidsk.model.transformer import MiniDeepSeek
@@ -29,7 +31,7 @@ class Engine:
     """`rows` texts of at most `capacity` tokens, and what comes next in each: `logits` ``[rows, vocab]``.
 
     `static`: whether all shapes are fixed, as a recording needs them; where there is no GPU it computes the same.
-    `mtp` and `lead` as in `LatentCache`.
+    `mtp` and `lead` as in `LatentCache`. `traced`: the step that a CPU does without Python; None to do without it.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Engine:
         dtype, vocab = model.embed_tokens.weight.dtype, model.config.vocab_size
         self.logits = torch.zeros(rows, vocab, dtype=dtype, device=model.device)
         self.ahead: list[Tensor] = []
+        self.traced = None if mtp else kept(model, TracedStep)
 
     @torch.no_grad()
     def prefill(self, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
@@ -63,7 +66,12 @@ class Engine:
     @torch.no_grad()
     def step(self, tokens: Tensor) -> Tensor:
         """Append one token to each row, `tokens` ``[rows]``, or several, ``[rows, new]``; the logits after the last."""
-        self._advance(tokens[:, None] if tokens.ndim == 1 else tokens)
+        tokens = tokens[:, None] if tokens.ndim == 1 else tokens
+        logits = None if self.traced is None else self.traced.after(tokens, self.cache)
+        if logits is None:
+            self._advance(tokens)
+        else:
+            self._keep(logits)
         return self.logits
 
     def fork(self, rows: Tensor) -> Engine:
@@ -83,13 +91,12 @@ class Engine:
         states = self.model.states(ids, cache=self.cache, mtp=self.mtp)
         rows = torch.arange(len(ids), device=ids.device)
         hidden, *ahead = (x[:, -1] if last is None else x[rows, last] for x in (states.hidden, *states.ahead))
-        # A recording reads the logits where it wrote them last; elsewhere a new tensor is as good.
-        logits = self.model.lm_head(hidden)
-        if self.cache.static:
-            self.logits.copy_(logits)
-        else:
-            self.logits = logits
+        self._keep(self.model.lm_head(hidden))
         self.ahead = [self.model.lm_head(x) for x in ahead]
+
+    def _keep(self, logits: Tensor) -> None:
+        # A recording reads the logits where it wrote them last; elsewhere a new tensor is as good.
+        self.logits = self.logits.copy_(logits) if self.cache.static else logits
 
 
 def unpadded(ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -72,7 +72,7 @@ def decode(
                 tokens, logprobs = refill(model, ids, mask, max_new_tokens, at_once, sampling, begins, stop, recorder,
                                           watch, capacity)  # fmt: skip
             else:
-                step = (_Cached if use_cache else _Uncached)(model, ids, mask, max_new_tokens)
+                step = (_Cached if use_cache else _Uncached)(model, ids, mask, max_new_tokens, recorder.graphs)
                 tokens, logprobs = _go_on(step, ids, max_new_tokens, sampling, begins, stop, watch)
             return decoded(ids, tokens, logprobs, stop, pad_token_id)
         except torch.OutOfMemoryError:
@@ -108,14 +108,9 @@ def decoded(ids: Tensor, tokens: Tensor, logprobs: Tensor, stop: Tensor, pad_tok
 
 
 def _go_on(
-    step: _Cached | _Uncached,
-    ids: Tensor,
-    new: int,
-    sampling: Sampling,
-    begins: Tensor,
-    stop: Tensor,
+    step: _Cached | _Uncached, ids: Tensor, new: int, sampling: Sampling, begins: Tensor, stop: Tensor,
     watch: Callable[[Tensor], None] | None,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Tokens and their log-probabilities ``[batch, new']``; rows are dropped as they end."""
     tokens = ids.new_zeros(len(ids), new)
     logprobs = torch.zeros(len(ids), new, dtype=torch.float32, device=ids.device)
@@ -141,6 +136,7 @@ def _go_on(
     return tokens, logprobs
 
 
+@torch.inference_mode()
 def _sample(logits: Tensor, sampling: Sampling, noise: Noise) -> tuple[Tensor, Tensor]:
     """One token for each row from `logits` ``[batch, vocab]``, and its log-probability at temperature 1."""
     logprobs = logits.float().log_softmax(-1)
@@ -151,8 +147,9 @@ def _sample(logits: Tensor, sampling: Sampling, noise: Noise) -> tuple[Tensor, T
 class _Cached:
     """Steps with a latent cache."""
 
-    def __init__(self, model: MiniDeepSeek, ids: Tensor, mask: Tensor, new: int) -> None:
+    def __init__(self, model: MiniDeepSeek, ids: Tensor, mask: Tensor, new: int, trace: bool) -> None:
         self.engine = Engine(model, len(ids), ids.shape[1] + new)
+        self.engine.traced = self.engine.traced if trace else None
         self.logits = self.engine.prefill(ids, mask)
 
     def keep(self, going: Tensor) -> None:
@@ -165,7 +162,7 @@ class _Cached:
 class _Uncached:
     """Each step computes everything again: slow, and the reference for the cache."""
 
-    def __init__(self, model: MiniDeepSeek, ids: Tensor, mask: Tensor, new: int) -> None:
+    def __init__(self, model: MiniDeepSeek, ids: Tensor, mask: Tensor, *_: object) -> None:
         self.model, self.ids, self.mask = model, ids, mask
         self.logits = model(ids, attention_mask=mask, mtp=False).logits[:, -1]
 

@@ -21,18 +21,9 @@ FEWEST = 16  # rows; a step of fewer costs the same
 
 
 def refill(
-    model: MiniDeepSeek,
-    ids: Tensor,
-    mask: Tensor,
-    new: int,
-    rows: int,
-    sampling: Sampling,
-    streams: Tensor,
-    stop: Tensor,
-    recorder: Recorder,
-    watch: Callable[[Tensor], None] | None = None,
-    capacity: int | None = None,
-) -> tuple[Tensor, Tensor]:
+    model: MiniDeepSeek, ids: Tensor, mask: Tensor, new: int, rows: int, sampling: Sampling, streams: Tensor,
+    stop: Tensor, recorder: Recorder, watch: Callable[[Tensor], None] | None = None, capacity: int | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Tokens and their log-probabilities ``[batch, new']`` for the prompts `ids` ``[batch, time]``, `rows` at a time.
 
     `streams` ``[batch]``: where the noise of each reply begins (see `Noise`). What stands after a row's first token of

@@ -77,14 +77,14 @@ class MultiHeadLatentAttention(nn.Module):
 
         absorb = self.absorb if absorb is None else absorb
         attend = self._absorbed if absorb or (absorb is None and cache is not None) else self._naive
-        return self.o_proj(rearrange(attend(q_nope, q_rope, memory, mask), "b h t v -> b t (h v)"))
+        return self.o_proj(attend(q_nope, q_rope, memory, mask).transpose(1, 2).flatten(2))
 
     def _rotate(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         return self.kernels.operation("rotation")(x, cos, sin, self.config.rope_interleave)
 
     def _queries(self, x: Tensor) -> Tensor:
         q = self.q_proj(x) if self.config.q_lora_rank is None else self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
-        return rearrange(q, "b t (h d) -> b h t d", h=self.config.num_attention_heads)
+        return q.unflatten(-1, (self.config.num_attention_heads, -1)).transpose(1, 2)
 
     def _naive(self, q_nope: Tensor, q_rope: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         config = self.config
@@ -97,20 +97,20 @@ class MultiHeadLatentAttention(nn.Module):
 
     def _absorbed(self, q_nope: Tensor, q_rope: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         rank = self.config.kv_lora_rank
-        unfold = rearrange(self.kv_b_proj.weight, "(h d) r -> h d r", h=self.config.num_attention_heads)
+        unfold = self.kv_b_proj.weight.unflatten(0, (self.config.num_attention_heads, -1))
         to_key, to_value = unfold.to(q_nope.dtype).split((self.config.qk_nope_head_dim, self.config.v_head_dim), dim=1)
         # q . (W c) = (W^T q) . c: the query moves into the latent space instead of every key out of it.
         q = torch.cat((torch.einsum("bhtd,hdr->bhtr", q_nope, to_key), q_rope), dim=-1)
-        heads, time = q.shape[1], q.shape[2]
+        heads, time = self.config.num_attention_heads, q.shape[2]
         if mask is not None and mask.is_floating_point():
             return torch.einsum("bhtr,hvr->bhtv", self._fused(q, memory, mask), to_value)
         scores = q.flatten(1, 2) @ memory.transpose(1, 2)  # all heads meet the one memory: [b, h*t, s]
-        scores = rearrange(at_least_float32(scores), "b (h t) s -> b h t s", h=heads) * self.scale
+        scores = at_least_float32(scores).unflatten(1, (heads, -1)) * self.scale
         if mask is None:
             mask = torch.ones(time, memory.shape[1], dtype=torch.bool, device=q.device).tril()
         weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(dim=-1).to(memory.dtype)
-        mixed = rearrange(weights, "b h t s -> b (h t) s") @ memory[..., :rank]
-        return torch.einsum("bhtr,hvr->bhtv", rearrange(mixed, "b (h t) r -> b h t r", h=heads), to_value)
+        mixed = weights.flatten(1, 2) @ memory[..., :rank]
+        return torch.einsum("bhtr,hvr->bhtv", mixed.unflatten(1, (heads, -1)), to_value)
 
     def _fused(self, q: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         """What the heads of `q` ``[b, h, t, r + dr]`` mix from the latents, ``[b, h, t, r]``: one kernel, not eight.

@@ -28,18 +28,9 @@ class LatentCache:
     """
 
     def __init__(
-        self,
-        config: ModelConfig,
-        batch: int,
-        capacity: int,
-        *,
-        layers: int | None = None,
-        mtp: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        static: bool = False,
-        lead: int = 0,
-    ) -> None:
+        self, config: ModelConfig, batch: int, capacity: int, *, layers: int | None = None, mtp: bool = False,
+        device: torch.device | str | None = None, dtype: torch.dtype | None = None, static: bool = False, lead: int = 0,
+    ) -> None:  # fmt: skip
         depths = config.num_nextn_predict_layers if mtp else 0
         width = config.kv_lora_rank + config.qk_rope_head_dim
         layers = config.num_hidden_layers + depths if layers is None else layers
@@ -74,16 +65,19 @@ class LatentCache:
         number says how many there are where none is padding. Raises `ValueError` when the capacity is used up.
         """
         new = attention_mask if isinstance(attention_mask, int) else attention_mask.shape[1]
-        if not self.static:
-            self.longest += new
-            if self.longest > self.capacity:
-                needed, self.longest = self.longest, self.longest - new
-                raise ValueError(f"cache: {needed} tokens do not fit its {self.capacity} slots; make it larger")
         self.slots = self.ends[:, None] + self._places[:new]
+        self.grow(new)
         if new > 1 and isinstance(attention_mask, Tensor):
             self.begins += (~attention_mask).sum(1)
-        self.ends += new
         return self.mask()
+
+    def grow(self, new: int) -> None:
+        """Let each row hold `new` tokens more. Raises `ValueError` when the capacity is used up."""
+        needed = self.longest if self.static else self.longest + new
+        if needed > self.capacity:
+            raise ValueError(f"cache: {needed} tokens do not fit its {self.capacity} slots; make it larger")
+        self.longest = needed
+        self.ends += new
 
     def mask(self, depth: int = 0) -> Tensor:
         """Who of the open slots sees whom. An MTP module of depth k has nothing to say of a row's first k tokens."""

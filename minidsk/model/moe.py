@@ -71,7 +71,7 @@ class Router(WideBuffers):
         if config.n_group > 1:
             grouped = rearrange(compared, "n (g e) -> n g e", g=config.n_group)
             best_groups = grouped.topk(2, dim=-1).values.sum(-1).topk(config.topk_group, dim=-1).indices
-            dropped = torch.ones_like(grouped[..., 0], dtype=torch.bool).scatter(1, best_groups, False)
+            dropped = torch.ones_like(grouped[..., 0], dtype=torch.bool).scatter(1, best_groups, 0)
             compared = rearrange(grouped.masked_fill(dropped.unsqueeze(-1), -torch.inf), "n g e -> n (g e)")
         indices = compared.topk(config.num_experts_per_tok, dim=-1, sorted=False).indices
         weights = scores.gather(1, indices)

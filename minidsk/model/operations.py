@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
+from torch.overrides import has_torch_function
 
 from minidsk.kernels import dispatch
 from minidsk.model.rope import rotate
@@ -77,18 +77,20 @@ def suits_every_expert(x: Tensor, experts: int, k: int) -> bool:
     """Whether a GPU had better send the rows `x` ``[N, H]`` through every expert than sort them, without gradients.
 
     Multiplying by all matrices at once costs ``E / k`` times the work and starts a third of the kernels, and of few
-    rows starting kernels takes the time.
+    rows starting kernels takes the time. So does a CPU in inference mode, since a trace (see `minidsk.kernels.trace`)
+    has the same operations whatever was chosen; not where somebody listens, as `minidsk.model.exact` does.
     """
-    return x.is_cuda and not torch.is_grad_enabled() and len(x) <= MANY_ROWS and experts <= 4 * k
+    here = x.is_cuda or (torch.is_inference_mode_enabled() and not has_torch_function((x,)))
+    return here and not torch.is_grad_enabled() and len(x) <= MANY_ROWS and experts <= 4 * k
 
 
 def every_expert(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
     """The same sum as `routed_experts` by two large products, with weight 0 where an expert was not chosen."""
     experts = len(gate_up)
-    of_all = weights.new_zeros(len(x), experts).scatter(1, indices, weights).to(x.dtype)
-    gate, up = rearrange(x @ gate_up.flatten(0, 1).T, "n (e two i) -> two n e i", two=2, e=experts)
+    of_all = weights.new_zeros(x.shape[0], experts).scatter(1, indices, weights).to(x.dtype)
+    gate, up = (x @ gate_up.flatten(0, 1).T).unflatten(1, (experts, 2, -1)).unbind(2)
     inner = F.silu(gate) * up * of_all.unsqueeze(-1)
-    return inner.flatten(1) @ rearrange(down, "e h i -> (e i) h")
+    return inner.flatten(1) @ down.transpose(0, 1).flatten(1).T  # whole rows are copied
 
 
 def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:

@@ -211,7 +211,7 @@ class MiniDeepSeek(WideBuffers):
     ) -> tuple[Tensor, Tensor | None]:
         real = None if attention_mask is None else attention_mask.bool()
         if cache is not None:
-            mask = cache.open(ids.shape[1] if real is None else real)
+            mask = cache.open(int(ids.shape[1]) if real is None else real)
             return cache.positions(), as_fused(mask, cache)
         if real is not None:
             square = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device)

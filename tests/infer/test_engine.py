@@ -126,14 +126,14 @@ def test_without_graphs_it_goes_on_and_says_so_once(make, prompts, monkeypatch):
         raise RuntimeError("operation not supported\nand much more")
 
     model, (ids, valid) = make(), prompts
-    plain = decode(model, ids, 20, generator=torch.Generator().manual_seed(0), attention_mask=valid)
+    plain = decode(model, ids, 8, generator=torch.Generator().manual_seed(0), attention_mask=valid)
     monkeypatch.setattr(engine, "recordable", lambda model, rows: True)
     monkeypatch.setattr(generate, "recordable", lambda model, rows: True)
     monkeypatch.setattr(Recording, "_record", refuse)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("default")
         for _ in range(2):
-            found = decode(model, ids, 20, generator=torch.Generator().manual_seed(0), attention_mask=valid)
+            found = decode(model, ids, 8, generator=torch.Generator().manual_seed(0), attention_mask=valid)
             assert_equal(plain, found)
     [one] = said
     assert str(one.message) == ("no CUDA graph here (operation not supported): "
