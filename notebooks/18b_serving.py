@@ -47,6 +47,7 @@ from minidsk.infer.engine import Engine
 from minidsk.infer.generate import decode, left_padded
 from minidsk.infer.noise import ENTRY, FIRST, PLACE, REPLY, SECOND, Noise, log_uniform
 from minidsk.presets import nano
+from minidsk.report.interval import apart, interval
 from minidsk.rl.policy import MiniPolicy
 from minidsk.widgets import Batching
 from minidsk.widgets.batching import turns
@@ -596,6 +597,71 @@ table(["tokens", "mean difference"],
 # Such tokens are rare, but their log-probabilities differ by many times as much.
 #
 # **The answer.** Sampler and trainer compute the same numbers only if both add in the same order. Otherwise they differ by rounding, and most where rounding changes an expert.
+#
+# ## What does the difference do to learning?
+#
+# Samplers round on purpose, because numbers of few bits are quicker to read. On a GPU our own sampler has its weights in bfloat16, and others sample in 8 bits. Then the trainer learns from tokens that a slightly different model has drawn. Learning from reward divides by the probability with which a token was drawn ([chapter 12](12_grpo.ipynb)). So a trainer has a choice:
+#
+# - **The sampler's probability.** The ratio of the two then corrects the difference, and the clip bounds it.
+# - **The trainer's own**, computed anew. The ratio is then 1, and nothing shows the difference any more.
+#
+# A float32 keeps 23 binary digits after the first, a bfloat16 keeps 7, and an 8-bit float (e4m3) keeps 3. We round weights to so many digits. A natural bug cuts the others off:
+
+# %%
+def rounded(x, bits):
+    """The nearest numbers with `bits` binary digits after the first."""
+    mantissa, exponent = torch.frexp(x)  # x = mantissa * 2 ** exponent
+    return torch.ldexp((mantissa * 2 ** (bits + 1)).round() / 2 ** (bits + 1), exponent)
+
+
+def cut_off(x, bits):
+    mantissa, exponent = torch.frexp(x)
+    return torch.ldexp((mantissa * 2 ** (bits + 1)).trunc() / 2 ** (bits + 1), exponent)
+
+
+def seven_bits_are_bfloat16(way) -> None:
+    assert torch.equal(way(weight, 7), weight.bfloat16().float())
+
+
+bites(seven_bits_are_bfloat16, rounded, cut_off)
+print(f"0.3 with 7, 3, 1 and 0 bits: {[rounded(torch.tensor(0.3), b).item() for b in (7, 3, 1, 0)]}")
+
+# %% [markdown]
+# With 0 bits, each weight is a power of two. The recorded experiment trains `nano-base` by reward alone with the `nano` preset's settings (three numbers up to 12, `+` and `-`), for 32 steps. The sampler's matrices are rounded anew at each step, and the trainer's stay in float32.
+
+# %%
+guess = None
+question = "Sampled with powers of two, how many points of accuracy does the trained model lose?"
+lost = predict("inference.lost", question, guess, example=30, unit="points", scale="difference",
+               tolerance=10)  # fmt: skip
+lost
+
+# %%
+# tolerance: 0
+runs = results.read("ch18_rounded")["runs"]
+names = list(dict.fromkeys(run["variant"] for run in runs))
+of = {name: [run for run in runs if run["variant"] == name] for name in names}
+right = {name: [100 * run["accuracy"] for run in of[name]] for name in names}
+lost.reveal(round(-apart(right["0 bits"], right["23 bits"])[0], 1))
+
+# %% tags=["hide-input"]
+def shown(name):
+    """A row of the table: means over seeds, with intervals where they are over differences."""
+    gap, few = (np.mean([run[key] for run in of[name]]) for key in ("gap", "sampler_accuracy"))
+    center, half = interval(right[name])
+    less = ("", "") if name == names[0] else apart(right[name], right[names[0]])
+    change = f"{less[0]:+.0f} ± {less[1]:.0f}" if name != names[0] else ""
+    return [name, f"{gap:.4f}", f"{100 * few:.0f}", f"{center:.0f} ± {half:.0f}", change]
+
+
+task = "512 held-out problems, three numbers up to 12, greedy"
+table(["sampler's weights", "mean difference, nats", "the sampler is right, %", "the trained model is right, %",
+       "against 23 bits"], [shown(name) for name in names],
+      f"After 32 steps of reward: {task}; three seeds, 95 % intervals")  # fmt: skip
+print(results.origin("ch18_rounded"))
+
+# %% [markdown]
+# PROSE
 #
 # ## What servers do besides
 #
