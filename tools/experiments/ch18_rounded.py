@@ -8,9 +8,9 @@ trainer's stay as they are. Its loss needs the probability with which a token wa
 the ratio correct the difference and the clip bound it, or the trainer's, which lets nobody see it.
 
 Expected, before any run: 7 and 3 bits change nothing that three seeds can tell. With powers of two (0 bits) the trainer
-still learns where the ratio corrects, and learns less where it does not; with 1 bit the two differ a little. Seen: 3 bits
-cost points, and with 1 bit the corrected runs broke down sooner. So runs were added, for which nothing was expected:
-the same ratio without its clip, and capped at 2 with no token left out (truncated importance sampling).
+still learns where the ratio corrects, and learns less where it does not; with 1 bit the two differ a little. Seen: 3
+bits cost points, and with 1 bit the corrected runs broke down sooner. So runs were added, for which nothing was
+expected: the same ratio without its clip, and capped at 2 with no token left out (truncated importance sampling).
 
 Writes metrics.json after every run, and asked for again does what is missing. No run is begun after `--limit` seconds.
 """
