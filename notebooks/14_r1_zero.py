@@ -20,7 +20,7 @@
 #
 # - **You will build** the loop of R1-Zero with any reward, the controls that its result must be compared with, a verifier, and a careless verifier that the model cheats.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
-# - **It takes** about 100 s of processor time, so about two minutes on two free CPU cores, up to twice that on Colab's two (no GPU is needed), and an hour and a half to read. (The receipt also counts waiting, because the machine that made this page was busy.) The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
+# - **It takes** about 100 s of processor time, so about two minutes on two free CPU cores, up to twice that on Colab's two (no GPU is needed), and an hour and a half to read. (The receipt also counts waiting on a busy machine.) The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -97,34 +97,39 @@ for problem, reply in list(zip(held_out, first_replies, strict=True))[:3]:
 # All greedy replies stop after one attempt. What about samples at temperature 1, which draw each token with the model's own probabilities? We count two habits in each thought, **retries** (the attempts after the first) and self-checks. We also ask whether the first attempt was right. `bites(test, right, wrong)` prints that a test accepts the right function and catches a planted bug.
 
 # %%
+VERDICT = re.compile(r"(?: no| yes| 不对| 对了)$", re.MULTILINE)
+
+
 def retries(problem, text: str) -> int:
     return max(len(problem.attempts(text)) - 1, 0)
 
 
-def all_attempts(problem, text):
-    return len(problem.attempts(text))
+def checks(text: str) -> int:
+    return len(VERDICT.findall(thought_of(text)))  # lines that end with a verdict
 
 
-def counts_by_hand(count) -> None:
-    """One attempt is no retry, three attempts are two."""
-    one, three = ("<think>" + n * "8+4-7=12-7=5?19 no\n" + "</think>" for n in (1, 3))
-    assert [count(first, one), count(first, three)] == [0, 2]
-
-
-bites(counts_by_hand, retries, all_attempts)
-
-# %%
 def first_right(problem, text: str) -> float:
     tried = "".join(problem.attempts(text)[:1])  # handed in as if it were the answer
     return problem.score(f"<think></think><answer>{tried}</answer>")
 
+# %%
+def all_attempts(problem, text):
+    return len(problem.attempts(text))
 
+
+def one_is_none(count) -> None:  # one attempt is no retry, three attempts are two
+    one, three = ("<think>" + n * "8+4-7=12-7=5?19 no\n" + "</think>" for n in (1, 3))
+    assert [count(first, one), count(first, three)] == [0, 2]
+
+
+bites(one_is_none, retries, all_attempts)
+
+# %%
 def judges_the_answer(problem, text):
     return problem.score(text)
 
 
-def judges_the_first(judge) -> None:
-    """A wrong attempt, then a right one that is handed in."""
+def judges_the_first(judge) -> None:  # a wrong attempt, then a right one
     wrong, right = "8+4-7=12-7=5?19 no", "8+4+7=12+7=19?19 yes"
     assert judge(first, f"<think>{wrong}\n{right}</think><answer>8+4+7</answer>") == 0
     assert judge(first, f"<think>{right}</think>") == 1
@@ -133,13 +138,6 @@ def judges_the_first(judge) -> None:
 bites(judges_the_first, first_right, judges_the_answer)
 
 # %%
-VERDICT = re.compile(r"(?: no| yes| 不对| 对了)$", re.MULTILINE)
-
-
-def checks(text: str) -> int:
-    return len(VERDICT.findall(thought_of(text)))  # lines that end with a verdict
-
-
 asked = held_out[:16]
 texts = sampled(base, asked, 32)
 posed = [p for p in asked for _ in range(32)]
@@ -281,8 +279,6 @@ rows = [[name, f"{r:.0f}", f"{a:+.2f}", int(n), f"{x:.1f}", f"{y:.1f}"]
         for name, r, a, n, x, y in shown]  # fmt: skip
 table(["answer", "reward", "advantage", "tokens", "before", "after"], rows,
       "One update, and the log-probability of the whole answer before and after it, in nats.")
-
-# %%
 with torch.no_grad():
     by_token = (pupil.logprobs(four) - base.logprobs(four))[3].tolist()
 least = min(range(len(by_token)), key=by_token.__getitem__)
@@ -322,14 +318,14 @@ def by_package(policy, drawn, advantages):
 def gradient(push) -> torch.Tensor:
     policy = base.copy()
     push(policy, drawn, group_advantages(scores).flatten())
-    moved = (p.grad for p in policy.model.parameters() if p.grad is not None)
-    return torch.cat([grad.flatten() for grad in moved])
-
-
-reference = gradient(by_package)
+    parameters = policy.model.parameters()
+    return torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
 
 # %% tags=["agree"]
 # tolerance: 1e-7
+reference = gradient(by_package)
+
+
 def blocks_add_up(push) -> None:
     """The gradient by blocks is that of the package's loss for the whole batch."""
     assert (gradient(push) - reference).abs().max() < 1e-7
@@ -345,8 +341,7 @@ assert gap < 1e-7
 bites(blocks_add_up, push, forgets_the_advantages)
 
 # %%
-def in_groups(judged, size):
-    """Rewards of answers that lie side by side, as [problems, size]."""
+def in_groups(judged, size):  # the rewards, as [problems, size]
     return torch.tensor(judged).double().view(-1, size)
 
 
@@ -354,8 +349,7 @@ def mixes_groups(judged, size):
     return torch.tensor(judged).double().view(size, -1)
 
 
-def keeps_groups(in_groups) -> None:
-    """Two problems, one all right and one all wrong, so nothing is pushed."""
+def keeps_groups(in_groups) -> None:  # one problem all right, one all wrong: no push
     assert not advantages_of(in_groups([1, 1, 1, 0, 0, 0], 3)).any()
 
 
@@ -369,9 +363,7 @@ def take_step(policy, optimizer):
 
 
 def zero_step(policy, optimizer, problems, judge, generator, size=16):
-    """Sample, judge, compare, push; the replies, and their rewards [problems, size]."""
-    prompts = [p.prompt for p in problems]
-    drawn = policy.sample(prompts, size, 128, 1.0, generator)
+    drawn = policy.sample([p.prompt for p in problems], size, 128, 1.0, generator)
     posed = [p for p in problems for _ in range(size)]
     judged = [judge(p, text) for p, text in zip(posed, drawn.texts, strict=True)]
     rewards = in_groups(judged, size)
@@ -380,7 +372,7 @@ def zero_step(policy, optimizer, problems, judge, generator, size=16):
     return posed, drawn.texts, rewards
 
 # %% [markdown]
-# **Nothing in this loop looks at the thought, but the push for an answer reaches every token of the thought before it.**
+# **Nothing in this loop looks at the thought, but the push for an answer reaches every token of it.**
 #
 # ## Watch it learn
 #
@@ -390,7 +382,6 @@ def zero_step(policy, optimizer, problems, judge, generator, size=16):
 
 # %%
 def seen_in(posed, texts, rewards) -> dict[str, float]:
-    """What one step's replies show."""
     pairs = list(zip(posed, texts, strict=True))
     stop, go = after_first_no(posed, texts).values()
     return {"reward": rewards.mean().item(), "right": mean(p.score(t) for p, t in pairs),
@@ -535,7 +526,7 @@ print(f"{was[0]} x ({now[1]:.2f} - {was[1]:.2f}) x {worth:.2f} / {len(texts)} = 
 assert 100 * by_choice > gained["final answer"][0] / 2
 
 # %% [markdown]
-# **The reward improved the search, and above all the choice to search.** Final answers are right about 20 points more often. The interval for first attempts includes zero, but it is wide, so a gain of several points is possible. Nearly all samples now go on after a first *no*. The last line multiplies the base's first *no* by how many more go on, and by how much more often going on ended right than stopping did. This alone is most of the gain, if samples that stop and samples that go on are equally hard, which we did not test. This is one training, and another seed may differ. Here are greedy thoughts on the first held-out problem that the rewarded model gets right after two retries or more, and the base gets wrong:
+# **The reward improved the search, and above all the choice to search.** Final answers are right about 20 points more often. The interval for first attempts includes zero, but it is wide, so a gain of several points is possible. Nearly all samples now go on after a first *no*. The last line multiplies how many more go on by what going on was worth to the base. This alone is most of the gain, if samples that stop are as easy as samples that go on, which we did not test. This is one training, and another seed may differ. Here are greedy thoughts on the first held-out problem that the rewarded model gets right after two retries or more, and the base gets wrong:
 
 # %%
 pairs = zip(held_out, first_replies, last_replies, strict=True)
@@ -683,9 +674,8 @@ bites(tells_no_solution, begin, begin_with_any)
 
 # %%
 def keep_right(problems, replies) -> list[tuple[str, str]]:
-    """Of some samples, the prompts and texts of those that the verifier accepts."""
     pairs = zip(problems, replies, strict=True)
-    return [(p.prompt, text) for p, text in pairs if right_answer(p, text) == 1]
+    return [(p.prompt, t) for p, t in pairs if right_answer(p, t)]
 
 
 def all_right(keep) -> None:
@@ -693,8 +683,7 @@ def all_right(keep) -> None:
 
 
 def keep_well_formed(problems, replies):
-    pairs = zip(problems, replies, strict=True)
-    return [(p.prompt, text) for p, text in pairs if p.well_formed(text)]
+    return [(p.prompt, t) for p, t in zip(problems, replies, strict=True) if p.well_formed(t)]
 
 
 bites(all_right, keep_right, keep_well_formed)
@@ -719,7 +708,8 @@ share, replies = solved(imitator)
 longer = mean(retries(p, t) > 0 for p, t in zip(held_out, replies, strict=True))
 print(f"{len(losses)} steps on {len(kept)} right ones; {longer:.0%} now try again")
 imitated = sampled(imitator, asked, 16)
-rows = [("base", 0, before, posed, texts), ("imitation", len(asks), share, posed[::2], imitated),
+rows = [("base", 0, before, posed, texts),
+        ("imitation", len(asks), share, posed[::2], imitated),
         ("reward, as above", 16 * 64, after, posed, later)]  # fmt: skip
 table(["right", "answers drawn", "greedy", "sampled", "first attempt"],
       [[name, count, f"{greedy:.0%}", *(f"{mean(map(judge, problems, of)):.0%}"
@@ -762,7 +752,7 @@ minus = [[f"{kinds[a]} - {kinds[b]}", *(against(a, b, s) for s in SHARES)]
 habits = [[f"{name}, retries", *(f"{again_in(s, cell):.2f}" for s in SHARES)]
           for cell, name in kinds.items()]  # fmt: skip
 table(["", *(f"{s:.0%} search" for s in SHARES)], levels + minus + habits,
-      "First greedy accuracy; then points of it, with 95 % intervals over five pairs of seeds; "
+      "First greedy accuracy; then points of it, with 95 % intervals over five pairs; "
       "then retries per sampled thought, means of five seeds (prompted: of its own attempts).")
 was, now = (100 * mean(r["pass_at_k"]["1"] for r in cells(0.0, c)) for c in ("base", "sft"))
 print(f"0 % search, samples: base {was:.0f} % right, fine-tuned {now:.0f} %; "
@@ -772,7 +762,7 @@ print(f"0 % search, samples: base {was:.0f} % right, fine-tuned {now:.0f} %; "
 # %% [markdown]
 # **The prompt alone reaches most of the gain** at 20 %, and its models try again about as often as the rewarded ones. At 0 % the same prompt does harm. There the model writes one attempt of its own and stops, because its web has no thought of more than two.
 #
-# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones, on every web. At 0 % more search is probably not the main reason either. If first attempts of the fine-tuned models were right as often as samples of the base, at least three of four samples that try again would have to end right (last line). So their first attempts have probably improved. The record has no replies, and we did not measure it. ([14b](14b_aim.ipynb) has more on the samples.) So where few search, reward was not the best way to more right answers here.
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones, on every web. At 0 % search is probably not the main reason. If first attempts were only right as often as samples of the base, three of four samples that try again would have to end right (last line). So first attempts have probably improved, which we did not measure ([14b](14b_aim.ipynb) has more on samples). Where few search, reward was not the best way to more right answers here.
 #
 # ## Does the reward need to be right?
 #
@@ -871,7 +861,7 @@ table(["judge", "no signal", "retries", "greedy, minus base", "well-formed"],
 
 # %% [markdown]
 # - **Wrong**: the model becomes wrong, which is what this reward pays for.
-# - **Random**: the coin destroys the model, although it favours nothing on average. It more than doubles the retries, and almost nothing is right, so **a count of retries alone does not prove thinking**. About two of three greedy replies are no longer well-formed. (The record keeps no replies.) We think that the pushes of 48 steps add up in a random direction.
+# - **Random**: the coin destroys the model, although it favours nothing on average. It more than doubles the retries, and almost nothing is right, so **a count of retries alone does not prove thinking**. About two of three greedy replies are no longer well-formed. We think that the pushes of 48 steps add up in a random direction.
 # - **Format**: nearly every sample of the bases has the right form already, so there is almost nothing to gain. But the retries are gone. We think that the few groups with a signal hold long thoughts that did not end, so this reward pushed against going on.
 # - **Capped**: 40 tokens are one attempt. The model is tested with 160, and it gains on no web. The reward needed room for a second attempt.
 #
@@ -903,11 +893,11 @@ table(["thoughts in both languages, %", *(f"{s:.0%} search" for s in SHARES)],
       "Sampled thoughts, five seeds, 95 % intervals.")
 
 # %% [markdown]
-# **Much of the mixing comes with searching.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones. So reward alone does not explain it. Longer search does not explain everything in our one live training. Thoughts of several lines have about the same length before and after, about four lines, but about twice as many of them are mixed after the reward. DeepSeek-R1 also rewards the language of the question.
+# **Much of the mixing comes with searching.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones. So reward alone does not explain it. Longer search does not explain everything in our one live training. Thoughts of several lines have about the same length before and after, about four lines, but about twice as many of them are mixed after the reward.
 #
 # ## A reward that is hacked on purpose
 #
-# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier does no arithmetic. It only looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples, and our four answers earn the same as before. What is the shortest reply that would still be paid? (The answer is printed below the figure.) We train **one seed** for eight steps, at a learning rate of 1e-3. As a control, we train again with the right verifier and all else the same.
+# A model that is trained on a flawed reward finds the flaw, which is called **reward hacking**. How would you cheat a verifier that believes the model? Our careless verifier does no arithmetic. It only looks whether the thought ends with the model's own *yes*. At first such a *yes* is correct in about three of four samples, and our four answers earn the same as before. What is the shortest reply that would still be paid? We train **one seed** for eight steps, at a learning rate of 1e-3. As a control, we train again with the right verifier and all else the same.
 
 # %%
 def believes(problem, text: str) -> float:
@@ -936,7 +926,7 @@ direct_labels(ax)
 thirds_of = {name: [mean(line[:3]), mean(line[-3:])] for name, line in lines.items()}
 paid, true, fixed = thirds_of.values()
 assert paid[1] > paid[0] + 0.2 and true[1] < fixed[1]
-show(fig, "The careless verifier pays more and more samples, but no more of them are right. In "
+show(fig, "The careless verifier pays more and more samples, but no more are right. In "
      "steps 6 to 8 fewer are right than in the control. One seed: one training each.",
      "Three lines over eight steps. Means of the first and of the last three: " + "; ".join(
          f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in thirds_of.items()) + ".")
@@ -961,9 +951,9 @@ shortest = "<think> yes</think><answer></answer>"
 print(f"{shortest} would earn {believes(first, shortest):.0f}")
 
 # %% [markdown]
-# Any line is enough if a *yes* follows. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes one more often. The two trainings differ in the verifier alone.
+# Any line is enough if a *yes* follows. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes one more often.
 #
-# **At the end about nine of ten samples are paid, but only about three of ten are right**, in the last three steps and on held-out problems. There the base is right about as often, so the careless verifier pays more than twice as much for nothing. In the last three steps, whose problems are the same, the control is right more often. This is one seed. Greedy accuracy is still above the base's, so one test can hide the hack. Our loop logs both numbers, because we also have the right verifier. Without one, check a few replies by hand. The fix is a verifier that ignores the thought, such as `right_answer`.
+# **At the end about nine of ten samples are paid, but only about three of ten are right**, in the last three steps and on held-out problems. There the base is right about as often, so the verifier pays more than twice as much for nothing. In the last three steps the control, on the same problems, is right more often. This is one seed. Greedy accuracy is still above the base's, so one test can hide the hack. Our loop logs both numbers, because we also have the right verifier. Without one, check a few replies by hand. The fix is a verifier that ignores the thought, such as `right_answer`.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -1004,8 +994,6 @@ assert abs(thirds["accuracy"][2][0] - thirds["accuracy"][1][0]) < 0.02
 
 # %% [markdown]
 # ## What went wrong, or did not help
-#
-# **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower.
 #
 # **We expected the coin to do nothing.** A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply.
 #
@@ -1141,7 +1129,7 @@ zoo("zero", [alike_says_nothing, a_tenth_is_a_signal])
 # %% [markdown]
 # ## The opening question, answered
 #
-# What must a base have, so that reward alone makes it think? Reward makes every base try again. It made the answers mostly right (91 %) only where the base had read many authors who search. Without them it reached 42 %, and fine-tuning on the base's own right answers 66 %. Greedy replies do not show which base is which, but samples do, because those of a base that has read many searchers try again more often before any reward. Below the numbers, both models of the live run answer two problems. Put in one of your own.
+# What must a base have, so that reward alone makes it think? Reward makes every base try again. It made the answers mostly right (91 %) only where the base had read many authors who search. Without them it reached 42 %, and fine-tuning on the base's own right answers 66 %. Greedy replies do not show which base is which, but samples do, because those of a base that has read many searchers try again more often before any reward. Both models of the live run then answer a problem of your own.
 
 # %%
 for share in SHARES:
@@ -1149,8 +1137,6 @@ for share in SHARES:
     few, many = (again_in(share, cell) for cell in ("base", "right"))
     print(f"{share:.0%} searchers: greedy {was:.0f} %, then {now:.0f} %; "
           f"retries per sample {few:.2f}, then {many:.2f}")
-
-# %%
 yours = train.pose("Make 19 from 8 4 7")
 for task in (searched, yours):
     for name, policy in (("base", base), ("after the reward", learner)):
@@ -1165,7 +1151,7 @@ receipt(spread=spread, differences={"our step, and the package's": (gap, 1e-7)})
 # %% [markdown]
 # ## Summary
 #
-# **With reward alone our base models try again more often**, on every web. In the live run the gain came mostly from one choice, to go on after a first *no*. Whether trying again makes a model *right* depends on what its base has read, and the retries in samples of the base show it beforehand. The right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. A coin and a wrong reward destroyed the model, and a cap of 40 tokens took the gain away. At equal operations, fine-tuning on the base's own right answers was about 24 points better at 0 % and 1 %, and as good at 20 %, with fewer retries.
+# **With reward alone our base models try again more often**, on every web. In the live run the gain came mostly from one choice, to go on after a first *no*. Whether trying again makes a model *right* depends on what its base has read, and the retries in samples of the base show it beforehand. The right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. At equal operations, fine-tuning on the base's own right answers was about 24 points better at 0 % and 1 %, and as good at 20 %, with fewer retries.
 #
 # - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
 # - I can now name the controls that a claim about reinforcement learning needs: a prompt, fine-tuning at equal operations, a random reward, a cap on length.
