@@ -307,9 +307,6 @@ def forgets_the_advantages(policy, drawn, advantages):
 # Do the blocks add up to the gradient of the package's loss for the whole batch, and do our advantages equal the package's? First we compare. Then we put the rewards in groups, where a natural bug mixes the answers to different problems. The last cell is the whole step: sample, judge, compare, push.
 
 # %%
-scores = torch.tensor([group]).double()
-
-
 def by_package(policy, drawn, advantages):
     logp = policy.logprobs(drawn)
     policy_loss(logp, logp.detach(), advantages, drawn.mask, loss_type="bnpo")[0].backward()
@@ -323,6 +320,7 @@ def gradient(push) -> torch.Tensor:
 
 # %% tags=["agree"]
 # tolerance: 1e-7
+scores = torch.tensor([group]).double()
 reference = gradient(by_package)
 
 
