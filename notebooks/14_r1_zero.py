@@ -20,7 +20,7 @@
 #
 # - **You will build** the loop of R1-Zero with any reward, the controls that its result must be compared with, a verifier, and a careless verifier that the model cheats.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
-# - **It takes** about 100 s of processor time, so about two minutes on two free CPU cores, up to twice that on Colab's two (no GPU is needed), and an hour and a half to read. (The receipt also counts waiting on a busy machine.) The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
+# - **It takes** one to two minutes on two free CPU cores, up to twice that on Colab's two (no GPU is needed), and an hour and a half to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -61,7 +61,7 @@ _ = torch.set_num_threads(1)
 # %% [markdown]
 # ## A base model that gives up
 #
-# Does a base think before any reward? Our base model is **nano-base**, with 0.4 million parameters. It has read worksheets about Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once. Most authors of these worksheets try one expression, judge it, and hand it in, right or wrong. About three in ten go on until they have found a solution. We call everything that a base has read its **web**. `problem.score(reply)`, from the package, is 1 for a right answer and otherwise 0.
+# Does a base think before any reward? Our base model is **nano-base**, with 0.4 million parameters. It has read worksheets about Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once. Most authors try one expression, judge it, and hand it in, right or wrong. About three in ten go on until they have found a solution. We call everything that a base has read its **web**. `problem.score(reply)`, from the package, is 1 for a right answer and otherwise 0.
 
 # %%
 train, test = nano().make_task("train"), nano().make_task("test")
@@ -92,7 +92,7 @@ for problem, reply in list(zip(held_out, first_replies, strict=True))[:3]:
     print(problem.prompt + reply)
 
 # %% [markdown]
-# The model writes its thought between `<think>` and `</think>`. A line of the thought is one **attempt**. After the question mark stand the target and a verdict, *yes* or *no*, in English or Chinese (对了 and 不对). This verdict is a **self-check**: the model judges its own line, and is never told whether its verdict is right.
+# The model writes its thought between `<think>` and `</think>`. A line of the thought is one **attempt**. After the question mark stand the target and a verdict, *yes* or *no*, in English or Chinese (对了 and 不对). This verdict is a **self-check**, and the model is never told whether it is right.
 #
 # All greedy replies stop after one attempt. What about samples at temperature 1, which draw each token with the model's own probabilities? We count two habits in each thought, **retries** (the attempts after the first) and self-checks. We also ask whether the first attempt was right. `bites(test, right, wrong)` prints that a test accepts the right function and catches a planted bug.
 
@@ -178,7 +178,7 @@ table(["after a first no, the base", "samples", "right in the end"],
       "verdict is yes, or there is none.")
 
 # %% [markdown]
-# **Stopping after a *no* is hardly ever right, and going on often is.** The base stops more often than it goes on, and greedy replies take the likelier choice every time. So they never show the habit, and greedy and sampled accuracy differ. The difference between the two choices is what reward can use.
+# **Stopping after a *no* is hardly ever right, and going on often is.** The base stops more often, and greedy replies take the likelier choice every time, so they never show the habit. The difference between the two choices is what reward can use.
 #
 # Later we train bases that differ in what they have read. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts with right greedy answers to about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None`.
 
@@ -277,13 +277,13 @@ assert (now > was).tolist() == [True, True, False, False]
 shown = zip("ABCD", rewards[0], advantages, four.lengths, was, now, strict=True)
 rows = [[name, f"{r:.0f}", f"{a:+.2f}", int(n), f"{x:.1f}", f"{y:.1f}"]
         for name, r, a, n, x, y in shown]  # fmt: skip
-table(["answer", "reward", "advantage", "tokens", "before", "after"], rows,
-      "One update, and the log-probability of the whole answer before and after it, in nats.")
 with torch.no_grad():
     by_token = (pupil.logprobs(four) - base.logprobs(four))[3].tolist()
 least = min(range(len(by_token)), key=by_token.__getitem__)
 upto = base.tokenizer.decode(four.tokens[3][: least + 1].tolist())
 print(f"D's largest fall is {by_token[least]:.1f} nats, at the end of {upto!r}")
+table(["answer", "reward", "advantage", "tokens", "before", "after"], rows,
+      "One update, and the log-probability of the whole answer before and after it, in nats.")
 
 # %% [markdown]
 # **A and B become likelier, C and D less likely.** C and D have the same advantage, but D falls much further. Most of its fall is one unlikely token, the 0 in a sum that is false, 15+4=10.
@@ -481,7 +481,7 @@ table(["", "steps 1 to 4", "steps 13 to 16"],
       "attempt: share of replies in which it is right.")
 
 # %% [markdown]
-# **The thinking grows although only the answer is rewarded.** Most thoughts now go on after a first *no*, and retries per thought about double. This curve cannot tell whether more samples are right, because every step poses only four new problems. The held-out samples below can. Self-checks go up only because each attempt is checked, as it was from the start.
+# **The thinking grows although only the answer is rewarded.** Most thoughts now go on after a first *no*, and retries per thought about double. This curve cannot tell whether more samples are right, because every step poses only four new problems. The held-out samples below can. Self-checks go up because each attempt is checked, as before.
 #
 # ### A better first guess, or a better search?
 #
@@ -513,18 +513,18 @@ def choices(replies) -> tuple[int, float, float]:
 
 
 was, now = choices(texts), choices(later)
-table(["", "first verdict is no", "of these go on", "of those end right"],
-      [[name, n, f"{on:.0%}", f"{right:.0%}"] for name, (n, on, right)
-       in (("base", was), ("rewarded", now))],
-      "The same samples, and the choice after a first no.")  # fmt: skip
 worth = was[2] - mean(fork["stops"])  # of going on instead of stopping
 by_choice = was[0] * (now[1] - was[1]) * worth / len(texts)
 print(f"{was[0]} x ({now[1]:.2f} - {was[1]:.2f}) x {worth:.2f} / {len(texts)} = "
       f"{by_choice:.0%} of the samples")
 assert 100 * by_choice > gained["final answer"][0] / 2
+table(["", "first verdict is no", "of these go on", "of those end right"],
+      [[name, n, f"{on:.0%}", f"{right:.0%}"] for name, (n, on, right)
+       in (("base", was), ("rewarded", now))],
+      "The same samples, and the choice after a first no.")  # fmt: skip
 
 # %% [markdown]
-# **The reward improved the search, and above all the choice to search.** Final answers are right about 20 points more often. The interval for first attempts includes zero, but it is wide, so a gain of several points is possible. Nearly all samples now go on after a first *no*. The last line multiplies how many more go on by what going on was worth to the base. This alone is most of the gain, if samples that stop are as easy as samples that go on, which we did not test. This is one training, and another seed may differ. Here are greedy thoughts on the first held-out problem that the rewarded model gets right after two retries or more, and the base gets wrong:
+# **The reward improved the search, and above all the choice to search.** Final answers are right about 20 points more often. The interval for first attempts includes zero, but it is wide. Nearly all samples now go on after a first *no*. The line above the table multiplies how many more go on by what going on was worth to the base. This alone is most of the gain, if samples that stop are as easy as samples that go on, which we did not test. This is one training, and another seed may differ. Here are greedy thoughts on a held-out problem that only the rewarded model solves:
 
 # %%
 pairs = zip(held_out, first_replies, last_replies, strict=True)
@@ -717,7 +717,7 @@ table(["right", "answers drawn", "greedy", "sampled", "first attempt"],
       "these samples: 16 of them.")
 
 # %% [markdown]
-# Four steps already make most greedy replies try again, because going on has become likelier than ending after a *no*. From a quarter of the answers, imitation is right more often in greedy replies than the live reward, and about as often in samples. In the grid, fine-tuning imitates 1,536 right answers in batches of 64, at a rate of 1e-3 that falls to a tenth in the second half. It gets as many operations as the rewarded run, sampling included.
+# Four steps already make most greedy replies try again, because going on has become likelier than ending after a *no*. From a quarter of the answers, imitation is right more often in greedy replies than the live reward, and about as often in samples. Its first attempts are little better than the base's. In the grid, fine-tuning imitates 1,536 right answers in batches of 64, at a rate of 1e-3 that falls to a tenth in the second half. It gets as many operations as the rewarded run, sampling included.
 #
 # Guess before you look: on the web with 1 % of searchers, subtract the rewarded models' greedy accuracy from the fine-tuned models'. How many points is it?
 
@@ -749,18 +749,18 @@ minus = [[f"{kinds[a]} - {kinds[b]}", *(against(a, b, s) for s in SHARES)]
          for a, b in (("prompt", "base"), ("right", "prompt"), ("sft", "right"))]
 habits = [[f"{name}, retries", *(f"{again_in(s, cell):.2f}" for s in SHARES)]
           for cell, name in kinds.items()]  # fmt: skip
-table(["", *(f"{s:.0%} search" for s in SHARES)], levels + minus + habits,
-      "First greedy accuracy; then points of it, with 95 % intervals over five pairs; "
-      "then retries per sampled thought, means of five seeds (prompted: of its own attempts).")
 was, now = (100 * mean(r["pass_at_k"]["1"] for r in cells(0.0, c)) for c in ("base", "sft"))
 print(f"0 % search, samples: base {was:.0f} % right, fine-tuned {now:.0f} %; "
       f"({now:.0f} - {was:.0f}) % / {again_in(0.0, 'sft'):.2f} retries = "
       f"{(now - was) / again_in(0.0, 'sft'):.0f} %")
+table(["", *(f"{s:.0%} search" for s in SHARES)], levels + minus + habits,
+      "First greedy accuracy; then points of it, with 95 % intervals over five pairs; "
+      "then retries per sampled thought, means of five seeds (prompted: of its own attempts).")
 
 # %% [markdown]
 # **The prompt alone reaches most of the gain** at 20 %, and its models try again about as often as the rewarded ones. At 0 % the same prompt does harm. There the model writes one attempt of its own and stops, because its web has no thought of more than two.
 #
-# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones, on every web. At 0 % search is probably not the main reason. If first attempts were only right as often as samples of the base, three of four samples that try again would have to end right (last line). So first attempts have probably improved, which we did not measure ([14b](14b_aim.ipynb) has more on samples). Where few search, reward was not the best way to more right answers here.
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones, on every web. At 0 % search is probably not the main reason. If first attempts were only right as often as samples of the base, three of four samples that try again would have to end right (line above the table). So first attempts have probably improved, which we did not measure ([14b](14b_aim.ipynb) has more on samples).
 #
 # ## Does the reward need to be right?
 #
@@ -891,7 +891,7 @@ table(["thoughts in both languages, %", *(f"{s:.0%} search" for s in SHARES)],
       "Sampled thoughts, five seeds, 95 % intervals.")
 
 # %% [markdown]
-# **Much of the mixing comes with searching.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones. So reward alone does not explain it. Longer search does not explain everything in our one live training. Thoughts of several lines have about the same length before and after, about four lines, but about twice as many of them are mixed after the reward.
+# **Much of the mixing comes with searching.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones. So reward alone does not explain it. Longer search does not explain everything in our one live training either. Thoughts of several lines have about the same length before and after, about four lines, but about twice as many of them are mixed after the reward.
 #
 # ## A reward that is hacked on purpose
 #
@@ -936,10 +936,6 @@ table(["share of samples", "steps 1 to 3", "steps 6 to 8"],
 late = sampled(cheat, asked, 16)
 of_three = (("the base", posed, texts), ("careless verifier", posed[::2], late),
             ("right verifier", posed[::2], sampled(honest, asked, 16)))  # fmt: skip
-table(["held-out samples", "number", "paid by the careless verifier", "right"],
-      [[name, len(of), *(f"{mean(map(judge, problems, of)):.0%}"
-                         for judge in (believes, right_answer))]
-       for name, problems, of in of_three], "The same 16 problems.")  # fmt: skip
 fooled = [(p, t) for p, t in zip(posed[::2], late, strict=True)
           if believes(p, t) and not p.score(t)]  # fmt: skip
 print(f"{len(fooled)} of {len(late)} samples are paid for and wrong; two of them:")
@@ -947,6 +943,10 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
 shortest = "<think> yes</think><answer></answer>"
 print(f"{shortest} would earn {believes(first, shortest):.0f}")
+table(["held-out samples", "number", "paid by the careless verifier", "right"],
+      [[name, len(of), *(f"{mean(map(judge, problems, of)):.0%}"
+                         for judge in (believes, right_answer))]
+       for name, problems, of in of_three], "The same 16 problems.")  # fmt: skip
 
 # %% [markdown]
 # Any line is enough if a *yes* follows. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes one more often.
@@ -962,7 +962,7 @@ print(f"{shortest} would earn {believes(first, shortest):.0f}")
 # r(y) = r_{\text{accuracy}}(y) + r_{\text{format}}(y).
 # $$
 #
-# The first part compares a final answer in a box with the known one, or runs tests on code. The second pays for a thought between tags. There is no neural reward model, because such a model is easily hacked in a long training. The prompt asks for a thought and then an answer, and says nothing about how to think.
+# The first part compares a final answer in a box with the known one, or runs tests on code. The second pays for a thought between tags. There is no neural reward model, because it is easily hacked. The prompt asks for a thought and then an answer, and says nothing about how to think.
 #
 # They report that answers grew to thousands of tokens, that pass@1 (the share right with one sample) on AIME 2024, a contest of school mathematics, rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. The figure shows our own recorded run with three seeds, a larger model (*small*: three numbers up to 20, all four operators) and 1,024 samples per step.
 
