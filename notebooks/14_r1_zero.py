@@ -455,7 +455,7 @@ table(["token", "times", "moved by one update, nats"],
       "Means over 64 samples of one held-out problem, at eight steps of one training.")
 
 # %% [markdown]
-# On average an update makes stopping after a *no* less likely, and moves the many other tokens hardly at all. The stops are few, but this problem was never trained on. What do the replies of the training show?
+# On average an update makes stopping after a *no* less likely, and hardly moves the many other tokens. The stops are few, but this problem was never trained on. What do the replies of the training show?
 
 # %% tags=["figure", "hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
@@ -717,7 +717,7 @@ table(["right", "answers drawn", "greedy", "sampled", "first attempt"],
       "these samples: 16 of them.")
 
 # %% [markdown]
-# Four steps already make most greedy replies try again, because going on has become likelier than ending after a *no*. From a quarter of the answers, imitation is right more often in greedy replies than the live reward, and about as often in samples. Its first attempts are little better than the base's. In the grid, fine-tuning imitates 1,536 right answers in batches of 64, at a rate of 1e-3 that falls to a tenth in the second half. It gets as many operations as the rewarded run, sampling included.
+# Four steps already make most greedy replies try again, because going on has become likelier than ending after a *no*. From a quarter of the answers, imitation is right more often in greedy replies than the live reward, and about as often in samples. In the grid, fine-tuning imitates 1,536 right answers in batches of 64, at a rate of 1e-3 that falls to a tenth in the second half. It gets as many operations as the rewarded run, sampling included.
 #
 # Guess before you look: on the web with 1 % of searchers, subtract the rewarded models' greedy accuracy from the fine-tuned models'. How many points is it?
 
