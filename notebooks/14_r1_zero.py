@@ -984,11 +984,11 @@ show(fig, "Recorded, three seeds: answers become right and twice as long in abou
      "Three lines each over 30 steps. Mean share right in steps 1-10, 11-20, 21-30: "
      + ", ".join(f"{m:.2f}" for m, _ in thirds["accuracy"]) + "; mean tokens: "
      + ", ".join(f"{m:.0f}" for m, _ in thirds["length"]) + ".")
+assert abs(thirds["accuracy"][2][0] - thirds["accuracy"][1][0]) < 0.02
 table(["steps", "1 to 10", "11 to 20", "21 to 30"],
       [["right, %", *(f"{100 * m:.0f} ± {100 * h:.0f}" for m, h in thirds["accuracy"])],
        ["tokens", *(f"{m:.0f} ± {h:.0f}" for m, h in thirds["length"])]],
       "Means of ten steps, with 95 % intervals over three seeds.")
-assert abs(thirds["accuracy"][2][0] - thirds["accuracy"][1][0]) < 0.02
 
 # %% [markdown]
 # ## What went wrong, or did not help
