@@ -172,7 +172,7 @@ compare("One seed; held-out problems with three numbers up to 12, plus and minus
         "points, 95 % intervals over problems.", *looks, minus="base")  # fmt: skip
 
 # %% [markdown]
-# **R1-Zero is far better at the problems and worse in the form of its pages**: about one in twelve no longer looks like a page. The model has **forgotten** part of what its base could do. The other differences may be chance, because their intervals include zero or nearly do, and the record settles them. The new stages are meant to give readable thoughts in one language and to bring the pages back, and to keep the accuracy.
+# **R1-Zero is far better at the problems and worse at the rest**: it mixes languages more often, fewer of its replies are readable, and about one in twelve of its pages no longer looks like a page. The model has **forgotten** part of what its base could do. Only *pages in form* is far outside its interval; the record will settle the others. The new stages are meant to repair these three faults and to keep the accuracy.
 #
 # The last row takes one model minus the other, problem by problem. These intervals are those of 128 problems and 256 pages, and not of other seeds. A comment such as `# tolerance: 0.5%` says how far the numbers of a cell may lie from ours on another processor.
 #
@@ -321,14 +321,14 @@ def fails(name: str) -> list[int]:
 wrong = [(p.verdict(t), t) for p, t in looks["cold start"]["samples"] if not p.score(t)]
 print(f"cold start, {len(wrong)} wrong samples:",
       f"{sum('</answer>' not in t for _, t in wrong)} have no end,",
-      f"{sum('each number once' in verdict for verdict, _ in wrong)} use other numbers")
+      f"{sum('each number once' in verdict for verdict, _ in wrong)} do not use each number once")
 table(["model", "broken form", "of these, no end", "other language", "repeats"],
       [[name, *fails(name)] for name in ("base", "cold start", "R1-Zero")],
       "Replies of 128 that fail each demand. No end: after 160 tokens. Repeats: an attempt "
       "made twice. A reply can fail several demands. One seed.")
 
 # %% [markdown]
-# **The cold start keeps thoughts to the question's language, but they are longer.** More of them have not ended after 160 tokens, so their form is broken, and more repeat an attempt. Both kinds of reply had the same limit, so it is not the reason why sampling solves less: most wrong samples do end. Most of them use a number twice, or one that the problem does not have. At temperature 1 such a token is drawn now and then, and the next lines copy it.
+# **The cold start keeps thoughts to the question's language, but they are longer.** More of them have not ended after 160 tokens, so their form is broken, and more repeat an attempt. Both kinds of reply had the same limit, so it is not the reason why sampling solves less: most wrong samples do end. Many use a number twice or one that the problem does not have, and others get a sum or a verdict wrong. At temperature 1 an unlikely token is drawn now and then, and one can spoil a thought.
 #
 # ## Stage 2: what does reward for one language do?
 #
@@ -550,7 +550,7 @@ compare("Three steps of 64 answers. One seed.", "base", "cold start", "stage 2",
         minus="cold start")  # fmt: skip
 
 # %% [markdown]
-# **After this cold start, three steps of reward change nothing beyond the noise.**
+# **After this cold start, three steps of reward change neither accuracy nor language beyond their intervals.** *Pages right* falls by a little more than its interval, which one of six differences may do by chance.
 #
 # ## Stage 3: what do a model's own best answers teach?
 #
@@ -617,7 +617,7 @@ compare("The base, fine-tuned for about 256 draws of thoughts. One seed.", "cold
         "stage 2", "base", "stage 3", minus="base")  # fmt: skip
 
 # %% [markdown]
-# **With pages in the mix, almost all replies look like pages again.** STAGE3 In the record, with about six times as many draws and bases that have read twice as much, right pages come back and accuracy stays. We suspect the few draws, but have not tested that. The record also has the control, stage 3 **without pages**.
+# **With pages in the mix, almost all replies look like pages again.** But this run **loses** twice: it solves fewer problems than the cold start, as the printed line says, and gets fewer pages right than the base, as the last row says. In the record, with about six times as many draws and bases that have read twice as much, most right pages come back and accuracy stays. We suspect that 22 steps are too few, but have not tested it. The record also has the control, stage 3 **without pages**.
 #
 # ## Stage 4: what does reward for all kinds do?
 #
@@ -679,7 +679,7 @@ compare("One step of six problems and two pages, 8 answers each. One seed.",
         "stage 3", "stage 4", minus="stage 3")  # fmt: skip
 
 # %% [markdown]
-# **One step of 64 answers changes nothing beyond the noise.** It shows the loop at work.
+# One step of 64 answers shows the loop at work, and no difference here is clearly outside its interval.
 #
 # What have the stages done to one thought? The figure follows the models that we have just made on one held-out problem. Look for mixed verdicts, and for a number that the problem does not have.
 
@@ -692,7 +692,7 @@ Rollouts(shown.prompt.strip(), range(5), frames,
          title="Six samples: step 0 is the base, steps 1 to 4 are the stages of this page")
 
 # %% [markdown]
-# ROLLOUTS
+# Only the base mixes verdicts here. Numbers that the problem does not have stay, such as the 4 in the first answer of step 1 and the 8 in the last answers of steps 3 and 4.
 #
 # ## What does each stage change?
 #
