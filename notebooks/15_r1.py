@@ -20,7 +20,7 @@
 #
 # - **You will build** each of the four stages as a short loop: imitation of curated thoughts, a reward for one language, a filter for a model's own answers, and reward over a mixture of tasks.
 # - **You need** PyTorch, [chapter 12](12_grpo.ipynb), which builds GRPO, and [chapter 14](14_r1_zero.ipynb), where R1-Zero comes from.
-# - **It takes** about two minutes on a laptop with two CPU cores, up to four on Colab (no GPU is needed, because the models are small), and an hour and a half to read. The comparison of all stages was recorded on a GPU.
+# - **It takes** about two minutes on a laptop with two CPU cores, up to four on Colab (no GPU is needed), and an hour and a half to read. The comparison of all stages was recorded on a GPU.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -89,7 +89,7 @@ problem, text = min(in_both, key=lambda pair: len(pair[1]))
 print(problem.prompt + text, "->", problem.verdict(text))
 
 # %% [markdown]
-# This is a sampled thought of nano-zero. Each line is one attempt, the target and a verdict. The question is in English, but one verdict is in Chinese (不对 means no, 对了 means yes). The reward only reads the answer, so it does not care. In the record at the end of this page, R1-Zero mixes languages in about 12 % of its sampled thoughts, and its base in 1 %. Stage 2 is meant to stop this.
+# This is a sampled thought of nano-zero. Each line is one attempt, the target and a verdict. The question is in English, but one verdict is in Chinese (不对 means no, 对了 means yes). The reward only reads the answer. In the record below, R1-Zero mixes languages in about 12 % of its thoughts on one web, and its base in 1 %.
 #
 # The web also has **pages that need no thought**, such as five numbers and the same numbers in order, or a row to continue. No reward ever mentioned them:
 
@@ -103,7 +103,7 @@ print(f"{len(odd)} of {len(page_problems)} replies of nano-zero are not a valid 
 print("prompt:", odd[0][0].strip(), "\nreply: ", repr(odd[0][1]))
 
 # %% [markdown]
-# We will look at every model of this chapter in the same way, at 128 Countdown problems that no training has seen and at these 256 pages:
+# We will look at every model of this chapter at 128 Countdown problems that no training has seen and at these 256 pages:
 #
 # - **right, greedy**: the share of problems solved when the model takes the likeliest token each time;
 # - **right, sampled**: the same for one reply to each at temperature 1;
@@ -161,7 +161,8 @@ def compare(caption: str, *names: str, minus: str):
     """The looks of some models, and the last of them minus another one."""
     rows = [[name, *(f"{mean(looks[name][key]):{how}}" for key, how in LOOKS.items())]
             for name in names]  # fmt: skip
-    rows.append([f"{names[-1]} minus {minus}", *(less(names[-1], minus, key) for key in LOOKS)])
+    last = names[-1]
+    rows.append([f"{last} minus {minus}", *(less(last, minus, key) for key in LOOKS)])
     return table(["model", *LOOKS], rows, caption)
 
 # %%
@@ -174,7 +175,7 @@ compare("One seed; held-out problems with three numbers up to 12, plus and minus
 # %% [markdown]
 # **R1-Zero is far better at the problems and worse at the rest**: it mixes languages more often, fewer of its replies are readable, and about one in twelve of its pages no longer looks like a page. The model has **forgotten** part of what its base could do. Only *pages in form* is far outside its interval; the record will settle the others. The new stages are meant to repair these three faults and to keep the accuracy.
 #
-# The last row takes one model minus the other, problem by problem. These intervals are those of 128 problems and 256 pages, and not of other seeds. A comment such as `# tolerance: 0.5%` says how far the numbers of a cell may lie from ours on another processor.
+# The intervals are those of other problems and not of other seeds. A comment such as `# tolerance: 0.5%` says how far the numbers of a cell may lie from ours on another processor.
 #
 # ## The four stages
 
@@ -204,7 +205,7 @@ cold_guess
 # %% [markdown]
 # ## Stage 1: what do curated thoughts change?
 #
-# DeepSeek collected thousands of long thoughts, partly from R1-Zero, and had people make them readable. In our world, a **careful author** plays these people. The author goes through all ways to combine the numbers, begins at a random one, writes only English, never repeats a line, and stops at *yes*:
+# DeepSeek collected thousands of long thoughts, partly from R1-Zero, and had people make them readable. Here a **careful author** plays these people. The author tries all ways to combine the numbers from a random one on, writes only English, never repeats a line, and stops at *yes*:
 
 # %%
 def careful(problem, rng: random.Random) -> str:
@@ -247,7 +248,7 @@ def six_tokens_by_hand(loss) -> None:
 bites(six_tokens_by_hand, imitation_loss, padding_counts)
 
 # %% [markdown]
-# The loop draws 16 examples per step and moves the weights with AdamW. The learning rate rises over five steps, holds, and falls in the second half. The package's `fine_tune` does the same. After three steps on the same 16 examples, both must have the same weights.
+# The loop draws 16 examples per step and moves the weights with AdamW. The learning rate rises over five steps, holds, and falls in the second half. After three steps, the package's `fine_tune` must have the same weights.
 
 # %% tags=["naive"]
 def imitate(policy, examples, steps: int, size: int = 16, seed: int = 0):
@@ -303,7 +304,7 @@ compare("256 draws from 256 examples. One seed.", "base", "R1-Zero", "ordinary w
         "cold start", minus="ordinary worksheets")  # fmt: skip
 
 # %% [markdown]
-# **256 curated thoughts give most of the accuracy that R1-Zero's reward gave.** As many ordinary worksheets give nothing that we can see. *Pages right* falls as much after the worksheets, so it shows no effect of the thoughts. *Pages in form* does: only after the curated thoughts and after R1-Zero are there broken pages.
+# **256 curated thoughts give most of the accuracy that R1-Zero's reward gave.** As many ordinary worksheets give nothing that we can see. *Pages right* falls after both, but pages lose their form only after the curated thoughts.
 #
 # The stage is meant to give readable thoughts, but *readable* did not rise. Which of its three demands fail? And why does sampling solve so much less than greedy decoding?
 
@@ -321,18 +322,18 @@ def fails(name: str) -> list[int]:
 wrong = [(p.verdict(t), t) for p, t in looks["cold start"]["samples"] if not p.score(t)]
 print(f"cold start, {len(wrong)} wrong samples:",
       f"{sum('</answer>' not in t for _, t in wrong)} have no end,",
-      f"{sum('each number once' in verdict for verdict, _ in wrong)} do not use each number once")
+      f"{sum('number once' in verdict for verdict, _ in wrong)} do not use each number once")
 table(["model", "broken form", "of these, no end", "other language", "repeats"],
       [[name, *fails(name)] for name in ("base", "cold start", "R1-Zero")],
       "Replies of 128 that fail each demand. No end: after 160 tokens. Repeats: an attempt "
       "made twice. A reply can fail several demands. One seed.")
 
 # %% [markdown]
-# **The cold start keeps thoughts to the question's language, but they are longer.** More of them have not ended after 160 tokens, so their form is broken, and more repeat an attempt. Both kinds of reply had the same limit, so it is not the reason why sampling solves less: most wrong samples do end. Many use a number twice or one that the problem does not have, and others get a sum or a verdict wrong. At temperature 1 an unlikely token is drawn now and then, and one can spoil a thought.
+# **The cold start keeps thoughts to the question's language, but they are longer.** More have not ended after 160 tokens, so their form is broken, and more repeat an attempt. The limit, which greedy replies have too, does not explain why sampling solves less, because most wrong samples end. Many use a number twice or one that the problem does not have. At temperature 1 an unlikely token is drawn now and then, and one can spoil a thought.
 #
 # ## Stage 2: what does reward for one language do?
 #
-# The second stage is R1-Zero's loop again, from the cold start, with a **language reward**: the share of a thought's words that are in the language of the question. The words of our thoughts are their verdicts, so we can count these. In the four answers of the diagram, b has two verdicts, one in each language, so its language reward is 1/2.
+# The second stage is R1-Zero's loop again, from the cold start, with a **language reward**: the share of a thought's words that are in the language of the question. The words of our thoughts are their verdicts. Answer b of the diagram has two, one in each language, so its language reward is 1/2.
 
 # %%
 FIRST, LAST = "3+7-8=10-8=2?4 no", "8-(7-3)=8-4=4?4 yes"
@@ -482,7 +483,7 @@ def rewarded(policy, task, judge, steps: int, lr: float = 8e-4):
     return policy, curve
 
 # %% [markdown]
-# Our cold start hardly mixes any more, so the bonus has little to do there. To see what it does, we first try it on nano-zero, for five steps, with weight 1. The control is the same five steps with the judge of right answers alone.
+# Our cold start hardly mixes, so we first try the bonus on nano-zero, for five steps, with weight 1. The control is paid for right answers alone.
 
 # %%
 def right_alone(problem, text: str) -> float:
@@ -524,7 +525,7 @@ table(["judge", "mixed: first two steps", "last two", "right: first two", "last 
       "so compare down a column.")
 
 # %% [markdown]
-# **In the last two steps, about 3 % of the thoughts mix with the bonus, and about 12 % without it, in this one seed.** *Right* falls alike under both judges, so the language reward is not the cause. The later problems may be harder, or the learning rate too high for so good a model. [The record](15b_order.ipynb) finds no clear price of the language reward in accuracy.
+# **In the last two steps, the bonus has made mixing rare, in this one seed.** *Right* falls alike under both judges, so the language reward is not the cause. [The record](15b_order.ipynb) finds no clear price of the language reward in accuracy.
 #
 # Now stage 2: three steps from our cold start, with weight 0.2 for form and language. By hand, answer a earns $1 + 0.2 + 0.2 = 1.4$, and the mixed answer b $1 + 0.2 + 0.1 = 1.3$. A wrong Chinese thought without an end earns 0. The judge of the figure above pays 2, 1.5 and 0, and must be caught:
 
@@ -550,11 +551,11 @@ compare("Three steps of 64 answers. One seed.", "base", "cold start", "stage 2",
         minus="cold start")  # fmt: skip
 
 # %% [markdown]
-# **After this cold start, three steps of reward change neither accuracy nor language beyond their intervals.** *Pages right* falls by a little more than its interval, which one of six differences may do by chance.
+# **After this cold start, three steps of reward change neither accuracy nor language beyond their intervals.** *Pages right* falls a little, which one of six differences may do by chance.
 #
 # ## Stage 3: what do a model's own best answers teach?
 #
-# Stage 3 does not train the model of stage 2. It only uses it to write examples. We draw many answers, throw away those that are not worth learning from (this is the *rejection*), and fine-tune **the base** on the rest. Each answer must meet four demands. Of the four answers of the diagram, only a should pass, because b mixes languages, c repeats a line, and d is wrong. As a planted bug, we take a filter that keeps all right answers.
+# Stage 3 does not train the model of stage 2. It only uses it to write examples. We draw many answers, throw away those that are not worth learning from (this is the *rejection*), and fine-tune **the base** on the rest. Each answer must meet four demands. Of the diagram's answers, only a should pass, because b mixes languages, c repeats a line, and d is wrong. The planted bug keeps all right answers.
 
 # %%
 DEMANDS = {"the right form": lambda p, t: p.well_formed(t),
@@ -597,8 +598,6 @@ table(["demand", "answers left", "thrown away here"], funnel,
       "512 training problems, one answer of stage 2 to each, temperature 1.")
 
 # %% [markdown]
-# Most of what is thrown away has no right answer.
-#
 # What should the base learn beside thoughts? Because the stages before forgot pages, we mix the kept answers with fresh pages of the web that are no worksheets. As in DeepSeek's mix, there is one to three thoughts.
 
 # %%
@@ -617,7 +616,7 @@ compare("The base, fine-tuned for about 256 draws of thoughts. One seed.", "cold
         "stage 2", "base", "stage 3", minus="base")  # fmt: skip
 
 # %% [markdown]
-# **With pages in the mix, almost all replies look like pages again.** But this run **loses** twice: it solves fewer problems than the cold start, as the printed line says, and gets fewer pages right than the base, as the last row says. In the record, with about six times as many draws and bases that have read twice as much, most right pages come back and accuracy stays. We suspect that 22 steps are too few, but have not tested it. The record also has the control, stage 3 **without pages**.
+# **With pages in the mix, almost all replies look like pages again.** But this run **loses** twice. It solves fewer problems than the cold start (the printed line), and gets fewer pages right than the base (the last row). In the record, with about six times as many draws and bases that have read twice as much, most right pages come back and accuracy stays. We suspect that 22 steps are too few, but have not tested it. The record also has the control, stage 3 **without pages**.
 #
 # ## Stage 4: what does reward for all kinds do?
 #
@@ -681,7 +680,7 @@ compare("One step of six problems and two pages, 8 answers each. One seed.",
 # %% [markdown]
 # One step of 64 answers shows the loop at work, and no difference here is clearly outside its interval.
 #
-# What have the stages done to one thought? The figure follows the models that we have just made on one held-out problem. Look for mixed verdicts, and for a number that the problem does not have.
+# What have the stages done to one thought? The figure follows this page's models on one held-out problem. Look for mixed verdicts, and for a number that the problem does not have.
 
 # %% tags=["widget"]
 shown = held_out[4]
@@ -698,7 +697,7 @@ Rollouts(shown.prompt.strip(), range(5), frames,
 #
 # One seed shows how a stage works, not what it is worth. So we recorded a larger experiment on nano's task, with five seeds and the last column of the table of stages. Its bases have read twice as much as nano-base, and know pages better. Each seed has a base from each of two webs. In the **poor** web 1 % of the authors search until they find a solution, and [chapter 14](14_r1_zero.ipynb) saw that reward has little to bring out there. In the **rich** web 20 % of the authors search.
 #
-# Guess first: by how many points will full R1 beat R1-Zero on the poor web, in greedy accuracy on held-out problems? To be fair, this R1-Zero gets as many steps of reward as both rounds of R1 together, which is 72.
+# Guess first: by how many points will full R1 beat R1-Zero on the poor web, in greedy accuracy? This R1-Zero gets as many steps of reward as both rounds of R1 together, which is 72.
 
 # %% tags=["hide-input"]
 guess = None
@@ -797,7 +796,7 @@ table(["web", "model", "right, %", "pages right", "pages in form", "10¹² opera
 # %% [markdown]
 # **The cold start does the most.** On the poor web it adds about 25 points, on average more than all 48 steps of R1-Zero, for a fourteenth of the operations. Writing the thoughts is not counted, and their author knows every solution. On the rich web it reaches what R1-Zero reaches. But it forgets pages, in some seeds nearly all. **Stage 3 brings them back** to about 90 % in every seed. Stages 2 and 4 take about nine tenths of R1's operations.
 #
-# **What makes replies unreadable?** The record keeps three shares: replies in the right form, in the question's language, and readable. A reply that passes the first two and is not readable repeats an attempt. The record does not count these replies. We can only say between which two numbers their share lies, because one reply can fail both form and language. Say that of ten replies, nine have the form, eight the language, and six are readable. Then seven or eight have both form and language, so one or two only repeat.
+# **What makes replies unreadable?** The record keeps three shares: replies in the right form, in the question's language, and readable. A reply that passes the first two and is not readable repeats an attempt. The record does not count these replies. We can only say between which two numbers their share lies, because one reply can fail both form and language. If of ten replies nine have the form, eight the language, and six are readable, then seven or eight have both form and language, so one or two only repeat.
 
 # %%
 def only_repeats(form, language, readable):
@@ -866,7 +865,7 @@ table_of(STAGES, "after minus before", "Points, 95 % intervals over five pairs o
 #
 # ### What would be missing without a stage?
 #
-# A later stage may repair the same fault as an earlier one. So here are variants of the recipe. First, how does the cold start compare with R1-Zero, what is left of it after R1-Zero's 48 steps of reward for right answers, and what does a language reward change in R1-Zero?
+# A later stage may repair the same fault as an earlier one. So here are variants of the recipe. First, how does the cold start compare with R1-Zero, what is left of it after R1-Zero's reward, and what does a language reward change in R1-Zero?
 
 # %% tags=["hide-input"]
 INTERVALS = "Points, 95 % intervals over five pairs of seeds. "
@@ -879,9 +878,9 @@ table_of({"cold start minus R1-Zero": ("cold", "zero"),
          "difference", INTERVALS + "R1-Zero: 48 steps of reward for right answers alone.")
 
 # %% [markdown]
-# **On the poor web the cold start is still worth 7.5 points**, though the interval almost reaches zero. On the rich web we see no gain. It keeps thoughts to one language, and on the poor web it costs pages.
+# **After R1-Zero's reward the cold start is still worth 7.5 points on the poor web**, though the interval almost reaches zero. On the rich web we see no gain. It keeps thoughts to one language, and on the poor web it costs pages.
 #
-# **The language reward shows no clear price in accuracy.** The intervals are wide, up to ± 9 points. On the poor web broken form is higher with it, 17 against 12 %, which can be chance too.
+# **The language reward shows no clear price in accuracy**, though the intervals reach ± 9 points. Broken form rises from 12 to 17 % on the poor web, which can be chance too.
 #
 # Second, what repairs the pages?
 
@@ -906,14 +905,14 @@ table_of({"stages 1 to 3 minus R1-Zero": ("rejection", "zero_longer"),
 # %% [markdown]
 # **R1 as a whole is not more accurate than R1-Zero** with as many steps of reward. It is more readable and keeps more to one language, and on the rich web it keeps more pages. But on the rich web, R1-Zero **with a language reward** is as readable, as far as we can tell. In this world we would stop after stage 3.
 #
-# **Two recipes were not run**: stage 3 right after stage 1, and stage 1 with pages mixed in. So we cannot say whether stage 2 was needed for stage 3, or whether pages in the cold start would have made stage 3 superfluous.
+# **Two recipes were not run**: stage 3 right after stage 1, which would show whether stage 2 is needed, and stage 1 with pages mixed in, which might make stage 3 superfluous.
 
 # %% [markdown]
 # ## What DeepSeek did
 #
 # DeepSeek-R1 {cite}`deepseekr1`, section 2.3, has these four stages:
 #
-# 1. **Cold start.** DeepSeek-V3-Base imitates thousands of long thoughts in a readable format. Some came from prompts with an example, some from R1-Zero, and people corrected them.
+# 1. **Cold start.** DeepSeek-V3-Base imitates thousands of long thoughts in a readable format.
 # 2. **Reasoning.** GRPO on mathematics, code, science and logic. The accuracy reward and the language reward are added. The language reward of a thought $y$ to a question in the language $\ell$ is
 #
 # $$
@@ -923,7 +922,7 @@ table_of({"stages 1 to 3 minus R1-Zero": ("rejection", "zero_longer"),
 # They report that it costs a little accuracy, and keep it because people prefer such thoughts.
 #
 # 3. **Rejection sampling.** Samples of stage 2 that are right, without mixed languages, long paragraphs or blocks of code: about 600,000. With about 200,000 texts on writing, facts and translation, V3-Base is fine-tuned on them for two epochs (passes over all examples).
-# 4. **All kinds of prompts.** GRPO with rules where there is a rule, and elsewhere with reward models that were trained on people's preferences. Helpfulness is judged on the final summary alone, harmlessness on the whole answer.
+# 4. **All kinds of prompts.** GRPO with rules where there is a rule, and elsewhere with reward models that were trained on people's preferences.
 
 # %% [markdown]
 # The version in *Nature* measures the model after every stage:
@@ -935,7 +934,7 @@ table_of({"stages 1 to 3 minus R1-Zero": ("rejection", "zero_longer"),
 # | IF-Eval, follows instructions, % | 46.6 | 71.7 | 72.0 | 78.1 | 83.3 |
 # | AlpacaEval 2.0, answers preferred by a judge model, % | 24.7 | 50.1 | 55.8 | 62.1 | 87.6 |
 #
-# Their cold start ends 19 points below R1-Zero on AIME. Ours ends 11 ± 12 points above R1-Zero of 48 steps on the poor web, and 1 ± 5 above on the rich one. The cold start trains the base, and DeepSeek's table has no row for the base, so it does not say what the cold start gained. After all stages, R1 is 2 points above R1-Zero in mathematics, and 63 in the preferred answers. DeepSeek did not publish a run with one stage left out.
+# Their cold start ends 19 points below R1-Zero on AIME. Ours ends 11 ± 12 points above R1-Zero of 48 steps on the poor web, and 1 ± 5 above on the rich one. A row for the base, from which both begin, is missing, so we cannot say what their cold start gained. R1 ends 2 points above R1-Zero in mathematics, and 63 in the preferred answers. DeepSeek did not publish a run with one stage left out.
 #
 # ## What went wrong, or did not help
 #
@@ -1025,7 +1024,7 @@ check("r1.rejection", rejection_solution)
 # ```{exercise} What a stage did
 # :label: ex-15-effect
 #
-# *12 minutes.* Runs break off, so an arm (one variant of the experiment) may lack a seed that another arm has. Write `effect(rows, arm, other)`: the mean difference over the seeds that both have, and half of its 95 % interval. The folded cell above leaves the interval to `apart`; yours should not. `check("r1.effect", my_effect)` knows five mistakes by name. Then take stage 4 on the rich web, whose interval is wide: **which seed drives it?**
+# *12 minutes.* Runs break off, so an arm (one variant of the experiment) may lack a seed that another arm has. Write `effect(rows, arm, other)`: the mean difference over the seeds that both have, and half of its 95 % interval. `check("r1.effect", my_effect)` knows five mistakes by name. Then take stage 4 on the rich web, whose interval is wide: **which seed drives it?**
 #
 # **Hint.** Make one dictionary per arm, from seed to accuracy, and keep the seeds that both have. `minidsk.report.interval.T_95` holds Student's t.
 # ```
@@ -1106,11 +1105,11 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 #
 # **In our world, two of the four stages do nearly all of it.**
 #
-# - **The accuracy** comes from the *cold start*: 25 points on the poor web and 60 on the rich one, from 256 thoughts, for a fourteenth of R1-Zero's operations. After 48 steps of the same reward, 7.5 points are left on the poor web, and none that we can see on the rich one. It also keeps thoughts to the question's language, but forgets pages, in some seeds nearly all.
+# - **The accuracy** comes from the *cold start*: 25 points on the poor web and 60 on the rich one, for a fourteenth of R1-Zero's operations. After R1-Zero's reward, 7.5 points are left on the poor web, and none that we can see on the rich one. It also keeps thoughts to the question's language, but forgets pages, in some seeds nearly all.
 # - **What was forgotten** comes back in *rejection sampling*, because it mixes pages in: about 90 % of pages are right again in the record (live, only their form).
 # - **Nothing that we can measure** in accuracy or language comes from *reasoning* after such a cold start. On the poor web it repairs form, and repeats take its place. *Reward for all kinds* repairs form there too, and costs 11 points. These two take nine tenths of R1's operations.
 #
-# R1 as a whole is more readable than R1-Zero, but not more accurate. On the rich web, R1-Zero with a language reward is about as readable. In DeepSeek's table, stage 2 gained 15 points on AIME, and stage 4 gained 2 there and 25 on AlpacaEval.
+# R1 as a whole is more readable than R1-Zero, but not more accurate. In DeepSeek's table, stage 2 gained 15 points on AIME, and stage 4 gained 2 there and 25.5 on AlpacaEval.
 #
 # - I can now build R1's four stages, and say what each is meant to repair.
 # - I can now write a language reward, say how to cheat it, and choose its weight.
