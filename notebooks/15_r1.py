@@ -150,13 +150,6 @@ def look(policy) -> dict:
             "samples": of}  # fmt: skip
 
 
-def less(name: str, other: str, key: str) -> str:
-    """One model minus another in points, problem by problem, with its 95 % interval."""
-    gaps = [100 * (a - b) for a, b in zip(looks[name][key], looks[other][key], strict=True)]
-    half = 1.96 * stdev(gaps) / len(gaps) ** 0.5
-    return f"{mean(gaps):+.0f} ± {half:.0f}".replace("-0 ", "+0 ")
-
-
 def compare(caption: str, *names: str, minus: str):
     """The looks of some models, and the last of them minus another one."""
     rows = [[name, *(f"{mean(looks[name][key]):{how}}" for key, how in LOOKS.items())]
@@ -166,6 +159,13 @@ def compare(caption: str, *names: str, minus: str):
     return table(["model", *LOOKS], rows, caption)
 
 # %%
+def less(name: str, other: str, key: str) -> str:
+    """One model minus another in points, problem by problem, with its 95 % interval."""
+    gaps = [100 * (a - b) for a, b in zip(looks[name][key], looks[other][key], strict=True)]
+    half = 1.96 * stdev(gaps) / len(gaps) ** 0.5
+    return f"{mean(gaps):+.0f} ± {half:.0f}".replace("-0 ", "+0 ")
+
+
 # tolerance: 0.5%
 looks = {"base": look(base), "R1-Zero": look(zero)}
 assert mean(looks["R1-Zero"]["mixed"]) > mean(looks["base"]["mixed"])
@@ -173,9 +173,9 @@ compare("One seed; held-out problems with three numbers up to 12, plus and minus
         "points, 95 % intervals over problems.", *looks, minus="base")  # fmt: skip
 
 # %% [markdown]
-# **R1-Zero is far better at the problems and worse at the rest**: it mixes languages more often, fewer of its replies are readable, and about one in twelve of its pages no longer looks like a page. The model has **forgotten** part of what its base could do. Only *pages in form* is far outside its interval; the record will settle the others. The new stages are meant to repair these three faults and to keep the accuracy.
+# **R1-Zero is far better at the problems and worse at the rest**: it mixes languages more often, fewer of its replies are readable, and about one in twelve of its pages no longer looks like a page. The model has **forgotten** part of what its base could do. Of these losses, only that of form is far outside its interval, and the record settles the others. The new stages are meant to repair all three and to keep the accuracy.
 #
-# The intervals are those of other problems and not of other seeds. A comment such as `# tolerance: 0.5%` says how far the numbers of a cell may lie from ours on another processor.
+# The intervals say what other problems might change, and not what other seeds might. A comment such as `# tolerance: 0.5%` says how far the numbers of a cell may lie from ours on another processor.
 #
 # ## The four stages
 
@@ -205,7 +205,7 @@ cold_guess
 # %% [markdown]
 # ## Stage 1: what do curated thoughts change?
 #
-# DeepSeek collected thousands of long thoughts, partly from R1-Zero, and had people make them readable. Here a **careful author** plays these people. The author tries all ways to combine the numbers from a random one on, writes only English, never repeats a line, and stops at *yes*:
+# DeepSeek collected thousands of long thoughts, partly from R1-Zero, and had people make them readable. Here a **careful author** plays these people. The author tries all ways to combine the numbers from a random one on, in English, without repeats, and stops at *yes*:
 
 # %%
 def careful(problem, rng: random.Random) -> str:
@@ -644,7 +644,7 @@ assert all(list_right(p.prompt, t) == p.score(t)
            for p, t in list(zip(page_problems, replies, strict=True))[::2])  # the package's
 
 # %% [markdown]
-# Pages are paid by the same sum as in stage 2, and a page without a thought gets the language reward in full. This class mixes the two kinds of prompts:
+# Pages are paid by the same sum, and a page without a thought gets the language reward in full. This class mixes both kinds:
 
 # %%
 class Both:
@@ -680,7 +680,7 @@ compare("One step of six problems and two pages, 8 answers each. One seed.",
 # %% [markdown]
 # One step of 64 answers shows the loop at work, and no difference here is clearly outside its interval.
 #
-# What have the stages done to one thought? The figure follows this page's models on one held-out problem. Look for mixed verdicts, and for a number that the problem does not have.
+# What have the stages done to one thought? The figure follows this page's models on one held-out problem. Look for mixed verdicts and for numbers that the problem does not have.
 
 # %% tags=["widget"]
 shown = held_out[4]
@@ -691,7 +691,7 @@ Rollouts(shown.prompt.strip(), range(5), frames,
          title="Six samples: step 0 is the base, steps 1 to 4 are the stages of this page")
 
 # %% [markdown]
-# Only the base mixes verdicts here. Numbers that the problem does not have stay, such as the 4 in the first answer of step 1 and the 8 in the last answers of steps 3 and 4.
+# Only the base mixes verdicts here. Wrong numbers stay, such as the 4 in the first answer of step 1 and the 8 in the last answers of steps 3 and 4.
 #
 # ## What does each stage change?
 #
@@ -938,7 +938,7 @@ table_of({"stages 1 to 3 minus R1-Zero": ("rejection", "zero_longer"),
 #
 # ## What went wrong, or did not help
 #
-# **We expected stage 2 to raise the accuracy, as it did for DeepSeek** (59 to 74 % on AIME). It did not, and we do not know why. On the rich web 91 % leaves little room, but on the poor web 57 % leaves much. All rewards had R1-Zero's learning rate, which may be too high for a model that is already good. Stage 2 on the poor web with a third of this rate would decide it, and was not run.
+# **We expected stage 2 to raise the accuracy, as it did for DeepSeek** (59 to 74 % on AIME). It did not, and we do not know why. On the rich web 91 % leaves little room, but on the poor web 57 % leaves much. All rewards had R1-Zero's learning rate, which may be too high for a model that is already good. Stage 2 on the poor web with a third of this rate would test this, and was not run.
 #
 # **We expected stage 4 to keep the accuracy.** On the poor web it lost 11 points. The rate is a suspect here too.
 #
@@ -1067,7 +1067,7 @@ check("r1.effect", effect_solution)
 #
 # ## Bug zoo
 #
-# The package contains three wrong versions of `language_reward`. The test below accepts the right version and lets one bug escape. Write a second test that catches it; ours is in the folded cell.
+# The package contains three wrong versions of `language_reward`. The test below accepts the right version and lets one bug escape. Write a second test that catches it. Ours is folded.
 
 # %% tags=["zoo"]
 def half_of_b(language_reward) -> None:
