@@ -691,7 +691,7 @@ Rollouts(shown.prompt.strip(), range(5), frames,
          title="Six samples: step 0 is the base, steps 1 to 4 are the stages of this page")
 
 # %% [markdown]
-# Only the base mixes verdicts here. Wrong numbers stay, such as the 4 in the first answer of step 1 and the 8 in the last answers of steps 3 and 4.
+# Only the base mixes verdicts here. The first answer of step 1 takes a 4, which the problem does not have.
 #
 # ## What does each stage change?
 #
@@ -773,8 +773,7 @@ for ax, web in zip(axes, WEBS, strict=True):
 _ = axes[0].set(ylabel="problems right, %")
 show(fig, "Up: more problems solved. Left: pages forgotten. Stage 1 goes up and left, and "
      "stage 3 comes back to the right. Its arrow is dashed, because the weights begin at the "
-     "base again. Blue: R1. Grey: R1-Zero with 72 steps. Large: "
-     "means; small: the five seeds.",
+     "base again. Blue: R1. Grey: R1-Zero, 72 steps. Large: means; small: the five seeds.",
      "Two panels, pages right and problems right in %. " + "; ".join(said) + ".")  # fmt: skip
 
 # %% tags=["hide-input"]
