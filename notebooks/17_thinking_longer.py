@@ -373,7 +373,7 @@ for title, of in (("alone", plain["nano-base"]), ("in doubt", theirs)):
     lines = Counter(thought_of(reply).count("\n") + 1 for reply in of.replies)
     print(f"{title:8}, lines and thoughts:", dict(sorted(lines.items())))
 
-# %% tags=["hide-input"]
+# %% tags=["figure", "hide-input"]
 waited = []
 for model in ("nano-base", "nano-zero"):
     for when, waits in (("never", 0), ("in doubt", 1), ("always", 1)):
@@ -384,17 +384,11 @@ in_doubt = bits(rows_of("forced", model="nano-base", budget=160, when="in doubt"
 greedy = bits(rows_of("forced", model="nano-zero", budget=160, when="never"))
 one_line.reveal(round(100 * mean(in_doubt), 1))
 print("nano-base with a new line in doubt, minus nano-zero alone:", minus(in_doubt, greedy))
-table(["model", "one new line", "right, %", "cut at 160", "million FLOPs"], waited,
-      "All 432 problems, greedy, a limit of 160 tokens. Never: the thought ends where the "
-      "model ends it.")
-
-# %% tags=["figure", "hide-input"]
-COLOURS = {"never": "0.6", "in doubt": "C0", "always": "C1"}
 places = (0, 1, 2, 3.6, 4.6, 5.6)
 fig, ax = plt.subplots(figsize=(4.7, 2.9))
-for x, (_, when, shown, *_) in zip(places, waited, strict=True):
+for k, (x, (_, _, shown, *_)) in enumerate(zip(places, waited, strict=True)):
     middle, half = map(float, shown.split(" ± "))
-    _ = ax.bar(x, middle, yerr=half, capsize=3, color=COLOURS[when])
+    _ = ax.bar(x, middle, yerr=half, capsize=3, color=("0.6", "C0", "C1")[k % 3])
     _ = ax.text(x, middle + half + 2, f"{middle:.0f}", ha="center", fontsize=9)
 _ = ax.set_xticks(places, [when for _, when, *_ in waited])
 _ = ax.set(ylabel="right, %", ylim=(0, 105))
@@ -403,6 +397,9 @@ for x, name in ((1, "nano-base"), (4.6, "nano-zero")):
 show(fig, "One new line: never, in doubt and always. Bars: right answers of 432; whiskers: "
      "95 % intervals over problems.",
      "; ".join(f"{model}, {when}: {shown} %" for model, when, shown, *_ in waited) + ".")
+table(["model", "one new line", "right, %", "cut at 160", "million FLOPs"], waited,
+      "All 432 problems, greedy, a limit of 160 tokens. Never: the thought ends where the "
+      "model ends it.")
 
 # %%
 for model, when in itertools.product(("nano-base", "nano-zero"), ("in doubt", "always")):
@@ -498,7 +495,7 @@ def most_common(answers):
 bites(test_silence_is_no_vote, vote, most_common)
 
 # %% [markdown]
-# All replies to one problem share a **total** of tokens. (The package calls both the total and the limit `budget`.) A reply may take 96 tokens, so the package starts another one only while 96 tokens are left. To save time it draws several at once when all of them are sure to fit. So short replies leave room for more replies. Our five lines and its `vote` must hand in the same answers. (The comment `# tolerance: 3%` tells our CI how far a printed number may differ on another processor.)
+# All replies to one problem share a **total** of tokens. (The package calls both the total and the limit `budget`.) A reply may take 96 tokens, so the package starts another one only while 96 tokens are left. To save time it draws several at once when all of them are sure to fit. So short replies leave room for more replies. Our five lines and its `vote` must hand in the same answers. (`# tolerance: 3%` tells our CI how far a printed number may differ elsewhere.)
 
 # %%
 # tolerance: 3%
@@ -794,7 +791,7 @@ picture(reading.score, "Learned with swapped replies too: the same replies, and 
         "of a reply changes with the prompt. The frame is seldom the highest of its column.")
 
 # %% [markdown]
-# **With swapped replies, the score depends on the prompt.** But the right reply wins only in about two of three comparisons. Without swapped replies it is about half, like a coin. (It also saw six times as many pairs. To rule out that this is the reason, train a third judge, `trained(6 * pairs)`, and give its `score` to `prefers_its_own`. That takes about half a minute, so the page leaves it to you.) A test tells this judge from two that do not read the problem. Then both judges choose among the replies of nano-base:
+# **With swapped replies, the score depends on the prompt.** But the right reply wins only in about two of three comparisons. Without swapped replies it is about half, like a coin. (It saw six times as many pairs. As a control, train a third judge, `trained(6 * pairs)`, and give its `score` to `prefers_its_own`, which takes about half a minute.) A test tells this judge from two that do not read the problem. Then both judges choose among the replies of nano-base:
 
 # %%
 # tolerance: 25%
@@ -877,7 +874,7 @@ print(f"2 x {weights:,} weights x ({replies:.1f} x {read:.0f} + {tokens:.0f}) to
 #
 # The recorded experiment puts all methods on one axis. Its totals are 160 to 1,280 tokens per problem.
 #
-# **The recorded judge is another one.** It has the same size, and no swapped replies. For each model and seed it learned from pairs of 192 training problems, which [A tree of steps](17b_trees.ipynb) explains how to make. Its training is not on the axis. Its weights were not kept, so whether it reads the problem was not tested. Use the heat maps to understand our judge, not the recorded curve.
+# **The recorded judge is another one.** It has the same size, and no swapped replies. For each model and seed it learned from pairs of 192 training problems, which [A tree of steps](17b_trees.ipynb) explains how to make. Its training is not on the axis. Its weights were not kept, so whether it reads the problem was not tested: use the heat maps to understand our judge, not the recorded curve.
 #
 # ### Who should choose for the finished reasoner?
 
@@ -949,12 +946,12 @@ for budget, flops, marks in zip(voted["tokens"], voted["flops"], voted["marks"],
           f"for {flops / once:.1f} times the FLOPs")
 for judge in ("learned", "own yes"):
     marks = curve("drawn", "nano-zero", judge)["marks"][2]
-    print(f"  {JUDGES[judge]} within 640 minus one greedy answer: {minus(marks, greedy)};\n"
+    print(f"  {JUDGES[judge]}, 640, minus one greedy answer: {minus(marks, greedy)};\n"
           f"  vote minus {JUDGES[judge]}: {minus(voted['marks'][2], marks)}")
 by_budget("nano-zero")
 
 # %% [markdown]
-# **The vote works for the finished reasoner, if there are enough replies.** With a total of 160 tokens (1.6 replies on average) it is 18 points below one greedy answer, because drawn replies are less often right and some are cut at 96 tokens. With four, we cannot tell the vote from one greedy answer. With nine it is better, and at 1,280 tokens it reaches about 95 %, which is within 5 points of the ceiling. **From 640 tokens on, the vote is also better than own *yes* and the learned reward.** At 640 tokens we cannot tell these two from one greedy answer.
+# **The vote works for the finished reasoner, if there are enough replies.** With a total of 160 tokens (1.6 replies on average) it is 18 points below one greedy answer, because drawn replies are less often right, and some are cut. With four, we cannot tell the vote from one greedy answer. With nine it is better, and at 1,280 tokens it reaches about 95 %, which is within 5 points of the ceiling. **From 640 tokens on, the vote is also better than own *yes* and the learned reward.** At 640 tokens we cannot tell these two from one greedy answer.
 #
 # ### Who should choose for the base model?
 
@@ -964,7 +961,8 @@ for judge, label in JUDGES.items():  # the colours are those of the figure of na
     of = curve("drawn", "nano-base", judge)
     series[label] = {"x": of["flops"], "y": [100 * mean(m) for m in of["marks"]]}
 for label, when in (("one greedy answer", "never"), ("one new line in doubt", "in doubt")):
-    of = rows_of("forced", model="nano-base", budget=160, when=when, waits=int(when != "never"))
+    of = [row for row in rows_of("forced", model="nano-base", budget=160, when=when)
+          if row["waits"] < 2]  # fmt: skip
     series[label] = {"x": [cost(of)], "y": [100 * mean(bits(of))]}
 doubting = cost(of)
 Curve(series, xlabel="million FLOPs", ylabel="right, %", xlog=True,
@@ -1003,8 +1001,7 @@ print(f"{mean(marks):.0%} right; outvoted by one answer: {sum(outvoted)} of {len
 # For both models, from 640 tokens on, a right reply is among the drawn ones for 97 % or more of the problems. So a better way to choose would gain more than further replies.
 #
 # Could a search spend the same tokens better? [A tree of steps](17b_trees.ipynb) asks this.
-
-# %% [markdown]
+#
 # ## What DeepSeek did
 #
 # DeepSeek-R1 {cite}`deepseekr1` reports two accuracies. The first is pass@1, the share of right answers among $n$ replies that are drawn to each problem,
@@ -1014,7 +1011,8 @@ print(f"{mean(marks):.0%} right; outvoted by one answer: {sum(outvoted)} of {len
 # $$
 #
 # and the second is that of the vote. In the first version of its report, a vote among 64 replies lifts R1-Zero on AIME 2024, a mathematics contest, from a pass@1 of 71.0 % to 86.7 %. DeepSeek trained by reward on whole answers, and let the thoughts grow. We only changed what happens after training.
-#
+
+# %% [markdown]
 # ## What others report
 #
 # On far larger models (ours have 0.4 million parameters, of which 309,216 work on a token, without the embedding):
@@ -1022,18 +1020,17 @@ print(f"{mean(marks):.0%} right; outvoted by one answer: {sum(outvoted)} of {len
 # - s1 {cite}`muennighoff2025s1`: budget forcing takes s1-32B from 50 % to 57 % on AIME 2024.
 # - Self-consistency {cite}`wang2022selfconsistency`: PaLM-540B gains 17.9 points on GSM8K.
 # - *Large Language Monkeys* {cite}`brown2024monkeys`: on SWE-bench Lite, 250 attempts of DeepSeek-Coder-V2 (236B) solve 56 %, and one attempt 15.9 %. This is with a verifier; without one, voting and reward models stop improving after several hundred samples.
-
-# %% [markdown]
+#
 # ## What went wrong, or did not help
 #
-# **Two new lines ruin both models under the rule *always*.** A thought that has found its solution must go on again, and more thoughts are cut at the limit. In doubt, permission for more lines changes nothing, because after one line no thought ended without a *yes* before its limit. The number of added lines shows it:
+# **Two new lines ruin both models under the rule *always*.** A thought that has found its solution must go on again, and more thoughts are cut at the limit. In doubt, more permitted lines change nothing, because after one line no thought ended without a *yes* before its limit. The count of added lines shows it:
 
 # %%
 for model in ("nano-base", "nano-zero"):
     for when, waits in itertools.product(("in doubt", "always"), (1, 2, 4)):
         of = rows_of("forced", model=model, budget=160, when=when, waits=waits)
         print(f"{model}, {when}, up to {waits}: {mean(bits(of)):.1%} right, "
-              f"{mean(bits(of, 'cut')):.0%} cut, {mean(r['waited'] for r in of):.2f} lines added")
+              f"{mean(bits(of, 'cut')):.0%} cut, {mean(r['waited'] for r in of):.2f} added")
 by_learned = curve("drawn", "nano-zero", "learned")
 print("nano-zero, learned reward, 1,280 tokens minus 640:",
       minus(by_learned["marks"][-1], by_learned["marks"][-2]))
@@ -1062,7 +1059,6 @@ print(describe("search.weighted_vote"))
 def my_weighted_vote(answers, worths):
     """Replace the line below by your own."""
     raise NotImplementedError
-
 
 # check("search.weighted_vote", my_weighted_vote)
 
