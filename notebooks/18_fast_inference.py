@@ -16,7 +16,7 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/18_fast_inference.ipynb)
 #
-# Our reasoner reads a long text at tens of thousands of tokens per second on one core of a laptop. When it writes a text, the same model on the same core manages a few hundred. Why is writing a hundred times slower than reading, **and what makes the same tokens come sooner?**
+# Our reasoner reads a long text at tens of thousands of tokens per second on one core of a laptop. When a plain loop writes with it, the same model on the same core manages a few hundred. Why is writing a hundred times slower than reading, **and what makes the same tokens come sooner?**
 #
 # - **You will build** a decoder that computes everything again for each token, and four remedies: a cache, a batch, a graph, and guesses that are checked. Greedy text must stay the same token by token, and drawn text must keep its distribution.
 # - **You need** PyTorch, the latent cache of [chapter 02](02_latent_attention.ipynb), and for the guesses the extra module of [chapter 04](04_multi_token_prediction.ipynb).
@@ -47,8 +47,10 @@ from minidsk import results
 from minidsk.bench.subject import MOE
 from minidsk.diagrams import diagram, direct_labels, show, table
 from minidsk.homework import bites, check, describe, predict, receipt, zoo
+from minidsk.infer.engine import Engine
 from minidsk.infer.generate import decode, left_padded
 from minidsk.infer.speculative import speculate
+from minidsk.infer.traced import TracedStep
 from minidsk.model.operations import Kernels, every_expert
 from minidsk.presets import nano
 from minidsk.scale.cost import parameters
@@ -119,7 +121,7 @@ slow = seconds(lambda: write_slowly(model, one, 100), turns=2)
 print(f"writing: {100 / slow:,.0f} tok/s,", f"{slow / 100 * 128 / reading_one:.0f}x slower")
 
 # %% [markdown]
-# **The answer.** On one core, one text is written about a hundred times more slowly than it is read.
+# **The answer.** On one core, one text of 128 tokens is read about a hundred times as fast as this loop writes one. (In a longer text, reading shares a pass among more tokens.)
 #
 # ## What does a cache save?
 #
@@ -251,6 +253,14 @@ class Count(TorchDispatchMode):
         self.operations += not any(view in str(function) for view in VIEWS)
         return function(*args, **(kwargs or {}))
 
+
+def narrowed(by):
+    """A model like nano-zero with random weights, whose states are `by` times narrower."""
+    narrower = {name: getattr(model.config, name) // by for name in
+                ("hidden_size", "intermediate_size", "moe_intermediate_size")}  # fmt: skip
+    config = model.config.replace(**narrower)
+    return minidsk.MiniDeepSeek(config, torch.Generator().manual_seed(0))
+
 # %%
 # tolerance: 5%
 cache = model.new_cache(1, 4096)
@@ -290,37 +300,40 @@ show(fig, "A pass for few tokens takes hardly less time than a pass for dozens. 
      f"{pass_ms[2048]:.0f} ms for 2,048.")
 
 # %% [markdown]
-# A pass starts about 250 operations, **however many tokens it computes**. Before an operation computes anything, Python and PyTorch have to find a program, check shapes and reserve memory. But a pass also reads all weights, and this would give the same flat curve. So we build the model once more with an eighth of the width. It starts the same operations, and has a tenth of the weights.
+# A pass starts about 250 operations, **however many tokens it computes**. Before an operation computes anything, Python and PyTorch have to find a program, check shapes and reserve memory. We call this **starting**. But a pass also reads all weights, and this would give the same flat curve. So we build the model once more with an eighth of the width. It starts the same operations, and has a tenth of the weights.
+#
+# We also take Python away. The package's `Engine.step` runs its first 32 steps from Python. Then PyTorch repeats the same operations by itself, in a way that the section after next explains. We time steps of both widths in turn and keep the shortest. (Such a step prepares no gradients, so it takes less time than `model(...)` above.)
 
 # %%
-def narrowed(by):
-    """A model like nano-zero with random weights, whose states are `by` times narrower."""
-    narrower = {name: getattr(model.config, name) // by for name in
-                ("hidden_size", "intermediate_size", "moe_intermediate_size")}  # fmt: skip
-    config = model.config.replace(**narrower)
-    return minidsk.MiniDeepSeek(config, torch.Generator().manual_seed(0))
+def both_ways(engines, tokens, steps=100):
+    """The shortest step of each engine in ms: from Python, and without Python."""
+    took = [[] for _ in engines]
+    for _ in range(steps):
+        for engine, times in zip(engines, took, strict=True):  # in turn
+            began = clock()
+            engine.step(tokens)
+            times.append(1e3 * (clock() - began))
+    return [(min(times[:30]), min(times[40:])) for times in took]
 
 # %%
 # tolerance: 5%
-rows = []
-for by in (1, 8):
-    narrow = narrowed(by)
-    cache = narrow.new_cache(1, 100)
-    with torch.no_grad():
-        _ = narrow(one, cache=cache)
-        with Count() as counter:
-            _ = narrow(one[:, :1], cache=cache, mtp=False)
-        took = 1e3 * seconds(partial(narrow, one[:, :1], cache=cache, mtp=False), 20)
-    rows.append([f"{parameters(narrow.config):,}", counter.operations, f"{took:.2f} ms"])
-lone = torch.ones(1)
-least = 1e3 * seconds(lambda: [lone + lone for _ in range(250)], 20)
-print(f"250 additions of single numbers: {least:.2f} ms")
-table(["weights", "operations", "a pass for one token"], rows, "On this core, with a cache")
+rows, engines = [], [Engine(narrowed(by), 1, 200) for by in (1, 8)]
+for engine in engines:
+    _ = engine.prefill(one)
+    with Count() as counter:
+        _ = engine.step(one[0, :1])
+    rows.append([f"{parameters(engine.model.config):,}", counter.operations])
+(wide, wide_alone), (slim, slim_alone) = times = both_ways(engines, one[0, :1])
+assert wide < 1.5 * slim and wide_alone < 1.5 * slim_alone  # a tenth of the weights
+assert wide_alone < 0.7 * wide  # the same operations, without Python
+table(["weights", "operations", "from Python", "without Python"],
+      [[*row, *(f"{ms:.2f} ms" for ms in of)] for row, of in zip(rows, times, strict=True)],
+      "One step for one text on this core, in this run")
 
 # %% [markdown]
-# The narrow model takes nearly as long, so neither products nor weights fill the pass. The bare starts of 250 additions take a part of it. The rest is probably the model's Python code and operations that cost more to start. We call all of it **starting**.
+# The narrow model takes nearly as long, in both columns, so products and weights take only a small part of the step. Python takes a large part, because without it the same operations take much less time. Most of the rest is PyTorch's own part in starting them.
 #
-# **The answer.** A small model spends a pass for few tokens on starting operations. So more tokens in a pass, of other texts or of the same text, should cost little.
+# **The answer.** A small model spends a pass for few tokens on starting operations, of which Python is a large part. So more tokens in a pass, of other texts or of the same text, should cost little.
 #
 # ## Do many texts share a step?
 #
@@ -464,24 +477,40 @@ def replays_the_same_text(step) -> None:
 
 bites(replays_the_same_text, stays_in_a_tensor, asks_python)
 
-# %%
-# tolerance: 15%
-wide = minidsk.MiniDeepSeek(MOE, torch.Generator().manual_seed(0)).use(EveryExpert())
-counts = {}
-for batch, cache in ((batch, wide.new_cache(batch, 64, static=True)) for batch in (1, 64)):
-    with torch.no_grad(), Count() as counter:
-        _ = wide(torch.zeros(batch, 1, dtype=torch.long), cache=cache, mtp=False)
-    counts[batch] = counter.operations
-print(f"operations of a step: {counts[1]} for one text, {counts[64]} for 64")
-print(f"our step, from a graph: {1e3 * step_ms[1] / counts[1]:.1f} us per operation")
-print(f"transformers' step, from Python: {rival_ms[1] / step_ms[1]:.0f}x slower")
+# %% [markdown]
+# On a CPU, `torch.jit.trace` does what a graph does on a GPU. It runs a step once and writes down which operations follow each other, and PyTorch then starts them without Python. It is less strict, because shapes and addresses may change. But what Python decided stays as it was, so here too every expert computes each token. The package therefore traces only if the unchosen experts cost less than Python does.
+
+# %% tags=["hide-input"]
+of_core = results.read("bench_cpu_generation")
+most = TracedStep(minidsk.MiniDeepSeek(MOE, torch.Generator().manual_seed(0))).rows
+rows, trace_gain = [], {}
+for texts in (1, 64):
+    engine = Engine(copy.deepcopy(model), texts, 200)
+    _ = engine.prefill(ids[:texts])
+    [(python, alone)] = both_ways([engine], ids[:texts, 0])
+    rows.append(["nano-zero, this run", texts, f"{python:.2f} ms", f"{alone:.2f} ms",
+                 f"{python / alone:.1f}x faster", "-"])
+for case in of_core["cases"]:
+    took = {name: 1e3 * of["median"] * case["value"] / case["tokens"]
+            for name, of in case["contestants"].items()}  # fmt: skip
+    trace_gain[case["value"]] = took["ours, from Python"] / took["ours"]
+    traced = case["value"] <= most
+    rows.append(["14.7 million, record", case["value"], f"{took['ours, from Python']:.1f} ms",
+                 f"{took['ours']:.1f} ms" if traced else "not traced",
+                 f"{trace_gain[case['value']]:.1f}x faster" if traced else "-",
+                 f"{took[case['best_rival']] / took['ours']:.1f}x faster"])
+print(results.origin("bench_cpu_generation"))
+table(["model", "texts", "from Python", "without Python", "gain", "than transformers"], rows,
+      "One step on a core; the record's with its share of reading the prompts")
 
 # %% [markdown]
-# **The answer.** A graph starts a whole step with one call. On the recorded GPU, our step then takes less than 2 µs per operation. Transformers' step is many times slower on the same GPU, but its code differs in more than the starts. **What a graph gains by itself, no record of ours holds.**
+# In the table, one text comes several times as fast without Python, and 64 texts gain less. The recorded model has larger experts, so for 64 texts and more the package does not trace it. Its step from Python also sorts tokens by expert, so in the record not all of the gain is Python's.
+#
+# **The answer.** A graph, or on a CPU a trace, starts a whole step with one call. On a core, this made one text several times as fast. For the GPU, the gain of a graph alone is not recorded.
 #
 # ## What limits a large model?
 #
-# A processor also has to fetch numbers from memory. Each step fetches the weights that it uses once for all texts, and the cache of each text. We count both for DeepSeek-V3, with one byte per weight and two per number in the cache. In each of its 58 layers with experts, a token goes to 8 of 256, which we take as equally likely. We also count the products, with the weights that a token uses and with the cache.
+# A processor also has to fetch numbers from memory. Each step fetches the weights that it uses once for all texts, and the cache of each text. For DeepSeek-V3 we count two things per step: the bytes that it fetches, and the products that it computes. A weight takes one byte, and a number in the cache two. In each of V3's 58 layers with experts, a token goes to 8 of 256, which we take as equally likely.
 
 # %%
 v3 = minidsk.ModelConfig.from_dict({"model_type": "deepseek_v3"})
@@ -516,16 +545,37 @@ def a_large_batch_reads_every_weight_once(count) -> None:
 bites(a_large_batch_reads_every_weight_once, bytes_of_a_step, reads_them_for_each_row)
 
 # %%
-rows, speed = [], recorded["ceilings"]["matmul_tflop_s"] * 1e12
-for texts in (1, 16, 100, 2048):
+rows, curves, speed = [], {}, recorded["ceilings"]["matmul_tflop_s"] * 1e12
+for texts in (1, 16, 100, 500, 2048):
     weights, cache = bytes_of_a_step(texts, 4096)
     fetch, multiply = (weights + cache) / copies, products_of_a_step(texts, 4096) / speed
+    curves[texts] = 1e3 * fetch, 1e3 * multiply
     rows.append([texts, f"{weights / 1e9:.0f}", f"{cache / 1e9:.1f}", f"{1e3 * fetch:.0f}",
                  f"{1e3 * multiply:.1f}", f"{texts / max(fetch, multiply):,.0f}"])
 print(f"measured on {device}: memory {copies / 1e12:.1f} TB per second,",
       f"bfloat16 products {speed / 1e12:.0f} TFLOP per second")
 table(["texts", "weights, GB", "caches, GB", "bytes alone, ms", "products alone, ms",
        "tokens per second"], rows, "A step of DeepSeek-V3, texts of 4,096 tokens, computed")
+
+# %% tags=["figure", "hide-input"]
+fig, ax = plt.subplots(figsize=(6.4, 2.8))
+for k, (name, up) in enumerate((("bytes alone", 7), ("products alone", -15))):
+    (line,) = ax.plot(list(curves), [each[k] for each in curves.values()], "o-", label=name)
+    for texts, each in curves.items():
+        above = up if texts < 2048 else -up - 8
+        _ = ax.annotate(f"{each[k]:.3g}", (texts, each[k]), (0, above), fontsize=9,
+                        textcoords="offset points", ha="center", color=line.get_color())
+_ = ax.set(xscale="log", yscale="log", xlabel="texts in the step", ylabel="one step, ms")
+_ = ax.set_xticks(list(curves), [f"{texts:,}" for texts in curves])
+_ = ax.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+ax.minorticks_off()
+ax.margins(x=0.08, y=0.2)
+direct_labels(ax)
+show(fig, "A step of DeepSeek-V3, computed. Bytes take longer than products until the lines "
+     "cross, between 500 and 2,048 texts.",
+     "Two rising lines over 1 to 2,048 texts, both axes logarithmic. Bytes alone: "
+     f"{curves[1][0]:.0f} to {curves[2048][0]:.0f} ms; products alone: "
+     f"{curves[1][1]:.1f} to {curves[2048][1]:.0f} ms.")  # fmt: skip
 
 # %% [markdown]
 # **The answer.** For up to some hundreds of texts, a large model spends a step on fetching weights. A hundred texts meet nearly all experts. The step reads 18 times as many bytes, so each text costs 18/100, about a fifth, of what it costs alone. For 2,048 texts, nearly half of the bytes belong to the caches, and products take about as long as bytes. (V3 does not fit on one such GPU.)
@@ -697,7 +747,7 @@ table(["token", "p", "q", "kept if guessed", "surplus"],
 # %% [markdown]
 # The model most often writes `=` here, but the module offers `-` most often. Now we draw 20,000 times: a guess, a verdict, if needed a token from the surplus, and the model's next token.
 #
-# Do these pairs of tokens follow the model? Its probability of each pair is $p$ of the first token, times what follows it. A chi-square test compares the counts of $n$ kinds of pairs with these. If they follow the model, its sum is about $n$, give or take $\sqrt{2n}$, which we call a *spread*. We print by how many spreads it exceeds $n$.
+# Do these pairs of tokens follow the model? Its probability of each pair is $p$ of the first token, times what follows it. A chi-square test compares the counts of $n$ kinds of pairs with these. If they follow the model, its sum is about $n$, give or take $\sqrt{2n}$. So we print $(\text{sum} - n)/\sqrt{2n}$. Near 0 is agreement, and above 4 is hardly chance.
 
 # %%
 def pairs(q, instead, draws=20_000):
@@ -711,7 +761,7 @@ def pairs(q, instead, draws=20_000):
 # %%
 # tolerance: 0.1
 def chi_square(drawn):
-    """How far counts are from what the model says, in spreads beyond chance."""
+    """(sum - n) / sqrt(2 n) for the counts of n kinds of pairs; near 0 is agreement."""
     expected = len(drawn) * (p[:, None] * after).flatten()  # of each pair
     counts = torch.bincount(drawn, minlength=len(expected)).double()
     often = expected >= 5  # rarer pairs are joined
@@ -731,9 +781,9 @@ assert chi_square(pairs(q, from_p_again)) > 100
 ways = {"plain sampling": pairs(p, from_p_again),
         "guesses, from the surplus": pairs(q, from_the_surplus),
         "guesses, from p again": pairs(q, from_p_again)}  # fmt: skip
-table(["20,000 pairs", "spreads beyond chance"],
+table(["20,000 pairs", "(sum - n) / sqrt(2n)"],
       [[name, f"{chi_square(drawn):.1f}"] for name, drawn in ways.items()],
-      "Chi-square against the model's own probabilities; above 4 is no chance")
+      "Chi-square against the model's own probabilities; near 0 is agreement")
 
 # %% tags=["figure", "hide-input"]
 fig, ax = plt.subplots(figsize=(6.4, 2.8))
@@ -758,7 +808,7 @@ show(fig, "How often each token was written first, in 20,000 draws. Dashed: the 
          for name, each in firsts.items()) + ".")  # fmt: skip
 
 # %% [markdown]
-# **The answer.** A guess may be kept with $\min(1, p/q)$, if a refused one is replaced from the surplus. Then drawn text follows the model: on three tokens exactly, and on our model as far as 20,000 draws can tell. With the bug, the counts are more than 100 spreads beyond chance.
+# **The answer.** A guess may be kept with $\min(1, p/q)$, if a refused one is replaced from the surplus. Then drawn text follows the model: on three tokens exactly, and on our model as far as 20,000 draws can tell. With the bug, the printed number is above 100.
 #
 # ## How many tokens does a pass write?
 #
@@ -812,23 +862,27 @@ with torch.no_grad():  # the slow decoder writes the likeliest token at each pla
     likeliest = writer(together.ids, mtp=False).logits[:, -61:-1].argmax(-1)
 assert torch.equal(likeliest, together.ids[:, -60:])
 assert torch.equal(together.ids, write(writer, ids, 60))
+assert torch.equal(together.ids, decode(writer, ids, 60, temperature=0.0).ids)
 print("64 texts of 60 tokens: the same")
 
 # %%
 # tolerance: 100%
 rows, took = [], {("slow", 1): seconds(lambda: write_slowly(writer, one, 60), 1)}
+with torch.no_grad():
+    reading = seconds(partial(writer, text[:1], mtp=False))  # 128 tokens, for the last table
 for texts, prompts in ((1, one), (64, ids)):
     took["plain", texts] = plain = seconds(partial(write, writer, prompts, 60), 3)
+    took["traced", texts] = seconds(partial(decode, writer, prompts, 60, temperature=0.0), 3)
     guess = partial(speculate, writer, prompts, 60, 1, temperature=0.0)
     took["guess", texts], passes = seconds(guess, 3), guess().passes.sum().item()
     gain = plain / took["guess", texts]
     mean = 59 * texts / (passes - texts)  # without the prompts' passes
-    rows.append([texts, f"{mean:.2f}", f"{mean / gain:.2f}", f"{gain:.2f}x faster"])
-table(["texts", "tokens per pass", "cost of a pass, plain steps", "gain"], rows,
+    rows.append([texts, f"{mean:.2f}", f"{mean / gain:.2f}", f"{gain:.2f}"])
+table(["texts", "tokens per pass", "cost of a pass, plain steps", "times as fast"], rows,
       "The eight-layer writer in float64, one guess, 60 tokens per text, on this core")
 
 # %% [markdown]
-# For one text the guesses pay. For 64 texts they gain nothing or little, because a pass costs about as many plain steps as it writes tokens.
+# For one text the guesses pay. For 64 texts they cost speed in this record, because a pass costs more plain steps than it writes tokens.
 #
 # On the GPU we recorded the larger model twice, greedy and in bfloat16. In the first record, Python had to know how many guesses were kept, so it started each pass with guesses. We then rewrote the pass over tensors of fixed shape, where this number stays on the GPU. So the second record, from another host, replays it from a graph, as both records do with the plain steps.
 #
@@ -858,42 +912,47 @@ def overlap(case, depth):
     """A mark where the middle halves of both ways' times overlap."""
     of = case["contestants"]
     fast, slow = of[f"ours, depth {depth}"]["quartiles"], of["ours"]["quartiles"]
-    return "" if fast[1] < slow[0] else " (times overlap)"
+    return "" if fast[1] < slow[0] else " ≈"
 
 
 print(results.origin("bench_speculation"))
 one_guess.reveal(round(speed_gain(replayed[1], "1"), 2))
-rows = [[batch, depth, f"{of['tokens_a_step']:.2f}",
-         f"{of['tokens_a_step'] / speed_gain(case, depth):.2f}",
-         f"{speed_gain(case, depth):.2f}{overlap(case, depth)}"]
-        for batch, case in replayed.items()
-        for depth, of in case["depths"].items()]  # fmt: skip
-table(["texts", "guesses", "tokens per pass", "cost of a pass, plain steps", "gain"], rows,
-      "The second record: both the passes with guesses and the plain steps are replayed")
-
-# %% [markdown]
-# One text gains 9 % with one guess and 14 % with two. For 16 and 128 texts we see no gain, because the middle halves of the times with and without guesses overlap.
-#
-# If a pass for two tokens cost one plain step, and the module, one block beside six, a sixth of it, the cost would be about 1.17 plain steps. But it is about 1.7 for one text. More tokens in the pass hardly explain this, because even a step for 64 texts costs only 1.33 steps for one. The guess and the verdict start many small kernels. This may be the reason, but we have not profiled it.
-
-# %% tags=["hide-input"]
-print("cores of the two hosts:", *(of["machine"]["cores"] for of in (recorded, again)))
 same = {name: [sum(case["depths"]["1"][what] for case in of.values())
                for what in ("same_rows", "rows")]
         for name, of in (("first", guessed), ("second", replayed))}  # fmt: skip
-table(["texts", "gain, 1st", "gain, 2nd", "same texts, 1st", "same texts, 2nd"],
-      [[batch, *(f"{speed_gain(of[batch], '1'):.2f}" for of in (guessed, replayed)),
-        *("{same_rows} of {rows}".format(**of[batch]["depths"]["1"])
-          for of in (guessed, replayed))] for batch in replayed]
-      + [["all", "", "", *(f"{a} of {b}" for a, b in same.values())]],
-      "One guess per pass, in the first record and in the second")
+for (name, (alike, all_of)), of in zip(same.items(), (guessed, replayed), strict=True):
+    fast = ", ".join(f"{speed_gain(case, '1'):.2f}" for case in of.values())
+    print(f"{name} record, one guess, {', '.join(map(str, of))} texts: {fast} times as fast;",
+          f"{alike} of {all_of} texts the same")  # fmt: skip
+
+# %% tags=["figure", "hide-input"]
+bars = [(f"{batch} text{'s' * (batch > 1)}\n{depth} guess{'es' * (depth > '1')}",
+         of["tokens_a_step"], of["tokens_a_step"] / speed_gain(case, depth),
+         f"{speed_gain(case, depth):.2f}{overlap(case, depth)}")
+        for batch, case in replayed.items() for depth, of in case["depths"].items()]  # fmt: skip
+fig, ax = plt.subplots(figsize=(6.8, 3))
+for k, (shift, name) in enumerate(((-0.2, "tokens per pass"), (0.2, "its cost, plain steps"))):
+    drawn = ax.bar(np.arange(len(bars)) + shift, [bar[1 + k] for bar in bars], 0.38, label=name)
+    _ = ax.bar_label(drawn, [f"{bar[1 + k]:.2f}" for bar in bars], fontsize=9)
+_ = ax.set_xticks(range(len(bars)), [f"{bar[0]}\ngain {bar[3]}" for bar in bars])
+_ = ax.set(ylabel="per pass", ylim=(0, 3.5))
+_ = ax.legend(ncols=2, fontsize=9)
+show(fig, "The second record, where a graph replays both ways. A gain is tokens per pass, "
+     "divided by the cost. ≈: the middle halves of both ways' times overlap.",
+     "Two bars for each of five settings. " + "; ".join(
+         f"{bar[0]}: {bar[1]:.2f} tokens, {bar[2]:.2f} plain steps, gain {bar[3]}"
+         for bar in bars).replace("\n", ", ") + ".")  # fmt: skip
 
 # %% [markdown]
+# One text gains 9 % with one guess and 14 % with two. The third guess saved this text no pass; it is a single sample. For 16 and 128 texts we see no gain, because the times with and without guesses overlap.
+#
+# Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so the guess would add a sixth. Together that is 1.17 plain steps, and 1.80 tokens would come 1.5 times as fast. But the cost is about 1.7 plain steps for one text. More tokens in the pass hardly explain this, because even a step for 64 texts costs only 1.33 steps for one. The guess and the verdict start many small kernels. This may be the reason, but we have not profiled it.
+#
 # In the first record, Python started only the passes with guesses, and text with guesses came ten times more slowly. Between the two records, the graph, the code of the pass and the host changed together, so their shares in the difference are not known.
 #
 # Not all texts are the same as without guesses, and in the first record nearly a quarter are not. In bfloat16, a pass for two tokens can [round differently](18b_serving.ipynb) from a pass for one, and where two tokens are nearly equally likely this may decide. Each record also trained its own model, so we do not know why the second has fewer such texts.
 #
-# **The answer.** For one text, guesses paid on a core, and a little on the GPU. In batches of 16 and more we saw no gain.
+# **The answer.** For one text, guesses paid on a core, and a little on the GPU. For 16 texts and more we saw no gain, and on the core a loss for 64.
 #
 # ## What DeepSeek did
 #
@@ -963,11 +1022,22 @@ check("inference.verdict", verdict_solution)
 # ```{exercise} What the cache may keep
 # :label: ex-18-held
 #
-# *15 minutes.* A cache held `known` tokens before a pass read the last token of the text and $K$ guesses, all of which it now holds. Write `held(known, guesses, says)`, which says how many of these tokens it may keep, if `says` are the model's likeliest tokens after each token of the pass. `check("inference.held", my_held)` knows five mistakes by name.
+# *15 minutes.* Before a pass, the cache held `known` tokens. The pass read the last token of the text and $K$ guesses, so now it holds `known + 1 + K`. How many of them are true? Write `held(known, guesses, says)`, described below. `guesses` has $K$ entries, and `says`, the model's likeliest token after each token of the pass, has $K + 1$. `check("inference.held", my_held)` knows five mistakes by name.
 #
 # **Hint.** Of three guesses, let only the second be wrong. What is the third one worth?
 # ```
-#
+
+# %%
+print(describe("inference.held"))
+
+
+def my_held(known, guesses, says):
+    """Replace the line below by your own; guesses: [K], says: [K + 1]; an int."""
+    raise NotImplementedError
+
+# check("inference.held", my_held)
+
+# %% [markdown]
 # ```{solution-start} ex-18-held
 # :class: dropdown
 # ```
@@ -998,11 +1068,22 @@ check("inference.held", held_solution)
 # ```{exercise} How far does a pass get?
 # :label: ex-18-pass
 #
-# *10 minutes.* Write `per_pass(chance, guesses)`, the average number of tokens per pass; test it with `check("inference.per_pass", my_per_pass)`. With a chance of 0.85, how many tokens do ten guesses yield, and infinitely many?
+# *10 minutes.* Write `per_pass(chance, guesses)`, the average number of tokens per pass, described below; `check("inference.per_pass", my_per_pass)` knows three mistakes by name. With a chance of 0.85, how many tokens do ten guesses yield, and infinitely many?
 #
 # **Hint.** What is the probability that at least two guesses are right?
 # ```
-#
+
+# %%
+print(describe("inference.per_pass"))
+
+
+def my_per_pass(chance, guesses):
+    """Replace the line below by your own; chance: a probability; a float."""
+    raise NotImplementedError
+
+# check("inference.per_pass", my_per_pass)
+
+# %% [markdown]
 # ```{solution-start} ex-18-pass
 # :class: dropdown
 # ```
@@ -1047,34 +1128,36 @@ zoo("inference", [a_guess_that_p_likes_more_is_kept, the_text_follows_p])
 # %% [markdown]
 # ## The opening question, answered
 #
-# Writing is slow because each token needs a pass of its own, and a pass for few tokens mostly starts operations. Reading shares these starts among all tokens of a text. The table adds the remedies, one after the other, to the model that has learned to guess.
+# Writing is slow because each token needs a pass of its own, and a pass for few tokens mostly starts operations. Reading shares these starts among all tokens of a text. The table compares reading with the ways to write, for the model that has learned to guess.
 
 # %% tags=["hide-input"]
 # tolerance: 100%
-ladder = {"the slow decoder": ("slow", 1), "with a cache": ("plain", 1),
-          "with a cache and one guess": ("guess", 1),
-          "with a cache and 64 texts": ("plain", 64),
-          "with all three": ("guess", 64)}  # fmt: skip
-base = 60 / took["slow", 1]
-speeds = {name: 60 * way[1] / took[way] for name, way in ladder.items()}
-table(["remedies", "tokens per second", "gain"],
-      [[name, f"{speed:,.0f} tok/s", f"{speed / base:.1f}x faster"]
-       for name, speed in speeds.items()],
+ladder = {"the slow decoder": ("slow", 1), "a cache": ("plain", 1),
+          "a cache and one guess": ("guess", 1), "a cache, without Python": ("traced", 1),
+          "a cache and 64 texts": ("plain", 64),
+          "a cache, 64 texts and one guess": ("guess", 64),
+          "a cache and 64 texts, without Python": ("traced", 64)}  # fmt: skip
+speeds = {"reading 128 tokens": 128 / reading} | {
+    name: 60 * way[1] / took[way] for name, way in ladder.items()}  # fmt: skip
+base = speeds["the slow decoder"]
+table(["way", "tokens per second", "times as fast as the slow decoder"],
+      [[name, f"{speed:,.0f} tok/s", f"{speed / base:.1f}"] for name, speed in speeds.items()],
       "The eight-layer writer, float64, 60 tokens, this core; all texts are asserted the same")
 
 # %% tags=["hide-input"]
 (first_same, first_of), (second_same, second_of) = same.values()
-table(["remedy on the GPU", "gain", "evidence of the same tokens"],
-      [["64 texts, per token", f"{64 * step_ms[1] / step_ms[64]:.0f} times", "not compared"],
-       ["a graph alone", "not recorded", "CPU, float64: a replay is asserted"],
-       ["one guess, one text", f"{speed_gain(replayed[1], '1'):.2f} times",
+table(["recorded remedy", "gain", "evidence of the same tokens"],
+      [["CPU: one text, without Python", f"{trace_gain[1]:.1f} times", "float64, asserted here"],
+       ["GPU: 64 texts, per token", f"{64 * step_ms[1] / step_ms[64]:.0f} times", "not compared"],
+       ["GPU: a graph alone", "not recorded", "CPU, float64: a replay is asserted"],
+       ["GPU: one guess, one text", f"{speed_gain(replayed[1], '1'):.2f} times",
         f"{first_same} of {first_of} and {second_same} of {second_of} texts, bfloat16"]],
       "The 14.7 million parameters, recorded")  # fmt: skip
 
 # %% [markdown]
-# For one text we win back little of the factor of about a hundred, because in texts as short as these neither the cache nor the guess saves much time. A batch of 64 texts wins back far more, and there the guess adds nothing. In float64 no greedy token changed, and in bfloat16 some texts changed with guesses.
+# For one text, neither the cache nor the guess saves much time in texts as short as these, and doing without Python saves more. A batch of 64 texts wins back most of what reading gains, and there the guess costs speed. In float64 no greedy token changed, and in bfloat16 some texts changed with guesses.
 #
-# A batch keeps this gain only if its rows stay at work when replies end, as in [rows that come and go](18b_serving.ipynb).
+# A batch keeps this gain only if a finished reply's row is given to a new prompt; [the next page](18b_serving.ipynb) does this.
 #
 # ## Receipt
 
@@ -1087,7 +1170,7 @@ receipt(differences={
 # %% [markdown]
 # ## Summary
 #
-# A small model spends a pass for few tokens on starting operations, and a large one on fetching weights. A batch shares the pass among texts, and guesses share it among tokens of one text. A graph starts it with one call.
+# A small model spends a pass for few tokens on starting operations, and a large one on fetching weights. A batch shares the pass among texts, and guesses share it among tokens of one text. A graph or a trace starts it with one call.
 #
 # - I can now say where the time of a token goes, in starts and in bytes.
 # - I can now write a decoder with a cache, record its step, and roll a refused guess back.
