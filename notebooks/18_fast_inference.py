@@ -121,7 +121,7 @@ slow = seconds(lambda: write_slowly(model, one, 100), turns=2)
 print(f"writing: {100 / slow:,.0f} tok/s,", f"{slow / 100 * 128 / reading_one:.0f}x slower")
 
 # %% [markdown]
-# **The answer.** On one core, one text of 128 tokens is read about a hundred times as fast as this loop writes one. (In a longer text, reading shares a pass among more tokens.)
+# **The answer.** On one core, one text of 128 tokens is read about a hundred times as fast as this loop writes one.
 #
 # ## What does a cache save?
 #
@@ -151,9 +151,9 @@ print(f"a column of a layer: {cache.entries.shape[-1]} numbers")
 print("24 columns per layer, step by step and in one pass: no difference above 1e-12")
 
 # %% [markdown]
-# The decoder with a cache hands over the prompt once, and then only the newest token. A natural mistake is to hand over the whole text each time. The cache then holds it several times, and no error says so. A comparison with the slow decoder notices it.
+# The decoder with a cache hands over the prompt once, and then only the newest token. A natural mistake is to hand over the whole text each time. No error says so, but a comparison with the slow decoder does.
 #
-# The package's `decode` works in the same way. All comparisons of tokens below are in float64, where rounding is too small to decide between two tokens. (The package keeps log-probabilities in about 7 digits. The comment `# tolerance` says how far a cell's numbers may move on another computer.)
+# The package's `decode` works in the same way. All comparisons of tokens below are in float64, where rounding is too small to decide between two tokens. (The package keeps log-probabilities in about 7 digits.)
 
 # %%
 @torch.no_grad()
@@ -261,6 +261,17 @@ def narrowed(by):
     config = model.config.replace(**narrower)
     return minidsk.MiniDeepSeek(config, torch.Generator().manual_seed(0))
 
+
+def both_ways(engines, tokens, steps=100):
+    """The shortest step of each engine in ms: from Python, and without Python."""
+    took = [[] for _ in engines]
+    for _ in range(steps):
+        for engine, times in zip(engines, took, strict=True):  # in turn
+            began = clock()
+            engine.step(tokens)
+            times.append(1e3 * (clock() - began))
+    return [(min(times[:30]), min(times[40:])) for times in took]
+
 # %%
 # tolerance: 5%
 cache = model.new_cache(1, 4096)
@@ -302,18 +313,7 @@ show(fig, "A pass for few tokens takes hardly less time than a pass for dozens. 
 # %% [markdown]
 # A pass starts about 250 operations, **however many tokens it computes**. Before an operation computes anything, Python and PyTorch have to find a program, check shapes and reserve memory. We call this **starting**. But a pass also reads all weights, and this would give the same flat curve. So we build the model once more with an eighth of the width. It starts the same operations, and has a tenth of the weights.
 #
-# We also take Python away. The package's `Engine.step` runs its first 32 steps from Python. Then PyTorch repeats the same operations by itself, in a way that the section after next explains. We time steps of both widths in turn and keep the shortest. (Such a step prepares no gradients, so it takes less time than `model(...)` above.)
-
-# %%
-def both_ways(engines, tokens, steps=100):
-    """The shortest step of each engine in ms: from Python, and without Python."""
-    took = [[] for _ in engines]
-    for _ in range(steps):
-        for engine, times in zip(engines, took, strict=True):  # in turn
-            began = clock()
-            engine.step(tokens)
-            times.append(1e3 * (clock() - began))
-    return [(min(times[:30]), min(times[40:])) for times in took]
+# We also take Python away. The package's `Engine.step` runs 32 steps from Python. Then PyTorch repeats the same operations by itself, from a *trace*, which the section after next explains. We time steps of both widths in turn and keep the shortest. (They prepare no gradients, so they are shorter than `model(...)` above.)
 
 # %%
 # tolerance: 5%
@@ -331,13 +331,13 @@ table(["weights", "operations", "from Python", "without Python"],
       "One step for one text on this core, in this run")
 
 # %% [markdown]
-# The narrow model takes nearly as long, in both columns, so products and weights take only a small part of the step. Python takes a large part, because without it the same operations take much less time. Most of the rest is PyTorch's own part in starting them.
+# The narrow model takes nearly as long in both columns, so products and weights take a small part of the step. Without Python, the same operations take much less time, so Python takes a large part. Most of the rest is PyTorch's own part in starting them.
 #
 # **The answer.** A small model spends a pass for few tokens on starting operations, of which Python is a large part. So more tokens in a pass, of other texts or of the same text, should cost little.
 #
 # ## Do many texts share a step?
 #
-# We write 50 tokens for 1, 4, 16 and 64 prompts of the same length, with the reading of the prompts included.
+# We write 50 tokens for 1 to 64 prompts of the same length. The time includes reading them.
 
 # %%
 some = [test[i].prompt for i in range(300)]
@@ -396,7 +396,7 @@ show(fig, "A step grows far more slowly than the batch. For 2,048 times as many 
      f"{core_ms[64]:.1f} ms.")  # fmt: skip
 
 # %% [markdown]
-# **The answer.** Many texts do share a step. On one core, a step for 64 texts takes far less than 64 times as long as for one, and on the GPU our package's step takes only a third longer. (Why transformers' step is longer for 64 texts than for 1,024, we do not know.)
+# **The answer.** Many texts do share a step. On one core, a step for 64 texts takes far less than 64 times as long as for one, and on the GPU our package's step takes only a third longer.
 #
 # ## Can a whole step be started at once?
 #
@@ -416,13 +416,15 @@ diagram("starts_and_a_graph")
 # graph.replay()  # now logits are those of the new tokens
 # ```
 #
-# We build the same on a CPU with PyTorch's operations. Our replay runs each operation again and copies its result into the tensor that the recording holds. This can save no time, because Python still starts each operation, but it shows whether the text stays the same.
+# We build the same on a CPU. Our replay runs each of PyTorch's operations again and copies its result into the tensor that the recording holds. This saves no time, because Python still starts each operation, but it shows whether the text stays the same.
 #
 # A replay repeats shapes, addresses and numbers as they were, and Python decides nothing. So a step needs three changes before it can be recorded:
 #
 # - The cache has a fixed size (`static=True`), and a mask hides its empty places.
 # - Every expert computes each token, and the unchosen get weight 0, because sorting tokens by expert would need sizes that change.
 # - The next token stays in a tensor. The planted bug asks Python for it.
+#
+# PyTorch has a real counterpart for a CPU, the trace. `torch.jit.trace` writes down which operations follow each other, and PyTorch starts them without Python. Shapes and addresses may change, but Python decides nothing here either. So again every expert computes each token, and the package traces only if that costs less than Python does.
 
 # %%
 class Graph(TorchDispatchMode):
@@ -477,9 +479,6 @@ def replays_the_same_text(step) -> None:
 
 bites(replays_the_same_text, stays_in_a_tensor, asks_python)
 
-# %% [markdown]
-# On a CPU, `torch.jit.trace` does what a graph does on a GPU. It runs a step once and writes down which operations follow each other, and PyTorch then starts them without Python. It is less strict, because shapes and addresses may change. But what Python decided stays as it was, so here too every expert computes each token. The package therefore traces only if the unchosen experts cost less than Python does.
-
 # %% tags=["hide-input"]
 of_core = results.read("bench_cpu_generation")
 most = TracedStep(minidsk.MiniDeepSeek(MOE, torch.Generator().manual_seed(0))).rows
@@ -504,9 +503,9 @@ table(["model", "texts", "from Python", "without Python", "gain", "than transfor
       "One step on a core; the record's with its share of reading the prompts")
 
 # %% [markdown]
-# In the table, one text comes several times as fast without Python, and 64 texts gain less. The recorded model has larger experts, so for 64 texts and more the package does not trace it. Its step from Python also sorts tokens by expert, so in the record not all of the gain is Python's.
+# One text comes several times as fast without Python, and 64 texts gain less. (The recorded model has larger experts, so for 64 texts and more the package does not trace it. From Python, its tokens are sorted by expert, which takes a part of the recorded time.)
 #
-# **The answer.** A graph, or on a CPU a trace, starts a whole step with one call. On a core, this made one text several times as fast. For the GPU, the gain of a graph alone is not recorded.
+# **The answer.** A graph, or on a CPU a trace, starts a whole step with one call. For one text on a core, this gains several times the speed. For the GPU, the gain of a graph alone is not recorded.
 #
 # ## What limits a large model?
 #
@@ -844,7 +843,7 @@ table(["guesses per pass", "alpha of the last", "tokens per pass", "by the formu
       "Greedy text of 16 prompts, 60 tokens each; all texts are the same as without guesses")
 
 # %% [markdown]
-# With more guesses, the formula promises too much, because the second and third guess are kept less often than the first. One reason may be that the module was trained to look one token ahead only. (They are kept often because this briefly trained writer repeats itself, as its text above shows.)
+# With more guesses, the formula promises too much, because the second and third guess are kept less often than the first. One reason may be that the module was trained to look one token ahead only. (They are kept often because this writer repeats itself, as its text above shows.)
 #
 # **The answer.** With one guess, a pass writes $1 + \alpha$ tokens on average, and each further guess adds less.
 #
@@ -884,7 +883,7 @@ table(["texts", "tokens per pass", "cost of a pass, plain steps", "times as fast
 # %% [markdown]
 # For one text the guesses pay. For 64 texts they cost speed in this record, because a pass costs more plain steps than it writes tokens.
 #
-# On the GPU we recorded the larger model twice, greedy and in bfloat16. In the first record, Python had to know how many guesses were kept, so it started each pass with guesses. We then rewrote the pass over tensors of fixed shape, where this number stays on the GPU. So the second record, from another host, replays it from a graph, as both records do with the plain steps.
+# On the GPU we recorded the larger model twice, greedy and in bfloat16. In the first record, Python had to know how many guesses were kept, so it started each pass with guesses. We then rewrote the pass, so that this number stays on the GPU. So the second record, from another host, replays it from a graph, as both records do with the plain steps.
 #
 # In the second, a pass with one guess writes 1.8 tokens. Guess how many times as fast one text comes.
 
@@ -922,18 +921,20 @@ same = {name: [sum(case["depths"]["1"][what] for case in of.values())
         for name, of in (("first", guessed), ("second", replayed))}  # fmt: skip
 for (name, (alike, all_of)), of in zip(same.items(), (guessed, replayed), strict=True):
     fast = ", ".join(f"{speed_gain(case, '1'):.2f}" for case in of.values())
-    print(f"{name} record, one guess, {', '.join(map(str, of))} texts: {fast} times as fast;",
-          f"{alike} of {all_of} texts the same")  # fmt: skip
+    print(f"{name} record, one guess: {fast} times as fast;",
+          f"{alike} of {all_of} texts the same")
 
 # %% tags=["figure", "hide-input"]
 bars = [(f"{batch} text{'s' * (batch > 1)}\n{depth} guess{'es' * (depth > '1')}",
          of["tokens_a_step"], of["tokens_a_step"] / speed_gain(case, depth),
          f"{speed_gain(case, depth):.2f}{overlap(case, depth)}")
-        for batch, case in replayed.items() for depth, of in case["depths"].items()]  # fmt: skip
+        for batch, case in replayed.items()
+        for depth, of in case["depths"].items()]  # fmt: skip
 fig, ax = plt.subplots(figsize=(6.8, 3))
-for k, (shift, name) in enumerate(((-0.2, "tokens per pass"), (0.2, "its cost, plain steps"))):
-    drawn = ax.bar(np.arange(len(bars)) + shift, [bar[1 + k] for bar in bars], 0.38, label=name)
-    _ = ax.bar_label(drawn, [f"{bar[1 + k]:.2f}" for bar in bars], fontsize=9)
+for k, name in ((1, "tokens per pass"), (2, "its cost, plain steps")):
+    drawn = ax.bar(np.arange(len(bars)) + 0.4 * k - 0.6, [bar[k] for bar in bars], 0.38,
+                   label=name)
+    _ = ax.bar_label(drawn, [f"{bar[k]:.2f}" for bar in bars], fontsize=9)
 _ = ax.set_xticks(range(len(bars)), [f"{bar[0]}\ngain {bar[3]}" for bar in bars])
 _ = ax.set(ylabel="per pass", ylim=(0, 3.5))
 _ = ax.legend(ncols=2, fontsize=9)
@@ -944,13 +945,9 @@ show(fig, "The second record, where a graph replays both ways. A gain is tokens 
          for bar in bars).replace("\n", ", ") + ".")  # fmt: skip
 
 # %% [markdown]
-# One text gains 9 % with one guess and 14 % with two. The third guess saved this text no pass; it is a single sample. For 16 and 128 texts we see no gain, because the times with and without guesses overlap.
+# One text gains 9 % with one guess and 14 % with two. The third guess saved no pass of this one text. For 16 and 128 texts we see no gain, because the times with and without guesses overlap.
 #
-# Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so the guess would add a sixth. Together that is 1.17 plain steps, and 1.80 tokens would come 1.5 times as fast. But the cost is about 1.7 plain steps for one text. More tokens in the pass hardly explain this, because even a step for 64 texts costs only 1.33 steps for one. The guess and the verdict start many small kernels. This may be the reason, but we have not profiled it.
-#
-# In the first record, Python started only the passes with guesses, and text with guesses came ten times more slowly. Between the two records, the graph, the code of the pass and the host changed together, so their shares in the difference are not known.
-#
-# Not all texts are the same as without guesses, and in the first record nearly a quarter are not. In bfloat16, a pass for two tokens can [round differently](18b_serving.ipynb) from a pass for one, and where two tokens are nearly equally likely this may decide. Each record also trained its own model, so we do not know why the second has fewer such texts.
+# Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so the guess would add a sixth. Together that is 1.17 plain steps, and 1.80 tokens would come 1.5 times as fast. But one text costs about 1.7. More tokens in the pass hardly explain this, because even a step for 64 texts costs only 1.33 steps for one. Perhaps the many small kernels of the guess and the verdict do, but we have not profiled them.
 #
 # **The answer.** For one text, guesses paid on a core, and a little on the GPU. For 16 texts and more we saw no gain, and on the core a loss for 64.
 #
@@ -960,7 +957,7 @@ show(fig, "The second record, where a graph replays both ways. A gain is tokens 
 #
 # $$ 1 + \alpha = 1.85 \ \text{to}\ 1.90 $$
 #
-# tokens per pass. The report's 1.8 lies just below. But a pass for two tokens also meets more experts and has twice the products. We compute what one guess could gain if a pass took as long as its bytes or its products, whichever is longer, without the module's.
+# tokens per pass. But a pass for two tokens also meets more experts and has twice the products. We compute what one guess could gain if a pass took as long as its bytes or its products, whichever is longer, without the module's.
 
 # %%
 rows = []
@@ -974,11 +971,13 @@ table(["texts", "a plain step, ms", "with one guess, ms", "gain at most"], rows,
       "DeepSeek-V3, texts of 4,096 tokens, 1.85 tokens per pass, computed for the GPU above")
 
 # %% [markdown]
-# For a single text, one guess gains at most about 1.2, because two tokens meet more experts than one. A hundred texts meet nearly all experts anyway, so there a guess pays best. For 2,048 texts products fill the step, and a guess would cost more than it gives.
+# For a single text, one guess gains at most about 1.2, because two tokens meet more experts than one. A hundred texts meet nearly all experts anyway, so there a guess pays best. For 2,048 texts products fill the step, and a guess would lose.
 #
 # ## What went wrong, or did not help
 #
-# **Guesses made our text ten times slower at first.** Then we rewrote the pass for a graph, and predicted a gain of about a half, but the record has 9 %.
+# **Guesses made our text ten times slower at first.** In the first record, Python started only the passes with guesses. Then we rewrote the pass for a graph, and predicted a gain of about a half, but the second record has 9 %. The graph, the code and the host changed together, so we do not know their shares.
+#
+# **In bfloat16, guesses changed some texts**, in the first record nearly a quarter. A pass for two tokens can [round differently](18b_serving.ipynb) from a pass for one, which may decide between two tokens that are nearly equally likely. Each record also trained its own model, so we do not know why the second has fewer such texts.
 #
 # ## Exercises
 #
@@ -1140,19 +1139,17 @@ ladder = {"the slow decoder": ("slow", 1), "a cache": ("plain", 1),
 speeds = {"reading 128 tokens": 128 / reading} | {
     name: 60 * way[1] / took[way] for name, way in ladder.items()}  # fmt: skip
 base = speeds["the slow decoder"]
+recorded_gains = (
+    ("CPU, one text, without Python", f"{trace_gain[1]:.1f} times", "float64: asserted here"),
+    ("GPU, 64 texts, per token", f"{64 * step_ms[1] / step_ms[64]:.0f} times", "not compared"),
+    ("GPU, one guess, one text", f"{speed_gain(replayed[1], '1'):.2f} times",
+     " and ".join(f"{alike} of {all_of} texts" for alike, all_of in same.values())))
+print("recorded, 14.7 million parameters:", " " * 7, "gain        same tokens?")
+for remedy, gain, alike in recorded_gains:
+    print(f"{remedy:42}{gain:12}{alike}")
 table(["way", "tokens per second", "times as fast as the slow decoder"],
       [[name, f"{speed:,.0f} tok/s", f"{speed / base:.1f}"] for name, speed in speeds.items()],
       "The eight-layer writer, float64, 60 tokens, this core; all texts are asserted the same")
-
-# %% tags=["hide-input"]
-(first_same, first_of), (second_same, second_of) = same.values()
-table(["recorded remedy", "gain", "evidence of the same tokens"],
-      [["CPU: one text, without Python", f"{trace_gain[1]:.1f} times", "float64, asserted here"],
-       ["GPU: 64 texts, per token", f"{64 * step_ms[1] / step_ms[64]:.0f} times", "not compared"],
-       ["GPU: a graph alone", "not recorded", "CPU, float64: a replay is asserted"],
-       ["GPU: one guess, one text", f"{speed_gain(replayed[1], '1'):.2f} times",
-        f"{first_same} of {first_of} and {second_same} of {second_of} texts, bfloat16"]],
-      "The 14.7 million parameters, recorded")  # fmt: skip
 
 # %% [markdown]
 # For one text, neither the cache nor the guess saves much time in texts as short as these, and doing without Python saves more. A batch of 64 texts wins back most of what reading gains, and there the guess costs speed. In float64 no greedy token changed, and in bfloat16 some texts changed with guesses.
