@@ -961,8 +961,7 @@ show(fig, "The second record, where a graph replays both ways. A gain is tokens 
 
 # %%
 rows = []
-for texts in (1, 16, 100, 2048):
-    cache = bytes_of_a_step(texts, 4096)[1]
+for texts, cache in ((n, bytes_of_a_step(n, 4096)[1]) for n in (1, 16, 100, 2048)):
     plain, checking = (
         1e3 * max((bytes_of_a_step(texts * tokens, 0)[0] + cache) / copies,
                   products_of_a_step(texts * tokens, 4096) / speed) for tokens in (1, 2))
