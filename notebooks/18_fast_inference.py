@@ -503,7 +503,7 @@ table(["model", "texts", "from Python", "without Python", "gain", "than transfor
       "One step on a core; the record's with its share of reading the prompts")
 
 # %% [markdown]
-# One text comes several times as fast without Python, and 64 texts gain less. (The recorded model has larger experts, so for 64 texts and more the package does not trace it. From Python, its tokens are sorted by expert, which takes a part of the recorded time.)
+# In the record, one text comes several times as fast without Python. With more texts, Python's share of a step shrinks. (The recorded model has larger experts, so for 64 texts and more the package does not trace it. From Python, its tokens are sorted by expert, which takes a part of the recorded time.)
 #
 # **The answer.** A graph, or on a CPU a trace, starts a whole step with one call. For one text on a core, this gains several times the speed. For the GPU, the gain of a graph alone is not recorded.
 #
@@ -881,7 +881,7 @@ table(["texts", "tokens per pass", "cost of a pass, plain steps", "times as fast
       "The eight-layer writer in float64, one guess, 60 tokens per text, on this core")
 
 # %% [markdown]
-# For one text the guesses pay. For 64 texts they cost speed in this record, because a pass costs more plain steps than it writes tokens.
+# For one text the guesses pay. For 64 texts they cost speed in the run shown, because a pass costs more plain steps than it writes tokens.
 #
 # On the GPU we recorded the larger model twice, greedy and in bfloat16. In the first record, Python had to know how many guesses were kept, so it started each pass with guesses. We then rewrote the pass, so that this number stays on the GPU. So the second record, from another host, replays it from a graph, as both records do with the plain steps.
 #
@@ -921,7 +921,7 @@ same = {name: [sum(case["depths"]["1"][what] for case in of.values())
         for name, of in (("first", guessed), ("second", replayed))}  # fmt: skip
 for (name, (alike, all_of)), of in zip(same.items(), (guessed, replayed), strict=True):
     fast = ", ".join(f"{speed_gain(case, '1'):.2f}" for case in of.values())
-    print(f"{name} record, one guess: {fast} times as fast;",
+    print(f"{name} record, one guess, {'/'.join(map(str, of))} texts: {fast} times as fast;",
           f"{alike} of {all_of} texts the same")
 
 # %% tags=["figure", "hide-input"]
@@ -949,7 +949,7 @@ show(fig, "The second record, where a graph replays both ways. A gain is tokens 
 #
 # Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so the guess would add a sixth. Together that is 1.17 plain steps, and 1.80 tokens would come 1.5 times as fast. But one text costs about 1.7. More tokens in the pass hardly explain this, because even a step for 64 texts costs only 1.33 steps for one. Perhaps the many small kernels of the guess and the verdict do, but we have not profiled them.
 #
-# **The answer.** For one text, guesses paid on a core, and a little on the GPU. For 16 texts and more we saw no gain, and on the core a loss for 64.
+# **The answer.** For one text, guesses paid on a core, and a little on the GPU. For 16 texts and more we saw no gain, and on the core they cost speed for 64.
 #
 # ## What DeepSeek did
 #
@@ -1139,7 +1139,7 @@ speeds = {"reading 128 tokens": 128 / reading} | {
     name: 60 * way[1] / took[way] for name, way in ladder.items()}  # fmt: skip
 base = speeds["the slow decoder"]
 recorded_gains = (
-    ("CPU, one text, without Python", f"{trace_gain[1]:.1f} times", "float64: asserted here"),
+    ("CPU, one text, without Python", f"{trace_gain[1]:.1f} times", "not compared"),
     ("GPU, 64 texts, per token", f"{64 * step_ms[1] / step_ms[64]:.0f} times", "not compared"),
     ("GPU, one guess, one text", f"{speed_gain(replayed[1], '1'):.2f} times",
      " and ".join(f"{alike} of {all_of} texts" for alike, all_of in same.values())))
@@ -1151,7 +1151,7 @@ table(["way", "tokens per second", "times as fast as the slow decoder"],
       "The eight-layer writer, float64, 60 tokens, this core; all texts are asserted the same")
 
 # %% [markdown]
-# For one text, neither the cache nor the guess saves much time in texts as short as these, and doing without Python saves more. A batch of 64 texts wins back most of what reading gains, and there the guess costs speed. In float64 no greedy token changed, and in bfloat16 some texts changed with guesses.
+# For one text, neither the cache nor the guess saves much time in texts as short as these, and a step without Python saves more. A batch of 64 texts wins back far more, and there the guess costs speed. In float64 no greedy token changed, and in bfloat16 some texts changed with guesses.
 #
 # A batch keeps this gain only if a finished reply's row is given to a new prompt; [the next page](18b_serving.ipynb) does this.
 #
