@@ -503,7 +503,7 @@ table(["model", "texts", "from Python", "without Python", "gain", "than transfor
       "One step on a core; the record's with its share of reading the prompts")
 
 # %% [markdown]
-# In the record, one text comes several times as fast without Python. With more texts, Python's share of a step shrinks. (The recorded model has larger experts, so for 64 texts and more the package does not trace it. From Python, its tokens are sorted by expert, which takes a part of the recorded time.)
+# In the record, one text comes several times as fast without Python. With more texts, Python's share shrinks. (The recorded model has larger experts, so for 64 texts and more the package does not trace it. From Python, its tokens are sorted by expert, which takes a part of the recorded time.)
 #
 # **The answer.** A graph, or on a CPU a trace, starts a whole step with one call. For one text on a core, this gains several times the speed. For the GPU, the gain of a graph alone is not recorded.
 #
@@ -947,9 +947,9 @@ show(fig, "The second record, where a graph replays both ways. A gain is tokens 
 # %% [markdown]
 # One text gains 9 % with one guess and 14 % with two. The third guess saved no pass of this one text. For 16 and 128 texts we see no gain, because the times with and without guesses overlap.
 #
-# Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so the guess would add a sixth. Together that is 1.17 plain steps, and 1.80 tokens would come 1.5 times as fast. But one text costs about 1.7. More tokens in the pass hardly explain this, because even a step for 64 texts costs only 1.33 steps for one. Perhaps the many small kernels of the guess and the verdict do, but we have not profiled them.
+# Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so the guess would add a sixth. Together that is 1.17 plain steps, and 1.80 tokens would come 1.5 times as fast. But one text costs about 1.7. More tokens in the pass hardly explain this, because even a step for 64 texts costs only 1.33 steps for one. Perhaps the small kernels of the guess and the verdict do; we have not profiled them.
 #
-# **The answer.** For one text, guesses paid on a core, and a little on the GPU. For 16 texts and more we saw no gain, and on the core they cost speed for 64.
+# **The answer.** For one text, guesses paid on a core, and a little on the GPU. For 16 texts and more we saw no gain, and for 64 on the core a loss.
 #
 # ## What DeepSeek did
 #
