@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/14_r1_zero.ipynb)
 #
-# DeepSeek took a base model, showed it no worked example, and rewarded right answers. The model began to think: it wrote longer answers, tried again and checked itself. We do the same to twenty tiny bases. In **greedy** replies (always the likeliest token) all of them try once and solve about a third of our problems. After the same 48 steps of the same reward, five of them solve about 91 % on average. The other fifteen, in groups of five, reach 42, 47 and 66 %. **What must a base have, so that reward alone makes it think?**
+# DeepSeek took a base model, showed it no worked example, and rewarded right answers. The model began to think: it wrote longer answers, tried again and checked itself. We do the same to twenty tiny bases. In **greedy** replies (always the likeliest token) all of them try once and solve about a third of our problems. After the same 48 steps of the same reward, five of them solve about 91 % on average, and the other fifteen end far lower. **What must a base have, so that reward alone makes it think?**
 #
 # - **You will build** the loop of R1-Zero with any reward, the controls that its result must be compared with, a verifier, and a careless verifier that the model cheats.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
-# - **It takes** about 90 s of processor time, so about two minutes on two free CPU cores, up to twice that on Colab's two (no GPU is needed), and an hour and a half to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
+# - **It takes** one to two minutes on two free CPU cores, up to twice that on Colab's two (no GPU is needed), and an hour and a half to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -61,7 +61,7 @@ _ = torch.set_num_threads(1)
 # %% [markdown]
 # ## A base model that gives up
 #
-# Does a base think before any reward? Our base model is **nano-base**, with 0.4 million parameters. It has read worksheets about Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once. Most authors of these worksheets try one expression, judge it, and hand it in, right or wrong. About three in ten go on until they have found a solution. We call everything that a base has read its **web**.
+# Does a base think before any reward? Our base model is **nano-base**, with 0.4 million parameters. It has read worksheets about Countdown: make a target from three numbers up to 12, with plus and minus, each number used exactly once. Most authors try one expression, judge it, and hand it in, right or wrong. About three in ten go on until they have found a solution. We call everything that a base has read its **web**. `problem.score(reply)`, from the package, is 1 for a right answer and otherwise 0.
 
 # %%
 train, test = nano().make_task("train"), nano().make_task("test")
@@ -92,9 +92,9 @@ for problem, reply in list(zip(held_out, first_replies, strict=True))[:3]:
     print(problem.prompt + reply)
 
 # %% [markdown]
-# The model writes its thought between `<think>` and `</think>`. A line of the thought is one **attempt**. After the question mark stand the target and a verdict, *yes* or *no*, in English or Chinese (对了 and 不对). This verdict is a **self-check**: the model judges its own line, and is never told whether its verdict is right.
+# The model writes its thought between `<think>` and `</think>`. A line of the thought is one **attempt**. After the question mark stand the target and a verdict, *yes* or *no*, in English or Chinese (对了 and 不对). This verdict is a **self-check**, and the model is never told whether it is right.
 #
-# All greedy replies stop after one attempt. What about samples at temperature 1, which draw each token with the model's own probabilities? We count two habits in each thought, **retries** (the attempts after the first) and self-checks. We also ask whether the first attempt was right.
+# All greedy replies stop after one attempt. What about samples at temperature 1, which draw each token with the model's own probabilities? We count two habits in each thought, **retries** (the attempts after the first) and self-checks. We also ask whether the first attempt was right. `bites(test, right, wrong)` prints that a test accepts the right function and catches a planted bug.
 
 # %%
 VERDICT = re.compile(r"(?: no| yes| 不对| 对了)$", re.MULTILINE)
@@ -113,28 +113,28 @@ def first_right(problem, text: str) -> float:
     return problem.score(f"<think></think><answer>{tried}</answer>")
 
 # %%
-def counts_by_hand(count) -> None:
-    """One attempt is no retry, three attempts are two."""
-    one, three = ("<think>" + n * "8+4-7=12-7=5?19 no\n" + "</think>" for n in (1, 3))
-    assert [count(first, one), count(first, three)] == [0, 2]
-
-
 def all_attempts(problem, text):
     return len(problem.attempts(text))
 
 
-def judges_the_first(judge) -> None:
-    """A wrong attempt, then a right one that is handed in."""
+def one_is_none(count) -> None:  # one attempt is no retry, three attempts are two
+    one, three = ("<think>" + n * "8+4-7=12-7=5?19 no\n" + "</think>" for n in (1, 3))
+    assert [count(first, one), count(first, three)] == [0, 2]
+
+
+bites(one_is_none, retries, all_attempts)
+
+# %%
+def judges_the_answer(problem, text):
+    return problem.score(text)
+
+
+def judges_the_first(judge) -> None:  # a wrong attempt, then a right one
     wrong, right = "8+4-7=12-7=5?19 no", "8+4+7=12+7=19?19 yes"
     assert judge(first, f"<think>{wrong}\n{right}</think><answer>8+4+7</answer>") == 0
     assert judge(first, f"<think>{right}</think>") == 1
 
 
-def judges_the_answer(problem, text):
-    return problem.score(text)
-
-
-bites(counts_by_hand, retries, all_attempts)
 bites(judges_the_first, first_right, judges_the_answer)
 
 # %%
@@ -178,7 +178,7 @@ table(["after a first no, the base", "samples", "right in the end"],
       "verdict is yes, or there is none.")
 
 # %% [markdown]
-# **Stopping after a *no* is hardly ever right, and going on often is.** The base stops more often than it goes on, and greedy replies take the likelier choice every time. So they never show the habit, and greedy and sampled accuracy differ. The difference between the two choices is what reward can use.
+# **Stopping after a *no* is hardly ever right, and going on often is.** The base stops more often, and greedy replies take the likelier choice every time, so they never show the habit. The difference between the two choices is what reward can use.
 #
 # Later we train bases that differ in what they have read. Guess now: from a base whose web has **no** author who searches to the end, R1-Zero starts with right greedy answers to about 34 % of held-out problems. Where does it end after 48 steps? Type a number into the box, or replace `None`.
 
@@ -251,42 +251,39 @@ def over_the_batch(rewards):
 bites(alike_is_zero, advantages_of, over_the_batch)
 
 # %% [markdown]
-# The loss is minus the advantage times the log-probability, averaged over all tokens of all answers (called `bnpo` in the package). ([Chapter 13](13_grpo_variants.ipynb) compares other averages.) What does one update do to the four?
+# The loss is minus the advantage times the log-probability (in **nats**, because the logarithm is natural), averaged over all tokens of all answers (called `bnpo` in the package). ([Chapter 13](13_grpo_variants.ipynb) compares other averages.) What does one update do to the four?
 
 # %% tags=["naive"]
+def likely(policy, drawn):
+    """The log-probability of each answer, in nats: the sum over its tokens."""
+    return (policy.logprobs(drawn) * drawn.mask).sum(1)
+
+
 def push_whole(policy, drawn, advantages):
     """Add the gradient of the loss: advantage times log-probability, over all tokens."""
-    logp = (policy.logprobs(drawn) * drawn.mask).sum(1)
-    (-(advantages * logp).sum() / drawn.mask.sum()).backward()
+    (-(advantages * likely(policy, drawn)).sum() / drawn.mask.sum()).backward()
 
 # %%
 def adam(policy, lr=6e-4):
     return torch.optim.AdamW(policy.model.parameters(), lr, (0.9, 0.99), weight_decay=0)
 
 
-@torch.no_grad()
-def likely(policy, drawn):
-    """The log-probability of each answer, in nats."""
-    return (policy.logprobs(drawn) * drawn.mask).sum(1)
-
-
 pupil, advantages = base.copy(), advantages_of(rewards)
 push_whole(pupil, four, advantages)
 adam(pupil).step()
-was, now = likely(base, four), likely(pupil, four)
+with torch.no_grad():
+    was, now = likely(base, four), likely(pupil, four)
 assert (now > was).tolist() == [True, True, False, False]
 shown = zip("ABCD", rewards[0], advantages, four.lengths, was, now, strict=True)
 rows = [[name, f"{r:.0f}", f"{a:+.2f}", int(n), f"{x:.1f}", f"{y:.1f}"]
         for name, r, a, n, x, y in shown]  # fmt: skip
-table(["answer", "reward", "advantage", "tokens", "before", "after"], rows,
-      "One update, and the log-probability of the whole answer before and after it, in nats.")
-
-# %%
 with torch.no_grad():
     by_token = (pupil.logprobs(four) - base.logprobs(four))[3].tolist()
 least = min(range(len(by_token)), key=by_token.__getitem__)
 upto = base.tokenizer.decode(four.tokens[3][: least + 1].tolist())
-print(f"D's largest loss is {by_token[least]:.1f} nats, at the end of {upto!r}")
+print(f"D's largest fall is {by_token[least]:.1f} nats, at the end of {upto!r}")
+table(["answer", "reward", "advantage", "tokens", "before", "after"], rows,
+      "One update, and the log-probability of the whole answer before and after it, in nats.")
 
 # %% [markdown]
 # **A and B become likelier, C and D less likely.** C and D have the same advantage, but D falls much further. Most of its fall is one unlikely token, the 0 in a sum that is false, 15+4=10.
@@ -298,8 +295,7 @@ print(f"D's largest loss is {by_token[least]:.1f} nats, at the end of {upto!r}")
 # %%
 def push(policy, drawn, advantages):
     for rows in drawn.lengths.argsort().split(16):
-        some = drawn[rows]
-        logp = (policy.logprobs(some) * some.mask).sum(1)
+        logp = likely(policy, drawn[rows])
         (-(advantages[rows] * logp).sum() / drawn.mask.sum()).backward()
 
 
@@ -308,12 +304,9 @@ def forgets_the_advantages(policy, drawn, advantages):
     push(policy, drawn, advantages[place])
 
 # %% [markdown]
-# Do the blocks add up to the gradient of the package's loss for the whole batch, and do our advantages equal the package's? The cell below the comparison is the whole step: sample, judge, compare, push.
+# Do the blocks add up to the gradient of the package's loss for the whole batch, and do our advantages equal the package's? First we compare. Then we put the rewards in groups, where a natural bug mixes the answers to different problems. The last cell is the whole step: sample, judge, compare, push.
 
-# %% tags=["agree"]
-scores = torch.tensor([[right_answer(first, text) for text in drawn.texts]]).double()
-
-
+# %%
 def by_package(policy, drawn, advantages):
     logp = policy.logprobs(drawn)
     policy_loss(logp, logp.detach(), advantages, drawn.mask, loss_type="bnpo")[0].backward()
@@ -322,10 +315,12 @@ def by_package(policy, drawn, advantages):
 def gradient(push) -> torch.Tensor:
     policy = base.copy()
     push(policy, drawn, group_advantages(scores).flatten())
-    moved = (p.grad for p in policy.model.parameters() if p.grad is not None)
-    return torch.cat([grad.flatten() for grad in moved])
+    parameters = policy.model.parameters()
+    return torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
 
-
+# %% tags=["agree"]
+# tolerance: 1e-7
+scores = torch.tensor([group]).double()
 reference = gradient(by_package)
 
 
@@ -334,11 +329,29 @@ def blocks_add_up(push) -> None:
     assert (gradient(push) - reference).abs().max() < 1e-7
 
 
-gap = max((gradient(push_whole) - reference).abs().max().item(),
-          (advantages_of(scores) - group_advantages(scores).flatten()).abs().max().item())
+gap = (advantages_of(scores) - group_advantages(scores).flatten()).abs().max().item()
+for way in (push_whole, push):
+    began = time.perf_counter()
+    gap = max(gap, (gradient(way) - reference).abs().max().item())
+    print(f"{way.__name__}: {time.perf_counter() - began:.2f} s")
+print(f"advantages and gradients, ours and the package's, largest difference: {gap:.0e}")
 assert gap < 1e-7
-print("advantages and gradients, ours and the package's, largest difference: below 1e-7")
 bites(blocks_add_up, push, forgets_the_advantages)
+
+# %%
+def in_groups(judged, size):  # the rewards, as [problems, size]
+    return torch.tensor(judged).double().view(-1, size)
+
+
+def mixes_groups(judged, size):
+    return torch.tensor(judged).double().view(size, -1)
+
+
+def keeps_groups(in_groups) -> None:  # one problem all right, one all wrong: no push
+    assert not advantages_of(in_groups([1, 1, 1, 0, 0, 0], 3)).any()
+
+
+bites(keeps_groups, in_groups, mixes_groups)
 
 # %%
 def take_step(policy, optimizer):
@@ -348,28 +361,25 @@ def take_step(policy, optimizer):
 
 
 def zero_step(policy, optimizer, problems, judge, generator, size=16):
-    """Sample, judge, compare, push; the replies, and their rewards [problems, size]."""
-    prompts = [p.prompt for p in problems]
-    drawn = policy.sample(prompts, size, 128, 1.0, generator)
+    drawn = policy.sample([p.prompt for p in problems], size, 128, 1.0, generator)
     posed = [p for p in problems for _ in range(size)]
     judged = [judge(p, text) for p, text in zip(posed, drawn.texts, strict=True)]
-    rewards = torch.tensor(judged).double().view(len(problems), size)
+    rewards = in_groups(judged, size)
     push(policy, drawn, advantages_of(rewards))
     take_step(policy, optimizer)
     return posed, drawn.texts, rewards
 
 # %% [markdown]
-# **Nothing in this loop looks at the thought, but the push for an answer reaches every token of the thought before it.**
+# **Nothing in this loop looks at the thought, but the push for an answer reaches every token of it.**
 #
 # ## Watch it learn
 #
 # Do thoughts grow if only answers are rewarded? We train nano-base with `right_answer` for 16 steps of 4 problems, at a constant learning rate of 6e-4. After each step we count what its 64 replies show, also how many go on after a first *no*.
 #
-# At eight of the steps, the *moments* of the figure below, we also draw, before the update, eight replies to one **held-out** problem, which the training never poses and which the base gets wrong. We note how the update, which is made from four *other* problems, moves the log-probability of each of their tokens.
+# At eight of the steps, the *moments* of the figure below, we also draw eight replies to one **held-out** problem. The training never poses this problem, and the base's greedy reply to it is wrong. Then we make the update, from four *other* problems, and record how far it moves the log-probability of each token of the eight replies.
 
 # %%
 def seen_in(posed, texts, rewards) -> dict[str, float]:
-    """What one step's replies show."""
     pairs = list(zip(posed, texts, strict=True))
     stop, go = after_first_no(posed, texts).values()
     return {"reward": rewards.mean().item(), "right": mean(p.score(t) for p, t in pairs),
@@ -445,7 +455,7 @@ table(["token", "times", "moved by one update, nats"],
       "Means over 64 samples of one held-out problem, at eight steps of one training.")
 
 # %% [markdown]
-# On average an update makes stopping after a *no* less likely, and moves the many other tokens hardly at all. The stops are few, but this problem was never trained on. What do the replies of the training show?
+# On average an update makes stopping after a *no* less likely, and hardly moves the many other tokens. The stops are few, but this problem was never trained on. What do the replies of the training show?
 
 # %% tags=["figure", "hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(7.5, 3))
@@ -471,7 +481,7 @@ table(["", "steps 1 to 4", "steps 13 to 16"],
       "attempt: share of replies in which it is right.")
 
 # %% [markdown]
-# **The thinking grows although only the answer is rewarded.** Most thoughts now go on after a first *no*, and retries per thought about double. This curve cannot tell whether more samples are right, because every step poses only four new problems. The held-out samples below can. Self-checks go up only because each attempt is checked, as it was from the start.
+# **The thinking grows although only the answer is rewarded.** Most thoughts now go on after a first *no*, and retries per thought about double. This curve cannot tell whether more samples are right, because every step poses only four new problems. The held-out samples below can. Self-checks go up because each attempt is checked, as before.
 #
 # ### A better first guess, or a better search?
 #
@@ -496,18 +506,25 @@ table(["right in %", "base", "rewarded", "gain"], rows,
       "512 samples each; 95 % intervals over eight pairs of problems, one training.")
 
 # %%
-def choices(name: str, replies) -> list[str]:
-    """One row: how often a first no is followed by a new line, and what comes of it."""
+def choices(replies) -> tuple[int, float, float]:
+    """First verdicts of no; the share that goes on; how many of those end right."""
     stop, go = after_first_no(posed, replies).values()
-    return [name, len(stop) + len(go), f"{len(go) / len(stop + go):.0%}", f"{mean(go):.0%}"]
+    return len(stop + go), len(go) / len(stop + go), mean(go)
 
 
+was, now = choices(texts), choices(later)
+worth = was[2] - mean(fork["stops"])  # of going on instead of stopping
+by_choice = was[0] * (now[1] - was[1]) * worth / len(texts)
+print(f"{was[0]} x ({now[1]:.2f} - {was[1]:.2f}) x {worth:.2f} / {len(texts)} = "
+      f"{by_choice:.0%} of the samples")
+assert 100 * by_choice > gained["final answer"][0] / 2
 table(["", "first verdict is no", "of these go on", "of those end right"],
-      [choices("base", texts), choices("rewarded", later)],
-      "The same samples, and the choice after a first no.")
+      [[name, n, f"{on:.0%}", f"{right:.0%}"] for name, (n, on, right)
+       in (("base", was), ("rewarded", now))],
+      "The same samples, and the choice after a first no.")  # fmt: skip
 
 # %% [markdown]
-# **The reward improved the search, and above all the choice to search.** Final answers are right about 20 points more often. The interval for first attempts includes zero, but it is wide, so a gain of several points is possible. Nearly all samples now go on after a first *no*, and those that go on end right only a little more often than the base's. This is one training, and another seed may differ. Here are greedy thoughts on the first held-out problem that the rewarded model gets right after two retries or more, and the base gets wrong:
+# **The reward improved the search, and above all the choice to search.** Final answers are right about 20 points more often. The interval for first attempts includes zero, but it is wide. Nearly all samples now go on after a first *no*. The line above the table multiplies how many more go on by what going on was worth to the base. This alone is most of the gain, if samples that stop are as easy as samples that go on, which we did not test. This is one training, and another seed may differ. Here are greedy thoughts on a held-out problem that only the rewarded model solves:
 
 # %%
 pairs = zip(held_out, first_replies, last_replies, strict=True)
@@ -544,21 +561,14 @@ def again_in(share: float, cell: str) -> float:
     """Retries per sampled thought, the mean of five seeds."""
     return mean(r["in_samples"]["retries"] for r in cells(share, cell))
 
-
-print(results.origin("ch14_grid"))
-seconds = [results.facts(name)["seconds"] for name in ("ch14_grid", "ch14_grid_corners")]
-print(f"seeds 3 and 4 are in results/ch14_grid_corners\nthe GPU took {seconds[0]:.0f} s and "
-      f"{seconds[1]:.0f} s, and its memory was not recorded")
-no_search.reveal(round(mean(percent(0.0, "right")), 1))
-
-# %% tags=["figure", "hide-input"]
+# %% tags=["hide-input"]
 def against(cell: str, other: str, share: float) -> str:
     """The difference of two treatments of the same bases, in points."""
     middle, half = apart(percent(share, cell), percent(share, other))
     return f"{round(middle):+} ± {half:.0f}"
 
 
-def by_web(cells, ylabel, caption):
+def by_web(cells, caption):
     fig, ax = plt.subplots(figsize=(7, 3.2))
     for cell, label in cells.items():
         _ = ax.plot(range(4), [mean(percent(s, cell)) for s in SHARES], "o-", label=label)
@@ -566,24 +576,32 @@ def by_web(cells, ylabel, caption):
             middle, half = interval(percent(s, cell))
             _ = ax.plot([x, x], [middle - half, middle + half], color="gray", lw=0.8)
     _ = ax.set_xticks(range(4), [f"{share:.0%}" for share in SHARES])
-    _ = ax.set(xlabel="share of authors who search, in the base's web", ylabel=ylabel)
-    _ = ax.set(ylim=(0, 100), xlim=(-0.2, 3.9))
+    _ = ax.set(xlabel="share of authors who search, in the base's web", ylim=(0, 100))
+    _ = ax.set(ylabel="right, greedy, %", xlim=(-0.2, 3.9))
     direct_labels(ax)
     show(fig, caption, "Lines over four webs. " + "; ".join(
         f"{label} " + ", ".join(f"{mean(percent(s, cell)):.0f}" for s in SHARES)
         for cell, label in cells.items()) + ".")
 
-
-by_web({"base": "base", "right": "rewarded"}, "right, greedy, %",
+# %% tags=["figure", "hide-input"]
+print(results.origin("ch14_grid"))
+seconds = [results.facts(name)["seconds"] for name in ("ch14_grid", "ch14_grid_corners")]
+print(f"seeds 3 and 4 are in results/ch14_grid_corners\nthe GPU took {seconds[0]:.0f} s and "
+      f"{seconds[1]:.0f} s, and its memory was not recorded")
+no_search.reveal(round(mean(percent(0.0, "right")), 1))
+by_web({"base": "base", "right": "rewarded"},
        "Greedy replies of the bases are right about equally often. What the same reward adds "
        "depends on what they have read. Five seeds, 95 % intervals, 1,024 held-out problems.")
-endless = [1 - mean(r["well_formed"] for r in cells(s, "right")) for s in SHARES]
-table(["search", "rewarded - base", "retries, base", "retries, rewarded", "no end"],
-      [[f"{s:.0%}", against("right", "base", s), f"{again_in(s, 'base'):.2f}",
-        f"{again_in(s, 'right'):.2f}", f"{e:.0%}"]
-       for s, e in zip(SHARES, endless, strict=True)],
-      "Greedy accuracy in points. Retries per sampled thought. No end: share of the rewarded "
-      "models' greedy answers without an end or an answer at 160 tokens.")
+rows = []
+for s in SHARES:
+    levels = [f"{mean(percent(s, cell)):.0f}" for cell in ("base", "right")]
+    habits = [f"{again_in(s, cell):.2f}" for cell in ("base", "right")]
+    endless = 1 - mean(r["well_formed"] for r in cells(s, "right"))
+    rows.append([f"{s:.0%}", *levels, against("right", "base", s), *habits, f"{endless:.0%}"])
+table(["search", "base, %", "rewarded, %", "gain", "retries, base", "retries, rewarded",
+       "no end"], rows, "Greedy accuracy, its gain in points. Retries per sampled thought. No "
+      "end: share of the rewarded models' greedy answers that do not end by 160 tokens, or "
+      "have no answer.")
 
 # %% [markdown]
 # With 20 % of searchers the reward adds about 60 points, and without searchers fewer than 10. **Greedy replies of all twenty bases try once and are right about as often, but their samples already differ.** Can we predict the gain from the habit before the reward?
@@ -612,7 +630,7 @@ print(f"correlation over {len(their_gain)} bases: {together:.2f}; "
 # %% [markdown]
 # **Reward brings out what the base has read, and samples show it beforehand.** The correlation comes from the webs. Five seeds are too few to say whether it holds within one web.
 #
-# Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. But more retries are not yet right answers. At 1 % more than a quarter of the greedy answers do not end within 160 tokens. At 0 % few run into the limit, and we do not know what keeps it at 42 %.
+# Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. But more retries are not yet right answers. At 1 % more than a quarter of the greedy answers do not end within 160 tokens. At 0 % fewer than one in ten do not end, and we do not know what keeps it at 42 %.
 #
 # ## Would something simpler do?
 #
@@ -650,13 +668,12 @@ bites(tells_no_solution, begin, begin_with_any)
 # %% [markdown]
 # ### Imitation of its own right answers
 #
-# The base draws answers, we keep the right ones, and the base imitates them by fine-tuning (**rejection sampling**). A natural bug would keep wrong answers too. Of our four, only A and B may be kept. Then nano-base learns the kept replies by cross-entropy, in four steps.
+# The base draws answers, we keep the right ones, and the base imitates them by fine-tuning (**rejection sampling**). A natural bug keeps every **well-formed** reply, with one thought and one answer, be it right or wrong. Of our four, only A and B may be kept. Then nano-base learns the kept replies by cross-entropy, in four steps.
 
 # %%
 def keep_right(problems, replies) -> list[tuple[str, str]]:
-    """Of some samples, the prompts and texts of those that the verifier accepts."""
     pairs = zip(problems, replies, strict=True)
-    return [(p.prompt, text) for p, text in pairs if right_answer(p, text) == 1]
+    return [(p.prompt, t) for p, t in pairs if right_answer(p, t)]
 
 
 def all_right(keep) -> None:
@@ -664,8 +681,7 @@ def all_right(keep) -> None:
 
 
 def keep_well_formed(problems, replies):
-    pairs = zip(problems, replies, strict=True)
-    return [(p.prompt, text) for p, text in pairs if p.well_formed(text)]
+    return [(p.prompt, t) for p, t in zip(problems, replies, strict=True) if p.well_formed(t)]
 
 
 bites(all_right, keep_right, keep_well_formed)
@@ -688,20 +704,22 @@ optimizer = torch.optim.AdamW(imitator.model.parameters(), 1e-3, (0.9, 0.95), we
 losses = [imitate(imitator, kept, optimizer, order) for _ in range(4)]
 share, replies = solved(imitator)
 longer = mean(retries(p, t) > 0 for p, t in zip(held_out, replies, strict=True))
-was = mean(p.score(t) for p, t in zip(posed, texts, strict=True))
-now = mean(p.score(t) for p, t in zip(posed[::2], sampled(imitator, asked, 16), strict=True))
-by_reward = mean(p.score(t) for p, t in zip(posed, later, strict=True))
 print(f"{len(losses)} steps on {len(kept)} right ones; {longer:.0%} now try again")
-table(["right", "answers drawn", "greedy", "sampled"],
-      [["base", 0, f"{before:.0%}", f"{was:.0%}"],
-       ["imitation", len(asks), f"{share:.0%}", f"{now:.0%}"],
-       ["reward, as above", 16 * 64, f"{after:.0%}", f"{by_reward:.0%}"]],
-      "One training each. Greedy: 128 held-out problems. Sampled: 16 of them.")
+imitated = sampled(imitator, asked, 16)
+rows = [("base", 0, before, posed, texts),
+        ("imitation", len(asks), share, posed[::2], imitated),
+        ("reward, as above", 16 * 64, after, posed, later)]  # fmt: skip
+table(["right", "answers drawn", "greedy", "sampled", "first attempt"],
+      [[name, count, f"{greedy:.0%}", *(f"{mean(map(judge, problems, of)):.0%}"
+                                        for judge in (right_answer, first_right))]
+       for name, count, greedy, problems, of in rows],
+      "One training each. Greedy: 128 held-out problems. Sampled, and the first attempts of "
+      "these samples: 16 of them.")
 
 # %% [markdown]
 # Four steps already make most greedy replies try again, because going on has become likelier than ending after a *no*. From a quarter of the answers, imitation is right more often in greedy replies than the live reward, and about as often in samples. In the grid, fine-tuning imitates 1,536 right answers in batches of 64, at a rate of 1e-3 that falls to a tenth in the second half. It gets as many operations as the rewarded run, sampling included.
 #
-# Guess before you look: on the web with 1 % of searchers, how many points of greedy accuracy does fine-tuning have more than the right reward (or fewer, as a negative number)?
+# Guess before you look: on the web with 1 % of searchers, subtract the rewarded models' greedy accuracy from the fine-tuned models'. How many points is it?
 
 # %% tags=["hide-input"]
 guess = None
@@ -720,23 +738,29 @@ print(f"rewarded: 48 steps; {48 * 256:,} answers drawn\n"
       f"{min(asked_for):,} to {max(asked_for):,}\nfine-tuned, of the operations of rewarded: "
       f"{min(parts):.0%} to {max(parts):.0%}")
 imitation.reveal(round(mean(percent(0.01, "sft")) - mean(percent(0.01, "right")), 1))
-by_web({"base": "base", "right": "rewarded", "prompt": "prompted", "sft": "fine-tuned"},
-       "right, greedy, %", "Two controls beside the reward. The prompt reaches most of the "
-       "gain at 20 %. Fine-tuning is ahead where few authors search. Five seeds.")
-minus = [[name, *(against(a, b, s) for s in SHARES)] for name, a, b in (
-    ("prompted - base", "prompt", "base"), ("rewarded - prompted", "right", "prompt"),
-    ("fine-tuned - rewarded", "sft", "right"))]  # fmt: skip
-habits = [[f"retries, {name}", *(f"{again_in(s, cell):.2f}" for s in SHARES)] for name, cell in
-          (("base", "base"), ("prompted", "prompt"), ("rewarded", "right"),
-           ("fine-tuned", "sft"))]  # fmt: skip
-table(["", *(f"{s:.0%} search" for s in SHARES)], minus + habits,
-      "First points of greedy accuracy, with 95 % intervals over five pairs of seeds; then "
-      "retries per sampled thought, means of five seeds (prompted: of its own attempts).")
+kinds = {"base": "base", "right": "rewarded", "prompt": "prompted", "sft": "fine-tuned"}
+by_web(kinds, "Two controls beside the reward. The prompt reaches most of the gain at 20 %. "
+       "Fine-tuning is ahead where few authors search. Five seeds.")
+
+# %% tags=["hide-input"]
+levels = [[f"{name}, % right", *(f"{mean(percent(s, cell)):.0f}" for s in SHARES)]
+          for cell, name in kinds.items()]  # fmt: skip
+minus = [[f"{kinds[a]} - {kinds[b]}", *(against(a, b, s) for s in SHARES)]
+         for a, b in (("prompt", "base"), ("right", "prompt"), ("sft", "right"))]
+habits = [[f"{name}, retries", *(f"{again_in(s, cell):.2f}" for s in SHARES)]
+          for cell, name in kinds.items()]  # fmt: skip
+was, now = (100 * mean(r["pass_at_k"]["1"] for r in cells(0.0, c)) for c in ("base", "sft"))
+print(f"0 % search, samples: base {was:.0f} % right, fine-tuned {now:.0f} %; "
+      f"({now:.0f} - {was:.0f}) % / {again_in(0.0, 'sft'):.2f} retries = "
+      f"{(now - was) / again_in(0.0, 'sft'):.0f} %")
+table(["", *(f"{s:.0%} search" for s in SHARES)], levels + minus + habits,
+      "First greedy accuracy; then points of it, with 95 % intervals over five pairs; "
+      "then retries per sampled thought, means of five seeds (prompted: of its own attempts).")
 
 # %% [markdown]
 # **The prompt alone reaches most of the gain** at 20 %, and its models try again about as often as the rewarded ones. At 0 % the same prompt does harm. There the model writes one attempt of its own and stops, because its web has no thought of more than two.
 #
-# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones, on every web. So where few search, reward was not the best way to more right answers here.
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones, on every web. At 0 % search is probably not the main reason. If first attempts were only right as often as samples of the base, three of four samples that try again would have to end right (line above the table). So first attempts have probably improved, which we did not measure ([14b](14b_aim.ipynb) has more on samples).
 #
 # ## Does the reward need to be right?
 #
@@ -767,7 +791,7 @@ table(["judge", *"ABCD"], [[judge.__name__, *(int(judge(first, t)) for t in four
                            for judge in judges], "Rewards for the four answers.")
 
 # %% [markdown]
-# A reply without an answer must not be paid as *wrong* or as *well formed*, and our coin must not change its verdict when the same reply comes again. Two tests catch three planted bugs. A group whose answers are judged alike has no **signal**, because all its advantages are 0. The table counts such groups on the web with 20 % of searchers.
+# A reply without an answer must not be paid as *wrong* or as *well formed*, our coin must not change its verdict when the same reply comes again, and *capped* must count tokens and not characters. Three tests catch four planted bugs. A group whose answers are judged alike has no **signal**, because all its advantages are 0. The table counts such groups on the web with 20 % of searchers.
 
 # %%
 def no_answer_no_pay(judge) -> None:
@@ -782,6 +806,10 @@ def has_a_thought(problem, text):
     return float(text.startswith("<think>"))
 
 
+bites(no_answer_no_pay, wrong_answer, not_right)
+bites(no_answer_no_pay, right_form, has_a_thought)
+
+# %%
 def keeps_its_word(judge) -> None:
     assert len({judge(first, four.texts[0]) for _ in range(20)}) == 1
 
@@ -790,9 +818,17 @@ def fresh_coin(problem, text):
     return float(random.random() < 0.5)
 
 
-bites(no_answer_no_pay, wrong_answer, not_right)
-bites(no_answer_no_pay, right_form, has_a_thought)
+def pays_b_alone(judge) -> None:
+    """B has 30 tokens and 57 characters, A has 50 tokens."""
+    assert [judge(first, text) for text in four.texts] == [0, 1, 0, 0]
+
+
+def cuts_characters(problem, text):
+    return problem.score(text[:40])
+
+
 bites(keeps_its_word, random_coin, fresh_coin)
+bites(pays_b_alone, capped, cuts_characters)
 
 # %% tags=["figure", "hide-input"]
 names = ("base", "right", "wrong", "random", "format", "capped")
@@ -814,15 +850,16 @@ show(fig, "Right greedy answers in %, five judges on four webs; means of five se
          for name, row in zip(names, heights, strict=True)) + ".")
 formed = [r["curves"]["well_formed"][0] for s in SHARES for r in cells(s, "right")]
 print(f"right form, {len(formed)} bases at step 1: {mean(formed):.1%} of samples on average")
-table(["judge", "no signal", "retries", "greedy, minus base"],
+table(["judge", "no signal", "retries", "greedy, minus base", "well-formed"],
       [[name, f"{mean(r['without_signal'] for r in cells(0.2, name)):.0%}",
-        f"{again_in(0.2, name):.2f}", against(name, "base", 0.2)] for name in names[1:]],
+        f"{again_in(0.2, name):.2f}", against(name, "base", 0.2),
+        f"{mean(r['well_formed'] for r in cells(0.2, name)):.0%}"] for name in names[1:]],
       f"20 % searchers, five seeds. No signal: share of training groups. Retries per sampled "
-      f"thought (base: {again_in(0.2, 'base'):.2f}). Greedy accuracy, points.")
+      f"thought (base: {again_in(0.2, 'base'):.2f}). Greedy: points, and well-formed replies.")
 
 # %% [markdown]
 # - **Wrong**: the model becomes wrong, which is what this reward pays for.
-# - **Random**: the coin destroys the model, although it favours nothing on average. We think that the pushes of 48 steps add up in a random direction.
+# - **Random**: the coin destroys the model, although it favours nothing on average. It more than doubles the retries, and almost nothing is right, so **a count of retries alone does not prove thinking**. About two of three greedy replies are no longer well-formed. We think that the pushes of 48 steps add up in a random direction.
 # - **Format**: nearly every sample of the bases has the right form already, so there is almost nothing to gain. But the retries are gone. We think that the few groups with a signal hold long thoughts that did not end, so this reward pushed against going on.
 # - **Capped**: 40 tokens are one attempt. The model is tested with 160, and it gains on no web. The reward needed room for a second attempt.
 #
@@ -854,7 +891,7 @@ table(["thoughts in both languages, %", *(f"{s:.0%} search" for s in SHARES)],
       "Sampled thoughts, five seeds, 95 % intervals.")
 
 # %% [markdown]
-# **Much of the mixing comes with searching.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones. So reward alone does not explain it. In the live run, which is one training, something is left, because thoughts of about as many lines mix about twice as often after the reward. DeepSeek-R1 also rewards the language of the question.
+# **Much of the mixing comes with searching.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones. So reward alone does not explain it. Longer search does not explain everything in our one live training either. Thoughts of several lines have about the same length before and after, about four lines, but about twice as many of them are mixed after the reward.
 #
 # ## A reward that is hacked on purpose
 #
@@ -886,9 +923,9 @@ _ = ax.set(xlabel="step", ylabel="share of samples", ylim=(0, 1.02))
 direct_labels(ax)
 thirds_of = {name: [mean(line[:3]), mean(line[-3:])] for name, line in lines.items()}
 paid, true, fixed = thirds_of.values()
-assert paid[1] > paid[0] + 0.2 and true[1] < min(true[0], fixed[1])
-show(fig, "The careless verifier pays more and more samples, but fewer are right at the end "
-     "than at the start, and fewer than in the control. One seed: one training each.",
+assert paid[1] > paid[0] + 0.2 and true[1] < fixed[1]
+show(fig, "The careless verifier pays more and more samples, but no more are right. In "
+     "steps 6 to 8 fewer are right than in the control. One seed: one training each.",
      "Three lines over eight steps. Means of the first and of the last three: " + "; ".join(
          f"{name} {a:.2f}, then {b:.2f}" for name, (a, b) in thirds_of.items()) + ".")
 table(["share of samples", "steps 1 to 3", "steps 6 to 8"],
@@ -896,17 +933,25 @@ table(["share of samples", "steps 1 to 3", "steps 6 to 8"],
       "Means over 192 samples each; one seed.")
 
 # %% tags=["hide-input"]
-late = sampled(cheat, asked, 4)
-fooled = [(p, t) for p, t in zip([p for p in asked for _ in range(4)], late, strict=True)
-          if believes(p, t) and not p.score(t)]
+late = sampled(cheat, asked, 16)
+of_three = (("the base", posed, texts), ("careless verifier", posed[::2], late),
+            ("right verifier", posed[::2], sampled(honest, asked, 16)))  # fmt: skip
+fooled = [(p, t) for p, t in zip(posed[::2], late, strict=True)
+          if believes(p, t) and not p.score(t)]  # fmt: skip
 print(f"{len(fooled)} of {len(late)} samples are paid for and wrong; two of them:")
 for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
     print(p.prompt + text, "->", p.verdict(text))
+shortest = "<think> yes</think><answer></answer>"
+print(f"{shortest} would earn {believes(first, shortest):.0f}")
+table(["held-out samples", "number", "paid by the careless verifier", "right"],
+      [[name, len(of), *(f"{mean(map(judge, problems, of)):.0%}"
+                         for judge in (believes, right_answer))]
+       for name, problems, of in of_three], "The same 16 problems.")  # fmt: skip
 
 # %% [markdown]
-# Any line is enough if a *yes* follows. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes one more often. The two trainings differ in the verifier alone.
+# Any line is enough if a *yes* follows. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes one more often.
 #
-# **In the last three steps about nine of ten samples are paid, but only about three of ten are right.** That is fewer than before, and fewer than in the control. This is one seed. Greedy accuracy is still above the base's, so one test can hide the hack. Our loop logs both numbers, because we also have the right verifier. Without one, check a few replies by hand. The fix is a verifier that ignores the thought, such as `right_answer`.
+# **At the end about nine of ten samples are paid, but only about three of ten are right**, in the last three steps and on held-out problems. There the base is right about as often, so the verifier pays more than twice as much for nothing. In the last three steps the control, on the same problems, is right more often. This is one seed. Greedy accuracy is still above the base's, so one test can hide the hack. Our loop logs both numbers, because we also have the right verifier. Without one, check a few replies by hand. The fix is a verifier that ignores the thought, such as `right_answer`.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -917,9 +962,9 @@ for p, text in sorted(fooled, key=lambda pair: len(pair[1]))[:2]:
 # r(y) = r_{\text{accuracy}}(y) + r_{\text{format}}(y).
 # $$
 #
-# The first part compares a final answer in a box with the known one, or runs tests on code. The second pays for a thought between tags. There is no neural reward model, because such a model is easily hacked in a long training. The prompt asks for a thought and then an answer, and says nothing about how to think.
+# The first part compares a final answer in a box with the known one, or runs tests on code. The second pays for a thought between tags. There is no neural reward model, because it is easily hacked. The prompt asks for a thought and then an answer, and says nothing about how to think.
 #
-# They report that answers grew to thousands of tokens, that pass@1 on AIME 2024 rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. The figure shows our own recorded run with three seeds, a larger model (*small*: three numbers up to 20, all four operators) and 1,024 samples per step.
+# They report that answers grew to thousands of tokens, that pass@1 (the share right with one sample) on AIME 2024, a contest of school mathematics, rose from 15.6 % to 71.0 %, and that a vote among 64 answers reached 86.7 % (report of January 2025; the version in *Nature* gives 77.9 % for pass@1). They also report what did not work: the thoughts are hard to read and mix languages. The figure shows our own recorded run with three seeds, a larger model (*small*: three numbers up to 20, all four operators) and 1,024 samples per step.
 
 # %% tags=["hide-input"]
 recorded = [read_stages(results.folder("reason_small") / f"seed{seed}") for seed in range(3)]
@@ -939,21 +984,19 @@ show(fig, "Recorded, three seeds: answers become right and twice as long in abou
      "Three lines each over 30 steps. Mean share right in steps 1-10, 11-20, 21-30: "
      + ", ".join(f"{m:.2f}" for m, _ in thirds["accuracy"]) + "; mean tokens: "
      + ", ".join(f"{m:.0f}" for m, _ in thirds["length"]) + ".")
-drift = apart(*([100 * mean(line["accuracy"] for line in run[a : a + 10]) for run in small]
-                for a in (20, 10)))
-assert abs(drift[0]) < 2
-print("right, steps 21-30 minus steps 11-20: {:+.1f} ± {:.1f} points".format(*drift))
+assert abs(thirds["accuracy"][2][0] - thirds["accuracy"][1][0]) < 0.02
+table(["steps", "1 to 10", "11 to 20", "21 to 30"],
+      [["right, %", *(f"{100 * m:.0f} ± {100 * h:.0f}" for m, h in thirds["accuracy"])],
+       ["tokens", *(f"{m:.0f} ± {h:.0f}" for m, h in thirds["length"])]],
+      "Means of ten steps, with 95 % intervals over three seeds.")
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
-# **We expected reward to beat fine-tuning at equal operations.** It did not: at 0 % and 1 % it is about 24 points lower.
-#
 # **We expected the coin to do nothing.** A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply.
 #
-# **The grid has one learning rate, 48 steps and one limit of length.** Where searchers are few, answers run into that limit, and a longer training might change the results.
-
-# %% [markdown]
+# **The grid has one learning rate, 48 steps and one limit of length.** At 1 %, and less so at 5 %, answers run into that limit, and a longer training might change the results.
+#
 # ## Exercises
 #
 # ```{exercise} Groups that teach
@@ -1084,7 +1127,7 @@ zoo("zero", [alike_says_nothing, a_tenth_is_a_signal])
 # %% [markdown]
 # ## The opening question, answered
 #
-# What must a base have, so that reward alone makes it think? Reward makes every base try again. It made the answers mostly right (91 %) only where the base had read many authors who search. Without them it reached 42 %, and fine-tuning on the base's own right answers 66 %. Greedy replies do not show which base is which, but samples do, because those of a base that has read many searchers try again more often before any reward. Below the numbers, both models of the live run answer two problems. Put in one of your own.
+# What must a base have, so that reward alone makes it think? Reward makes every base try again. It made the answers mostly right (91 %) only where the base had read many authors who search. Without them it reached 42 %, and fine-tuning on the base's own right answers 66 %. Greedy replies do not show which base is which, but samples do, because those of a base that has read many searchers try again more often before any reward. Both models of the live run then answer a problem of your own.
 
 # %%
 for share in SHARES:
@@ -1092,8 +1135,6 @@ for share in SHARES:
     few, many = (again_in(share, cell) for cell in ("base", "right"))
     print(f"{share:.0%} searchers: greedy {was:.0f} %, then {now:.0f} %; "
           f"retries per sample {few:.2f}, then {many:.2f}")
-
-# %%
 yours = train.pose("Make 19 from 8 4 7")
 for task in (searched, yours):
     for name, policy in (("base", base), ("after the reward", learner)):
@@ -1108,13 +1149,12 @@ receipt(spread=spread, differences={"our step, and the package's": (gap, 1e-7)})
 # %% [markdown]
 # ## Summary
 #
-# **With reward alone our base models try again more often**, on every web. In the live run the gain came mostly from one choice, to go on after a first *no*. Whether trying again makes a model *right* depends on what its base has read, and the retries in samples of the base show it beforehand. The right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. A coin and a wrong reward destroyed the model, and a cap of 40 tokens took the gain away. At equal operations, fine-tuning on the base's own right answers was about 24 points better at 0 % and 1 %, and as good at 20 %, with fewer retries.
+# **With reward alone our base models try again more often**, on every web. In the live run the gain came mostly from one choice, to go on after a first *no*. Whether trying again makes a model *right* depends on what its base has read, and the retries in samples of the base show it beforehand. The right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. At equal operations, fine-tuning on the base's own right answers was about 24 points better at 0 % and 1 %, and as good at 20 %, with fewer retries.
 #
 # - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
 # - I can now name the controls that a claim about reinforcement learning needs: a prompt, fine-tuning at equal operations, a random reward, a cap on length.
 # - I can now notice a hacked reward, and close the hole.
-
-# %% [markdown]
+#
 # ## Read on
 #
 # - [New ability, or better aim?](14b_aim.ipynb) asks what reward added to these models, and which of the disputed papers holds where.

@@ -20,7 +20,7 @@
 #
 # The reasoner's training is over, and its weights stay as they are. It can still spend more on each problem. **What does more computing buy after training: one longer thought, or many replies and a choice among them?**
 #
-# - **You will build** a forced budget, a rule that adds one new line, a vote, and best-of-n with three judges. Then you compare all of them on one axis of operations, and pose problems of your own.
+# - **You will build** a limit on the thought, a rule that adds one new line, a vote, and best-of-n with three judges. Then you compare all of them on one axis of operations, and pose problems of your own.
 # - **You need** PyTorch and [chapter 12](12_grpo.ipynb), from which the reasoner comes. [Chapter 11](11_human_feedback.ipynb) explains reward models.
 # - **It takes** about a minute of one CPU core (longer on Colab), and an hour and a half to read. It needs no GPU.
 
@@ -75,14 +75,19 @@ print(f"{len(held_out)} problems, made of {len(same)} sets of numbers and a targ
 #
 # In **Countdown** we make a target from given numbers, and use each of them exactly once. Our problems have three numbers up to 12, plus and minus, and targets up to 20. Two models solve them. **nano-base** is a base model that has read the **tiny web**, our corpus of pages that a program wrote. **nano-zero**, the finished reasoner, is nano-base after reinforcement learning from right answers alone.
 #
-# A reply is a **worksheet**, like those of the tiny web: a thought with one attempt per line, and an answer. Here is one by nano-zero, greedy (each token is the most likely one), to *make 6 from 3, 9, 6*. The folded cell also says what is wrong in a line, by the rules of the task.
+# A reply is a **worksheet**, like those of the tiny web: a thought with one attempt per line, and an answer. Here is one by nano-zero, greedy (each token is the most likely one), to *make 6 from 3, 9, 6*. The folded cell says what is wrong in a line, by the rules of the task.
 
-# %% tags=["hide-input"]
+# %%
+def thought_of(reply: str) -> str:
+    """What stands before the end of the thought."""
+    return reply.partition("</think>")[0]
+
+
 def says_yes(thought: str) -> bool:
     """Whether the last verdict of a thought is yes, in English or Chinese."""
     return thought.rstrip().endswith(("yes", "对了"))
 
-
+# %% tags=["hide-input"]
 def faults(problem, line: str) -> str:
     """What is wrong in a line of a worksheet; "" where nothing is."""
     chain, _, said = line.removeprefix("<think>").partition("?")
@@ -95,11 +100,6 @@ def faults(problem, line: str) -> str:
     wrong = {"numbers": numbers != sorted(problem.numbers), "arithmetic": len({*values}) > 1,
              "verdict": (values[-1] == problem.target) != says_yes(said)}  # fmt: skip
     return ", ".join(name for name, here in wrong.items() if here)
-
-
-def thought_of(reply: str) -> str:
-    """What stands before the end of the thought."""
-    return reply.partition("</think>")[0]
 
 
 def read_out(problem, reply: str) -> None:
@@ -143,7 +143,7 @@ table(["model", "right", "tokens read", "written", "by hand", "counted"], rows,
 #
 # The cells of this page pose 48 problems, to show how each method works. That is too few to compare methods. So **the comparisons from which we conclude are read from a recorded experiment** with all 432 problems. Each of its three seeds has a different 144 of them, and nano-zero and nano-base answer the same ones.
 #
-# **Every interval on this page is of one kind**, which the folded cell computes: 95 %, over problems, where all orders of one set of numbers count as one, because they are not independent. (Only the receipt has intervals over the three seeds.) The figure shows four of the ways that we compare.
+# **Intervals are 95 %, over problems.** Orders of one set of numbers count as one problem, because they are not independent. The receipt is the exception: its intervals are over three seeds. The figure shows four of the ways that we compare.
 
 # %% tags=["hide-input"]
 runs = results.read("ch17_search")["runs"]
@@ -164,20 +164,6 @@ def bits(rows, field="right") -> list[int]:
 def cost(rows) -> float:
     """Million FLOPs per problem."""
     return mean(r["flops"] for r in rows) / 1e6
-
-
-def clustered(marks, of=held_out) -> tuple[float, float]:
-    """The mean over problems, and half its 95 % interval; orders of one set count once."""
-    middle, sums = mean(marks), Counter()
-    for p, mark in zip(of, marks, strict=False):
-        sums[(*sorted(p.numbers), p.target)] += mark - middle
-    return middle, 1.96 * math.sqrt(sum(s * s for s in sums.values())) / len(marks)
-
-
-def minus(ours, others) -> str:
-    """The difference of two lists of marks, in points, with its interval."""
-    less = [100 * (a - b) for a, b in zip(ours, others, strict=True)]
-    return "{:+.1f} ± {:.1f} points".format(*clustered(less))
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -216,6 +202,20 @@ show(fig, "Lines: thoughts. Squares: answers. Orange: where the first thought wo
      "Four ways to spend FLOPs on one problem, recorded. " + "; ".join(said) + ".")
 
 # %% tags=["hide-input"]
+def clustered(marks, of=held_out) -> tuple[float, float]:
+    """The mean over problems, and half its 95 % interval; orders of one set count once."""
+    middle, sums = mean(marks), Counter()
+    for p, mark in zip(of, marks, strict=False):
+        sums[(*sorted(p.numbers), p.target)] += mark - middle
+    return middle, 1.96 * math.sqrt(sum(s * s for s in sums.values())) / len(marks)
+
+
+def minus(ours, others) -> str:
+    """The difference of two lists of marks, in points, with its interval."""
+    less = [100 * (a - b) for a, b in zip(ours, others, strict=True)]
+    return "{:+.1f} ± {:.1f} points".format(*clustered(less))
+
+
 print(results.origin("ch17_search"))
 last = results.facts("ch17_search")["seconds"]
 print(f"  the last three of its six runs, side by side: {last / 60:.0f} minutes")
@@ -231,11 +231,11 @@ for name in plain:
 #
 # ## One thought: does it help to make it longer?
 #
-# **Budget forcing** {cite}`muennighoff2025s1` sets the length of one thought from outside, in two ways. When a thought reaches its budget, we end it and begin the answer. When the model wants to end its thought too early, we put a word such as *Wait* in the place of the end, and the model goes on.
+# **Budget forcing** {cite}`muennighoff2025s1` sets the length of one thought from outside, in two ways. When a thought reaches a **limit** of tokens, we end it and begin the answer. When the model wants to end its thought too early, we put a word such as *Wait* in the place of the end, and the model goes on.
 #
-# ### What does a larger budget buy?
+# ### What does a higher limit buy?
 #
-# Here is the first way, without the package: write at most `budget` tokens, close the thought, and let the model answer.
+# Here is the first way, without the package: write at most `limit` tokens, close the thought, and let the model answer.
 
 # %%
 def write(policy, text: str, tokens: int) -> str:
@@ -243,15 +243,15 @@ def write(policy, text: str, tokens: int) -> str:
     return policy.sample([text], 1, tokens, 0.0, None).texts[0]
 
 
-def force(policy, prompt: str, budget: int) -> tuple[str, bool]:
-    """A reply whose thought has at most `budget` tokens, and whether it was cut."""
-    thought, closed, _ = write(policy, prompt + "<think>", budget).partition("</think>")
+def force(policy, prompt: str, limit: int) -> tuple[str, bool]:
+    """A reply whose thought has at most `limit` tokens, and whether it was cut."""
+    thought, closed, _ = write(policy, prompt + "<think>", limit).partition("</think>")
     begun = "<think>" + thought + "</think>" + ("" if closed else "<answer>")
     return begun + write(policy, prompt + begun, 32), not closed
 
 
-for budget in (12, 30, 60):
-    print(budget, *force(zero, problems[1].prompt, budget))
+for limit in (12, 30, 60):
+    print(limit, *force(zero, problems[1].prompt, limit))
 
 
 # %% [markdown]
@@ -266,16 +266,16 @@ def test_a_cut_thought_answers(force) -> None:
     assert cut and problems[1].answer(reply) is not None
 
 
-def only_stops(policy, prompt, budget):
+def only_stops(policy, prompt, limit):
     """A planted bug: nothing ends the thought, so the model goes on thinking."""
-    begun = "<think>" + write(policy, prompt + "<think>", budget)
+    begun = "<think>" + write(policy, prompt + "<think>", limit)
     return begun + write(policy, prompt + begun, 32), True
 
 # %%
 bites(test_a_cut_thought_answers, force, only_stops)
-for budget in (12, 30, 60):
-    theirs = budget_forcing(zero, problems[:4], budget, None)
-    ours = [force(zero, p.prompt, budget) for p in problems[:4]]
+for limit in (12, 30, 60):
+    theirs = budget_forcing(zero, problems[:4], limit, None)
+    ours = [force(zero, p.prompt, limit) for p in problems[:4]]
     assert ours == list(zip(theirs.replies, theirs.cut, strict=True))
 print("12 replies, and whether they were cut: all the same")
 
@@ -283,36 +283,40 @@ print("12 replies, and whether they were cut: all the same")
 # Now the record. It is tempting to conclude from the first two columns that *longer thoughts are better*. But a thought that is cut has not finished what it was doing, so we look at those problems separately.
 
 # %% tags=["hide-input"]
-BUDGETS = (8, 16, 32, 64, 96, 160)
-thoughts = {b: rows_of("forced", model="nano-zero", budget=b, when="never") for b in BUDGETS}
+LIMITS = (8, 16, 32, 64, 96, 160)
+thoughts = {b: rows_of("forced", model="nano-zero", budget=b, when="never") for b in LIMITS}
 
 
 def split() -> list:
-    """Rows of the table: each budget's cuts, and what is right of both kinds."""
+    """Rows of the table: each limit's cuts, and what is right of both kinds."""
     rows, before, had_cut = [], [], []
-    for budget, of in thoughts.items():
+    for limit, of in thoughts.items():
         ok, cut = bits(of), bits(of, "cut")
         kinds = [[o for o, c in zip(ok, cut, strict=True) if c == kind] for kind in (1, 0)]
         shares = [f"{mean(kind):.0%}" if len(kind) > 20 else "-" for kind in kinds]
-        if rows:  # a thought that had ended is the same under a longer budget
+        if rows:  # a thought that had ended is the same under a higher limit
             assert all(o == b for o, b, c in zip(ok, before, had_cut, strict=True) if not c)
         before, had_cut = ok, cut
-        rows.append([budget, f"{mean(ok):.0%}", f"{mean(cut):.0%}", *shares])
+        rows.append([limit, f"{mean(ok):.0%}", f"{mean(cut):.0%}", *shares])
     return rows
 
 
 forced_rows = split()
-table(["budget, tokens", "right", "cut", "right, of those cut", "right, of the others"],
+table(["limit, tokens", "right", "cut", "right, of those cut", "right, of the others"],
       forced_rows, "nano-zero, greedy, 432 problems. A dash: fewer than 20 problems.")
 
 # %% [markdown]
 # Thoughts that ended early are nearly always right. Longer thoughts belong to harder problems, so this share falls to 87 %. Thoughts that were cut are mostly wrong.
 #
-# **All of the gain comes from thoughts that the shorter budget cut.** A thought that had ended gains nothing, because a greedy thought is the same under every budget, up to its cut.
+# **All of the gain comes from thoughts that the lower limit cut.** A thought that had ended gains nothing, because a greedy thought is the same under every limit, up to its cut.
 #
 # ### What does one new line do?
 #
-# So a larger budget does not lengthen a thought that ends by itself. The second way of budget forcing does. On our worksheets we put a new line in the place of the end, because a new line begins a new attempt. The base model gives up after one attempt, even where it has just written *no*, and solves 25 % of the problems. How many with one new line?
+# So a higher limit does not lengthen a thought that ends by itself. The second way of budget forcing does. On our worksheets we put a new line in the place of the end, because a new line begins a new attempt.
+#
+# When may a thought end? The authors of s1 never let it end the first time: we call this rule *always*. Our own variant acts *in doubt*: it adds the line only when the thought does not end with *yes*. Neither rule asks the verifier.
+#
+# The base model gives up after one attempt, even where it has just written *no*, and solves 25 % of the problems. How many with one new line in doubt?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -322,13 +326,13 @@ one_line = predict("search.one_line", question, guess, example=40, scale="differ
 one_line
 
 # %% [markdown]
-# When may a thought end? The authors of s1 never let it end the first time: we call this rule *always*. Our own variant acts *in doubt*: it adds the line only when the thought does not end with *yes*. Neither rule asks the verifier. Here is one new line, without the package:
+# Here is one new line, without the package:
 
 # %%
-def insist(policy, prompt: str, budget: int, may_end) -> tuple[str, bool]:
+def insist(policy, prompt: str, limit: int, may_end) -> tuple[str, bool]:
     """`force`, and a new line where the thought would end and may not."""
-    thought, closed, _ = write(policy, prompt + "<think>", budget).partition("</think>")
-    left = budget - len(policy.tokenizer.encode(thought + "\n"))
+    thought, closed, _ = write(policy, prompt + "<think>", limit).partition("</think>")
+    left = limit - len(policy.tokenizer.encode(thought + "\n"))
     if closed and left > 0 and not may_end(thought):
         more = write(policy, prompt + "<think>" + thought + "\n", left)
         more, closed, _ = more.partition("</think>")
@@ -369,7 +373,7 @@ for title, of in (("alone", plain["nano-base"]), ("in doubt", theirs)):
     lines = Counter(thought_of(reply).count("\n") + 1 for reply in of.replies)
     print(f"{title:8}, lines and thoughts:", dict(sorted(lines.items())))
 
-# %% tags=["hide-input"]
+# %% tags=["figure", "hide-input"]
 waited = []
 for model in ("nano-base", "nano-zero"):
     for when, waits in (("never", 0), ("in doubt", 1), ("always", 1)):
@@ -380,19 +384,34 @@ in_doubt = bits(rows_of("forced", model="nano-base", budget=160, when="in doubt"
 greedy = bits(rows_of("forced", model="nano-zero", budget=160, when="never"))
 one_line.reveal(round(100 * mean(in_doubt), 1))
 print("nano-base with a new line in doubt, minus nano-zero alone:", minus(in_doubt, greedy))
+places = (0, 1, 2, 3.6, 4.6, 5.6)
+fig, ax = plt.subplots(figsize=(4.7, 2.9))
+for k, (x, (_, _, shown, *_)) in enumerate(zip(places, waited, strict=True)):
+    middle, half = map(float, shown.split(" ± "))
+    _ = ax.bar(x, middle, yerr=half, capsize=3, color=("0.6", "C0", "C1")[k % 3])
+    _ = ax.text(x, middle + half + 2, f"{middle:.0f}", ha="center", fontsize=9)
+_ = ax.set_xticks(places, [when for _, when, *_ in waited])
+_ = ax.set(ylabel="right, %", ylim=(0, 105))
+for x, name in ((1, "nano-base"), (4.6, "nano-zero")):
+    _ = ax.text(x, -22, name, ha="center", va="top", weight="bold")
+show(fig, "One new line: never, in doubt and always. Bars: right answers of 432; whiskers: "
+     "95 % intervals over problems.",
+     "; ".join(f"{model}, {when}: {shown} %" for model, when, shown, *_ in waited) + ".")
 table(["model", "one new line", "right, %", "cut at 160", "million FLOPs"], waited,
-      "All 432 problems, greedy, a budget of 160 tokens. Never: the thought ends where the "
+      "All 432 problems, greedy, a limit of 160 tokens. Never: the thought ends where the "
       "model ends it.")
 
 # %%
-for model in ("nano-base", "nano-zero"):
+for model, when in itertools.product(("nano-base", "nano-zero"), ("in doubt", "always")):
     before = bits(rows_of("forced", model=model, budget=160, when="never"))
-    always_on = rows_of("forced", model=model, budget=160, when="always", waits=1)
+    always_on = rows_of("forced", model=model, budget=160, when=when, waits=1)
     pairs = list(zip(before, bits(always_on), bits(always_on, "cut"), strict=True))
-    lost = [cut for a, b, cut in pairs if a > b]
-    # After the loop, always_on is that of nano-zero.
-    print(f"{model}, always: of {sum(before)} right answers {len(lost)} are lost, "
-          f"{lost.count(0)} of them uncut; {sum(a < b for a, b, _ in pairs)} are gained")
+    lost, right = [cut for a, b, cut in pairs if a > b], sum(before)
+    gained, wrong = sum(a < b for a, b, _ in pairs), len(before) - right
+    print(f"{model}, {when}: repairs {gained} of {wrong} wrong answers ({gained / wrong:.0%})"
+          f",\n  loses {len(lost)} of {right} right ones ({len(lost) / right:.0%}), "
+          f"{lost.count(0)} of them uncut")
+# After the loop, always_on is that of nano-zero with the rule "always".
 
 # %% [markdown]
 # Alone, all 48 thoughts of nano-base have one line. After one new line most have several, so the model does not stop at the second attempt.
@@ -413,7 +432,10 @@ read_out(problems[k], alone.replies[k])
 spoilt = [k for k, p in enumerate(problems)
           if p.score(alone.replies[k]) and not p.score(forced.replies[k])]  # fmt: skip
 whole = [k for k in spoilt if not forced.cut[k]]
-print(f"always: {len(spoilt)} right replies became wrong, {len(whole)} of them uncut. One:")
+had = [k for k in whole if any(says_yes(line) and not faults(problems[k], line)
+                               for line in thought_of(forced.replies[k]).split("\n"))]
+print(f"always: {len(spoilt)} right replies became wrong, {len(whole)} of them uncut; "
+      f"of these, {len(had)} had written a right line. One:")
 read_out(problems[whole[0]], forced.replies[whole[0]])
 
 # %% [markdown]
@@ -473,14 +495,14 @@ def most_common(answers):
 bites(test_silence_is_no_vote, vote, most_common)
 
 # %% [markdown]
-# The package has a **budget** of tokens per problem. It starts another reply while a longest one, of 96 tokens, still fits into what is left. So short replies leave room for more replies. (The comment `# tolerance: 3%` tells our CI how far a printed number may differ on another processor.) With a larger budget the package draws as many at once as surely fit. Our five lines and its `vote` must hand in the same answers.
+# All replies to one problem share a **total** of tokens. (The package calls both the total and the limit `budget`.) A reply may take 96 tokens, so the package starts another one only while 96 tokens are left. To save time it draws several at once when all of them are sure to fit. So short replies leave room for more replies. Our five lines and its `vote` must hand in the same answers. (`# tolerance: 3%` tells our CI how far a printed number may differ elsewhere.)
 
 # %%
 # tolerance: 3%
-def replies_within(policy, prompt: str, budget: int, longest: int, generator) -> list[str]:
+def replies_within(policy, prompt: str, total: int, longest: int, generator) -> list[str]:
     """Replies to one prompt, as long as a longest one still fits."""
     replies, spent = [], 0
-    while spent + longest <= budget:
+    while spent + longest <= total:
         found = policy.sample([prompt], 1, longest, 1.0, generator)
         replies += found.texts
         spent += found.lengths.item()
@@ -557,11 +579,24 @@ def own_yes(questions, replies) -> Judged:
     """A judge that believes the thought: it costs nothing, and can be wrong."""
     return Judged([float(says_yes(thought_of(r))) for r in replies], 0.0)
 
-
+# %%
 def best(question, replies, judge):
     """The reply that the judge likes best; of equals, the one that came first."""
     worths = judge([question] * len(replies), replies).values
     return replies[worths.index(max(worths))]
+
+
+def test_the_first_of_equals(best) -> None:
+    """Two thoughts say yes: the first of them is handed in."""
+    assert best(None, ["1 no", "2 yes", "3 yes"], own_yes) == "2 yes"
+
+
+def the_last_of_equals(question, replies, judge):
+    """A planted bug: of equals, the last one wins."""
+    return best(question, replies[::-1], judge)
+
+
+bites(test_the_first_of_equals, best, the_last_of_equals)
 
 # %%
 # tolerance: 3%
@@ -654,12 +689,11 @@ def trained(pairs) -> RewardModel:
     _ = train_reward_model(model, pairs, RewardModelConfig(batch=16), progress=False)
     return model
 
-
+# %%
+# tolerance: 5%
 preferred = trained(pairs)
 
 
-# %%
-# tolerance: 5%
 def learned(questions, replies) -> Judged:
     """The learned reward of each reply, in [-1, 1], and what reading them cost."""
     prompts = [question.prompt for question in questions]
@@ -732,7 +766,7 @@ picture(preferred.score, "Learned from pairs of one prompt: all scores of a row 
 read_out(*owners[under_each(preferred.score, owners[:8]).mean(1).argmin()])
 
 # %% [markdown]
-# **The judge hardly reads the problem.** A reply gets about the same score under every prompt. The reason is its training: both replies of a pair belong to the *same* prompt, so the judge can tell the better reply without reading the prompt.
+# **The judge hardly reads the problem.** A reply gets about the same score under every prompt. The reason is probably its training: both replies of a pair belong to the *same* prompt, so the judge can tell the better reply without reading the prompt.
 #
 # The row with the lowest scores belongs to the worksheet above, whose answer is right but whose verdict says 不对 (*not right*).
 #
@@ -757,7 +791,7 @@ picture(reading.score, "Learned with swapped replies too: the same replies, and 
         "of a reply changes with the prompt. The frame is seldom the highest of its column.")
 
 # %% [markdown]
-# **With swapped replies, the score depends on the prompt.** But the right reply wins only in about two of three comparisons. Without swapped replies it is about half, like a coin. (It also saw several times as many pairs; a control with as many old ones is missing.) A test tells this judge from two that do not read the problem. Then both judges choose among the replies of nano-base:
+# **With swapped replies, the score depends on the prompt.** But the right reply wins only in about two of three comparisons. Without swapped replies it is about half, like a coin. (It saw six times as many pairs. As a control, train a third judge, `trained(6 * pairs)`, and give its `score` to `prefers_its_own`, which takes about half a minute.) A test tells this judge from two that do not read the problem. Then both judges choose among the replies of nano-base:
 
 # %%
 # tolerance: 25%
@@ -765,13 +799,13 @@ def test_it_reads_the_problem(score) -> None:
     """The right reply to a problem is above right replies to others, in most comparisons."""
     assert mean(prefers_its_own(score)) > 0.6
 
-
+# %%
+# tolerance: 25%
 def with_swaps(prompts, replies):
     """The judge that also learned from swapped replies."""
     return reading.score(prompts, replies)
 
-# %%
-# tolerance: 25%
+
 def without_swaps(prompts, replies):
     """A bug that was in our first judge: no pair needs the prompt."""
     return preferred.score(prompts, replies)
@@ -808,35 +842,54 @@ print(f"chosen right, of 48: {sum(with_):.0f} with swaps, {sum(without):.0f} wit
 # %%
 judging = rows_of("drawn", model="nano-zero", judge="learned", budget=640)
 replies, tokens = (mean(r[what] for r in judging) for what in ("samples", "tokens"))
-# weights and read: of nano-zero, from the first table
-by_hand = 2 * weights * (read * replies + tokens) / 1e6
 drawing = cost(rows_of("drawn", model="nano-zero", judge="majority", budget=640))
 counted = cost(judging) - drawing
-assert 0.8 < by_hand / counted < 1
-print(f"read: {replies:.1f} x {read:.0f} tokens of prompts, {tokens:.0f} of replies:\n"
-      f"  2 x {weights:,} weights x tokens = {by_hand:.0f} million FLOPs; counted: "
-      f"{counted:.0f}; drawing: {drawing:.0f}")
+print(f"recorded: {replies:.1f} replies, {tokens:.0f} tokens in all; million FLOPs: "
+      f"{drawing:.0f} to draw them, {counted:.0f} to judge them")
+
+# %%
+def judging_cost(replies: float, tokens: float) -> float:
+    """Million FLOPs; weights, and `read` tokens of a prompt, are those of the first table."""
+    return 2 * weights * (read * replies + tokens) / 1e6
+
+
+def test_near_the_count(judging_cost) -> None:
+    """Attention is missing, but no more than a fifth of the count."""
+    assert 0.8 < judging_cost(replies, tokens) / counted < 1
+
+
+def without_prompts(replies, tokens):
+    """A planted bug: the judge's prompts are not counted."""
+    return judging_cost(0, tokens)
+
+
+bites(test_near_the_count, judging_cost, without_prompts)
+print(f"2 x {weights:,} weights x ({replies:.1f} x {read:.0f} + {tokens:.0f}) tokens = "
+      f"{judging_cost(replies, tokens):.0f} million FLOPs")
 
 # %% [markdown]
 # Judging costs more than drawing.
 #
 # ## What buys most for the same FLOPs?
 #
-# The recorded experiment puts all methods on one axis. Its learned judge has no swapped replies. For each model and seed, it learned from pairs that a tree search on 192 training problems had made, as in [A tree of steps](17b_trees.ipynb). Its training is not on the axis. Its weights were not kept, so **we did not test whether the recorded judge reads the problem**. A smaller one, which A tree of steps trains on such pairs, hardly does.
+# The recorded experiment puts all methods on one axis. Its totals are 160 to 1,280 tokens per problem.
+#
+# **The recorded judge is another one.** It has the same size, and no swapped replies. For each model and seed it learned from pairs of 192 training problems, which [A tree of steps](17b_trees.ipynb) explains how to make. Its training is not on the axis. Its weights were not kept, so whether it reads the problem was not tested: use the heat maps to understand our judge, not the recorded curve.
 #
 # ### Who should choose for the finished reasoner?
 
 # %% tags=["hide-input"]
 def curve(part: str, model: str, judge: str) -> dict:
-    """FLOPs per problem and marks of all problems, budget by budget."""
+    """FLOPs per problem, marks of all problems and replies, total by total."""
     budgets = sorted({r["budget"] for r in rows_of(part, model=model, judge=judge)})
     each = [rows_of(part, model=model, judge=judge, budget=b) for b in budgets]
     return {"flops": [cost(of) for of in each], "marks": [bits(of) for of in each],
+            "replies": [mean(r["samples"] for r in of) for of in each],
             "tokens": budgets}  # fmt: skip
 
 
 def at(of: dict, flops: float) -> list[float]:
-    """Each problem's mark where the curve has so many FLOPs, between two budgets."""
+    """Each problem's mark where the curve has so many FLOPs, between two totals."""
     k = max(i for i, f in enumerate(of["flops"][:-1]) if i == 0 or f <= flops)
     (x0, x1), (a, b) = of["flops"][k : k + 2], of["marks"][k : k + 2]
     part = math.log(flops / x0) / math.log(x1 / x0)
@@ -873,15 +926,16 @@ show(fig, "nano-zero. Star: one greedy answer. Cross: one new line, always. Line
 
 # %% tags=["hide-input"]
 def by_budget(model: str):
-    """The table of one model: each budget's cost, and what is right by judge."""
+    """The table of one model: what is right by judge, and each total's replies and cost."""
     of = {judge: curve("drawn", model, judge) for judge in JUDGES}
     rows = [[label, *(f"{mean(marks):.1%}" for marks in of[judge]["marks"])]
             for judge, label in JUDGES.items()]  # fmt: skip
+    rows.append(["replies", *(f"{n:.1f}" for n in of["majority"]["replies"])])
     for what, judge in (("million FLOPs", "majority"), ("with the learned reward", "learned")):
         rows.append([what, *(round(flops) for flops in of[judge]["flops"])])
     head = [model, *(f"{budget:,}" for budget in of["majority"]["tokens"])]
-    return table(head, rows, f"{model}: right answers of 432, by tokens; and million FLOPs "
-                 "per problem. The learned reward costs more, because it reads the replies.")
+    return table(head, rows, f"{model}: right answers of 432, by total of tokens; replies and "
+                 "million FLOPs per problem. The learned reward also reads the replies.")
 
 
 voted = curve("drawn", "nano-zero", "majority")
@@ -890,25 +944,27 @@ print("  one longer thought (a new line, always):", minus(bits(always_on), greed
 for budget, flops, marks in zip(voted["tokens"], voted["flops"], voted["marks"], strict=True):
     print(f"  a vote within {budget:5,} tokens: {minus(marks, greedy)}, "
           f"for {flops / once:.1f} times the FLOPs")
-print("within 640 tokens:")
 for judge in ("learned", "own yes"):
     marks = curve("drawn", "nano-zero", judge)["marks"][2]
-    print(f"  {JUDGES[judge]} minus one greedy answer: {minus(marks, greedy)};\n"
+    print(f"  {JUDGES[judge]}, 640, minus one greedy answer: {minus(marks, greedy)};\n"
           f"  vote minus {JUDGES[judge]}: {minus(voted['marks'][2], marks)}")
 by_budget("nano-zero")
 
 # %% [markdown]
-# **The vote works for the finished reasoner, if there are enough replies.** With one or two (160 tokens) it is far worse than one greedy answer, because drawn replies are less often right and some are cut at 96 tokens. With four, we cannot tell the vote from one greedy answer. With nine it is better, and at 1,280 tokens it reaches about 95 %, which is within 5 points of the ceiling. **From 640 tokens on, the vote is also better than own *yes* and the learned reward.** At 640 tokens we cannot tell these two from one greedy answer.
+# **The vote works for the finished reasoner, if there are enough replies.** With a total of 160 tokens (1.6 replies on average) it is 18 points below one greedy answer, because drawn replies are less often right, and some are cut. With four, we cannot tell the vote from one greedy answer. With nine it is better, and at 1,280 tokens it reaches about 95 %, which is within 5 points of the ceiling. **From 640 tokens on, the vote is also better than own *yes* and the learned reward.** At 640 tokens we cannot tell these two from one greedy answer.
 #
 # ### Who should choose for the base model?
 
 # %% tags=["widget"]
 series = {}
-for judge in ("learned", "own yes", "majority"):
+for judge, label in JUDGES.items():  # the colours are those of the figure of nano-zero
     of = curve("drawn", "nano-base", judge)
-    series[JUDGES[judge]] = {"x": of["flops"], "y": [100 * mean(m) for m in of["marks"]]}
-doubting = cost(rows_of("forced", model="nano-base", budget=160, when="in doubt", waits=1))
-series["one new line in doubt"] = {"x": [doubting], "y": [100 * mean(in_doubt)]}
+    series[label] = {"x": of["flops"], "y": [100 * mean(m) for m in of["marks"]]}
+for label, when in (("one greedy answer", "never"), ("one new line in doubt", "in doubt")):
+    of = [row for row in rows_of("forced", model="nano-base", budget=160, when=when)
+          if row["waits"] < 2]  # fmt: skip
+    series[label] = {"x": [cost(of)], "y": [100 * mean(bits(of))]}
+doubting = cost(of)
 Curve(series, xlabel="million FLOPs", ylabel="right, %", xlog=True,
       title="nano-base: what would you pay for?")
 
@@ -945,8 +1001,7 @@ print(f"{mean(marks):.0%} right; outvoted by one answer: {sum(outvoted)} of {len
 # For both models, from 640 tokens on, a right reply is among the drawn ones for 97 % or more of the problems. So a better way to choose would gain more than further replies.
 #
 # Could a search spend the same tokens better? [A tree of steps](17b_trees.ipynb) asks this.
-
-# %% [markdown]
+#
 # ## What DeepSeek did
 #
 # DeepSeek-R1 {cite}`deepseekr1` reports two accuracies. The first is pass@1, the share of right answers among $n$ replies that are drawn to each problem,
@@ -956,26 +1011,26 @@ print(f"{mean(marks):.0%} right; outvoted by one answer: {sum(outvoted)} of {len
 # $$
 #
 # and the second is that of the vote. In the first version of its report, a vote among 64 replies lifts R1-Zero on AIME 2024, a mathematics contest, from a pass@1 of 71.0 % to 86.7 %. DeepSeek trained by reward on whole answers, and let the thoughts grow. We only changed what happens after training.
-#
+
+# %% [markdown]
 # ## What others report
 #
-# On far larger models (ours have 0.4 million parameters):
+# On far larger models (ours have 0.4 million parameters, of which 309,216 work on a token, without the embedding):
 #
 # - s1 {cite}`muennighoff2025s1`: budget forcing takes s1-32B from 50 % to 57 % on AIME 2024.
 # - Self-consistency {cite}`wang2022selfconsistency`: PaLM-540B gains 17.9 points on GSM8K.
-# - *Large Language Monkeys* {cite}`brown2024monkeys`: on SWE-bench Lite, 250 attempts of DeepSeek-Coder-V2 (236B) solve 56 %, and one attempt 15.9 %. This is with a verifier; without one, voting and reward models stop improving after some hundred samples.
-
-# %% [markdown]
+# - *Large Language Monkeys* {cite}`brown2024monkeys`: on SWE-bench Lite, 250 attempts of DeepSeek-Coder-V2 (236B) solve 56 %, and one attempt 15.9 %. This is with a verifier; without one, voting and reward models stop improving after several hundred samples.
+#
 # ## What went wrong, or did not help
 #
-# **Two new lines ruin both models under the rule *always*.** A thought that has found its solution must go on again, and more thoughts are cut at the limit, while in doubt more lines change nothing:
+# **Two new lines ruin both models under the rule *always*.** A thought that has found its solution must go on again, and more thoughts are cut at the limit. In doubt, more permitted lines change nothing, because after one line no thought ended without a *yes* before its limit. The count of added lines shows it:
 
 # %%
 for model in ("nano-base", "nano-zero"):
     for when, waits in itertools.product(("in doubt", "always"), (1, 2, 4)):
         of = rows_of("forced", model=model, budget=160, when=when, waits=waits)
         print(f"{model}, {when}, up to {waits}: {mean(bits(of)):.1%} right, "
-              f"{mean(bits(of, 'cut')):.0%} cut, {cost(of):.0f} million FLOPs")
+              f"{mean(bits(of, 'cut')):.0%} cut, {mean(r['waited'] for r in of):.2f} added")
 by_learned = curve("drawn", "nano-zero", "learned")
 print("nano-zero, learned reward, 1,280 tokens minus 640:",
       minus(by_learned["marks"][-1], by_learned["marks"][-2]))
@@ -1005,7 +1060,6 @@ def my_weighted_vote(answers, worths):
     """Replace the line below by your own."""
     raise NotImplementedError
 
-
 # check("search.weighted_vote", my_weighted_vote)
 
 # %% [markdown]
@@ -1015,10 +1069,9 @@ def my_weighted_vote(answers, worths):
 
 # %%
 def weighted_vote_solution(answers, worths):
-    sums = {}
-    for answer, value in zip(answers, worths, strict=True):
-        if answer is not None:
-            sums[answer] = sums.get(answer, 0) + value
+    sums = {answer: 0 for answer in answers if answer is not None}
+    for answer in sums:
+        sums[answer] = sum(w for a, w in zip(answers, worths, strict=True) if a == answer)
     return max(sums, key=sums.get) if sums else None
 
 
@@ -1031,7 +1084,7 @@ check("search.weighted_vote", weighted_vote_solution)
 # ```{exercise} Where does a gain come from?
 # :label: ex-17-gain
 #
-# *15 minutes.* Write `gain(right, cut, longer, longer_cut)`, which divides the gain of a longer budget into three parts: from thoughts that had ended, from those that were cut and end now, and from those that both budgets cut. `check("search.gain", my_gain)` knows four mistakes by name. Apply it to nano-zero at budgets of 64 and 160. What must the first part be? Then compare *always* with *never*: which part holds the loss?
+# *15 minutes.* Write `gain(right, cut, longer, longer_cut)`, which divides the gain of a higher limit into three parts: from thoughts that had ended, from those that were cut and end now, and from those that both limits cut. `check("search.gain", my_gain)` knows four mistakes by name. Apply it to nano-zero at limits of 64 and 160. What must the first part be? Then compare *always* with *never*: which part holds the loss?
 #
 # **Hint.** All parts are divided by the number of all problems, and a lost problem counts as -1.
 # ```
@@ -1056,7 +1109,7 @@ for of in (asked, asked[2:] + forced_on):
 check("search.gain", gain_solution)
 
 # %% [markdown]
-# The first part is 0, because a thought that ended before the short budget is the same greedy thought under the long one. With *always*, the whole loss is in the first part, among thoughts that had ended by themselves.
+# The first part is 0, because a thought that ended before the lower limit is the same greedy thought under the higher one. With *always*, the whole loss is in the first part, among thoughts that had ended by themselves.
 #
 # ```{solution-end}
 # ```
@@ -1066,7 +1119,7 @@ check("search.gain", gain_solution)
 #
 # *10 minutes.* Write one wrong reply to *make 6 from 3, 9, 6* that own *yes* likes best, and one right reply that it rejects. Then let `learned` score both. Which of the three judges (vote, own *yes*, verifier) can a single reply not cheat?
 #
-# **Hint.** Own *yes* reads three letters. `own_yes([problems[1]] * 2, [first, second])` judges your replies, and `learned` takes the same arguments.
+# **Hint.** Own *yes* reads only the end of the thought (*yes* or 对了). `own_yes([problems[1]] * 2, [first, second])` judges your replies, and `learned` takes the same arguments.
 # ```
 #
 # ```{solution-start} ex-17-cheat
@@ -1082,7 +1135,7 @@ for title, judge in (("own yes", own_yes), ("learned", learned), ("verifier", ve
     print(f"{title:8}: wrong reply {first:.1f}, right reply {second:.1f}")
 
 # %% [markdown]
-# The wrong reply leaves out one number, and its *yes* convinces own *yes*. The right one says *no* of a right sum. A single reply can cheat neither the verifier, which reads numbers and target, nor the vote, where it is one of many. But a mistake that most replies share does cheat the vote.
+# The wrong reply leaves out one number, and its *yes* convinces own *yes*. The right one says *no* of a right sum. Only the verifier, which reads numbers and target, is safe from a single reply. The vote is safe only where another answer has at least two more votes: among replies that all differ, the first one wins.
 #
 # ```{solution-end}
 # ```
@@ -1111,7 +1164,7 @@ zoo("search", [test_silence_is_no_vote, the_first_of_equals])
 #
 # **For the base model, it is the longer thought.** One new line in doubt takes it from 25 % to about 82 %, for twice the FLOPs.
 #
-# Why does the same line, with the rule *always*, spoil one and help the other? The reasoner has 371 right answers of 432, so there is little to gain: *always* loses 180 and gains 7. The base model has only 109, because it gives up after one attempt: *always* loses 37 and gains 254.
+# Why does the same line spoil one and help the other? With the rule *always*, it repairs 254 of the base model's 323 wrong answers (79 %), and only 7 of the reasoner's 61 (11 %). It loses 180 of the reasoner's 371 right answers (49 %), and 37 of the base model's 109 (34 %). In doubt, the base model loses only 7 and gains 251. So the line helps where the thought ends with *no*. Where it ends with *yes*, it replaces an answer that was usually right.
 #
 # ### Yours to keep
 #
@@ -1146,9 +1199,9 @@ receipt(seconds=time.process_time(), spread=spread, differences={
 # %% [markdown]
 # ## Summary
 #
-# A vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With one or two replies it loses about 18 points, and with four we cannot tell. A larger budget helps only thoughts that were cut. On the reasoner, own *yes* and a learned reward choose worse than the vote from 640 tokens on. The learned reward that this page trains hardly reads the problem, because no pair in its training required it.
+# A vote lifts the finished reasoner from 86 % to **about 95 %**, for about 15 times the FLOPs of one greedy answer. With a total of 160 tokens it loses about 18 points, and with four replies we cannot tell. A higher limit helps only thoughts that were cut. On the reasoner, own *yes* and a learned reward choose worse than the vote from 640 tokens on. The learned reward that this page trains hardly reads the problem, probably because no pair in its training required it.
 #
-# - I can now say of a gain at a larger budget whether the thoughts ended, or were cut later.
+# - I can now say of a gain at a higher limit whether the thoughts ended, or were cut later.
 # - I can now write a vote and best-of-n, and say which judge saw the verifier.
 # - I can now test whether the score of a learned judge depends on the problem, and make pairs that need it.
 # - I can now put methods with different judges on one axis of FLOPs, and give their difference with an interval.
