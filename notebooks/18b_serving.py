@@ -681,7 +681,11 @@ table(["weights and ratio", "steps 1 to 3, %", "last three steps, %"], ends,
       "Sampled answers that are right")
 
 # %% [markdown]
-# PROSE
+# We had expected that 7 and 3 bits change nothing that three seeds can tell, and that with fewer bits the ratio keeps learning alive. The first held for 7 bits, and for 3 bits the interval contains 0, although all three seeds ended lower. The second was wrong. With 1 bit and the usual clip, the model soon solves fewer problems than before the training, and this loop ended lower than the one that sees no difference at all.
+#
+# The clip is the likely reason. It leaves out a token whose ratio has moved too far, because it was made for a policy that moves away during its updates ([chapter 12](12_grpo.ipynb)). Here the ratio is far from 1 before any update. So a wrong token that the sampler draws too often, with a ratio below 0.8, is never made less likely. We ran the same sampler without the clip, and with the ratio only capped at 2, as in truncated importance sampling (chapter 13's CISPO with a cap).
+#
+# PROSE2
 #
 # ## What servers do besides
 #

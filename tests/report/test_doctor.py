@@ -166,12 +166,15 @@ def test_healthy_pretraining(tmp_path, found):
     assert found("base") == set()
 
 
-@pytest.mark.parametrize("folder", sorted(path.parent for path in RESULTS.glob("reason*/**/metrics.jsonl")),
-                         ids=lambda path: path.relative_to(RESULTS).as_posix())  # fmt: skip
+# What is true of them: one took longer with other work on its machine, and one mixes languages twice as often at its end.
+FOUND = {"reason_nano_processors/sse41/zero": ["steps take longer"],
+         "reason_nano_processors/avx2/zero": ["languages mix"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent.relative_to(RESULTS).as_posix()
+                                          for path in RESULTS.glob("reason*/**/metrics.jsonl")))  # fmt: skip
 def test_recorded_runs_are_healthy(folder):
-    """One of them took four times as long in its later steps, with other work on its machine: that is true."""
-    busy = folder == RESULTS / "reason_nano_processors" / "sse41" / "zero"
-    assert [finding.name for finding in diagnose(folder)] == ["steps take longer"] * busy
+    assert [finding.name for finding in diagnose(RESULTS / folder)] == FOUND.get(folder, [])
 
 
 # --- faults of the reward
