@@ -166,7 +166,7 @@ def test_healthy_pretraining(tmp_path, found):
     assert found("base") == set()
 
 
-# What is true of them: one took longer with other work on its machine, and one mixes languages twice as often at its end.
+# What is true of them: one took longer with other work on its machine, one mixes languages twice as often at its end.
 FOUND = {"reason_nano_processors/sse41/zero": ["steps take longer"],
          "reason_nano_processors/avx2/zero": ["languages mix"]}  # fmt: skip
 
