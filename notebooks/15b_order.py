@@ -313,7 +313,7 @@ table(["world", "thoughts", "base", "R1-Zero", "cold start", "then reward", "min
       "three seeds each; the webs: five seeds. The last column has 95 % intervals.")
 
 # %% [markdown]
-# **On none of the four worlds is the result clearly better than R1-Zero**, and on *nano* it lies a few points below. There the cold start already loses almost three points, and the reward afterwards does not win them back. We do not know why only *nano* loses. The thoughts were paid by the same reward before, and they teach the base what R1-Zero can already do. What they do change is the mixing of languages, as the printed lines say.
+# **On none of the four worlds is the result clearly better than R1-Zero.** On *nano* it lies a few points below, which three seeds cannot tell from chance. This is no surprise: the same reward had paid for these thoughts before, and they teach the base what R1-Zero can already do. What they do change is the mixing of languages, as the printed lines say.
 
 # %% [markdown]
 # ## Imitation, reward, or half of each?

@@ -667,18 +667,19 @@ print(results.origin("ch18_rounded"))
 
 # %% tags=["figure", "hide-input"]
 lines = {"23 bits": "23 bits", "3 bits": "3 bits, clipped", "1 bit": "1 bit, clipped",
-         "1 bit, the trainer's": "1 bit, ratio 1", "1 bit, capped": "1 bit, capped"}  # fmt: skip
+         "1 bit, the trainer's": "1 bit, ratio 1", "1 bit, capped": "1 bit, capped"}
 fig, ax = plt.subplots(figsize=(6.4, 3))
 for name, label in lines.items():
     curve = 100 * np.mean([run["curves"]["reward"] for run in of[name]], axis=0)
     smooth = np.convolve(curve, np.ones(3) / 3, "valid")
-    _ = ax.plot(2 + np.arange(len(smooth)), smooth, label=f"{label}, {smooth[-1]:.0f} %")
+    steps = 2 + np.arange(len(smooth))
+    _ = ax.plot(steps, smooth, label=f"{label}, {smooth[-1]:.0f} %")
 _ = ax.set(xlabel="step", ylabel="sampled answers right, %", ylim=(0, 100))
 direct_labels(ax)
 said = "; ".join(line.get_label() for line in ax.get_lines())
 show(fig, "What the sampler's answers earn while the trainer learns from them: means of three "
      f"seeds and of three steps. At the end: {said}.",
-     "Five lines over the steps, all from about 40 %. Those of 23 and 3 bits and of 1 bit with a "
+     "Five lines over the steps, all from about 40 %. Those of 23, 3 and 1 bit with a "
      "capped ratio rise, that of 1 bit with ratio 1 falls by half, and that of 1 bit with a "
      "clipped ratio falls to a few per cent.")  # fmt: skip
 
