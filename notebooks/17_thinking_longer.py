@@ -824,15 +824,14 @@ for bug in (without_swaps, prompt_noise):
 # %%
 # tolerance: 25% + 10
 def chosen_right(model) -> list[float]:
-    """Each problem's mark, when this judge chooses among the replies of nano-base."""
+    """Which problems are right when this judge chooses among the replies of nano-base."""
     found, _ = liked_best(lambda questions, replies: Judged(
         model.score([q.prompt for q in questions], replies).tolist(), 0.0), problems, of_base)
     return [p.score(r) for p, r in zip(problems, found, strict=True)]
 
 
 with_, without = map(chosen_right, (reading, preferred))
-print(f"chosen right, of 48: {sum(with_):.0f} with swaps, {sum(without):.0f} without;",
-      minus(with_, without))
+print(f"of 48: {sum(with_):.0f} with swaps, {sum(without):.0f} without;", minus(with_, without))
 
 # %% [markdown]
 # 48 problems cannot tell which judge chooses better. Our guess is that most wrong replies of nano-base do address their own problem, and contain a slip in a sum that the judge still overlooks.
