@@ -628,7 +628,7 @@ print(f"correlation over {len(their_gain)} bases: {together:.2f}; "
       f"bases whose greedy replies ever try again: {greedy}")
 
 # %% [markdown]
-# **Reward brings out what the base has read, and samples show it beforehand.** The correlation comes from the webs. Five seeds are too few to say whether it holds within one web.
+# **The more searchers the base had read, the more the reward added. Samples show it beforehand at 5 and 20 %, but hardly between 0 and 1 %.** Reward raises the retries on every web, even past what was read: at 0 % no author tries a third time. The correlation comes from the webs. Five seeds are too few to say whether it holds within one web.
 #
 # Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. But more retries are not yet right answers. At 1 % more than a quarter of the greedy answers do not end within 160 tokens. At 0 % fewer than one in ten do not end, and we do not know what keeps it at 42 %.
 #
@@ -760,7 +760,7 @@ table(["", *(f"{s:.0%} search" for s in SHARES)], levels + minus + habits,
 # %% [markdown]
 # **The prompt alone reaches most of the gain** at 20 %, and its models try again about as often as the rewarded ones. At 0 % the same prompt does harm. There the model writes one attempt of its own and stops, because its web has no thought of more than two.
 #
-# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones, on every web. At 0 % search is probably not the main reason. If first attempts were only right as often as samples of the base, three of four samples that try again would have to end right (line above the table). So first attempts have probably improved, which we did not measure ([14b](14b_aim.ipynb) has more on samples).
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones, on every web. At 0 % search is probably not the main reason. Suppose that first attempts had not improved. Then three of four samples that try again would have to end right (line above the table), which is unlikely. So first attempts have probably improved, which we did not measure ([14b](14b_aim.ipynb) has more on samples).
 #
 # ## Does the reward need to be right?
 #
@@ -951,7 +951,7 @@ table(["held-out samples", "number", "paid by the careless verifier", "right"],
 # %% [markdown]
 # Any line is enough if a *yes* follows. Nothing told the model to lie, but a false *yes* was rewarded, so the model writes one more often.
 #
-# **At the end about nine of ten samples are paid, but only about three of ten are right**, in the last three steps and on held-out problems. There the base is right about as often, so the verifier pays more than twice as much for nothing. In the last three steps the control, on the same problems, is right more often. This is one seed. Greedy accuracy is still above the base's, so one test can hide the hack. Our loop logs both numbers, because we also have the right verifier. Without one, check a few replies by hand. The fix is a verifier that ignores the thought, such as `right_answer`.
+# **At the end about nine of ten samples are paid, but only about three of ten are right**, in the last three steps and on held-out problems. There the base is right about as often, so the verifier pays more than twice as much for nothing. In the last three steps the control, on the same problems, is right more often. But by the held-out samples many of its own *yes* are false too, so not all false verdicts come from the careless verifier. This is one seed. Greedy accuracy is still above the base's, so one test can hide the hack. Our loop logs both numbers, because we also have the right verifier. Without one, check a few replies by hand. The fix is a verifier that ignores the thought, such as `right_answer`.
 
 # %% [markdown]
 # ## What DeepSeek did
@@ -1127,7 +1127,7 @@ zoo("zero", [alike_says_nothing, a_tenth_is_a_signal])
 # %% [markdown]
 # ## The opening question, answered
 #
-# What must a base have, so that reward alone makes it think? Reward makes every base try again. It made the answers mostly right (91 %) only where the base had read many authors who search. Without them it reached 42 %, and fine-tuning on the base's own right answers 66 %. Greedy replies do not show which base is which, but samples do, because those of a base that has read many searchers try again more often before any reward. Both models of the live run then answer a problem of your own.
+# What must a base have, so that reward alone makes it think? Reward makes the bases of every web try again. How often that ends right depends on how many searching authors the base had read: 91 % where they were many, and 42 % without them, where fine-tuning on the base's own right answers reached 66 %. Greedy replies do not show which base is which, but samples do, because those of a base that has read many searchers try again more often before any reward. Both models of the live run then answer a problem of your own.
 
 # %%
 for share in SHARES:

@@ -20,7 +20,7 @@
 #
 # The reasoner's training is over, and its weights stay as they are. It can still spend more on each problem. **What does more computing buy after training: one longer thought, or many replies and a choice among them?**
 #
-# - **You will build** a limit on the thought, a rule that adds one new line, a vote, and best-of-n with three judges. Then you compare all of them on one axis of operations, and pose problems of your own.
+# - **You will build** a limit on the thought, a rule that adds one new line, a vote, and best-of-n with three judges: the model's own *yes*, the verifier, and a learned reward. Then you compare all of them on one axis of operations, and pose problems of your own.
 # - **You need** PyTorch and [chapter 12](12_grpo.ipynb), from which the reasoner comes. [Chapter 11](11_human_feedback.ipynb) explains reward models.
 # - **It takes** about a minute of one CPU core (longer on Colab), and an hour and a half to read. It needs no GPU.
 
@@ -198,7 +198,7 @@ for title, chooser, wanted in WAYS:
 _ = ax.set(xlim=(-0.1, 5.2), ylim=(top - 0.4, -0.5))
 ax.axis("off")
 show(fig, "Lines: thoughts. Squares: answers. Orange: where the first thought would end, and "
-     "a new line stands instead. A judge reads all replies, so it costs more than a vote.",
+     "a new line stands instead. A learned judge reads all replies, which costs more.",
      "Four ways to spend FLOPs on one problem, recorded. " + "; ".join(said) + ".")
 
 # %% tags=["hide-input"]
@@ -831,7 +831,7 @@ def chosen_right(model) -> list[float]:
 
 
 with_, without = map(chosen_right, (reading, preferred))
-print(f"of 48: {sum(with_):.0f} with swaps, {sum(without):.0f} without;", minus(with_, without))
+print(f"{sum(with_):.0f} of 48 with swaps, {sum(without):.0f} without;", minus(with_, without))
 
 # %% [markdown]
 # 48 problems cannot tell which judge chooses better. Our guess is that most wrong replies of nano-base do address their own problem, and contain a slip in a sum that the judge still overlooks.
@@ -1116,7 +1116,7 @@ check("search.gain", gain_solution)
 # ```{exercise} Cheat the judges
 # :label: ex-17-cheat
 #
-# *10 minutes.* Write one wrong reply to *make 6 from 3, 9, 6* that own *yes* likes best, and one right reply that it rejects. Then let `learned` score both. Which of the three judges (vote, own *yes*, verifier) can a single reply not cheat?
+# *10 minutes.* Write one wrong reply to *make 6 from 3, 9, 6* that own *yes* likes best, and one right reply that it rejects. Then let `learned` score both. Which of the vote, own *yes* and the verifier can a single reply not cheat?
 #
 # **Hint.** Own *yes* reads only the end of the thought (*yes* or 对了). `own_yes([problems[1]] * 2, [first, second])` judges your replies, and `learned` takes the same arguments.
 # ```

@@ -313,7 +313,7 @@ show(fig, "A pass for few tokens takes hardly less time than a pass for dozens. 
 # %% [markdown]
 # A pass starts about 250 operations, **however many tokens it computes**. Before an operation computes anything, Python and PyTorch have to find a program, check shapes and reserve memory. We call this **starting**. But a pass also reads all weights, and this would give the same flat curve. So we build the model once more with an eighth of the width. It starts the same operations, and has a tenth of the weights.
 #
-# We also take Python away. The package's `Engine.step` runs 32 steps from Python. Then PyTorch repeats the same operations by itself, from a *trace*, which the section after next explains. We time steps of both widths in turn and keep the shortest. (They prepare no gradients, so they are shorter than `model(...)` above.)
+# We also take Python away. The package's `Engine.step` runs 32 steps from Python. Then PyTorch repeats the same operations by itself, from a *trace*, which the section after next explains. We time steps of both widths in turn and keep the shortest. (The package runs them in `torch.inference_mode`, and lets every expert compute instead of sorting tokens. So they take less time than `model(...)` above, although they start more operations.)
 
 # %%
 # tolerance: 5%
@@ -331,7 +331,7 @@ table(["weights", "operations", "from Python", "without Python"],
       "One step for one text on this core, in this run")
 
 # %% [markdown]
-# The narrow model takes nearly as long in both columns, so products and weights take a small part of the step. Without Python, the same operations take much less time, so Python takes a large part. Most of the rest is PyTorch's own part in starting them.
+# The narrow model takes nearly as long in both columns, so products and weights take a small part of the step. Without Python, the same operations take much less time, so Python takes a large part. An eighth of the width saves little of what remains, so most of it is probably PyTorch's own part in starting them.
 #
 # **The answer.** A small model spends a pass for few tokens on starting operations, of which Python is a large part. So more tokens in a pass, of other texts or of the same text, should cost little.
 #
@@ -947,9 +947,9 @@ show(fig, "The second record, where a graph replays both ways. A gain is tokens 
 # %% [markdown]
 # One text gains 9 % with one guess and 14 % with two. The third guess saved no pass of this one text. For 16 and 128 texts we see no gain, because the times with and without guesses overlap.
 #
-# Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so the guess would add a sixth. Together that is 1.17 plain steps, and 1.80 tokens would come 1.5 times as fast. But one text costs about 1.7. More tokens in the pass hardly explain this, because even a step for 64 texts costs only 1.33 steps for one. Perhaps the small kernels of the guess and the verdict do; we have not profiled them.
+# Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so the guess would add a sixth. Together that is 1.17 plain steps, and 1.80 tokens would come 1.5 times as fast. But one text costs about 1.7. We have not profiled why; even a step for 64 texts costs only 1.33 steps for one.
 #
-# **The answer.** For one text, guesses paid on a core, and a little on the GPU. For 16 texts and more we saw no gain, and for 64 on the core a loss.
+# **The answer.** For one text, guesses paid on a core if Python starts every operation, and a little on the GPU. They lose to the step without Python (the last table), which cannot hold a guess yet. For 16 texts and more we saw no gain, and for 64 on the core a loss.
 #
 # ## What DeepSeek did
 #
