@@ -1,5 +1,6 @@
 """Every chapter has the parts that CONTRIBUTING.md lists, in order; so does the template that chapters start from."""
 
+import ast
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -168,6 +169,19 @@ def test_the_agreement_was_printed(path):
     for cell in read(path).cells:
         if "agree" in cell.metadata.get("tags", []):
             assert "largest difference" in "".join(output.get("text", "") for output in cell.outputs)
+
+
+def lost_in(source):
+    """The tables and diagrams of a cell that nobody sees, because only its last value is shown."""
+    body = ast.parse(source).body
+    calls = [node.value for node in body[:-1] if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
+    return [ast.unparse(call) for call in calls if ast.unparse(call.func) in ("table", "diagram")]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_table_is_shown(path):
+    assert lost_in("table([], [])\nprint(1)\ntable(['a'], [])") == ["table([], [])"]
+    assert [lost for cell in code(read(path).cells) for lost in lost_in(cell.source)] == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
