@@ -716,7 +716,7 @@ show(fig, "What the sampler's answers earn while the trainer learns from them: m
      "and that of 1 bit with a clipped ratio falls to a few per cent.")  # fmt: skip
 
 # %% [markdown]
-# Before the runs we expected that 7 and 3 bits change nothing that three seeds can tell, and that with fewer bits the clipped ratio keeps learning alive. The first held for 7 bits. For 3 bits the interval contains 0, although all three seeds ended lower. The second was wrong: with 1 bit and the clip, the model soon solves fewer problems than before, and fewer than if the difference is ignored.
+# Before the runs we expected that 7 and 3 bits change nothing that three seeds can tell, and that with fewer bits the clipped ratio keeps learning alive. The first held for 7 bits. For 3 bits the interval contains 0, although all three seeds ended lower. The second was wrong: with 1 bit and the clip, the model soon solves fewer problems than before, and in each of the three seeds fewer than if the difference is ignored.
 #
 # The clip was made for a policy that moves away during its updates. Here the ratio is far from 1 before any update. So a wrong token that the sampler draws too often is never made less likely, as in the example above. After seeing this, we added the runs with a free and with a capped ratio.
 
