@@ -106,7 +106,7 @@ rows_64 = predict("inference.rows", question, guess, example=64)
 rows_64
 
 # %% [markdown]
-# The simplest decoder hands the whole text to the model for every new token. It is *greedy*: it takes the likeliest token. Every remedy has to agree with it. (`mtp=False` leaves out the module of chapter 04, which only guesses need.)
+# The simplest decoder hands the whole text to the model for every new token. It is *greedy*: it takes the likeliest token. Every remedy has to agree with it. (`mtp=False` leaves out the module of [chapter 04](04_multi_token_prediction.ipynb), which only guesses need.)
 
 # %% tags=["naive"]
 @torch.no_grad()
