@@ -950,9 +950,9 @@ show(fig, "The second record, where a graph replays both ways. A gain is tokens 
 # %% [markdown]
 # One text gains 9 % with one guess and 14 % with two. The third guess saved no pass of this one text. For 16 and 128 texts we see no gain, because the times with and without guesses overlap.
 #
-# Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so the guess would add a sixth. Together that is 1.17 plain steps, and 1.80 tokens would come 1.5 times as fast. But one text costs about 1.7. We have not profiled why; even a step for 64 texts costs only 1.33 steps for one.
+# Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so the guess would add a sixth. Together that is 1.17 plain steps, and 1.80 tokens would come 1.5 times as fast. But one text costs about 1.7. We have not profiled why; a step for 64 texts costs only 1.33.
 #
-# **The answer.** For one text, guesses paid on a core if Python starts every operation, and a little on the GPU. They lose to the step without Python (the last table), which cannot hold a guess yet. For 16 texts and more we saw no gain, and for 64 on the core a loss.
+# **The answer.** For one text, guesses paid on a core if Python starts every operation, and a little on the GPU. They lose to the step without Python (the last table), which cannot hold a guess yet. For 16 texts and more we saw no gain, and for 64 on the core a loss in the run shown.
 #
 # ## What DeepSeek did
 #

@@ -31,6 +31,11 @@ def test_kernels():
     assert f"blockwise FP8 product is {product:.2f} times as fast as bf16's" in README
 
 
+def test_generation_on_a_cpu():
+    ratios = [f"{case['ratio']:.1f}" for case in record("bench_cpu_generation")["cases"]]
+    assert f"write 1, 64 and 256 texts {ratios[0]}, {ratios[1]} and {ratios[2]} times as fast" in README
+
+
 def test_the_example_runs(capsys):
     [example] = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     exec(compile(example, "README.md", "exec"), {})

@@ -68,6 +68,11 @@ class Record:
                 raise SystemExit(f"{self.path.parent} holds runs of another {name}; give another --out")
         self.rows = list(earlier[self.name])
 
+    def missing(self, variants: Sequence[str], seeds: Sequence[int]) -> list[tuple[str, int]]:
+        """Which runs of these variants and seeds have no row yet."""
+        done = {(row["variant"], row["seed"]) for row in self.rows}
+        return [(name, seed) for name in variants for seed in seeds if (name, seed) not in done]
+
     def add(self, *rows: dict[str, Any]) -> None:
         """Keep rows, and write the file."""
         self.rows = sorted([*self.rows, *rows], key=self.key)

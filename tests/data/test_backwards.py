@@ -125,12 +125,14 @@ def test_unseen_targets_never_stand_on_a_worksheet():
     assert {kind_of(unseen[i].target) for i in range(30)} == {"unseen"}
 
 
-def test_notes_find_nothing_and_are_right():
-    web = dataclasses.replace(WEB, worksheets=0.5)
+@pytest.mark.parametrize("targets", ["any", "seen"])
+def test_notes_find_nothing_and_are_right(targets):
+    web = dataclasses.replace(WEB, worksheets=0.5, targets=targets)
     for seed in range(60):
         head, *lines = notes_page(random.Random(seed), web).splitlines()
         target, *numbers = map(int, re.findall(r"\d+", head))
         assert split_of(tuple(numbers), target) == "train"
+        assert targets == "any" or kind_of(target) == "seen"
         made = {}
         for line in lines:
             aside, _, needs = line.partition(":")

@@ -144,9 +144,7 @@ def main() -> None:
     a = parser.parse_args()
     record = Record(a, lambda run: (list(VARIANTS).index(run["variant"]), run["seed"]))
     record.resume(OF_A_RUN)
-    done = {(run["variant"], run["seed"]) for run in record.rows}
-    asked = [(name, seed) for name in a.variants for seed in a.seeds if (name, seed) not in done]
-    sweep([(train, name, seed, a) for name, seed in asked], record.add, a)
+    sweep([(train, name, seed, a) for name, seed in record.missing(a.variants, a.seeds)], record.add, a)
     print(summary(record.rows))
 
 

@@ -206,10 +206,12 @@ def processors(results: Path) -> str:
         for stages in zip(*map(read_stages, folders), strict=True)
     )
     names = ", ".join(folder.name for folder in folders)
+    commits = {json.loads((folder / "run.json").read_text(encoding="utf-8"))["commit"] for folder in folders}
+    apart = f" They are of {len(commits)} commits, so the code may have a part in this." if len(commits) > 1 else ""
     return (
         "A run repeats to the bit only on one processor with one version of torch. On another, sums are rounded in "
         "another order, and thousands of steps turn the last digit into another model. Seed 0 of nano, trained with "
-        f"the instructions of {len(folders)} processors ({names}): {shown}. Expect yours to differ as much."
+        f"the instructions of {len(folders)} processors ({names}): {shown}.{apart} Expect yours to differ as much."
     )
 
 
