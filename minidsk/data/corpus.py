@@ -45,11 +45,11 @@ class TinyWebConfig:
     targets: str = field(default="any", repr=False)  # which targets a uniform draw has: any, seen or unseen
     # Share of worksheets whose author works backwards; above 0, all others guess.
     backwards: float = field(default=0.0, repr=False)
-    # Whether sums of as many numbers as a problem has, worked out step by step, stand between the worksheets.
-    chains: bool = field(default=False, repr=False)
+    # Share of the other pages that are sums of as many numbers as a problem has, worked out step by step.
+    chains: float = field(default=0.0, repr=False)
 
     def __post_init__(self) -> None:
-        within(self, 0, 1, "worksheets", "persistent", "chinese", "mixed", "backwards")
+        within(self, 0, 1, "worksheets", "persistent", "chinese", "mixed", "backwards", "chains")
         within(self, 1, math.inf, "patience")
         within(self, 2, math.inf, "high")
         for share in self.guesses:
@@ -71,7 +71,7 @@ class TinyWebConfig:
         """What the pages depend on."""
         later = (self.draw, self.targets, self.backwards)
         named = (self,) if later == ("combine", "any", 0.0) else (self, *later)
-        return (*named, "chains") if self.chains else named
+        return (*named, "chains", self.chains) if self.chains else named
 
 
 class Corpus(Protocol):
@@ -105,14 +105,14 @@ class TinyWeb:
         rng = stream("tiny web", self.seed, i, *self.config.key)
         if rng.random() < self.config.worksheets:
             return worksheet(rng, self.config)
+        if self.config.chains and rng.random() < self.config.chains:
+            return pages.chains_page(rng, self.config)
         others = [pages.sums_page, pages.sums_page, pages.table_page, pages.letter_page, pages.list_page]
         others += [pages.puzzle_page]
         if self.config.target_beside:
             others += [pages.marks_page] * 2
         if self.config.backwards:
             others += [pages.pairs_page] * 3 + [pages.notes_page] * 3
-        if self.config.chains:
-            others += [pages.chains_page] * 6
         return rng.choice(others)(rng, self.config)
 
     def pages(self, start: int, stop: int) -> list[str]:
