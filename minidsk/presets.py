@@ -74,16 +74,18 @@ def capstone() -> Recipe:
         num_nextn_predict_layers=1,
     )  # fmt: skip
     web = TinyWebConfig(
-        numbers=(3, 4, 4), high=99, target_high=99, ops="+-*/", worksheets=0.75, draw="uniform", backwards=0.2
+        numbers=(3, 4, 4), high=99, target_high=99, ops="+-*/", worksheets=0.65, draw="uniform", backwards=0.19,
+        # Without worked sums some seeds end with checks that are false, which reward does not mend.
+        chains=0.45,
     )
     # The rate falls early: held high, policies that answer well lose their way in long thoughts.
     adam = dataclasses.replace(ADAM, lr=3e-4, decay=0.75)
-    rl = RLConfig(prompts=128, group=16, max_new_tokens=1100, rows=256, optim=adam)
+    rl = RLConfig(prompts=128, group=16, max_new_tokens=1100, rows=256, scale="none", optim=adam)
     return Recipe(
         "capstone",
-        PretrainConfig(model, web, steps=7600, batch=56, context=1152, compile=True, save_every=10_000,
+        PretrainConfig(model, web, steps=8200, batch=56, context=1152, compile=True, save_every=10_000,
                        optim=OptimConfig(lr=2e-3, warmup=100, weight_decay=0.1)),
-        zero=dataclasses.replace(rl, steps=32, save_every=20),
+        zero=dataclasses.replace(rl, steps=38, save_every=20),
         cold=SFTConfig(steps=30, batch=256, optim=OptimConfig(lr=3e-4, warmup=5)),
         r1=dataclasses.replace(rl, steps=20, rewards={"accuracy": 1.0, "language": 0.2}),
         cold_examples=2048,

@@ -33,6 +33,7 @@ class Eval:
     high: int | None = None  # the largest number
     target_high: int | None = None  # the largest target
     ops: str | None = None  # some of + - * / as one word
+    targets: Literal["any", "seen", "unseen"] | None = None  # of a uniform draw: which targets
     split: Literal["train", "valid", "test"] = "test"  # which problems; those of test are held out
     temperature: float | None = None  # 0 is greedy; where none is given: 0 for one reply, 1 for several
     max_new_tokens: int = 384  # the longest reply, in tokens; a longer one is cut off
@@ -56,7 +57,7 @@ class Eval:
             require(self, "out", not self.out.is_dir(), "a file")
             self.out.parent.mkdir(parents=True, exist_ok=True)
         folder, where = trained(self.where), pick_device(self.device)
-        asked = {name: getattr(self, name) for name in ("numbers", "high", "target_high", "ops")}
+        asked = {name: getattr(self, name) for name in ("numbers", "high", "target_high", "ops", "targets")}
         asked = {name: value for name, value in asked.items() if value is not None}
         settings = {"name": "countdown"} | task_of(folder) | asked
         task = make_task(split=self.split, seed=self.seed, **settings)

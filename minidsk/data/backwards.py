@@ -10,6 +10,9 @@ operation that led to it; ``~43`` is 128-85 with 128 set aside, and ``|`` the sa
 all that the pair makes are not written down. ``>200``: from here on, what takes numbers above 200; ``<200``: again.
 
 Every pair has its turn in each round, also where nothing follows: a model that sees some left out leaves out others.
+
+With five numbers one is set aside first, ``85-31;`` (the other four must make 54), and then another: first those that
+leave the least to be made, because small numbers are made more often.
 """
 
 from __future__ import annotations
@@ -34,6 +37,13 @@ class Idea(NamedTuple):
     text: str
     needed: int | None = None
     steps: Sequence[tuple[int, int, str]] = ()  # those that follow the pair's own
+    aside: int | None = None  # the place of a number that stands by until the others are one
+    last: Sequence[tuple[int, int, str]] = ()  # the step that it takes then
+
+    def after(self, pair: Steps) -> Steps:
+        """All the steps, if `pair` makes what is needed."""
+        steps = [*pair, *self.steps]
+        return steps if self.aside is None else [*_beside(steps, self.aside), *self.last]
 
 
 def search(
@@ -58,10 +68,10 @@ def search(
             near = [value for value in made if 0 < abs(value - idea.needed) <= 2]
             if found is not None:
                 found = None if rng.random() < slips else found
-            elif near and all(op in "+*" for *_, op in idea.steps) and rng.random() < haste:
+            elif near and all(op in "+*" for *_, op in (*idea.steps, *idea.last)) and rng.random() < haste:
                 found = made[near[0]]
             if found is not None:
-                chain = write_chain(numbers, [*found, *idea.steps])
+                chain = write_chain(numbers, idea.after(found))
                 right = chain[-1] == str(target)
                 said += "!" + "=".join(chain) + verdicts[right]
                 if right:
@@ -82,7 +92,10 @@ def notes(rng: random.Random, numbers: Sequence[int], target: int, ops: str) -> 
 
 def ideas(rng: random.Random, numbers: Sequence[int], target: int, ops: str) -> Iterator[tuple[Idea, dict[int, Steps]]]:
     """Everything that an author goes through, pair by pair from a random beginning, with what the pair makes: once
-    with small numbers, then what takes larger ones."""
+    with small numbers, then what takes larger ones; of five numbers, with small ones alone."""
+    if len(numbers) > 4:
+        yield from _with_one_aside(rng, numbers, target, ops)
+        return
     pairs = [sorted(pair, key=lambda k: -numbers[k]) for pair in combinations(range(len(numbers)), 2)]
     begin = rng.randrange(len(pairs))
     for large in (False, True):
@@ -96,6 +109,31 @@ def ideas(rng: random.Random, numbers: Sequence[int], target: int, ops: str) -> 
             lines = [line for line in _lines(rest, target, ops, within, large, twice=0 in (i, j)) if line]
             yield Idea(f"{numbers[i]} {numbers[j]}:{''.join(f'{op}{value}' for op, value in results)}\n"), made
             yield from ((idea, made) for line in lines for idea in line)
+
+
+def _with_one_aside(
+    rng: random.Random, numbers: Sequence[int], target: int, ops: str
+) -> Iterator[tuple[Idea, dict[int, Steps]]]:
+    """What an author goes through with each number set aside in turn, in each way that leaves a small target."""
+    ways = [(x, op, k) for k in range(len(numbers)) for op, x in _needs(target, numbers[k], ops) if x <= SMALL]
+    for x, op, k in sorted(ways):
+        yield Idea(f"{numbers[k]}{UNDONE[op]}{x};\n"), {}
+        for idea, made in ideas(rng, [*numbers[:k], *numbers[k + 1 :]], x, ops):
+            if idea.text.startswith(">"):  # from here on with large numbers
+                break
+            yield idea._replace(aside=k, last=[_step(0, 1, op)]), made
+
+
+def _beside(steps: Steps, k: int) -> Steps:
+    """The same steps where one more number stands by, at place k before the first; after the last it is at place 0."""
+    moved: Steps = []
+    for i, j, op in steps:
+        i += i >= k
+        k -= i < k
+        j += j >= k
+        k -= j < k
+        moved.append((i, j, op))
+    return moved
 
 
 def _lines(

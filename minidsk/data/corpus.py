@@ -9,6 +9,7 @@ Between the worksheets stand sums, tables, letters, lists and puzzles. No page h
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -47,17 +48,19 @@ class TinyWebConfig:
     backwards: float = field(default=0.0, repr=False)
     # Share of the other pages that are sums of as many numbers as a problem has, worked out step by step.
     chains: float = field(default=0.0, repr=False)
+    pool: int = field(default=0, repr=False)  # how many problems all worksheets share; 0: as many as there are pages
+    length: int = field(default=1000, repr=False)  # characters after which those who work backwards stop
 
     def __post_init__(self) -> None:
         within(self, 0, 1, "worksheets", "persistent", "chinese", "mixed", "backwards", "chains")
-        within(self, 1, math.inf, "patience")
+        within(self, 1, math.inf, "patience", "length")
+        within(self, 0, math.inf, "pool")
         within(self, 2, math.inf, "high")
         for share in self.guesses:
             require(self, "guesses", math.isfinite(share) and share >= 0, "frequencies, each 0 or more")
         require(self, "guesses", 0 < sum(self.guesses) < math.inf, "frequencies, at least one of them above 0")
         # The persistent go through all that can be made of a problem's numbers, which for six would take seconds.
         require(self, "numbers", all(count <= 5 for count in self.numbers), "counts from 2 to 5")
-        require(self, "backwards", not self.backwards or set(self.numbers) <= {2, 3, 4}, "0 with more than 4 numbers")
         Countdown(**self.problem)
 
     @property
@@ -71,7 +74,9 @@ class TinyWebConfig:
         """What the pages depend on."""
         later = (self.draw, self.targets, self.backwards)
         named = (self,) if later == ("combine", "any", 0.0) else (self, *later)
-        return (*named, "chains", self.chains) if self.chains else named
+        unset = {"chains": 0.0, "pool": 0, "length": 1000}
+        given = {name: getattr(self, name) for name in unset if getattr(self, name) != unset[name]}
+        return (*named, *itertools.chain(*given.items()))
 
 
 class Corpus(Protocol):

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from minidsk.data.backwards import notes
-from minidsk.data.worksheet import VERDICTS
+from minidsk.data.worksheet import VERDICTS, draw_training
 from minidsk.tasks.draw import combine, draw_problem, kind_of, split_of
 from minidsk.tasks.expression import whole, write_chain
 from minidsk.tasks.pages import IN_ORDER, NEXT, draw_list, draw_row, spaced
@@ -57,8 +57,11 @@ def pairs_page(rng: random.Random, config: TinyWebConfig) -> str:
 def notes_page(rng: random.Random, config: TinyWebConfig) -> str:
     """The notes of one who works backwards, and found nothing yet."""
     while True:
-        numbers = tuple(rng.randint(1, config.high) for _ in range(rng.choice(config.numbers)))
-        target = rng.randint(10, max(config.target_high or config.high, 10))
+        if config.pool:
+            numbers, target = draw_training(rng, config)
+        else:
+            numbers = tuple(rng.randint(1, config.high) for _ in range(rng.choice(config.numbers)))
+            target = rng.randint(10, max(config.target_high or config.high, 10))
         said = notes(rng, numbers, target, config.ops)
         if said and _may_stand(numbers, target, config):
             return f"{target}? {' '.join(map(str, numbers))}\n{said.rstrip()}"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from minidsk.data.backwards import search
+from minidsk.tasks.base import stream
 from minidsk.tasks.countdown import PROMPTS
 from minidsk.tasks.draw import combine, draw_problem, draw_uniform, split_of
 from minidsk.tasks.expression import Steps, whole, write_chain
@@ -20,21 +21,13 @@ VERDICTS = {"en": (" no", " yes"), "zh": (" 不对", " 对了")}
 
 def worksheet(rng: random.Random, config: TinyWebConfig) -> str:
     """One worksheet of a training problem: the task, the author's attempts, the answer that was handed in."""
-    while True:
-        if config.draw == "uniform":
-            numbers, target = draw_uniform(
-                rng, config.numbers, config.high, config.target_high, config.ops, config.targets
-            )
-        else:
-            numbers, target, _ = draw_problem(rng, config.numbers, config.high, config.target_high, config.ops)
-        if split_of(numbers, target) == "train":
-            break
+    numbers, target = draw_training(rng, config)
     posed = "zh" if rng.random() < config.chinese else "en"
     mixing = rng.random() < config.mixed
     said, answer = "", None
     if config.backwards and rng.random() < config.backwards:
         verdicts = VERDICTS[rng.choice(("en", "zh")) if mixing else posed]
-        said, answer = search(rng, numbers, target, config.ops, verdicts)
+        said, answer = search(rng, numbers, target, config.ops, verdicts, patience=config.length)
         said += "" if answer or said.endswith("\n") else "\n"
     lines: list[str] = []
     for steps in attempts(rng, numbers, config) if answer is None else ():
@@ -48,6 +41,21 @@ def worksheet(rng: random.Random, config: TinyWebConfig) -> str:
     prompt = PROMPTS[posed].format(numbers=" ".join(map(str, numbers)), target=target)
     answer = answer or lines[-1].partition("=")[0]
     return f"{prompt}<think>{said}{chr(10).join(lines)}</think><answer>{answer}</answer>"
+
+
+def draw_training(rng: random.Random, config: TinyWebConfig) -> tuple[tuple[int, ...], int]:
+    """Numbers and target of a problem of the training split; one of the pool, where the web has one."""
+    if config.pool:
+        rng = stream("pool", *config.problem.values(), int(rng.random() * config.pool))
+    while True:
+        if config.draw == "uniform":
+            numbers, target = draw_uniform(
+                rng, config.numbers, config.high, config.target_high, config.ops, config.targets
+            )
+        else:
+            numbers, target, _ = draw_problem(rng, config.numbers, config.high, config.target_high, config.ops)
+        if split_of(numbers, target) == "train":
+            return numbers, target
 
 
 def attempts(rng: random.Random, numbers: tuple[int, ...], config: TinyWebConfig) -> Iterator[Steps]:

@@ -175,3 +175,56 @@ def test_a_web_has_chains_where_it_is_asked_to():
     without, found = (sum(bool(re.fullmatch(r"([^=]+=){2,3}\d+", line)) for line in lines) for lines in first)
     assert without == 0
     assert 90 < found < 150
+
+
+FIVE = dataclasses.replace(WEB, numbers=(5,), target_high=100, length=1900)
+
+
+def test_with_five_numbers_one_is_set_aside_and_answers_are_right():
+    found = 0
+    for seed in range(60):
+        rng = random.Random(seed)
+        numbers, target = draw_uniform(rng, (5,), 99, 100)
+        said, answer = search(rng, numbers, target, "+-*/", VERDICTS, patience=1900)
+        asides = [re.fullmatch(r"(\d+)([-+*/~|])(\d+);", line) for line in said.splitlines() if line.endswith(";")]
+        undone = {"-": "+", "+": "-", "/": "*", "*": "/", "~": "~", "|": "|"}
+        for aside in asides:
+            number, sign, left = int(aside[1]), undone[aside[2]], int(aside[3])
+            finish = {"~": f"{number}-{left}", "|": f"{number}/{left}"}.get(sign, f"{left}{sign}{number}")
+            assert evaluate(finish)[0] == target
+        lefts = [int(aside[3]) for aside in asides]
+        assert lefts == sorted(lefts)  # the least that is left to be made comes first
+        assert asides
+        assert said.startswith(asides[0][0])
+        if answer is not None:
+            assert Countdown.pose(f"{' '.join(map(str, numbers))} = {target}").score(f"<answer>{answer}</answer>") == 1
+            found += 1
+    assert found > 25
+
+
+def test_five_numbers_write_true_checks():
+    """Each check equals itself at every step, also where it turns out wrong."""
+    checks = 0
+    for seed in range(40):
+        rng = random.Random(seed)
+        numbers, target = draw_uniform(rng, (5,), 99, 100)
+        said, _ = search(rng, numbers, target, "+-*/", VERDICTS, slips=0.5, haste=1.0, patience=1900)
+        for check in re.findall("!([^ ]+) (?:no|yes)", said):
+            assert len({evaluate(step)[0] for step in check.split("=")}) == 1
+            assert sorted(evaluate(check.split("=")[0])[1]) == sorted(map(str, numbers))
+            checks += 1
+    assert checks > 25
+
+
+def test_a_pool_has_so_many_problems():
+    """All worksheets, and notes, are on problems of the pool, which all seeds share."""
+    web = dataclasses.replace(WEB, pool=30, backwards=0.5)
+    found = [{page.partition("\n")[0] for page in
+              TinyWeb(dataclasses.replace(web, worksheets=1.0, chinese=0.0, mixed=0.0), seed).pages(0, 300)}
+             for seed in (0, 1)]  # fmt: skip
+    assert found[0] == found[1]
+    assert len(found[0]) == 30
+    posed = {(problem.target, problem.numbers) for problem in map(Countdown.pose, found[0])}
+    for seed in range(40):
+        target, *numbers = map(int, re.findall(r"\d+", notes_page(random.Random(seed), web).splitlines()[0]))
+        assert (target, tuple(numbers)) in posed
