@@ -18,13 +18,13 @@ from minidsk.report.ledger import LEDGER, STANDING, ledger, standing
 from minidsk.report.stages import read_stages
 from minidsk.train.checkpoint import RunError
 
-PRESETS = ("capstone", "small", "nano")
+RECORDED = ("capstone", "sos", "five", "small", "nano")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print the table and the ledgers; exit code 2 where a folder holds no run."""
-    recorded = {preset: sorted(results.folder(f"reason_{preset}").glob("seed*")) for preset in PRESETS}
-    rows = [standing(preset, folders) for preset, folders in recorded.items()]
+    recorded = {name: sorted(results.folder(f"reason_{name}").glob("seed*")) for name in RECORDED}
+    rows = [standing(name, folders) for name, folders in recorded.items()]
     try:
         rows += [standing(folder, [Path(folder)]) for folder in arguments]
     except (CheckpointError, RunError) as error:
@@ -32,9 +32,9 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     print(aligned([STANDING, *rows]))
     print("Accuracies in %, greedy, held-out problems: mean over seeds and 95 % interval; one seed: over problems.")
-    for preset, (first, *_) in recorded.items():
-        print(f"\n{preset}, {first.name}")
-        print(aligned([LEDGER, *ledger(read_stages(first), results.facts(f"reason_{preset}/{first.name}"))]))
+    for name, (first, *_) in recorded.items():
+        print(f"\n{name}, {first.name}")
+        print(aligned([LEDGER, *ledger(read_stages(first), results.facts(f"reason_{name}/{first.name}"))]))
     return 0
 
 

@@ -120,3 +120,18 @@ def test_the_summary_of_the_capstone_quotes_the_results():
         seeds = summary.read(RESULTS)[preset]
         gains = [100 * (seed["zero"].row["accuracy"] - seed["base"].row["accuracy"]) for seed in seeds]
         assert f"{min(gains):.0f} to {max(gains):.0f}" in text
+
+
+def test_the_readme_quotes_the_capstone_and_the_other_protocol():
+    said = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    first, second = ([json.loads((RESULTS / f"reason_capstone/seed{seed}/{stage}/evaluation.json").read_text())["row"]
+                      for seed in (0, 1)] for stage in ("base", "zero"))  # fmt: skip
+    begin, end = (" and ".join(f"{100 * row['accuracy']:.1f}" for row in rows) for rows in (first, second))
+    assert f"from {begin} % to {end} % of {first[0]['problems']:,} held-out problems" in said
+    run = json.loads((RESULTS / "reason_capstone/seed0/run.json").read_text())
+    assert f"takes {run['seconds']:.0f} s in all" in said
+    found = {kind: json.loads((RESULTS / f"reason_sos/seed0/{kind}.json").read_text()) for kind in ("seen", "unseen")}
+    shares = [f"{100 * found[kind]['accuracy']['value']:.1f} % of {found[kind]['problems']:,} with" for kind in found]
+    assert f"solves {shares[0]} targets that it has seen and {shares[1]} others" in said
+    minutes = json.loads((RESULTS / "reason_sos/seed0/run.json").read_text())["seconds"] / 60
+    assert f"after {minutes:.0f} minutes and on one seed" in said
