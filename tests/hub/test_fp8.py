@@ -366,6 +366,7 @@ def test_scales_of_modules_that_are_not_asked_for_may_be_anything(make, tmp_path
 @pytest.mark.parametrize("found", [
     QUANTIZATION,
     {"quant_method": "fp8"},
+    QUANTIZATION | {"activation_scheme": "static"},
     {"quant_method": "fp8", "weight_block_size": [128, 128], "scale_fmt": "float", "modules_to_not_convert": None},
 ])  # fmt: skip
 def test_announcements_of_the_same(make, tmp_path, found):
