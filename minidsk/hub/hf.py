@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from minidsk.atomic import WriteError, under_way
 from minidsk.hub.folder import CONFIG, CheckpointError, check_files, put_in_place, read_json
+from minidsk.hub.fp8 import CODES, QUANTIZATION, SCALES, Stored, check_announced, check_pairs, narrow, widen
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import parameters
@@ -33,23 +35,30 @@ def save_pretrained(
     tokenizer: Any = None,
     *,
     extra: dict[str, Any] | None = None,
+    fp8: bool = False,
 ) -> None:
     """Write `model` to `folder` as transformers' ``DeepseekV3ForCausalLM`` reads it, MTP modules included.
 
     `tokenizer` (anything with ``save(folder)``) is written beside it; `extra` goes into `config.json` under
     "minidsk", and with it the SHA-256 of each file, which is checked on loading. All is first written beside it, in
     `folder`, and then moved, the configuration last: whatever happens, no file is half written.
-    Raises `CheckpointError` when the disk is full or not writable; what was there before is then untouched.
+    With `fp8`, attention and experts are written in eight bits and all else in bfloat16, as DeepSeek-V3 published its
+    own weights (see `minidsk.hub.fp8`); the model itself stays as it is.
+    Raises `CheckpointError` when the disk is full or not writable, and, with `fp8`, when a weight is not finite; what
+    was there before is then untouched.
     """
     folder = Path(folder)
     config = model.config.to_dict()
     config["dtype"] = str(model.embed_tokens.weight.dtype).removeprefix("torch.")
     if not model.config.has_experts:  # transformers knows a dense model by this alone
         config["first_k_dense_replace"] = model.config.num_hidden_layers
+    if fp8:
+        config |= {"dtype": "bfloat16", "quantization_config": QUANTIZATION}
     staging = under_way(folder / "checkpoint")
     try:
         staging.mkdir(parents=True, exist_ok=True)
-        save_file(_to_write(model), staging / WEIGHTS, metadata={"format": "pt"})
+        tensors = _to_write(model)
+        save_file(narrow(tensors, folder) if fp8 else tensors, staging / WEIGHTS, metadata={"format": "pt"})
         if tokenizer is not None:
             tokenizer.save(staging)
         put_in_place(staging, folder, config, extra)
@@ -70,6 +79,8 @@ def load_pretrained(
 ) -> MiniDeepSeek:
     """Read a DeepSeek-V3 model in transformers' layout: old or new spelling of the configuration, one file or several.
 
+    Weights in DeepSeek-V3's own eight bits (see `minidsk.hub.fp8`) are multiplied by their scales and become `dtype`.
+
     `dtype`: None keeps that of the stored embedding; the routers' balancing bias is float32 always. With `mtp`, the
     MTP modules are read where the folder has them. transformers drops them when it saves, and still announces them
     in `config.json`: a folder without a tensor of theirs gives a model with ``num_nextn_predict_layers = 0``.
@@ -78,6 +89,7 @@ def load_pretrained(
     folder = Path(folder)
     values = read_json(folder / CONFIG)
     check_files(folder)
+    announced_fp8 = check_announced(folder / CONFIG, values)
     try:
         config = ModelConfig.from_dict(values)
     except (ValueError, TypeError) as error:
@@ -98,8 +110,9 @@ def load_pretrained(
     # A generator of its own: loading leaves torch's global one as it was.
     model = MiniDeepSeek(config, torch.Generator().manual_seed(0))
     wanted = _by_key(model)
-    copies = {key for key in stored if _is_shared_copy(key, config)}
-    _check(folder, stored, wanted, copies)
+    beside = {key for key in stored if _is_shared_copy(key, config) or key.endswith(SCALES)}
+    check_pairs(stored, announced_fp8)
+    _check(folder, stored, wanted, beside)
     model.to(dtype or _FLOATS[stored["model.embed_tokens.weight"][2]])
     _read(stored, _by_key(model))
     return model.to(device)
@@ -158,9 +171,7 @@ def _to_write(model: MiniDeepSeek) -> dict[str, Tensor]:
     return {key: tensor.cpu().contiguous() for key, tensor in tensors.items()}
 
 
-
-
-def _stored_tensors(folder: Path) -> dict[str, tuple[Path, list[int], str]]:
+def _stored_tensors(folder: Path) -> Stored:
     """File, shape and dtype of every tensor in the folder."""
     names = [WEIGHTS]
     if not (folder / WEIGHTS).exists() and (folder / INDEX).exists():
@@ -168,7 +179,7 @@ def _stored_tensors(folder: Path) -> dict[str, tuple[Path, list[int], str]]:
         if not isinstance(shards, dict) or any(name != Path(str(name)).name for name in shards.values()):
             raise CheckpointError(f"{folder / INDEX} maps no tensors to files beside it; save or download it again")
         names = sorted(set(shards.values()))
-    stored: dict[str, tuple[Path, list[int], str]] = {}
+    stored: Stored = {}
     for name in names:
         path = folder / name
         if not path.exists():
@@ -183,12 +194,10 @@ def _stored_tensors(folder: Path) -> dict[str, tuple[Path, list[int], str]]:
     return stored
 
 
-def _check(
-    folder: Path, stored: dict[str, tuple[Path, list[int], str]], wanted: dict[str, Tensor], copies: set[str]
-) -> None:
+def _check(folder: Path, stored: Stored, wanted: dict[str, Tensor], beside: set[str]) -> None:
     for key, (path, _, dtype) in stored.items():
-        if key.endswith("weight_scale_inv") or dtype not in _FLOATS:
-            raise CheckpointError(f"{path}: {key} is of an FP8 or quantised checkpoint, which is not supported; "
+        if dtype not in _FLOATS and dtype != CODES:
+            raise CheckpointError(f"{path}: tensor {key} has dtype {dtype}, which is not supported; "
                                   "convert it to bfloat16 first")  # fmt: skip
     for key, tensor in wanted.items():
         if key not in stored:
@@ -198,14 +207,25 @@ def _check(
             raise CheckpointError(f"{path}: tensor {key} has shape {shape} where config.json says "
                                   f"{list(tensor.shape)}; config.json and weights must be of one model")  # fmt: skip
     for key in stored:
-        if key not in wanted and key not in copies:
+        if key not in wanted and key not in beside:
             raise CheckpointError(f"{stored[key][0]}: tensor {key} has no place in this model; "
                                   "config.json and weights must be of one model")  # fmt: skip
 
 
-def _read(stored: dict[str, tuple[Path, list[int], str]], targets: dict[str, Tensor]) -> None:
-    for path in {stored[key][0] for key in targets}:
+def _read(stored: Stored, targets: dict[str, Tensor]) -> None:
+    # Scales first: they are few, and those of a weight may be in another file.
+    coded = {key for key in targets if stored[key][2] == CODES}
+    scales = dict(_contents(stored, {key + SCALES for key in coded}))
+    for key, tensor in _contents(stored, set(targets)):
+        if key in coded:
+            tensor = widen(tensor, scales[key + SCALES], key + SCALES, stored[key + SCALES][0])
+        targets[key].copy_(tensor)
+
+
+def _contents(stored: Stored, keys: set[str]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of these names one by one, each file opened once."""
+    for path in {stored[key][0] for key in keys}:
         with safe_open(path, framework="pt") as file:
-            for key, target in targets.items():
+            for key in keys:
                 if stored[key][0] == path:
-                    target.copy_(file.get_tensor(key))
+                    yield key, file.get_tensor(key)
