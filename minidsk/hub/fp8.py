@@ -3,7 +3,8 @@
 The weight ``[rows, columns]`` of a linear layer of the attention or of an expert is stored as float8_e4m3fn codes.
 Beside it, as ``<name>_scale_inv``, stand float32 scales ``[ceil(rows / 128), ceil(columns / 128)]``, and
 ``weight = code * scale``: the scale is the inverse of the factor that makes a block's largest value 448. Embedding,
-head, norms, routers and `eh_proj` stay wide. (arXiv:2412.19437, section 3.3, and README_WEIGHTS of the checkpoint.)
+head, norms, routers and `eh_proj` keep the model's dtype, which is bfloat16 in DeepSeek-V3 (arXiv:2412.19437, section
+3.3, and README_WEIGHTS of the checkpoint).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def has_codes(key: str) -> bool:
 
 
 def narrow(tensors: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
-    """Codes and scales for the weights that have them, bfloat16 for all else, and float32 for the balancing bias.
+    """Codes and scales for the weights that have them; all else as it is.
 
     Raises `CheckpointError`, which names `folder`, for a weight with values that are not finite.
     """
@@ -39,7 +40,7 @@ def narrow(tensors: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
     out = {}
     for key, tensor in tensors.items():
         if not has_codes(key):
-            out[key] = tensor.float() if key.endswith("e_score_correction_bias") else tensor.bfloat16()
+            out[key] = tensor
             continue
         codes, scales = quantize_reference(tensor.detach(), (128, 128))
         if codes.isnan().any():

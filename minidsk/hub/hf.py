@@ -42,8 +42,8 @@ def save_pretrained(
     `tokenizer` (anything with ``save(folder)``) is written beside it; `extra` goes into `config.json` under
     "minidsk", and with it the SHA-256 of each file, which is checked on loading. All is first written beside it, in
     `folder`, and then moved, the configuration last: whatever happens, no file is half written.
-    With `fp8`, attention and experts are written in eight bits and all else in bfloat16, as DeepSeek-V3 published its
-    own weights (see `minidsk.hub.fp8`); the model itself stays as it is.
+    With `fp8`, attention and experts are written in eight bits, as DeepSeek-V3 published its own weights (see
+    `minidsk.hub.fp8`); all else keeps the model's dtype, and the model itself stays as it is.
     Raises `CheckpointError` when the disk is full or not writable, and, with `fp8`, when a weight is not finite; what
     was there before is then untouched.
     """
@@ -53,7 +53,7 @@ def save_pretrained(
     if not model.config.has_experts:  # transformers knows a dense model by this alone
         config["first_k_dense_replace"] = model.config.num_hidden_layers
     if fp8:
-        config |= {"dtype": "bfloat16", "quantization_config": QUANTIZATION}
+        config["quantization_config"] = QUANTIZATION
     staging = under_way(folder / "checkpoint")
     try:
         staging.mkdir(parents=True, exist_ok=True)
