@@ -85,7 +85,9 @@ def compare(name: str, count: int, tokens: int, seed: int, device: str, dataset:
     """One checkpoint on both draws; `dataset(**sizes, seed=...)` makes theirs."""
     folder, where = trained(name), pick_device(device)
     policy = load_policy(folder, where)
-    task = make_task(split="test", seed=seed, **{"name": "countdown"} | task_of(folder))
+    settings = {"name": "countdown"} | task_of(folder)
+    settings["numbers"] = sorted(set(settings["numbers"]))  # each count as often, as theirs
+    task = make_task(split="test", seed=seed, **settings)
     assert isinstance(task, Countdown)
     made = dataset(**sizes(task), seed=seed, size=LARGE)
     posed = {"our draw": [(task[i], as_theirs(task[i])) for i in range(count)], "their draw": held_out(made, count)}
