@@ -658,7 +658,7 @@ print(f"a blind guess: {fmean(fmean(row) for row in guesses):.0%} right; "
 # %% [markdown]
 # ## A harder task: three and four numbers up to 99
 #
-# `minidsk reason --preset capstone --until zero` poses the problems on which much larger models are tried: three or four numbers from 1 to 99, and a target from 10 to 99. The model has 19 million parameters, the same parts, and a web whose best authors work backwards from the target. In about eight minutes on one H200 it goes from random weights to R1-Zero. [The record](22b_record.ipynb) shows what four such runs reached, where they fail, what they cost, and how your own run compares.
+# `minidsk reason --preset capstone --until zero` poses the problems on which much larger models are tried: three or four numbers from 1 to 99, and a target from 10 to 99. The model has 19 million parameters, the same parts, and a web whose best authors work backwards from the target. In less than ten minutes on one H200 it goes from random weights to R1-Zero. [The record](22b_record.ipynb) shows what such runs reached, why the first ones fell short and what repaired them, how the recipe compares on the problems of Stream of Search, what it costs, and how your own run compares.
 
 # %% [markdown]
 # ## What DeepSeek did
