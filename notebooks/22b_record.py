@@ -287,7 +287,7 @@ table(["checkpoint", "numbers", "our problems", "reasoning-gym's", "scorers agre
       "reasoning-gym's scorer.")
 
 # %% [markdown]
-# No reply was right for one scorer and wrong for the other. The two accuracies of a small checkpoint differ by two points at most. `capstone-zero` solves five points *more* of their problems than of ours, probably because a problem that is made from an expression has more solutions than one whose numbers and target are drawn apart.
+# No reply was right for one scorer and wrong for the other. The two accuracies of a small checkpoint differ by two points at most. `capstone-zero` solves five points *more* of their problems than of ours, probably because problems that are made from a random expression need * and / less often than those whose numbers and target are drawn apart.
 
 # %% [markdown]
 # ## Other people's protocol

@@ -75,7 +75,7 @@ def test_the_table_names_a_folder_without_a_run(tmp_path):
     done = subprocess.run([*command, RUN], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stdout.splitlines()[0].split() == list(STANDING)
-    assert done.stdout.splitlines()[4].startswith(str(RUN))
+    assert done.stdout.splitlines()[6].startswith(str(RUN))
     wrong = subprocess.run([*command, tmp_path], capture_output=True, text=True, check=False)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert len(wrong.stderr.splitlines()) == 1
