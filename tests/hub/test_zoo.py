@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 import torch
 
@@ -64,3 +66,15 @@ def test_our_checkpoints_know_their_sums(name):
     folder = zoo.find(name)
     assert set(about(folder)["files"]) == {"config.json", "model.safetensors", "tokenizer.json"}
     minidsk.load(name)
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_a_card_is_of_its_weights(name):
+    """The card has the sum of the file, its table's figure, and a size that the repository can carry."""
+    folder = zoo.find(name)
+    weights, card = folder / "model.safetensors", (folder / "README.md").read_text(encoding="utf-8")
+    assert f"`{hashlib.sha256(weights.read_bytes()).hexdigest()}`" in card
+    assert weights.stat().st_size <= 16 * 2**20
+    assert f"[{name}]({name}/README.md)" in (folder.parent / "README.md").read_text(encoding="utf-8")
+    for word in ("Trained by", "Scores", "greedy, at most", "95 %" if name != "sos-zero" else "10,000", "Licence"):
+        assert word in card
