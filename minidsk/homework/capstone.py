@@ -1,8 +1,10 @@
-"""The exercise of the capstone: the reward of one answer, which a model under training tries to get by any means.
+"""The exercises of the capstone: the reward of one answer, which a model under training tries to get by any means, and
+the first slip in a sum that it has worked out.
 
 The task and its verifier are those of TinyZero (Pan et al., 2025); see `minidsk.tasks.countdown`.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -57,6 +59,64 @@ def _says_yes(reply: str, numbers: Sequence[int], target: int) -> float:
     return float(reply.partition("</think>")[0].rstrip().endswith("yes"))
 
 
+def first_slip(chain: str) -> str | None:
+    """The first part of a sum worked out step by step that does not follow, as text; None where all of it is true.
+
+    chain: parts between "=", such as "3*4+2=11+2=13", each of which should have the value of the part before it. A part
+    that cannot be calculated does not follow either, wherever it stands. The result here is "11+2".
+    `minidsk.tasks.expression.evaluate` returns a part's exact value first, and raises ValueError where it has none.
+    """
+    return next(iter(_slips(chain)), None)
+
+
+def _value(part: str) -> Any:
+    try:
+        return evaluate(part)[0]
+    except ValueError:
+        return math.nan  # which equals nothing, not even itself
+
+
+def _slips(chain: str) -> list[str]:
+    """All parts that do not follow."""
+    parts = chain.split("=")
+    return [part for i, part in enumerate(parts) if _value(part) != _value(parts[max(i - 1, 0)])]
+
+
+def _at_the_end(chain: str) -> str | None:
+    parts = chain.split("=")
+    return parts[-1] if _value(parts[0]) != _value(parts[-1]) else None
+
+
+def _before(chain: str) -> str | None:
+    slip, parts = first_slip(chain), chain.split("=")
+    return None if slip is None else parts[max(parts.index(slip) - 1, 0)]
+
+
+def _known(chain: str) -> str | None:
+    """Parts that cannot be calculated left out."""
+    return first_slip("=".join(part for part in chain.split("=") if not math.isnan(_value(part))))
+
+
+def _whole(chain: str) -> str | None:
+    """Values cut to whole numbers."""
+    parts = chain.split("=")
+    values = [value if math.isnan(value) else int(value) for value in map(_value, parts)]
+    return next((part for i, part in enumerate(parts) if values[i] != values[max(i - 1, 0)]), None)
+
+
+def _chains() -> list[tuple[str, tuple[Any, ...]]]:
+    return [
+        ("a true chain", ("(13-90/15)*8=(13-6)*8=7*8=56",)),
+        ("a slip in the middle, which the end carries on", ("64-70/(59+3)=64-70/72=64-1=63",)),
+        ("a slip in the last part", ("3*4+2=12+2=15",)),
+        ("two slips that cancel", ("9+5+6=13+6=20",)),
+        ("a part that cannot be calculated", ("8/(5-5)+1=8/0+1=1",)),
+        ("a part that is no expression, and the others agree", ("3+4+5=7+=12",)),
+        ("half a unit", ("7/2+1=3+1=4",)),
+        ("a part alone", ("12",)),
+    ]
+
+
 def _replies() -> list[tuple[str, tuple[Any, ...]]]:
     def case(what: str, answer: str, thought: str = "3+7-8=2 no", **others: Any) -> tuple[str, tuple[Any, ...]]:
         text = f"<think>{thought}</think><answer>{answer}</answer>"
@@ -105,5 +165,20 @@ EXERCISES = (
         ),
         "Go through the four answers a to d: which condition does each of the wrong ones break?",
     ),
+    Exercise(
+        "capstone.first_slip",
+        first_slip,
+        _chains,
+        (
+            Mistake("only the ends are compared", "A slip may be undone by a later one.", _at_the_end),
+            Mistake("the last slip instead of the first", "Which of them would you correct first?",
+                    lambda chain: next(reversed(_slips(chain)), None)),
+            Mistake("the part before the slip", "Which of two parts is false: the one that was given, or what follows?",
+                    _before),
+            Mistake("what cannot be calculated is passed over", "What is 8/0+1?", _known),
+            Mistake("values cut to whole numbers", "Is 7/2 equal to 3?", _whole),
+        ),
+        "Split the chain at each =, and compare the value of each part with that of the one before it.",
+    ),
 )  # fmt: skip
-"""The chapter's own exercise."""
+"""The chapter's own exercises."""

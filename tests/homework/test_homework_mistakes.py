@@ -82,6 +82,22 @@ def reward(reply: str, numbers: list[int], target: int, wrong: str) -> float:
     return float(value == target and sorted(map(int, used)) == sorted(numbers))
 
 
+def first_slip(chain: str, wrong: str) -> str | None:
+    values, slips = [], []
+    for part in chain.split("="):
+        try:
+            value = evaluate(part)[0]
+        except ValueError:
+            if wrong == "known":
+                continue
+            value = None
+        value = int(value) if wrong == "whole" and value is not None else value
+        if value is None or (values and values[-1] != value):
+            slips.append(part)
+        values.append(value)
+    return slips[-1] if slips and wrong == "last" else slips[0] if slips else None
+
+
 def with_signal(rewards: Tensor, wrong: str) -> float:
     if wrong == "mean":
         return sum(0 < float(row.mean()) < 1 for row in rewards) / len(rewards)
@@ -286,6 +302,9 @@ def _wrong(function: Callable[..., Any], how: str) -> Callable[..., Any]:
         ("capstone.reward", _wrong(reward, "equals"), "what stands before = is enough"),
         ("capstone.reward", _wrong(reward, "within"), "a number may be left out or used twice"),
         ("capstone.reward", _wrong(reward, "round"), "near enough counts"),
+        ("capstone.first_slip", _wrong(first_slip, "last"), "the last slip instead of the first"),
+        ("capstone.first_slip", _wrong(first_slip, "known"), "what cannot be calculated is passed over"),
+        ("capstone.first_slip", _wrong(first_slip, "whole"), "values cut to whole numbers"),
         ("moe.sequence_balance_loss", _wrong(balance, "alpha"), "alpha left out"),
         (
             "moe.sequence_balance_loss",

@@ -1,6 +1,9 @@
 """The package's own functions are right answers to the exercises."""
 
+import ast
+import operator
 from collections.abc import Callable
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
@@ -137,6 +140,27 @@ def reward(reply: str, numbers: list[int], target: int) -> float:
     return CountdownProblem("", tuple(numbers), target, solution="").score(reply)
 
 
+def first_slip(chain: str) -> str | None:
+    """By Python's own parser and fractions, part by part from the left."""
+    signs = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+
+    def value(node: Any) -> Fraction:
+        if isinstance(node, ast.Constant):
+            return Fraction(node.value)
+        return signs[type(node.op)](value(node.left), value(node.right))
+
+    before = None
+    for part in chain.split("="):
+        try:
+            found = value(ast.parse(part, mode="eval").body)
+        except (SyntaxError, ZeroDivisionError):
+            return part
+        if before not in (None, found):
+            return part
+        before = found
+    return None
+
+
 def strict(text: str, numbers: list[int], target: int, ops: str) -> float:
     return CountdownProblem("", tuple(numbers), target, solution="", ops=ops).score(text)
 
@@ -195,6 +219,7 @@ OURS: dict[str, Callable[..., Any]] = {
     "r1.rejection": rejection,
     "distillation.token_grades": token_grades,
     "capstone.reward": reward,
+    "capstone.first_slip": first_slip,
 }
 
 
