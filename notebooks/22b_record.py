@@ -257,7 +257,8 @@ print(web[3])
 
 # %% tags=["hide-input"]
 TESTED = {"19 %, seed 1": RUNS["19 %, seed 1"],
-          "with sums, seed 1": ("reason_capstone", 1), "with sums, seed 0": ("reason_capstone", 0)}
+          "with sums, seed 1": ("reason_capstone", 1),
+          "with sums, seed 0": ("reason_capstone", 0)}  # fmt: skip
 rows = []
 for name, (record, seed) in TESTED.items():
     base, zero = read_stages(results.folder(record) / f"seed{seed}")
