@@ -671,6 +671,16 @@ assert torch.equal(slowly, by_package.ids) and slow_passes == int(by_package.pas
 print(f"60 tokens in {slow_passes} passes: without a cache, with one, and in the package")
 
 # %% [markdown]
+# One text is a small test. A record has 10,000 prompts of a model of nano's size, continued in float32 by the package.
+
+# %% tags=["hide-input"]
+many = results.read("ch18_exact", "metrics.json")
+rows = [[depth, f"{row['same']:,} of {many['prompts']:,}", f"{row['tokens_a_pass']:.2f}"]
+        for depth, row in many["depths"].items()]  # fmt: skip
+table(["guesses for each pass", "texts that are the same", "tokens for each pass"], rows,
+      f"{many['new']} tokens each, greedy, one seed.")
+
+# %% [markdown]
 # **The answer.** One text can fill a pass with guesses about itself, and greedy text does not change, because only the model's own tokens are written.
 #
 # ## When may a drawn guess be kept?
