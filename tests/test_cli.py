@@ -135,6 +135,7 @@ def test_the_first_page_of_help_fits_a_screen_and_the_next_has_all(name, minidsk
     ("reason --pretrain.web.numbers 99", "numbers: (99,) does not fit; it must be counts from 2 to 5"),
     ("reason --device mps", "device: 'mps' is not known; give auto, cpu or cuda"),
     ("eval --split dev", "--split: 'dev' is not known; give train, valid, test"),
+    ("eval --targets all", "--targets: 'all' is not known; give any, seen, unseen"),
     ("eval --temperature nan", "temperature: nan does not fit"), ("sample --seed -1", "seed: -1 does not fit"),
     ("chat --max-new-tokens 0", "max_new_tokens: 0 does not fit"), ("bench --limit nan", "limit: nan does not fit"),
     ("bench memory", "'memory' is not known; give kernels, generation, speculation, training, step"),

@@ -47,7 +47,10 @@ def complaint(event: errors.ParseErrorEvent, known: Sequence[str]) -> str:
         missing = ", ".join(called(context.arg) for context in event.missing_arguments)
         return f"{missing}: missing; see {event.prog} --help"
     if isinstance(event, errors.InvalidChoice):
-        return f"{called(argument)}: {event.value!r} is not known; give {', '.join(event.choices)}"
+        choices = list(event.choices)
+        if "None" in choices:  # of an option that may be left out, they come in the order of a set
+            choices = sorted(set(choices) - {"None"})
+        return f"{called(argument)}: {event.value!r} is not known; give {', '.join(choices)}"
     if isinstance(event, errors.BadValue):
         return f"{called(argument)}: its value is missing; give {kind(argument.lowered.metavar)}"
     if isinstance(event, errors.InstantiationFailure) and argument is not None:
