@@ -47,9 +47,8 @@ def complaint(event: errors.ParseErrorEvent, known: Sequence[str]) -> str:
         missing = ", ".join(called(context.arg) for context in event.missing_arguments)
         return f"{missing}: missing; see {event.prog} --help"
     if isinstance(event, errors.InvalidChoice):
-        choices = list(event.choices)
-        if "None" in choices:  # of an option that may be left out, they come in the order of a set
-            choices = sorted(set(choices) - {"None"})
+        # Those of an option that may be left out come in the order of a set.
+        choices = sorted({*event.choices} - {"None"}) if "None" in event.choices else event.choices
         return f"{called(argument)}: {event.value!r} is not known; give {', '.join(choices)}"
     if isinstance(event, errors.BadValue):
         return f"{called(argument)}: its value is missing; give {kind(argument.lowered.metavar)}"

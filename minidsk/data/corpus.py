@@ -74,9 +74,8 @@ class TinyWebConfig:
         """What the pages depend on."""
         later = (self.draw, self.targets, self.backwards)
         named = (self,) if later == ("combine", "any", 0.0) else (self, *later)
-        unset = {"chains": 0.0, "pool": 0, "length": 1000}
-        given = {name: getattr(self, name) for name in unset if getattr(self, name) != unset[name]}
-        return (*named, *itertools.chain(*given.items()))
+        given = ((name, getattr(self, name)) for name in ("chains", "pool", "length"))
+        return (*named, *itertools.chain(*(item for item in given if item[1] != getattr(TinyWebConfig, item[0]))))
 
 
 class Corpus(Protocol):
