@@ -247,7 +247,7 @@ table(["searching authors", "checks that are false, base", "the same, R1-Zero",
 # %% [markdown]
 # ## The test: pages of worked sums
 #
-# So we put a new kind of page between the worksheets. It has sums of three and four numbers, worked out one operation at a time as in a check, and all of them are true. Nobody searches on them, so they cannot teach the base to search.
+# So we put a new kind of page between the worksheets. It has sums of three and four numbers, worked out one operation at a time as in a check, and all of them are true. They contain no search, so they cannot teach the base to search.
 
 # %%
 print(web[3])

@@ -48,7 +48,7 @@ class TinyWebConfig:
     backwards: float = field(default=0.0, repr=False)
     # Share of the other pages that are sums of as many numbers as a problem has, worked out step by step.
     chains: float = field(default=0.0, repr=False)
-    pool: int = field(default=0, repr=False)  # how many problems all worksheets share; 0: as many as there are pages
+    pool: int = field(default=0, repr=False)  # how many problems worksheets and notes share; 0: without limit
     length: int = field(default=1000, repr=False)  # characters after which those who work backwards stop
 
     def __post_init__(self) -> None:
