@@ -830,9 +830,9 @@ show(fig, "How often each token was written first, in 20,000 draws. Dashed: the 
 
 # %% tags=["widget"]
 alphas = [k / 20 for k in range(21)]
-# fsum rounds once: `sum` rounds otherwise from Python 3.12 on.
-Curve({f"{K} guess{'es' * (K > 1)}": {"x": alphas,
-                                     "y": [math.fsum(a**k for k in range(K + 1)) for a in alphas]}
+# fsum rounds once; `sum` rounds otherwise from Python 3.12 on.
+per_pass = {K: [math.fsum(a**k for k in range(K + 1)) for a in alphas] for K in (1, 2, 3, 10)}
+Curve({f"{K} guess{'es' * (K > 1)}": {"x": alphas, "y": per_pass[K]}
        for K in (1, 2, 3, 10)}, xlabel="chance that a guess is kept",
       ylabel="tokens per pass", title="How far does a pass get?")  # fmt: skip
 
