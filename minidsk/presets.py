@@ -54,7 +54,7 @@ def small() -> Recipe:
     rl = RLConfig(prompts=64, group=16, max_new_tokens=448, rows=1024, optim=dataclasses.replace(ADAM, lr=3e-4))
     return Recipe(
         "small",
-        PretrainConfig(model, web, steps=2200, batch=112, context=448, compile=True,
+        PretrainConfig(model, web, steps=2200, batch=112, context=448, compile=True, graph=True,
                        optim=OptimConfig(lr=2e-3, warmup=100, weight_decay=0.1)),
         zero=dataclasses.replace(rl, steps=30),
         cold=SFTConfig(steps=30, batch=256, optim=OptimConfig(lr=3e-4, warmup=5)),
@@ -83,7 +83,7 @@ def capstone() -> Recipe:
     rl = RLConfig(prompts=128, group=16, max_new_tokens=1100, rows=256, scale="none", optim=adam)
     return Recipe(
         "capstone",
-        PretrainConfig(model, web, steps=8200, batch=56, context=1152, compile=True, save_every=10_000,
+        PretrainConfig(model, web, steps=8200, batch=56, context=1152, compile=True, graph=True, save_every=10_000,
                        optim=OptimConfig(lr=2e-3, warmup=100, weight_decay=0.1)),
         zero=dataclasses.replace(rl, steps=38, save_every=20),
         cold=SFTConfig(steps=30, batch=256, optim=OptimConfig(lr=3e-4, warmup=5)),

@@ -12,14 +12,16 @@ from minidsk.bench.plan import Plan
 from minidsk.bench.subject import Transformers, make, random_ids, rivals
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.train.device import compiled, precision
+from minidsk.train.graph import GraphedGradients
+from minidsk.train.loop import gradients
 from minidsk.train.loss import prediction_losses
 
 
 def training(plan: Plan, axes: tuple[str, ...], device: torch.device) -> Iterator[Contest]:
     """One contest for each point on these axes.
 
-    On a GPU ours is compiled, as the recipes for one train, from float32 weights by bf16 products; transformers has
-    bf16 weights, which is the faster for it.
+    On a GPU ours is compiled and replayed from a graph, as the recipes for one train, from float32 weights by bf16
+    products; transformers has bf16 weights, which is the faster for it.
     """
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     for point in plan.training(axes):
@@ -27,20 +29,28 @@ def training(plan: Plan, axes: tuple[str, ...], device: torch.device) -> Iterato
         ids = random_ids(point.config, point.batch, point.context + 1, device)
         others: dict[str, Call] = {}
         if device.type == "cuda":
-            others["ours, not compiled"] = _ours(model, model, ids)
+            others["ours, not compiled"] = _ours(model, ids)
+            others["ours, without a graph"] = _ours(compiled(model), ids)
         others |= {name: _theirs(rival, ids[:, :-1]) for name, rival in rivals(model, dtype).items()}
-        trainee = compiled(model) if device.type == "cuda" else model
+        ours = _ours(compiled(model), ids, graph=True) if device.type == "cuda" else _ours(model, ids)
         yield Contest(
             "training", point.axis, point.value, f"forward and backward, {point.batch} rows of {point.context} tokens",
-            point.batch * point.context, _ours(model, trainee, ids), others,
+            point.batch * point.context, ours, others,
         )  # fmt: skip
 
 
-def _ours(model: MiniDeepSeek, trainee: MiniDeepSeek, ids: Tensor) -> Call:
-    def call() -> None:
+def _ours(model: MiniDeepSeek, ids: Tensor, graph: bool = False) -> Call:
+    compute = GraphedGradients(model) if graph else gradients
+    batch = compute.place(ids) if isinstance(compute, GraphedGradients) else ids
+    rows = torch.arange(len(ids), device=ids.device)
+
+    def loss(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         with precision(model.device, fixed_width=True):
-            losses, _ = prediction_losses(trainee, ids, 0.0)
-        losses["loss"].backward()
+            losses, _ = prediction_losses(model, batch[rows], 0.0)
+        return losses["loss"], {}
+
+    def call() -> None:
+        compute(loss, rows)
         model.zero_grad(set_to_none=True)
 
     return call

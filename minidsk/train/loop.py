@@ -20,6 +20,7 @@ from minidsk.train.optim import Optimizer
 PATIENCE = 3  # steps in a row whose gradients were not finite, before the run is given up
 
 Figures = Mapping[str, "Tensor | float | str"]
+Loss = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
 
 
 def fit(
@@ -76,6 +77,16 @@ def stopped(run: Run | None, step: int, why: str) -> RunError:
     return RunError(f"{run.folder}: step {step}: {why}; what was saved before stays" if run else f"step {step}: {why}")
 
 
+def gradients(loss: Loss, rows: Tensor) -> dict[str, Tensor]:
+    """Add the gradients of `loss` of the rows with these numbers ``[n]`` to what is there; the loss and its statistics.
+
+    `loss` maps the numbers of some rows to their share of the whole loss, and of whatever else is of interest.
+    """
+    value, stats = loss(rows)
+    value.backward()
+    return {"loss": value.detach(), **stats}
+
+
 class Slices:
     """Gradients from more rows than fit at once: a slice after the other, at most `rows` in each.
 
@@ -86,19 +97,21 @@ class Slices:
         self.rows = rows
 
     def step(
-        self, optimizer: Optimizer, numbers: Tensor, loss: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
+        self,
+        optimizer: Optimizer,
+        numbers: Tensor,
+        loss: Loss,
+        compute: Callable[[Loss, Tensor], dict[str, Tensor]] = gradients,
     ) -> dict[str, Tensor]:
         """One step from the rows with these numbers ``[n]``: the sums over slices, `loss` among them, and `grad_norm`.
 
-        `loss` maps the numbers of some rows to their share of the whole loss, and of whatever else is of interest.
+        `loss` as in `gradients`, or in what computes them instead.
         """
         while True:
             try:
                 sums: dict[str, Tensor] = {}
                 for part in numbers.split(self.rows):
-                    value, stats = loss(part)
-                    value.backward()
-                    for name, figure in {"loss": value.detach(), **stats}.items():
+                    for name, figure in compute(loss, part).items():
                         sums[name] = sums[name] + figure if name in sums else figure
                 return {**sums, "grad_norm": optimizer.step()}
             except torch.OutOfMemoryError:

@@ -28,7 +28,8 @@ from minidsk.scale.room import check_room
 from minidsk.settings import AT_ONCE, LAST_SEED, one_of, positive, require, within
 from minidsk.train.checkpoint import Run, RunError, load_checkpoint
 from minidsk.train.device import compiled, pick_device, precision, threads_for
-from minidsk.train.loop import Slices, fit
+from minidsk.train.graph import GraphedGradients
+from minidsk.train.loop import Slices, fit, gradients
 from minidsk.train.loss import prediction_losses
 from minidsk.train.optim import OptimConfig, Optimizer
 
@@ -51,6 +52,7 @@ class PretrainConfig:
     mtp_weight: float = 0.3  # weight of the loss for tokens further ahead, lambda (V3: 0.3, later 0.1)
     isolate: bool = False  # keep attention within a page: a tiny model need not learn which numbers are its own
     compile: bool = False  # run the blocks through torch.compile, worth its waiting time on a GPU
+    graph: bool = False  # on a GPU, replay forward and backward from one CUDA graph
     save_every: int = 100  # steps between states from which an interrupted run goes on
     seed: int = 0  # of the weights and of the pages
 
@@ -113,7 +115,7 @@ def pretrain(
     optimizer = Optimizer(model, config.optim, config.steps)
     trainee = compiled(model) if config.compile else model
     page_start = tokenizer.bos_id if config.isolate else None
-    slices = Slices(config.batch)
+    slices, graphed = Slices(config.batch), GraphedGradients(trainee) if config.graph else None
     batches: Iterator[Tensor] | None = None
     waited = 0.0
 
@@ -124,7 +126,7 @@ def pretrain(
         rate, began = optimizer.schedule(step), time.perf_counter()
         batch = next(batches)
         waited += time.perf_counter() - began
-        figures, loads = train_step(trainee, optimizer, batch, config, page_start, slices)
+        figures, loads = train_step(trainee, optimizer, batch, config, page_start, slices, graphed)
         worst = max((max_violation(load) for load in loads), default=0.0)
         tokens = (step + 1) * config.batch * config.context
         about = {"waited": round(waited, 2), "tokens": tokens, "lr": rate, "rows": slices.rows}
@@ -152,12 +154,15 @@ def train_step(
     config: PretrainConfig,
     page_start: int | None = None,
     slices: Slices | None = None,
+    graphed: GraphedGradients | None = None,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """One update on `ids` ``[batch, context + 1]``; the losses by name and `grad_norm`, and the load of the experts.
 
     The load is how many tokens each expert was given, float32 ``[mixture layers, experts]``. Where `page_start` is
-    given, the token with which a page begins, attention stays within pages.
+    given, the token with which a page begins, attention stays within pages. `graphed` computes the gradients, where it
+    is given.
     """
+    ids = graphed.place(ids) if graphed else ids
 
     def loss(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         part, share = ids[rows], len(rows) / len(ids)
@@ -173,7 +178,8 @@ def train_step(
             stats["loads"] = torch.stack([routing.load() for routing in routings])  # [layers, experts]
         return total * share, stats
 
-    figures = (slices or Slices(len(ids))).step(optimizer, torch.arange(len(ids), device=ids.device), loss)
+    numbers = torch.arange(len(ids), device=ids.device)
+    figures = (slices or Slices(len(ids))).step(optimizer, numbers, loss, graphed or gradients)
     loads = figures.pop("loads", ids.new_zeros(0, 1))
     for router, load in zip(model.routers() if config.bias_speed > 0 else (), loads, strict=False):
         bias = router.e_score_correction_bias
