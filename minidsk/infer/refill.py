@@ -38,28 +38,33 @@ def refill(
     step = recorder.recording(model, rows, capacity or needed, WINDOW, sampling)
     tokens = ids.new_zeros(batch, windows * WINDOW)
     logprobs = torch.zeros(tokens.shape, device=ids.device)
-    read = torch.zeros(batch, dtype=torch.long, device=ids.device)  # windows that each prompt has had
-    owner = torch.full((rows,), -1, device=ids.device)  # the prompt that each row is at; -1: none
+    # Who is where is known here, not on the device: only whether a text has ended must be asked there.
+    read = torch.zeros(batch, dtype=torch.long)  # windows that each prompt has had
+    owner = torch.full((rows,), -1)  # the prompt that each row is at; -1: none
     waiting = 0  # the first prompt that no row has taken
+    device, within = ids.device, torch.arange(WINDOW, device=ids.device)
     while True:
         free = (owner < 0).nonzero().squeeze(1)
         if waiting < batch and len(free):
             taken = slice(waiting, min(waiting + len(free), batch))
             free = free[: taken.stop - taken.start]
-            _admit(step, free, ids[taken], mask[taken], streams[taken], capacity is not None)
-            owner[free] = torch.arange(taken.start, taken.stop, device=ids.device)
+            _admit(step, free.to(device), ids[taken], mask[taken], streams[taken], capacity is not None)
+            owner[free] = torch.arange(taken.start, taken.stop)
             waiting = taken.stop
+        at_work = (owner >= 0).nonzero().squeeze(1)
+        prompts = owner[at_work]
         step.rewind()
-        for place in range(min(WINDOW, new - WINDOW * int(read[owner[owner >= 0]].min()))):
+        for place in range(min(WINDOW, new - WINDOW * int(read[prompts].min()))):
             step.run()
             if watch is not None:
                 watch(step.tokens[:, place])
-        at_work = (owner >= 0).nonzero().squeeze(1)
-        prompts, drawn = owner[at_work], step.tokens[at_work]
-        places = read[prompts, None] * WINDOW + torch.arange(WINDOW, device=ids.device)
-        tokens[prompts[:, None], places], logprobs[prompts[:, None], places] = drawn, step.logprobs[at_work]
+        here, places = at_work.to(device), (read[prompts, None] * WINDOW).to(device) + within
+        where = prompts[:, None].to(device), places
+        tokens[where], logprobs[where] = step.tokens[here], step.logprobs[here]
         read[prompts] += 1
-        ended = torch.isin(drawn, stop).any(1) | (read[prompts] == windows)
+        ended = read[prompts] == windows
+        if len(stop):
+            ended |= torch.isin(step.tokens, stop).any(1).cpu()[at_work]
         owner[at_work[ended]] = -1
         at_work = at_work[~ended]
         if waiting == batch:
@@ -67,9 +72,10 @@ def refill(
                 break
             target = max(len(owner) // FEWER, FEWEST)
             if len(at_work) <= target < len(owner) and watch is None:
-                step = _fewer(recorder, step, at_work, target)
+                step = _fewer(recorder, step, at_work.to(device), target)
                 owner = torch.cat((owner[at_work], owner.new_full((target - len(at_work),), -1)))
-        step.engine.cache.forget(owner < 0)
+        if bool((owner < 0).any()):
+            step.engine.cache.forget((owner < 0).to(device))
     return tokens[:, :new], logprobs[:, :new]
 
 

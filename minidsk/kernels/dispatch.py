@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -56,6 +57,12 @@ def grouped_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     counts = ends.diff(prepend=ends.new_zeros(1)).tolist()
     parts = x.split(counts)  # whose gradient is put together at once; that of slices is added up, each as long as x
     return torch.cat([part @ matrix.T for part, matrix in zip(parts, weight, strict=True)])
+
+
+def gate_all(both: Tensor, of_all: Tensor) -> Tensor:
+    """``silu(gate) * up`` of all experts, times their weights; see `minidsk.kernels.router.gate_all`."""
+    gate, up = both.unflatten(1, (of_all.shape[1], 2, -1)).unbind(2)
+    return (F.silu(gate) * up * of_all.unsqueeze(-1)).flatten(1)
 
 
 def has_grouped_product(x: Tensor, *widths: int) -> bool:

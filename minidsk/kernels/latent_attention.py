@@ -127,9 +127,9 @@ def _latent_attention(
     for start in range(begin, slot, SLOTS):
         place = start + tl.arange(0, SLOTS)
         before = place < slot
-        x = entries + place.to(tl.int64)[:, None] * entry_slot
-        latents = tl.load(x + column[None, :], mask=before[:, None] & is_column[None, :], other=0.0)
-        keys = tl.load(x + rank + pair[None, :], mask=before[:, None] & is_pair[None, :], other=0.0)
+        entry = entries + place.to(tl.int64)[:, None] * entry_slot
+        latents = tl.load(entry + column[None, :], mask=before[:, None] & is_column[None, :], other=0.0)
+        keys = tl.load(entry + rank + pair[None, :], mask=before[:, None] & is_pair[None, :], other=0.0)
         latents, keys = latents.to(factor), keys.to(factor)
         scores = tl.dot(of_latent.to(factor), latents.T, input_precision="ieee")
         scores = tl.dot(of_key.to(factor), keys.T, scores, input_precision="ieee") * scale
@@ -140,5 +140,5 @@ def _latent_attention(
         total = total * shrink + tl.sum(p, 1)
         sums = tl.dot(p.to(dtype).to(factor), latents, sums * shrink[:, None], input_precision="ieee")
         largest = higher
-    place = mixed + (row * heads + head[:, None]) * rank + column[None, :]
-    tl.store(place, (sums / total[:, None]).to(dtype), mask=inside)
+    to = mixed + (row * heads + head[:, None]) * rank + column[None, :]
+    tl.store(to, (sums / total[:, None]).to(dtype), mask=inside)

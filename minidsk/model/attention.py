@@ -67,15 +67,18 @@ class MultiHeadLatentAttention(nn.Module):
         config = self.config
         cos, sin = rotation
         q_nope, q_rope = self._queries(x).split((config.qk_nope_head_dim, config.qk_rope_head_dim), dim=-1)
-        q_rope = self._rotate(q_rope, cos.unsqueeze(1), sin.unsqueeze(1))
+        kv = self.kv_a_proj_with_mqa(x)
+        absorb = self.absorb if absorb is None else absorb
+        if cache is not None and absorb is not False and self._is_step(x, cache, layer):
+            return self.o_proj(self._step(q_nope, q_rope, kv, rotation, cache, layer).flatten(2))
 
-        latent, k_rope = self.kv_a_proj_with_mqa(x).split((config.kv_lora_rank, config.qk_rope_head_dim), dim=-1)
+        q_rope = self._rotate(q_rope, cos.unsqueeze(1), sin.unsqueeze(1))
+        latent, k_rope = kv.split((config.kv_lora_rank, config.qk_rope_head_dim), dim=-1)
         k_rope = self._rotate(k_rope.unsqueeze(1), cos.unsqueeze(1), sin.unsqueeze(1)).squeeze(1)
         memory = torch.cat((self.kv_a_layernorm(latent), k_rope), dim=-1)
         if cache is not None:
             memory = cache.write(layer, memory)
 
-        absorb = self.absorb if absorb is None else absorb
         attend = self._absorbed if absorb or (absorb is None and cache is not None) else self._naive
         return self.o_proj(attend(q_nope, q_rope, memory, mask).transpose(1, 2).flatten(2))
 
@@ -85,6 +88,33 @@ class MultiHeadLatentAttention(nn.Module):
     def _queries(self, x: Tensor) -> Tensor:
         q = self.q_proj(x) if self.config.q_lora_rank is None else self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
         return q.unflatten(-1, (self.config.num_attention_heads, -1)).transpose(1, 2)
+
+    def _is_step(self, x: Tensor, cache: LatentCache, layer: int) -> bool:
+        """Whether this is a step of decoding that one kernel is to do; an MTP module's looks at fewer slots."""
+        one = x.shape[1] == 1 and layer < self.config.num_hidden_layers and not torch.is_grad_enabled()
+        return one and self.kernels.step == "triton" and cache.entries.dtype == x.dtype
+
+    def _step(
+        self, q_nope: Tensor, q_rope: Tensor, kv: Tensor, rotation: tuple[Tensor, Tensor], cache: LatentCache,
+        layer: int,
+    ) -> Tensor:  # fmt: skip
+        """The same as `_absorbed` for one new token of each row, ``[batch, 1, heads, v]``, the cache written too."""
+        from minidsk.kernels.latent_attention import latent_attention
+
+        to_key, to_value = self._unfolding(q_nope.dtype)
+        q = torch.einsum("bhtd,hdr->bhr", q_nope, to_key)
+        cos, sin = (angle.squeeze(1) for angle in rotation)
+        norm = self.kv_a_layernorm
+        mixed = latent_attention(
+            q, q_rope.squeeze(2), kv.squeeze(1), norm.weight, cos, sin, cache.entries[layer], cache.begins,
+            cache.slots.squeeze(1), self.scale, norm.eps, self.config.rope_interleave,
+        )  # fmt: skip
+        return torch.einsum("bhr,hvr->bhv", mixed, to_value).unsqueeze(1)
+
+    def _unfolding(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """What unfolds a latent into the keys ``[heads, nope, rank]`` and values ``[heads, v, rank]`` of all heads."""
+        unfold = self.kv_b_proj.weight.unflatten(0, (self.config.num_attention_heads, -1)).to(dtype)
+        return unfold.split((self.config.qk_nope_head_dim, self.config.v_head_dim), dim=1)
 
     def _naive(self, q_nope: Tensor, q_rope: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         config = self.config
@@ -97,8 +127,7 @@ class MultiHeadLatentAttention(nn.Module):
 
     def _absorbed(self, q_nope: Tensor, q_rope: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         rank = self.config.kv_lora_rank
-        unfold = self.kv_b_proj.weight.unflatten(0, (self.config.num_attention_heads, -1))
-        to_key, to_value = unfold.to(q_nope.dtype).split((self.config.qk_nope_head_dim, self.config.v_head_dim), dim=1)
+        to_key, to_value = self._unfolding(q_nope.dtype)
         # q . (W c) = (W^T q) . c: the query moves into the latent space instead of every key out of it.
         q = torch.cat((torch.einsum("bhtd,hdr->bhtr", q_nope, to_key), q_rope), dim=-1)
         heads, time = self.config.num_attention_heads, q.shape[2]

@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minidsk.model.config import ModelConfig
-from minidsk.model.operations import Kernels
+from minidsk.model.operations import Kernels, step_of_experts, suits_every_expert
 from minidsk.precision import WideBuffers, at_least_float32
 
 
@@ -64,6 +64,11 @@ class Router(WideBuffers):
         with torch.autocast(x.device.type, enabled=False):
             return torch.sigmoid(F.linear(at_least_float32(x), at_least_float32(self.weight)))
 
+    def rule(self) -> tuple[Tensor, Tensor, int, bool, float]:
+        """How experts are chosen, without groups: weights, bias, how many, whether weights sum to 1, their factor."""
+        c, bias = self.config, self.e_score_correction_bias
+        return self.weight, bias, c.num_experts_per_tok, c.norm_topk_prob, c.routed_scaling_factor
+
     def choose(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """The top K of the best groups, ``[N, experts]`` to weights and indices ``[N, K]``; their order is free."""
         config = self.config
@@ -113,12 +118,24 @@ class MoE(nn.Module):
         """`x` ``[batch, time, hidden]`` to the same shape, and what was decided."""
         batch, time, _ = x.shape
         flat = x.flatten(0, 1)
-        scores = self.gate.scores(flat)
-        weights, indices = self.gate.choose(scores)
-        y = self.experts(flat, weights, indices).view_as(x)
+        if self._is_step(flat):
+            experts = self.experts
+            y, scores, indices = step_of_experts(flat, self.gate.rule(), experts.gate_up_proj, experts.down_proj)
+        else:
+            scores = self.gate.scores(flat)
+            weights, indices = self.gate.choose(scores)
+            y = self.experts(flat, weights, indices)
+        y = y.view_as(x)
         if self.shared_experts is not None:
             y = y + self.shared_experts(x)
         return y, Routing(scores.unflatten(0, (batch, time)), indices.unflatten(0, (batch, time)))
+
+
+    def _is_step(self, flat: Tensor) -> bool:
+        """Whether these are the few tokens of a step of decoding, which kernels are to send through all experts."""
+        config = self.gate.config
+        few = suits_every_expert(flat, config.n_routed_experts, config.num_experts_per_tok)
+        return few and config.n_group == 1 and self.experts.kernels.step == "triton"
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ The choice belongs to a run, not to an architecture: `MiniDeepSeek.use` sets it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -28,13 +28,15 @@ class Kernels:
     """The backend of each operation, "torch" or "triton"; the numbers are the same up to rounding.
 
     experts: a layer's routed experts. norm: RMSNorm. rotation: RoPE, of a few tokens at a time. loss: the head and
-    its cross-entropy in one, so that no logits are held.
+    its cross-entropy in one, so that no logits are held. step: what decoding does for one token of each row, latent
+    attention, the choice among experts and their gates.
     """
 
     experts: str = "torch"
     norm: str = "torch"
     rotation: str = "torch"
     loss: str = "torch"
+    step: str = "torch"
 
     def __post_init__(self) -> None:
         for name, backend in vars(self).items():
@@ -44,7 +46,7 @@ class Kernels:
     @classmethod
     def all(cls, backend: str) -> Kernels:
         """The same backend for every operation."""
-        return cls(backend, backend, backend, backend)
+        return cls(*[backend] * len(fields(cls)))
 
     def operation(self, name: str) -> Callable[..., Any]:
         """The function that computes the operation called `name`."""
@@ -86,11 +88,16 @@ def suits_every_expert(x: Tensor, experts: int, k: int) -> bool:
 
 def every_expert(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
     """The same sum as `routed_experts` by two large products, with weight 0 where an expert was not chosen."""
-    experts = len(gate_up)
-    of_all = weights.new_zeros(x.shape[0], experts).scatter(1, indices, weights).to(x.dtype)
-    gate, up = (x @ gate_up.flatten(0, 1).T).unflatten(1, (experts, 2, -1)).unbind(2)
-    inner = F.silu(gate) * up * of_all.unsqueeze(-1)
-    return inner.flatten(1) @ down.transpose(0, 1).flatten(1).T  # whole rows are copied
+    of_all = weights.new_zeros(x.shape[0], len(gate_up)).scatter(1, indices, weights).to(x.dtype)
+    return weighted_experts(x, gate_up, down, of_all, dispatch.gate_all)
+
+
+def weighted_experts(
+    x: Tensor, gate_up: Tensor, down: Tensor, of_all: Tensor, gate: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """The same from a weight for every expert, `of_all` ``[N, E]``; `gate` as `dispatch.gate_all`."""
+    inner = gate(x @ gate_up.flatten(0, 1).T, of_all)
+    return inner @ down.transpose(0, 1).flatten(1).T  # whole rows are copied
 
 
 def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -135,6 +142,19 @@ def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     if not torch.is_autocast_enabled(kind):
         return tensors
     return tuple(tensor.to(torch.get_autocast_dtype(kind)) for tensor in tensors)
+
+
+def step_of_experts(
+    x: Tensor, router: tuple[Tensor, Tensor, int, bool, float], gate_up: Tensor, down: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """All that a mixture does with few tokens `x` ``[N, H]``, by kernels: ``[N, H]``, and the scores and indices.
+
+    `router`: the arguments of `minidsk.kernels.router.route` after the first.
+    """
+    from minidsk.kernels.router import gate_all, route
+
+    of_all, scores, indices = route(x, *router)
+    return weighted_experts(x, gate_up, down, of_all, gate_all), scores, indices
 
 
 TABLE: dict[str, dict[str, Callable[..., Any]]] = {

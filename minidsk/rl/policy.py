@@ -89,8 +89,7 @@ class MiniPolicy(Policy):
             return self.model
         if self._actor is None:
             self._actor = copy.deepcopy(self.model).to(self.sampling_dtype)
-            # Few rows go through all experts at once, which torch does; the other two are one kernel each.
-            self._actor.use(Kernels(norm="triton", rotation="triton"))
+            self._actor.use(Kernels(norm="triton", rotation="triton", step="triton"))
         self._actor.load_state_dict(self.model.state_dict())
         return self._actor
 

@@ -22,7 +22,9 @@ def wide(arguments):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("interleave", [True, False])
-@pytest.mark.parametrize("shape", [(1, 1, 4, 2, 3), (5, 3, 24, 6, 40), (6, 8, 64, 16, 100), (3, 20, 32, 8, 65)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 4, 2, 3), (5, 3, 24, 6, 40), (6, 8, 64, 16, 100), (3, 20, 32, 8, 65)], ids=str
+)
 def test_one_kernel_does_all_steps(shape, interleave, dtype, normal, close):
     arguments = case(normal, *shape, dtype=dtype)
     exact = wide(arguments)

@@ -1,6 +1,8 @@
 """The table of operations: the same model, computed by other backends."""
 
 import copy
+import dataclasses
+import importlib
 import subprocess
 import sys
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 
 from minidsk import MiniDeepSeek, ModelConfig
+from minidsk.infer.engine import Engine
 from minidsk.model.operations import Kernels
 from minidsk.train.optim import OptimConfig, Optimizer
 from minidsk.train.pretrain import PretrainConfig, train_step
@@ -60,10 +63,42 @@ def test_generation_is_the_same():
     assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize("changes", [{}, {"n_routed_experts": 0, "q_lora_rank": None}, {"n_routed_experts": 6, "n_group": 3, "topk_group": 2},
+                                     {"rope_interleave": False, "norm_topk_prob": False}], ids=str)  # fmt: skip
+def test_a_step_of_decoding_is_the_same(static, changes, monkeypatch):
+    """One kernel for attention, two for experts; prompts of different lengths, and a row that is cut back."""
+    done = []
+    for name in ("latent_attention.latent_attention", "router.route", "router.gate_all"):
+        module = importlib.import_module(f"minidsk.kernels.{name.partition('.')[0]}")
+        whole = getattr(module, name.partition(".")[2])
+        monkeypatch.setattr(module, whole.__name__, lambda *a, _f=whole: done.append(_f.__name__) or _f(*a))
+    config = dataclasses.replace(CONFIG, **changes)
+    engines = []
+    for backend in ("torch", "triton"):
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = MiniDeepSeek(config, torch.Generator().manual_seed(0)).to(device).use(Kernels(step=backend))
+        ids = torch.randint(40, (3, 5), generator=torch.Generator().manual_seed(1)).to(device)
+        mask = (torch.arange(5) >= torch.tensor([[0], [3], [1]])).to(device)
+        with torch.inference_mode():
+            engine = Engine(model, 3, 16, static=static)
+            engine.traced = None  # what a CPU does without Python
+            engine.prefill(ids, mask)
+            for step in range(6):
+                if step == 3:
+                    engine.truncate(torch.tensor([9, 2, 5], device=device))
+                engine.step((ids[:, 0] + step) % 40)
+            engines.append(engine)
+    torch.testing.assert_close(engines[1].logits, engines[0].logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(engines[1].cache.entries, engines[0].cache.entries, rtol=1e-4, atol=1e-5)
+    moe = {"route", "gate_all"} if config.has_experts and config.n_group == 1 else set()
+    assert set(done) == {"latent_attention"} | moe
+
+
 def test_each_operation_is_chosen_by_itself():
     plain, _, ids = twins()
-    table = {name: getattr(Kernels(norm="triton"), name) for name in ("experts", "norm", "rotation", "loss")}
-    assert table == {"experts": "torch", "norm": "triton", "rotation": "torch", "loss": "torch"}
+    table = {name: getattr(Kernels(norm="triton"), name) for name in ("experts", "norm", "rotation", "loss", "step")}
+    assert table == dict.fromkeys(table, "torch") | {"norm": "triton"}
     other = copy.deepcopy(plain).use(Kernels(norm="triton"))
     assert {module.kernels.norm for module in other.modules() if hasattr(module, "kernels")} == {"triton"}
     torch.testing.assert_close(other(ids).logits, plain(ids).logits, rtol=1e-5, atol=1e-6)
