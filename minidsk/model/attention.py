@@ -18,7 +18,7 @@ from torch.nn.attention import sdpa_kernel
 from minidsk.model.cache import LatentCache
 from minidsk.model.config import ModelConfig
 from minidsk.model.norm import RMSNorm
-from minidsk.model.operations import Kernels
+from minidsk.model.operations import FEW_TOKENS, Kernels
 from minidsk.model.rope import softmax_scale
 from minidsk.precision import PLANLESS, at_least_float32
 
@@ -69,8 +69,9 @@ class MultiHeadLatentAttention(nn.Module):
         q_nope, q_rope = self._queries(x).split((config.qk_nope_head_dim, config.qk_rope_head_dim), dim=-1)
         kv = self.kv_a_proj_with_mqa(x)
         absorb = self.absorb if absorb is None else absorb
-        if cache is not None and absorb is not False and self._is_step(x, cache, layer):
-            return self.o_proj(self._step(q_nope, q_rope, kv, rotation, cache, layer).flatten(2))
+        if cache is not None and absorb is not False and self._is_step(x, cache):
+            mixed = self._step(q_nope, q_rope, kv, rotation, cache, layer)
+            return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
         q_rope = self._rotate(q_rope, cos.unsqueeze(1), sin.unsqueeze(1))
         latent, k_rope = kv.split((config.kv_lora_rank, config.qk_rope_head_dim), dim=-1)
@@ -89,27 +90,25 @@ class MultiHeadLatentAttention(nn.Module):
         q = self.q_proj(x) if self.config.q_lora_rank is None else self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
         return q.unflatten(-1, (self.config.num_attention_heads, -1)).transpose(1, 2)
 
-    def _is_step(self, x: Tensor, cache: LatentCache, layer: int) -> bool:
-        """Whether this is a step of decoding that one kernel is to do; an MTP module's looks at fewer slots."""
-        one = x.shape[1] == 1 and layer < self.config.num_hidden_layers and not torch.is_grad_enabled()
-        return one and self.kernels.step == "triton" and cache.entries.dtype == x.dtype
+    def _is_step(self, x: Tensor, cache: LatentCache) -> bool:
+        """Whether this is a step of decoding that one kernel is to do."""
+        few = x.shape[1] <= FEW_TOKENS and not torch.is_grad_enabled()
+        return few and self.kernels.step == "triton" and cache.entries.dtype == x.dtype
 
     def _step(
         self, q_nope: Tensor, q_rope: Tensor, kv: Tensor, rotation: tuple[Tensor, Tensor], cache: LatentCache,
         layer: int,
     ) -> Tensor:  # fmt: skip
-        """The same as `_absorbed` for one new token of each row, ``[batch, 1, heads, v]``, the cache written too."""
+        """What `_absorbed` gives for a few new tokens of each row, and the cache is written too."""
         from minidsk.kernels.latent_attention import latent_attention
 
         to_key, to_value = self._unfolding(q_nope.dtype)
-        q = torch.einsum("bhtd,hdr->bhr", q_nope, to_key)
-        cos, sin = (angle.squeeze(1) for angle in rotation)
-        norm = self.kv_a_layernorm
-        mixed = latent_attention(
-            q, q_rope.squeeze(2), kv.squeeze(1), norm.weight, cos, sin, cache.entries[layer], cache.begins,
-            cache.slots.squeeze(1), self.scale, norm.eps, self.config.rope_interleave,
-        )  # fmt: skip
-        return torch.einsum("bhr,hvr->bhv", mixed, to_value).unsqueeze(1)
+        q = torch.einsum("bhtd,hdr->bhtr", q_nope, to_key)
+        depth = max(layer + 1 - self.config.num_hidden_layers, 0)  # of an MTP module, which sees fewer slots
+        begins, norm = cache.begins + depth if depth else cache.begins, self.kv_a_layernorm
+        mixed = latent_attention(q, q_rope, kv, norm.weight, *rotation, cache.entries[layer], begins, cache.slots,
+                                 self.scale, norm.eps, self.config.rope_interleave)  # fmt: skip
+        return torch.einsum("bhtr,hvr->bhtv", mixed, to_value)
 
     def _unfolding(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """What unfolds a latent into the keys ``[heads, nope, rank]`` and values ``[heads, v, rank]`` of all heads."""

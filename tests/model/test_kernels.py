@@ -64,8 +64,16 @@ def test_generation_is_the_same():
 
 
 @pytest.mark.parametrize("static", [True, False])
-@pytest.mark.parametrize("changes", [{}, {"n_routed_experts": 0, "q_lora_rank": None}, {"n_routed_experts": 6, "n_group": 3, "topk_group": 2},
-                                     {"rope_interleave": False, "norm_topk_prob": False}], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"n_routed_experts": 0, "q_lora_rank": None},
+        {"n_routed_experts": 6, "n_group": 3, "topk_group": 2},
+        {"rope_interleave": False, "norm_topk_prob": False},
+    ],
+    ids=str,
+)
 def test_a_step_of_decoding_is_the_same(static, changes, monkeypatch):
     """One kernel for attention, two for experts; prompts of different lengths, and a row that is cut back."""
     done = []
