@@ -75,8 +75,7 @@ def capstone() -> Recipe:
     )  # fmt: skip
     web = TinyWebConfig(
         numbers=(3, 4, 4), high=99, target_high=99, ops="+-*/", worksheets=0.65, draw="uniform", backwards=0.19,
-        # Without worked sums some seeds end with checks that are false, which reward does not mend.
-        chains=0.45,
+        chains=0.45,  # a run of equal length without these sums ended as high (results/reason_capstone_nosums)
     )
     # The rate falls early: held high, policies that answer well lose their way in long thoughts.
     adam = dataclasses.replace(ADAM, lr=3e-4, decay=0.75)
