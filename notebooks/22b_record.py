@@ -126,8 +126,8 @@ solved.reveal(round(100 * fmean(after)))
 for seed in (0, 1, 2):
     whole = results.facts("reason_capstone", f"seed{seed}/run.json")["seconds"]
     base, zero = read_stages(results.folder("reason_capstone") / f"seed{seed}")
-    print(f"seed {seed}: {base.row['seconds']:.0f} s of pretraining, {zero.row['seconds']:.0f} s "
-          f"of reward, {whole:.0f} s in all")  # fmt: skip
+    taken = base.row["seconds"], zero.row["seconds"], whole
+    print("seed {}: {:.0f} s of pretraining, {:.0f} of reward, {:.0f} in all".format(seed, *taken))
 
 # %% [markdown]
 # The time in all begins at an empty file and contains every evaluation. Seed 1 was cut off by a clock in its last evaluation, which a second call made, so its 612 seconds are more than it took. Before the third seed we made the code faster ([chapter 18](18_fast_inference.ipynb)), and left the recipe as it was: reward now takes half as long.
@@ -283,7 +283,7 @@ table(["run", "tokens read", "base", "R1-Zero",
 # The direction is as predicted. With sums, seed 1 writes 171 false checks of 2,294 instead of 432 of 2,361, and R1-Zero gains 4.6 points, although its base began 4.5 points *lower*. The wrong replies that it loses are those with a false check. All three bases stay below the 30 % that we had set as a limit.
 
 # %% [markdown]
-# It is tempting to stop here. But did the sums do it? What else differs between the runs? Their settings say.
+# It is tempting to stop here, but the runs may differ in more than the sums. Their settings say in what.
 
 # %% tags=["hide-input"]
 CONTROLS = {"no sums, as long, seed 1": ("reason_capstone_nosums", 1),
@@ -318,7 +318,7 @@ table(["run", "base", "R1-Zero", "checks that are false, base", "the same, R1-Ze
       "2,048 held-out problems, greedy, one run each; intervals over problems.")
 
 # %% [markdown]
-# **The control contradicts us.** Without a single page of sums it solves 92.6 %, as much as with them, and its checks are false no more often (123 of 2,195). So the sums are not the reason. What is left are the longer reading, the six more steps of reward and the fewer worksheets, which control and test share. Our prediction came true, and the explanation behind it was wrong: without the control we would have told you a false story, in which everything fits.
+# **The control contradicts us.** Without a single page of sums it solves 92.6 %, as much as with them, and its checks are false no more often (123 of 2,195). So the sums are not the reason, and what is left are the longer reading, the six more steps of reward and the fewer worksheets, which control and test share. Our prediction came true, and the explanation behind it was wrong: without the control we would have told you a false story, in which everything fits.
 
 # %% [markdown]
 # ## Is it the mixture of experts?
@@ -472,7 +472,7 @@ table(STANDING, [standing(name, sorted(results.folder(f"reason_{name}").glob("se
 #
 # 1. **A text with a fault.** In two older runs, notes of the searching authors began with the numbers, `>` and the target. After reward, one model often wrote `>` in the middle of a search and went on with a target that was not in the problem: in 141 of its 208 wrong replies to four numbers. The [lab notebook](../book/lab_notebook.md) has the story.
 # 2. **Gentler reward.** The division by the deviation of the group, which we had suspected, is not what held the runs back: the run of seed 1 without it ends no higher, and the table of failures shows where the points are lost instead. The later runs leave it out too, and we have not compared.
-# 3. **An explanation.** An earlier version of this page said that worked sums repair false checks. Two seeds agreed with it. The control of equal length did not.
+# 3. **An explanation.** An earlier version of this page said that worked sums repair false checks. Two seeds agreed with it, and the control of equal length did not.
 # 4. **A clock.** Each of our calls to a GPU ends after ten minutes. The third seed was first stopped at step 25 of its reward, because it ran beside another run and beside tests, and read a fifth slower. We ran it again from the beginning, with the faster code.
 
 # %% [markdown]
@@ -535,7 +535,7 @@ receipt()
 #
 # How much can 19 million parameters solve in ten minutes from random weights? Three seeds solve 92.9, 92.7 and 95.0 % of three and four numbers up to 99, from bases that solve 14 to 20 %. Four shorter variants with one seed each spread over seven points.
 #
-# Most of the gap between the variants lay in replies with a false check. So we predicted that pages of worked sums would help, and the runs with sums did end higher. But a control of equal length without sums ended as high, and so did a dense model. What remains is the longer training. On the problems of Stream of Search, one seed of a model of the same size solves 97.6 % with targets that it has seen and 95.3 % with others. We think that its text is the reason: its authors search well and check in writing. A control for that is missing.
+# Most of the gap between the variants lay in replies with a false check. So we predicted that pages of worked sums would help, and the runs with sums did end higher. But a control of equal length without sums ended as high, and so did a dense model. What remains is the longer training. On the problems of Stream of Search, one seed of a model of the same size solves 97.6 % with targets that it has seen and 95.3 % with others. We think that its text is the reason, because its authors search well and check in writing, but a control for that is missing.
 #
 # - I can now read a search from both ends, and say why its result is calculated again.
 # - I can now sort failures by their cause before I change a training, and I ask for a control of equal length before I believe the cause.

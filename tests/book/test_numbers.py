@@ -126,7 +126,8 @@ def test_the_readme_quotes_the_capstone_and_the_other_protocol():
     said = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     first, second = ([json.loads((RESULTS / f"reason_capstone/seed{seed}/{stage}/evaluation.json").read_text())["row"]
                       for seed in (0, 1, 2)] for stage in ("base", "zero"))  # fmt: skip
-    begin, end = ("{:.1f}, {:.1f} and {:.1f}".format(*(100 * row["accuracy"] for row in rows)) for rows in (first, second))
+    begin, end = ("{:.1f}, {:.1f} and {:.1f}".format(*(100 * row["accuracy"] for row in rows))
+                  for rows in (first, second))  # fmt: skip
     assert f"from {begin} % to {end} % of {first[0]['problems']:,} held-out problems" in said
     slow, fast = (json.loads((RESULTS / f"reason_capstone/seed{seed}/run.json").read_text()) for seed in (0, 2))
     assert f"takes {slow['seconds']:.0f} s in all, and the third, with faster code, {fast['seconds']:.0f} s" in said

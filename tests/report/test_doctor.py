@@ -166,8 +166,10 @@ def test_healthy_pretraining(tmp_path, found):
     assert found("base") == set()
 
 
-# What is true of them: one took longer with other work on its machine, one mixes languages twice as often at its end.
-FOUND = {"reason_nano_processors/sse41/zero": ["steps take longer"],
+# What is true of them: one took longer with other work on its machine, one mixes languages twice as often at its end,
+# and one reads faster than 14 processes write beside another run.
+FOUND = {"reason_capstone_dense/seed0/base": ["waits for data"],
+         "reason_nano_processors/sse41/zero": ["steps take longer"],
          "reason_nano_processors/avx2/zero": ["languages mix"]}  # fmt: skip
 
 
