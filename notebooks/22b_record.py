@@ -127,7 +127,8 @@ for seed in (0, 1, 2):
     whole = results.facts("reason_capstone", f"seed{seed}/run.json")["seconds"]
     base, zero = read_stages(results.folder("reason_capstone") / f"seed{seed}")
     taken = base.row["seconds"], zero.row["seconds"], whole
-    print("seed {}: {:.0f} s of pretraining, {:.0f} of reward, {:.0f} in all".format(seed, *taken))
+    said = "seed {}: {:.0f} s of pretraining, {:.0f} of reward, {:.0f} in all"
+    print(said.format(seed, *taken))
 
 # %% [markdown]
 # The time in all begins at an empty file and contains every evaluation. Seed 1 was cut off by a clock in its last evaluation, which a second call made, so its 612 seconds are more than it took. Before the third seed we made the code faster ([chapter 18](18_fast_inference.ipynb)), and left the recipe as it was: reward now takes half as long.
