@@ -91,9 +91,12 @@ class MultiHeadLatentAttention(nn.Module):
         return q.unflatten(-1, (self.config.num_attention_heads, -1)).transpose(1, 2)
 
     def _is_step(self, x: Tensor, cache: LatentCache) -> bool:
-        """Whether this is a step of decoding that one kernel is to do."""
-        few = x.shape[1] <= FEW_TOKENS and not torch.is_grad_enabled()
-        return few and self.kernels.step == "triton" and cache.entries.dtype == x.dtype
+        """Whether this is a step of decoding that one kernel is to do, and can."""
+        if self.kernels.step != "triton" or x.shape[1] > FEW_TOKENS or torch.is_grad_enabled():
+            return False
+        from minidsk.kernels.launch import can_run
+
+        return can_run(x) and cache.entries.dtype == x.dtype
 
     def _step(
         self, q_nope: Tensor, q_rope: Tensor, kv: Tensor, rotation: tuple[Tensor, Tensor], cache: LatentCache,
