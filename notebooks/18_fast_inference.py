@@ -994,9 +994,10 @@ def pass_ms_of(case, depth):
 same = [[sum(case["depths"]["1"][what] for case in of.values())
          for what in ("same_rows", "rows")] for of in (older, newer)]  # fmt: skip
 print("with one guess, the same text: {} of {} → {} of {}".format(*same[0], *same[1]))
-table(["texts", "guesses", "a plain step, ms", "a pass, ms", "gain"],
+table(["texts", "guesses", "a plain step, ms", "a pass, ms", "tokens per pass", "gain"],
       [[texts, depth, both(lambda case, _: f"{plain_ms(case):.2f}", texts, depth),
         both(pass_ms_of, texts, depth),
+        both(lambda case, d: f"{case['depths'][d]['tokens_a_step']:.2f}", texts, depth),
         both(lambda case, d: f"{speed_gain(case, d):.2f}{overlap(case, d)}", texts, depth)]
        for texts, case in newer.items() for depth in case["depths"]],
       "Older record → newer. ≈: the middle halves of the times with and without guesses "
@@ -1023,12 +1024,13 @@ show(fig, "The newer record. A gain is tokens per pass, divided by the cost. ≈
          for bar in bars).replace("\n", ", ") + ".")  # fmt: skip
 
 # %% [markdown]
-# In the newer record, one text gains 7 % with two guesses. With one guess or three, and for 16 texts, the times overlap, so we see no gain. For 128 texts, a guess costs 8 % of the speed. In the older record, one text still gained 9 % with one guess and 14 % with two. Since then the passes have become faster, but the plain step more so.
+# In the newer record, one text gains 7 % with two guesses. With one guess or three, and for 16 texts, the times overlap, so we see no gain. For 128 texts, a guess costs 8 % of the speed. In the older record, one text still gained 9 % with one guess and 14 % with two. With one guess, the plain step has since become faster by more than the pass. With two guesses both became faster alike, but the newer record's model keeps fewer of them, so its pass writes fewer tokens.
 #
 # Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so the guess would add a sixth. Together that is 1.17 plain steps, and 1.80 tokens would come 1.5 times as fast. But for one text a pass costs about 1.75. We have not profiled why; a step for 64 texts costs only 1.24.
 #
 # **The answer.** For one text, guesses paid on a core if Python starts every operation, and a little on the GPU, with two guesses. They lose to the step without Python (the last table), which cannot hold a guess yet. For 16 texts on the GPU we saw no gain, and for 128 a loss.
-#
+
+# %% [markdown]
 # ## What DeepSeek did
 #
 # DeepSeek-V3 writes with the MTP module that it was trained with {cite}`deepseekv3`. Section 5.4.3 of its report says that the second token, the guess, is accepted in 85 to 90 % of cases, and that this yields 1.8 times the tokens per second. With one guess, $K = 1$, the formula gives
@@ -1052,7 +1054,7 @@ table(["texts", "a plain step, ms", "with one guess, ms", "gain at most"], rows,
 #
 # ## What went wrong, or did not help
 #
-# **Guesses gained far less than we predicted, and then less again.** We predicted a gain of about a half for one text, but the older record has 9 %. Then the fused kernels came, and a plain step became faster by more than a pass with guesses. What guesses save is plain steps, so they now save less.
+# **Guesses gained far less than we predicted, and then less again.** We predicted a gain of about a half for one text, but the older record has 9 % with one guess. In the newer one the plain step is faster by more than the pass, and 3 % are left. What a guess saves is plain steps, so it saves less if they are cheap.
 #
 # **In bfloat16, guesses changed some texts**: 2 of 145 in the older record and 13 in the newer one. A pass for two tokens can [round differently](18b_serving.ipynb) from a pass for one, which may decide between two tokens that are nearly equally likely. Each record also trained its own model, so we do not know why the newer one has more such texts.
 #
