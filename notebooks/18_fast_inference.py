@@ -499,7 +499,7 @@ for case in of_core["cases"]:
             for name, of in case["contestants"].items()}  # fmt: skip
     trace_gain[case["value"]] = took["ours, from Python"] / took["ours"]
     traced = case["value"] <= most
-    rows.append(["14.7 million, record", case["value"], f"{took['ours, from Python']:.1f} ms",
+    rows.append(["14.7 million, core", case["value"], f"{took['ours, from Python']:.1f} ms",
                  f"{took['ours']:.1f} ms" if traced else "not traced",
                  f"{trace_gain[case['value']]:.1f}x faster" if traced else "-",
                  f"{took[case['best_rival']] / took['ours']:.1f}x faster"])
@@ -513,12 +513,12 @@ for texts, case in sampled.items():
 assert min(graph_gain.values()) == graph_gain[2048]
 print(results.origin("bench_cpu_generation"), results.origin(RECORD), sep="\n")
 table(["model", "texts", "from Python", "without Python", "gain", "than transformers"], rows,
-      "One step on a core, or on the GPU; the records' with their share of reading prompts")
+      "One step; 14.7 million: recorded, with its share of reading the prompts")
 
 # %% [markdown]
 # In the core's record, one text comes several times as fast without Python. With more texts, Python's share shrinks. (The recorded model has larger experts, so for 64 texts and more the package does not trace it. From Python, its tokens are sorted by expert, which takes a part of the recorded time.)
 #
-# **The answer.** A graph, or on a CPU a trace, starts a whole step with one call. For one text on a core, this gains several times the speed. On the GPU, both ways run the same kernels, and the graph makes a step between 8 and 16 times as fast. Even for 2,048 texts, starting takes most of a step from Python.
+# **The answer.** A graph, or on a CPU a trace, starts a whole step with one call. For one text on a core, this gains several times the speed. On the GPU, both ways run the same kernels, and the graph makes a step 9 to 16 times as fast. Even for 2,048 texts, starting takes most of a step from Python.
 
 # %% [markdown]
 # ## Do fewer kernels help too?
@@ -1054,7 +1054,7 @@ table(["texts", "a plain step, ms", "with one guess, ms", "gain at most"], rows,
 #
 # ## What went wrong, or did not help
 #
-# **Guesses gained far less than we predicted, and then less again.** We predicted a gain of about a half for one text, but the older record has 9 % with one guess. In the newer one the plain step is faster by more than the pass, and 3 % are left. What a guess saves is plain steps, so it saves less if they are cheap.
+# **Guesses gained far less than we predicted, and then even less.** We predicted a gain of about a half for one text, but the older record has 9 % with one guess. In the newer one the plain step is faster by more than the pass, and the times with and without it overlap. What a guess saves is plain steps, so it saves less if they are cheap.
 #
 # **In bfloat16, guesses changed some texts**: 2 of 145 in the older record and 13 in the newer one. A pass for two tokens can [round differently](18b_serving.ipynb) from a pass for one, which may decide between two tokens that are nearly equally likely. Each record also trained its own model, so we do not know why the newer one has more such texts.
 #
