@@ -52,9 +52,7 @@ from minidsk.infer.engine import Engine
 from minidsk.infer.generate import decode, left_padded
 from minidsk.infer.speculative import speculate
 from minidsk.infer.traced import TracedStep
-from minidsk.kernels.dispatch import gate_all
-from minidsk.kernels.latent_attention import latent_attention_reference
-from minidsk.kernels.router import route_reference
+from minidsk.kernels import dispatch, latent_attention, router
 from minidsk.model.operations import Kernels, every_expert
 from minidsk.presets import nano
 from minidsk.scale.cost import parameters
@@ -527,11 +525,13 @@ table(["model", "texts", "from Python", "without Python", "gain", "than transfor
 x, cache = torch.randn(1, 8, 1, 80), torch.zeros(1, 96, 80)  # 8 heads; 96 slots
 none, angles = torch.zeros(1, 1, dtype=torch.long), torch.zeros(2, 1, 1, 8)
 parts = {  # what each kernel is tested against, in the recorded model's shapes
-    "latent attention": partial(latent_attention_reference, x[..., :64], x[..., 64:], x[:, 0],
-                                torch.ones(64), *angles, cache, none[0], none, 1.0),
-    "choice of experts": partial(route_reference, torch.randn(1, 256), torch.randn(16, 256),
-                                 torch.zeros(16), 4, True, 1.0),
-    "gates of all experts": partial(gate_all, torch.randn(1, 16 * 2 * 192), torch.ones(1, 16)),
+    "latent attention": partial(
+        latent_attention.latent_attention_reference, x[..., :64], x[..., 64:], x[:, 0],
+        torch.ones(64), *angles, cache, none[0], none, 1.0),
+    "choice of experts": partial(router.route_reference, torch.randn(1, 256),
+                                 torch.randn(16, 256), torch.zeros(16), 4, True, 1.0),
+    "gates of all experts": partial(dispatch.gate_all, torch.randn(1, 16 * 2 * 192),
+                                    torch.ones(1, 16)),
 }  # fmt: skip
 for part, compute in parts.items():
     with Count() as counter:
