@@ -533,6 +533,8 @@ parts = {  # what each kernel is tested against, in the recorded model's shapes
     "gates of all experts": partial(dispatch.gate_all, torch.randn(1, 16 * 2 * 192),
                                     torch.ones(1, 16)),
 }  # fmt: skip
+
+# %%
 for part, compute in parts.items():
     with Count() as counter:
         _ = compute()
@@ -973,7 +975,7 @@ def overlap(case, depth):
     begin, end = of[f"ours, depth {depth}"]["quartiles"]
     return " ≈" if low <= end and begin <= high else ""
 
-
+# %% tags=["hide-input"]
 one_guess.reveal(round(speed_gain(newer[1], "1"), 2))
 
 # %% tags=["hide-input"]
