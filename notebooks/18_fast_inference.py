@@ -52,6 +52,7 @@ from minidsk.infer.engine import Engine
 from minidsk.infer.generate import decode, left_padded
 from minidsk.infer.speculative import speculate
 from minidsk.infer.traced import TracedStep
+from minidsk.kernels import dispatch, latent_attention, router
 from minidsk.model.operations import Kernels, every_expert
 from minidsk.presets import nano
 from minidsk.scale.cost import parameters
@@ -385,19 +386,20 @@ for name, of in (("transformers, GPU", rival_ms), ("our package, GPU", step_ms),
                     textcoords="offset points", color=line.get_color(), annotation_clip=False)
 ax.set(xscale="log", yscale="log", xlabel="texts in the batch", ylabel="one step, ms")
 _ = ax.set_xticks(sorted({*core_ms, *step_ms}), map(str, sorted({*core_ms, *step_ms})))
-_ = ax.set_yticks([1, 3, 10], ["1", "3", "10"])
+_ = ax.set_yticks([0.5, 1, 3, 10], ["0.5", "1", "3", "10"])
 ax.minorticks_off()
 ax.margins(x=0.08, y=0.2)
 ends = f"{step_ms[1]:.2f} to {step_ms[2048]:.2f}"
 show(fig, "A step grows far more slowly than the batch. For 2,048 times as many texts, the "
      f"package's step on the GPU takes {step_ms[2048] / step_ms[1]:.1f} times as long.",
      f"Three lines, both axes logarithmic. Our package on the GPU, 1 to 2,048 texts: {ends} "
-     f"in milliseconds; transformers: {rival_ms[1]:.0f} to {rival_ms[2048]:.0f}, without a "
-     f"trend; nano-zero on this core, 1 to 64 texts: {core_ms[1]:.1f} ms to "
+     f"in milliseconds; transformers: {min(rival_ms.values()):.0f} to "
+     f"{max(rival_ms.values()):.0f}, without a trend; nano-zero on this core, 1 to 64 texts: "
+     f"{core_ms[1]:.1f} ms to "
      f"{core_ms[64]:.1f} ms.")  # fmt: skip
 
 # %% [markdown]
-# **The answer.** Many texts do share a step. On one core, a step for 64 texts takes far less than 64 times as long as for one, and on the GPU our package's step takes only a third longer.
+# **The answer.** Many texts do share a step. On one core, a step for 64 texts takes far less than 64 times as long as for one, and on the GPU our package's step takes only a quarter longer.
 #
 # ## Can a whole step be started at once?
 #
@@ -483,7 +485,7 @@ bites(replays_the_same_text, stays_in_a_tensor, asks_python)
 # %% tags=["hide-input"]
 of_core = results.read("bench_cpu_generation")
 most = TracedStep(minidsk.MiniDeepSeek(MOE, torch.Generator().manual_seed(0))).rows
-rows, trace_gain = [], {}
+rows, trace_gain, graph_gain = [], {}, {}
 for texts in (1, 64):
     engine = Engine(copy.deepcopy(model), texts, 200)
     _ = engine.prefill(ids[:texts])
@@ -495,18 +497,72 @@ for case in of_core["cases"]:
             for name, of in case["contestants"].items()}  # fmt: skip
     trace_gain[case["value"]] = took["ours, from Python"] / took["ours"]
     traced = case["value"] <= most
-    rows.append(["14.7 million, record", case["value"], f"{took['ours, from Python']:.1f} ms",
+    rows.append(["14.7 million, core", case["value"], f"{took['ours, from Python']:.1f} ms",
                  f"{took['ours']:.1f} ms" if traced else "not traced",
                  f"{trace_gain[case['value']]:.1f}x faster" if traced else "-",
                  f"{took[case['best_rival']] / took['ours']:.1f}x faster"])
-print(results.origin("bench_cpu_generation"))
+for texts, case in sampled.items():
+    python = 1e3 * case["contestants"]["ours, from Python"]["median"] / new[texts]
+    graph_gain[texts] = python / step_ms[texts]
+    rows.append(["14.7 million, GPU", f"{texts:,}", f"{python:.1f} ms",
+                 f"{step_ms[texts]:.2f} ms", f"{graph_gain[texts]:.1f}x faster",
+                 f"{case['ratio']:.1f}x faster"])
+print(results.origin("bench_cpu_generation"), results.origin(RECORD), sep="\n")
 table(["model", "texts", "from Python", "without Python", "gain", "than transformers"], rows,
-      "One step on a core; the record's with its share of reading the prompts")
+      "One step; 14.7 million: recorded, with its share of reading the prompts")
 
 # %% [markdown]
-# In the record, one text comes several times as fast without Python. With more texts, Python's share shrinks. (The recorded model has larger experts, so for 64 texts and more the package does not trace it. From Python, its tokens are sorted by expert, which takes a part of the recorded time.)
+# In the core's record, one text comes several times as fast without Python. With more texts, Python's share shrinks. (The recorded model has larger experts, so for 64 texts and more the package does not trace it. From Python, its tokens are sorted by expert, which takes a part of the recorded time.) On the GPU, our package writes 1, 64, 1,024 and 2,048 texts 22, 31, 21 and 15 times as fast as transformers, whose kernels Python starts.
 #
-# **The answer.** A graph, or on a CPU a trace, starts a whole step with one call. For one text on a core, this gains several times the speed. For the GPU, the gain of a graph alone is not recorded.
+# **The answer.** A graph, or on a CPU a trace, starts a whole step with one call. For one text on a core, this gains several times the speed. On the GPU, both ways run the same kernels, and the graph makes a step 9 to 16 times as fast. Even for 2,048 texts, starting takes most of a step from Python.
+
+# %% [markdown]
+# ## Do fewer kernels help too?
+#
+# A graph starts kernels without Python, but each still reads its numbers from memory and writes its result back for the next. To **fuse** kernels is to write one that does the work of several and keeps the numbers in between in registers ([chapter 07](07_triton_kernels.ipynb)). The package does this for three parts of a layer's step:
+
+# %%
+x, cache = torch.randn(1, 8, 1, 80), torch.zeros(1, 96, 80)  # 8 heads; 96 slots
+none, angles = torch.zeros(1, 1, dtype=torch.long), torch.zeros(2, 1, 1, 8)
+parts = {  # what each kernel is tested against, in the recorded model's shapes
+    "latent attention": partial(
+        latent_attention.latent_attention_reference, x[..., :64], x[..., 64:], x[:, 0],
+        torch.ones(64), *angles, cache, none[0], none, 1.0),
+    "choice of experts": partial(router.route_reference, torch.randn(1, 256),
+                                 torch.randn(16, 256), torch.zeros(16), 4, True, 1.0),
+    "gates of all experts": partial(dispatch.gate_all, torch.randn(1, 16 * 2 * 192),
+                                    torch.ones(1, 16)),
+}  # fmt: skip
+
+# %%
+for part, compute in parts.items():
+    with Count() as counter:
+        _ = compute()
+    print(f"{part:21}{counter.operations:3} operations in PyTorch; fused, 1 kernel")
+
+# %% [markdown]
+# The fused attention also reads less. PyTorch's operations read the whole cache and mask its empty places, and the kernel reads only what the text holds. An older record, which wrote the same number of greedy tokens on another host, has the code before this:
+
+# %% tags=["hide-input"]
+older, newer = (
+    {case["value"]: case for case in results.read(name)["cases"]
+     if case["bench"] == "speculation"} for name in ("bench_speculation", RECORD))  # fmt: skip
+
+
+def plain_ms(case):
+    """One step without guesses, with its share of reading the prompts."""
+    return 1e3 * case["contestants"]["ours"]["median"] * case["value"] / case["tokens"]
+
+
+print(results.origin("bench_speculation"))
+table(["texts", "before, ms", "fused, ms", "gain"],
+      [[texts, f"{plain_ms(case):.2f}", f"{plain_ms(newer[texts]):.2f}",
+        f"{plain_ms(case) / plain_ms(newer[texts]):.1f}x faster"]
+       for texts, case in older.items()],
+      "One step from a graph; 14.7 million parameters, on two hosts")  # fmt: skip
+
+# %% [markdown]
+# **The answer.** Yes, as far as two records can tell. A step for one text is now 1.4 times as fast, and one for 128 texts 1.8 times. (The host and other changes, such as fewer waits for the GPU, may have a part in this.)
 #
 # ## What limits a large model?
 #
@@ -893,11 +949,11 @@ table(["texts", "tokens per pass", "cost of a pass, plain steps", "times as fast
       "The eight-layer writer in float64, one guess, 60 tokens per text, on this core")
 
 # %% [markdown]
-# For one text the guesses pay. For 64 texts they cost speed in the run shown, because a pass costs more plain steps than it writes tokens.
+# For one text the guesses pay. For 64 texts they pay less or even cost speed, because there a pass costs more plain steps. (These times vary, and our runs have shown both.)
 #
-# On the GPU we recorded the larger model twice, greedy and in bfloat16. In the first record, Python had to know how many guesses were kept, so it started each pass with guesses. We then rewrote the pass, so that this number stays on the GPU. So the second record, from another host, replays it from a graph, as both records do with the plain steps.
+# The two records above, older and newer, also have greedy text with guesses, in bfloat16. A graph replays the plain steps and the passes with guesses. This is possible because the number of kept guesses stays on the GPU, so Python need not know it. In the newer record, kernels of both are fused.
 #
-# In the second, a pass with one guess writes 1.8 tokens. Guess how many times as fast one text comes.
+# There, a pass with one guess writes 1.8 tokens. Guess how many times as fast one text comes.
 
 # %% tags=["prediction", "hide-input"]
 guess = None
@@ -906,13 +962,6 @@ one_guess = predict("inference.one_guess", question, guess, example=1.8)
 one_guess
 
 # %% tags=["hide-input"]
-again = results.read("bench_speculation")
-guessed, replayed = (
-    {case["value"]: case for case in of["cases"] if case["bench"] == "speculation"}
-    for of in (recorded, again)
-)
-
-
 def speed_gain(case, depth):
     """How many times as fast as plain decoding in the same record."""
     of = case["contestants"]
@@ -922,28 +971,41 @@ def speed_gain(case, depth):
 def overlap(case, depth):
     """A mark where the middle halves of both ways' times overlap."""
     of = case["contestants"]
-    fast, slow = of[f"ours, depth {depth}"]["quartiles"], of["ours"]["quartiles"]
-    return "" if fast[1] < slow[0] else " ≈"
-
-
-print(results.origin("bench_speculation"))
-one_guess.reveal(round(speed_gain(replayed[1], "1"), 2))
+    low, high = of["ours"]["quartiles"]
+    begin, end = of[f"ours, depth {depth}"]["quartiles"]
+    return " ≈" if low <= end and begin <= high else ""
 
 # %% tags=["hide-input"]
-same = {name: [sum(case["depths"]["1"][what] for case in of.values())
-               for what in ("same_rows", "rows")]
-        for name, of in (("first", guessed), ("second", replayed))}  # fmt: skip
-table(["record", *(f"{batch} text{'s' * (batch > 1)}" for batch in replayed), "the same text"],
-      [[name, *(f"{speed_gain(case, '1'):.2f}" for case in of.values()),
-        "{} of {}".format(*same[name])]
-       for name, of in (("first", guessed), ("second", replayed))],
-      "How many times as fast with one guess, on the GPU")  # fmt: skip
+one_guess.reveal(round(speed_gain(newer[1], "1"), 2))
+
+# %% tags=["hide-input"]
+def both(form, texts, depth):
+    """The same figure of the older and of the newer record."""
+    return " → ".join(form(of[texts], depth) for of in (older, newer))
+
+
+def pass_ms_of(case, depth):
+    written = case["depths"][depth]["tokens_a_step"]
+    return f"{plain_ms(case) * written / speed_gain(case, depth):.2f}"
+
+
+same = [[sum(case["depths"]["1"][what] for case in of.values())
+         for what in ("same_rows", "rows")] for of in (older, newer)]  # fmt: skip
+print("with one guess, the same text: {} of {} → {} of {}".format(*same[0], *same[1]))
+table(["texts", "guesses", "a plain step, ms", "a pass, ms", "tokens per pass", "gain"],
+      [[texts, depth, both(lambda case, _: f"{plain_ms(case):.2f}", texts, depth),
+        both(pass_ms_of, texts, depth),
+        both(lambda case, d: f"{case['depths'][d]['tokens_a_step']:.2f}", texts, depth),
+        both(lambda case, d: f"{speed_gain(case, d):.2f}{overlap(case, d)}", texts, depth)]
+       for texts, case in newer.items() for depth in case["depths"]],
+      "Older record → newer. ≈: the middle halves of the times with and without guesses "
+      "overlap.")  # fmt: skip
 
 # %% tags=["figure", "hide-input"]
 bars = [(f"{batch} text{'s' * (batch > 1)}\n{depth} guess{'es' * (depth > '1')}",
          of["tokens_a_step"], of["tokens_a_step"] / speed_gain(case, depth),
          f"{speed_gain(case, depth):.2f}{overlap(case, depth)}")
-        for batch, case in replayed.items()
+        for batch, case in newer.items()
         for depth, of in case["depths"].items()]  # fmt: skip
 fig, ax = plt.subplots(figsize=(6.8, 3))
 for k, name in ((1, "tokens per pass"), (2, "its cost, plain steps")):
@@ -953,19 +1015,20 @@ for k, name in ((1, "tokens per pass"), (2, "its cost, plain steps")):
 _ = ax.set_xticks(range(len(bars)), [f"{bar[0]}\ngain {bar[3]}" for bar in bars])
 _ = ax.set(ylabel="per pass", ylim=(0, 3.5))
 _ = ax.legend(ncols=2, fontsize=9)
-show(fig, "The second record, where a graph replays both ways. A gain is tokens per pass, "
-     "divided by the cost. ≈: the middle halves of both ways' times overlap.",
+show(fig, "The newer record. A gain is tokens per pass, divided by the cost. ≈: the middle "
+     "halves of the times with and without guesses overlap.",
      "Two bars for each of five settings. " + "; ".join(
          f"{bar[0]}: {bar[1]:.2f} tokens, {bar[2]:.2f} plain steps, gain {bar[3]}"
          for bar in bars).replace("\n", ", ") + ".")  # fmt: skip
 
 # %% [markdown]
-# One text gains 9 % with one guess and 14 % with two. The third guess saved no pass of this one text. For 16 and 128 texts we see no gain, because the times with and without guesses overlap.
+# In the newer record, one text gains 7 % with two guesses. With one guess or three, and for 16 texts, the times overlap, so we see no gain. For 128 texts, a guess costs 8 % of the speed. In the older record, one text still gained 9 % with one guess and 14 % with two. With one guess, the plain step has since become faster by more than the pass. With two guesses both became faster alike, but the newer record's model keeps fewer of them, so its pass writes fewer tokens.
 #
-# Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so the guess would add a sixth. Together that is 1.17 plain steps, and 1.80 tokens would come 1.5 times as fast. But one text costs about 1.7. We have not profiled why; a step for 64 texts costs only 1.33.
+# Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so the guess would add a sixth. Together that is 1.17 plain steps, and 1.80 tokens would come 1.5 times as fast. But for one text a pass costs about 1.75. We have not profiled why; a step for 64 texts costs only 1.24.
 #
-# **The answer.** For one text, guesses paid on a core if Python starts every operation, and a little on the GPU. They lose to the step without Python (the last table), which cannot hold a guess yet. For 16 texts and more we saw no gain, and for 64 on the core a loss in the run shown.
-#
+# **The answer.** For one text, guesses paid on a core if Python starts every operation, and a little on the GPU, with two guesses. They lose to the step without Python (the last table), which cannot hold a guess yet. For 16 texts on the GPU we saw no gain, and for 128 a loss.
+
+# %% [markdown]
 # ## What DeepSeek did
 #
 # DeepSeek-V3 writes with the MTP module that it was trained with {cite}`deepseekv3`. Section 5.4.3 of its report says that the second token, the guess, is accepted in 85 to 90 % of cases, and that this yields 1.8 times the tokens per second. With one guess, $K = 1$, the formula gives
@@ -989,9 +1052,9 @@ table(["texts", "a plain step, ms", "with one guess, ms", "gain at most"], rows,
 #
 # ## What went wrong, or did not help
 #
-# **Guesses made our text ten times slower at first.** In the first record, Python started only the passes with guesses. Then we rewrote the pass for a graph, and predicted a gain of about a half, but the second record has 9 %. The graph, the code and the host changed together, so we do not know their shares.
+# **Guesses gained far less than we predicted, and then even less.** We predicted a gain of about a half for one text, but the older record has 9 % with one guess. In the newer one the plain step is faster by more than the pass, and the times with and without it overlap. What a guess saves is plain steps, so it saves less if they are cheap.
 #
-# **In bfloat16, guesses changed some texts**, in the first record nearly a quarter. A pass for two tokens can [round differently](18b_serving.ipynb) from a pass for one, which may decide between two tokens that are nearly equally likely. Each record also trained its own model, so we do not know why the second has fewer such texts.
+# **In bfloat16, guesses changed some texts**: 2 of 145 in the older record and 13 in the newer one. A pass for two tokens can [round differently](18b_serving.ipynb) from a pass for one, which may decide between two tokens that are nearly equally likely. Each record also trained its own model, so we do not know why the newer one has more such texts.
 #
 # ## Exercises
 #
@@ -1156,8 +1219,9 @@ base = speeds["the slow decoder"]
 recorded_gains = (
     ("CPU, one text, without Python", f"{trace_gain[1]:.1f} times", "not compared"),
     ("GPU, 64 texts, per token", f"{64 * step_ms[1] / step_ms[64]:.0f} times", "not compared"),
-    ("GPU, one guess, one text", f"{speed_gain(replayed[1], '1'):.2f} times",
-     " and ".join(f"{alike} of {all_of} texts" for alike, all_of in same.values())))
+    ("GPU, one text, from a graph", f"{graph_gain[1]:.0f} times", "not compared"),
+    ("GPU, one guess, one text", f"{speed_gain(newer[1], '1'):.2f} times",
+     "{} of {} texts".format(*same[1])))
 print("recorded, 14.7 million parameters:", " " * 7, "gain        same tokens?")
 for remedy, gain, alike in recorded_gains:
     print(f"{remedy:42}{gain:12}{alike}")
@@ -1166,7 +1230,7 @@ table(["way", "tokens per second", "times as fast as the slow decoder"],
       "The eight-layer writer, float64, 60 tokens, this core; all texts are asserted the same")
 
 # %% [markdown]
-# For one text, neither the cache nor the guess saves much time in texts as short as these, and a step without Python saves more. A batch of 64 texts wins back far more, and there the guess costs speed. In float64 no greedy token changed, and in bfloat16 some texts changed with guesses.
+# For one text, neither the cache nor the guess saves much time in texts as short as these, and a step without Python saves more. A batch of 64 texts wins back far more, and there the guess pays less. In float64 no greedy token changed, and in bfloat16 some texts changed with guesses.
 #
 # A batch keeps this gain only if a finished reply's row is given to a new prompt; [the next page](18b_serving.ipynb) does this.
 #
@@ -1181,7 +1245,7 @@ receipt(differences={
 # %% [markdown]
 # ## Summary
 #
-# A small model spends a pass for few tokens on starting operations, and a large one on fetching weights. A batch shares the pass among texts, and guesses share it among tokens of one text. A graph or a trace starts it with one call.
+# A small model spends a pass for few tokens on starting operations, and a large one on fetching weights. A batch shares the pass among texts, and guesses share it among tokens of one text. A graph or a trace starts it with one call, and fused kernels shorten it.
 #
 # - I can now say where the time of a token goes, in starts and in bytes.
 # - I can now write a decoder with a cache, record its step, and roll a refused guess back.
