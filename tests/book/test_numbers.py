@@ -136,3 +136,12 @@ def test_the_readme_quotes_the_capstone_and_the_other_protocol():
     assert f"solves {shares[0]} targets that it has seen and {shares[1]} others" in said
     minutes = json.loads((RESULTS / "reason_sos/seed0/run.json").read_text())["seconds"] / 60
     assert f"after {minutes:.0f} minutes and on one seed" in said
+
+
+def test_the_readme_quotes_the_bench_of_the_model():
+    said = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    cases = json.loads((RESULTS / "bench_model/metrics.json").read_text())["cases"]
+    ratios = {(case["bench"], case["value"]): case["ratio"] for case in cases if case["axis"] == "batch"}
+    written = [f"{ratios['generation', rows]:.0f}" for rows in (1, 64, 1024, 2048)]
+    assert f"writes 1, 64, 1,024 and 2,048 texts {', '.join(written[:3])} and {written[3]} times as fast" in said
+    assert f"64 rows of 512 tokens is {ratios['training', 64]:.1f} times as fast" in said
