@@ -319,14 +319,14 @@ table(["run", "base", "R1-Zero", "checks that are false, base", "the same, R1-Ze
       "2,048 held-out problems, greedy, one run each; intervals over problems.")
 
 # %% [markdown]
-# **The control contradicts us.** Without a single page of sums it solves 92.6 %, as much as with them, and its checks are false no more often (123 of 2,195). So the sums are not the reason, and what is left are the longer reading, the six more steps of reward and the fewer worksheets, which control and test share. Our prediction came true, and the explanation behind it was wrong: without the control we would have told you a false story, in which everything fits.
+# **The control contradicts us.** Without a single page of sums it solves 92.6 %, as much as with them, and its checks are false no more often (123 of 2,195). So with this seed the sums are not the reason, and what is left are the longer reading, the six more steps of reward and the fewer worksheets, which control and test share. Our prediction came true, and the explanation behind it was wrong: without the control we would have told you a false story, in which everything fits.
 
 # %% [markdown]
 # ## Is it the mixture of experts?
 #
 # The line *dense* is a second control. Its model has no experts: each block has one feed-forward layer, so wide that a token costs as many operations as in the mixture. Attention, text, reward, length and seed are those of seed 0.
 #
-# It solves 92.6 %, and the mixture 92.9 %. The intervals overlap nearly whole, so at this size we see no gain from experts. DeepSeek reports a gain for models a thousand times larger {cite}`deepseekmoe`, and [chapter 03](03_mixture_of_experts.ipynb) could not decide at its size either.
+# It solves 92.6 %, and the mixture 92.9 %. The intervals overlap nearly whole, so at this size, and with one seed of each, we see no gain from experts. DeepSeek reports a gain for models a thousand times larger {cite}`deepseekmoe`, and [chapter 03](03_mixture_of_experts.ipynb) could not decide at its size either.
 
 # %% [markdown]
 # ## Are the problems too kind?
@@ -536,7 +536,7 @@ receipt()
 #
 # How much can 19 million parameters solve in ten minutes from random weights? Three seeds solve 92.9, 92.7 and 95.0 % of three and four numbers up to 99, from bases that solve 14 to 20 %. Four shorter variants with one seed each spread over seven points.
 #
-# Most of the gap between the variants lay in replies with a false check. So we predicted that pages of worked sums would help, and the runs with sums did end higher. But a control of equal length without sums ended as high, and so did a dense model. What remains is the longer training. On the problems of Stream of Search, one seed of a model of the same size solves 97.6 % with targets that it has seen and 95.3 % with others. We think that its text is the reason, because its authors search well and check in writing, but a control for that is missing.
+# Most of the gap between the variants lay in replies with a false check. So we predicted that pages of worked sums would help, and the runs with sums did end higher. But a control of equal length without sums ended as high, and so did a dense model. What remains is the longer training, or the fewer worksheets. On the problems of Stream of Search, one seed of a model of the same size solves 97.6 % with targets that it has seen and 95.3 % with others. We think that its text is the reason, because its authors search well and check in writing, but a control for that is missing.
 #
 # - I can now read a search from both ends, and say why its result is calculated again.
 # - I can now sort failures by their cause before I change a training, and I ask for a control of equal length before I believe the cause.

@@ -17,8 +17,8 @@ from minidsk.kernels.launch import INTERPRETED, can_run, jit, next_power_of_2, t
 from minidsk.kernels.rmsnorm import rms_norm_reference
 from minidsk.kernels.rotary import rotate_reference
 
-WIDEST = 512
-"""The widest latent whose sums fit into a program's registers; DeepSeek-V3's."""
+MOST = 16 * 512
+"""Sums, heads times the latent's width, that fit into a program's registers."""
 LEAST = 16
 """Rows and columns that a product has at least."""
 SLOTS = 32  # that are read at a time
@@ -56,11 +56,13 @@ def latent_attention(
 
     By the kernel where it can run, else by the reference.
     """
-    if 0 in (q.numel(), q_rope.numel()) or q.shape[3] > WIDEST or not can_run(q, q_rope, kv, weight, cos, sin, entries):
+    batch, heads, new, rank = q.shape
+    tile = max(next_power_of_2(heads or 1), LEAST), max(next_power_of_2(rank or 1), LEAST)
+    fits = 0 not in (q.numel(), q_rope.numel()) and tile[0] * tile[1] <= MOST
+    if not fits or not can_run(q, q_rope, kv, weight, cos, sin, entries):
         return latent_attention_reference(
             q, q_rope, kv, weight, cos, sin, entries, begins, slots, scale, eps, interleave
         )
-    batch, heads, new, rank = q.shape
     half = q_rope.shape[3] // 2
     q, q_rope, kv, entries = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, q_rope, kv, entries))
     cos, sin = (angle.expand(batch, -1, -1).contiguous() for angle in (cos, sin))
@@ -69,7 +71,7 @@ def latent_attention(
         q, *q.stride()[:3], q_rope, *q_rope.stride()[:3], kv, *kv.stride()[:2], weight, cos, sin,
         entries, *entries.stride()[:2], begins, slots, slots.stride(0), mixed, heads, new, rank, half,
         scale * math.log2(math.e), eps,
-        INTERLEAVE=interleave, HEADS=max(next_power_of_2(heads), LEAST), RANK=max(next_power_of_2(rank), LEAST),
+        INTERLEAVE=interleave, HEADS=tile[0], RANK=tile[1],
         ROPE=max(2 * next_power_of_2(half), LEAST), SLOTS=SLOTS,
         WIDE=INTERPRETED,  # which multiplies bfloat16 wrongly
         num_warps=4 if rank <= 128 else 8,

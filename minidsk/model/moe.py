@@ -130,7 +130,6 @@ class MoE(nn.Module):
             y = y + self.shared_experts(x)
         return y, Routing(scores.unflatten(0, (batch, time)), indices.unflatten(0, (batch, time)))
 
-
     def _is_step(self, flat: Tensor) -> bool:
         """Whether these are the few tokens of a step of decoding, which kernels are to send through all experts."""
         config = self.gate.config

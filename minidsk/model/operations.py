@@ -28,7 +28,7 @@ class Kernels:
     """The backend of each operation, "torch" or "triton"; the numbers are the same up to rounding.
 
     experts: a layer's routed experts. norm: RMSNorm. rotation: RoPE, of a few tokens at a time. loss: the head and
-    its cross-entropy in one, so that no logits are held. step: what decoding does for one token of each row, latent
+    its cross-entropy in one, so that no logits are held. step: what decoding does for a few tokens of each row, latent
     attention, the choice among experts and their gates.
     """
 
