@@ -6,12 +6,14 @@ a fixed shape, so that on a GPU one launch, of a CUDA graph, replays all of it.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
 from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.attention import sdpa_kernel
 from tqdm.auto import tqdm
 
 from minidsk.infer.noise import Noise
@@ -22,9 +24,10 @@ from minidsk.kernels.trace import kept
 from minidsk.model.cache import LatentCache
 from minidsk.model.operations import suits_every_expert
 from minidsk.model.transformer import MiniDeepSeek
+from minidsk.precision import PLANLESS
 
 WIDTH = 32  # texts of different lengths share a recording: slots are made for a multiple of so many
-KEPT = 4  # recordings, each with a cache of its own
+KEPT = 8  # recordings, each with a cache of its own
 
 
 class Engine:
@@ -32,6 +35,8 @@ class Engine:
 
     `static`: whether all shapes are fixed, as a recording needs them; where there is no GPU it computes the same.
     `mtp` and `lead` as in `LatentCache`. `traced`: the step that a CPU does without Python; None to do without it.
+    `naive`: whether prompts are read by attention's naive form, which makes no mask and no latent query; on a CPU the
+    absorbed one is as fast for short prompts.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class Engine:
         self.logits = torch.zeros(rows, vocab, dtype=dtype, device=model.device)
         self.ahead: list[Tensor] = []
         self.traced = None if mtp else kept(model, TracedStep)
+        self.naive = model.device.type == "cuda"
 
     @torch.no_grad()
     def prefill(self, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
@@ -56,11 +62,11 @@ class Engine:
             raise ValueError(f"ids: a prompt of {ids.shape[1]} tokens does not fit a cache of {room}")
         self.cache.clear()
         if attention_mask is None:
-            self._advance(ids)
+            self._advance(ids, fresh=self.naive)
             return self.logits
         ids, lengths = unpadded(ids, attention_mask)
-        self._advance(ids, lengths - 1)
-        self.cache.truncate(lengths)
+        self._advance(ids, lengths - 1, fresh=self.naive)
+        self.cache.truncate(lengths, ask=False)
         return self.logits
 
     @torch.no_grad()
@@ -86,9 +92,10 @@ class Engine:
         """Cut each row back to its first `lengths` ``[rows]`` tokens; the next `step` gives logits again."""
         self.cache.truncate(lengths)
 
-    def _advance(self, ids: Tensor, last: Tensor | None = None) -> None:
+    def _advance(self, ids: Tensor, last: Tensor | None = None, fresh: bool = False) -> None:
         """`last` ``[rows]``: after which of the tokens logits are wanted; None: after the last."""
-        states = self.model.states(ids, cache=self.cache, mtp=self.mtp)
+        with sdpa_kernel(PLANLESS) if fresh else contextlib.nullcontext():
+            states = self.model.states(ids, cache=self.cache, mtp=self.mtp, fresh=fresh)
         rows = torch.arange(len(ids), device=ids.device)
         hidden, *ahead = (x[:, -1] if last is None else x[rows, last] for x in (states.hidden, *states.ahead))
         self._keep(self.model.lm_head(hidden))
@@ -126,6 +133,7 @@ class Replayed:
     wait for the device nor put another tensor in the place of one that outlives the step.
     """
 
+    width, tight = WIDTH, False  # capacities are a multiple of `width`; a larger one serves too where not `tight`
     cache: LatentCache
     graph: torch.cuda.CUDAGraph | None
 
@@ -235,11 +243,12 @@ class Recorder:
         """The same for any kind of step; `new`: how many tokens of a row it is concerned with."""
         if model is not self._model:
             self._model, self._kept = model, {}
-        asked = (kind, rows, new, sampling)
+        capacity = -(-capacity // kind.width) * kind.width
+        asked = (kind, rows, new, sampling, capacity if kind.tight else 0)
         kept = self._kept.pop(asked, None)
         if not isinstance(kept, kind) or kept.cache.capacity < capacity:
             kept = None  # give its memory back before the next one takes its own
-            kept = kind(model, rows, -(-capacity // WIDTH) * WIDTH, new, sampling)
+            kept = kind(model, rows, capacity, new, sampling)
             if not self.graphs:
                 kept.graph = None
         self._kept[asked] = kept  # the one that was asked for last stands last

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from minidsk.infer.engine import Engine, Recorder, Recording
+from minidsk.infer.reading import read
 from minidsk.infer.sampling import Sampling
 from minidsk.model.transformer import MiniDeepSeek
 
@@ -48,7 +49,7 @@ def refill(
         if waiting < batch and len(free):
             taken = slice(waiting, min(waiting + len(free), batch))
             free = free[: taken.stop - taken.start]
-            _admit(step, free.to(device), ids[taken], mask[taken], streams[taken], capacity is not None)
+            _admit(step, free.to(device), ids[taken], mask[taken], streams[taken], capacity is not None, recorder)
             owner[free] = torch.arange(taken.start, taken.stop)
             waiting = taken.stop
         at_work = (owner >= 0).nonzero().squeeze(1)
@@ -79,11 +80,17 @@ def refill(
     return tokens[:, :new], logprobs[:, :new]
 
 
-def _admit(step: Recording, rows: Tensor, ids: Tensor, mask: Tensor, streams: Tensor, whole: bool) -> None:
+def _admit(
+    step: Recording, rows: Tensor, ids: Tensor, mask: Tensor, streams: Tensor, whole: bool, recorder: Recorder
+) -> None:
     """Let these rows ``[n]`` read the prompts `ids` ``[n, time]``, looking at the `whole` cache or no further."""
-    width = step.engine.cache.capacity if whole else ids.shape[1]
-    engine = Engine(step.engine.model, len(ids), width, static=whole)
-    step.engine.logits[rows] = engine.prefill(ids, mask)
+    model = step.engine.model
+    if whole:
+        engine = Engine(model, len(ids), step.engine.cache.capacity, static=True)
+        engine.prefill(ids, mask)
+    else:  # a recording for each number of rows that become free would not pay
+        engine = read(model, ids, mask, recorder if len(rows) == len(step.tokens) else None)
+    step.engine.logits[rows] = engine.logits
     step.engine.cache.adopt(rows, engine.cache)
     step.noise.streams[rows] = streams
 

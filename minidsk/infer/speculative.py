@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minidsk.infer.engine import Engine, Recorder, Replayed, unpadded
+from minidsk.infer.engine import Recorder, Replayed, unpadded
 from minidsk.infer.generate import Decoded, asked, decoded
 from minidsk.infer.noise import Noise, streams
+from minidsk.infer.reading import read
 from minidsk.infer.sampling import Sampling
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.precision import at_least_float32
@@ -106,7 +107,7 @@ def speculate(
     rounds = recorder.replayed(Rounds, model, len(ids), capacity, depth, sampling)
     nowhere = torch.zeros(len(ids), dtype=torch.long, device=ids.device)
     begins = streams(generator, len(ids), ids.device) if sampling.temperature else nowhere
-    rounds.begin(ids, mask, max_new_tokens, begins, stop)
+    rounds.begin(ids, mask, max_new_tokens, begins, stop, recorder)
     look = 1 if rounds.graph is None else LOOK
     for number in range(max_new_tokens - 1):  # each round writes a token at least
         if number % look == 0 and bool(rounds.done.all()):
@@ -146,14 +147,17 @@ class Rounds(Replayed):
         self.graph = self._recorded(model, rows * (depth + 1))
 
     @torch.no_grad()
-    def begin(self, ids: Tensor, mask: Tensor, new: int, begins: Tensor, stop: Tensor) -> None:
+    def begin(
+        self, ids: Tensor, mask: Tensor, new: int, begins: Tensor, stop: Tensor, recorder: Recorder | None = None
+    ) -> None:
         """Read the prompts `ids` ``[rows, time]``, and draw the token after each.
 
         Replies end after `new` tokens, or with one of `stop`; `begins` ``[rows]``: where their noise begins.
+        `recorder` as for `reading.read`.
         """
         rows, lead = torch.arange(len(ids), device=ids.device), self.cache.lead
-        engine = Engine(self.model, len(ids), lead + ids.shape[1], mtp=True, lead=lead)
-        logprobs = at_least_float32(engine.prefill(ids, mask)).log_softmax(-1)
+        engine = read(self.model, ids, mask, recorder, lead)
+        logprobs = at_least_float32(engine.logits).log_softmax(-1)
         self.cache.adopt(rows, engine.cache)
         self.text[:, lead : lead + ids.shape[1]] = unpadded(ids, mask)[0]
         self.starts.copy_(self.cache.ends)

@@ -21,25 +21,30 @@ ROWS, DEPTH, BLOCK = 16, 64, 1024
 
 
 class Chosen(NamedTuple):
-    """`of_all` ``[N, E]``: the weight of every expert, 0 where it was not chosen; `scores` ``[N, E]`` (float32) and
-    `indices` ``[N, K]`` (int64) as in `minidsk.model.moe.Routing`."""
+    """`of_all` ``[N, E + shared]``: the weight of every expert, 0 where it was not chosen, and 1 for each shared one;
+    `scores` ``[N, E]`` (float32) and `indices` ``[N, K]`` (int64) as in `minidsk.model.moe.Routing`."""
 
     of_all: Tensor
     scores: Tensor
     indices: Tensor
 
 
-def route_reference(x: Tensor, weight: Tensor, bias: Tensor, k: int, normed: bool, factor: float) -> Chosen:
+def route_reference(
+    x: Tensor, weight: Tensor, bias: Tensor, k: int, normed: bool, factor: float, shared: int = 0
+) -> Chosen:
     """The same in steps; see `route`."""
     scores = torch.sigmoid(F.linear(at_least_float32(x), at_least_float32(weight)))
     indices = (scores + bias).topk(k, dim=-1).indices
     weights = scores.gather(1, indices)
     weights = weights / (weights.sum(-1, keepdim=True) + 1e-20) if normed else weights
-    return Chosen(torch.zeros_like(scores).scatter(1, indices, weights * factor).to(x.dtype), scores, indices)
+    of_all = torch.zeros_like(scores).scatter(1, indices, weights * factor)
+    return Chosen(F.pad(of_all, (0, shared), value=1.0).to(x.dtype), scores, indices)
 
 
-def route(x: Tensor, weight: Tensor, bias: Tensor, k: int, normed: bool = True, factor: float = 1.0) -> Chosen:
-    """Choose K of E experts for each of N tokens `x` ``[N, H]``; without a gradient.
+def route(
+    x: Tensor, weight: Tensor, bias: Tensor, k: int, normed: bool = True, factor: float = 1.0, shared: int = 0
+) -> Chosen:
+    """Choose K of E experts for each of N tokens `x` ``[N, H]``, beside `shared` ones that all take; no gradient.
 
     `weight` ``[E, H]`` gives the scores, after a sigmoid; `bias` ``[E]`` is added where they are compared. The weights
     are divided by their sum where `normed`, and multiplied by `factor`. Of equal scores the first expert is chosen.
@@ -47,14 +52,14 @@ def route(x: Tensor, weight: Tensor, bias: Tensor, k: int, normed: bool = True, 
     """
     tokens, experts = len(x), len(weight)
     if tokens == 0 or experts > MOST or not can_run(x, weight, bias):
-        return route_reference(x, weight, bias, k, normed, factor)
+        return route_reference(x, weight, bias, k, normed, factor, shared)
     x, weight = (y if y.stride(-1) == 1 else y.contiguous() for y in (x, weight))
-    of_all = torch.empty(tokens, experts, dtype=x.dtype, device=x.device)
+    of_all = torch.empty(tokens, experts + shared, dtype=x.dtype, device=x.device)
     scores = torch.empty(tokens, experts, dtype=torch.float32, device=x.device)
     indices = torch.empty(tokens, k, dtype=torch.long, device=x.device)
     _route[(cdiv(tokens, ROWS),)](
         x, x.stride(0), weight, weight.stride(0), bias, of_all, scores, indices, tokens, experts, x.shape[1], factor,
-        K=k, NORMED=normed, ROWS=ROWS, EXPERTS=max(next_power_of_2(experts), 16), DEPTH=DEPTH,
+        K=k, SHARED=shared, NORMED=normed, ROWS=ROWS, EXPERTS=max(next_power_of_2(experts), 16), DEPTH=DEPTH,
     )  # fmt: skip
     return Chosen(of_all, scores, indices)
 
@@ -62,7 +67,7 @@ def route(x: Tensor, weight: Tensor, bias: Tensor, k: int, normed: bool = True, 
 @jit
 def _route(
     x, x_row, weight, weight_row, bias, of_all, scores, indices, tokens, experts, hidden, factor, K: tl.constexpr,
-    NORMED: tl.constexpr, ROWS: tl.constexpr, EXPERTS: tl.constexpr, DEPTH: tl.constexpr,
+    SHARED: tl.constexpr, NORMED: tl.constexpr, ROWS: tl.constexpr, EXPERTS: tl.constexpr, DEPTH: tl.constexpr,
 ):  # fmt: skip
     row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS)).to(tl.int64)
     expert, depth = tl.arange(0, EXPERTS), tl.arange(0, DEPTH)
@@ -87,9 +92,11 @@ def _route(
         tl.store(indices + row * K + k, first.to(tl.int64), mask=row < tokens)
     if NORMED:
         chosen = chosen / (tl.sum(chosen, 1) + 1e-20)[:, None]
-    where = row[:, None] * experts + expert[None, :]
-    tl.store(of_all + where, (chosen * factor).to(of_all.dtype.element_ty), mask=here & is_expert[None, :])
-    tl.store(scores + where, score, mask=here & is_expert[None, :])
+    inside, weights = here & is_expert[None, :], of_all + row[:, None] * (experts + SHARED)
+    tl.store(weights + expert[None, :], (chosen * factor).to(of_all.dtype.element_ty), mask=inside)
+    for place in tl.static_range(SHARED):
+        tl.store(weights + experts + place, tl.full((ROWS, 1), 1.0, of_all.dtype.element_ty), mask=here)
+    tl.store(scores + row[:, None] * experts + expert[None, :], score, mask=inside)
 
 
 def gate_all(both: Tensor, of_all: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class MultiHeadLatentAttention(nn.Module):
     """MLA with decoupled rotary keys; parameter names are those of DeepSeek's checkpoints.
 
     Equations 9 to 19 of arXiv:2405.04434 (equations 1 to 11 of DeepSeek-V3). `absorb` as above; None absorbs where
-    there is a cache. `forward` takes it too, for one call.
+    more is seen than the new tokens. `forward` takes it too, for one call.
     """
 
     def __init__(self, config: ModelConfig, *, absorb: bool | None = None) -> None:
@@ -78,9 +78,11 @@ class MultiHeadLatentAttention(nn.Module):
         k_rope = self._rotate(k_rope.unsqueeze(1), cos.unsqueeze(1), sin.unsqueeze(1)).squeeze(1)
         memory = torch.cat((self.kv_a_layernorm(latent), k_rope), dim=-1)
         if cache is not None:
-            memory = cache.write(layer, memory)
+            kept = cache.write(layer, memory)
+            memory = memory if mask is None else kept
 
-        attend = self._absorbed if absorb or (absorb is None and cache is not None) else self._naive
+        absorb = cache is not None and mask is not None if absorb is None else absorb
+        attend = self._absorbed if absorb else self._naive
         return self.o_proj(attend(q_nope, q_rope, memory, mask).transpose(1, 2).flatten(2))
 
     def _rotate(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

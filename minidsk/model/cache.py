@@ -59,7 +59,12 @@ class LatentCache:
         return self.entries.shape[0] * self.entries.shape[3] * self.entries.element_size()
 
     def open(self, attention_mask: Tensor | int) -> Tensor:
-        """Make room for new tokens, one slot for each; return who sees whom, bool ``[batch, 1, new, seen]``.
+        """Make room for new tokens as `place` does; return who sees whom, bool ``[batch, 1, new, seen]``."""
+        self.place(attention_mask)
+        return self.mask()
+
+    def place(self, attention_mask: Tensor | int) -> None:
+        """Make room for new tokens, one slot for each.
 
         `attention_mask` ``[batch, new]`` is False at padding, which may stand on the left of a row's first tokens; a
         number says how many there are where none is padding. Raises `ValueError` when the capacity is used up.
@@ -69,7 +74,6 @@ class LatentCache:
         self.grow(new)
         if new > 1 and isinstance(attention_mask, Tensor):
             self.begins += (~attention_mask).sum(1)
-        return self.mask()
 
     def grow(self, new: int) -> None:
         """Let each row hold `new` tokens more. Raises `ValueError` when the capacity is used up."""
@@ -126,9 +130,10 @@ class LatentCache:
         return copy
 
     def adopt(self, rows: Tensor, other: LatentCache) -> None:
-        """Put all rows of `other`, whose capacity is no larger, in the place of these rows ``[batch']`` of this one."""
-        self.entries[:, rows, : other.capacity] = other.entries
-        self.hidden[:, rows, : other.capacity] = other.hidden
+        """Put all rows of `other`, whose texts fit here, in the place of these rows ``[batch']`` of this one."""
+        width = min(self.capacity, other.capacity)
+        self.entries[:, rows, :width] = other.entries[:, :, :width]
+        self.hidden[:, rows, :width] = other.hidden[:, :, :width]
         self.begins[rows], self.ends[rows] = other.begins, other.ends
 
     def forget(self, rows: Tensor) -> None:
@@ -136,10 +141,13 @@ class LatentCache:
         self.begins.masked_fill_(rows, self.lead)
         self.ends.masked_fill_(rows, self.lead)
 
-    def truncate(self, lengths: Tensor) -> None:
-        """Forget all but the first `lengths` ``[batch]`` tokens of each row, or nothing where a row has fewer."""
+    def truncate(self, lengths: Tensor, ask: bool = True) -> None:
+        """Forget all but the first `lengths` ``[batch]`` tokens of each row, or nothing where a row has fewer.
+
+        `ask`: whether the device is asked how long the longest row now is, so that no more than that is looked at.
+        """
         torch.minimum(self.ends, self.begins + lengths, out=self.ends)
-        if not self.static:
+        if ask and not self.static:
             self.longest = int(self.ends.max())
 
     def _put(self, kept: Tensor, new: Tensor) -> Tensor:

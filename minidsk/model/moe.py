@@ -40,6 +40,10 @@ class MLP(nn.Module):
         """`x` ``[..., hidden]`` to ``[..., hidden]``."""
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
+    def matrices(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the gate and of what it gates ``[intermediate, hidden]``, of the way back ``[hidden, intermediate]``."""
+        return self.gate_proj.weight, self.up_proj.weight, self.down_proj.weight
+
 
 class Router(WideBuffers):
     """Which experts a token goes to, and with what weights (DeepSeek-V3, equations 12 to 16).
@@ -118,15 +122,17 @@ class MoE(nn.Module):
         """`x` ``[batch, time, hidden]`` to the same shape, and what was decided."""
         batch, time, _ = x.shape
         flat = x.flatten(0, 1)
-        if self._is_step(flat):
-            experts = self.experts
-            y, scores, indices = step_of_experts(flat, self.gate.rule(), experts.gate_up_proj, experts.down_proj)
+        step = self._is_step(flat)
+        if step:
+            experts, shared = self.experts, None if self.shared_experts is None else self.shared_experts.matrices()
+            matrices = experts.gate_up_proj, experts.down_proj
+            y, scores, indices = step_of_experts(flat, self.gate.rule(), *matrices, shared)
         else:
             scores = self.gate.scores(flat)
             weights, indices = self.gate.choose(scores)
             y = self.experts(flat, weights, indices)
         y = y.view_as(x)
-        if self.shared_experts is not None:
+        if self.shared_experts is not None and not step:
             y = y + self.shared_experts(x)
         return y, Routing(scores.unflatten(0, (batch, time)), indices.unflatten(0, (batch, time)))
 

@@ -27,7 +27,7 @@ FEW_TOKENS = 8  # of a text at a time: a step of decoding, or one that checks gu
 class Kernels:
     """The backend of each operation, "torch" or "triton"; the numbers are the same up to rounding.
 
-    experts: a layer's routed experts. norm: RMSNorm. rotation: RoPE, of a few tokens at a time. loss: the head and
+    experts: a layer's routed experts. norm: RMSNorm. rotation: RoPE, without gradients. loss: the head and
     its cross-entropy in one, so that no logits are held. step: what decoding does for a few tokens of each row, latent
     attention, the choice among experts and their gates.
     """
@@ -114,8 +114,7 @@ def _rms_norm_kernel(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def _rotate_kernel(x: Tensor, cos: Tensor, sin: Tensor, interleave: bool = True) -> Tensor:
-    # The kernel has no backward pass, and is compiled anew for some widths: it is for steps of decoding.
-    if x.shape[2] > FEW_TOKENS or torch.is_grad_enabled():
+    if torch.is_grad_enabled():  # the kernel has no backward pass
         return rotate(x, cos, sin, interleave)
     from minidsk.kernels import rotary
 
@@ -145,15 +144,24 @@ def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def step_of_experts(
-    x: Tensor, router: tuple[Tensor, Tensor, int, bool, float], gate_up: Tensor, down: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+    x: Tensor, router: tuple[Tensor, Tensor, int, bool, float], gate_up: Tensor, down: Tensor,
+    shared: tuple[Tensor, Tensor, Tensor] | None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """All that a mixture does with few tokens `x` ``[N, H]``, by kernels: ``[N, H]``, and the scores and indices.
 
-    `router`: the arguments of `minidsk.kernels.router.route` after the first.
+    `router`: the arguments of `minidsk.kernels.router.route` after the first. `shared`: the matrices for gate, up and
+    down of the shared experts, which are experts like the others here, only that every token takes them with weight 1:
+    they join the two large products, and cost no kernels of their own.
     """
     from minidsk.kernels.router import gate_all, route
 
-    of_all, scores, indices = route(x, *router)
+    if shared is None:
+        of_all, scores, indices = route(x, *router)
+    else:
+        gate, up = (each.unflatten(0, (-1, down.shape[2])) for each in shared[:2])
+        of_all, scores, indices = route(x, *router, len(gate))
+        gate_up = torch.cat((gate_up, torch.cat((gate, up), 1)))
+        down = torch.cat((down.transpose(0, 1), shared[2].unflatten(1, (len(gate), -1))), 1).transpose(0, 1)
     return weighted_experts(x, gate_up, down, of_all, gate_all), scores, indices
 
 

@@ -118,15 +118,17 @@ class MiniDeepSeek(WideBuffers):
         documents: Tensor | None = None,
         cache: LatentCache | None = None,
         mtp: bool = True,
+        fresh: bool = False,
     ) -> States:
         """The hidden states at each position of `ids`, int64 ``[batch, time]``; `lm_head` makes logits of them.
 
         `attention_mask` ``[batch, time]``, bool or 0 and 1: 0 at padding, which may stand on the left; positions count
         the other tokens alone. `documents` ``[batch, time]`` numbers the documents packed in a row: attention then
         stays within each. With a `cache`, `ids` continue what it holds. `mtp`: whether the MTP modules look ahead too,
-        for which a cache needs their layers.
+        for which a cache needs their layers. `fresh`: the cache is empty and no row has padding, so that `ids` see
+        each other alone, in the form of attention that suits many queries.
         """
-        positions, mask = self._positions_and_mask(ids, attention_mask, documents, cache)
+        positions, mask = self._positions_and_mask(ids, attention_mask, documents, cache, fresh)
         # The angles are computed in float32 at least: bf16 cannot tell position 300 from 301.
         cos, sin = rotation(positions, self.frequencies, attention_factor(self.config))
         x = embedded = self.embed_tokens(ids)
@@ -207,12 +209,13 @@ class MiniDeepSeek(WideBuffers):
         )
 
     def _positions_and_mask(
-        self, ids: Tensor, attention_mask: Tensor | None, documents: Tensor | None, cache: LatentCache | None
-    ) -> tuple[Tensor, Tensor | None]:
+        self, ids: Tensor, attention_mask: Tensor | None, documents: Tensor | None, cache: LatentCache | None,
+        fresh: bool,
+    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         real = None if attention_mask is None else attention_mask.bool()
         if cache is not None:
-            mask = cache.open(int(ids.shape[1]) if real is None else real)
-            return cache.positions(), as_fused(mask, cache)
+            cache.place(int(ids.shape[1]) if real is None else real)
+            return cache.positions(), None if fresh else as_fused(cache.mask(), cache)
         if real is not None:
             square = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device)
             # A padded query sees itself, so that its softmax is not empty; nobody looks at it.

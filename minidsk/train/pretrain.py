@@ -189,7 +189,7 @@ def train_step(
 
 def load_batches(data: Any, numbers: range, device: torch.device) -> Iterator[Tensor]:
     """Batches in order, made by other processes where a GPU would wait for them."""
-    workers = min((os.cpu_count() or 2) - 1, 14) if device.type == "cuda" else 0
+    workers = min((os.cpu_count() or 2) - 1, 30) if device.type == "cuda" else 0
     loader = DataLoader(data, batch_size=None, sampler=numbers, num_workers=workers,
                         pin_memory=device.type == "cuda", prefetch_factor=8 if workers else None)  # fmt: skip
     for ids in loader:

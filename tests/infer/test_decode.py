@@ -164,11 +164,11 @@ def test_out_of_memory_halves_the_rows_and_writes_the_same(make, ids, monkeypatc
     written = decode(model, prompts, 30, generator=seeded(), eos_token_id=3)
     advance = Engine._advance
 
-    def tight(engine, tokens, last=None):
+    def tight(engine, tokens, last=None, fresh=False):
         tried.append(len(tokens))
         if len(tokens) > 8:
             raise torch.OutOfMemoryError("full")
-        advance(engine, tokens, last)
+        advance(engine, tokens, last, fresh)
 
     monkeypatch.setattr(Engine, "_advance", tight)
     recorder = Recorder()
@@ -185,7 +185,7 @@ def test_out_of_memory_halves_the_rows_and_writes_the_same(make, ids, monkeypatc
 
 
 def test_one_row_that_does_not_fit_is_an_error(make, ids, monkeypatch):
-    def full(engine, tokens, last=None):
+    def full(engine, tokens, last=None, fresh=False):
         raise torch.OutOfMemoryError("full")
 
     monkeypatch.setattr(Engine, "_advance", full)

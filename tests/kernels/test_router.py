@@ -37,6 +37,18 @@ def test_it_is_the_model_s_router(normed, normal):
     torch.testing.assert_close(ours.of_all, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("shared", [1, 3])
+def test_shared_experts_have_weight_one(shared, normal):
+    x, weight, bias = normal(5, 24), normal(6, 24), normal(6)
+    alone, ours = route(x, weight, bias, 2, True, 2.5), route(x, weight, bias, 2, True, 2.5, shared)
+    theirs = route_reference(x, weight, bias, 2, True, 2.5, shared)
+    assert ours.of_all.shape == theirs.of_all.shape == (5, 6 + shared)
+    assert torch.equal(ours.of_all[:, :6], alone.of_all)
+    assert torch.equal(ours.of_all[:, 6:], torch.ones(5, shared, device=x.device))
+    torch.testing.assert_close(theirs.of_all, ours.of_all, rtol=1e-5, atol=1e-6)
+    assert torch.equal(ours.scores, alone.scores)
+
+
 def test_of_equal_scores_the_first_is_chosen(device):
     x, weight, bias = torch.ones(3, 4, device=device), torch.zeros(6, 4, device=device), torch.zeros(6, device=device)
     bias[2] = 1.0

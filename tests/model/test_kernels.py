@@ -71,6 +71,8 @@ def test_generation_is_the_same():
         {"n_routed_experts": 0, "q_lora_rank": None},
         {"n_routed_experts": 6, "n_group": 3, "topk_group": 2},
         {"rope_interleave": False, "norm_topk_prob": False},
+        {"n_shared_experts": 2},
+        {"n_shared_experts": 0},
     ],
     ids=str,
 )

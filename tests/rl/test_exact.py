@@ -81,10 +81,10 @@ def test_out_of_memory_in_sampling_teaches_the_same(make_nano, tmp_path, monkeyp
     for room in (64, 5):
         advance = Engine._advance
 
-        def tight(engine, ids, last=None, advance=advance, room=room):
+        def tight(engine, ids, last=None, fresh=False, advance=advance, room=room):
             if len(ids) > room:
                 raise torch.OutOfMemoryError("full")
-            advance(engine, ids, last)
+            advance(engine, ids, last, fresh)
 
         with monkeypatch.context() as patched:
             patched.setattr(Engine, "_advance", tight)
