@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minidsk.model.config import ModelConfig
-from minidsk.model.operations import Kernels, step_of_experts, suits_every_expert
+from minidsk.model.operations import Kernels, packed, step_of_experts, suits_every_expert
 from minidsk.precision import WideBuffers, at_least_float32
 
 
@@ -117,6 +117,7 @@ class MoE(nn.Module):
             MLP(config.hidden_size, config.moe_intermediate_size * config.n_shared_experts)
             if config.n_shared_experts else None
         )  # fmt: skip
+        self.packed: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Routing]:
         """`x` ``[batch, time, hidden]`` to the same shape, and what was decided."""
@@ -124,9 +125,8 @@ class MoE(nn.Module):
         flat = x.flatten(0, 1)
         step = self._is_step(flat)
         if step:
-            experts, shared = self.experts, None if self.shared_experts is None else self.shared_experts.matrices()
-            matrices = experts.gate_up_proj, experts.down_proj
-            y, scores, indices = step_of_experts(flat, self.gate.rule(), *matrices, shared)
+            shared = self.gate.config.n_shared_experts
+            y, scores, indices = step_of_experts(flat, self.gate.rule(), shared, *(self.packed or self._matrices()))
         else:
             scores = self.gate.scores(flat)
             weights, indices = self.gate.choose(scores)
@@ -135,6 +135,20 @@ class MoE(nn.Module):
         if self.shared_experts is not None and not step:
             y = y + self.shared_experts(x)
         return y, Routing(scores.unflatten(0, (batch, time)), indices.unflatten(0, (batch, time)))
+
+    @torch.no_grad()
+    def pack(self) -> None:
+        """Lay out all experts for steps of decoding once, and not at every step: see `MiniDeepSeek.pack`."""
+        matrices = self._matrices()
+        if self.packed is None:
+            self.packed = matrices
+        else:  # a recorded step goes on reading from where they are
+            for kept, new in zip(self.packed, matrices, strict=True):
+                kept.copy_(new)
+
+    def _matrices(self) -> tuple[Tensor, Tensor]:
+        shared = None if self.shared_experts is None else self.shared_experts.matrices()
+        return packed(self.experts.gate_up_proj, self.experts.down_proj, shared)
 
     def _is_step(self, flat: Tensor) -> bool:
         """Whether these are the few tokens of a step of decoding, which kernels are to send through all experts."""

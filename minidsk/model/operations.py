@@ -89,15 +89,15 @@ def suits_every_expert(x: Tensor, experts: int, k: int) -> bool:
 def every_expert(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
     """The same sum as `routed_experts` by two large products, with weight 0 where an expert was not chosen."""
     of_all = weights.new_zeros(x.shape[0], len(gate_up)).scatter(1, indices, weights).to(x.dtype)
-    return weighted_experts(x, gate_up, down, of_all, dispatch.gate_all)
+    return weighted_experts(x, gate_up.flatten(0, 1), down.transpose(0, 1).flatten(1), of_all, dispatch.gate_all)
 
 
 def weighted_experts(
     x: Tensor, gate_up: Tensor, down: Tensor, of_all: Tensor, gate: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """The same from a weight for every expert, `of_all` ``[N, E]``; `gate` as `dispatch.gate_all`."""
-    inner = gate(x @ gate_up.flatten(0, 1).T, of_all)
-    return inner @ down.transpose(0, 1).flatten(1).T  # whole rows are copied
+    """The same from a weight for every expert, `of_all` ``[N, E]``; `gate` as `dispatch.gate_all`. `gate_up`
+    ``[E 2 I, H]`` and `down` ``[H, E I]`` are single matrices."""
+    return gate(x @ gate_up.T, of_all) @ down.T
 
 
 def head_loss(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -143,25 +143,32 @@ def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.to(torch.get_autocast_dtype(kind)) for tensor in tensors)
 
 
+def packed(
+    gate_up: Tensor, down: Tensor, shared: tuple[Tensor, Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor]:
+    """All experts of a layer as the two matrices of `weighted_experts`.
+
+    `shared`: the matrices for gate, up and down of the shared experts, which are experts like the others here, only
+    that every token takes them with weight 1: they cost no kernels of their own.
+    """
+    if shared is not None:
+        gate, up = (each.unflatten(0, (-1, down.shape[2])) for each in shared[:2])
+        gate_up = torch.cat((gate_up, torch.cat((gate, up), 1)))
+        down = torch.cat((down, shared[2].unflatten(1, (len(gate), -1)).transpose(0, 1)))
+    return gate_up.flatten(0, 1), down.transpose(0, 1).flatten(1)
+
+
 def step_of_experts(
-    x: Tensor, router: tuple[Tensor, Tensor, int, bool, float], gate_up: Tensor, down: Tensor,
-    shared: tuple[Tensor, Tensor, Tensor] | None,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    x: Tensor, router: tuple[Tensor, Tensor, int, bool, float], shared: int, gate_up: Tensor, down: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """All that a mixture does with few tokens `x` ``[N, H]``, by kernels: ``[N, H]``, and the scores and indices.
 
-    `router`: the arguments of `minidsk.kernels.router.route` after the first. `shared`: the matrices for gate, up and
-    down of the shared experts, which are experts like the others here, only that every token takes them with weight 1:
-    they join the two large products, and cost no kernels of their own.
+    `router`: the arguments of `minidsk.kernels.router.route` after the first, but for the number of `shared` experts.
+    `gate_up` and `down` as `packed` returns them.
     """
     from minidsk.kernels.router import gate_all, route
 
-    if shared is None:
-        of_all, scores, indices = route(x, *router)
-    else:
-        gate, up = (each.unflatten(0, (-1, down.shape[2])) for each in shared[:2])
-        of_all, scores, indices = route(x, *router, len(gate))
-        gate_up = torch.cat((gate_up, torch.cat((gate, up), 1)))
-        down = torch.cat((down.transpose(0, 1), shared[2].unflatten(1, (len(gate), -1))), 1).transpose(0, 1)
+    of_all, scores, indices = route(x, *router, shared)
     return weighted_experts(x, gate_up, down, of_all, gate_all), scores, indices
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from minidsk.model.block import Block
 from minidsk.model.cache import LatentCache, added
 from minidsk.model.config import ModelConfig
-from minidsk.model.moe import Experts, Router, Routing
+from minidsk.model.moe import Experts, MoE, Router, Routing
 from minidsk.model.mtp import MTPModule
 from minidsk.model.norm import RMSNorm
 from minidsk.model.operations import Kernels
@@ -95,6 +95,13 @@ class MiniDeepSeek(WideBuffers):
             if hasattr(module, "kernels"):
                 module.kernels = kernels  # type: ignore[assignment]
         return self
+
+    def pack(self) -> None:
+        """Lay out the experts of all layers for the kernels of a step (see `Kernels`), who then need not do so at every
+        step. To be called again whenever the weights have changed."""
+        for module in self.modules():
+            if isinstance(module, MoE):
+                module.pack()
 
     def forward(
         self,

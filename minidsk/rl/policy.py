@@ -89,8 +89,9 @@ class MiniPolicy(Policy):
             return self.model
         if self._actor is None:
             self._actor = copy.deepcopy(self.model).to(self.sampling_dtype)
-            self._actor.use(Kernels(norm="triton", rotation="triton", step="triton"))
+            self._actor.use(Kernels(experts="triton", norm="triton", rotation="triton", step="triton"))
         self._actor.load_state_dict(self.model.state_dict())
+        self._actor.pack()
         return self._actor
 
     def _products(self) -> contextlib.AbstractContextManager[Any]:

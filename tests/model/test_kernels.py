@@ -106,6 +106,30 @@ def test_a_step_of_decoding_is_the_same(static, changes, monkeypatch):
     assert set(done) == {"latent_attention"} | moe
 
 
+@pytest.mark.parametrize("shared", [0, 1, 2])
+def test_packed_experts_are_those_of_the_last_packing(shared):
+    """A step reads what was laid out, always from the same place, and so new weights count once they are laid out."""
+    config = dataclasses.replace(CONFIG, n_shared_experts=shared)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = MiniDeepSeek(config, torch.Generator().manual_seed(0)).to(device).use(Kernels(step="triton"))
+    moe, x = model.layers[1].mlp, torch.randn(3, 1, 24, generator=torch.Generator().manual_seed(1)).to(device)
+    with torch.inference_mode():
+        plain = moe(x)[0]
+        model.pack()
+        places = [matrix.data_ptr() for matrix in moe.packed]
+        torch.testing.assert_close(moe(x)[0], plain, rtol=1e-5, atol=1e-7)
+    with torch.no_grad():
+        for weight in moe.parameters():
+            weight.mul_(1.5)
+    with torch.inference_mode():
+        model.pack()
+        changed = moe(x)[0]
+        assert [matrix.data_ptr() for matrix in moe.packed] == places
+        moe.packed = None
+        torch.testing.assert_close(changed, moe(x)[0], rtol=1e-5, atol=1e-7)
+    assert (changed - plain).abs().max() > 0.1 * plain.abs().max()
+
+
 def test_each_operation_is_chosen_by_itself():
     plain, _, ids = twins()
     table = {name: getattr(Kernels(norm="triton"), name) for name in ("experts", "norm", "rotation", "loss", "step")}

@@ -132,7 +132,7 @@ def test_the_sampling_copy_is_the_model_in_bf16(make_policy, make_model, tokeniz
     actor = policy.actor
     assert actor is not model
     used = {module.kernels for module in actor.modules() if hasattr(module, "kernels")}
-    assert used == {Kernels(norm="triton", rotation="triton", step="triton")}
+    assert used == {Kernels(experts="triton", norm="triton", rotation="triton", step="triton")}
     with torch.no_grad():
         torch.testing.assert_close(actor.double()(ids).logits, model.double()(ids).logits, atol=0.1, rtol=0.1)
 
