@@ -585,7 +585,7 @@ table(["record", "webs", "seeds", "date", "commit", "computer", "time"], rows,
       "memory of the GPU was not recorded.")
 
 # %% [markdown]
-# The web with 50 % was recorded later than the other four, on another host and from a newer commit. Settings and library versions are the same. In between, the package had got a new kernel for sampling during training. So differences between 50 % and the other webs may contain a little of that, because the older webs were not run again. Comparisons within a web are not affected.
+# The web with 50 % was recorded a day later than the other four, on another host and from a newer commit. Settings and library versions are the same, but the package had got a new kernel for sampling. We did not run the older webs again. So a difference between 50 % and another web may contain an effect of this change. Comparisons within a web do not.
 
 # %% tags=["hide-input"]
 def against(cell: str, other: str, share: float) -> str:
@@ -631,7 +631,8 @@ table(["search", "base, %", "rewarded, %", "gain", "retries, base", "retries, re
 
 # %% tags=["hide-input"]
 for cell, name in (("base", "base"), ("right", "rewarded")):
-    print(f"50 % search, greedy, seed by seed, {name}:", *(f"{x:.1f}" for x in percent(0.5, cell)))
+    each = ", ".join(f"{x:.1f}" for x in percent(0.5, cell))
+    print(f"50 % search, greedy, seed by seed, {name}: {each}")
 sampling = [[f"{s:.0%}", *("{:.0f} ± {:.0f}".format(*interval(once_in(s, c)))
                            for c in ("base", "right")),
              "{:+.0f} ± {:.0f}".format(*apart(once_in(s, "right"), once_in(s, "base")))]
@@ -641,9 +642,9 @@ table(["search", "base, %", "rewarded, %", "gain"], sampling,
       "and the gain in points. Five seeds, 95 % intervals; gains over pairs from one base.")
 
 # %% [markdown]
-# In samples the reward does add something at 50 %. One sample of these bases is right in about 59 %, and after the reward in about 88 %. So the reward makes the samples nearly as good as the greedy replies were. Also this gain is largest at 20 %.
+# In samples the reward does add something at 50 %. One sample of these bases is right in about 59 %, and after the reward in about 88 %, nearly as often as the greedy replies were. This gain, too, is largest at 20 %.
 #
-# The mean of the greedy changes at 50 % hides two outcomes. Four bases lose 4 to 6 points. The fifth solves 76 % before the reward and gains about 15. So the interval of the mean is wide. All five end at 91 to 93 %.
+# The mean of the greedy changes at 50 % hides two outcomes. Four bases lose 4 to 6 points, and the fifth, which solves 76 % before, gains about 15. So the interval is wide. All five end at 91 to 93 %.
 #
 # Why do greedy replies change all at once, between 20 and 50 %? After a *no* they take the likelier choice. Of the authors of a web, all searchers go on after a *no*, and one of ten others.
 
@@ -658,7 +659,7 @@ table(["search", "authors who go on", "retries, samples", "retries, greedy"],
       "and retries per thought of the bases, before any reward.")
 
 # %% [markdown]
-# At 50 % more than half of the authors go on. So going on is the likelier choice, and greedy replies search. Samples follow the share, but the greedy reply is like a vote that the majority wins. **Greedy replies of the other twenty bases try once and are right about as often, but their samples already differ.** Can we predict the gain from the habit before the reward?
+# At 50 % more than half of the authors go on. So going on is the likelier choice, and greedy replies search. Samples follow the share, but a greedy reply follows the majority. **Greedy replies of the other twenty bases try once and are right about as often, but their samples already differ.** Can we predict the gain from the habit before the reward?
 
 # %% tags=["figure", "hide-input"]
 first_retries, their_gain = [], []
@@ -675,19 +676,19 @@ _ = ax.legend(loc="upper right")
 together = correlation(first_retries, their_gain)
 up_to_20 = correlation(first_retries[:20], their_gain[:20])
 greedy = sum(r["retries"] > 0 for s in SHARES for r in cells(s, "base"))
-show(fig, "Twenty-five bases: up to 20 % of searchers, the more often samples try again before "
-     "the reward, the more it adds to greedy accuracy. At 50 % they try again most, and the "
-     "gain is gone.",
+show(fig, "Twenty-five bases: up to 20 % of searchers, the more often samples try again "
+     "before the reward, the more it adds to greedy accuracy. At 50 % they try again most, "
+     "and greedy accuracy gains nothing on average.",
      f"Twenty-five dots. Correlation {up_to_20:.2f} without the web of 50 %, {together:.2f} "
      "with it. Means by web, retries and gain: " + "; ".join(
          f"{mean(first_retries[i : i + 5]):.2f} and {mean(their_gain[i : i + 5]):.0f}"
          for i in range(0, 25, 5)) + ".")
-print(f"correlation over {len(their_gain[:20])} bases, up to 20 % search: {up_to_20:.2f}; over "
-      f"all {len(their_gain)}: {together:.2f}\n"
+print(f"correlation over {len(their_gain[:20])} bases, up to 20 % search: {up_to_20:.2f}; "
+      f"over all {len(their_gain)}: {together:.2f}\n"
       f"bases whose greedy replies ever try again: {greedy}")
 
 # %% [markdown]
-# **Up to 20 %, the more searchers the base had read, the more the reward added. Samples show it beforehand at 5 and 20 %, but hardly between 0 and 1 %.** At 50 % the habit is strongest, and greedy replies gain nothing from it because they have it already. So look at both before the reward: samples that try again, and greedy replies that do not. The correlation comes from the webs. Five seeds are too few to say whether it holds within one web. And all this is one task: three numbers up to 12, with plus and minus.
+# **Up to 20 %, the more searchers the base had read, the more the reward added. Samples show it beforehand at 5 and 20 %, but hardly between 0 and 1 %.** At 50 % the habit is strongest, and greedy replies gain nothing from it because they have it already. So the sign to look for is samples that try again where greedy replies do not. The correlation comes from the webs, and five seeds are too few to say whether it holds within one. All this is one task, three numbers up to 12 with plus and minus.
 #
 # Retries in samples grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. But more retries are not yet right answers. At 1 % more than a quarter of the greedy answers do not end within 160 tokens. At 0 % fewer than one in ten do not end, and we do not know what keeps it at 42 %.
 #
@@ -799,14 +800,14 @@ print(f"rewarded: 48 steps; {48 * 256:,} answers drawn\n"
 imitation.reveal(round(mean(percent(0.01, "sft")) - mean(percent(0.01, "right")), 1))
 kinds = {"base": "base", "right": "rewarded", "prompt": "prompted", "sft": "fine-tuned"}
 by_web(kinds, "Two controls beside the reward. The prompt reaches most of the gain at 20 %. "
-       "Fine-tuning is ahead where few authors search. At 50 % no treatment is far from the "
-       "base. Five seeds.")
+       "Fine-tuning is ahead where few authors search. At 50 % no treatment differs "
+       "from the base by more than its interval. Five seeds.")
 
 # %% tags=["hide-input"]
 levels = [[f"{name}, % right", *(f"{mean(percent(s, cell)):.0f}" for s in SHARES)]
           for cell, name in kinds.items()]  # fmt: skip
 minus = [[f"{kinds[a]} - {kinds[b]}", *(against(a, b, s) for s in SHARES)]
-         for a, b in (("prompt", "base"), ("right", "prompt"), ("sft", "right"))]
+         for a, b in (("prompt", "base"), ("sft", "base"), ("right", "prompt"), ("sft", "right"))]
 habits = [[f"{name}, retries", *(f"{again_in(s, cell):.2f}" for s in SHARES)]
           for cell, name in kinds.items()]  # fmt: skip
 was, now = (100 * mean(r["pass_at_k"]["1"] for r in cells(0.0, c)) for c in ("base", "sft"))
@@ -818,9 +819,9 @@ table(["", *(f"{s:.0%} search" for s in SHARES)], levels + minus + habits,
       "then retries per sampled thought, means of five seeds (prompted: of its own attempts).")
 
 # %% [markdown]
-# **The prompt alone reaches most of the gain** at 20 %, and its models try again about as often as the rewarded ones. At 0 % the same prompt does harm. There the model writes one attempt of its own and stops, because its web has no thought of more than two. At 50 % the interval of what the prompt changes includes zero.
+# **The prompt alone reaches most of the gain** at 20 %, and its models try again about as often as the rewarded ones. At 0 % the same prompt does harm. There the model writes one attempt of its own and stops, because its web has no thought of more than two.
 #
-# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** At 50 % it is about 3 points ahead, and the interval excludes zero, but its difference from the base's greedy replies does not. This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones on every web but that of 50 %, where samples of both try again equally often. At 0 % search is probably not the main reason. Suppose that first attempts had not improved. Then three of four samples that try again would have to end right (line above the table), which is unlikely. So first attempts have probably improved, which we did not measure ([14b](14b_aim.ipynb) has more on samples).
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** At 50 % it is about 3 points ahead, but none of the three treatments changes the base's greedy accuracy by more than its interval. The result contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones on every web but that of 50 %, where samples of both try again equally often. At 0 % search is probably not the main reason. Suppose that first attempts had not improved. Then three of four samples that try again would have to end right (line above the table), which is unlikely. So first attempts have probably improved, which we did not measure ([14b](14b_aim.ipynb) has more on samples).
 #
 # ## Does the reward need to be right?
 #
@@ -916,16 +917,16 @@ table(["judge", "no signal", "retries", "minus base", "well-formed", "minus base
         f"{mean(r['well_formed'] for r in cells(0.2, name)):.0%}", against(name, "base", 0.5)]
        for name in names[1:]],
       f"20 % searchers, five seeds. No signal: share of training groups. Retries per sampled "
-      f"thought (base: {again_in(0.2, 'base'):.2f}). Greedy: points, and well-formed replies. Last column: points "
-      "where 50 % search.")
+      f"thought (base: {again_in(0.2, 'base'):.2f}). Greedy: points, and well-formed "
+      "replies. Last column: points where 50 % search.")
 
 # %% [markdown]
 # - **Wrong**: the model becomes wrong, which is what this reward pays for.
 # - **Random**: the coin destroys the model, although it favours nothing on average. It more than doubles the retries, and almost nothing is right, so **a count of retries alone does not prove thinking**. About two of three greedy replies are no longer well-formed. We think that the pushes of 48 steps add up in a random direction.
-# - **Format**: nearly every sample of the bases has the right form already, so there is almost nothing to gain. But the retries are gone. We think that the few groups with a signal hold long thoughts that did not end, so this reward pushed against going on. At 50 %, where the base needs the retries, its greedy replies fall from 93 to 26 %.
-# - **Capped**: 40 tokens are one attempt. The model is tested with 160, and it gains on no web. The reward needed room for a second attempt. At 50 % the cap takes away 61 points that the base had.
+# - **Format**: nearly every sample of the bases has the right form already, so there is almost nothing to gain. But the retries are gone. We think that the few groups with a signal hold long thoughts that did not end, so this reward pushed against going on.
+# - **Capped**: 40 tokens are one attempt. The model is tested with 160, and it gains on no web. The reward needed room for a second attempt.
 #
-# **At the one learning rate that we tried, only the right reward raised the accuracy. At 50 %, where the base has most to lose, the other four rewards destroy most of it.**
+# **At the one learning rate that we tried, only the right reward raised the accuracy. At 50 % the other four destroy most of what the base could do.** Format and capped end near 30 % there, about where the bases without searchers begin.
 #
 # ## Can one still read it?
 #
@@ -953,7 +954,7 @@ table(["thoughts in both languages, %", *(f"{s:.0%} search" for s in SHARES)],
       "Sampled thoughts, five seeds, 95 % intervals.")
 
 # %% [markdown]
-# **Much of the mixing comes with searching.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones. So reward alone does not explain it. At 50 % rewarded thoughts mix most on average, but the five seeds differ so much that the interval of the rise includes zero. Longer search does not explain everything in our one live training either. Thoughts of several lines have about the same length before and after, about four lines, but about twice as many of them are mixed after the reward.
+# **Much of the mixing comes with searching.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones. So reward alone does not explain it. At 50 % rewarded thoughts mix most on average, but the five seeds differ so much that the interval includes the base's value. Longer search does not explain everything in our one live training either. Thoughts of several lines have about the same length before and after, about four lines, but about twice as many of them are mixed after the reward.
 #
 # ## A reward that is hacked on purpose
 #
@@ -1057,7 +1058,7 @@ table(["steps", "1 to 10", "11 to 20", "21 to 30"],
 #
 # **We expected the coin to do nothing.** A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply.
 #
-# **Four webs suggested a rule, and the fifth breaks it.** The first four webs end at 20 %, and there the gain of greedy accuracy only rises with the share of searchers. The web with 50 % shows that it falls again. Between 20 and 50 % we have no web, so we do not know where it turns.
+# **Four webs suggested a rule, and the fifth breaks it.** From 0 to 20 % the gain in greedy accuracy only rises with the share of searchers, and at 50 % it is gone. We have no web in between, so we do not know where it turns.
 #
 # **The grid has one learning rate, 48 steps and one limit of length.** At 1 %, and less so at 5 %, answers run into that limit, and a longer training might change the results.
 #
@@ -1213,7 +1214,7 @@ receipt(spread=spread, differences={"our step, and the package's": (gap, 1e-7)})
 # %% [markdown]
 # ## Summary
 #
-# **With reward alone our base models try again more often**, in samples on every web. In the live run the gain came mostly from one choice, to go on after a first *no*. Whether trying again makes a model *right* depends on what its base has read, and where searchers are not too rare, retries in samples of the base show it beforehand. The right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. Where 50 % search it adds nothing that greedy accuracy shows, because the base alone is right in about 93 %. But one sample, right in 59 % before, is right in 88 % after. At equal operations, fine-tuning on the base's own right answers was about 24 points better at 0 % and 1 %, and as good at 20 %, with fewer retries.
+# **With reward alone our base models try again more often**, in samples on every web. In the live run the gain came mostly from one choice, to go on after a first *no*. Whether trying again makes a model *right* depends on what its base has read, and where searchers are not too rare, retries in samples of the base show it beforehand. The right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. Where 50 % search, greedy accuracy shows no gain, because the base alone is right in about 93 %, but one sample is right in 88 % instead of 59 %. At equal operations, fine-tuning on the base's own right answers was about 24 points better at 0 % and 1 %, and as good at 20 %, with fewer retries.
 #
 # - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
 # - I can now name the controls that a claim about reinforcement learning needs: a prompt, fine-tuning at equal operations, a random reward, a cap on length.
