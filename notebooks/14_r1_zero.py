@@ -806,8 +806,8 @@ by_web(kinds, "Two controls beside the reward. The prompt reaches most of the ga
 # %% tags=["hide-input"]
 levels = [[f"{name}, % right", *(f"{mean(percent(s, cell)):.0f}" for s in SHARES)]
           for cell, name in kinds.items()]  # fmt: skip
-minus = [[f"{kinds[a]} - {kinds[b]}", *(against(a, b, s) for s in SHARES)]
-         for a, b in (("prompt", "base"), ("sft", "base"), ("right", "prompt"), ("sft", "right"))]
+pairs = ("prompt", "base"), ("sft", "base"), ("right", "prompt"), ("sft", "right")
+minus = [[f"{kinds[a]} - {kinds[b]}", *(against(a, b, s) for s in SHARES)] for a, b in pairs]
 habits = [[f"{name}, retries", *(f"{again_in(s, cell):.2f}" for s in SHARES)]
           for cell, name in kinds.items()]  # fmt: skip
 was, now = (100 * mean(r["pass_at_k"]["1"] for r in cells(0.0, c)) for c in ("base", "sft"))
@@ -1214,7 +1214,7 @@ receipt(spread=spread, differences={"our step, and the package's": (gap, 1e-7)})
 # %% [markdown]
 # ## Summary
 #
-# **With reward alone our base models try again more often**, in samples on every web. In the live run the gain came mostly from one choice, to go on after a first *no*. Whether trying again makes a model *right* depends on what its base has read, and where searchers are not too rare, retries in samples of the base show it beforehand. The right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. Where 50 % search, greedy accuracy shows no gain, because the base alone is right in about 93 %, but one sample is right in 88 % instead of 59 %. At equal operations, fine-tuning on the base's own right answers was about 24 points better at 0 % and 1 %, and as good at 20 %, with fewer retries.
+# **With reward alone our base models try again more often**, in samples on every web. In the live run the gain came mostly from one choice, to go on after a first *no*. Whether trying again makes a model *right* depends on what its base has read. The right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. Where 50 % search, greedy accuracy shows no gain, because the base alone is right in about 93 %, but one sample is right in 88 % instead of 59 %. At equal operations, fine-tuning on the base's own right answers was about 24 points better at 0 % and 1 %, and as good at 20 %, with fewer retries.
 #
 # - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
 # - I can now name the controls that a claim about reinforcement learning needs: a prompt, fine-tuning at equal operations, a random reward, a cap on length.
