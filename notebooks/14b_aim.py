@@ -198,7 +198,7 @@ for share in SHARES:
     told.append((f"{share:.0%}", len(was), worse, now.count(0)))
     if share not in (0.0, 0.2):
         continue
-    ax = axes[share > 0]
+    ax = axes[int(share > 0)]
     _ = ax.scatter(was, now, s=5, alpha=0.5)
     _ = ax.plot([0, 256], [0, 256], color="gray", lw=0.8)
     _ = ax.set(xlabel="base: right samples of 256", xlim=(0, 256), ylim=(-4, 260),
@@ -376,7 +376,7 @@ table(["world", *(f"k = {k}" for k in (1, 16, 256))],
 #
 # ## Which of the disputed papers holds where?
 #
-# The papers below measured large models, and outsiders do not know what those had read. Our grid varies just that. Each claim has a row in the next figure:
+# The papers below measured large models, and outsiders do not know what those had read. Our grid varies just that. Each claim has a row in the next figure, and Gandhi's has two:
 #
 # - DeepSeek {cite}`deepseekr1`: right rewards raise the accuracy of one try.
 # - Yue and others {cite}`yue2025limit`: with many tries the base catches up or wins.
@@ -455,7 +455,8 @@ ax.grid(False)
 said = {claim: [f"{s:.0%} {verdicts[claim, s]}" for s in SHARES if (claim, s) in found]
         for claim in claims}  # fmt: skip
 show(fig, "Which claim holds where? Circle: it holds on this web. Cross: it fails. Square: "
-     "open. Grey: not testable here. All numbers are points; each row says what is subtracted.",
+     "open. Grey: not testable here. All numbers are points, and each row says what is "
+     "subtracted.",
      "Five claims by five webs, one claim in two measures. " + "; ".join(
          f"{claim}: {', '.join(webs)}" for claim, webs in said.items()) + ".")
 
