@@ -585,7 +585,7 @@ table(["record", "webs", "seeds", "date", "commit", "computer", "time"], rows,
       "memory of the GPU was not recorded.")
 
 # %% [markdown]
-# The web with 50 % was recorded a day later than the other four, on another host and from a newer commit. Settings and library versions are the same, but the package had got a new kernel for sampling. We did not run the older webs again. So a difference between 50 % and another web may contain an effect of this change. Comparisons within a web do not.
+# The web with 50 % was recorded a day later than the other four, on another host and from a newer commit. Settings and library versions are the same, but the code that samples had changed and got a new kernel. We did not run the older webs again. So a difference between 50 % and another web may contain an effect of this change. Comparisons within a web do not.
 
 # %% tags=["hide-input"]
 def against(cell: str, other: str, share: float) -> str:
@@ -627,7 +627,7 @@ table(["search", "base, %", "rewarded, %", "gain", "retries, base", "retries, re
       "have no answer.")
 
 # %% [markdown]
-# With 20 % of searchers the reward adds about 60 points, and without searchers fewer than 10. With 50 %, greedy replies show no gain, because the bases alone are right in about 93 % already. So **the gain in greedy accuracy rises with the share of searchers, and vanishes where the base already does what the reward would teach.** Do samples say the same?
+# With 20 % of searchers the reward adds about 60 points, and without searchers fewer than 10. With 50 %, greedy replies show no gain (-1 ± 11 points), but the bases alone are right in about 93 % already. So **the gain in greedy accuracy rises with the share of searchers, and vanishes where the base already does what the reward would teach.** Do samples say the same?
 
 # %% tags=["hide-input"]
 for cell, name in (("base", "base"), ("right", "rewarded")):
@@ -644,7 +644,7 @@ table(["search", "base, %", "rewarded, %", "gain"], sampling,
 # %% [markdown]
 # In samples the reward does add something at 50 %. One sample of these bases is right in about 59 %, and after the reward in about 88 %, nearly as often as the greedy replies were. This gain, too, is largest at 20 %.
 #
-# The mean of the greedy changes at 50 % hides two outcomes. Four bases lose 4 to 6 points, and the fifth, which solves 76 % before, gains about 15. So the interval is wide. All five end at 91 to 93 %.
+# The mean of the greedy changes at 50 % hides two outcomes. Four bases lose 4 to 6 points, and we do not know why. The fifth, which solves 76 % before, gains about 15. So the interval is wide. All five end at 91 to 93 %.
 #
 # Why do greedy replies change all at once, between 20 and 50 %? After a *no* they take the likelier choice. Of the authors of a web, all searchers go on after a *no*, and one of ten others.
 
@@ -659,7 +659,7 @@ table(["search", "authors who go on", "retries, samples", "retries, greedy"],
       "and retries per thought of the bases, before any reward.")
 
 # %% [markdown]
-# At 50 % more than half of the authors go on. So going on is the likelier choice, and greedy replies search. Samples follow the share, but a greedy reply follows the majority. **Greedy replies of the other twenty bases try once and are right about as often, but their samples already differ.** Can we predict the gain from the habit before the reward?
+# At 50 % more than half of the authors go on. So going on should be the likelier choice, and greedy replies do search. Samples follow the share, but a greedy reply follows the majority. **Greedy replies of the other twenty bases try once and are right about as often, but their samples already differ.** Can we predict the gain from the habit before the reward?
 
 # %% tags=["figure", "hide-input"]
 first_retries, their_gain = [], []
@@ -688,7 +688,7 @@ print(f"correlation over {len(their_gain[:20])} bases, up to 20 % search: {up_to
       f"bases whose greedy replies ever try again: {greedy}")
 
 # %% [markdown]
-# **Up to 20 %, the more searchers the base had read, the more the reward added. Samples show it beforehand at 5 and 20 %, but hardly between 0 and 1 %.** At 50 % the habit is strongest, and greedy replies gain nothing from it because they have it already. So the sign to look for is samples that try again where greedy replies do not. The correlation comes from the webs, and five seeds are too few to say whether it holds within one. All this is one task, three numbers up to 12 with plus and minus.
+# **Up to 20 %, the more searchers the base had read, the more the reward added. Samples show it beforehand at 5 and 20 %, but hardly between 0 and 1 %.** At 50 % the habit is strongest, but greedy replies have it already and gain nothing. On our webs the gain is largest where samples often try again and greedy replies do not. The correlation comes from the webs, and five seeds are too few to say whether it holds within one. All this is one task, three numbers up to 12 with plus and minus.
 #
 # Retries in samples grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. But more retries are not yet right answers. At 1 % more than a quarter of the greedy answers do not end within 160 tokens. At 0 % fewer than one in ten do not end, and we do not know what keeps it at 42 %.
 #
