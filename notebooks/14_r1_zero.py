@@ -16,11 +16,11 @@
 #
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/14_r1_zero.ipynb)
 #
-# DeepSeek took a base model, showed it no worked example, and rewarded right answers. The model began to think: it wrote longer answers, tried again and checked itself. We do the same to twenty tiny bases. In **greedy** replies (always the likeliest token) all of them try once and solve about a third of our problems. After the same 48 steps of the same reward, five of them solve about 91 % on average, and the other fifteen end far lower. **What must a base have, so that reward alone makes it think?**
+# DeepSeek took a base model, showed it no worked example, and rewarded right answers. The model began to think: it wrote longer answers, tried again and checked itself. We do the same to twenty-five tiny bases. In **greedy** replies (always the likeliest token) twenty of them try once and solve about a third of our problems. After the same 48 steps of the same reward, five of these twenty solve about 91 % on average, and the other fifteen end far lower. The last five bases solve about 93 % before any reward, and on average no more after it. **What must a base have, so that reward alone makes it think?**
 #
 # - **You will build** the loop of R1-Zero with any reward, the controls that its result must be compared with, a verifier, and a careless verifier that the model cheats.
 # - **You need** PyTorch, and [chapter 12](12_grpo.ipynb), which builds GRPO.
-# - **It takes** one to two minutes on two free CPU cores, up to twice that on Colab's two (no GPU is needed), and an hour and a half to read. The grid of 20 bases and 120 models made of them was recorded in about seven minutes on one GPU (an H200).
+# - **It takes** one to two minutes on two free CPU cores, up to twice that on Colab's two (no GPU is needed), and an hour and a half to read. The grid of 25 bases and 150 models made of them was recorded in three runs, in about nine and a half minutes on one GPU (an H200).
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -538,12 +538,13 @@ table(["the base", "after the reward"], list(lines), searched.prompt.strip())
 #
 # ## What must the base have read?
 #
-# Our live base had read many searchers. What if there are fewer? We pretrained twenty base models of nano's size on nano's task (three numbers up to 12, plus and minus), five seeds for each of four webs. The webs differ in one number: **the share of authors who search until they have found a solution**. It is 0, 1, 5 or 20 %. Of the other authors, nine of ten try once and one of ten tries twice. Every base then got 48 steps of 256 answers (up to 160 tokens) with the right reward. The learning rate is 6e-4 as in our live run, but in the last 30 % of the steps it falls to a tenth.
+# Our live base had read many searchers. What if there are fewer, or more? We pretrained twenty-five base models of nano's size on nano's task (three numbers up to 12, plus and minus), five seeds for each of five webs. The webs differ in one number: **the share of authors who search until they have found a solution**. It is 0, 1, 5, 20 or 50 %. Of the other authors, nine of ten try once and one of ten tries twice. Every base then got 48 steps of 256 answers (up to 160 tokens) with the right reward. The learning rate is 6e-4 as in our live run, but in the last 30 % of the steps it falls to a tenth.
 
 # %% tags=["hide-input"]
-grid = [row for name in ("ch14_grid", "ch14_grid_corners")
+RECORDS = ("ch14_grid", "ch14_grid_corners", "ch14_grid_half")
+grid = [row for name in RECORDS
         for row in results.read(name)["rows"] if row["job"] == "grid"]  # fmt: skip
-SHARES = (0.0, 0.01, 0.05, 0.2)
+SHARES = (0.0, 0.01, 0.05, 0.2, 0.5)
 
 
 def cells(share: float, cell: str) -> list[dict]:
@@ -557,9 +558,34 @@ def percent(share: float, cell: str) -> list[float]:
     return [100 * r["accuracy"] for r in cells(share, cell)]
 
 
+def once_in(share: float, cell: str) -> list[float]:
+    """Right samples in percent: 256 for each of 128 problems, one number per seed."""
+    return [100 * r["pass_at_k"]["1"] for r in cells(share, cell)]
+
+
 def again_in(share: float, cell: str) -> float:
     """Retries per sampled thought, the mean of five seeds."""
     return mean(r["in_samples"]["retries"] for r in cells(share, cell))
+
+# %% tags=["hide-input"]
+told, rows = [], []
+for name in RECORDS:
+    about, settings = results.facts(name), results.read(name)["settings"]
+    told.append((about["versions"], *(settings[key] for key in (
+        "pretrain_steps", "batch", "rl_steps", "rl_lr", "prompts", "group", "rows", "tokens",
+        "cap", "problems", "sampled", "samples", "at_once"))))  # fmt: skip
+    webs = ", ".join(f"{100 * share:g}" for share in sorted(settings["shares"]))
+    computer = f"{about['machine']['cores']} cores, {', '.join(about['machine']['gpus'])}"
+    rows.append([name, f"{webs} %", ", ".join(map(str, about["seeds"])), about["date"],
+                 about["commit"][:10], computer, f"{about['seconds']:.0f} s"])  # fmt: skip
+assert told[0] == told[1] == told[2]  # the same settings, and versions of the libraries
+print(results.origin("ch14_grid"))
+table(["record", "webs", "seeds", "date", "commit", "computer", "time"], rows,
+      "Where the grid comes from; the first record also holds the runs of chapter 14b. The "
+      "memory of the GPU was not recorded.")
+
+# %% [markdown]
+# The web with 50 % was recorded a day later than the other four, on another host and from a newer commit. Settings and library versions are the same, but the code that samples had changed and got a new kernel. We did not run the older webs again. So a difference between 50 % and another web may contain an effect of this change. Comparisons within a web do not.
 
 # %% tags=["hide-input"]
 def against(cell: str, other: str, share: float) -> str:
@@ -571,27 +597,24 @@ def against(cell: str, other: str, share: float) -> str:
 def by_web(cells, caption):
     fig, ax = plt.subplots(figsize=(7, 3.2))
     for cell, label in cells.items():
-        _ = ax.plot(range(4), [mean(percent(s, cell)) for s in SHARES], "o-", label=label)
+        _ = ax.plot(range(5), [mean(percent(s, cell)) for s in SHARES], "o-", label=label)
         for x, s in enumerate(SHARES):
             middle, half = interval(percent(s, cell))
             _ = ax.plot([x, x], [middle - half, middle + half], color="gray", lw=0.8)
-    _ = ax.set_xticks(range(4), [f"{share:.0%}" for share in SHARES])
-    _ = ax.set(xlabel="share of authors who search, in the base's web", ylim=(0, 100))
-    _ = ax.set(ylabel="right, greedy, %", xlim=(-0.2, 3.9))
+    _ = ax.set_xticks(range(5), [f"{share:.0%}" for share in SHARES])
+    _ = ax.set(xlabel="share of authors who search, in the base's web", ylim=(0, 107))
+    _ = ax.set(ylabel="right, greedy, %", xlim=(-0.2, 4.9))
     direct_labels(ax)
-    show(fig, caption, "Lines over four webs. " + "; ".join(
+    show(fig, caption, "Lines over five webs. " + "; ".join(
         f"{label} " + ", ".join(f"{mean(percent(s, cell)):.0f}" for s in SHARES)
         for cell, label in cells.items()) + ".")
 
 # %% tags=["figure", "hide-input"]
-print(results.origin("ch14_grid"))
-seconds = [results.facts(name)["seconds"] for name in ("ch14_grid", "ch14_grid_corners")]
-print(f"seeds 3 and 4 are in results/ch14_grid_corners\nthe GPU took {seconds[0]:.0f} s and "
-      f"{seconds[1]:.0f} s, and its memory was not recorded")
 no_search.reveal(round(mean(percent(0.0, "right")), 1))
 by_web({"base": "base", "right": "rewarded"},
-       "Greedy replies of the bases are right about equally often. What the same reward adds "
-       "depends on what they have read. Five seeds, 95 % intervals, 1,024 held-out problems.")
+       "Up to 20 %, greedy replies of the bases are right about equally often, and the reward "
+       "adds more where more authors search. At 50 % the bases are right without it. Five "
+       "seeds, 95 % intervals, 1,024 held-out problems.")
 rows = []
 for s in SHARES:
     levels = [f"{mean(percent(s, cell)):.0f}" for cell in ("base", "right")]
@@ -604,7 +627,39 @@ table(["search", "base, %", "rewarded, %", "gain", "retries, base", "retries, re
       "have no answer.")
 
 # %% [markdown]
-# With 20 % of searchers the reward adds about 60 points, and without searchers fewer than 10. **Greedy replies of all twenty bases try once and are right about as often, but their samples already differ.** Can we predict the gain from the habit before the reward?
+# With 20 % of searchers the reward adds about 60 points, and without searchers fewer than 10. With 50 %, greedy replies show no gain (-1 ± 11 points), but the bases alone are right in about 93 % already. So **the gain in greedy accuracy rises with the share of searchers, and vanishes where the base already does what the reward would teach.** Do samples say the same?
+
+# %% tags=["hide-input"]
+for cell, name in (("base", "base"), ("right", "rewarded")):
+    each = ", ".join(f"{x:.1f}" for x in percent(0.5, cell))
+    print(f"50 % search, greedy, seed by seed, {name}: {each}")
+sampling = [[f"{s:.0%}", *("{:.0f} ± {:.0f}".format(*interval(once_in(s, c)))
+                           for c in ("base", "right")),
+             "{:+.0f} ± {:.0f}".format(*apart(once_in(s, "right"), once_in(s, "base")))]
+            for s in SHARES]  # fmt: skip
+table(["search", "base, %", "rewarded, %", "gain"], sampling,
+      "One sample at temperature 1: right of 256 samples for each of 128 held-out problems, "
+      "and the gain in points. Five seeds, 95 % intervals; gains over pairs from one base.")
+
+# %% [markdown]
+# In samples the reward does add something at 50 %. One sample of these bases is right in about 59 %, and after the reward in about 88 %, nearly as often as the greedy replies were. This gain, too, is largest at 20 %.
+#
+# The mean of the greedy changes at 50 % hides two outcomes. Four bases lose 4 to 6 points, and we do not know why. The fifth, which solves 76 % before, gains about 15. So the interval is wide. All five end at 91 to 93 %.
+#
+# Why do greedy replies change all at once, between 20 and 50 %? After a *no* they take the likelier choice. Of the authors of a web, all searchers go on after a *no*, and one of ten others.
+
+# %%
+few, many = nano().pretrain.web.guesses  # authors who try once, and twice, of the others
+assert few + many == 1
+greedily = [mean(r["retries"] for r in cells(s, "base")) for s in SHARES]
+table(["search", "authors who go on", "retries, samples", "retries, greedy"],
+      [[f"{s:.0%}", f"{s + (1 - s) * many:.0%}", f"{again_in(s, 'base'):.2f}", f"{n:.2f}"]
+       for s, n in zip(SHARES, greedily, strict=True)],
+      "Of the authors whose first attempt fails, if it fails equally often for all of them; "
+      "and retries per thought of the bases, before any reward.")
+
+# %% [markdown]
+# At 50 % more than half of the authors go on. So going on should be the likelier choice, and greedy replies do search. Samples follow the share, but a greedy reply follows the majority. **Greedy replies of the other twenty bases try once and are right about as often, but their samples already differ.** Can we predict the gain from the habit before the reward?
 
 # %% tags=["figure", "hide-input"]
 first_retries, their_gain = [], []
@@ -615,22 +670,27 @@ for s in SHARES:
     _ = ax.scatter(x, y, s=26, label=f"{s:.0%} search")
     first_retries, their_gain = first_retries + x, their_gain + y
 _ = ax.set(xlabel="retries per sampled thought, before reward", ylabel="gain, points")
-_ = ax.set(xlim=(0, 0.6), ylim=(0, 70))
-_ = ax.legend(loc="lower right")
+_ = ax.axhline(0, color="gray", lw=0.8)
+_ = ax.set(xlim=(0, 1.2), ylim=(-10, 70))
+_ = ax.legend(loc="upper right")
 together = correlation(first_retries, their_gain)
+up_to_20 = correlation(first_retries[:20], their_gain[:20])
 greedy = sum(r["retries"] > 0 for s in SHARES for r in cells(s, "base"))
-show(fig, "Twenty bases: the more often samples try again before the reward, the more the "
-     "reward adds to greedy accuracy.",
-     f"Twenty dots. Correlation {together:.2f}. Means by web, retries and gain: " + "; ".join(
+show(fig, "Twenty-five bases: up to 20 % of searchers, the more often samples try again "
+     "before the reward, the more it adds to greedy accuracy. At 50 % they try again most, "
+     "and greedy accuracy gains nothing on average.",
+     f"Twenty-five dots. Correlation {up_to_20:.2f} without the web of 50 %, {together:.2f} "
+     "with it. Means by web, retries and gain: " + "; ".join(
          f"{mean(first_retries[i : i + 5]):.2f} and {mean(their_gain[i : i + 5]):.0f}"
-         for i in (0, 5, 10, 15)) + ".")
-print(f"correlation over {len(their_gain)} bases: {together:.2f}; "
+         for i in range(0, 25, 5)) + ".")
+print(f"correlation over {len(their_gain[:20])} bases, up to 20 % search: {up_to_20:.2f}; "
+      f"over all {len(their_gain)}: {together:.2f}\n"
       f"bases whose greedy replies ever try again: {greedy}")
 
 # %% [markdown]
-# **The more searchers the base had read, the more the reward added. Samples show it beforehand at 5 and 20 %, but hardly between 0 and 1 %.** Reward raises the retries on every web, even past what was read: at 0 % no author tries a third time. The correlation comes from the webs. Five seeds are too few to say whether it holds within one web.
+# **Up to 20 %, the more searchers the base had read, the more the reward added. Samples show it beforehand at 5 and 20 %, but hardly between 0 and 1 %.** At 50 % the habit is strongest, but greedy replies have it already and gain nothing. On our webs the gain is largest where samples often try again and greedy replies do not. The correlation comes from the webs, and five seeds are too few to say whether it holds within one. All this is one task, three numbers up to 12 with plus and minus.
 #
-# Retries grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. But more retries are not yet right answers. At 1 % more than a quarter of the greedy answers do not end within 160 tokens. At 0 % fewer than one in ten do not end, and we do not know what keeps it at 42 %.
+# Retries in samples grow under reward on *every* web, also without searchers. There the base has read second attempts, but never a third. But more retries are not yet right answers. At 1 % more than a quarter of the greedy answers do not end within 160 tokens. At 0 % fewer than one in ten do not end, and we do not know what keeps it at 42 %.
 #
 # ## Would something simpler do?
 #
@@ -740,13 +800,14 @@ print(f"rewarded: 48 steps; {48 * 256:,} answers drawn\n"
 imitation.reveal(round(mean(percent(0.01, "sft")) - mean(percent(0.01, "right")), 1))
 kinds = {"base": "base", "right": "rewarded", "prompt": "prompted", "sft": "fine-tuned"}
 by_web(kinds, "Two controls beside the reward. The prompt reaches most of the gain at 20 %. "
-       "Fine-tuning is ahead where few authors search. Five seeds.")
+       "Fine-tuning is ahead where few authors search. At 50 % no treatment differs "
+       "from the base by more than its interval. Five seeds.")
 
 # %% tags=["hide-input"]
 levels = [[f"{name}, % right", *(f"{mean(percent(s, cell)):.0f}" for s in SHARES)]
           for cell, name in kinds.items()]  # fmt: skip
-minus = [[f"{kinds[a]} - {kinds[b]}", *(against(a, b, s) for s in SHARES)]
-         for a, b in (("prompt", "base"), ("right", "prompt"), ("sft", "right"))]
+pairs = ("prompt", "base"), ("sft", "base"), ("right", "prompt"), ("sft", "right")
+minus = [[f"{kinds[a]} - {kinds[b]}", *(against(a, b, s) for s in SHARES)] for a, b in pairs]
 habits = [[f"{name}, retries", *(f"{again_in(s, cell):.2f}" for s in SHARES)]
           for cell, name in kinds.items()]  # fmt: skip
 was, now = (100 * mean(r["pass_at_k"]["1"] for r in cells(0.0, c)) for c in ("base", "sft"))
@@ -760,7 +821,7 @@ table(["", *(f"{s:.0%} search" for s in SHARES)], levels + minus + habits,
 # %% [markdown]
 # **The prompt alone reaches most of the gain** at 20 %, and its models try again about as often as the rewarded ones. At 0 % the same prompt does harm. There the model writes one attempt of its own and stops, because its web has no thought of more than two.
 #
-# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** This contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones, on every web. At 0 % search is probably not the main reason. Suppose that first attempts had not improved. Then three of four samples that try again would have to end right (line above the table), which is unlikely. So first attempts have probably improved, which we did not measure ([14b](14b_aim.ipynb) has more on samples).
+# **Fine-tuning on the base's own right answers is far above reward where few authors search, and equal to it at 20 %.** At 50 % it is about 3 points ahead, but none of the three treatments changes the base's greedy accuracy by more than its interval. The result contradicts what we expected. Fine-tuning took several times as many optimizer steps, at a higher rate, and saw only right answers. We have not tested which of the three matters. Its models try again *less* often than the rewarded ones on every web but that of 50 %, where samples of both try again equally often. At 0 % search is probably not the main reason. Suppose that first attempts had not improved. Then three of four samples that try again would have to end right (line above the table), which is unlikely. So first attempts have probably improved, which we did not measure ([14b](14b_aim.ipynb) has more on samples).
 #
 # ## Does the reward need to be right?
 #
@@ -835,27 +896,29 @@ names = ("base", "right", "wrong", "random", "format", "capped")
 heights = [[mean(percent(share, name)) for share in SHARES] for name in names]
 fig, ax = plt.subplots(figsize=(7.5, 3.2))
 _ = ax.pcolormesh(heights, vmin=0, vmax=100, edgecolors="#fbfcfd", linewidth=1.5)
-for (row, column), value in [((i, j), heights[i][j]) for i in range(6) for j in range(4)]:
+for (row, column), value in [((i, j), heights[i][j]) for i in range(6) for j in range(5)]:
     _ = ax.text(column + 0.5, row + 0.52, f"{value:.0f}", ha="center", va="center",
                 color="#111111" if value > 45 else "#ffffff")
-_ = ax.set_xticks([c + 0.5 for c in range(4)], [f"{share:.0%}" for share in SHARES])
+_ = ax.set_xticks([c + 0.5 for c in range(5)], [f"{share:.0%}" for share in SHARES])
 _ = ax.set_yticks([r + 0.5 for r in range(6)], names)
 _ = ax.set(xlabel="share of authors who search, in the base's web")
 ax.invert_yaxis()
 ax.grid(False)
-show(fig, "Right greedy answers in %, five judges on four webs; means of five seeds. No judge "
-     "but the right one raises the base.",
-     "A grid of the base and five judges by four webs. " + "; ".join(
+show(fig, "Right greedy answers in %, five judges on five webs; means of five seeds. No judge "
+     "but the right one raises the base, and at 50 % none does.",
+     "A grid of the base and five judges by five webs. " + "; ".join(
          f"{name} " + ", ".join(f"{v:.0f}" for v in row)
          for name, row in zip(names, heights, strict=True)) + ".")
 formed = [r["curves"]["well_formed"][0] for s in SHARES for r in cells(s, "right")]
 print(f"right form, {len(formed)} bases at step 1: {mean(formed):.1%} of samples on average")
-table(["judge", "no signal", "retries", "greedy, minus base", "well-formed"],
+table(["judge", "no signal", "retries", "minus base", "well-formed", "minus base, 50 %"],
       [[name, f"{mean(r['without_signal'] for r in cells(0.2, name)):.0%}",
         f"{again_in(0.2, name):.2f}", against(name, "base", 0.2),
-        f"{mean(r['well_formed'] for r in cells(0.2, name)):.0%}"] for name in names[1:]],
+        f"{mean(r['well_formed'] for r in cells(0.2, name)):.0%}", against(name, "base", 0.5)]
+       for name in names[1:]],
       f"20 % searchers, five seeds. No signal: share of training groups. Retries per sampled "
-      f"thought (base: {again_in(0.2, 'base'):.2f}). Greedy: points, and well-formed replies.")
+      f"thought (base: {again_in(0.2, 'base'):.2f}). Greedy: points, and well-formed "
+      "replies. Last column: points where 50 % search.")
 
 # %% [markdown]
 # - **Wrong**: the model becomes wrong, which is what this reward pays for.
@@ -863,7 +926,7 @@ table(["judge", "no signal", "retries", "greedy, minus base", "well-formed"],
 # - **Format**: nearly every sample of the bases has the right form already, so there is almost nothing to gain. But the retries are gone. We think that the few groups with a signal hold long thoughts that did not end, so this reward pushed against going on.
 # - **Capped**: 40 tokens are one attempt. The model is tested with 160, and it gains on no web. The reward needed room for a second attempt.
 #
-# **At the one learning rate that we tried, only the right reward raised the accuracy.**
+# **At the one learning rate that we tried, only the right reward raised the accuracy. At 50 % the other four destroy most of what the base could do.** Format and capped end near 30 % there, about where the bases without searchers begin.
 #
 # ## Can one still read it?
 #
@@ -891,7 +954,7 @@ table(["thoughts in both languages, %", *(f"{s:.0%} search" for s in SHARES)],
       "Sampled thoughts, five seeds, 95 % intervals.")
 
 # %% [markdown]
-# **Much of the mixing comes with searching.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones. So reward alone does not explain it. Longer search does not explain everything in our one live training either. Thoughts of several lines have about the same length before and after, about four lines, but about twice as many of them are mixed after the reward.
+# **Much of the mixing comes with searching.** With 20 % of searchers, thoughts of the untrained base mix more often when the prompt begins a search, and so do fine-tuned ones. So reward alone does not explain it. At 50 % rewarded thoughts mix most on average, but the five seeds differ so much that the interval includes the base's value. Longer search does not explain everything in our one live training either. Thoughts of several lines have about the same length before and after, about four lines, but about twice as many of them are mixed after the reward.
 #
 # ## A reward that is hacked on purpose
 #
@@ -994,6 +1057,8 @@ table(["steps", "1 to 10", "11 to 20", "21 to 30"],
 # ## What went wrong, or did not help
 #
 # **We expected the coin to do nothing.** A later version of the paper on spurious rewards {cite}`shao2025spurious` explains gains from a random reward by GRPO's clip. Our loop takes one step per batch, so its clip never acts, and that explanation cannot apply.
+#
+# **Four webs suggested a rule, and the fifth breaks it.** From 0 to 20 % the gain in greedy accuracy only rises with the share of searchers, and at 50 % it is gone. We have no web in between, so we do not know where it turns.
 #
 # **The grid has one learning rate, 48 steps and one limit of length.** At 1 %, and less so at 5 %, answers run into that limit, and a longer training might change the results.
 #
@@ -1127,7 +1192,7 @@ zoo("zero", [alike_says_nothing, a_tenth_is_a_signal])
 # %% [markdown]
 # ## The opening question, answered
 #
-# What must a base have, so that reward alone makes it think? Reward makes the bases of every web try again. How often that ends right depends on how many searching authors the base had read: 91 % where they were many, and 42 % without them, where fine-tuning on the base's own right answers reached 66 %. Greedy replies do not show which base is which, but samples do, because those of a base that has read many searchers try again more often before any reward. Both models of the live run then answer a problem of your own.
+# What must a base have, so that reward alone makes it think? Reward makes samples of every web's bases try again more often. How often that ends right depends on how many searching authors the base had read: 91 % where they were a fifth, and 42 % without them, where fine-tuning on the base's own right answers reached 66 %. Up to a fifth, greedy replies do not show which base is which, but samples do, because those of a base that has read many searchers try again more often before any reward. Where half of the authors search, the base thinks without any reward: its greedy replies search, and reward improves only its samples. Both models of the live run then answer a problem of your own.
 
 # %%
 for share in SHARES:
@@ -1149,7 +1214,7 @@ receipt(spread=spread, differences={"our step, and the package's": (gap, 1e-7)})
 # %% [markdown]
 # ## Summary
 #
-# **With reward alone our base models try again more often**, on every web. In the live run the gain came mostly from one choice, to go on after a first *no*. Whether trying again makes a model *right* depends on what its base has read, and where searchers are not too rare, retries in samples of the base show it beforehand. The right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. At equal operations, fine-tuning on the base's own right answers was about 24 points better at 0 % and 1 %, and as good at 20 %, with fewer retries.
+# **With reward alone our base models try again more often**, in samples on every web. In the live run the gain came mostly from one choice, to go on after a first *no*. Whether trying again makes a model *right* depends on what its base has read. The right reward adds about 60 points of greedy accuracy where 20 % of authors search, and 8 where none does. Where 50 % search, greedy accuracy shows no gain, because the base alone is right in about 93 %, but one sample is right in 88 % instead of 59 %. At equal operations, fine-tuning on the base's own right answers was about 24 points better at 0 % and 1 %, and as good at 20 %, with fewer retries.
 #
 # - I can now write the loop of R1-Zero with any judge, and see from its curves what it teaches.
 # - I can now name the controls that a claim about reinforcement learning needs: a prompt, fine-tuning at equal operations, a random reward, a cap on length.

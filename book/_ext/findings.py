@@ -16,6 +16,8 @@ from verdicts import HELD, IN_PART, NOT_HERE, UNTESTED, Finding, above, graded, 
 from minidsk.infer.evaluate import wilson
 from minidsk.report.interval import apart, interval
 
+GRID = ("ch14_grid", "ch14_grid_corners", "ch14_grid_half")  # the records of chapter 14's rewards and webs
+
 
 def gain_of_reward(records: Records) -> Finding:
     """R1-Zero less its base, and the seconds that both took."""
@@ -102,7 +104,7 @@ def games_and_words(records: Records) -> Finding:
 
 
 def languages(records: Records) -> Finding:
-    """Thoughts that keep to one language, after reward alone and before; samples that do not, on four webs."""
+    """Thoughts that keep to one language, after reward alone and before; samples that do not, on five webs."""
     said, mixed = [], []
     for name in ("small", "nano"):
         base, zero = (records.rows(f"reason_{name}", stage, "one_language") for stage in ("base", "zero"))
@@ -110,7 +112,7 @@ def languages(records: Records) -> Finding:
         said.append(f"*{name}*: {share(base)} of the base's thoughts and {share(zero)} of R1-Zero's keep to one "
                     f"language, {len(base)} seeds")  # fmt: skip
     more = {web: apart(*([row["in_samples"]["both_languages"] for row in cell_of(records, web, cell)]
-                         for cell in ("right", "base"))) for web in (0.0, 0.01, 0.05, 0.2)}  # fmt: skip
+                         for cell in ("right", "base"))) for web in (0.0, 0.01, 0.05, 0.2, 0.5)}  # fmt: skip
     mixed += map(above, more.values())
     rose = ", ".join(f"{points(change)} ({web:.0%})" for web, change in more.items())
     return Finding(graded(*mixed), (
@@ -281,8 +283,9 @@ def bases(records: Records) -> Finding:
     first, last = min(row["step"] for row in moments), max(row["step"] for row in moments)
     early, late = ([row["accuracy"] - row["before"]["accuracy"] for row in moments if row["step"] == step]
                    for step in (first, last))  # fmt: skip
-    few, many = (of_grid(records, web, "base") for web in (0.0, 0.2))
-    blind, seeing = (apart(of_grid(records, web, "right"), before) for web, before in ((0.0, few), (0.2, many)))
+    few, many, most = (of_grid(records, web, "base") for web in (0.0, 0.2, 0.5))
+    blind, seeing, full = (apart(of_grid(records, web, "right"), before)
+                           for web, before in ((0.0, few), (0.2, many), (0.5, most)))  # fmt: skip
     more = [a - b for a, b in zip(of_grid(records, 0.2, "right"), many, strict=True)]
     less = [a - b for a, b in zip(of_grid(records, 0.0, "right"), few, strict=True)]
     words = [r["held_out"] for r in records.read("ch10_words")["runs"] if r["method"] == "the recipe"]
@@ -290,7 +293,8 @@ def bases(records: Records) -> Finding:
         f"After {first:,} steps of pretraining, reward changed the accuracy by {points(interval(early))}, after "
         f"{last:,} by {points(interval(late))}, {len(late)} seeds. On bases without searching authors, {share(few)} "
         f"right before, it gained {points(blind)}; where every fifth author searches, {share(many)} right "
-        f"before, {points(seeing)}, {len(many)} seeds; {moments[0]['problems']:,} problems, greedy answers. "
+        f"before, {points(seeing)}; where every second author does, {share(most)} right before, {points(full)}, "
+        f"{len(many)} seeds each; {moments[0]['problems']:,} problems, greedy answers. "
         f"Without any base, answers of two tokens were learned from reward alone: {share(words)} right on new problems."
     ))  # fmt: skip
 
@@ -302,6 +306,6 @@ def of_grid(records: Records, web: float, cell: str) -> list[float]:
 
 def cell_of(records: Records, web: float, cell: str) -> list[dict[str, Any]]:
     """The seeds of one cell, in order."""
-    rows = [row for name in ("ch14_grid", "ch14_grid_corners") for row in records.read(name)["rows"]
+    rows = [row for name in GRID for row in records.read(name)["rows"]
             if row["job"] == "grid" and (row["share"], row["cell"]) == (web, cell)]  # fmt: skip
     return sorted(rows, key=lambda row: int(row["seed"]))

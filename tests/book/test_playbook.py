@@ -132,15 +132,16 @@ def expected(claim):
     assert claim == "strong-base"
     late = {r["seed"]: r["accuracy"] - r["before"]["accuracy"] for r in load("ch14_grid")["rows"]
             if r["cell"] == "step 1500"}  # fmt: skip
-    webs = [more(*(of_grid(web, cell, lambda row: row["accuracy"]) for cell in GRID)) for web in (0, 0.2)]
+    webs = [more(*(of_grid(web, cell, lambda row: row["accuracy"]) for cell in GRID)) for web in (0, 0.2, 0.5)]
     return ["{:+.1f} ± {:.1f} points".format(*(100 * x for x in t95(list(late.values())))), *webs]
 
 
 GRID = ("right", "base")
+WEBS = "ch14_grid", "ch14_grid_corners", "ch14_grid_half"
 
 
 def of_grid(web, cell, number):
-    found = {row["seed"]: number(row) for name in ("ch14_grid", "ch14_grid_corners") for row in load(name)["rows"]
+    found = {row["seed"]: number(row) for name in WEBS for row in load(name)["rows"]
              if row["cell"] == cell and row["share"] == web}  # fmt: skip
     return [found[seed] for seed in range(5)]
 
@@ -216,9 +217,8 @@ def test_an_outcome_that_nobody_wrote_about_fails_the_build(monkeypatch):
         playbook.read(ROOT, Records(ROOT), REPOSITORY)
 
 
-READ = ["reason_small", "reason_nano", "ch14_grid", "ch14_grid_corners", "ch15_stages", "ch04_mtp", "ch10_selfplay",
-        "ch10_words", "ch11_control", "ch11_feedback", "ch11_price", "ch12_ppo_h100", "ch12_ppo_speed",
-        "ch16_distillation",
+READ = ["reason_small", "reason_nano", *WEBS, "ch15_stages", "ch04_mtp", "ch10_selfplay", "ch10_words",
+        "ch11_control", "ch11_feedback", "ch11_price", "ch12_ppo_h100", "ch12_ppo_speed", "ch16_distillation",
         "bench_kernels"]  # fmt: skip
 
 
