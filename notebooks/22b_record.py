@@ -92,7 +92,7 @@ def lengths(author) -> str:
     rng = random.Random(0)
     wrote = [len(author(rng, *problem)) for problem in ten]
     room = sum(length <= 1100 for length in wrote)
-    return f"{median(wrote):,.0f} in the median, {max(wrote):,} at most, {room} of 10 within 1,100"
+    return f"median {median(wrote):,.0f}, most {max(wrote):,}, within 1,100: {room} of 10"
 
 
 print("ways to combine:", *(len(list(all_ways(numbers, "+-*/"))) for numbers, _ in ten))
@@ -100,8 +100,7 @@ print("characters, searching forwards:", lengths(forwards))
 
 # %% [markdown]
 # So most of these searches do not fit into a reply. Our best authors therefore search from both ends, and this page calls them the *searching authors*.
-
-# %% [markdown]
+#
 # ## An author who works backwards
 #
 # In the web from which the model learns, a fifth of the worksheets are by searching authors. Here is a short one.
@@ -111,20 +110,20 @@ web = TinyWeb(capstone().pretrain.web, seed=0)
 print(web[364])
 
 # %% [markdown]
-# Read it line by line. `37 22:+59-15` takes two of the numbers, the *pair*, and lists what they make: 37+22=59 and 37-22=15. (What is no whole number is left out, and so is what is larger than 200, here 37*22=814. If nothing is found, the author writes `>200` and goes through the larger numbers too.)
+# Read it line by line. `37 22:+59-15` takes two of the numbers, the *pair*, and lists what they make: 37+22=59 and 37-22=15. (Fractions are left out, and at first also what is larger than 200, here 37*22=814. If nothing is found, the author writes `>200` and goes on with larger numbers.)
 #
 # `35:+59` sets 35 aside and asks what the pair would have to make: 59, because 59-35=24. Such a number is a *need*. Its sign is that of the operation that undoes the final one. Needs that are smaller or larger than all that the pair makes are left out. The pair does make 59, but this author overlooks it, as one hit in twenty is overlooked in this web. With the next pair, 35 and 22, the author needs 13, because 37-13=24 (the sign `~` stands for "from 37"), and the pair makes it.
 #
-# When one of these needs is among the things that the pair makes, the author writes `!` and calculates the whole expression again, one operation at a time, up to *yes* or *no*. In Chinese, the words are 对了 and 不对. Sometimes an author takes a near miss for a hit, and the check then ends in *no*. So the search proposes, and written arithmetic decides. We added the second step because early models were often wrong where they had to calculate in one step.
+# When one of these needs is among the things that the pair makes, the author writes `!` and calculates the whole expression again, one operation at a time, up to *yes* or *no*. In Chinese, the words are 对了 and 不对. Sometimes an author takes a near miss for a hit, and the check then ends in *no*. So the search proposes, and written arithmetic decides.
 
 # %% [markdown]
-# With four numbers, two are set aside, one after the other. Here is such a page.
+# With four numbers, two are set aside, one after the other.
 
 # %%
 print(web[922])
 
 # %% [markdown]
-# The pair is 85 and 7, and makes 92 and 78. `36+81:` sets 36 aside. The other three must then make 81, because 81-36=45. Behind the colon, 69 should be set aside too, but no need lies between 78 and 92, so the line stays empty. `36-9:` sets 36 aside in another way: the others must make 9, because 9+36=45. Then `+78` sets 69 aside, so the pair must make 78, because 78-69=9. It does, and the check follows.
+# The pair is 85 and 7, and makes 92 and 78. `36+81:` sets 36 aside. The other three must then make 81, because 81-36=45. Then 69 would be set aside too, but no need lies between 78 and 92, so the line stays empty. `36-9:` sets 36 aside in another way: the others must make 9, because 9+36=45. Then `+78` sets 69 aside, so the pair must make 78, because 78-69=9. It does, and the check follows.
 #
 # How much do searching authors write on the ten problems from above?
 
@@ -157,7 +156,7 @@ for stage in ("base", "zero"):
     print(f"{title_of(stage)}:\n{reply['reply']}\n")
 
 # %% [markdown]
-# The base guesses once, works out 40 instead of 20, writes *no*, and hands its guess in. R1-Zero searches. It sets 36 aside, so the others must make 56. Then it sets 18 aside, so the pair must make 74. The pair 66 and 8 makes 74, and the check says *yes*.
+# The base guesses once, finds 40 instead of 20, writes *no*, and hands its guess in. R1-Zero sets 36 aside, so the others must make 56. Then it sets 18 aside, so the pair must make 74. It does, and the check says *yes*.
 #
 # The base solves about a sixth of the problems. Before you run on, guess what R1-Zero solves.
 
@@ -206,8 +205,7 @@ for seed in (0, 1, 2):
 
 # %% [markdown]
 # The time in all begins at an empty file and contains every evaluation. Each of our calls to a GPU ends after ten minutes. For seed 1 this happened during the last evaluation, so a second call made that evaluation from its beginning. The 612 seconds are those of both calls together, and the run alone took less. Before the third seed we made the code faster ([chapter 18](18_fast_inference.ipynb)), and left the recipe as it was: reward now takes half as long.
-
-# %% [markdown]
+#
 # GRPO-Zero's problems come from another list of the same kind, so do not compare the accuracies point by point. Its model had about 160 times as many parameters, began as a trained chat model, and still can chat. Ours began with nothing, and has learned nothing except worksheets.
 
 # %% [markdown]
@@ -241,7 +239,7 @@ table(SETTINGS, [settings(name, *run) for name, run in
                  {**RUNS, "the recipe": ("reason_capstone", 0)}.items()])  # fmt: skip
 
 # %% [markdown]
-# In the table and the figure below, each line is one run. *Sampled* answers are those of the training, drawn at temperature 1.
+# Now what they reached. *Sampled* answers are those of the training, drawn at temperature 1.
 
 # %% tags=["hide-input"]
 stages = {name: read_stages(results.folder(record) / f"seed{seed}")
@@ -292,7 +290,7 @@ for chain in ("(13-90/15)*8=(13-6)*8=7*8=56", "64-70/(59+3)=64-70/72=64-1=63", "
     print(is_false(chain), chain)
 
 # %% [markdown]
-# The second chain is from a reply: 59+3 is not 72. The third shows that a check which cannot be calculated counts as false. Does `is_false` find a planted mistake? We take every true check of one run and change a digit, once in the last part and once in the middle, where both ends still agree. Each must be found.
+# The second chain is from a reply: 59+3 is not 72. The third shows that a check which cannot be calculated counts as false. To test `is_false`, we change a digit in every true check of one run, once in the last part and once in the second, where both ends still agree. Each must be found.
 
 # %%
 def planted(chain: str, k: int) -> str:
@@ -308,11 +306,12 @@ written = [chain for reply in replies("reason_capstone_share20", 0)
            for chain in CHECK.findall(reply["reply"])]  # fmt: skip
 true = [chain for chain in written if not is_false(chain)]
 found = {k: sum(is_false(planted(chain, k)) for chain in true) for k in (-1, 1)}
-print(f"true checks: {len(true):,}; found: {found[-1]:,} at the end, {found[1]:,} in the middle")
+print(f"of {len(true):,} true checks, found: {found[-1]:,} at the end, "
+      f"{found[1]:,} in the middle")
 assert set(found.values()) == {len(true)}
 
 # %% [markdown]
-# Now the replies that fail. A reply can be *cut off* at its limit of 1,100 tokens, because its search did not end. Its author can *give up*, which means that the thought ends without a *yes*. Or the thought claims a hit, and is wrong. Then either its last *check is false*, or the check is true and leads to a *wrong answer*, because it has other numbers than the problem or ends at another target.
+# Now the replies that fail. A reply can be *cut off* at its limit of 1,100 tokens, because its search did not end. It can *give up*, so that the thought ends without a *yes*. Or the thought claims a hit and is wrong. Then either its last *check is false*, or the check is true and gives a *wrong answer*, because it has other numbers than the problem or ends at another target.
 
 # %%
 KINDS = ("cut off", "gave up", "false check", "true check, wrong answer")
@@ -333,14 +332,14 @@ def why(reply: dict) -> str:
 
 
 # %% [markdown]
-# The whole argument of this section rests on `why`, so we test it with thoughts that we wrote ourselves, at least one for each kind. The task's verifier gives the scores. The third has its slip in the middle: 84-36 is not 28.
+# The argument of this section rests on `why`, so we test it with thoughts of our own, at least one for each kind. The task's verifier gives the scores. The third has its slip in the middle, because 84-36 is not 28.
 
 # %%
 PLANTED = [("right", "66+8-18-36=74-18-36=56-36=20 yes</think>", "66+8-18-36"),
            ("gave up", "66-(36-18)-8=66-18-8=48-8=40 no</think>", "66-(36-18)-8"),
            ("false check", "66+18-36-8=84-36-8=28-8=20 yes</think>", "66+18-36-8"),
-           ("true check, wrong answer", "66-36-8-2=30-8-2=22-2=20 yes</think>", "66-36-8-2"),
-           ("true check, wrong answer", "66-36+18-8=30+18-8=48-8=40 yes</think>", "66-36+18-8"),
+           (KINDS[3], "66-36-8-2=30-8-2=22-2=20 yes</think>", "66-36-8-2"),
+           (KINDS[3], "66-36+18-8=30+18-8=48-8=40 yes</think>", "66-36+18-8"),
            ("cut off", "66 8:+74-58\n36+56:", None)]  # fmt: skip
 for kind, thought, answer in PLANTED:
     text = f"<think>{thought}" + (f"<answer>{answer}</answer>" if answer else "")
@@ -349,7 +348,7 @@ for kind, thought, answer in PLANTED:
     assert made == kind
 
 # %% [markdown]
-# Here is one recorded reply of each kind, the shortest from the four runs. Where a thought is long, its middle is left out.
+# Here is the shortest recorded reply of each kind. The middle of long thoughts is left out.
 
 # %% tags=["hide-input"]
 pool = [reply for run in RUNS.values() for reply in replies(*run)]
@@ -360,7 +359,7 @@ for kind in KINDS:
     print(f"-- {kind}: {reply['prompt'].strip()}\n{said}\n")
 
 # %% [markdown]
-# How do the failures of the four runs divide? The last column of the table counts the wrong replies that have a false check *anywhere*, even if they were cut off later.
+# How do the failures divide? The last column of the table counts the wrong replies with a false check *anywhere*, even if they were cut off later.
 
 # %% tags=["hide-input"]
 def checks(reply: dict) -> list[bool]:
@@ -369,7 +368,7 @@ def checks(reply: dict) -> list[bool]:
 
 
 def stacked(rows: dict[str, Counter], caption: str) -> None:
-    """A bar for each row, from its failures of each kind; counts of 15 and more are written in."""
+    """A bar for each row, from its failures of each kind; counts from 15 on are written in."""
     fig, ax = plt.subplots(figsize=(7.2, 0.9 + 0.42 * len(rows)))
     left = [0] * len(rows)
     for k, kind in enumerate(KINDS):
@@ -388,8 +387,8 @@ def stacked(rows: dict[str, Counter], caption: str) -> None:
 
 # %% tags=["figure", "hide-input"]
 failed = {name: Counter(map(why, replies(*run))) for name, run in RUNS.items()}
-stacked(failed, "Why replies of R1-Zero fail, of 2,048 in each run. The run that ends highest has "
-        "the fewest false checks.")
+stacked(failed, "Why replies of R1-Zero fail, of 2,048 in each run. The run that ends "
+        "highest has the fewest false checks.")
 
 # %% tags=["hide-input"]
 def with_a_slip(record: str, seed: int) -> str:
@@ -421,7 +420,7 @@ table(["searching authors", "checks that are false, base", "the same, R1-Zero"],
       "All checks in 2,048 replies, those in right replies too.")
 
 # %% [markdown]
-# The model that ends highest writes the truest checks: 38 of 2,040 are false, one in fifty. With seed 1 it is 432 of 2,361, which is 18 %. In its base 13 % were false (42 of 313). Reward made checks far more frequent and no truer. In two of these runs the share of false ones rose. It fell in the other two, whose bases wrote only 12 and 90 checks, and it rises in every run of the next sections. (A base mostly checks what it found at once, so the two do not check the same sums.)
+# The model that ends highest writes the truest checks: 38 of 2,040 are false, one in fifty. With seed 1 it is 432 of 2,361, which is 18 %. In its base 13 % were false (42 of 313). Reward made checks far more frequent and no truer. In two of these runs the share of false ones rose. It fell in the other two, whose bases wrote only 12 and 90 checks, and it rises in every later run of this page. (A base checks mostly easy finds, so the sums are not the same.)
 #
 # And look at the last column of the wrong replies. Those *without* a false check are 79, 91, 59 and 94, so the best run has as many of them as the others. Nearly all of the gap lies in replies with a false check. (This is an association: a hard problem needs more checks, and so has more chances for a slip.)
 #
@@ -484,7 +483,8 @@ ended = fmean(reply["score"] for reply in replies("reason_capstone_nosums", 1))
 control.reveal(round(100 * ended))
 
 # %% tags=["figure", "hide-input"]
-OTHERS = {"with sums, seed 0": ("reason_capstone", 0), "dense, seed 0": ("reason_capstone_dense", 0),
+OTHERS = {"with sums, seed 0": ("reason_capstone", 0),
+          "dense, seed 0": ("reason_capstone_dense", 0),
           "with sums, seed 2": ("reason_capstone", 2), "20 %, seed 0": RUNS["20 %"]}
 points = {}
 for name, run in {**PAIR, **OTHERS}.items():
@@ -501,8 +501,8 @@ _ = ax.set(xlabel="right answers of R1-Zero, %", ylim=(len(points) - 0.5, -0.5))
 ax.grid(axis="y", visible=False)
 told = "; ".join(f"{name} {at:.1f} ({low:.1f} to {high:.1f})"
                  for name, (at, low, high) in points.items())  # fmt: skip
-show(fig, "2,048 held-out problems, one run in each line, 95 % intervals over problems. The two "
-     "controls (orange) end where the runs with sums end.",
+show(fig, "2,048 held-out problems, one run in each line, 95 % intervals over problems. The "
+     "two controls (orange) end where the runs with sums end.",
      f"Points with intervals, in %: {told}.")
 
 # %% tags=["hide-input"]
@@ -511,7 +511,7 @@ table(COMPARED, [compared(name, *run) for name, run in CONTROLS.items()],
       "2,048 held-out problems, greedy, one run each; intervals over problems.")
 
 # %% [markdown]
-# **The control contradicts us.** Without a single page of sums it solves 92.6 %, as much as with them, and its checks are false no more often (123 of 2,195). So with this seed we see no sign that the sums are the reason. What is left are longer reading, six more steps of reward and fewer worksheets, which control and test share. We did not separate the three. And they cannot be the whole story either: the 20 % run is shorter than all of these, and ends among the highest.
+# **The control contradicts us.** Without a single page of sums it solves 92.6 %, as much as with them, and its checks are false no more often (123 of 2,195). So with this seed we see no sign that the sums are the reason. What is left are longer reading, six more steps of reward and fewer worksheets, which control and test share. We did not separate the three. They cannot be the whole story either, because the 20 % run read less than these, had 32 steps and as many worksheets as the lower three, and still ends among the highest.
 #
 # Our prediction came true, and the explanation behind it was wrong: without the control we would have told you a false story, in which everything fits.
 
@@ -606,7 +606,7 @@ table(["model", "base", "R1-Zero", "minutes in all", "checks that are false, bas
 
 # %%
 def found_by_authors(count: int, patience: int) -> tuple[int, str]:
-    """How many of 100 problems searching authors solve, and the last problem with its search."""
+    """How many of 100 problems searching authors solve, and the last one with its search."""
     task = Countdown((count,), high=99, target_high=100, draw="uniform", split="test")
     drawn, found = random.Random(0), 0
     for i in range(100):
@@ -640,8 +640,8 @@ table(["stage", "right", "characters of a thought"], rows,
 # %% tags=["figure", "hide-input"]
 five = {title_of(stage): replies("reason_five", 0, stage) for stage in ("base", "zero")}
 failed = {name: Counter(map(why, some)) for name, some in five.items()}
-stacked(failed, "Why replies to five numbers fail, of 1,024 before and after reward. Fewer give "
-        "up, and more claim a false success.")
+stacked(failed, "Why replies to five numbers fail, of 1,024 before and after reward. Fewer "
+        "give up, and more claim a false success.")
 
 # %% tags=["hide-input"]
 rows = []
@@ -652,14 +652,14 @@ for name, counts in failed.items():
     rows.append([name, str(sum(counts[kind] for kind in KINDS)),
                  *(str(counts[kind]) for kind in KINDS), str(claims), str(long)])  # fmt: skip
 table(["stage", "wrong", *KINDS, "claim a success", "1,700 characters or more"], rows,
-      "The four kinds divide the wrong replies. Those that claim a success are the last two kinds.")
+      "The four kinds divide the wrong replies; the last two of them claim a success.")
 
 # %% [markdown]
-# Reward changed *how* the model fails. It runs out of patience less often: long wrong thoughts fall from 392 to 327. But it claims false successes twice as often, 140 times instead of 64. The two effects cancel, so the total stays. (One run, and a model with the weights in another format, so this is an observation of one case.)
+# Reward changed *how* the model fails. It runs out of patience less often: long wrong thoughts fall from 392 to 327. But it claims false successes twice as often, 140 times instead of 64. The two effects cancel, so the total stays. (This is one run, and its last evaluation was made in another format.)
 #
-# That is the pattern that we saw with four numbers: reward makes checks no truer. A false *yes* ends a search early, and reward cannot tell it from other wrong answers. The exercises ask where these checks slip.
+# As before, reward makes checks no truer: it cannot tell a false *yes* from other wrong answers. An exercise asks where these checks slip.
 #
-# And why is there so little to gain? The authors themselves stop without an answer on 36 of the 100 problems, because 1,900 characters are not enough for them. A model that imitates them meets the same limit, and reward would have to find a shorter way to search.
+# Why is there so little to gain? The authors themselves stop without an answer on 36 of the 100 problems, because 1,900 characters are not enough for them. A model that imitates them meets the same limit, and reward would have to find a shorter way to search.
 
 # %% [markdown]
 # ## What it cost, and what it would cost you
@@ -690,7 +690,7 @@ mine = [bounds(stage.row["seconds"], stage.row["flops"], **MINE) for stage in do
 theirs = elsewhere(done, results.facts("reason_capstone", "seed2/run.json"))
 apart = max(abs(max(a) - b) for a, (_, b) in zip(mine, theirs, strict=False))
 print(f"largest difference to the package's estimate for a T4: {apart:.2g} s")
-table(["stage", "minutes on an H200", "on MINE, if memory is the limit", "if arithmetic is"],
+table(["stage", "minutes on an H200", "on MINE, by memory", "on MINE, by arithmetic"],
       [[stage.title, *(f"{seconds / 60:.1f}" for seconds in (stage.row["seconds"], *both))]
        for stage, both in zip(done, mine, strict=True)],
       "Capstone, seed 2, training alone. The larger of the two estimates counts.")
@@ -811,11 +811,11 @@ for name, some in five.items():
     print(f"{name}: first slip in part", dict(sorted(at.items())))
 
 # %% tags=["hide-input"]
-slipped = [reply for reply in five["R1-Zero"] if why(reply) == "false check"]
-print(min(slipped, key=lambda reply: len(reply["reply"]))["reply"])
+asked = "Make 57 from 18 82 56 2 22."
+print(next(one["reply"] for one in five["R1-Zero"] if one["prompt"].strip() == asked))
 
 # %% [markdown]
-# Most slips stand in the second part, where the first operation has just been worked out. In the example the pair 18 and 3 does make 6, by 18/3, but 6*57 is not 36: the model needs 36 and writes it. So it does not calculate there, but copies what it wants to find. After reward, more of the slips stand further behind.
+# Most slips stand in the second part, where the first operation has just been worked out. In the example, the model needs 41, and the pair 82 and 2 does make it, as 82/2. But it writes 82-2 and says that this is 41. So it took over the value that it was looking for with the wrong operation, and did not calculate. After reward, a larger share of the slips comes later.
 #
 # ```{solution-end}
 # ```
@@ -856,17 +856,15 @@ receipt()
 # %% [markdown]
 # ## Summary
 #
-# How much can 19 million parameters solve in ten minutes from random weights? Three seeds solve 92.9, 92.7 and 95.0 % of three and four numbers up to 99, from bases that solve 14 to 20 %. Four shorter variants with one seed each spread over seven points.
+# How much can 19 million parameters solve in ten minutes from random weights? Three seeds solve 92.9, 92.7 and 95.0 % of three and four numbers up to 99, from bases that solve 14 to 20 %.
 #
-# Most of the gap between the variants lay in replies with a false check. So we predicted that pages of worked sums would help, and the runs with sums did end higher. But a control of equal length without sums ended as high, so one control gives no sign that the sums are the reason. A dense model ended as high too. What remains are longer reading, six more steps of reward and fewer worksheets, which we did not separate. Why the 20 % run ended six points higher than its neighbours we do not know: it was shorter than all of these, and it is one seed.
+# Most of the gap between four earlier runs lay in replies with a false check. The runs with pages of worked sums ended higher, as predicted. But a control without sums ended as high, so it gives no sign that the sums are the reason. What remains are longer reading, six more steps and fewer worksheets, which we did not separate. Why the 20 % run ended six points above the other three we do not know. It read less than the runs with sums, and it is one seed. Reward made checks more frequent and no truer. With five numbers it changed how the model fails, and not how often.
 #
-# Reward made checks more frequent and no truer. With five numbers it changed how the model fails, and not how often.
-#
-# On the problems of Stream of Search, one seed of a model of the same size solves 97.6 % with targets that it has seen and 95.3 % with others. We think that its text is the reason, because its authors search well and check in writing, but a control for that is missing.
+# On the problems of Stream of Search, one seed solves 97.6 % with seen targets and 95.3 % with others. We think that its text is the reason, and have no control for that.
 #
 # - I can now read a search from both ends, with three numbers and with four, and say why its result is calculated again.
-# - I can now sort failures by their cause before I change a training, and I ask for a control of equal length before I believe the cause.
-# - I can now estimate what such a run costs on another GPU from two numbers of its data sheet, and say what the estimate leaves out.
+# - I can now sort failures by their cause, and ask for a control of equal length.
+# - I can now estimate what such a run costs on another GPU from two numbers of its data sheet, and say what that leaves out.
 
 # %% [markdown]
 # ## Read on
