@@ -67,7 +67,7 @@ for i in range(3):
     print(held_out[i].prompt, "   one way:", held_out[i].solution)
 
 # %% [markdown]
-# How hard are they? With four numbers there are hundreds of ways to combine them, and few of them are right. The persistent authors of the chapter before search *forwards*: they try one way after the other, and write out each. Let us see how much such an author would write on the first ten held-out problems with four numbers. The replies of our models end after 1,100 characters at the latest.
+# How hard are they? With four numbers there are hundreds of ways to combine them, and few of them are right. The persistent authors of the chapter before search *forwards*: they try one way after the other, and write out each. Let us see how much such an author would write on the first ten held-out problems with four numbers. The replies of our models end after 1,100 tokens at the latest, and nearly every token is one character.
 
 # %%
 def forwards(rng: random.Random, numbers: tuple[int, ...], target: int) -> str:
@@ -123,7 +123,7 @@ print(web[364])
 print(web[922])
 
 # %% [markdown]
-# The pair is 85 and 7, and makes 92 and 78. `36+81:` sets 36 aside. The other three must then make 81, because 81-36=45. Then 69 would be set aside too, but no need lies between 78 and 92, so the line stays empty. `36-9:` sets 36 aside in another way: the others must make 9, because 9+36=45. Then `+78` sets 69 aside, so the pair must make 78, because 78-69=9. It does, and the check follows.
+# The pair is 85 and 7, and makes 92 and 78. `36+81:` sets 36 aside. The other three must then make 81, because 81-36=45. Next, 69 would be set aside too, but none of the needs lies between 78 and 92, so nothing is written. `36-9:` sets 36 aside in another way: the others must make 9, because 9+36=45. Then `+78` sets 69 aside, so the pair must make 78, because 78-69=9. It does, and the check follows.
 #
 # How much do searching authors write on the ten problems from above?
 
@@ -422,7 +422,7 @@ table(["searching authors", "checks that are false, base", "the same, R1-Zero"],
 # %% [markdown]
 # The model that ends highest writes the truest checks: 38 of 2,040 are false, one in fifty. With seed 1 it is 432 of 2,361, which is 18 %. In its base 13 % were false (42 of 313). Reward made checks far more frequent and no truer. In two of these runs the share of false ones rose. It fell in the other two, whose bases wrote only 12 and 90 checks, and it rises in every later run of this page. (A base checks mostly easy finds, so the sums are not the same.)
 #
-# And look at the last column of the wrong replies. Those *without* a false check are 79, 91, 59 and 94, so the best run has as many of them as the others. Nearly all of the gap lies in replies with a false check. (This is an association: a hard problem needs more checks, and so has more chances for a slip.)
+# And look at the last column of the wrong replies. Those *without* a false check are 79, 91, 59 and 94, so the best run has as many of them as the others. Nearly all of the gap lies in replies with a false check. In the 15 % run, most of these were cut off later. (This is an association: a hard problem needs more checks, and so has more chances for a slip.)
 #
 # A possible explanation is that reward notices a slip only as one wrong answer more, and does not say which of many sums was wrong. Then only pretraining teaches sums, and in a web with fewer searching authors there are fewer of their checks to learn from. Four runs cannot show it, because seed, share and length of reading change together. But the explanation predicts something that we can test: with few searching authors and many worked sums, a model should search *and* calculate.
 
@@ -497,7 +497,7 @@ for y, (name, (at, low, high)) in enumerate(points.items()):
     _ = ax.plot(at, y, "o", color=colour)
     _ = ax.text(high + 0.2, y, f"{at:.1f}", va="center", fontsize=9.5)
 _ = ax.set_yticks(range(len(points)), list(points))
-_ = ax.set(xlabel="right answers of R1-Zero, %", ylim=(len(points) - 0.5, -0.5))
+_ = ax.set(xlabel="right answers of R1-Zero, %", xlim=(86, 97), ylim=(len(points) - 0.5, -0.5))
 ax.grid(axis="y", visible=False)
 told = "; ".join(f"{name} {at:.1f} ({low:.1f} to {high:.1f})"
                  for name, (at, low, high) in points.items())  # fmt: skip
