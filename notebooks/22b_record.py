@@ -420,10 +420,11 @@ table(["searching authors", "checks that are false, base", "the same, R1-Zero"],
       "All checks in 2,048 replies, those in right replies too.")
 
 # %% [markdown]
-# The model that ends highest writes the truest checks: 38 of 2,040 are false, one in fifty. With seed 1 it is 432 of 2,361, which is 18 %. In its base 13 % were false (42 of 313). Reward made checks far more frequent and no truer. In two of these runs the share of false ones rose. It fell in the other two, whose bases wrote only 12 and 90 checks, and it rises in every later run of this page. (A base checks mostly easy finds, so the sums are not the same.)
+# The model that ends highest writes the truest checks: 38 of 2,040 are false, one in fifty. With seed 1 it is 432 of 2,361, which is 18 %. In its base 13 % were false (42 of 313). Reward made checks far more frequent and no truer. In two of these runs the share of false ones rose. It fell in the other two, whose bases wrote only 12 and 90 checks, and it rises in each run of the later tables. (A base checks mostly easy finds, so the sums are not the same.)
 #
 # And look at the last column of the wrong replies. Those *without* a false check are 79, 91, 59 and 94, so the best run has as many of them as the others. Nearly all of the gap lies in replies with a false check. In the 15 % run, most of these were cut off later. (This is an association: a hard problem needs more checks, and so has more chances for a slip.)
-#
+
+# %% [markdown]
 # A possible explanation is that reward notices a slip only as one wrong answer more, and does not say which of many sums was wrong. Then only pretraining teaches sums, and in a web with fewer searching authors there are fewer of their checks to learn from. Four runs cannot show it, because seed, share and length of reading change together. But the explanation predicts something that we can test: with few searching authors and many worked sums, a model should search *and* calculate.
 
 # %% [markdown]
@@ -469,7 +470,7 @@ PAIR = {"19 %, seed 1": RUNS["19 %, seed 1"], "with sums, seed 1": ("reason_caps
 table(SETTINGS, [settings(name, *run) for name, run in PAIR.items()])
 
 # %% [markdown]
-# The run without sums had ended at 88 %, the one with sums at 93 %. Where does the control end? If the sums are the reason, it should be near 88 %.
+# The shorter run without sums had ended at 88 %, the one with sums at 93 %. Where does the control end? If the sums are the reason, it should be near 88 %.
 
 # %% tags=["prediction"]
 guess = None
