@@ -18,7 +18,7 @@
 #
 # [The chapter before](22_capstone.ipynb) posed three numbers up to 20. Others pose three or four numbers up to 99, and give the problem to language models that have read much of the internet. A user of GRPO-Zero [reports](https://github.com/policy-gradient/GRPO-Zero/issues/7) 72 % after four days, with a model of 3 billion parameters. How much of it can a model of 19 million parameters solve that begins with random weights and has ten minutes? And how does it compare where others have measured exactly, on the problems of Stream of Search {cite}`gandhi2024sos`?
 #
-# - **You will build** a count of what goes wrong in recorded thoughts, a test of what might repair it and its control, a table of what such a run costs on other machines, and the command for your own run.
+# - **You will build** a count of what goes wrong in recorded thoughts, a test of what might repair it and its control, an estimate of what such a run costs on another GPU, and the command for your own run.
 # - **You need** [the chapter before](22_capstone.ipynb), and no GPU. The runs are recorded.
 # - **It takes** about 20 s to run on two CPU cores (no GPU is needed), and half an hour to read.
 
@@ -33,22 +33,26 @@ if importlib.util.find_spec("minidsk") is None:  # Colab, for example
 import random
 import re
 from collections import Counter
-from statistics import fmean
+from statistics import fmean, median
 
 import matplotlib.pyplot as plt
 
 from minidsk import results
 from minidsk.data.backwards import search
 from minidsk.data.corpus import TinyWeb
+from minidsk.data.worksheet import all_ways
 from minidsk.diagrams import direct_labels, show, table
 from minidsk.homework import check, describe, predict, receipt
 from minidsk.infer.evaluate import wilson
+from minidsk.model.config import ModelConfig
 from minidsk.presets import capstone
 from minidsk.report.ledger import LEDGER, STANDING, elsewhere, ledger, standing
 from minidsk.report.stages import read_stages
 from minidsk.rl.recipe import title_of
+from minidsk.scale.cost import parameters
 from minidsk.tasks.countdown import Countdown
 from minidsk.tasks.expression import evaluate as value_of
+from minidsk.tasks.expression import write_chain
 
 plt.style.use("minidsk.diagrams.look")
 
@@ -63,28 +67,98 @@ for i in range(3):
     print(held_out[i].prompt, "   one way:", held_out[i].solution)
 
 # %% [markdown]
-# How hard are they? With four numbers there are hundreds of ways to combine them, and few of them are right. Searching forwards from the numbers, as the persistent authors of the chapter before do, would take pages of text for one problem. Our best authors therefore search from both ends, and this page calls them the *searching authors*.
+# How hard are they? With four numbers there are hundreds of ways to combine them, and few of them are right. The persistent authors of the chapter before search *forwards*: they try one way after the other, and write out each. Let us see how much such an author would write on the first ten held-out problems with four numbers. The replies of our models end after 1,100 tokens at the latest, and nearly every token is one character.
+
+# %%
+def forwards(rng: random.Random, numbers: tuple[int, ...], target: int) -> str:
+    """All ways in turn, from a random one on, up to the first that is right."""
+    ways, said = list(all_ways(numbers, "+-*/")), ""
+    begin = rng.randrange(len(ways))
+    for steps in ways[begin:] + ways[:begin]:
+        chain = write_chain(numbers, steps)
+        said += "=".join(chain) + (" yes" if chain[-1] == str(target) else " no\n")
+        if said.endswith("yes"):
+            break
+    return said
+
+
+# %%
+four = Countdown((4,), high=99, draw="uniform", split="test")
+ten = [(four[i].numbers, four[i].target) for i in range(10)]
+
+
+def lengths(author) -> str:
+    """How much an author writes on the ten problems, in characters."""
+    rng = random.Random(0)
+    wrote = [len(author(rng, *problem)) for problem in ten]
+    room = sum(length <= 1100 for length in wrote)
+    return f"median {median(wrote):,.0f}, most {max(wrote):,}, within 1,100: {room} of 10"
+
+
+print("ways to combine:", *(len(list(all_ways(numbers, "+-*/"))) for numbers, _ in ten))
+print("characters, searching forwards:", lengths(forwards))
 
 # %% [markdown]
+# So most of these searches do not fit into a reply. Our best authors therefore search from both ends, and this page calls them the *searching authors*.
+#
 # ## An author who works backwards
 #
-# A fifth of the worksheets in this web are by searching authors. Here is a short one.
+# In the web from which the model learns, a fifth of the worksheets are by searching authors. Here is a short one.
 
 # %%
 web = TinyWeb(capstone().pretrain.web, seed=0)
 print(web[364])
 
 # %% [markdown]
-# Read it line by line. `37 22:+59-15` takes two of the numbers, the *pair*, and lists what they make: 37+22=59 and 37-22=15. `35:+59` sets 35 aside and asks what the pair would have to make: 59, because 59-35=24. The sign is that of the operation that undoes the final one. Needs that are smaller or larger than all that the pair makes are left out. The pair does make 59, but this author overlooks it, as one hit in twenty is overlooked in this web. With the next pair, 35 and 22, the author needs 13, because 37-13=24 (the sign `~` stands for "from 37"), and the pair makes it.
+# Read it line by line. `37 22:+59-15` takes two of the numbers, the *pair*, and lists what they make: 37+22=59 and 37-22=15. (Fractions are left out, and at first also what is larger than 200, here 37*22=814. If nothing is found, the author writes `>200` and goes on with larger numbers.)
 #
-# When one of these needs is among the things that the pair makes, the author writes `!` and calculates the whole expression again, one operation at a time, up to *yes* or *no*. In Chinese, the words are 对了 and 不对. Sometimes an author takes a near miss for a hit, and the check then ends in *no*. So the search proposes, and written arithmetic decides. We added the second step because early models were often wrong where they had to calculate in one step.
+# `35:+59` sets 35 aside and asks what the pair would have to make: 59, because 59-35=24. Such a number is a *need*. Its sign is that of the operation that undoes the final one. Needs that are smaller or larger than all that the pair makes are left out. The pair does make 59, but this author overlooks it, as one hit in twenty is overlooked in this web. With the next pair, 35 and 22, the author needs 13, because 37-13=24 (the sign `~` stands for "from 37"), and the pair makes it.
+#
+# When one of these needs is among the things that the pair makes, the author writes `!` and calculates the whole expression again, one operation at a time, up to *yes* or *no*. In Chinese, the words are 对了 and 不对. Sometimes an author takes a near miss for a hit, and the check then ends in *no*. So the search proposes, and written arithmetic decides.
+
+# %% [markdown]
+# With four numbers, two are set aside, one after the other.
+
+# %%
+print(web[922])
+
+# %% [markdown]
+# The pair is 85 and 7, and makes 92 and 78. `36+81:` sets 36 aside. The other three must then make 81, because 81-36=45. Next, 69 would be set aside too, but none of the needs lies between 78 and 92, so nothing is written. `36-9:` sets 36 aside in another way: the others must make 9, because 9+36=45. Then `+78` sets 69 aside, so the pair must make 78, because 78-69=9. It does, and the check follows.
+#
+# How much do searching authors write on the ten problems from above?
+
+# %%
+def from_both_ends(rng: random.Random, numbers: tuple[int, ...], target: int) -> str:
+    verdicts = (" no", " yes")
+    return search(rng, numbers, target, "+-*/", verdicts, patience=100_000)[0]
+
+
+print("characters, searching from both ends:", lengths(from_both_ends))
 
 # %% [markdown]
 # ## Ten minutes
 #
 # The other four fifths of the authors guess and give up. So the base model, which imitates all of them, mostly guesses. Then comes reward for right answers, and nothing else.
 #
-# We pose held-out problems and let the model answer *greedily*, which means that it always writes its likeliest next token. The base solves about a sixth of the problems. Before you run on, guess what R1-Zero solves.
+# Why do we not let all authors search? Because then the base would already solve nearly all problems by imitation, and reward would have little to add. That happens further below, under *Other people's protocol*. Here we want to see what reward can do. So we wanted a base that solves less than 30 %, and a model that owes most of its skill to reward.
+#
+# We pose held-out problems and let the model answer *greedily*, which means that it always writes its likeliest next token. This is how the base and R1-Zero, which is the model after reward, answer the third of the problems above.
+
+# %%
+def replies(record: str, seed: int, stage: str = "zero") -> list[dict]:
+    """The recorded answers of one stage of a run: prompt, reply and score."""
+    return results.read(record, f"seed{seed}/{stage}/evaluation.json")["replies"]
+
+
+for stage in ("base", "zero"):
+    reply = replies("reason_capstone", 0, stage)[2]
+    assert reply["prompt"].strip() == held_out[2].prompt.strip()
+    print(f"{title_of(stage)}:\n{reply['reply']}\n")
+
+# %% [markdown]
+# The base guesses once, finds 40 instead of 20, writes *no*, and hands its guess in. R1-Zero sets 36 aside, so the others must make 56. Then it sets 18 aside, so the pair must make 74. It does, and the check says *yes*.
+#
+# The base solves about a sixth of the problems. Before you run on, guess what R1-Zero solves.
 
 # %% tags=["prediction"]
 guess = None
@@ -113,8 +187,7 @@ def share(right: list[float]) -> str:
 rows, after = [], []
 for seed in (0, 1, 2):
     for stage in ("base", "zero"):
-        found = results.read("reason_capstone", f"seed{seed}/{stage}/evaluation.json")
-        scores = by_count(found["replies"])
+        scores = by_count(replies("reason_capstone", seed, stage))
         rows.append([str(seed), title_of(stage), *(share(right) for right in scores.values())])
     after += scores["both"]
 table(["seed", "stage", *scores], rows, "2,048 held-out problems, greedy answers.")
@@ -131,20 +204,44 @@ for seed in (0, 1, 2):
     print(said.format(seed, *taken))
 
 # %% [markdown]
-# The time in all begins at an empty file and contains every evaluation. Seed 1 was cut off by a clock in its last evaluation, which a second call made, so its 612 seconds are more than it took. Before the third seed we made the code faster ([chapter 18](18_fast_inference.ipynb)), and left the recipe as it was: reward now takes half as long.
-
-# %% [markdown]
+# The time in all begins at an empty file and contains every evaluation. Each of our calls to a GPU ends after ten minutes. For seed 1 this happened during the last evaluation, so a second call made that evaluation from its beginning. The 612 seconds are those of both calls together, and the run alone took less. Before the third seed we made the code faster ([chapter 18](18_fast_inference.ipynb)), and left the recipe as it was: reward now takes half as long.
+#
 # GRPO-Zero's problems come from another list of the same kind, so do not compare the accuracies point by point. Its model had about 160 times as many parameters, began as a trained chat model, and still can chat. Ours began with nothing, and has learned nothing except worksheets.
 
 # %% [markdown]
 # ## One run is no result
 #
-# This is not how we began. The first recipe had no pages of sums of three or four numbers, and a few more searching authors, 20 %. Its one run ended at 94.3 %, from a base that solves a third. Then we repeated it with fewer searching authors, so that the base begins lower, and once with another seed. That last run also leaves out the division of advantages by the deviation of their group, because we suspected that it made the training unsteady. In the table and the figure, each line is one run. *Sampled* answers are those of the training, drawn at temperature 1.
+# Our present recipe has 19 % searching authors. The first one had 20 %, and no pages of sums (a later section says what they are). Its one run ended at 94.3 %, but its base already solved 34 %. We wanted a base under 30 %. So we ran 15 % and 18 % with seed 0, and 19 % with seed 1. That last run also leaves out the division of advantages by the deviation of their group, because we suspected that the division makes training unsteady. Here are the settings of the four runs, and of the recipe.
 
-# %% tags=["hide-input"]
+# %%
 RUNS = {"15 %": ("reason_capstone_share15", 0), "18 %": ("reason_capstone_share18", 0),
         "19 %, seed 1": ("reason_capstone_share19", 1),
         "20 %": ("reason_capstone_share20", 0)}  # fmt: skip
+
+
+# %% tags=["hide-input"]
+SETTINGS = ["run", "worksheets", "of these searching", "pages of sums", "steps of reading",
+            "steps of reward", "advantages divided by"]  # fmt: skip
+
+
+def settings(name: str, record: str, seed: int) -> list[str]:
+    """In what the runs of this page differ, besides their seeds, as a row of a table."""
+    asked = [results.read(record, f"seed{seed}/{stage}/config.json")["minidsk"]["settings"]
+             for stage in ("base", "zero")]  # fmt: skip
+    web_of, reward = asked[0]["web"], asked[1]["config"]
+    sums = web_of.get("chains", 0) * (1 - web_of["worksheets"])
+    shares = (web_of["worksheets"], web_of["backwards"], sums)
+    return [name, *(f"{part:.0%}" for part in shares), f"{asked[0]['steps']:,}",
+            str(reward["steps"]), {"group": "deviation", "none": "-"}[reward["scale"]]]
+
+
+table(SETTINGS, [settings(name, *run) for name, run in
+                 {**RUNS, "the recipe": ("reason_capstone", 0)}.items()])  # fmt: skip
+
+# %% [markdown]
+# Now what they reached. *Sampled* answers are those of the training, drawn at temperature 1.
+
+# %% tags=["hide-input"]
 stages = {name: read_stages(results.folder(record) / f"seed{seed}")
           for name, (record, seed) in RUNS.items()}  # fmt: skip
 rows = [[name, f"{base.row['tokens'] / 1e6:.0f} million",
@@ -170,12 +267,12 @@ show(fig, "Four runs, one seed each, by the share of authors who search. All cli
      f"Four rising lines over the steps of reward: {told}.")
 
 # %% [markdown]
-# All four climb, but three of them stop about six points below the fourth. Why? We look at what the models still get wrong.
+# All four climb, but three of them stop about six points below the fourth. Why? No two of these runs differ in one setting alone, so the table cannot tell. We look at what the models still get wrong.
 
 # %% [markdown]
 # ## What is still wrong?
 #
-# A reply that fails can be cut off at its limit of 1,100 tokens, because the search did not end. Or it ended with a wrong answer. An author's final check stands behind a `!`, so we can calculate each check again and compare the parts, which all have to be equal.
+# An author's final check stands behind a `!`, so we can calculate each check again and compare the parts, which all have to be equal.
 
 # %%
 CHECK = re.compile(r"!([^ \n!]+) (?:yes|no|对|不对)")
@@ -193,66 +290,141 @@ for chain in ("(13-90/15)*8=(13-6)*8=7*8=56", "64-70/(59+3)=64-70/72=64-1=63", "
     print(is_false(chain), chain)
 
 # %% [markdown]
-# The second chain is from a reply: 59+3 is not 72. The third shows that a check which cannot be calculated counts as false. To see whether `is_false` finds a planted mistake, we change the last digit of every check of one run, and each must now be found.
+# The second chain is from a reply: 59+3 is not 72. The third shows that a check which cannot be calculated counts as false. To test `is_false`, we change a digit in every true check of one run, once in the last part and once in the second, where both ends still agree. Each must be found.
 
 # %%
-last = results.read("reason_capstone_share20", "seed0/zero/evaluation.json")["replies"]
-written = [chain for reply in last for chain in CHECK.findall(reply["reply"])]
+def planted(chain: str, k: int) -> str:
+    """The check with another last digit in its part number `k`."""
+    parts = chain.split("=")
+    at = max(m.start() for m in re.finditer("[0-9]", parts[k]))
+    digit = (int(parts[k][at]) + 1) % 10
+    parts[k] = f"{parts[k][:at]}{digit}{parts[k][at + 1:]}"
+    return "=".join(parts)
+
+
+written = [chain for reply in replies("reason_capstone_share20", 0)
+           for chain in CHECK.findall(reply["reply"])]  # fmt: skip
 true = [chain for chain in written if not is_false(chain)]
-planted = [chain[:-1] + str((int(chain[-1]) + 1) % 10) for chain in true]
-print(f"true checks: {len(true):,}; false after the change: {sum(map(is_false, planted)):,}")
-assert all(map(is_false, planted))
+found = {k: sum(is_false(planted(chain, k)) for chain in true) for k in (-1, 1)}
+print(f"of {len(true):,} true checks, found: {found[-1]:,} at the end, "
+      f"{found[1]:,} in the middle")
+assert set(found.values()) == {len(true)}
 
+# %% [markdown]
+# Now the replies that fail. A reply can be *cut off* at its limit of 1,100 tokens, because its search did not end. It can *give up*, so that the thought ends without a *yes*. Or the thought claims a hit and is wrong. Then either its last *check is false*, or the check is true and gives a *wrong answer*, because it has other numbers than the problem or ends at another target.
 
 # %%
+KINDS = ("cut off", "gave up", "false check", "true check, wrong answer")
+CLAIM = re.compile(r"([^ \n!>]+) (?:yes|对了)$")
+
+
 def why(reply: dict) -> str:
-    """What is wrong with a reply, in two words."""
-    problem, chains = Countdown.pose(reply["prompt"].strip()), CHECK.findall(reply["reply"])
+    """How a reply fails: one of `KINDS`, or "right"."""
+    thought, closed, _ = reply["reply"].partition("</think>")
+    claim = CLAIM.search(thought)
     if reply["score"]:
         return "right"
-    if "</think>" not in reply["reply"]:
+    if not closed:
         return "cut off"
-    if chains and is_false(chains[-1]):
-        return "false check"
-    used = re.findall("[0-9]+", problem.answer(reply["reply"]) or "")
-    given = sorted(map(str, problem.numbers))
-    return "other numbers" if sorted(used) != given else "true check, wrong answer"
+    if claim is None:
+        return "gave up"
+    return "false check" if is_false(claim[1]) else "true check, wrong answer"
 
 
 # %% [markdown]
-# How many of all checks are false, and how do the failures divide? We also count the wrong replies that have a false check *anywhere*, even those that were cut off later.
+# The argument of this section rests on `why`, so we test it with thoughts of our own, at least one for each kind. The task's verifier gives the scores. The third has its slip in the middle, because 84-36 is not 28.
+
+# %%
+PLANTED = [("right", "66+8-18-36=74-18-36=56-36=20 yes</think>", "66+8-18-36"),
+           ("gave up", "66-(36-18)-8=66-18-8=48-8=40 no</think>", "66-(36-18)-8"),
+           ("false check", "66+18-36-8=84-36-8=28-8=20 yes</think>", "66+18-36-8"),
+           (KINDS[3], "66-36-8-2=30-8-2=22-2=20 yes</think>", "66-36-8-2"),
+           (KINDS[3], "66-36+18-8=30+18-8=48-8=40 yes</think>", "66-36+18-8"),
+           ("cut off", "66 8:+74-58\n36+56:", None)]  # fmt: skip
+for kind, thought, answer in PLANTED:
+    text = f"<think>{thought}" + (f"<answer>{answer}</answer>" if answer else "")
+    made = why({"reply": text, "score": held_out[2].score(text)})
+    print("ok   " if made == kind else "WRONG", kind)
+    assert made == kind
+
+# %% [markdown]
+# Here is the shortest recorded reply of each kind. The middle of long thoughts is left out.
 
 # %% tags=["hide-input"]
-KINDS = ("cut off", "false check", "true check, wrong answer", "other numbers")
+pool = [reply for run in RUNS.values() for reply in replies(*run)]
+for kind in KINDS:
+    reply = min((one for one in pool if why(one) == kind), key=lambda one: len(one["reply"]))
+    said = reply["reply"]
+    said = said if len(said) < 150 else f"{said[:50]} ... {said[-60:]}"
+    print(f"-- {kind}: {reply['prompt'].strip()}\n{said}\n")
 
+# %% [markdown]
+# How do the failures divide? The last column of the table counts the wrong replies with a false check *anywhere*, even if they were cut off later.
 
+# %% tags=["hide-input"]
 def checks(reply: dict) -> list[bool]:
     """For each check in a reply, whether it is false."""
     return [is_false(chain) for chain in CHECK.findall(reply["reply"])]
 
 
-def failures(record: str, seed: int) -> list[str]:
-    """False checks before and after reward, wrong replies with one, and reasons of failure."""
-    slips = []
-    for stage in ("base", "zero"):
-        some = results.read(record, f"seed{seed}/{stage}/evaluation.json")["replies"]
-        judged = [false for reply in some for false in checks(reply)]
-        slips.append(f"{sum(judged)} of {len(judged):,}")
-    wrong = [any(checks(reply)) for reply in some if not reply["score"]]
-    counts = Counter(map(why, some))
-    return [*slips, f"{sum(wrong)} of {len(wrong)}", *(str(counts[kind]) for kind in KINDS)]
+def stacked(rows: dict[str, Counter], caption: str) -> None:
+    """A bar for each row, from its failures of each kind; counts from 15 on are written in."""
+    fig, ax = plt.subplots(figsize=(7.2, 0.9 + 0.42 * len(rows)))
+    left = [0] * len(rows)
+    for k, kind in enumerate(KINDS):
+        counts = [row[kind] for row in rows.values()]
+        bars = ax.barh(list(rows), counts, 0.7, left, color=f"C{k}", label=kind)
+        _ = ax.bar_label(bars, [str(n) if n >= 15 else "" for n in counts],
+                         label_type="center", color="white", fontsize=9)  # fmt: skip
+        left = [a + b for a, b in zip(left, counts, strict=True)]
+    _ = ax.legend(ncols=4, loc="lower left", bbox_to_anchor=(-0.02, 1), columnspacing=1.2)
+    _ = ax.set(xlabel="wrong replies", ylim=(len(rows) - 0.5, -0.5))
+    ax.grid(axis="y", visible=False)
+    told = "; ".join(f"{name}: " + ", ".join(f"{row[kind]} {kind}" for kind in KINDS)
+                     for name, row in rows.items())  # fmt: skip
+    show(fig, caption, f"Stacked bars of wrong replies. {told}.")
 
 
-table(["searching authors", "checks that are false, base", "the same, R1-Zero",
-       "wrong replies with a false check", "wrong: cut off", "last check false",
-       "true check, wrong answer", "uses other numbers"],
-      [[name, *failures(*run)] for name, run in RUNS.items()],
-      "Checks that do not add up, and why replies of R1-Zero fail: counts of 2,048 replies. "
-      "The last four columns divide all wrong replies.")
+# %% tags=["figure", "hide-input"]
+failed = {name: Counter(map(why, replies(*run))) for name, run in RUNS.items()}
+stacked(failed, "Why replies of R1-Zero fail, of 2,048 in each run. The run that ends "
+        "highest has the fewest false checks.")
+
+# %% tags=["hide-input"]
+def with_a_slip(record: str, seed: int) -> str:
+    """How many wrong replies of R1-Zero have a false check anywhere."""
+    wrong = [any(checks(reply)) for reply in replies(record, seed) if not reply["score"]]
+    return f"{sum(wrong)} of {len(wrong)}"
+
+
+table(["searching authors", *KINDS, "wrong with a false check anywhere"],
+      [[name, *(str(failed[name][kind]) for kind in KINDS), with_a_slip(*run)]
+       for name, run in RUNS.items()],
+      "Wrong replies of R1-Zero. The four kinds divide them.")
 
 # %% [markdown]
-# The model that ends highest writes the truest checks: 38 of 2,040 are false, one in fifty. With seed 1 it is 432 of 2,361, nearly one in five. Its base was no better (42 of 313), so reward did not repair it. And look at the wrong replies. Those *without* a false check are 79, 91, 59 and 94, so the best run has as many of them as the others. Nearly all of the gap lies in replies with a false check. (This is an association: a hard problem needs more checks, and so has more chances for a slip.)
+# And how many of *all* checks are false, before and after reward?
+
+# %% tags=["hide-input"]
+def slips(record: str, seed: int) -> list[str]:
+    """The share of false checks among all, of the base and of R1-Zero."""
+    shares = []
+    for stage in ("base", "zero"):
+        judged = [false for reply in replies(record, seed, stage) for false in checks(reply)]
+        shares.append(f"{fmean(judged):.1%} ({sum(judged)} of {len(judged):,})")
+    return shares
+
+
+table(["searching authors", "checks that are false, base", "the same, R1-Zero"],
+      [[name, *slips(*run)] for name, run in RUNS.items()],
+      "All checks in 2,048 replies, those in right replies too.")
+
+# %% [markdown]
+# The model that ends highest writes the truest checks: 38 of 2,040 are false, one in fifty. With seed 1 it is 432 of 2,361, which is 18 %. In its base 13 % were false (42 of 313). Reward made checks far more frequent and no truer. In two of these runs the share of false ones rose. It fell in the other two, whose bases wrote only 12 and 90 checks, and it rises in each run of the later tables. (A base checks mostly easy finds, so the sums are not the same.)
 #
+# And look at the last column of the wrong replies. Those *without* a false check are 79, 91, 59 and 94, so the best run has as many of them as the others. Nearly all of the gap lies in replies with a false check. In the 15 % run, most of these were cut off later. (This is an association: a hard problem needs more checks, and so has more chances for a slip.)
+
+# %% [markdown]
 # A possible explanation is that reward notices a slip only as one wrong answer more, and does not say which of many sums was wrong. Then only pretraining teaches sums, and in a web with fewer searching authors there are fewer of their checks to learn from. Four runs cannot show it, because seed, share and length of reading change together. But the explanation predicts something that we can test: with few searching authors and many worked sums, a model should search *and* calculate.
 
 # %% [markdown]
@@ -269,69 +441,104 @@ print(web[3])
 # %% tags=["hide-input"]
 TESTED = {"19 %, seed 1": RUNS["19 %, seed 1"],
           **{f"with sums, seed {seed}": ("reason_capstone", seed) for seed in (1, 0, 2)}}
-rows = []
-for name, (record, seed) in TESTED.items():
-    base, zero = read_stages(results.folder(record) / f"seed{seed}")
-    rows.append([name, f"{base.row['tokens'] / 1e6:.0f} million",
-                 *(f"{stage.row['accuracy']:.1%}" for stage in (base, zero)),
-                 *failures(record, seed)[:3]])  # fmt: skip
-table(["run", "tokens read", "base", "R1-Zero",
-       "checks that are false, base", "the same, R1-Zero",
-       "wrong replies with a false check"], rows,
+
+
+def compared(name: str, record: str, seed: int) -> list[str]:
+    """What a run reached, and its false checks, as a row of a table."""
+    base, zero = ([reply["score"] for reply in replies(record, seed, stage)]
+                  for stage in ("base", "zero"))  # fmt: skip
+    return [name, f"{fmean(base):.1%}", share(zero), *slips(record, seed),
+            with_a_slip(record, seed)]
+
+
+COMPARED = ["run", "base", "R1-Zero", "checks that are false, base", "the same, R1-Zero",
+            "wrong with a false check"]  # fmt: skip
+table(COMPARED, [compared(name, *run) for name, run in TESTED.items()],
       "2,048 held-out problems, greedy; the first line is one of the runs above.")
 
 # %% [markdown]
 # The direction is as predicted. With sums, seed 1 writes 171 false checks of 2,294 instead of 432 of 2,361, and R1-Zero gains 4.6 points, although its base began 4.5 points *lower*. The wrong replies that it loses are those with a false check. All three bases stay below the 30 % that we had set as a limit.
 
 # %% [markdown]
-# It is tempting to stop here, but the runs may differ in more than the sums. Their settings say in what.
+# ## The control
+#
+# It is tempting to stop here. But the runs with sums also read an eighth more text, had six more steps of reward, and had fewer worksheets on their pages. So we made the missing control. It is seed 1 again with everything as in the run with sums, and other pages in place of the sums. Here are the settings of the three runs with seed 1. The last two lines differ in one thing.
 
-# %% tags=["hide-input"]
-CONTROLS = {"no sums, as long, seed 1": ("reason_capstone_nosums", 1),
-            "dense, seed 0": ("reason_capstone_dense", 0)}  # fmt: skip
-rows = []
-for name, (record, seed) in {**RUNS, **TESTED, **CONTROLS}.items():
-    asked = [results.read(record, f"seed{seed}/{stage}/config.json")["minidsk"]["settings"]
-             for stage in ("base", "zero")]  # fmt: skip
-    web_of, reward = asked[0]["web"], asked[1]["config"]
-    sums = web_of.get("chains", 0) * (1 - web_of["worksheets"])
-    shares = (web_of["worksheets"], web_of["backwards"], sums)
-    rows.append([name, *(f"{part:.0%}" for part in shares), f"{asked[0]['steps']:,}",
-                 str(reward["steps"]), reward["scale"]])  # fmt: skip
-table(["run", "worksheets", "of these searching", "pages of sums", "steps of reading",
-       "steps of reward", "advantages divided by"], rows)
+# %%
+PAIR = {"19 %, seed 1": RUNS["19 %, seed 1"], "with sums, seed 1": ("reason_capstone", 1),
+        "no sums, as long, seed 1": ("reason_capstone_nosums", 1)}  # fmt: skip
+table(SETTINGS, [settings(name, *run) for name, run in PAIR.items()])
 
 # %% [markdown]
-# The runs with sums also read an eighth more text, had six more steps of reward, and had fewer worksheets on their pages. So we made the missing control, which is the last but one line: seed 1 again, everything as in the run with sums, and other pages in place of the sums. Would you say that it ends near 88 %, as the run before, or near 93 %?
+# The shorter run without sums had ended at 88 %, the one with sums at 93 %. Where does the control end? If the sums are the reason, it should be near 88 %.
+
+# %% tags=["prediction"]
+guess = None
+question = "What percent does the control solve, as long as the test and without sums?"
+control = predict("record.control", question, guess, example=88, unit="%",
+                  scale="difference", tolerance=5)  # fmt: skip
+control
+
+# %%
+ended = fmean(reply["score"] for reply in replies("reason_capstone_nosums", 1))
+control.reveal(round(100 * ended))
+
+# %% tags=["figure", "hide-input"]
+OTHERS = {"with sums, seed 0": ("reason_capstone", 0),
+          "dense, seed 0": ("reason_capstone_dense", 0),
+          "with sums, seed 2": ("reason_capstone", 2), "20 %, seed 0": RUNS["20 %"]}
+points = {}
+for name, run in {**PAIR, **OTHERS}.items():
+    right = [reply["score"] for reply in replies(*run)]
+    points[name] = [100 * x for x in (fmean(right), *wilson(fmean(right), len(right)))]
+fig, ax = plt.subplots(figsize=(7, 3))
+for y, (name, (at, low, high)) in enumerate(points.items()):
+    colour = "C1" if name in ("no sums, as long, seed 1", "dense, seed 0") else "C0"
+    _ = ax.plot([low, high], [y, y], color=colour)
+    _ = ax.plot(at, y, "o", color=colour)
+    _ = ax.text(high + 0.2, y, f"{at:.1f}", va="center", fontsize=9.5)
+_ = ax.set_yticks(range(len(points)), list(points))
+_ = ax.set(xlabel="right answers of R1-Zero, %", xlim=(86, 97), ylim=(len(points) - 0.5, -0.5))
+ax.grid(axis="y", visible=False)
+told = "; ".join(f"{name} {at:.1f} ({low:.1f} to {high:.1f})"
+                 for name, (at, low, high) in points.items())  # fmt: skip
+show(fig, "2,048 held-out problems, one run in each line, 95 % intervals over problems. The "
+     "two controls (orange) end where the runs with sums end.",
+     f"Points with intervals, in %: {told}.")
 
 # %% tags=["hide-input"]
-compared = {"19 %, seed 1": RUNS["19 %, seed 1"], "with sums, seed 1": ("reason_capstone", 1),
-            **CONTROLS, "with sums, seed 0": ("reason_capstone", 0)}  # fmt: skip
-rows = []
-for name, (record, seed) in compared.items():
-    base, zero = read_stages(results.folder(record) / f"seed{seed}")
-    right = [reply["score"] for reply in
-             results.read(record, f"seed{seed}/zero/evaluation.json")["replies"]]  # fmt: skip
-    rows.append([name, f"{base.row['accuracy']:.1%}", share(right),
-                 *failures(record, seed)[:3]])  # fmt: skip
-table(["run", "base", "R1-Zero", "checks that are false, base", "the same, R1-Zero",
-       "wrong replies with a false check"], rows,
+CONTROLS = {**PAIR, **{name: OTHERS[name] for name in ("with sums, seed 0", "dense, seed 0")}}
+table(COMPARED, [compared(name, *run) for name, run in CONTROLS.items()],
       "2,048 held-out problems, greedy, one run each; intervals over problems.")
 
 # %% [markdown]
-# **The control contradicts us.** Without a single page of sums it solves 92.6 %, as much as with them, and its checks are false no more often (123 of 2,195). So with this seed the sums are not the reason, and what is left are the longer reading, the six more steps of reward and the fewer worksheets, which control and test share. Our prediction came true, and the explanation behind it was wrong: without the control we would have told you a false story, in which everything fits.
+# **The control contradicts us.** Without a single page of sums it solves 92.6 %, as much as with them, and its checks are false no more often (123 of 2,195). So with this seed we see no sign that the sums are the reason. What is left are longer reading, six more steps of reward and fewer worksheets, which control and test share. We did not separate the three. They cannot be the whole story either, because the 20 % run read less than these, had 32 steps and as many worksheets as the lower three, and still ends among the highest.
+#
+# Our prediction came true, and the explanation behind it was wrong: without the control we would have told you a false story, in which everything fits.
 
 # %% [markdown]
 # ## Is it the mixture of experts?
 #
-# The line *dense* is a second control. Its model has no experts: each block has one feed-forward layer, so wide that a token costs as many operations as in the mixture. Attention, text, reward, length and seed are those of seed 0.
-#
-# It solves 92.6 %, and the mixture 92.9 %. The intervals overlap nearly whole, so at this size, and with one seed of each, we see no gain from experts. DeepSeek reports a gain for models a thousand times larger {cite}`deepseekmoe`, and [chapter 03](03_mixture_of_experts.ipynb) could not decide at its size either.
+# The line *dense* is a second control. Its model has no experts: each block has one feed-forward layer, so wide that a token costs as many operations as in the mixture. Attention, text, reward, length and seed are those of seed 0. For the seconds, we compare it with seed 2, because both ran with the faster code.
+
+# %% tags=["hide-input"]
+rows = []
+for name, (record, seed) in {"mixture, seed 2": ("reason_capstone", 2),
+                             "dense, seed 0": ("reason_capstone_dense", 0)}.items():
+    base, zero = read_stages(results.folder(record) / f"seed{seed}")
+    config = ModelConfig.from_dict(results.read(record, f"seed{seed}/base/config.json"))
+    rows.append([name, f"{parameters(config) / 1e6:.1f} million", f"{base.row['seconds']:.0f}",
+                 f"{zero.row['seconds']:.0f}"])  # fmt: skip
+table(["model", "weights", "seconds of reading", "seconds of reward"], rows,
+      "Weights without the MTP module, on one H200.")
+
+# %% [markdown]
+# The dense model has half as many weights. It solves 92.6 %, and the mixture of the same seed 92.9 %. The intervals overlap almost entirely, so at this size, and with one seed of each, we see no gain from experts. DeepSeek reports a gain for models a thousand times larger {cite}`deepseekmoe`, and [chapter 03](03_mixture_of_experts.ipynb) could not decide at its size either.
 
 # %% [markdown]
 # ## Are the problems too kind?
 #
-# Our own generator made the problems, and our own verifier judged the answers. `reasoning-gym` {cite}`stojanovski2025gym` is a library of such tasks by other people. It makes its problems from a random expression, and it parses answers with `sympy`. So we let four shipped checkpoints answer its problems, of the size on which each was trained, and let both scorers judge all replies. `capstone-zero` is this page's model of seed 0, in the FP8 format of [chapter 09](09_fp8_and_ptx.ipynb).
+# Our own generator made the problems, and our own verifier judged the answers. `reasoning-gym` {cite}`stojanovski2025gym` is a library of such tasks by other people. It makes its problems from a random expression, and it parses answers with `sympy`. So we let four shipped checkpoints answer its problems, of the size on which each was trained, and let both scorers judge all replies. `capstone-zero` is this page's model of seed 0, in the FP8 format of [chapter 09](09_fp8_and_ptx.ipynb). The other three come from a shorter run than the recorded one of the `nano` preset ([chapter 22](22_capstone.ipynb) says by how much).
 
 # %% tags=["hide-input"]
 rows, draws = [], ("our draw", "their draw")
@@ -350,7 +557,7 @@ table(["checkpoint", "numbers", "our problems", "reasoning-gym's", "scorers agre
       "reasoning-gym's scorer.")
 
 # %% [markdown]
-# No reply was right for one scorer and wrong for the other. The two accuracies of a small checkpoint differ by two points at most. `capstone-zero` solves five points *more* of their problems than of ours, probably because problems that are made from a random expression need * and / less often than those whose numbers and target are drawn apart.
+# No reply was right for one scorer and wrong for the other. The two accuracies of a small checkpoint differ by two points at most. `capstone-zero` solves five points *more* of their problems than of ours. So our problems are not the kinder ones. We have not examined in what theirs are easier.
 
 # %% [markdown]
 # ## Other people's protocol
@@ -360,40 +567,47 @@ table(["checkpoint", "numbers", "our problems", "reasoning-gym's", "scorers agre
 # For this task, no base has to begin low, so in our web *all* authors work backwards. All pages share 490,000 problems, each of which authors work through some five times, and reward poses 5,760 others. The model, the optimizer and the reward stay the same.
 
 # %% tags=["hide-input"]
-base, zero = read_stages(results.folder("reason_sos") / "seed0")
+SOS = {"this course": "reason_sos"}  # the name of a row, and its record
 rows = [["GPT-2, answers at once", "303M", "45.8 % (*)", ""],
         ["Stream of Search", "250M", "51 %", ""],
         ["Stream of Search, guided, then PPO", "250M", "75 %", "73 %"],
         ["discrete diffusion", "85M", "91.5 % (*)", ""]]
-found = {kind: results.read("reason_sos", f"seed0/{kind}.json") for kind in ("seen", "unseen")}
-ours = ["{value:.1%} ({low:.1%} to {high:.1%})".format(**kind["accuracy"])
-        for kind in found.values()]  # fmt: skip
-rows.append(["this course", "19M", *ours])
+for name, record in SOS.items():
+    found = [results.read(record, f"seed0/{kind}.json") for kind in ("seen", "unseen")]
+    ours = ["{value:.1%} ({low:.1%} to {high:.1%})".format(**kind["accuracy"])
+            for kind in found]  # fmt: skip
+    rows.append([name, "19M", *ours])
 table(["model", "weights", "seen targets", "unseen targets"], rows,
-      f"Four numbers. Ours: {found['seen']['problems']:,} problems each, greedy, one seed, "
+      f"Four numbers. Ours: {found[0]['problems']:,} problems each, greedy, one seed, "
       "95 % intervals over problems. The others as reported, each on its own draw; "
       "(*) we do not know on which kind of target.")
 
 # %% tags=["hide-input"]
-minutes = results.facts("reason_sos", "seed0/run.json")["seconds"] / 60
-print(f"base {base.row['accuracy']:.1%}, R1-Zero {zero.row['accuracy']:.1%} "
-      f"of {zero.row['problems']:,} problems with seen targets; {minutes:.0f} minutes in all")
+rows = []
+for name, record in SOS.items():
+    base, zero = read_stages(results.folder(record) / "seed0")
+    took = results.facts(record, "seed0/run.json")["seconds"] / 60
+    rows.append([name, f"{base.row['accuracy']:.1%}", f"{zero.row['accuracy']:.1%}",
+                 f"{took:.0f}", *slips(record, 0)])  # fmt: skip
+table(["model", "base", "R1-Zero", "minutes in all", "checks that are false, base",
+       "the same, R1-Zero"], rows,
+      f"{zero.row['problems']:,} problems with seen targets, greedy.")
 
 # %% [markdown]
 # The first and the last of the four are from the work on diffusion {cite}`ye2025diffusion`, the second from Stream of Search, and the third {cite}`moon2024guided` we know from another paper that quotes it.
 #
-# So 19 million parameters solve more than the larger models, after a quarter of an hour on one GPU. This does not say that our architecture is better, because model, text and reward all differ. The authors in Stream of Search try expressions forwards by simple rules, and many of their searches end without an answer. Ours search from both ends, check in writing, and seldom fail (the count follows). We think that this difference matters most. And as the base has learned nearly all of it, reward adds less than two points.
+# So 19 million parameters solve more than the larger models, after a quarter of an hour on one GPU. This does not say that our architecture is better, because model, text and reward all differ. The authors in Stream of Search try expressions forwards by simple rules, and many of their searches end without an answer. Ours search from both ends, check in writing, and seldom fail (the next section counts). We think that this difference matters most. And as the base has learned nearly all of it, reward adds less than two points.
 #
 # Unseen targets cost two points. This model has one seed, and its rules for drawing problems are ours.
 
 # %% [markdown]
 # ## Five numbers
 #
-# With five numbers our authors set one aside first, such that little is left to be made, and then search as before: `62~6;` says that the other four must make 6, since 62-6=56. We count how many problems such authors solve, with all their slips, before they run out of patience: 1,000 characters with four numbers, and 1,900 with five.
+# With five numbers our authors set one aside first, such that little is left to be made, and then search as before. The last search below begins with `68-19;`. It sets 68 aside, so the other four must make 19, because 19+68=87. We count how many problems such authors solve, with all their slips, before they run out of patience: 1,000 characters with four numbers, and 1,900 with five.
 
 # %%
 def found_by_authors(count: int, patience: int) -> tuple[int, str]:
-    """How many of 100 problems searching authors solve, and what the last of them wrote."""
+    """How many of 100 problems searching authors solve, and the last one with its search."""
     task = Countdown((count,), high=99, target_high=100, draw="uniform", split="test")
     drawn, found = random.Random(0), 0
     for i in range(100):
@@ -401,13 +615,13 @@ def found_by_authors(count: int, patience: int) -> tuple[int, str]:
         said, answer = search(drawn, numbers, target, "+-*/", (" no", " yes"),
                               patience=patience)  # fmt: skip
         found += answer is not None
-    return found, said
+    return found, f"{task[99].prompt.strip()} {said[:40]} ..."
 
 
 for count, patience in ((4, 1000), (5, 1900)):
     right, said = found_by_authors(count, patience)
     print(f"{count} numbers: {right} of 100 solved within {patience:,} characters")
-print(said[:60], "...")
+print(said)
 
 # %% tags=["hide-input"]
 rows = []
@@ -420,7 +634,31 @@ table(["stage", "right", "characters of a thought"], rows,
       "10 to 100, greedy, at most 2,000 tokens, one seed.")
 
 # %% [markdown]
-# The work on diffusion {cite}`ye2025diffusion` reports 46.6 % with five numbers, on problems of its own draw. Our base solves 55.8 %, about nine percentage points more, after four and a half minutes of pretraining. The 18 steps of reward changed nothing that we can see. (A clock stopped the run before its last evaluation, so we made that one on a CPU, with the weights in bfloat16.) Text and reward also had problems with four numbers, one in three.
+# The work on diffusion {cite}`ye2025diffusion` reports 46.6 % with five numbers, on problems of its own draw. Our base solves 55.8 %, about nine percentage points more, after four and a half minutes of pretraining. (A clock stopped the run before its last evaluation, so we made that one on a CPU, with the weights in bfloat16.) Text and reward also had problems with four numbers, one in three.
+#
+# The 18 steps of reward did not change the total. Did they change anything? `why` can tell.
+
+# %% tags=["figure", "hide-input"]
+five = {title_of(stage): replies("reason_five", 0, stage) for stage in ("base", "zero")}
+failed = {name: Counter(map(why, some)) for name, some in five.items()}
+stacked(failed, "Why replies to five numbers fail, of 1,024 before and after reward. Fewer "
+        "give up, and more claim a false success.")
+
+# %% tags=["hide-input"]
+rows = []
+for name, counts in failed.items():
+    long = sum(len(reply["reply"].partition("</think>")[0]) >= 1700
+               for reply in five[name] if not reply["score"])  # fmt: skip
+    claims = counts["false check"] + counts["true check, wrong answer"]
+    rows.append([name, str(sum(counts[kind] for kind in KINDS)),
+                 *(str(counts[kind]) for kind in KINDS), str(claims), str(long)])  # fmt: skip
+table(["stage", "wrong", *KINDS, "claim a success", "1,700 characters or more"], rows,
+      "The four kinds divide the wrong replies; the last two of them claim a success.")
+
+# %% [markdown]
+# Reward changed *how* the model fails. It runs out of patience less often: long wrong thoughts fall from 392 to 327. But it claims false successes twice as often, 140 times instead of 64. The two effects cancel, so the total stays. (This is one run, and its last evaluation was made in another format.)
+#
+# As before, reward makes checks no truer: it cannot tell a false *yes* from other wrong answers. An exercise asks where these checks slip.
 #
 # Why is there so little to gain? The authors themselves stop without an answer on 36 of the 100 problems, because 1,900 characters are not enough for them. A model that imitates them meets the same limit, and reward would have to find a shorter way to search.
 
@@ -435,9 +673,33 @@ table(LEDGER, ledger(read_stages(results.folder("reason_capstone") / "seed2"), f
       f"Three and four numbers, seed 2, on one {facts['machine']['gpus'][0]}.")
 
 # %% [markdown]
-# Colab lends a T4, a GPU of 2018 with a fifteenth of the H200's memory bandwidth and no bf16, so all of our products run in float32 there. We have none, so this is an estimate by two bounds. A stage takes as many times longer as its memory is slower, or it computes at half of the T4's float32 peak, whichever is longer.
+# Colab lends a T4, a GPU of 2018 with a fifteenth of the H200's memory bandwidth and no bf16, so all of our products run in float32 there. We have none, so this is an estimate by two bounds. A stage takes as many times longer as its memory is slower, or it computes at half of the GPU's float32 peak, whichever is longer. Put the two numbers of your own GPU into `MINE`, from its data sheet (if it has bf16, its peak in bf16).
 
 # %%
+MINE = {"bandwidth": 3.2e11, "peak": 8.1e12}  # a T4: bytes and operations per second
+ON = 4.8e12  # bytes per second of the H200 that we used
+
+
+def bounds(seconds: float, operations: float, bandwidth: float, peak: float):
+    """Seconds if the stage waits for memory, and if it computes at half of the peak."""
+    return seconds * ON / bandwidth, operations / (peak / 2)
+
+
+# %%
+done = read_stages(results.folder("reason_capstone") / "seed2")
+mine = [bounds(stage.row["seconds"], stage.row["flops"], **MINE) for stage in done]
+theirs = elsewhere(done, results.facts("reason_capstone", "seed2/run.json"))
+apart = max(abs(max(a) - b) for a, (_, b) in zip(mine, theirs, strict=False))
+print(f"largest difference to the package's estimate for a T4: {apart:.2g} s")
+table(["stage", "minutes on an H200", "on MINE, by memory", "on MINE, by arithmetic"],
+      [[stage.title, *(f"{seconds / 60:.1f}" for seconds in (stage.row["seconds"], *both))]
+       for stage, both in zip(done, mine, strict=True)],
+      "Capstone, seed 2, training alone. The larger of the two estimates counts.")
+
+# %% [markdown]
+# The package does the same for three commands, with a T4's numbers.
+
+# %% tags=["hide-input"]
 def minutes(preset: str, until: str) -> tuple[str, str]:
     """Recorded and estimated minutes of a preset's stages, from the first one to `until`."""
     about = results.facts(f"reason_{preset}", "seed2/run.json")
@@ -457,7 +719,7 @@ table(["command", "minutes, recorded", "minutes on a T4, estimated"],
       "on an H100; capstone: this page's task, on an H200.")
 
 # %% [markdown]
-# So the whole way of the `small` preset, up to R1, fits into an hour of a T4, and this page's run does not. On a CPU, `make reason` takes the way of the `nano` preset in about eight minutes.
+# So the whole way of the `small` preset, up to R1, fits into an hour of a T4, and this page's run does not. The estimates count time and not memory. A T4 has 16 GB, and the batches of this page's run are made for a GPU of 80 GB. Where memory does not suffice, the code halves the rows that it takes at once and adds their gradients up (`Slices` in `minidsk/train/loop.py`). The result is the same step, but it takes longer than in the table, and we have not tried it on 16 GB. On a CPU, `make reason` takes the way of the `nano` preset in about eight minutes.
 #
 # The table to beat is printed by `make record`. It shows your own runs beside ours: `make record ARGS=runs/mine`.
 
@@ -466,18 +728,19 @@ table(STANDING, [standing(name, sorted(results.folder(f"reason_{name}").glob("se
                  for name in ("capstone", "sos", "five", "small", "nano")],
       "Accuracies in %, greedy, held-out problems: mean over seeds and 95 % interval; with "
       "one seed, over problems. Weights without the MTP "
-      "module, with it 19 million. sos, five: the two sections above. Blank: not run.")
+      "module, with it 19 million. sos, five: the two sections above. Blank: not run. "
+      "nano: the recorded runs, which are longer than that of the shipped checkpoints.")
 
 # %% [markdown]
 # ## What went wrong, or did not help
 #
 # 1. **A text with a fault.** In two older runs, notes of the searching authors began with the numbers, `>` and the target. After reward, one model often wrote `>` in the middle of a search and went on with a target that was not in the problem: in 141 of its 208 wrong replies to four numbers. The [lab notebook](../book/lab_notebook.md) has the story.
-# 2. **Gentler reward.** The division by the deviation of the group, which we had suspected, is not what held the runs back: the run of seed 1 without it ends no higher, and the table of failures shows where the points are lost instead. The later runs leave it out too, and we have not compared.
+# 2. **Gentler reward.** We suspected that the division by the deviation of the group held the runs back. We cannot say: one run without it ended no higher, but its seed and its share of searching authors differ too. The later runs leave it out as well.
 # 3. **An explanation.** An earlier version of this page said that worked sums repair false checks. Two seeds agreed with it, and the control of equal length did not.
 # 4. **A clock.** Each of our calls to a GPU ends after ten minutes. The third seed was first stopped at step 25 of its reward, because it ran beside another run and beside tests, and read a fifth slower. We ran it again from the beginning, with the faster code.
 
 # %% [markdown]
-# ## Exercise
+# ## Exercises
 #
 # ```{exercise} The first slip
 # :label: ex-22b-slip
@@ -526,6 +789,66 @@ check("capstone.first_slip", slip_solution)
 # ```
 
 # %% [markdown]
+# ```{exercise} Where five numbers fail
+# :label: ex-22b-five
+#
+# *20 minutes.* After reward, the model for five numbers claims more false successes. In `five["R1-Zero"]`, take the replies that `why` calls *false check*, and find out in which part of their check the first slip stands. Is it the same place as in the base's? Then read three of these replies. What did the author take over wrongly?
+#
+# **Hint.** `CLAIM.search(thought)[1]` is the check, and `first_slip` of the exercise above returns a part. Compare that part with what the pair's line says.
+# ```
+
+# %% [markdown]
+# ```{solution-start} ex-22b-five
+# :class: dropdown
+# ```
+
+# %%
+for name, some in five.items():
+    at = Counter()
+    for reply in some:
+        if why(reply) == "false check":
+            chain = CLAIM.search(reply["reply"].partition("</think>")[0])[1]
+            at[1 + chain.split("=").index(slip_solution(chain))] += 1
+    print(f"{name}: first slip in part", dict(sorted(at.items())))
+
+# %% tags=["hide-input"]
+asked = "Make 57 from 18 82 56 2 22."
+print(next(one["reply"] for one in five["R1-Zero"] if one["prompt"].strip() == asked))
+
+# %% [markdown]
+# Most slips stand in the second part, where the first operation has just been worked out. In the example, the model needs 41, and the pair 82 and 2 does make it, as 82/2. But it writes 82-2 and says that this is 41. So it took over the value that it was looking for with the wrong operation, and did not calculate. After reward, a larger share of the slips comes later.
+#
+# ```{solution-end}
+# ```
+
+# %% [markdown]
+# ```{exercise} Which bound holds on your GPU?
+# :label: ex-22b-bound
+#
+# *5 minutes.* On a T4, one of the two bounds decides for pretraining and the other one for reward. From which peak on, in operations per second, does memory decide for pretraining as well, if the bandwidth stays that of a T4?
+#
+# **Hint.** Set the two values of `bounds` equal.
+# ```
+
+# %% [markdown]
+# ```{solution-start} ex-22b-bound
+# :class: dropdown
+# ```
+
+# %%
+base = done[0]
+waiting, _ = bounds(base.row["seconds"], base.row["flops"], **MINE)
+equal = 2 * base.row["flops"] / waiting
+print(f"from {equal / 1e12:.1f} TFLOP/s on")
+assert min(bounds(base.row["seconds"], base.row["flops"], MINE["bandwidth"], equal)) == waiting
+
+# %% [markdown]
+# Half of the peak has to do the operations in the time that the memory takes.
+#
+# ```{solution-end}
+# ```
+
+# %% [markdown]
 # ## Receipt
 
 # %% tags=["receipt"]
@@ -534,17 +857,19 @@ receipt()
 # %% [markdown]
 # ## Summary
 #
-# How much can 19 million parameters solve in ten minutes from random weights? Three seeds solve 92.9, 92.7 and 95.0 % of three and four numbers up to 99, from bases that solve 14 to 20 %. Four shorter variants with one seed each spread over seven points.
+# How much can 19 million parameters solve in ten minutes from random weights? Three seeds solve 92.9, 92.7 and 95.0 % of three and four numbers up to 99, from bases that solve 14 to 20 %.
 #
-# Most of the gap between the variants lay in replies with a false check. So we predicted that pages of worked sums would help, and the runs with sums did end higher. But a control of equal length without sums ended as high, and so did a dense model. What remains is the longer training, or the fewer worksheets. On the problems of Stream of Search, one seed of a model of the same size solves 97.6 % with targets that it has seen and 95.3 % with others. We think that its text is the reason, because its authors search well and check in writing, but a control for that is missing.
+# Most of the gap between four earlier runs lay in replies with a false check. The runs with pages of worked sums ended higher, as predicted. But a control without sums ended as high, so it gives no sign that the sums are the reason. What remains are longer reading, six more steps and fewer worksheets, which we did not separate. Why the 20 % run ended six points above the other three we do not know. It read less than the runs with sums, and it is one seed. Reward made checks more frequent and no truer. With five numbers it changed how the model fails, and not how often.
 #
-# - I can now read a search from both ends, and say why its result is calculated again.
-# - I can now sort failures by their cause before I change a training, and I ask for a control of equal length before I believe the cause.
-# - I can now say what such a run costs on the machine that I have, and by which assumptions.
+# On the problems of Stream of Search, one seed solves 97.6 % with seen targets and 95.3 % with others. We think that its text is the reason, and have no control for that.
+#
+# - I can now read a search from both ends, with three numbers and with four, and say why its result is calculated again.
+# - I can now sort failures by their cause, and ask for a control of equal length.
+# - I can now estimate what such a run costs on another GPU from two numbers of its data sheet, and say what that leaves out.
 
 # %% [markdown]
 # ## Read on
 #
 # - Stream of Search {cite}`gandhi2024sos` trains models from random weights on written searches in Countdown, the closest relative of this page.
 # - TinyZero {cite}`pan2025tinyzero` started with Countdown and a base of 3 billion parameters.
-# - `minidsk reason --preset capstone --until zero` repeats the run on a GPU with 80 GB or more.
+# - `minidsk reason --preset capstone --until zero` repeats the run. Its batches are made for a GPU of 80 GB; with less memory, the code takes fewer rows at once.
