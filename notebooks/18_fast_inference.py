@@ -318,7 +318,7 @@ show(fig, "A pass for few tokens takes hardly less time than a pass for dozens. 
 # %% [markdown]
 # A pass starts about 250 operations, **however many tokens it computes**. Before an operation computes anything, Python and PyTorch have to find a program, check shapes and reserve memory. We call this **starting**. But a pass also reads all weights, and this would give the same flat curve. So we build the model once more with an eighth of the width. It starts the same operations, and has a tenth of the weights.
 #
-# We time one step of each model in the package's `Engine`. (There, every expert computes each token, so a step has more operations than in the table above. It still takes less time, for one because PyTorch prepares no gradients in `torch.inference_mode`.)
+# We time one step of each model in the package's `Engine`. (There, every expert computes each token, so a step has more operations than in the table above. It still takes less time, in part probably because `torch.inference_mode` skips some of PyTorch's bookkeeping.)
 
 # %%
 # tolerance: 5%
@@ -434,7 +434,7 @@ show(fig, "A step grows far more slowly than the batch. For 2,048 times as many 
      f"{core_ms[64]:.1f} ms.")  # fmt: skip
 
 # %% [markdown]
-# **The answer.** Many texts do share a step. On one core, a step for 64 texts takes far less than 64 times as long as for one, and on the GPU our package's step takes less than twice as long. (Transformers' step takes about as long for 2,048 texts as for a few, so most of it is probably Python's. Its times vary between rows and between repetitions, and we did not look for the cause.)
+# **The answer.** Many texts do share a step. On one core, a step for 64 texts takes far less than 64 times as long as for one, and on the GPU our package's step takes less than twice as long. (Transformers' step takes hardly longer for 2,048 texts than for a few, so most of it is probably Python's. Its times vary from row to row, and we did not look for the cause.)
 #
 # ## Can a whole step be started at once?
 #
@@ -570,7 +570,8 @@ assert gains["context", 1920] < gains["context", 512] < gains["batch", 1024]
 assert gains["experts", 64] < gains["batch", 1024]
 table(["texts", "what differs", "transformers, ms", "ours from Python, ms",
        "ours from a graph, ms", "as fast as transformers"], rows,
-      f"One step on {device}, with its share of reading the prompts; 128 new tokens per text")
+      f"One step on {device}, with its share of reading the prompts; "
+      f"{case['tokens'] // texts} new tokens per text")
 
 # %% [markdown]
 # From Python, our step already takes less time than transformers'. The rest of our gain is the graph's, which saves starts and nothing else. So the gain is smaller where the GPU has more to compute or to read per start: with longer prompts, and with 64 experts.
@@ -617,7 +618,7 @@ table(["texts", "before, ms", "fused, ms", "gain"],
       [[texts, f"{plain_ms(case):.2f}", f"{plain_ms(newer[texts]):.2f}",
         f"{plain_ms(case) / plain_ms(newer[texts]):.1f}x faster"]
        for texts, case in older.items()],
-      f"One step from a graph, with its share of reading the prompts; "
+      "One step from a graph, with its share of reading the prompts; "
       f"{newer[1]['tokens']} new tokens per text; 14.7 million parameters, on two hosts")
 
 # %% [markdown]
@@ -746,7 +747,7 @@ print(repr(tokenizer.decode(slowly[0, one.shape[1] :].tolist())))
 #
 # In the package, `cache.ends` says how many tokens the cache holds, and `cache.truncate` forgets those behind. `model.look_ahead` runs the module. After a kept guess, two tokens are new to the module. `cache.reopen(known, 2)` therefore lets it read the last two tokens again.
 #
-# One text is a small test. So below the cells there is a record of 10,000 prompts of a model of nano's size, continued in float32 by the package.
+# One text is a small test. So a record follows these cells, in which a model of nano's size continued 10,000 prompts in float32, with the package.
 
 # %%
 @torch.no_grad()
@@ -832,13 +833,13 @@ for k, (name, above) in enumerate((("p", "surplus"), ("q", "refused"))):
     drawn = ax.bar(at, rest, 0.36, kept, label=f"{above}: {name} above {'qp'[k]}")
     _ = ax.bar_label(drawn, [f"{name} = {x:.1f}" for x in three[k]], fontsize=9, padding=2)
     inside = [f"{above}\n{x:.1f}" if x > 0 else "" for x in rest]
-    _ = ax.bar_label(drawn, inside, label_type="center", fontsize=8)
+    _ = ax.bar_label(drawn, inside, label_type="center", fontsize=8, color="white")
 _ = ax.set_xticks(place, [f"token {token}" for token in (1, 2, 3)])
 _ = ax.set(ylabel="probability", ylim=(0, 0.75))
 _ = ax.legend(fontsize=9, ncols=3, loc="upper center")
 show(fig, "p and q of three tokens. Where they overlap, guesses are kept. The guesser offers "
-     f"token 2 too often, and {kept.sum():.1f} of all guesses are kept. The surplus is what p "
-     "lacks then.",
+     f"token 2 too often, and {kept.sum():.1f} of all guesses are kept. What is then "
+     "missing of p is the surplus.",
      "Two bars for each of three tokens. " + "; ".join(
          f"token {k + 1}: p {three[0, k]:.1f}, q {three[1, k]:.1f}, overlap {kept[k]:.1f}, "
          f"surplus {three[0, k] - kept[k]:.1f}" for k in range(3)) + ".")  # fmt: skip
@@ -1024,17 +1025,18 @@ print("64 texts of 60 tokens: the same")
 rows, took = [], {("slow", 1): seconds(lambda: write_slowly(writer, one, 60), 1)}
 with torch.no_grad():
     reading = seconds(partial(writer, text[:1], mtp=False))  # 128 tokens, for the last table
-for texts, prompts, right in ((1, one, slowly), (64, ids, together.ids)):
-    took["plain", texts] = plain = seconds(partial(write, writer, prompts, 60), 2)
+for texts, prompts, right in ((1, one, by_package), (64, ids, together)):
+    turns = 2 if texts == 1 else 1
+    took["plain", texts] = plain = seconds(partial(write, writer, prompts, 60), turns)
     packaged = partial(decode, writer, prompts, 60, temperature=0.0)
     for name, after in (("package", math.inf), ("traced", trace.AFTER)):
         with patch.object(trace, "AFTER", after):  # so many steps run from Python
-            took[name, texts] = seconds(packaged, 2)
-            assert torch.equal(packaged().ids, right)
+            took[name, texts] = seconds(packaged, turns)
+            assert torch.equal(packaged().ids, right.ids)
     guess = partial(speculate, writer, prompts, 60, 1, temperature=0.0)
-    took["guess", texts], passes = seconds(guess, 2), guess().passes.sum().item()
+    took["guess", texts] = seconds(guess, turns)
     gain = plain / took["guess", texts]
-    mean = 59 * texts / (passes - texts)  # without the prompts' passes
+    mean = 59 * texts / (right.passes.sum().item() - texts)  # without the prompts' passes
     rows.append([texts, f"{mean:.2f}", f"{mean / gain:.2f}", f"{gain:.2f}"])
 assert took["traced", 1] < 1.3 * took["guess", 1]
 print(f"one text, one guess:              {60 / took['guess', 1]:,.0f} tok/s")
@@ -1045,12 +1047,12 @@ table(["texts", "tokens per pass", "cost of a pass, plain steps", "times as fast
 # %% [markdown]
 # For one text the guesses pay. For 64 texts they pay less or even cost speed, because there a pass costs more plain steps. (These times vary, and our runs have shown both.) But the package's traced step writes more tokens per second without guesses (the printed line) than it does with a guess. The package cannot trace passes with guesses yet.
 #
-# The two records of fused kernels, older and newer, also have greedy text with guesses, in bfloat16. A graph replays the plain steps and the passes with guesses. This is possible because the number of kept guesses stays on the GPU, so Python need not know it. How much did one guess gain in the newer record, for one text?
+# The two records above, older and newer, also have greedy text with guesses, in bfloat16. A graph replays the plain steps and the passes with guesses. This is possible because the number of kept guesses stays on the GPU, so Python need not know it. How much did one guess gain in the newer record, for one text?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
 mean = newer[1]["depths"]["1"]["tokens_a_step"]
-question = f"A pass writes {mean:.1f} tokens. One text comes how many times as fast?"
+question = f"A pass with a guess writes {mean:.1f} tokens. How many times as fast is one text?"
 one_guess = predict("inference.one_guess", question, guess, example=1.8)
 one_guess
 
@@ -1316,12 +1318,12 @@ zoo("inference", [a_guess_that_p_likes_more_is_kept, the_text_follows_p])
 # tolerance: 100%
 ladder = {"the slow decoder": ("slow", 1), "a cache": ("plain", 1),
           "a cache and one guess": ("guess", 1),
-          "the package's step, from Python": ("package", 1),
-          "the package's step, from a trace": ("traced", 1),
+          "package's step, from Python": ("package", 1),
+          "package's step, from a trace": ("traced", 1),
           "a cache and 64 texts": ("plain", 64),
           "a cache, 64 texts and one guess": ("guess", 64),
-          "64 texts, from Python": ("package", 64),
-          "64 texts, from a trace": ("traced", 64)}  # fmt: skip
+          "package's step, 64 texts, Python": ("package", 64),
+          "package's step, 64 texts, trace": ("traced", 64)}  # fmt: skip
 speeds = {"reading 128 tokens": 128 / reading} | {
     name: 60 * way[1] / took[way] for name, way in ladder.items()}  # fmt: skip
 base = speeds["the slow decoder"]
@@ -1344,6 +1346,9 @@ drawn = ax.barh(list(speeds), list(speeds.values()), 0.7,
                 color=["gray" if name.startswith("read") else "C0" for name in speeds])
 _ = ax.bar_label(drawn, [f"{speed:,.0f}" for speed in speeds.values()], fontsize=9, padding=3)
 _ = ax.set(xscale="log", xlabel="tokens per second, this core", xlim=(30, 30_000))
+_ = ax.set_xticks([100, 1_000, 10_000], ["100", "1,000", "10,000"])
+ax.minorticks_off()
+ax.grid(False)
 ax.invert_yaxis()
 show(fig, "Reading, and the ways to write. For one text, the trace gains the most; a batch "
      "of 64 texts gains more.",
