@@ -62,8 +62,7 @@ from minidsk.widgets import Curve
 
 plt.style.use("minidsk.diagrams.look")
 _ = torch.set_num_threads(1)
-# The core's time, to which other programs add little; Windows counts it too coarsely.
-clock = time.perf_counter if os.name == "nt" else time.process_time
+clock = time.perf_counter if os.name == "nt" else time.process_time  # ours alone
 
 # %% tags=["hide-input"]
 def seconds(call, turns=5):
