@@ -182,9 +182,11 @@ def test_a_spoilt_page_shows_in_every_reading(site, browser, where):
     assert (size > 0) == (where == "http")
 
 
-MANY = """<main><h1>Words</h1><p>dark</p><p>dark</p><p id="colour" style="color: #bbb">pale</p><p style="color: #bbb">
-pale</p><div style="background: #555"><p id="ground">dark</p><p>dark</p></div>
-<div style="opacity: 0.3"><p id="veil">dark</p></div><b style="position: relative"><i id="over" style="position: absolute; color: #bbb">pale</i></b>
+MANY = """<main><h1>Words</h1><p>dark</p><p>dark</p>
+<p id="colour" style="color: #bbb">pale</p><p style="color: #bbb">pale</p>
+<div style="background: #555"><p id="ground">dark</p><p>dark</p></div>
+<div style="opacity: 0.3"><p id="veil">dark</p></div>
+<b style="position: relative"><i id="over" style="position: absolute; color: #bbb">pale</i></b>
 <p style="font-size: 40px; color: #888">large</p><p id="small" style="color: #888">small</p></main>"""
 
 
