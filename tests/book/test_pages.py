@@ -231,8 +231,8 @@ def test_search_finds_a_page(site, browser, where):
     page.close()
 
 
-def test_the_logo_and_the_way_to_colab_are_ours(site, browser):
-    page = browser.new_page()
+def test_the_logo_and_the_way_to_colab_are_ours(site, reader):
+    page = reader
     page.goto(f"{site}/book/intro.html")
     assert page.locator("img[src*='logo']").first.get_attribute("alt")
     for chapter in (HTML / "notebooks").glob("[0-9][0-9]*_*.html"):
@@ -242,4 +242,3 @@ def test_the_logo_and_the_way_to_colab_are_ours(site, browser):
         wanted = f"https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/{chapter.stem}.ipynb"
         assert page.locator(f"article a[href='{wanted}'] img").count() == 1
         assert page.locator(f".bd-header-article a[href='{wanted}'], .dropdown-menu a[href='{wanted}']").count() >= 1
-    page.close()
