@@ -40,6 +40,8 @@ FLAGS = [
     "--disable-default-apps",
     "--disable-sync",
     "--no-first-run",
+    # The list below an address bar, which nobody sees here, would be a process of its own in each window.
+    "--disable-features=PaintHolding,HttpsUpgrades,WebUIOmniboxPopup,WebUIOmniboxFullPopup,WebUIOmniboxAimPopup",
 ]
 
 

@@ -28,6 +28,15 @@ def site():
     server.shutdown()
 
 
+@pytest.fixture
+def reader(browser):
+    """A page that takes of a document what the file says: no styles, scripts or pictures are fetched, none is drawn."""
+    page = browser.new_page(java_script_enabled=False)
+    page.route("**/*", lambda route: route.continue_() if route.request.is_navigation_request() else route.abort())
+    yield page
+    page.close()
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *arguments):
         pass

@@ -32,29 +32,25 @@ def entry(page, name):
 
 
 @pytest.mark.parametrize("name", CONTRACT)
-def test_a_name_of_the_contract_has_its_entry(site, browser, name):
+def test_a_name_of_the_contract_has_its_entry(site, reader, name):
     room = name.split(".")[1]
-    page = browser.new_page()
-    page.goto(f"{site}/book/api/{room}.html#{name}")
-    found = entry(page, name)
+    reader.goto(f"{site}/book/api/{room}.html#{name}")
+    found = entry(reader, name)
     assert found.locator("dd").first.inner_text().strip()
     link = found.locator("> dt a:has(.viewcode-link)").first.get_attribute("href")
     path, first, last = re.fullmatch(r"https://github.com/minidsk/minidsk/blob/main/(.+)#L(\d+)-L(\d+)", link).groups()
     lines = (ROOT / path).read_text(encoding="utf-8").splitlines()[int(first) - 1 : int(last)]
     assert re.search(rf"^(@.*|(class|def) {name.split('.')[-1]}\b.*)$", lines[0])
-    page.close()
 
 
-def test_an_entry_leads_back_to_the_chapters_that_import_it(site, browser):
+def test_an_entry_leads_back_to_the_chapters_that_import_it(site, reader):
     name = "minidsk.rl.grpo.group_advantages"
     importing = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
                  if re.search(r"\bgroup_advantages\b", code(path)) and "minidsk.rl.grpo" in code(path)]  # fmt: skip
     assert len(importing) > 1
-    page = browser.new_page()
-    page.goto(f"{site}/book/api/rl.html")
-    links = [link.get_attribute("href") for link in entry(page, name).locator(".api-chapters a").all()]
+    reader.goto(f"{site}/book/api/rl.html")
+    links = [link.get_attribute("href") for link in entry(reader, name).locator(".api-chapters a").all()]
     assert links == [f"../../notebooks/{stem}.html" for stem in importing]
-    page.close()
 
 
 def code(path):

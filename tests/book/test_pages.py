@@ -28,16 +28,30 @@ UNFOLD = """() => {
   for (const folded of document.querySelectorAll("article details")) folded.open = true;
   return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
 }"""
-# Ten thousand coloured words of code keep axe busy for half a minute: one of each colour is enough. A colour that is on
+# axe needs milliseconds for the contrast of each element, and a page has thousands: it weighs one of each paint, which
+# is the letters and all that they stand on. What may lie over other things is weighed each time. A colour that is on
 # its way from light to dark is not one to judge.
-THIN = """() => {
+WEIGH = """() => {
   document.head.insertAdjacentHTML("beforeend", "<style>* { transition: none !important; }</style>");
-  const seen = new Set();
-  for (const word of document.querySelectorAll("pre span")) {
-    const kind = word.className + !!word.closest(".cell_output");
-    if (seen.has(kind)) word.replaceWith(...word.childNodes);
+  const seen = new Set(), grounds = new Map([[null, ""]]);
+  const ground = e => {
+    if (!grounds.has(e)) {
+      const s = getComputedStyle(e);
+      const lies = ["absolute", "fixed", "sticky"].includes(s.position) || e.localName === "svg";
+      const paint = [s.backgroundColor, s.backgroundImage, s.opacity, s.filter, s.mixBlendMode].join();
+      const own = paint === "rgba(0, 0, 0, 0),none,1,none,normal" ? "" : `|${paint}`;
+      grounds.set(e, lies ? `alone ${grounds.size}` : ground(e.parentElement) + own);
+    }
+    return grounds.get(e);
+  };
+  for (const e of document.querySelectorAll("body *")) {
+    const speaks = [...e.childNodes].some(c => c.nodeType === Node.TEXT_NODE && c.data.trim());
+    if (!speaks && !e.matches("input, select, textarea, button")) continue;
+    const s = getComputedStyle(e), kind = [s.color, s.fontSize, s.fontWeight, s.textShadow, ground(e)].join("|");
+    if (!seen.has(kind)) e.dataset.weighed = "";
     seen.add(kind);
   }
+  axe.configure({rules: [{id: "color-contrast", selector: "[data-weighed]"}]});
 }"""
 LIMIT = 1_000_000  # bytes of a page, its pictures apart
 
@@ -63,7 +77,6 @@ def visit(context, start, name, *, axe=None):
         for kind, cases in page.evaluate(PROBE).items():
             found += [f"{kind} ({scheme}): {case}" for case in cases]
     if axe:
-        page.evaluate(THIN)
         turn(page, axe)
         only = {"runOnly": ["color-contrast"]} if axe == "dark" else {}
         found += [f"axe ({axe}): {line}" for line in complaints(page, only)]
@@ -87,7 +100,9 @@ def pictureless(body, kind):
 
 def complaints(page, only):
     """axe's findings that are serious or critical, one line for each element."""
-    for violation in Axe().run(page, options={"resultTypes": ["violations"], **only}).response["violations"]:
+    page.evaluate(Axe().axe_script)
+    page.evaluate(WEIGH)
+    for violation in page.evaluate("axe.run", {"resultTypes": ["violations"], **only})["violations"]:
         if violation["impact"] in ("serious", "critical"):
             for node in violation["nodes"]:
                 yield f"{violation['id']}: {node['html'][:120]} {node['failureSummary'].splitlines()[-1].strip()[:160]}"
@@ -167,6 +182,23 @@ def test_a_spoilt_page_shows_in_every_reading(site, browser, where):
     assert (size > 0) == (where == "http")
 
 
+MANY = """<main><h1>Words</h1><p>dark</p><p>dark</p>
+<p id="colour" style="color: #bbb">pale</p><p style="color: #bbb">pale</p>
+<div style="background: #555"><p id="ground">dark</p><p>dark</p></div>
+<div style="opacity: 0.3"><p id="veil">dark</p></div>
+<b style="position: relative"><i id="over" style="position: absolute; color: #bbb">pale</i></b>
+<p style="font-size: 40px; color: #888">large</p><p id="small" style="color: #888">small</p></main>"""
+
+
+def test_of_many_words_each_paint_is_weighed_once(browser):
+    page = browser.new_page(color_scheme="light")
+    page.set_content(MANY)
+    found = list(complaints(page, {"runOnly": ["color-contrast"]}))
+    assert re.findall(r'id="(\w+)"', "".join(found)) == ["colour", "ground", "veil", "over", "small"]
+    assert len(found) == 5
+    page.close()
+
+
 def test_pictures_are_not_weighed():
     page = b"<p>a</p><svg><svg>"
     assert pictureless(b"<p>a</p><svg x><path/></svg>b<svg/>", "document") == b"<p>a</p>b<svg/>"
@@ -199,8 +231,8 @@ def test_search_finds_a_page(site, browser, where):
     page.close()
 
 
-def test_the_logo_and_the_way_to_colab_are_ours(site, browser):
-    page = browser.new_page()
+def test_the_logo_and_the_way_to_colab_are_ours(site, reader):
+    page = reader
     page.goto(f"{site}/book/intro.html")
     assert page.locator("img[src*='logo']").first.get_attribute("alt")
     for chapter in (HTML / "notebooks").glob("[0-9][0-9]*_*.html"):
@@ -210,4 +242,3 @@ def test_the_logo_and_the_way_to_colab_are_ours(site, browser):
         wanted = f"https://colab.research.google.com/github/minidsk/minidsk/blob/main/notebooks/{chapter.stem}.ipynb"
         assert page.locator(f"article a[href='{wanted}'] img").count() == 1
         assert page.locator(f".bd-header-article a[href='{wanted}'], .dropdown-menu a[href='{wanted}']").count() >= 1
-    page.close()

@@ -1,7 +1,14 @@
 """On a machine without a GPU the kernels run in Triton's interpreter; see tests/conftest.py."""
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
+
+from minidsk.kernels.compiled import Compiled
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 BOUNDS = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
@@ -51,3 +58,28 @@ def close():
         assert error <= times * BOUNDS[dtype], f"relative error {error:.2e}, dtype {dtype}"
 
     return compare
+
+
+SERVER = """
+import importlib, json, sys
+from minidsk.kernels.compiled import compile_kernel
+for line in sys.stdin:
+    module, name, types, constants, options = json.loads(line)
+    kernel = getattr(importlib.import_module(module), name)
+    print(json.dumps(vars(compile_kernel(kernel, types, constants, **options))), flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def compiled():
+    """`compile_kernel` for kernels of the package, in one process without the interpreter: a start takes seconds."""
+    pipe, environment = subprocess.PIPE, os.environ | {"TRITON_INTERPRET": "0"}
+    with subprocess.Popen([sys.executable, "-c", SERVER], stdin=pipe, stdout=pipe, text=True, env=environment) as child:
+
+        def ask(kernel, types, constants, **options):
+            print(json.dumps([kernel.fn.__module__, kernel.fn.__name__, types, constants, options]), file=child.stdin,
+                  flush=True)  # fmt: skip
+            return Compiled(**json.loads(child.stdout.readline()))
+
+        yield ask
+        child.stdin.close()

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from minidsk.kernels import attention, fp8
-from minidsk.kernels.compiled import compile_kernel
 from minidsk.kernels.launch import on_hopper
 
 hopper = pytest.importorskip("minidsk.kernels.hopper", exc_type=ImportError)
@@ -18,13 +17,13 @@ def numbers(names):
     return dict.fromkeys(names.split(), "i32:16")
 
 
-def test_fp8_product_keeps_its_sums_in_registers():
+def test_fp8_product_keeps_its_sums_in_registers(compiled):
     from minidsk.kernels import fp8_hopper as kernel
 
     types = {**blocks(torch.float8_e4m3fn, a=(64, 128), b=(128, 128)), **blocks(torch.bfloat16, y=(64, 128)),
              "a_scales": "*fp32", "b_scales": "*fp32", **numbers("m n k a_column b_row b_column")}  # fmt: skip
     constants = {"a_row": 1, "GROUPS": kernel.GROUPS, "STAGES": kernel.STAGES}
-    made = compile_kernel(kernel._scaled_matmul_hopper, types, constants, warps=4, most_registers=128)
+    made = compiled(kernel._scaled_matmul_hopper, types, constants, warps=4, most_registers=128)
     assert made.stack == 0
     assert made.count("QGMMA") == kernel.GROUPS * 128 // 32
     assert made.count("USETMAXREG") > 0
@@ -32,7 +31,7 @@ def test_fp8_product_keeps_its_sums_in_registers():
 
 
 @pytest.mark.parametrize("widths", [(128, 64, 128), (64, 0, 64), (128, 0, 128), (64, 32, 64)], ids=str)
-def test_attention_keeps_its_sums_in_registers(widths):
+def test_attention_keeps_its_sums_in_registers(widths, compiled):
     from minidsk.kernels import attention_hopper as kernel
 
     first, second, value = widths
@@ -42,7 +41,7 @@ def test_attention_keeps_its_sums_in_registers(widths):
              "out": "*bf16", "log_sums": "*fp32", "scale": "fp32",
              **numbers("out_batch out_head out_row heads queries keys value_width")}  # fmt: skip
     constants = {"CAUSAL": True, "SECOND": second, "STAGES": kernel.STAGES}
-    made = compile_kernel(kernel._forward_hopper, types, constants, warps=4, most_registers=168)
+    made = compiled(kernel._forward_hopper, types, constants, warps=4, most_registers=168)
     assert made.stack == 0
     # of each of two groups: scores and mixture once in the loop, and once beside it
     assert made.count("HGMMA") == 2 * 2 * ((first + second) // 16 + 128 // 16)
@@ -51,7 +50,7 @@ def test_attention_keeps_its_sums_in_registers(widths):
 
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("tile", [(64, 256), (128, 128)], ids=str)
-def test_grouped_product_keeps_its_sums_in_registers(tile, transposed):
+def test_grouped_product_keeps_its_sums_in_registers(tile, transposed, compiled):
     from minidsk.kernels import grouped_hopper as kernel
 
     rows, columns = tile
@@ -59,7 +58,7 @@ def test_grouped_product_keeps_its_sums_in_registers(tile, transposed):
     types = {**blocks(torch.bfloat16, x=(rows, 64), weight=matrix, y_map=tile), "y": "*bf16", "ends": "*i32",
              "experts": "i32", **numbers("y_stride out inner")}  # fmt: skip
     constants = {"TRANSPOSED": transposed, "STAGES": kernel.STAGES}
-    made = compile_kernel(kernel._rows_times_matrices_hopper, types, constants, warps=4, most_registers=168)
+    made = compiled(kernel._rows_times_matrices_hopper, types, constants, warps=4, most_registers=168)
     assert made.stack == 0
     assert made.count("HGMMA") == 2 * (rows // 64) * 64 // 16
     assert made.count("UTMASTG") == 2, "a whole tile is written by the copy engine"

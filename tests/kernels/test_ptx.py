@@ -41,17 +41,17 @@ def test_a_copy_of_odd_bytes_is_refused(normal):
     ("name", "line", "instruction"),
     [("silu", ptx.TANH, "tanh.approx.f32"), ("exp2", ptx.EXP2_PAIR, "ex2.approx.ftz.bf16x2")],
 )
-def test_the_line_is_in_the_ptx(name, line, instruction):
-    plain, inline = (compile_kernel(ptx._map, MAP, {"NAME": name, "LINE": text, "TIMES": 1, "BLOCK": 1024})
+def test_the_line_is_in_the_ptx(name, line, instruction, compiled):
+    plain, inline = (compiled(ptx._map, MAP, {"NAME": name, "LINE": text, "TIMES": 1, "BLOCK": 1024})
                      for text in ("", line))  # fmt: skip
     assert instruction in inline.ptx
     assert instruction not in plain.ptx
     assert len(inline.body().splitlines()) < len(plain.body().splitlines())
 
 
-def test_the_compiler_packs_by_itself():
+def test_the_compiler_packs_by_itself(compiled):
     types = MAP | {"x": "*fp32"}
-    made = [compile_kernel(ptx._map, types, {"NAME": "to_bf16", "LINE": line, "TIMES": 1, "BLOCK": 1024})
+    made = [compiled(ptx._map, types, {"NAME": "to_bf16", "LINE": line, "TIMES": 1, "BLOCK": 1024})
             for line in ("", ptx.TO_BF16_PAIR)]  # fmt: skip
     assert all("cvt.rn.bf16x2.f32" in one.ptx for one in made)
     assert made[0].count("F2FP") == made[1].count("F2FP")

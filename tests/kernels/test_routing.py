@@ -7,6 +7,7 @@ from minidsk.kernels.routing import combine, gather, sort_by_expert
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 SHAPES = [(37, 6, 3), (1, 5, 2), (150, 64, 6), (9, 1, 1), (700, 3, 2), (20, 300, 8)]  # tokens, experts, choices
+ROUTES = [(37, 6, 3), (1, 5, 2), (50, 64, 6), (9, 1, 1)]  # whose 300 pairs fill more than one program's block
 EXPERT_SIZES = [(37, 6, 3, 40, 24), (1, 5, 2, 7, 9), (40, 16, 4, 33, 20), (64, 4, 1, 64, 32)]
 
 
@@ -37,7 +38,7 @@ def test_any_whole_numbers_and_strides(kind, device):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES[:4], ids=str)
+@pytest.mark.parametrize("shape", ROUTES, ids=str)
 @pytest.mark.parametrize("width", [1, 40, 600])
 def test_there_and_back_with_gradients(shape, width, dtype, normal, close, device):
     tokens, count, k = shape

@@ -157,11 +157,10 @@ def test_the_sampling_copy_follows_the_weights(make_model, tokenizer):
 def test_learning_samples_from_the_weights_of_now(make_model, tokenizer, tmp_path):
     """The loop itself: were the copy left behind, the log-probabilities at sampling time would drift away."""
     policy = MiniPolicy(make_model(), tokenizer, sampling_dtype=torch.float32)
-    config = RLConfig(steps=4, prompts=3, group=8, max_new_tokens=6, optim=OptimConfig(lr=0.05, warmup=0))
+    config = RLConfig(steps=2, prompts=3, group=4, max_new_tokens=4, optim=OptimConfig(lr=0.05, warmup=0))
     reinforce(policy, Sometimes(), config, Run(tmp_path, "rl", config), progress=False)
     lines = Run(tmp_path, "rl", config).metrics()
-    assert all(line["ratio"] == pytest.approx(1.0, abs=1e-3) for line in lines if "ratio" in line)
-    assert len(lines) == 4
+    assert [line["ratio"] for line in lines] == [pytest.approx(1.0, abs=1e-3)] * 2
 
 
 @pytest.mark.gpu
