@@ -20,7 +20,7 @@ $(if $(filter native avx2 sse41,$(PROCESSOR)),,$(error PROCESSOR=$(PROCESSOR): g
 # One thread a worker: printed digits then do not depend on the number of cores.
 TEST_ENV := OMP_NUM_THREADS=1 $($(PROCESSOR))
 
-.PHONY: env reason test crowd alone lint unit long nbval check pages package older colab book print lab bench record notebooks clean help
+.PHONY: env reason test lint unit long nbval check pages package older colab book print lab bench record notebooks clean help
 
 help:
 	@echo "make reason      train a tiny reasoner from random weights (ARGS=... goes to minidsk reason)"
@@ -48,21 +48,14 @@ $(STAMP): $(PINS) pyproject.toml
 reason: env
 	$(BIN)/minidsk reason $(ARGS)
 
-# Two lanes side by side: parts with WORKERS processes, of which some are idle at the end of a part, and parts that need
-# one core at a time, such as the book's build. What a part prints is shown when it is done (older makes mix it). A lane
-# that fails does not stop the other one, and fails the whole.
-LANES := --jobs=2 --no-print-directory $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
-ALONE ?= lint pages check package
+# Beside the suite, which times nothing, runs what needs one core, such as the book's build. Chapters time what they
+# show, and browsers wait for pages, so they have the machine to themselves.
+BESIDE := --jobs=2 --no-print-directory $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 test: env
-	$(MAKE) $(LANES) crowd alone
-
-crowd: env
 	$(MAKE) nbval
-	$(MAKE) unit
-
-alone: env
-	$(foreach part,$(ALONE),$(MAKE) $(part) WORKERS=1 &&) true
+	$(MAKE) $(BESIDE) unit lint book check
+	$(MAKE) pages package BOOK=
 
 lint: env
 	$(BIN)/ruff check .
@@ -88,7 +81,8 @@ older: env
 check: env
 	$(BIN)/python tools/notebooks.py check
 
-pages: book
+BOOK := book
+pages: $(BOOK)
 	$(TEST_ENV) $(BIN)/pytest -n $(WORKERS) -m "not slow" tests/book
 
 # What takes long and seldom fails: not part of make test either; the workflow runs it.

@@ -22,6 +22,7 @@ MOST = 16 * 512
 LEAST = 16
 """Rows and columns that a product has at least."""
 SLOTS = 32  # that are read at a time
+WARPS = 4  # of a program; of a wide latent, twice as many
 
 
 def latent_attention_reference(
@@ -74,7 +75,7 @@ def latent_attention(
         INTERLEAVE=interleave, HEADS=tile[0], RANK=tile[1],
         ROPE=max(2 * next_power_of_2(half), LEAST), SLOTS=SLOTS,
         WIDE=INTERPRETED,  # which multiplies bfloat16 wrongly
-        num_warps=4 if rank <= 128 else 8,
+        num_warps=WARPS if rank <= 128 else 2 * WARPS,
     )  # fmt: skip
     return mixed
 

@@ -37,8 +37,9 @@ def route_reference(
     indices = (scores + bias).topk(k, dim=-1).indices
     weights = scores.gather(1, indices)
     weights = weights / (weights.sum(-1, keepdim=True) + 1e-20) if normed else weights
-    of_all = torch.zeros_like(scores).scatter(1, indices, weights * factor)
-    return Chosen(F.pad(of_all, (0, shared), value=1.0).to(x.dtype), scores, indices)
+    of_all = torch.zeros_like(scores).scatter(1, indices, weights * factor).to(x.dtype)
+    of_all = F.pad(of_all, (0, shared), value=1.0) if shared else of_all
+    return Chosen(of_all, scores, indices)
 
 
 def route(
