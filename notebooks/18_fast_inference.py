@@ -1381,4 +1381,4 @@ receipt(differences={
 # ## Read on
 #
 # - Leviathan and others {cite}`leviathan2022speculative` and Chen and others {cite}`chen2023speculative` on the rule of acceptance.
-# - The package's code is in `minidsk/infer/engine.py`, `generate.py` and `speculative.py`.
+# - The package's code is in `minidsk/infer/engine.py`, `recorder.py`, `reading.py`, `generate.py` and `speculative.py`.

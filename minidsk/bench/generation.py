@@ -11,8 +11,8 @@ from minidsk.bench.contest import Call, Contest
 from minidsk.bench.plan import Plan
 from minidsk.bench.subject import Transformers, make, random_ids, rivals
 from minidsk.data.tokenizer import CharTokenizer
-from minidsk.infer.engine import Recorder
 from minidsk.infer.generate import decode
+from minidsk.infer.recorder import Recorder
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.rl.policy import MiniPolicy

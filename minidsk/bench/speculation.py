@@ -14,8 +14,8 @@ from torch import Tensor
 from minidsk.bench.contest import Contest
 from minidsk.bench.plan import Plan
 from minidsk.data.tokenizer import CharTokenizer
-from minidsk.infer.engine import Recorder
 from minidsk.infer.generate import decode, left_padded
+from minidsk.infer.recorder import Recorder
 from minidsk.infer.speculative import speculate
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.presets import nano

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from minidsk.data.tokenizer import Tokenizer
-from minidsk.infer.engine import Engine, Recorder, recordable
+from minidsk.infer.engine import Engine
 from minidsk.infer.noise import Noise, streams
+from minidsk.infer.recorder import Recorder, recordable
 from minidsk.infer.refill import refill
 from minidsk.infer.sampling import Sampling
 from minidsk.model.transformer import MiniDeepSeek

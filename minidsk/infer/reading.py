@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from minidsk.infer.engine import Engine, Recorder, Replayed, recordable
+from minidsk.infer.engine import Engine
+from minidsk.infer.recorder import Recorder, Replayed, recordable
 from minidsk.infer.sampling import Sampling
 from minidsk.model.transformer import MiniDeepSeek
 

@@ -11,8 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from minidsk.infer.engine import Engine, Recorder, Recording
+from minidsk.infer.engine import Engine
 from minidsk.infer.reading import read
+from minidsk.infer.recorder import Recorder, Recording
 from minidsk.infer.sampling import Sampling
 from minidsk.model.transformer import MiniDeepSeek
 

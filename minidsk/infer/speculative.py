@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minidsk.infer.engine import Recorder, Replayed, unpadded
+from minidsk.infer.engine import unpadded
 from minidsk.infer.generate import Decoded, asked, decoded
 from minidsk.infer.noise import Noise, streams
 from minidsk.infer.reading import read
+from minidsk.infer.recorder import Recorder, Replayed
 from minidsk.infer.sampling import Sampling
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.precision import at_least_float32

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from minidsk.data.tokenizer import Tokenizer
 from minidsk.hub.hf import save_pretrained
 from minidsk.hub.zoo import find
-from minidsk.infer.engine import WIDTH, Recorder
 from minidsk.infer.generate import decode, left_padded, until_end
+from minidsk.infer.recorder import WIDTH, Recorder
 from minidsk.model.attention import MultiHeadLatentAttention
 from minidsk.model.exact import Exact
 from minidsk.model.operations import Kernels

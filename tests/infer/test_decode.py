@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 
-from minidsk.infer.engine import Engine, Recorder
+from minidsk.infer.engine import Engine
 from minidsk.infer.generate import _sample, decode
 from minidsk.infer.noise import Noise, streams
+from minidsk.infer.recorder import Recorder
 from minidsk.infer.sampling import Sampling
 
 

@@ -7,9 +7,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from minidsk import MiniDeepSeek
-from minidsk.infer import engine, generate
-from minidsk.infer.engine import KEPT, WIDTH, Engine, Recorder, Recording, recordable
+from minidsk.infer import generate
+from minidsk.infer import recorder as recorders
+from minidsk.infer.engine import Engine
 from minidsk.infer.generate import decode
+from minidsk.infer.recorder import KEPT, WIDTH, Recorder, Recording, recordable
 from minidsk.infer.refill import WINDOW
 from minidsk.infer.sampling import Sampling
 from minidsk.model import operations
@@ -113,7 +115,7 @@ def test_whoever_watches_sees_each_token(make, ids, both):
 
 
 def test_a_recorder_without_graphs_replays_none(make, monkeypatch):
-    monkeypatch.setattr(engine, "recordable", lambda model, rows: True)
+    monkeypatch.setattr(recorders, "recordable", lambda model, rows: True)
     monkeypatch.setattr(Recording, "_record", lambda self: "a graph")
     graphs = [recorder.recording(make(), 2, 32, 8, Sampling()).graph for recorder in (Recorder(), Recorder(False))]
     assert graphs == ["a graph", None]
@@ -127,7 +129,7 @@ def test_without_graphs_it_goes_on_and_says_so_once(make, prompts, monkeypatch):
 
     model, (ids, valid) = make(), prompts
     plain = decode(model, ids, 8, generator=torch.Generator().manual_seed(0), attention_mask=valid)
-    monkeypatch.setattr(engine, "recordable", lambda model, rows: True)
+    monkeypatch.setattr(recorders, "recordable", lambda model, rows: True)
     monkeypatch.setattr(generate, "recordable", lambda model, rows: True)
     monkeypatch.setattr(Recording, "_record", refuse)
     with warnings.catch_warnings(record=True) as said:

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from minidsk.infer import engine, reading
-from minidsk.infer.engine import Engine, Recorder
+from minidsk.infer import reading
+from minidsk.infer import recorder as recorders
+from minidsk.infer.engine import Engine
 from minidsk.infer.reading import Reading, read
+from minidsk.infer.recorder import Recorder
 from minidsk.infer.speculative import speculate
 
 
@@ -109,7 +111,7 @@ def test_guesses_begin_at_recorded_prompts(echo, prompts, recorded):
 def test_a_graph_reads_the_same(make, prompts, lead):
     model = make(num_nextn_predict_layers=2, n_routed_experts=0).cuda().float()
     (ids, valid), recorder = (each.cuda() for each in prompts), Recorder()
-    assert engine.recordable(model, 24)
+    assert recorders.recordable(model, 24)
     for width in (6, 6, 4, 5, 6):
         given = ids[:, -width:], valid[:, -width:]
         replayed, plain = read(model, *given, recorder, lead), read(model, *given, None, lead)

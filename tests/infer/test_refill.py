@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from minidsk.infer import refill
-from minidsk.infer.engine import Recorder
 from minidsk.infer.generate import decode
 from minidsk.infer.noise import streams
+from minidsk.infer.recorder import Recorder
 from minidsk.infer.sampling import Sampling
 
 

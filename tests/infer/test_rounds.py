@@ -8,9 +8,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from minidsk.infer import engine, generate
-from minidsk.infer.engine import Recorder, Replayed
+from minidsk.infer import recorder as recorders
 from minidsk.infer.generate import decode
 from minidsk.infer.noise import Noise, streams
+from minidsk.infer.recorder import Recorder, Replayed
 from minidsk.infer.refill import WINDOW
 from minidsk.infer.sampling import Sampling
 from minidsk.infer.speculative import LOOK, Rounds, speculate
@@ -190,7 +191,7 @@ def taped(monkeypatch):
         self._forget()
         return tapes[-1]
 
-    for module in (engine, generate):
+    for module in (recorders, generate):
         monkeypatch.setattr(module, "recordable", lambda model, tokens: True)
     monkeypatch.setattr(engine, "kept", lambda model, make: None)  # a GPU has no traces
     monkeypatch.setattr(Replayed, "_record", record)
@@ -207,7 +208,7 @@ def test_a_recording_replays_what_the_round_does(echo, prompts, taped, depth, sa
         how = {"attention_mask": valid[:, -width:], "eos_token_id": stop, "pad_token_id": 9, **vars(sampling)}
         replayed = speculate(model, ids[:, -width:], new, depth, generator=seeded(seed), recorder=recorder, **how)
         with monkeypatch.context() as without:
-            without.setattr(engine, "recordable", lambda model, tokens: False)
+            without.setattr(recorders, "recordable", lambda model, tokens: False)
             plain = speculate(model, ids[:, -width:], new, depth, generator=seeded(seed), **how)
         for name, value in vars(plain).items():
             assert torch.equal(getattr(replayed, name), value), name
@@ -251,7 +252,7 @@ def test_who_is_done_is_asked_every_few_rounds(echo, ids, taped, monkeypatch):
     assert longest > 0
     assert len(ran) == LOOK * math.ceil(longest / LOOK)
     ran.clear()
-    monkeypatch.setattr(engine, "recordable", lambda model, tokens: False)
+    monkeypatch.setattr(recorders, "recordable", lambda model, tokens: False)
     speculate(model, ids, 40, 1, temperature=0.0, eos_token_id=list(range(1, 32, 2)))
     assert len(ran) == longest
 
@@ -266,7 +267,7 @@ def test_a_graph_is_what_it_recorded(echo, ids, monkeypatch, temperature):
         how = {"temperature": temperature, "eos_token_id": STOP}
         replayed = speculate(model, given[:, :width], 20, 2, generator=seeded(), recorder=recorder, **how)
         with monkeypatch.context() as without:
-            without.setattr(engine, "recordable", lambda model, tokens: False)
+            without.setattr(recorders, "recordable", lambda model, tokens: False)
             plain = speculate(model, given[:, :width], 20, 2, generator=seeded(), **how)
         assert torch.equal(replayed.ids, plain.ids)
         assert torch.equal(replayed.passes, plain.passes)

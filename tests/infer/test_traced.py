@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from minidsk.infer import traced
-from minidsk.infer.engine import Engine, Recorder
+from minidsk.infer.engine import Engine
 from minidsk.infer.generate import decode
+from minidsk.infer.recorder import Recorder
 from minidsk.infer.refill import WINDOW
 from minidsk.kernels import trace
 from minidsk.model.exact import Exact

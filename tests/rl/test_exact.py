@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from minidsk.infer.engine import WIDTH, Engine
+from minidsk.infer.engine import Engine
+from minidsk.infer.recorder import WIDTH
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.presets import nano
 from minidsk.rl.config import RLConfig

@@ -23,8 +23,8 @@ from typing import Any
 import torch
 
 from minidsk import MiniDeepSeek, load_policy
-from minidsk.infer.engine import WIDTH
 from minidsk.infer.evaluate import evaluate
+from minidsk.infer.recorder import WIDTH
 from minidsk.presets import nano, small
 from minidsk.rl.config import CriticConfig, RLConfig
 from minidsk.rl.critic import CriticBaseline
