@@ -575,14 +575,13 @@ for name in RECORDS:
         "pretrain_steps", "batch", "rl_steps", "rl_lr", "prompts", "group", "rows", "tokens",
         "cap", "problems", "sampled", "samples", "at_once"))))  # fmt: skip
     webs = ", ".join(f"{100 * share:g}" for share in sorted(settings["shares"]))
-    computer = f"{about['machine']['cores']} cores, {', '.join(about['machine']['gpus'])}"
     rows.append([name, f"{webs} %", ", ".join(map(str, about["seeds"])), about["date"],
-                 about["commit"][:10], computer, f"{about['seconds']:.0f} s"])  # fmt: skip
+                 about["commit"][:10], about["machine"]["cores"], f"{about['seconds']:.0f} s"])  # fmt: skip
 assert told[0] == told[1] == told[2]  # the same settings, and versions of the libraries
 print(results.origin("ch14_grid"))
-table(["record", "webs", "seeds", "date", "commit", "computer", "time"], rows,
-      "Where the grid comes from; the first record also holds the runs of chapter 14b. The "
-      "memory of the GPU was not recorded.")
+table(["record", "webs", "seeds", "date", "commit", "cores", "time"], rows,
+      "Where the grid comes from, each time one H200 of a computer with so many cores; the "
+      "first record also holds the runs of chapter 14b. The GPU's memory was not recorded.")
 
 # %% [markdown]
 # The web with 50 % was recorded a day later than the other four, on another host and from a newer commit. Settings and library versions are the same, but the code that samples had changed and got a new kernel. We did not run the older webs again. So a difference between 50 % and another web may contain an effect of this change. Comparisons within a web do not.

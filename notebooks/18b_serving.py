@@ -746,7 +746,7 @@ table(["weights", "below 0.8, %", "above 1.28, %"], left_out,
 # %% [markdown]
 # Not clipping is what helps: at 1 bit, a free and a capped ratio cannot be told apart, and both teach most of what an exact sampler does. At 3 bits ignoring the difference does as well. With 0 bits (clipped and ignored only) nothing is learned.
 #
-# So far only weights were rounded. Our sampler on a GPU rounds all its sums to bfloat16 too, runs other kernels than the trainer, and replays them from a graph. The trainer keeps float32 weights and makes its large products in bfloat16. We trained `nano-base` on a GPU in this way with five seeds, and as a control with all of it in float32. We wrote down before the runs that no way would differ from the control by more than five seeds can tell.
+# So far only weights were rounded. Our sampler on a GPU also rounds whatever it computes to bfloat16, and runs other kernels than the trainer, from a graph. The trainer keeps float32 weights and makes its large products in bfloat16. We trained `nano-base` on a GPU in this way with five seeds, and as a control with all of it in float32. We wrote down before the runs that no way would differ from the control by more than five seeds can tell.
 
 # %% tags=["hide-input"]
 gpu = {name: [run for run in results.read("ch18_arithmetic")["runs"] if run["variant"] == name]
@@ -762,7 +762,7 @@ for name, group in gpu.items():
                  f"{np.mean([run['gap'] for run in group]):.4f}",
                  f"{max(run['largest'] for run in group):.1f}", f"{200 * np.mean(out):.2f}",
                  ", ".join(f"{value:.0f}" for value in solved[name]),
-                 f"{center:+.0f} ± {half:.0f}" if half else ""])  # fmt: skip
+                 f"{round(center):+} ± {half:.0f}" if half else ""])  # fmt: skip
 print(results.origin("ch18_arithmetic"))
 table(["sampler and products", "ratio", "mean difference, nats", "largest", "left out, %",
        "right, each seed, %", "against float32"], rows,
@@ -772,7 +772,7 @@ table(["sampler and products", "ratio", "mean difference, nats", "largest", "lef
 # %% [markdown]
 # That is what we see: every interval contains 0. But each is some points wide, so a loss of a few points would not show. A single token can differ by several nats, probably where rounding changes an expert. The clip leaves out one token in some thousands, and not one in twenty as with 1 bit.
 #
-# **The answer.** At our size, a sampler in bfloat16 costs nothing that our seeds can tell, be it in its weights alone or in all that it computes. With 1 bit, the same loop ends at a few per cent with the clip and near three quarters without it, probably because the clip leaves out the tokens that would have corrected the sampler. Our package clips, since its samplers compute in bfloat16.
+# **The answer.** At our size, a sampler in bfloat16 costs nothing that our seeds can tell, be it in its weights alone or in all that it computes. With 1 bit, the same loop ends at a few per cent with the clip and near three quarters without it, probably because the clip leaves out the tokens that would have corrected the sampler. Our package samples in bfloat16, where the clip does no harm that we can see, and so it clips.
 
 # %% [markdown]
 # ## What servers do besides

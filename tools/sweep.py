@@ -103,6 +103,24 @@ def sweep(calls: Sequence[tuple[Any, ...]], keep: Callable[..., None], a: argpar
     return left
 
 
+def compare(
+    a: argparse.Namespace,
+    variants: Sequence[str],
+    train: Callable[..., dict[str, Any]],
+    summary: Callable[[list[dict[str, Any]]], str],
+    same: Sequence[str],
+) -> None:
+    """Make the runs of `a.variants` and `a.seeds` that the record lacks, each by ``train(variant, seed, a)``.
+
+    Rows stand in the order of `variants`, then of seeds; `summary` of all of them is printed. `same`: the settings that
+    all runs share.
+    """
+    record = Record(a, lambda run: (list(variants).index(run["variant"]), run["seed"]))
+    record.resume(same)
+    sweep([(train, name, seed, a) for name, seed in record.missing(a.variants, a.seeds)], record.add, a)
+    print(summary(record.rows))
+
+
 def why(error: Exception) -> str:
     """An error in one line, for the row of what failed."""
     return f"{type(error).__name__}: {error}".partition("\n")[0]

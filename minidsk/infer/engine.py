@@ -22,8 +22,8 @@ class Engine:
 
     `static`: whether all shapes are fixed, as a recording needs them; where there is no GPU it computes the same.
     `mtp` and `lead` as in `LatentCache`. `traced`: the step that a CPU does without Python; None to do without it.
-    `naive`: whether prompts are read by attention's naive form, which makes no mask and no latent query; on a CPU the
-    absorbed one is as fast for short prompts.
+    `naive`: whether prompts are read by attention's naive form, which makes no mask and no latent query. A CPU
+    keeps the absorbed one, and with it the last digits of what was recorded there.
     """
 
     def __init__(

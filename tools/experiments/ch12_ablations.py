@@ -34,7 +34,7 @@ from minidsk.train.device import pick_device
 from minidsk.train.optim import OptimConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from sweep import Record, arguments, sweep
+from sweep import arguments, compare
 
 KL, FREE = 0.1, math.inf
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -122,11 +122,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=160)
     parser.add_argument("--lr", type=float, default=1e-3, help="larger than nano's: what breaks, breaks soon")
     parser.add_argument("--problems", type=int, default=256, help="held-out problems that each run is tested on")
-    a = parser.parse_args()
-    record = Record(a, lambda run: (list(VARIANTS).index(run["variant"]), run["seed"]))
-    record.resume(OF_A_RUN)
-    sweep([(train, name, seed, a) for name, seed in record.missing(a.variants, a.seeds)], record.add, a)
-    print(summary(record.rows))
+    compare(parser.parse_args(), list(VARIANTS), train, summary, OF_A_RUN)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from minidsk.train.device import pick_device
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from ch18_rounded import CAPPED, CURVES, OF_A_RUN
-from sweep import Record, arguments, sweep
+from sweep import arguments, compare
 
 VARIANTS: dict[str, tuple[bool, str, dict[str, Any]]] = {  # whether in bf16, whose probabilities, and the loss
     "float32": (False, "sampler", {}),
@@ -109,11 +109,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=160)
     parser.add_argument("--problems", type=int, default=512, help="held-out problems that each run is tested on")
-    a = parser.parse_args()
-    record = Record(a, lambda run: (list(VARIANTS).index(run["variant"]), run["seed"]))
-    record.resume(OF_A_RUN)
-    sweep([(train, name, seed, a) for name, seed in record.missing(a.variants, a.seeds)], record.add, a)
-    print(summary(record.rows))
+    compare(parser.parse_args(), list(VARIANTS), train, summary, OF_A_RUN)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ from minidsk.rl.policy import MiniPolicy
 from minidsk.train.checkpoint import Run
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from sweep import Record, arguments, sweep
+from sweep import arguments, compare
 
 FULL = 23  # binary digits after the first of a float32
 CAPPED = {"loss_type": "cispo", "clip_low": math.inf, "clip_high": 1.0}  # a weight of at most 2, and no token left out
@@ -141,11 +141,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=160)
     parser.add_argument("--problems", type=int, default=512, help="held-out problems that each run is tested on")
-    a = parser.parse_args()
-    record = Record(a, lambda run: (list(VARIANTS).index(run["variant"]), run["seed"]))
-    record.resume(OF_A_RUN)
-    sweep([(train, name, seed, a) for name, seed in record.missing(a.variants, a.seeds)], record.add, a)
-    print(summary(record.rows))
+    compare(parser.parse_args(), list(VARIANTS), train, summary, OF_A_RUN)
 
 
 if __name__ == "__main__":
