@@ -576,7 +576,8 @@ for name in RECORDS:
         "cap", "problems", "sampled", "samples", "at_once"))))  # fmt: skip
     webs = ", ".join(f"{100 * share:g}" for share in sorted(settings["shares"]))
     rows.append([name, f"{webs} %", ", ".join(map(str, about["seeds"])), about["date"],
-                 about["commit"][:10], about["machine"]["cores"], f"{about['seconds']:.0f} s"])  # fmt: skip
+                 about["commit"][:10], about["machine"]["cores"],
+                 f"{about['seconds']:.0f} s"])  # fmt: skip
 assert told[0] == told[1] == told[2]  # the same settings, and versions of the libraries
 print(results.origin("ch14_grid"))
 table(["record", "webs", "seeds", "date", "commit", "cores", "time"], rows,

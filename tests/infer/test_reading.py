@@ -60,6 +60,7 @@ def test_it_is_recorded_when_it_is_used_again(make, prompts, recorded, monkeypat
     read(model, ids, valid, recorded, 3)
     assert len(made) == 1, "with a lead it is another recording"
     assert read(model, ids.repeat(1, 2), valid.repeat(1, 2)[:, [11] * 12], recorded).cache.capacity == 16
+    assert read(model, ids, valid, recorded).cache.capacity == 8, "and a wide one does not serve the narrow"
 
 
 def test_many_tokens_and_a_recorder_without_graphs_go_without(make, prompts, recorded, monkeypatch):
@@ -70,14 +71,15 @@ def test_many_tokens_and_a_recorder_without_graphs_go_without(make, prompts, rec
     assert read(model, ids, valid, recorded).cache.capacity == 6
 
 
+@pytest.mark.parametrize("lead", [0, 3])
 @pytest.mark.parametrize("static", [False, True])
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("changes", [{}, {"num_nextn_predict_layers": 2}, {"q_lora_rank": None}], ids=str)
-def test_the_naive_form_reads_the_same(make, prompts, static, padded, changes, monkeypatch):
+def test_the_naive_form_reads_the_same(make, prompts, lead, static, padded, changes, monkeypatch):
     """As a GPU reads prompts: no mask, no latent queries. What follows is decoded as ever."""
     model, (ids, valid) = make(**changes), prompts
-    how = {"mtp": model.config.num_nextn_predict_layers > 0, "static": static}
-    absorbed, naive = Engine(model, 3, 12, **how), Engine(model, 3, 12, **how)
+    how = {"mtp": model.config.num_nextn_predict_layers > 0, "static": static, "lead": lead}
+    absorbed, naive = Engine(model, 3, 15, **how), Engine(model, 3, 15, **how)
     naive.naive = True
     attention, seen = model.layers[0].self_attn, []
     for name in ("_naive", "_absorbed"):

@@ -42,6 +42,13 @@ def test_sorted_is_the_dense_loop_with_gradients(route):
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("experts", [256, 300])
+def test_a_byte_does_not_hold_every_number(experts):
+    indices = torch.randint(experts, (500, 3), generator=torch.Generator().manual_seed(0))
+    assert indices.max() == experts - 1
+    assert torch.equal(sort_by_expert(indices, experts).order, indices.flatten().argsort(stable=True))
+
+
 def test_the_plan(route):
     indices, x, _, _ = route
     plan = sort_by_expert(indices, 6)
