@@ -11,10 +11,11 @@ import warnings
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from minidsk.infer.engine import Engine
-from minidsk.infer.noise import Noise
+from minidsk.infer.noise import FIRST, NEGATIVE, PLACE, SECOND, UNIT, Noise
 from minidsk.infer.sampling import Sampling
 from minidsk.kernels.dispatch import has_grouped_product
 from minidsk.model.cache import LatentCache
@@ -104,6 +105,7 @@ class Recording(Replayed):
         self.noise = Noise(begins, model.config.vocab_size)  # each reply that a row takes up brings its own beginning
         self.tokens = torch.zeros(rows, new, dtype=torch.long, device=model.device)
         self.logprobs = torch.zeros(rows, new, device=model.device)
+        self.fused = sampling.of_all and model.kernels.step == "triton" and self._can_draw()
         self.graph = self._recorded(model, rows)
 
     def rewind(self) -> None:
@@ -112,12 +114,27 @@ class Recording(Replayed):
 
     @torch.no_grad()
     def _step(self) -> None:
-        logprobs = self.engine.logits.log_softmax(-1, dtype=torch.float32)
-        drawn = self.sampling.draw(logprobs, self.noise).unsqueeze(1)
-        self.tokens.index_copy_(1, self.place, drawn)
-        self.logprobs.index_copy_(1, self.place, logprobs.gather(1, drawn))
-        self.engine.step(drawn)
+        self.engine.step(self._by_kernel() if self.fused else self._drawn())
         self.place.add_(1)
+
+    def _can_draw(self) -> bool:
+        from minidsk.kernels.draw import can_draw
+
+        return can_draw(self.engine.logits)
+
+    def _drawn(self) -> Tensor:
+        logprobs = self.engine.logits.log_softmax(-1, dtype=torch.float32)
+        drawn = self.sampling.draw(logprobs, self.noise)
+        self.tokens.index_copy_(1, self.place, drawn[:, None])
+        self.logprobs.index_copy_(1, self.place, logprobs.gather(1, drawn[:, None]))
+        return drawn
+
+    def _by_kernel(self) -> Tensor:
+        from minidsk.kernels.draw import Hash, draw
+
+        noise, constants = self.noise, Hash(PLACE, FIRST, SECOND, NEGATIVE, UNIT)
+        return draw(self.engine.logits, self.sampling.temperature, noise.streams, noise.entries, constants, self.place,
+                    self.tokens, self.logprobs)  # fmt: skip
 
     def _forget(self) -> None:
         self.cache.clear()

@@ -28,6 +28,11 @@ class Sampling:
         within(self, 0, math.inf, "top_k")
         require(self, "top_p", 0 < self.top_p <= 1, "above 0, and 1 at most (1: all tokens)")
 
+    @property
+    def of_all(self) -> bool:
+        """Whether no token is left out, whatever its probability."""
+        return self.top_k == 0 and self.top_p == 1
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """What each token is drawn with, float32 or float64, from `logits` ``[..., vocab]``, same shape."""
         return self.of(at_least_float32(logits).log_softmax(-1))

@@ -168,8 +168,10 @@ class Rounds(Replayed):
         for state in (self.passes, self.done):
             state.zero_()
         slots = self.starts[:, None]
-        own, _, _ = self._noise(slots)
-        token = _drawn(self.sampling.of(logprobs), own[:, 0])
+        if self.sampling.temperature == 0:
+            token = logprobs.argmax(-1)
+        else:
+            token = _drawn(self.sampling.of(logprobs), self._noise(slots)[0][:, 0])
         self._write(slots, token[:, None], logprobs[:, None], torch.ones_like(token))
 
     def written(self) -> Tensor:
@@ -180,24 +182,30 @@ class Rounds(Replayed):
     def _step(self) -> None:
         """Guess, check, go on."""
         lengths, slots = self.cache.lengths, self._slots(1, self.depth + 1)
-        own, of_guess, chance = self._noise(slots)
-        draft_probs = self._guess(of_guess)
+        noise = None if self.sampling.temperature == 0 else self._noise(slots)
+        draft_probs = self._guess(None if noise is None else noise[1])
         checked = self.text.gather(1, slots - 1)  # the last token, and the guesses
         states = self.model.states(checked, cache=self.cache, mtp=False)
         logprobs = at_least_float32(self.model.lm_head(states.hidden)).log_softmax(-1)
-        p = self.sampling.of(logprobs)
-        kept = _kept(p, draft_probs, checked[:, 1:], chance[:, : self.depth, 0])
-        token = _drawn(_rest(p, draft_probs), own).gather(1, kept[:, None])
-        new = self.text.gather(1, slots).scatter(1, kept[:, None], token)
+        if noise is None:  # all is certain, and a guess is kept where it is what the model says
+            new = logprobs.argmax(-1)
+            kept = (new[:, :-1] == checked[:, 1:]).cumprod(-1).sum(-1)
+        else:
+            p = self.sampling.of(logprobs)
+            q = torch.stack(draft_probs, 1)
+            kept = _kept(p, q, checked[:, 1:], noise[2][:, : self.depth, 0])
+            token = _drawn(_rest(p, q), noise[0]).gather(1, kept[:, None])
+            new = self.text.gather(1, slots).scatter(1, kept[:, None], token)
         used = (kept + 1).masked_fill(self.done, 0)
         self.cache.truncate(lengths + used)
         self._write(slots, new, logprobs, used)
 
-    def _guess(self, noise: Tensor) -> Tensor:
-        """Write `depth` guesses behind each text; the probabilities they were drawn from ``[rows, depth, vocab]``.
+    def _guess(self, noise: Tensor | None) -> list[Tensor]:
+        """Write `depth` guesses behind each text; the probabilities they were drawn from, each ``[rows, vocab]``.
 
         Each module looks at the last `depth` + 1 slots, of which some may be new to it, and guesses after the last.
-        `noise` ``[rows, depth + 1, vocab]``, of which the guesses take that of their places.
+        `noise` ``[rows, depth + 1, vocab]``, of which the guesses take that of their places; None: they are the
+        likeliest tokens, and no probabilities are returned.
         """
         probs: list[Tensor] = []
         x, last, modules = None, self.cache.ends, len(self.model.mtp)
@@ -206,10 +214,15 @@ class Rounds(Replayed):
             self.cache.reopen(last, 1 if again else self.depth + 1)
             tokens = self.text.gather(1, self.cache.slots)
             x = self.model.look_ahead(min(k, modules), tokens, self.cache, x if again else None)[:, -1:]
-            probs.append(self.sampling.probabilities(self.model.lm_head(x)[:, 0]))
+            logits = self.model.lm_head(x)[:, 0]
+            if noise is None:
+                guess = logits.argmax(-1)
+            else:
+                probs.append(self.sampling.probabilities(logits))
+                guess = _drawn(probs[-1], noise[:, k - 1])
             last = last + 1
-            self.text.scatter_(1, last[:, None], _drawn(probs[-1], noise[:, k - 1]).unsqueeze(1))
-        return torch.stack(probs, 1)
+            self.text.scatter_(1, last[:, None], guess.unsqueeze(1))
+        return probs
 
     def _slots(self, first: int, count: int) -> Tensor:
         """`count` slots of each row ``[rows, count]``, the first so many behind its last token."""
@@ -217,9 +230,6 @@ class Rounds(Replayed):
 
     def _noise(self, slots: Tensor) -> tuple[Tensor, ...]:
         """Log-uniform numbers for the tokens of these slots ``[rows, n]``, in their `parts`: ``[rows, n, part]``."""
-        if self.sampling.temperature == 0:  # all is certain then, whatever the noise
-            still = torch.full((1, 1, 1), -1.0, device=slots.device)
-            return still.expand(*slots.shape, sum(self.parts)).split(self.parts, -1)
         return self.noise.at(slots - self.starts[:, None]).split(self.parts, -1)
 
     def _write(self, slots: Tensor, new: Tensor, logprobs: Tensor, used: Tensor) -> None:

@@ -67,7 +67,7 @@ def latent_attention(
     half = q_rope.shape[3] // 2
     q, q_rope, kv, entries = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, q_rope, kv, entries))
     cos, sin = (angle.expand(batch, -1, -1).contiguous() for angle in (cos, sin))
-    mixed = torch.empty(batch, heads, new, rank, dtype=entries.dtype, device=q.device)
+    mixed = torch.empty(batch, new, heads, rank, dtype=entries.dtype, device=q.device)  # as the output reads it
     _latent_attention[(batch, new)](
         q, *q.stride()[:3], q_rope, *q_rope.stride()[:3], kv, *kv.stride()[:2], weight, cos, sin,
         entries, *entries.stride()[:2], begins, slots, slots.stride(0), mixed, heads, new, rank, half,
@@ -77,7 +77,7 @@ def latent_attention(
         WIDE=INTERPRETED,  # which multiplies bfloat16 wrongly
         num_warps=WARPS if rank <= 128 else 2 * WARPS,
     )  # fmt: skip
-    return mixed
+    return mixed.transpose(1, 2)
 
 
 @jit
@@ -179,5 +179,5 @@ def _latent_attention(
         total = total * shrink + tl.sum(shares, 1)
         sums = tl.dot(shares.to(dtype).to(factor), latents, sums * shrink[:, None], input_precision="ieee")
         largest = higher
-    to = mixed + ((row * heads + head[:, None]) * new + time) * rank + column[None, :]
+    to = mixed + ((row * new + time) * heads + head[:, None]) * rank + column[None, :]
     tl.store(to, (sums / total[:, None]).to(dtype), mask=inside)

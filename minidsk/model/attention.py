@@ -18,7 +18,7 @@ from torch.nn.attention import sdpa_kernel
 from minidsk.model.cache import LatentCache
 from minidsk.model.config import ModelConfig
 from minidsk.model.norm import RMSNorm
-from minidsk.model.operations import FEW_TOKENS, Kernels
+from minidsk.model.operations import FEW_TOKENS, Kernels, laid_out
 from minidsk.model.rope import softmax_scale
 from minidsk.precision import PLANLESS, at_least_float32
 
@@ -48,6 +48,7 @@ class MultiHeadLatentAttention(nn.Module):
         unfolded = heads * (config.qk_nope_head_dim + config.v_head_dim)
         self.kv_b_proj = nn.Linear(config.kv_lora_rank, unfolded, bias=False)
         self.o_proj = nn.Linear(heads * config.v_head_dim, hidden, bias=bias)
+        self.packed: tuple[Tensor, Tensor] | None = None
 
     def forward(
         self,
@@ -66,14 +67,13 @@ class MultiHeadLatentAttention(nn.Module):
         """
         config = self.config
         cos, sin = rotation
-        q_nope, q_rope = self._queries(x).split((config.qk_nope_head_dim, config.qk_rope_head_dim), dim=-1)
-        kv = self.kv_a_proj_with_mqa(x)
         absorb = self.absorb if absorb is None else absorb
-        if cache is not None and absorb is not False and self._is_step(x, cache):
-            mixed = self._step(q_nope, q_rope, kv, rotation, cache, layer)
-            return self.o_proj(mixed.transpose(1, 2).flatten(2))
+        if cache is not None and absorb is not False and self.is_step(x, x.shape[1], cache):
+            return self._step(x, rotation, cache, layer)
 
+        q_nope, q_rope = self._queries(x).split((config.qk_nope_head_dim, config.qk_rope_head_dim), dim=-1)
         q_rope = self._rotate(q_rope, cos.unsqueeze(1), sin.unsqueeze(1))
+        kv = self.kv_a_proj_with_mqa(x)
         latent, k_rope = kv.split((config.kv_lora_rank, config.qk_rope_head_dim), dim=-1)
         k_rope = self._rotate(k_rope.unsqueeze(1), cos.unsqueeze(1), sin.unsqueeze(1)).squeeze(1)
         memory = torch.cat((self.kv_a_layernorm(latent), k_rope), dim=-1)
@@ -92,28 +92,63 @@ class MultiHeadLatentAttention(nn.Module):
         q = self.q_proj(x) if self.config.q_lora_rank is None else self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
         return q.unflatten(-1, (self.config.num_attention_heads, -1)).transpose(1, 2)
 
-    def _is_step(self, x: Tensor, cache: LatentCache) -> bool:
-        """Whether this is a step of decoding that one kernel is to do, and can."""
-        if self.kernels.step != "triton" or x.shape[1] > FEW_TOKENS or torch.is_grad_enabled():
+    def is_step(self, like: Tensor, new: int, cache: LatentCache) -> bool:
+        """Whether `new` tokens of each row, of numbers `like` these, are a step of decoding that one kernel is to do,
+        and can. It needs no mask."""
+        if self.absorb is False or self.kernels.step != "triton" or new > FEW_TOKENS or torch.is_grad_enabled():
             return False
         from minidsk.kernels.launch import can_run
 
-        return can_run(x) and cache.entries.dtype == x.dtype
+        return can_run(like) and cache.entries.dtype == like.dtype
 
-    def _step(
-        self, q_nope: Tensor, q_rope: Tensor, kv: Tensor, rotation: tuple[Tensor, Tensor], cache: LatentCache,
-        layer: int,
-    ) -> Tensor:  # fmt: skip
+    @torch.no_grad()
+    def pack(self) -> None:
+        """Multiply the matrices that follow each other in a step of decoding, where that saves time: see
+        `MiniDeepSeek.pack`.
+
+        The unfolding of keys goes into the queries' projection, that of values into the output's (end of section
+        2.1.2 of arXiv:2405.04434): of six products of a step two are left, of which one has more to multiply.
+        """
+        config = self.config
+        if config.q_lora_rank is not None or config.attention_bias:
+            return  # something stands between the matrices
+        apart = sum(layer.weight.numel() for layer in (self.q_proj, self.kv_b_proj, self.o_proj))
+        if config.num_attention_heads * config.kv_lora_rank * config.hidden_size <= apart:  # twice so many instead
+            self.packed = laid_out(self._products(), self.packed)
+
+    def _products(self) -> tuple[Tensor, Tensor]:
+        """From a token to its queries in the latent space, the rest of them, and its latent and key; and from what all
+        heads mix to the output. Multiplied in float32 at least."""
+        config, out = self.config, self.o_proj.weight
+        to_key, to_value = (at_least_float32(x) for x in self._unfolding(out.dtype))
+        q = self.q_proj.weight.unflatten(0, (config.num_attention_heads, -1))
+        nope, rope = q.split((config.qk_nope_head_dim, config.qk_rope_head_dim), dim=1)
+        to_latent = torch.einsum("hdr,hdi->hri", to_key, nope.to(to_key.dtype)).to(out.dtype)
+        from_latent = torch.einsum("hvr,ohv->ohr", to_value, out.unflatten(1, to_value.shape[:2]).to(to_value.dtype))
+        into = torch.cat((to_latent.flatten(0, 1), rope.flatten(0, 1), self.kv_a_proj_with_mqa.weight))
+        return into, from_latent.flatten(1).to(out.dtype)
+
+    def _step(self, x: Tensor, rotation: tuple[Tensor, Tensor], cache: LatentCache, layer: int) -> Tensor:
         """What `_absorbed` gives for a few new tokens of each row, and the cache is written too."""
         from minidsk.kernels.latent_attention import latent_attention
 
-        to_key, to_value = self._unfolding(q_nope.dtype)
-        q = torch.einsum("bhtd,hdr->bhtr", q_nope, to_key)
-        depth = max(layer + 1 - self.config.num_hidden_layers, 0)  # of an MTP module, which sees fewer slots
+        config = self.config
+        heads, rank, rope = config.num_attention_heads, config.kv_lora_rank, config.qk_rope_head_dim
+        if self.packed is None:
+            to_key, to_value = self._unfolding(x.dtype)
+            q, q_rope = self._queries(x).split((config.qk_nope_head_dim, rope), dim=-1)
+            q, kv = torch.einsum("bhtd,hdr->bhtr", q, to_key), self.kv_a_proj_with_mqa(x)
+        else:
+            into, from_latent = self.packed
+            q, q_rope, kv = F.linear(x, into).split((heads * rank, heads * rope, rank + rope), dim=-1)
+            q, q_rope = (each.unflatten(-1, (heads, -1)).transpose(1, 2) for each in (q, q_rope))
+        depth = max(layer + 1 - config.num_hidden_layers, 0)  # of an MTP module, which sees fewer slots
         begins, norm = cache.begins + depth if depth else cache.begins, self.kv_a_layernorm
         mixed = latent_attention(q, q_rope, kv, norm.weight, *rotation, cache.entries[layer], begins, cache.slots,
-                                 self.scale, norm.eps, self.config.rope_interleave)  # fmt: skip
-        return torch.einsum("bhtr,hvr->bhtv", mixed, to_value)
+                                 self.scale, norm.eps, config.rope_interleave)  # fmt: skip
+        if self.packed is not None:
+            return F.linear(mixed.transpose(1, 2).flatten(2), from_latent)
+        return self.o_proj(torch.einsum("bhtr,hvr->bhtv", mixed, to_value).transpose(1, 2).flatten(2))
 
     def _unfolding(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """What unfolds a latent into the keys ``[heads, nope, rank]`` and values ``[heads, v, rank]`` of all heads."""

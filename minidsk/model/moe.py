@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minidsk.model.config import ModelConfig
-from minidsk.model.operations import Kernels, packed, step_of_experts, suits_every_expert
+from minidsk.model.operations import Kernels, laid_out, packed, step_of_experts, suits_every_expert
 from minidsk.precision import WideBuffers, at_least_float32
 
 
@@ -139,12 +139,7 @@ class MoE(nn.Module):
     @torch.no_grad()
     def pack(self) -> None:
         """Lay out all experts for steps of decoding once, and not at every step: see `MiniDeepSeek.pack`."""
-        matrices = self._matrices()
-        if self.packed is None:
-            self.packed = matrices
-        else:  # a recorded step goes on reading from where they are
-            for kept, new in zip(self.packed, matrices, strict=True):
-                kept.copy_(new)
+        self.packed = laid_out(self._matrices(), self.packed)
 
     def _matrices(self) -> tuple[Tensor, Tensor]:
         shared = None if self.shared_experts is None else self.shared_experts.matrices()

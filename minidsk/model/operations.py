@@ -143,6 +143,16 @@ def _autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.to(torch.get_autocast_dtype(kind)) for tensor in tensors)
 
 
+def laid_out(matrices: tuple[Tensor, Tensor], before: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+    """What a module keeps of matrices that it has packed: at the place of those `before`, because a recorded step goes
+    on reading there."""
+    if before is None:
+        return matrices
+    for kept, new in zip(before, matrices, strict=True):
+        kept.copy_(new)
+    return before
+
+
 def packed(
     gate_up: Tensor, down: Tensor, shared: tuple[Tensor, Tensor, Tensor] | None
 ) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from minidsk.model.attention import MultiHeadLatentAttention
 from minidsk.model.block import Block
 from minidsk.model.cache import LatentCache, added
 from minidsk.model.config import ModelConfig
@@ -97,10 +98,10 @@ class MiniDeepSeek(WideBuffers):
         return self
 
     def pack(self) -> None:
-        """Lay out the experts of all layers for the kernels of a step (see `Kernels`), who then need not do so at every
+        """Lay out the matrices of all layers for the kernels of a step (see `Kernels`), who then need not do so at every
         step. To be called again whenever the weights have changed."""
         for module in self.modules():
-            if isinstance(module, MoE):
+            if isinstance(module, (MoE, MultiHeadLatentAttention)):
                 module.pack()
 
     def forward(
@@ -177,8 +178,10 @@ class MiniDeepSeek(WideBuffers):
     def _ahead(
         self, depth: int, before: Tensor, embedded: Tensor, rotary: tuple[Tensor, Tensor], cache: LatentCache
     ) -> tuple[Tensor, Routing | None]:
-        layer, seen = self.config.num_hidden_layers + depth - 1, as_fused(cache.mask(depth), cache)
-        x, routing = self.mtp[depth - 1](before, embedded, rotary, seen, cache, layer)
+        layer, module = self.config.num_hidden_layers + depth - 1, self.mtp[depth - 1]
+        unmasked = is_step(module.block, embedded, embedded.shape[1], cache)
+        seen = None if unmasked else as_fused(cache.mask(depth), cache)
+        x, routing = module(before, embedded, rotary, seen, cache, layer)
         cache.keep(depth + 1, x)
         return x, routing
 
@@ -221,8 +224,10 @@ class MiniDeepSeek(WideBuffers):
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         real = None if attention_mask is None else attention_mask.bool()
         if cache is not None:
-            cache.place(int(ids.shape[1]) if real is None else real)
-            return cache.positions(), None if fresh else as_fused(cache.mask(), cache)
+            new, weight = int(ids.shape[1]), self.embed_tokens.weight
+            cache.place(new if real is None else real)
+            unmasked = fresh or all(is_step(block, weight, new, cache) for block in self.layers)
+            return cache.positions(), None if unmasked else as_fused(cache.mask(), cache)
         if real is not None:
             square = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device)
             # A padded query sees itself, so that its softmax is not empty; nobody looks at it.
@@ -234,6 +239,11 @@ class MiniDeepSeek(WideBuffers):
         # Positions run on: rotations tell distances alone, and those within a document stay what they are.
         same = documents[:, :, None] == documents[:, None, :]
         return positions, same.tril().unsqueeze(1)
+
+
+def is_step(block: object, like: Tensor, new: int, cache: LatentCache) -> bool:
+    """Whether the attention of `block` needs no mask, see `MultiHeadLatentAttention.is_step`."""
+    return isinstance(block, Block) and block.self_attn.is_step(like, new, cache)
 
 
 def as_fused(mask: Tensor, cache: LatentCache) -> Tensor:

@@ -42,7 +42,8 @@ def test_the_guesses_are_those_of_the_modules(echo, prompts, monkeypatch, depth)
         probs = guess(rows, noise)
         for row in (~rows.done).nonzero().squeeze(1):
             begin, end = rows.cache.begins[row], rows.cache.ends[row] + 1
-            text, guessed, found = rows.text[row, begin:end].tolist(), rows.text[row, end : end + depth], probs[row]
+            text, guessed = rows.text[row, begin:end].tolist(), rows.text[row, end : end + depth]
+            found = [of_rows[row] for of_rows in probs]
             for k in range(1, depth + 1):
                 seen = torch.tensor([text + guessed[: k - 1].tolist()])
                 if seen.shape[1] > k:  # before that the module has nothing to say
