@@ -145,6 +145,7 @@ class Rounds(Replayed):
         self.parts = (vocab, vocab, 1)
         self.noise = Noise(self.starts, sum(self.parts))
         self.places = torch.arange(depth + 2, device=device)
+        self.fused = sampling.temperature == 0 and model.kernels.step == "triton" and self._can_guess()
         self.graph = self._recorded(model, rows * (depth + 1))
 
     @torch.no_grad()
@@ -181,6 +182,8 @@ class Rounds(Replayed):
     @torch.no_grad()
     def _step(self) -> None:
         """Guess, check, go on."""
+        if self.fused:
+            return self._by_kernels()
         lengths, slots = self.cache.lengths, self._slots(1, self.depth + 1)
         noise = None if self.sampling.temperature == 0 else self._noise(slots)
         draft_probs = self._guess(None if noise is None else noise[1])
@@ -200,6 +203,21 @@ class Rounds(Replayed):
         self.cache.truncate(lengths + used)
         self._write(slots, new, logprobs, used)
 
+    def _by_kernels(self) -> None:
+        from minidsk.kernels.guesses import check
+
+        self._guess(None)
+        checked = self.text.gather(1, self._slots(0, self.depth + 1))
+        logits = self.model.lm_head(self.model.states(checked, cache=self.cache, mtp=False).hidden)
+        check(logits, self.text, self.logprobs, self.cache.ends, self.starts, self.done, self.passes, self.limit,
+              self.stops)  # fmt: skip
+
+    def _can_guess(self) -> bool:
+        """Whether greedy rounds end in kernels of their own."""
+        from minidsk.kernels.guesses import can_guess
+
+        return can_guess(self.model.lm_head.weight.T[:1])
+
     def _guess(self, noise: Tensor | None) -> list[Tensor]:
         """Write `depth` guesses behind each text; the probabilities they were drawn from, each ``[rows, vocab]``.
 
@@ -207,6 +225,8 @@ class Rounds(Replayed):
         `noise` ``[rows, depth + 1, vocab]``, of which the guesses take that of their places; None: they are the
         likeliest tokens, and no probabilities are returned.
         """
+        if self.fused:
+            from minidsk.kernels.guesses import guess
         probs: list[Tensor] = []
         x, last, modules = None, self.cache.ends, len(self.model.mtp)
         for k in range(1, self.depth + 1):
@@ -215,14 +235,18 @@ class Rounds(Replayed):
             tokens = self.text.gather(1, self.cache.slots)
             x = self.model.look_ahead(min(k, modules), tokens, self.cache, x if again else None)[:, -1:]
             logits = self.model.lm_head(x)[:, 0]
-            if noise is None:
-                guess = logits.argmax(-1)
+            if self.fused:
+                guess(logits, self.text, last)
+            elif noise is None:
+                self._behind(last, logits.argmax(-1))
             else:
                 probs.append(self.sampling.probabilities(logits))
-                guess = _drawn(probs[-1], noise[:, k - 1])
+                self._behind(last, _drawn(probs[-1], noise[:, k - 1]))
             last = last + 1
-            self.text.scatter_(1, last[:, None], guess.unsqueeze(1))
         return probs
+
+    def _behind(self, last: Tensor, tokens: Tensor) -> None:
+        self.text.scatter_(1, last[:, None] + 1, tokens[:, None])
 
     def _slots(self, first: int, count: int) -> Tensor:
         """`count` slots of each row ``[rows, count]``, the first so many behind its last token."""

@@ -89,6 +89,11 @@ class LatentCache:
         begins = self.begins + depth if depth else self.begins
         return (seen >= begins[:, None, None, None]) & (seen <= self.slots[:, None, :, None])
 
+    def fused_mask(self, depth: int = 0) -> Tensor:
+        """`mask` in the form that is fastest where it is: as numbers it fits the fused kernels that a GPU has."""
+        mask = self.mask(depth)
+        return added(mask, self.entries.dtype) if mask.is_cuda else mask
+
     def reopen(self, last: Tensor, new: int) -> None:
         """Open again the `new` slots up to and including slot `last` ``[batch]``, which hold or may hold tokens."""
         self.slots = last[:, None] + self._behind[self.capacity - new :]

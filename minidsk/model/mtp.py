@@ -23,6 +23,7 @@ class MTPModule(nn.Module):
 
     def __init__(self, config: ModelConfig, depth: int) -> None:
         super().__init__()
+        self.depth = depth
         self.enorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.hnorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.eh_proj = nn.Linear(2 * config.hidden_size, config.hidden_size, bias=False)
@@ -31,7 +32,7 @@ class MTPModule(nn.Module):
 
     def forward(
         self,
-        hidden: Tensor,
+        hidden: Tensor | None,
         embedding: Tensor,
         rotation: tuple[Tensor, Tensor],
         mask: Tensor | None = None,
@@ -40,11 +41,23 @@ class MTPModule(nn.Module):
     ) -> tuple[Tensor, Routing | None]:
         """`hidden` and `embedding` ``[batch, time - k, hidden]`` to the next depth's hidden states, same shape.
 
-        `mask`, `cache` and `layer` as in `MultiHeadLatentAttention`.
+        `mask`, `cache` and `layer` as in `MultiHeadLatentAttention`. `hidden` None: those that the cache keeps, which
+        a kernel then reads.
         """
-        x = self.eh_proj(torch.cat((self.enorm(embedding), self.hnorm(hidden)), dim=-1))
+        if hidden is not None:
+            joined = torch.cat((self.enorm(embedding), self.hnorm(hidden)), dim=-1)
+        else:
+            assert cache is not None
+            joined = self._joined(embedding, cache)
+        x = self.eh_proj(joined)
         x, routing = self.block(x, rotation, mask, cache, layer)
         return self.norm(x), routing
+
+    def _joined(self, embedding: Tensor, cache: LatentCache) -> Tensor:
+        from minidsk.kernels.opening import joined
+
+        kept = cache.hidden[self.depth - 1]
+        return joined(embedding, kept, cache.slots, self.enorm.weight, self.hnorm.weight, self.enorm.eps)
 
 
 def mtp_loss(mtp_logits: list[Tensor], targets: Tensor, weight: float, mask: Tensor | None = None) -> Tensor:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from minidsk.model.attention import MultiHeadLatentAttention
 from minidsk.model.block import Block
-from minidsk.model.cache import LatentCache, added
+from minidsk.model.cache import LatentCache
 from minidsk.model.config import ModelConfig
+from minidsk.model.mask import positions_and_mask
 from minidsk.model.moe import Experts, MoE, Router, Routing
 from minidsk.model.mtp import MTPModule
 from minidsk.model.norm import RMSNorm
@@ -98,8 +99,8 @@ class MiniDeepSeek(WideBuffers):
         return self
 
     def pack(self) -> None:
-        """Lay out the matrices of all layers for the kernels of a step (see `Kernels`), who then need not do so at every
-        step. To be called again whenever the weights have changed."""
+        """Lay out the matrices of all layers for the kernels of a step (see `Kernels`), who then need not do so at
+        every step. To be called again whenever the weights have changed."""
         for module in self.modules():
             if isinstance(module, (MoE, MultiHeadLatentAttention)):
                 module.pack()
@@ -136,12 +137,15 @@ class MiniDeepSeek(WideBuffers):
         for which a cache needs their layers. `fresh`: the cache is empty and no row has padding, so that `ids` see
         each other alone, in the form of attention that suits many queries.
         """
-        positions, mask = self._positions_and_mask(ids, attention_mask, documents, cache, fresh)
-        # The angles are computed in float32 at least: bf16 cannot tell position 300 from 301.
-        cos, sin = rotation(positions, self.frequencies, attention_factor(self.config))
-        x = embedded = self.embed_tokens(ids)
-        rotary = cos.to(x.dtype), sin.to(x.dtype)
-        routings = []
+        if cache is None:
+            positions, mask = positions_and_mask(ids, attention_mask, documents)
+            embedded, rotary = self._embedded(ids, positions)
+        else:
+            cache.place(int(ids.shape[1]) if attention_mask is None else attention_mask.bool())
+            step = all(self._is_step(block, ids, cache) for block in self.layers)
+            mask = None if fresh or step else cache.fused_mask()
+            embedded, rotary = self._opened(ids, cache) if step else self._embedded(ids, cache.positions())
+        x, routings = embedded, []
         for layer, block in enumerate(self.layers):
             x, routing = block(x, rotary, mask, cache, layer)
             routings.append(routing)
@@ -158,7 +162,7 @@ class MiniDeepSeek(WideBuffers):
             elif len(cache.hidden) < depth:
                 break
             else:
-                x, routing = self._ahead(depth, cache.before(depth), embedded, rotary, cache)
+                x, routing = self._ahead(depth, None, embedded, rotary, cache)
             ahead.append(x)
             routings.append(routing)
         return States(hidden, ahead, [routing for routing in routings if routing is not None])
@@ -169,21 +173,39 @@ class MiniDeepSeek(WideBuffers):
         Its hidden states ``[batch, new, hidden]``; `lm_head` makes of them guesses of the token after each slot. They
         rest on the states `before`, or on those that the cache keeps for this module: see `LatentCache.reopen`.
         """
-        embedded = self.embed_tokens(ids)
-        cos, sin = rotation(cache.positions(), self.frequencies, attention_factor(self.config))
-        rotary = cos.to(embedded.dtype), sin.to(embedded.dtype)
-        before = cache.before(depth) if before is None else before
+        step = self._is_step(self.mtp[depth - 1].block, ids, cache)
+        embedded, rotary = self._opened(ids, cache) if step else self._embedded(ids, cache.positions())
         return self._ahead(depth, before, embedded, rotary, cache)[0]
 
     def _ahead(
-        self, depth: int, before: Tensor, embedded: Tensor, rotary: tuple[Tensor, Tensor], cache: LatentCache
+        self, depth: int, before: Tensor | None, embedded: Tensor, rotary: tuple[Tensor, Tensor], cache: LatentCache
     ) -> tuple[Tensor, Routing | None]:
         layer, module = self.config.num_hidden_layers + depth - 1, self.mtp[depth - 1]
-        unmasked = is_step(module.block, embedded, embedded.shape[1], cache)
-        seen = None if unmasked else as_fused(cache.mask(depth), cache)
-        x, routing = module(before, embedded, rotary, seen, cache, layer)
+        step = self._is_step(module.block, embedded[..., 0], cache)
+        if before is None and not step:
+            before = cache.before(depth)
+        x, routing = module(before, embedded, rotary, None if step else cache.fused_mask(depth), cache, layer)
         cache.keep(depth + 1, x)
         return x, routing
+
+    def _embedded(self, ids: Tensor, positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Embeddings, and cos and sin of the angles, which are computed in float32 at least: bf16 cannot tell position
+        300 from 301."""
+        x = self.embed_tokens(ids)
+        cos, sin = rotation(positions, self.frequencies, attention_factor(self.config))
+        return x, (cos.to(x.dtype), sin.to(x.dtype))
+
+    def _opened(self, ids: Tensor, cache: LatentCache) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The same for the tokens of a step, in the open slots, by a kernel."""
+        from minidsk.kernels.opening import opening
+
+        factor = attention_factor(self.config)
+        x, *angles = opening(ids, self.embed_tokens.weight, cache.slots, cache.begins, self.frequencies, factor)
+        return x, (angles[0], angles[1])
+
+    def _is_step(self, block: object, ids: Tensor, cache: LatentCache) -> bool:
+        """Whether `block` has its own kernels for these tokens ``[batch, new]``, and needs no mask."""
+        return isinstance(block, Block) and block.self_attn.is_step(self.embed_tokens.weight, ids.shape[1], cache)
 
     def generate(
         self,
@@ -217,35 +239,3 @@ class MiniDeepSeek(WideBuffers):
         return LatentCache(
             self.config, batch, capacity, mtp=mtp, device=weight.device, dtype=weight.dtype, static=static, lead=lead
         )
-
-    def _positions_and_mask(
-        self, ids: Tensor, attention_mask: Tensor | None, documents: Tensor | None, cache: LatentCache | None,
-        fresh: bool,
-    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-        real = None if attention_mask is None else attention_mask.bool()
-        if cache is not None:
-            new, weight = int(ids.shape[1]), self.embed_tokens.weight
-            cache.place(new if real is None else real)
-            unmasked = fresh or all(is_step(block, weight, new, cache) for block in self.layers)
-            return cache.positions(), None if unmasked else as_fused(cache.mask(), cache)
-        if real is not None:
-            square = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool, device=ids.device)
-            # A padded query sees itself, so that its softmax is not empty; nobody looks at it.
-            mask = square.tril() & real[:, None, :] | square.tril().triu()
-            return (real.cumsum(1) - 1).clamp(min=0), mask.unsqueeze(1)
-        positions = torch.arange(ids.shape[1], device=ids.device).unsqueeze(0)
-        if documents is None:
-            return positions, None
-        # Positions run on: rotations tell distances alone, and those within a document stay what they are.
-        same = documents[:, :, None] == documents[:, None, :]
-        return positions, same.tril().unsqueeze(1)
-
-
-def is_step(block: object, like: Tensor, new: int, cache: LatentCache) -> bool:
-    """Whether the attention of `block` needs no mask, see `MultiHeadLatentAttention.is_step`."""
-    return isinstance(block, Block) and block.self_attn.is_step(like, new, cache)
-
-
-def as_fused(mask: Tensor, cache: LatentCache) -> Tensor:
-    """The mask in the form that is fastest where it is: as numbers it fits the fused kernels that a GPU has."""
-    return added(mask, cache.entries.dtype) if mask.is_cuda else mask
