@@ -13,6 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+PARTS = 64  # of all experts' rows together, see `_Grouped`
+
+
 class Sorted(NamedTuple):
     """The (token, choice) pairs of N tokens with K experts each, sorted by expert and in order within each.
 
@@ -53,7 +56,7 @@ def grouped_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     By torch's own grouped product where it has one, else one expert after the other, which waits for a GPU.
     """
     if has_grouped_product(x, x.shape[1], weight.shape[1]):
-        return torch._grouped_mm(x, weight.transpose(1, 2), offs=ends)
+        return _Grouped.apply(x, weight, ends)
     counts = ends.diff(prepend=ends.new_zeros(1)).tolist()
     parts = x.split(counts)  # whose gradient is put together at once; that of slices is added up, each as long as x
     return torch.cat([part @ matrix.T for part, matrix in zip(parts, weight, strict=True)])
@@ -77,6 +80,27 @@ def has_grouped_product(x: Tensor, *widths: int) -> bool:
         and hasattr(torch, "_grouped_mm")
         and torch.cuda.get_device_capability(x.device) == (9, 0)
     )
+
+
+class _Grouped(torch.autograd.Function):
+    """torch's grouped product. Of the gradient of few matrices it would make few parts, too few for a GPU's processors:
+    each expert's rows are cut into as many parts as fill them, and what those give is added up."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight, ends)
+        return torch._grouped_mm(x, weight.transpose(1, 2), offs=ends)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        x, weight, ends = ctx.saved_tensors
+        (grad,) = grads
+        parts = max(PARTS // len(ends), 1)
+        starts = torch.cat((ends.new_zeros(1), ends[:-1]))
+        share = torch.arange(1, parts + 1, dtype=torch.int32, device=ends.device)
+        cuts = (starts[:, None] + (ends - starts)[:, None] * share // parts).flatten()
+        of_weight = torch._grouped_mm(grad.T, x, offs=cuts).unflatten(0, (len(ends), parts)).sum(1)
+        return torch._grouped_mm(grad, weight, offs=ends), of_weight, None
 
 
 class _Permute(torch.autograd.Function):

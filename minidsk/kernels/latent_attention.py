@@ -21,8 +21,9 @@ MOST = 16 * 512
 """Sums, heads times the latent's width, that fit into a program's registers."""
 LEAST = 16
 """Rows and columns that a product has at least."""
-SLOTS = 32  # that are read at a time
-WARPS = 4  # of a program; of a wide latent, twice as many
+MANY = 512
+"""Tokens whose programs fill a GPU: of fewer, each program reads more at a time, so that it is done sooner."""
+SLOTS, WARPS = (32, 128), (1, 4)  # that are read at a time, and of a program; of many tokens and of few
 
 
 def latent_attention_reference(
@@ -64,7 +65,8 @@ def latent_attention(
         return latent_attention_reference(
             q, q_rope, kv, weight, cos, sin, entries, begins, slots, scale, eps, interleave
         )
-    half = q_rope.shape[3] // 2
+    half, few = q_rope.shape[3] // 2, batch * new < MANY
+    slots_at_once = max(min(SLOTS[few], MOST // tile[1]), LEAST)
     q, q_rope, kv, entries = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, q_rope, kv, entries))
     cos, sin = (angle.expand(batch, -1, -1).contiguous() for angle in (cos, sin))
     mixed = torch.empty(batch, new, heads, rank, dtype=entries.dtype, device=q.device)  # as the output reads it
@@ -73,9 +75,9 @@ def latent_attention(
         entries, *entries.stride()[:2], begins, slots, slots.stride(0), mixed, heads, new, rank, half,
         scale * math.log2(math.e), eps,
         INTERLEAVE=interleave, HEADS=tile[0], RANK=tile[1],
-        ROPE=max(2 * next_power_of_2(half), LEAST), SLOTS=SLOTS,
+        ROPE=max(2 * next_power_of_2(half), LEAST), SLOTS=slots_at_once,
         WIDE=INTERPRETED,  # which multiplies bfloat16 wrongly
-        num_warps=WARPS if rank <= 128 else 2 * WARPS,
+        num_warps=WARPS[few] if rank <= 128 else 8, num_stages=2,
     )  # fmt: skip
     return mixed.transpose(1, 2)
 

@@ -82,13 +82,24 @@ class Router(WideBuffers):
             best_groups = grouped.topk(2, dim=-1).values.sum(-1).topk(config.topk_group, dim=-1).indices
             dropped = torch.ones_like(grouped[..., 0], dtype=torch.bool).scatter(1, best_groups, 0)
             compared = rearrange(grouped.masked_fill(dropped.unsqueeze(-1), -torch.inf), "n g e -> n (g e)")
-        indices = compared.topk(config.num_experts_per_tok, dim=-1, sorted=False).indices
+        indices = likeliest(compared, config.num_experts_per_tok)
         weights = scores.gather(1, indices)
         if config.norm_topk_prob:
             weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
         if config.routed_scaling_factor != 1:
             weights = weights * config.routed_scaling_factor
         return weights, indices
+
+
+def likeliest(compared: Tensor, k: int) -> Tensor:
+    """Where the `k` largest of each row ``[N, experts]`` stand, ``[N, k]``, in any order."""
+    if not torch.compiler.is_compiling():
+        return compared.topk(k, dim=-1, sorted=False).indices
+    every, found = torch.arange(compared.shape[-1], device=compared.device), []
+    for _ in range(k):  # one after the other, which torch.compile makes one kernel of; it has none for topk
+        found.append(compared.argmax(-1, keepdim=True))
+        compared = compared.masked_fill(every == found[-1], -torch.inf)
+    return torch.cat(found, -1)
 
 
 class Experts(nn.Module):
