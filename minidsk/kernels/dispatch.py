@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
 PARTS = 64  # of all experts' rows together, see `_Grouped`
 
 

@@ -77,7 +77,7 @@ def latent_attention(
         INTERLEAVE=interleave, HEADS=tile[0], RANK=tile[1],
         ROPE=max(2 * next_power_of_2(half), LEAST), SLOTS=slots_at_once,
         WIDE=INTERPRETED,  # which multiplies bfloat16 wrongly
-        num_warps=WARPS[few] if rank <= 128 else 8, num_stages=2,
+        num_warps=max(WARPS[few], tile[1] // 64), num_stages=2,
     )  # fmt: skip
     return mixed.transpose(1, 2)
 

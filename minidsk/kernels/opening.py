@@ -109,7 +109,8 @@ def _joined(
     state *= tl.rsqrt(tl.sum(state * state, 0) / hidden + eps)
     first = tl.load(of_token + column, mask=inside, other=0.0).to(tl.float32)
     second = tl.load(of_state + column, mask=inside, other=0.0).to(tl.float32)
-    dtype, to = both.dtype.element_ty, both + place * 2 * hidden + column
+    dtype = both.dtype.element_ty
+    to = both + place * 2 * hidden + column
     # Rounded before their weights, as in `rmsnorm`.
     tl.store(to, (first * token.to(dtype).to(tl.float32)).to(dtype), mask=inside)
     tl.store(to + hidden, (second * state.to(dtype).to(tl.float32)).to(dtype), mask=inside)

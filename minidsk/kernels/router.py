@@ -17,7 +17,8 @@ from minidsk.kernels.launch import can_run, cdiv, jit, next_power_of_2, tl
 from minidsk.precision import at_least_float32
 
 MOST = 256  # experts, all of which a program holds
-ROWS, DEPTH, BLOCK = 16, 64, 1024
+BLOCK = 1024
+MANY = 512  # tokens, of which a program takes 16, so that scores are a product of matrices; of fewer, it takes one
 
 
 class Chosen(NamedTuple):
@@ -58,9 +59,11 @@ def route(
     of_all = torch.empty(tokens, experts + shared, dtype=x.dtype, device=x.device)
     scores = torch.empty(tokens, experts, dtype=torch.float32, device=x.device)
     indices = torch.empty(tokens, k, dtype=torch.long, device=x.device)
-    _route[(cdiv(tokens, ROWS),)](
+    width = max(next_power_of_2(experts), 16)
+    rows, depth = (16, 64) if tokens >= MANY else (1, max(4096 // width, 16))
+    _route[(cdiv(tokens, rows),)](
         x, x.stride(0), weight, weight.stride(0), bias, of_all, scores, indices, tokens, experts, x.shape[1], factor,
-        K=k, SHARED=shared, NORMED=normed, ROWS=ROWS, EXPERTS=max(next_power_of_2(experts), 16), DEPTH=DEPTH,
+        K=k, SHARED=shared, NORMED=normed, ROWS=rows, EXPERTS=width, DEPTH=depth, num_warps=min(max(width // 16, 2), 8),
     )  # fmt: skip
     return Chosen(of_all, scores, indices)
 
@@ -79,7 +82,11 @@ def _route(
         a = tl.load(x + row[:, None] * x_row + h + depth[None, :], mask=here & inner[None, :], other=0.0)
         b = tl.load(weight + expert[:, None] * weight_row + h + depth[None, :],
                     mask=is_expert[:, None] & inner[None, :], other=0.0)  # fmt: skip
-        total = tl.dot(a.to(tl.float32), b.to(tl.float32).T, total, input_precision="ieee")
+        a, b = a.to(tl.float32), b.to(tl.float32)
+        if ROWS == 1:
+            total += tl.sum(a * b, 1)[None, :]
+        else:
+            total = tl.dot(a, b.T, total, input_precision="tf32x3")  # as good as float32, and on tensor cores
     score = tl.sigmoid(total)
     added = tl.load(bias + expert, mask=is_expert, other=0.0).to(tl.float32)
     left = tl.where(is_expert[None, :], score + added[None, :], float("-inf"))

@@ -8,7 +8,8 @@ import ctypes
 import re
 import reprlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -87,6 +88,7 @@ def compiled(model: MiniDeepSeek) -> MiniDeepSeek:
     """
     view = copy.copy(model)
     view._modules = dict(model._modules)
-    view.layers = nn.ModuleList(torch.compile(block) for block in model.layers)  # type: ignore[misc]
-    view.mtp = nn.ModuleList(torch.compile(module) for module in model.mtp)  # type: ignore[misc]
+    options: dict[str, str | int | bool | Callable[..., Any]] = {"max_autotune_pointwise": True}  # tries block sizes
+    view.layers = nn.ModuleList(torch.compile(block, options=options) for block in model.layers)  # type: ignore[misc]
+    view.mtp = nn.ModuleList(torch.compile(module, options=options) for module in model.mtp)  # type: ignore[misc]
     return view

@@ -9,6 +9,7 @@ from minidsk import MiniDeepSeek, ModelConfig
 from minidsk.infer.noise import FIRST, NEGATIVE, PLACE, SECOND, UNIT, Noise
 from minidsk.infer.recorder import Recording
 from minidsk.infer.sampling import Sampling
+from minidsk.kernels import draw as kernel
 from minidsk.kernels.draw import MOST, Hash, can_draw, draw
 from minidsk.model.operations import Kernels
 
@@ -89,3 +90,12 @@ def test_a_recording_draws_by_it_where_no_token_is_left_out(settings, device, mo
     assert torch.equal(texts[0][0], texts[1][0])
     torch.testing.assert_close(texts[1][1], texts[0][1], rtol=1e-4, atol=1e-5)
     assert bool(used) == Sampling(**settings).of_all
+
+
+@pytest.mark.parametrize("greedy", [False, True])
+def test_it_compiles_for_hopper(greedy, compiled):
+    types = {"logits": "*bf16", "logits_row": "i32", "streams": "*i64", "entries": "*i64", "place": "*i64",
+             "tokens": "*i64", "tokens_row": "i32", "logprobs": "*fp32", "logprobs_row": "i32", "drawn": "*i64",
+             "vocab": "i32", "temperature": "fp32"}  # fmt: skip
+    constants = dict(zip(("PLACE", "FIRST", "SECOND", "NEGATIVE", "UNIT"), CONSTANTS, strict=True))
+    assert compiled(kernel._draw, types, {"GREEDY": greedy, "VOCAB": 128, **constants}, warps=1).stack == 0

@@ -11,7 +11,8 @@ DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    ("tokens", "hidden", "experts", "k"), [(1, 8, 2, 1), (5, 70, 6, 3), (40, 64, 16, 4), (17, 130, 70, 8)]
+    ("tokens", "hidden", "experts", "k"),
+    [(1, 8, 2, 1), (5, 70, 6, 3), (40, 64, 16, 4), (17, 130, 70, 8), (600, 40, 8, 2)],
 )
 def test_the_best_are_chosen(tokens, hidden, experts, k, dtype, normal, close):
     x, weight, bias = normal(tokens, hidden, dtype=dtype), normal(experts, hidden, scale=0.2), normal(experts)
