@@ -1,8 +1,8 @@
 """Speculative decoding with the model's own MTP modules: guess a few tokens, check them in one pass, lose nothing.
 
 The modules of multi-token prediction (`model.mtp`) guess the next tokens; one pass of the model looks at all of them
-at once and keeps those that it would have drawn itself. The rule of acceptance (Leviathan et al., arXiv:2211.17192,
-algorithm 1) makes what is written follow the model's own probabilities exactly, however bad the guesses are.
+at once and keeps those that it would have drawn itself (`minidsk.infer.acceptance`). Nothing is lost: what is written
+follows the model's own probabilities exactly.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minidsk.infer.engine import unpadded
 from minidsk.infer.generate import Decoded, asked, decoded
-from minidsk.infer.noise import Noise, streams
-from minidsk.infer.reading import read
-from minidsk.infer.recorder import Recorder, Replayed
+from minidsk.infer.noise import streams
+from minidsk.infer.recorder import Recorder
+from minidsk.infer.rounds import Rounds
 from minidsk.infer.sampling import Sampling
 from minidsk.model.transformer import MiniDeepSeek
-from minidsk.precision import at_least_float32
 
 LOOK = 4  # recorded rounds between looks at who is done: to look is to wait for the GPU
 
@@ -36,45 +34,6 @@ class Speculated(Decoded):
     passes: Tensor
     kept: Tensor
     drafted: Tensor
-
-
-def accept(
-    target_probs: Tensor, draft_probs: Tensor, draft_tokens: Tensor, generator: torch.Generator | None = None
-) -> tuple[Tensor, Tensor]:
-    """How many of K guesses are kept, int64 ``[...]``, and the token that follows them, int64 ``[...]``.
-
-    `draft_tokens` ``[..., K]`` were drawn from q, `draft_probs` ``[..., K, vocab]``; p, `target_probs` ``[..., K + 1,
-    vocab]``, are the model's at the same places and at the one after. Guess x is kept with probability min(1, p(x) /
-    q(x)); at the first that is not, the token comes from max(0, p - q), normalised; after the last, from p.
-    """
-    p, q = (at_least_float32(probs) for probs in (target_probs, draft_probs))
-    chance = torch.rand(draft_tokens.shape, generator=generator, device=p.device, dtype=p.dtype)
-    kept = _kept(p, q, draft_tokens, chance.log())
-    rest = _at(kept, _rest(p, q))
-    return kept, _drawn(rest, -torch.empty_like(rest).exponential_(generator=generator).clamp(min=1e-30))
-
-
-def _kept(p: Tensor, q: Tensor, guesses: Tensor, noise: Tensor) -> Tensor:
-    """How many guesses ``[..., K]`` are kept, by log-uniform noise ``[..., K]``. In logarithms chance stays below 1."""
-    of_guess = guesses.unsqueeze(-1)
-    ratio = p[..., :-1, :].gather(-1, of_guess) / q.gather(-1, of_guess)
-    return (noise < ratio.squeeze(-1).log()).cumprod(-1).sum(-1)  # a refusal ends it, whatever follows
-
-
-def _rest(p: Tensor, q: Tensor) -> Tensor:
-    """The weights of the token at each place ``[..., K + 1, vocab]``, if it is the first that is no guess."""
-    return torch.cat(((p[..., :-1, :] - q).clamp(min=0), p[..., -1:, :]), dim=-2)
-
-
-def _at(places: Tensor, x: Tensor) -> Tensor:
-    """`x` ``[..., K + 1, vocab]`` at one place of each row, `places` ``[...]``: ``[..., vocab]``."""
-    return x.gather(-2, places[..., None, None].expand(*places.shape, 1, x.shape[-1])).squeeze(-2)
-
-
-def _drawn(weights: Tensor, noise: Tensor) -> Tensor:
-    """A token for each row ``[...]``, with a chance in proportion to its weight; both ``[..., vocab]``, see
-    `Sampling.draw`. The noise is log-uniform."""
-    return (weights / noise).argmin(-1)
 
 
 @torch.no_grad()
@@ -119,155 +78,3 @@ def speculate(
     passes = rounds.passes.clone()
     return Speculated(**vars(decoded(ids, tokens, logprobs, stop, pad_token_id)), passes=passes,
                       kept=rounds.written() - passes, drafted=depth * (passes - 1))  # fmt: skip
-
-
-class Rounds(Replayed):
-    """Texts that grow by guessing and checking; a step is one round of it.
-
-    `text` and `logprobs` ``[rows, capacity]`` hold their tokens by the cache's slots, those of the reply from `starts`
-    ``[rows]`` on. The cache holds all of a row but its last token, which stands in slot ``cache.ends``: the next pass
-    of the model begins with it. A row that is `done` ``[rows]`` takes part in all that follows and stays as it is: it
-    writes behind its end, always in the same slots.
-    """
-
-    def __init__(self, model: MiniDeepSeek, rows: int, capacity: int, depth: int, sampling: Sampling) -> None:
-        self.model, self.depth, self.sampling = model, depth, sampling
-        vocab, device = model.config.vocab_size, model.device
-        # Before a row, a module may look at as many slots as a pass may add.
-        self.cache = model.new_cache(rows, capacity, mtp=True, static=True, lead=depth + 1)
-        self.text = torch.zeros(rows, capacity, dtype=torch.long, device=device)
-        self.logprobs = torch.zeros(rows, capacity, device=device)
-        self.starts, self.passes = (torch.zeros(rows, dtype=torch.long, device=device) for _ in range(2))
-        self.limit = torch.zeros(1, dtype=torch.long, device=device)  # tokens that a reply may have
-        self.stops = torch.zeros(vocab, dtype=torch.bool, device=device)  # whether a token ends its row
-        self.done = torch.ones(rows, dtype=torch.bool, device=device)
-        # At each place: the model's own draw, as `decode` makes it; the guess; whether the guess is kept.
-        self.parts = (vocab, vocab, 1)
-        self.noise = Noise(self.starts, sum(self.parts))
-        self.places = torch.arange(depth + 2, device=device)
-        self.fused = sampling.temperature == 0 and model.kernels.step == "triton" and self._can_guess()
-        self.graph = self._recorded(model, rows * (depth + 1))
-
-    @torch.no_grad()
-    def begin(
-        self, ids: Tensor, mask: Tensor, new: int, begins: Tensor, stop: Tensor, recorder: Recorder | None = None
-    ) -> None:
-        """Read the prompts `ids` ``[rows, time]``, and draw the token after each.
-
-        Replies end after `new` tokens, or with one of `stop`; `begins` ``[rows]``: where their noise begins.
-        `recorder` as for `reading.read`.
-        """
-        rows, lead = torch.arange(len(ids), device=ids.device), self.cache.lead
-        engine = read(self.model, ids, mask, recorder, lead)
-        logprobs = at_least_float32(engine.logits).log_softmax(-1)
-        self.cache.adopt(rows, engine.cache)
-        self.text[:, lead : lead + ids.shape[1]] = unpadded(ids, mask)[0]
-        self.starts.copy_(self.cache.ends)
-        self.noise.streams.copy_(begins)
-        self.stops.zero_()[stop[(stop >= 0) & (stop < len(self.stops))]] = True
-        self.limit.fill_(new)
-        for state in (self.passes, self.done):
-            state.zero_()
-        slots = self.starts[:, None]
-        if self.sampling.temperature == 0:
-            token = logprobs.argmax(-1)
-        else:
-            token = _drawn(self.sampling.of(logprobs), self._noise(slots)[0][:, 0])
-        self._write(slots, token[:, None], logprobs[:, None], torch.ones_like(token))
-
-    def written(self) -> Tensor:
-        """How many tokens each reply has, int64 ``[rows]``."""
-        return self.cache.ends + 1 - self.starts
-
-    @torch.no_grad()
-    def _step(self) -> None:
-        """Guess, check, go on."""
-        if self.fused:
-            return self._by_kernels()
-        lengths, slots = self.cache.lengths, self._slots(1, self.depth + 1)
-        noise = None if self.sampling.temperature == 0 else self._noise(slots)
-        draft_probs = self._guess(None if noise is None else noise[1])
-        checked = self.text.gather(1, slots - 1)  # the last token, and the guesses
-        states = self.model.states(checked, cache=self.cache, mtp=False)
-        logprobs = at_least_float32(self.model.lm_head(states.hidden)).log_softmax(-1)
-        if noise is None:  # all is certain, and a guess is kept where it is what the model says
-            new = logprobs.argmax(-1)
-            kept = (new[:, :-1] == checked[:, 1:]).cumprod(-1).sum(-1)
-        else:
-            p = self.sampling.of(logprobs)
-            q = torch.stack(draft_probs, 1)
-            kept = _kept(p, q, checked[:, 1:], noise[2][:, : self.depth, 0])
-            token = _drawn(_rest(p, q), noise[0]).gather(1, kept[:, None])
-            new = self.text.gather(1, slots).scatter(1, kept[:, None], token)
-        used = (kept + 1).masked_fill(self.done, 0)
-        self.cache.truncate(lengths + used)
-        self._write(slots, new, logprobs, used)
-
-    def _by_kernels(self) -> None:
-        from minidsk.kernels.guesses import check
-
-        self._guess(None)
-        checked = self.text.gather(1, self._slots(0, self.depth + 1))
-        logits = self.model.lm_head(self.model.states(checked, cache=self.cache, mtp=False).hidden)
-        check(logits, self.text, self.logprobs, self.cache.ends, self.starts, self.done, self.passes, self.limit,
-              self.stops)  # fmt: skip
-
-    def _can_guess(self) -> bool:
-        """Whether greedy rounds end in kernels of their own."""
-        from minidsk.kernels.guesses import can_guess
-
-        return can_guess(self.model.lm_head.weight.T[:1])
-
-    def _guess(self, noise: Tensor | None) -> list[Tensor]:
-        """Write `depth` guesses behind each text; the probabilities they were drawn from, each ``[rows, vocab]``.
-
-        Each module looks at the last `depth` + 1 slots, of which some may be new to it, and guesses after the last.
-        `noise` ``[rows, depth + 1, vocab]``, of which the guesses take that of their places; None: they are the
-        likeliest tokens, and no probabilities are returned.
-        """
-        if self.fused:
-            from minidsk.kernels.guesses import guess
-        probs: list[Tensor] = []
-        x, last, modules = None, self.cache.ends, len(self.model.mtp)
-        for k in range(1, self.depth + 1):
-            again = k > modules
-            self.cache.reopen(last, 1 if again else self.depth + 1)
-            tokens = self.text.gather(1, self.cache.slots)
-            x = self.model.look_ahead(min(k, modules), tokens, self.cache, x if again else None)[:, -1:]
-            logits = self.model.lm_head(x)[:, 0]
-            if self.fused:
-                guess(logits, self.text, last)
-            elif noise is None:
-                self._behind(last, logits.argmax(-1))
-            else:
-                probs.append(self.sampling.probabilities(logits))
-                self._behind(last, _drawn(probs[-1], noise[:, k - 1]))
-            last = last + 1
-        return probs
-
-    def _behind(self, last: Tensor, tokens: Tensor) -> None:
-        self.text.scatter_(1, last[:, None] + 1, tokens[:, None])
-
-    def _slots(self, first: int, count: int) -> Tensor:
-        """`count` slots of each row ``[rows, count]``, the first so many behind its last token."""
-        return self.cache.ends[:, None] + self.places[first : first + count]
-
-    def _noise(self, slots: Tensor) -> tuple[Tensor, ...]:
-        """Log-uniform numbers for the tokens of these slots ``[rows, n]``, in their `parts`: ``[rows, n, part]``."""
-        return self.noise.at(slots - self.starts[:, None]).split(self.parts, -1)
-
-    def _write(self, slots: Tensor, new: Tensor, logprobs: Tensor, used: Tensor) -> None:
-        """Put tokens ``[rows, n]``, of which `used` ``[rows]`` count, in these slots, and say who is done.
-
-        `logprobs` ``[rows, n, vocab]`` are of all tokens. The cache already ends before the last that counts.
-        """
-        of_new = logprobs.gather(2, new.unsqueeze(-1)).squeeze(-1)
-        self.text.scatter_(1, slots, new)
-        self.logprobs.scatter_(1, slots, of_new.float())
-        count = self.places[: new.shape[1]] < used[:, None]
-        self.passes += ~self.done
-        self.done |= (self.stops[new] & count).any(1) | (self.written() >= self.limit)
-
-    def _forget(self) -> None:
-        self.cache.clear()
-        self.done.fill_(True)

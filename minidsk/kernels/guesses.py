@@ -1,6 +1,6 @@
 """Greedy guesses, as one kernel each: to take the likeliest token as a guess, and to check the guesses of a round.
 
-See `minidsk.infer.speculative.Rounds`, whose tensors these are, and which does the same in steps.
+See `minidsk.infer.rounds.Rounds`, whose tensors these are, and which does the same in steps.
 """
 
 from __future__ import annotations

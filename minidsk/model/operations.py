@@ -28,8 +28,8 @@ class Kernels:
     """The backend of each operation, "torch" or "triton"; the numbers are the same up to rounding.
 
     experts: a layer's routed experts. norm: RMSNorm. rotation: RoPE, without gradients. loss: the head and
-    its cross-entropy in one, so that no logits are held. step: what decoding does for a few tokens of each row, latent
-    attention, the choice among experts and their gates.
+    its cross-entropy in one, so that no logits are held. step: what decoding does for a few tokens of each row, from
+    their embeddings to the choice among experts and their gates, and the draw of a token or the check of guesses.
     """
 
     experts: str = "torch"

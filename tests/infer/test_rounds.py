@@ -13,8 +13,9 @@ from minidsk.infer.generate import decode
 from minidsk.infer.noise import Noise, streams
 from minidsk.infer.recorder import Recorder, Replayed
 from minidsk.infer.refill import WINDOW
+from minidsk.infer.rounds import Rounds
 from minidsk.infer.sampling import Sampling
-from minidsk.infer.speculative import LOOK, Rounds, speculate
+from minidsk.infer.speculative import LOOK, speculate
 from minidsk.model.cache import LatentCache, added
 
 CPU = torch.device("cpu")

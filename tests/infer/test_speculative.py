@@ -6,9 +6,11 @@ from itertools import product
 import pytest
 import torch
 
+from minidsk.infer.acceptance import accept
 from minidsk.infer.generate import decode
+from minidsk.infer.rounds import Rounds
 from minidsk.infer.sampling import Sampling
-from minidsk.infer.speculative import Rounds, accept, speculate
+from minidsk.infer.speculative import speculate
 
 
 def seeded(seed=0):

@@ -1,4 +1,4 @@
-"""A round's end by kernels, against what `minidsk.infer.speculative.Rounds` does in steps."""
+"""A round's end by kernels, against what `minidsk.infer.rounds.Rounds` does in steps."""
 
 import copy
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from minidsk import MiniDeepSeek, ModelConfig
+from minidsk.infer.rounds import Rounds
 from minidsk.infer.sampling import Sampling
-from minidsk.infer.speculative import Rounds
 from minidsk.kernels import guesses
 from minidsk.kernels.guesses import MOST, can_guess, check, guess
 from minidsk.model.operations import Kernels
