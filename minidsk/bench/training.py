@@ -25,6 +25,7 @@ def training(plan: Plan, axes: tuple[str, ...], device: torch.device) -> Iterato
     """
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     for point in plan.training(axes):
+        torch.compiler.reset()  # it would compile a block for eight models, and leave the ninth as it is
         model = make(point.config, device).train()
         ids = random_ids(point.config, point.batch, point.context + 1, device)
         others: dict[str, Call] = {}

@@ -180,12 +180,13 @@ def left_padded(
     prompts: Sequence[str], tokenizer: Tokenizer, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
     """Prompts as ids with `<bos>` before each, padded on the left: ids and mask, int64 and bool ``[batch, time]``."""
-    ids_of = {prompt: [tokenizer.bos_id, *tokenizer.encode(prompt)] for prompt in dict.fromkeys(prompts)}
-    rows = [ids_of[prompt] for prompt in prompts]
+    distinct = {prompt: row for row, prompt in enumerate(dict.fromkeys(prompts))}  # a group has one
+    rows = [[tokenizer.bos_id, *tokenizer.encode(prompt)] for prompt in distinct]
     longest = max(map(len, rows))
     ids = torch.tensor([[tokenizer.pad_id] * (longest - len(row)) + row for row in rows], device=device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
-    return ids, torch.arange(longest, device=device) >= longest - lengths[:, None]
+    each = torch.tensor([distinct[prompt] for prompt in prompts], device=device)
+    return ids[each], torch.arange(longest, device=device) >= longest - lengths[each, None]
 
 
 def complete(

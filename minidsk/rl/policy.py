@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,9 @@ class MiniPolicy(Policy):
         if self._actor is None:
             self._actor = copy.deepcopy(self.model).to(self.sampling_dtype)
             self._actor.use(Kernels(experts="triton", norm="triton", rotation="triton", step="triton"))
-        self._actor.load_state_dict(self.model.state_dict())
+        with torch.no_grad():
+            for own, now in zip(_numbers(self._actor), _numbers(self.model), strict=True):
+                own.copy_(now)
         self._actor.pack()
         return self._actor
 
@@ -157,6 +160,10 @@ class MiniPolicy(Policy):
         """See `Policy.save`."""
         extra = None if extra is None else {**extra, "tokenizer": self.tokenizer.fingerprint}
         save_pretrained(self.model, folder, self.tokenizer, extra=extra)
+
+
+def _numbers(model: nn.Module) -> Iterator[Tensor]:
+    return itertools.chain(model.parameters(), model.buffers())
 
 
 def load_policy(name_or_folder: str | Path, device: torch.device | str = "cpu") -> MiniPolicy:
