@@ -107,7 +107,7 @@ class MultiHeadLatentAttention(nn.Module):
         `MiniDeepSeek.pack`.
 
         The unfolding of keys goes into the queries' projection, that of values into the output's (end of section
-        2.1.2 of arXiv:2405.04434): of six products of a step two are left, of which one has more to multiply.
+        2.1.2 of arXiv:2405.04434): of five products beside attention itself two are left, with more to multiply.
         """
         config = self.config
         if config.q_lora_rank is not None or config.attention_bias:
