@@ -145,3 +145,6 @@ def test_the_readme_quotes_the_bench_of_the_model():
     written = [f"{ratios['generation', rows]:.0f}" for rows in (1, 64, 1024, 2048)]
     assert f"writes 1, 64, 1,024 and 2,048 texts {', '.join(written[:3])} and {written[3]} times as fast" in said
     assert f"64 rows of 512 tokens is {ratios['training', 64]:.1f} times as fast" in said
+    (step,) = (case["contestants"] for case in cases if case["bench"] == "step")
+    ours, theirs = (step[name]["median"] for name in ("ours", "TRL"))
+    assert f"with 2,048 rollouts takes {ours:.2f} s there where TRL's takes {theirs:.2f} s" in said
