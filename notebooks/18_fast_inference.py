@@ -319,7 +319,7 @@ show(fig, "A pass for few tokens takes hardly less time than a pass for dozens. 
 # %% [markdown]
 # A pass starts about 250 operations, **however many tokens it computes**. Before an operation computes anything, Python and PyTorch have to find a program, check shapes and reserve memory. We call this **starting**. But a pass also reads all weights, and this would give the same flat curve. So we build the model once more with an eighth of the width. It starts the same operations, and has a tenth of the weights.
 #
-# We time one step of each model in the package's `Engine`. (There, every expert computes each token, so a step has more operations than in the table above. It still takes less time, in part probably because `torch.inference_mode` skips some of PyTorch's bookkeeping.)
+# We time one step of each model in the package's `Engine`. (There, every expert computes each token, and `torch.inference_mode` skips some of PyTorch's bookkeeping.)
 
 # %%
 # tolerance: 5%
@@ -338,7 +338,7 @@ table(["weights", "operations", "one step"],
 # %% [markdown]
 # The narrow model takes nearly as long, so products and weights take a small part of the step. How much of the rest is Python's?
 #
-# `torch.jit.trace` runs a function once and writes down its operations, and then PyTorch starts them without Python. We try it on a loop of a hundred additions, which becomes a hundred operations in a row. Each adds only eight numbers, so there is little to compute.
+# `torch.jit.trace` runs a function once and writes down its operations, and then PyTorch starts them without Python. We try it on a loop of a hundred additions, which becomes a hundred operations in a row. Each adds only eight numbers.
 #
 # `Engine.step` does the same with a whole step. It runs 32 steps from Python, makes a trace, and uses it from then on.
 
@@ -363,7 +363,7 @@ table(["weights", "from Python", "from the trace"],
       "The same steps, timed in turn in this run")  # fmt: skip
 
 # %% [markdown]
-# From the trace, both models take much less time, so Python takes a large part of a step. In what remains, a tenth of the weights again saves little. So products and weights are a small part there too, and we did not measure what PyTorch's own starts take of it.
+# From the trace, both models take much less time, so Python takes a large part of a step. In what remains, a tenth of the weights again saves little. So products and weights are a small part there too. (A step gives Python more to do than the loop of additions: modules, shapes, the cache.)
 #
 # **The answer.** A small model spends a pass for few tokens mostly on starting operations, of which Python is a large part. So more tokens in a pass, of other texts or of the same text, should cost little.
 #
@@ -435,7 +435,7 @@ show(fig, "A step grows far more slowly than the batch. For 2,048 times as many 
      f"{core_ms[64]:.1f} ms.")  # fmt: skip
 
 # %% [markdown]
-# **The answer.** Many texts do share a step. On one core, a step for 64 texts takes far less than 64 times as long as for one, and on the GPU our package's step takes less than twice as long. (Transformers' step takes hardly longer for 2,048 texts than for a few, so most of it is probably Python's. Its times vary from row to row, and we did not look for the cause.)
+# **The answer.** Many texts do share a step. On one core, a step for 64 texts takes far less than 64 times as long as for one, and on the GPU our package's step takes less than twice as long. (Transformers' step takes hardly longer for 2,048 texts than for a few, so most of it is probably Python's. Its times vary, and we did not look for the cause.)
 #
 # ## Can a whole step be started at once?
 #
@@ -575,15 +575,15 @@ table(["texts", "what differs", "transformers, ms", "ours from Python, ms",
       f"{case['tokens'] // texts} new tokens per text")
 
 # %% [markdown]
-# From Python, our step already takes less time than transformers'. The rest of our gain is the graph's, which saves starts and nothing else. So the gain is smaller where the GPU has more to compute or to read per start: with longer prompts, and with 64 experts.
+# From Python, our step already takes less time than transformers'. The rest of our gain is the graph's, which saves starts and nothing else. With longer prompts and with 64 experts, the gain over transformers is smaller, probably because the GPU has more to compute or to read per start. (With 8 experts transformers took long, and we do not know why.)
 #
-# **The answer.** A graph, or on a CPU a trace, starts a whole step with one call. On the GPU, our two ways run the same kernels, and the graph makes a step several times as fast. Even for 2,048 texts, starting takes most of a step from Python.
+# **The answer.** A graph, or on a CPU a trace, starts a whole step with one call. On the GPU, our two ways run the same kernels, and the graph makes a step several times as fast. Even for 2,048 texts, starting takes most of the time from Python.
 #
 # ## Do fewer kernels help too?
 #
-# A graph starts kernels without Python, but each still reads its numbers from memory and writes its result back for the next. To **fuse** kernels is to write one that does the work of several and keeps the numbers in between in registers ([chapter 07](07_triton_kernels.ipynb)). The package does this for five parts of a step, in which we count PyTorch's operations below. The fused attention also reads less, because it leaves out the cache's empty places.
+# A graph starts kernels without Python, but each still reads its numbers from memory and writes its result back for the next. To **fuse** kernels is to write one that does the work of several and keeps the numbers in between in registers ([chapter 07](07_triton_kernels.ipynb)). The package does this for five parts of a step. Kernels need a GPU, so we only count the operations that each replaces (and with which the package's tests compare it). The fused attention also reads less: not the cache's empty places.
 #
-# Some kernels need not run at all. In absorbed attention ([chapter 02](02_latent_attention.ipynb)), a token goes through two matrices in a row on the way to its queries: the projection, and the unfolding of the keys. So we can multiply the two by each other before the first token and use their product in every step, as DeepSeek-V2's paper says at the end of its section 2.1.2 {cite}`deepseekv2`. The second cell does it.
+# Other kernels need not run at all. In absorbed attention ([chapter 02](02_latent_attention.ipynb)), the unrotated part of a query is $W^{UK\top} (W^Q x)$, two products in a row. We can multiply the two matrices before the first token and use their product in every step, as DeepSeek-V2's paper suggests (section 2.1.2 of {cite}`deepseekv2`). The second cell does it.
 
 # %%
 x, cache = torch.randn(1, 8, 1, 80), torch.zeros(1, 96, 80)  # 8 heads; 96 slots
@@ -601,10 +601,13 @@ parts = {  # what each kernel is tested against, in the recorded model's shapes
     "draw of a token": partial(Sampling().draw, torch.randn(1, 128).log_softmax(-1),
                                Noise(none[0], 128)),
 }  # fmt: skip
-for part, compute in parts.items():
+step = 0
+for (part, compute), layers in zip(parts.items(), (6, 5, 5, 1, 1), strict=True):
     with Count() as counter:
         _ = compute()
-    print(f"{part:21}{counter.operations:3} operations in PyTorch; fused, 1 kernel")
+    step += layers * counter.operations
+    print(f"{part:21}{counter.operations:3} operations, {layers} times in six layers")
+print(f"in a step {step} operations, for which the package starts {6 + 5 + 5 + 1 + 1} kernels")
 
 # %%
 tokens = torch.randn(5, 256, dtype=torch.float64)
@@ -617,9 +620,9 @@ print(f"two matrices, {project.numel() + unfold.numel():,} numbers; their produc
       f"{product.numel():,}")
 
 # %% [markdown]
-# A step then multiplies more, but starts one kernel less. The same trick at attention's output, and one product for queries, latents and keys, leave two products of five. In large models the numbers would grow far more, so the package does this only where they at most double.
+# A step then multiplies more, but starts one kernel less. The same holds at the output, for $W^{UV}$ and $W^O$. And one product can give queries, latents and keys, so that of five products two are left. In V3 the output's product would have 470 million numbers in place of 126 million, so the package does this only where the numbers at most double.
 #
-# An older record, on another host, has the code before all of this. The table compares greedy texts of 64 tokens. (Reading the prompt is spread over fewer tokens than above, so compare these times only with each other.)
+# An older record, on another host, has the code before all of this. The table compares greedy texts of 64 tokens. (Compare these times with each other only.)
 
 # %% tags=["hide-input"]
 older, newer = (
@@ -633,6 +636,8 @@ def plain_ms(case):
 
 
 print(results.origin("bench_speculation"))
+rates = [results.read(name)["ceilings"]["copy_gb_s"] for name in ("bench_speculation", RECORD)]
+print("copies on the two hosts, GB per second: {:,.0f} and {:,.0f}".format(*rates))
 assert all(2 * plain_ms(newer[texts]) < plain_ms(case) for texts, case in older.items())
 table(["texts", "before, ms", "after, ms", "gain"],
       [[texts, f"{plain_ms(case):.2f}", f"{plain_ms(newer[texts]):.2f}",
@@ -642,7 +647,7 @@ table(["texts", "before, ms", "after, ms", "gain"],
       f"{newer[1]['tokens']} new tokens per text; 14.7 million parameters, on two hosts")
 
 # %% [markdown]
-# **The answer.** Yes, as far as two records can tell: the newer record's steps take less than half of the time for 1, 16 and 128 texts. (The host has a part in this, and the newer record reads prompts from a graph too.)
+# **The answer.** Probably. The newer code's steps take less than half of the time for 1, 16 and 128 texts. But it also reads less, reads prompts from a graph, and lays out experts once for many steps. We have not measured each change by itself.
 #
 # ## What limits a large model?
 #
@@ -714,7 +719,7 @@ show(fig, "A step of DeepSeek-V3, computed. Bytes take longer than products unti
      f"{curves[1][1]:.1f} to {curves[2048][1]:.0f} ms.")  # fmt: skip
 
 # %% [markdown]
-# **The answer.** For up to some hundreds of texts, a large model spends a step on fetching weights. A hundred texts meet nearly all experts. The step reads 18 times as many bytes, so each text costs 18/100, about a fifth, of what it costs alone. For 2,048 texts, nearly half of the bytes belong to the caches, and products take about as long as bytes. (V3 does not fit on one such GPU. We count products at the speed of bfloat16; in FP8 they could take half as long, and the lines would cross later.)
+# **The answer.** For up to some hundreds of texts, a large model spends a step on fetching weights. A hundred texts meet nearly all experts. The step reads 18 times as many bytes, so each text costs 18/100, about a fifth, of what it costs alone. For 2,048 texts, nearly half of the bytes belong to the caches, and products take about as long as bytes. (V3 does not fit on one such GPU. In FP8, products could take half as long.)
 #
 # ## Can one text fill a pass by itself?
 #
@@ -814,7 +819,7 @@ many = results.read("ch18_exact", "metrics.json")
 assert all(row["same"] == many["prompts"] for row in many["depths"].values())
 rows = [[depth, f"{row['same']:,} of {many['prompts']:,}", f"{row['tokens_a_pass']:.2f}"]
         for depth, row in many["depths"].items()]  # fmt: skip
-table(["guesses for each pass", "texts that are the same", "tokens for each pass"], rows,
+table(["guesses per pass", "texts that are the same", "tokens per pass"], rows,
       f"{many['new']} tokens each, greedy, float32, one seed")
 
 # %% [markdown]
@@ -1019,7 +1024,7 @@ table(["guesses per pass", "alpha of the last", "tokens per pass", "by the formu
       "Greedy text of 16 prompts, 60 tokens each; all texts are the same as without guesses")
 
 # %% [markdown]
-# With more guesses, the formula promises too much, because the second and third guess are kept less often than the first. One reason may be that the module was trained to look one token ahead only. (They are kept often because this writer repeats itself, as its text above shows.)
+# With more guesses, the formula promises too much, because the second and third guess are kept less often than the first. One reason may be that the module was trained to look one token ahead only. (This writer repeats itself, so they are kept often.)
 #
 # **The answer.** With one guess, a pass writes $1 + \alpha$ tokens on average, and each further guess adds less.
 #
@@ -1061,20 +1066,23 @@ with patch.object(trace, "AFTER", math.inf):  # all steps from Python
     assert torch.equal(packaged().ids, slowly)
 assert torch.equal(packaged().ids, slowly)  # from the trace
 assert took["traced", 1] < 1.3 * took["guess", 1]
-print(f"one text, one guess:              {60 / took['guess', 1]:,.0f} tok/s")
-print(f"one text, no guess, from a trace: {60 / took['traced', 1]:,.0f} tok/s")
+assert 0.5 < took["package", 1] / took["guess", 1] < 2
+print(f"one text, package, one guess:              {60 / took['guess', 1]:,.0f} tok/s")
+print(f"one text, package, no guess, from Python:  {60 / took['package', 1]:,.0f} tok/s")
+print(f"one text, package, no guess, from a trace: {60 / took['traced', 1]:,.0f} tok/s")
 table(["texts", "tokens per pass", "cost of a pass, plain steps", "times as fast"], rows,
-      "The eight-layer writer in float64, one guess, 60 tokens per text, on this core")
+      "The eight-layer writer in float64, one guess, 60 tokens per text, on this core; "
+      "a plain step is one of `write`")
 
 # %% [markdown]
-# For one text the guesses pay. For 64 texts they pay less or even cost speed, because there a pass costs more plain steps. (These times vary, and our runs have shown both.) But the package's traced step writes more tokens per second without guesses (the printed line) than it does with a guess. The package cannot trace passes with guesses yet.
+# For one text, a guess gains on our `write`. It does not gain on the package's own step from Python, which is about as fast without guesses (the printed lines). For 64 texts, a pass costs more plain steps, and our runs have shown small gains and losses. A traced step without guesses is the fastest, and the package cannot trace passes with guesses yet.
 #
-# The newer record above also has greedy text with guesses, in bfloat16. A graph replays the plain steps and the passes with guesses. This is possible because the number of kept guesses stays on the GPU, so Python need not know it. How much did one guess gain, for one text?
+# The newer record above also has greedy text with guesses, in bfloat16. A graph replays the plain steps and the passes with guesses. (The number of kept guesses stays on the GPU.) How much did one guess gain, for one text?
 
 # %% tags=["prediction", "hide-input"]
 guess = None
 mean = newer[1]["depths"]["1"]["tokens_a_step"]
-question = f"A pass with a guess writes {mean:.1f} tokens. How many times as fast is one text?"
+question = f"A pass with a guess writes {mean:.1f} tokens. How many times as fast as without?"
 one_guess = predict("inference.one_guess", question, guess, example=1.8)
 one_guess
 
@@ -1099,21 +1107,23 @@ def cost(case, depth):
 
 
 def row(case, depth):
+    assert not overlap(case, depth)
     gain, mean = speed_gain(case, depth), case["depths"][depth]["tokens_a_step"]
-    seen = "no difference" if overlap(case, depth) else "faster" if gain > 1 else "slower"
     return [case["value"], depth, f"{plain_ms(case):.2f}",
-            f"{plain_ms(case) * cost(case, depth):.2f}", f"{mean:.2f}", f"{gain:.2f}", seen]
+            f"{plain_ms(case) * cost(case, depth):.2f}", f"{mean:.2f}", f"{gain:.2f}"]
 
 
 one_guess.reveal(round(speed_gain(newer[1], "1"), 2))
 of_one = [case["depths"]["1"] for case in newer.values()]
 same, compared = (sum(of[what] for of in of_one) for what in ("same_rows", "rows"))
 assert same < compared
-print(f"with one guess, the same text as without: {same} of {compared}")
-table(["texts", "guesses", "a plain step, ms", "a pass, ms", "tokens per pass", "gain", ""],
+before = sum(case["depths"]["1"]["same_rows"] for case in older.values())
+print(f"with one guess, the same text as without: {same} of {compared} "
+      f"(older record: {before} of {compared})")
+table(["texts", "guesses", "plain step, ms", "time per pass, ms", "tokens per pass", "gain"],
       [row(case, depth) for case in newer.values() for depth in case["depths"]],
-      "One text is one prompt; 64 new tokens per text, with reading the prompts. "
-      "No difference: the middle halves of the times overlap")
+      "One text is one prompt; 64 new tokens per text, with reading the prompts and waiting "
+      "for the last text")
 
 # %% tags=["figure", "hide-input"]
 for case in newer.values():
@@ -1123,7 +1133,7 @@ assert 1.2 < max(speed_gain(newer[1], depth) for depth in newer[1]["depths"]) < 
 assert all(speed_gain(case, "1") < 1.25 for case in older.values())
 bars = [(f"{batch} text{'s' * (batch > 1)}\n{depth} guess{'es' * (depth > '1')}",
          of["tokens_a_step"], cost(case, depth),
-         f"{speed_gain(case, depth):.2f}{' ≈' * overlap(case, depth)}")
+         f"{speed_gain(case, depth):.2f}")
         for batch, case in newer.items()
         for depth, of in case["depths"].items()]  # fmt: skip
 fig, ax = plt.subplots(figsize=(6.8, 3))
@@ -1134,16 +1144,15 @@ for k, name in ((1, "tokens per pass"), (2, "its cost, plain steps")):
 _ = ax.set_xticks(range(len(bars)), [f"{bar[0]}\ngain {bar[3]}" for bar in bars])
 _ = ax.set(ylabel="per pass", ylim=(0, 3.5))
 _ = ax.legend(ncols=2, fontsize=9)
-show(fig, "The record. A gain is tokens per pass, divided by the cost. ≈: the middle "
-     "halves of the times with and without guesses overlap.",
+show(fig, "The record. A gain is tokens per pass, divided by the cost.",
      "Two bars for each of five settings. " + "; ".join(
          f"{bar[0]}: {bar[1]:.2f} tokens, {bar[2]:.2f} plain steps, gain {bar[3]}"
          for bar in bars).replace("\n", ", ") + ".")  # fmt: skip
 
 # %% [markdown]
-# Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so together they would cost 1.17 plain steps, and 1.8 tokens would come 1.5 times as fast. A pass costs more (the figure). The module also needs an embedding, norms, a product and the model's head, and for few texts each kernel costs about the same, however little it computes.
+# Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so together they would cost 1.17 plain steps, and 1.9 tokens would come 1.6 times as fast. A pass costs more (the figure). The module also needs an embedding, norms, a product and the model's head and for few texts each kernel probably costs about the same. And the package looks only every fourth pass whether all texts have ended, so up to three passes are in vain.
 #
-# **The answer.** For one text, guesses paid on a core if Python starts every operation, and they lose to a step from a trace, which cannot hold a guess yet. On the GPU, one text was written up to 1.4 times as fast, and 16 or 128 texts 1.1 times.
+# **The answer.** On a core, guesses gained on our `write`, not on the package's step, and lost to its trace. On the GPU, one text (a single prompt) was written up to 1.4 times as fast, with three guesses, and 16 or 128 texts 1.1 times, with one.
 #
 # ## What DeepSeek did
 #
@@ -1151,7 +1160,7 @@ show(fig, "The record. A gain is tokens per pass, divided by the cost. ≈: the 
 #
 # $$ 1 + \alpha = 1.85 \ \text{to}\ 1.90 $$
 #
-# tokens per pass. But a pass for two tokens also meets more experts and has twice the products. We compute what one guess could gain if a pass took as long as its bytes or its products, whichever is longer, without the module's.
+# tokens per pass. But a pass for two tokens also meets more experts and has twice the products. We compute what one guess could gain if a pass took as long as its bytes or its products (the module's left out), whichever is longer.
 
 # %%
 rows = []
@@ -1164,13 +1173,13 @@ table(["texts", "a plain step, ms", "with one guess, ms", "gain at most"], rows,
       "DeepSeek-V3, texts of 4,096 tokens, 1.85 tokens per pass, computed for the GPU above")
 
 # %% [markdown]
-# For a single text, one guess gains at most about 1.2, because two tokens meet more experts than one. A hundred texts meet nearly all experts anyway, so there a guess pays best. For 2,048 texts products fill the step in bfloat16, and a guess would lose. The best row is near the report's 1.8, which was measured on many GPUs.
+# For a single text, one guess gains at most about 1.2, because two tokens meet more experts than one. A hundred texts meet nearly all experts anyway, so a guess pays best. For 2,048 texts products fill the step in bfloat16, and a guess would lose. The best row is near the report's 1.8.
 #
 # ## What went wrong, or did not help
 #
-# **Guesses gained less than we predicted.** We predicted a gain of about a half for one text. The older record has less than a quarter or nothing. In the newer one, kernels make and check the guesses, and one guess gains about a quarter.
+# **Guesses gained less than we predicted.** We predicted a gain of about a half for one text. One guess gains less than a quarter or nothing in the older record. In the newer one, it gains about a quarter for one text, whose guesses were also kept more often, and about an eighth for 16 and 128.
 #
-# **In bfloat16, guesses changed some texts** (the line above the table). A pass for two tokens can [round differently](18b_serving.ipynb) from a pass for one, which may decide between two tokens that are nearly equally likely.
+# **In bfloat16, guesses changed some texts** (the line above the table). A pass for two tokens can [round differently](18b_serving.ipynb) from a pass for one, which may decide between two tokens that are nearly equally likely. The newer record has more of them, and we do not know why.
 #
 # ## Exercises
 #
@@ -1360,13 +1369,13 @@ _ = ax.set_xticks([100, 1_000, 10_000], ["100", "1,000", "10,000"])
 ax.minorticks_off()
 ax.grid(False)
 ax.invert_yaxis()
-show(fig, "Reading, and the ways to write. For one text, the trace gains the most; a batch "
-     "of 64 texts gains more.",
+show(fig, "Reading, and the ways to write. For one text the trace is fastest; 64 texts "
+     "together are faster still.",
      "Horizontal bars, one axis, logarithmic: tokens per second. " + "; ".join(
          f"{name}: {speed:,.0f} tok/s" for name, speed in speeds.items()) + ".")
 
 # %% [markdown]
-# For one text, the cache, the guess and the package's own step each save some time in texts as short as these, and its step from a trace saves most. A batch of 64 texts wins back far more, and there the guess pays less or nothing. In float64 no greedy token changed, and in float32 none of 10,000 texts changed with guesses. In bfloat16 some texts did.
+# For one short text, the cache and the package's own step each save some time, and its trace saves most. A guess saves no more than the package's step does. A batch of 64 texts wins back far more, and there the guess gains little or costs speed. In float64 no greedy token changed, and in float32 none of 10,000 texts changed with guesses. In bfloat16 some texts did.
 #
 # A batch keeps this gain only if a finished reply's row is given to a new prompt; [the next page](18b_serving.ipynb) does this.
 #

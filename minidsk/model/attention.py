@@ -106,8 +106,8 @@ class MultiHeadLatentAttention(nn.Module):
         """Multiply the matrices that follow each other in a step of decoding, where that saves time: see
         `MiniDeepSeek.pack`.
 
-        The unfolding of keys goes into the queries' projection, that of values into the output's (end of section
-        2.1.2 of arXiv:2405.04434): of five products beside attention itself two are left, with more to multiply.
+        The unfolding of keys goes into the queries' projection, that of values into the output's (section 2.1.2
+        of arXiv:2405.04434): of five products beside attention itself two are left, with more to multiply.
         """
         config = self.config
         if config.q_lora_rank is not None or config.attention_bias:
