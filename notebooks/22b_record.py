@@ -20,7 +20,7 @@
 #
 # - **You will build** a count of what goes wrong in recorded thoughts, a test of what might repair it and its control, an estimate of what such a run costs on another GPU, and the command for your own run.
 # - **You need** [the chapter before](22_capstone.ipynb), and no GPU. The runs are recorded.
-# - **It takes** about 20 s to run on two CPU cores (no GPU is needed), and half an hour to read.
+# - **It takes** about 20 s to run on two CPU cores, and half an hour to read.
 
 # %% tags=["hide-input"]
 import importlib.util
@@ -59,7 +59,7 @@ plt.style.use("minidsk.diagrams.look")
 # %% [markdown]
 # ## The problems
 #
-# Three or four numbers from 1 to 99 and a target from 10 to 99 are drawn, each with equal chances, and a problem is kept if an expression that uses each number once reaches the target through positive whole numbers. About half of the held-out problems have four numbers, and two thirds of those in the text and in reward. Here are three that no page of the model's text contains, in any order of their numbers.
+# A problem is three or four numbers from 1 to 99 and a target from 10 to 99, each drawn with equal chances. We keep it if an expression with each number once reaches the target through positive whole numbers. About half of the held-out problems have four numbers, and in the text and in reward two thirds have. Here are three that no page of the model's text contains, in any order of their numbers.
 
 # %%
 held_out = Countdown((3, 4), high=99, draw="uniform", split="test")
@@ -103,7 +103,7 @@ print("characters, searching forwards:", lengths(forwards))
 #
 # ## An author who works backwards
 #
-# In the web from which the model learns, a fifth of the worksheets are by searching authors. Here is a short one.
+# In the web from which the model learns, a fifth of the worksheets are by searching authors. Other pages hold sums of two numbers, lists of what pairs make, and notes of unfinished searches. Here is a short worksheet.
 
 # %%
 web = TinyWeb(capstone().pretrain.web, seed=0)
@@ -112,7 +112,7 @@ print(web[364])
 # %% [markdown]
 # Read it line by line. `37 22:+59-15` takes two of the numbers, the *pair*, and lists what they make: 37+22=59 and 37-22=15. (Fractions are left out, and at first also what is larger than 200, here 37*22=814. If nothing is found, the author writes `>200` and goes on with larger numbers.)
 #
-# `35:+59` sets 35 aside and asks what the pair would have to make: 59, because 59-35=24. Such a number is a *need*. Its sign is that of the operation that undoes the final one. Needs that are smaller or larger than all that the pair makes are left out. The pair does make 59, but this author overlooks it, as one hit in twenty is overlooked in this web. With the next pair, 35 and 22, the author needs 13, because 37-13=24 (the sign `~` stands for "from 37"), and the pair makes it.
+# `35:+59` sets 35 aside and asks what the pair would have to make: 59, because 59-35=24. Such a number is a *need*. Its sign says how it follows from the target: 24+35=59. Needs that are smaller or larger than all that the pair makes are left out. The pair does make 59, but this author overlooks it, as one hit in twenty is overlooked in this web. With the next pair, 35 and 22, the author needs 13, because 37-13=24 (the sign `~` stands for "from 37"), and the pair makes it.
 #
 # When one of these needs is among the things that the pair makes, the author writes `!` and calculates the whole expression again, one operation at a time, up to *yes* or *no*. In Chinese, the words are 对了 and 不对. Sometimes an author takes a near miss for a hit, and the check then ends in *no*. So the search proposes, and written arithmetic decides.
 
@@ -204,7 +204,7 @@ for seed in (0, 1, 2):
     print(said.format(seed, *taken))
 
 # %% [markdown]
-# The time in all begins at an empty file and contains every evaluation. Each of our calls to a GPU ends after ten minutes. For seed 1 this happened during the last evaluation, so a second call made that evaluation from its beginning. The 612 seconds are those of both calls together, and the run alone took less. Before the third seed we made the code faster ([chapter 18](18_fast_inference.ipynb)), and left the recipe as it was: reward now takes half as long.
+# The time in all begins at an empty file and contains every evaluation. A call to a GPU ends after ten minutes, so for seed 1 a second call repeated the last evaluation. Its 612 seconds are both calls together. Before the third seed we made the code faster ([chapter 18](18_fast_inference.ipynb)), and left the recipe as it was: reward now takes half as long.
 #
 # GRPO-Zero's problems come from another list of the same kind, so do not compare the accuracies point by point. Its model had about 160 times as many parameters, began as a trained chat model, and still can chat. Ours began with nothing, and has learned nothing except worksheets.
 
@@ -267,12 +267,12 @@ show(fig, "Four runs, one seed each, by the share of authors who search. All cli
      f"Four rising lines over the steps of reward: {told}.")
 
 # %% [markdown]
-# All four climb, but three of them stop about six points below the fourth. Why? No two of these runs differ in one setting alone, so the table cannot tell. We look at what the models still get wrong.
+# All four climb, but three of them end about six points (greedy) or ten (sampled) below the fourth. Why? No two of these runs differ in one setting alone, so the table cannot tell. We look at what the models still get wrong.
 
 # %% [markdown]
 # ## What is still wrong?
 #
-# An author's final check stands behind a `!`, so we can calculate each check again and compare the parts, which all have to be equal.
+# Each check stands behind a `!`, so we can calculate it again and compare its parts, which all have to be equal.
 
 # %%
 CHECK = re.compile(r"!([^ \n!]+) (?:yes|no|对|不对)")
@@ -420,7 +420,7 @@ table(["searching authors", "checks that are false, base", "the same, R1-Zero"],
       "All checks in 2,048 replies, those in right replies too.")
 
 # %% [markdown]
-# The model that ends highest writes the truest checks: 38 of 2,040 are false, one in fifty. With seed 1 it is 432 of 2,361, which is 18 %. In its base 13 % were false (42 of 313). Reward made checks far more frequent and no truer. In two of these runs the share of false ones rose. It fell in the other two, whose bases wrote only 12 and 90 checks, and it rises in each run of the later tables. (A base checks mostly easy finds, so the sums are not the same.)
+# The model that ends highest writes the truest checks: 38 of 2,040 are false, one in fifty. With seed 1 it is 432 of 2,361, which is 18 %. In its base 13 % were false (42 of 313). Reward made checks far more frequent, but seldom truer. In two of these runs the share of false ones rose. It fell in the other two, whose bases wrote only 12 and 90 checks, and it rises in each run of the later tables. (A base may check easier finds, so the sums are not the same.)
 #
 # And look at the last column of the wrong replies. Those *without* a false check are 79, 91, 59 and 94, so the best run has as many of them as the others. Nearly all of the gap lies in replies with a false check. In the 15 % run, most of these were cut off later. (This is an association: a hard problem needs more checks, and so has more chances for a slip.)
 
@@ -436,7 +436,7 @@ table(["searching authors", "checks that are false, base", "the same, R1-Zero"],
 print(web[3])
 
 # %% [markdown]
-# One page in six is like this now. Among the worksheets, 19 % are by searching authors, as in the run of seed 1 above, which had written one false check in five. The new runs are also a little longer, in reading and in reward, because the ten minutes had room left.
+# One page in six is like this now. Among the worksheets, 19 % are by searching authors, as in the run of seed 1 above, of whose checks 18 % were false. The new runs are also a little longer, in reading and in reward, because the ten minutes had room left.
 
 # %% tags=["hide-input"]
 TESTED = {"19 %, seed 1": RUNS["19 %, seed 1"],
@@ -462,7 +462,7 @@ table(COMPARED, [compared(name, *run) for name, run in TESTED.items()],
 # %% [markdown]
 # ## The control
 #
-# It is tempting to stop here. But the runs with sums also read an eighth more text, had six more steps of reward, and had fewer worksheets on their pages. So we made the missing control. It is seed 1 again with everything as in the run with sums, and other pages in place of the sums. Here are the settings of the three runs with seed 1. The last two lines differ in one thing.
+# It is tempting to stop here. But the runs with sums also read an eighth more text, had six more steps of reward, and had fewer worksheets on their pages. So we made the missing control. It is seed 1 again with everything as in the run with sums, and more of the other pages in place of the worked sums. Of these, half hold simpler arithmetic, and a quarter notes of searches. Here are the settings of the three runs with seed 1. The last two lines differ in one setting. (The control ran with the faster code.)
 
 # %%
 PAIR = {"19 %, seed 1": RUNS["19 %, seed 1"], "with sums, seed 1": ("reason_capstone", 1),
@@ -470,7 +470,7 @@ PAIR = {"19 %, seed 1": RUNS["19 %, seed 1"], "with sums, seed 1": ("reason_caps
 table(SETTINGS, [settings(name, *run) for name, run in PAIR.items()])
 
 # %% [markdown]
-# The shorter run without sums had ended at 88 %, the one with sums at 93 %. Where does the control end? If the sums are the reason, it should be near 88 %.
+# The shorter run without sums had ended at 88 %, the one with sums at 93 %. Where does the control end? If worked sums of three and four numbers are the reason, it should be near 88 %.
 
 # %% tags=["prediction"]
 guess = None
@@ -493,7 +493,7 @@ for name, run in {**PAIR, **OTHERS}.items():
     points[name] = [100 * x for x in (fmean(right), *wilson(fmean(right), len(right)))]
 fig, ax = plt.subplots(figsize=(7, 3))
 for y, (name, (at, low, high)) in enumerate(points.items()):
-    colour = "C1" if name in ("no sums, as long, seed 1", "dense, seed 0") else "C0"
+    colour = "C1" if name == "no sums, as long, seed 1" else "C0"
     _ = ax.plot([low, high], [y, y], color=colour)
     _ = ax.plot(at, y, "o", color=colour)
     _ = ax.text(high + 0.2, y, f"{at:.1f}", va="center", fontsize=9.5)
@@ -503,18 +503,19 @@ ax.grid(axis="y", visible=False)
 told = "; ".join(f"{name} {at:.1f} ({low:.1f} to {high:.1f})"
                  for name, (at, low, high) in points.items())  # fmt: skip
 show(fig, "2,048 held-out problems, one run in each line, 95 % intervals over problems. The "
-     "two controls (orange) end where the runs with sums end.",
+     "control without sums (orange) ends where the same seed with sums ends.",
      f"Points with intervals, in %: {told}.")
 
 # %% tags=["hide-input"]
 CONTROLS = {**PAIR, **{name: OTHERS[name] for name in ("with sums, seed 0", "dense, seed 0")}}
 table(COMPARED, [compared(name, *run) for name, run in CONTROLS.items()],
-      "2,048 held-out problems, greedy, one run each; intervals over problems.")
+      "2,048 held-out problems, greedy, one run each; intervals over problems. The next "
+      "section explains the line dense.")
 
 # %% [markdown]
-# **The control contradicts us.** Without a single page of sums it solves 92.6 %, as much as with them, and its checks are false no more often (123 of 2,195). So with this seed we see no sign that the sums are the reason. What is left are longer reading, six more steps of reward and fewer worksheets, which control and test share. We did not separate the three. They cannot be the whole story either, because the 20 % run read less than these, had 32 steps and as many worksheets as the lower three, and still ends among the highest.
+# **The control contradicts us.** Without a single page of these worked sums it solves 92.6 %, as much as with them, and its checks are false no more often (123 of 2,195). So with this seed we see no sign that the sums are the reason. What is left are chance (one run each), longer reading, six more steps of reward, and fewer worksheets with more of the other pages. We did not separate them. The last three cannot be the whole story, because the 20 % run read less than these, had 32 steps and as many worksheets as the lower three, and still ends among the highest.
 #
-# Our prediction came true, and the explanation behind it was wrong: without the control we would have told you a false story, in which everything fits.
+# Our prediction came true, but its explanation has lost its support. Without the control we would have told you a story in which everything fits.
 
 # %% [markdown]
 # ## Is it the mixture of experts?
@@ -530,7 +531,7 @@ for name, (record, seed) in {"mixture, seed 2": ("reason_capstone", 2),
     rows.append([name, f"{parameters(config) / 1e6:.1f} million", f"{base.row['seconds']:.0f}",
                  f"{zero.row['seconds']:.0f}"])  # fmt: skip
 table(["model", "weights", "seconds of reading", "seconds of reward"], rows,
-      "Weights without the MTP module, on one H200.")
+      "Weights without the module for multi-token prediction (with it 19 million), one H200.")
 
 # %% [markdown]
 # The dense model has half as many weights. It solves 92.6 %, and the mixture of the same seed 92.9 %. The intervals overlap almost entirely, so at this size, and with one seed of each, we see no gain from experts. DeepSeek reports a gain for models a thousand times larger {cite}`deepseekmoe`, and [chapter 03](03_mixture_of_experts.ipynb) could not decide at its size either.
@@ -659,19 +660,20 @@ for name, counts in failed.items():
     rows.append([name, str(sum(counts[kind] for kind in KINDS)),
                  *(str(counts[kind]) for kind in KINDS), str(claims), str(long)])  # fmt: skip
 table(["stage", "wrong", *KINDS, "claim a success", "1,700 characters or more"], rows,
-      "The four kinds divide the wrong replies; the last two of them claim a success.")
+      "The four kinds divide the wrong replies; the last two of them claim a success. False "
+      "checks before and after reward: " + ", ".join(slips("reason_five", 0)) + ".")
 
 # %% [markdown]
-# Reward changed *how* the model fails. It runs out of patience less often: long wrong thoughts fall from 392 to 327. But it claims false successes twice as often, 140 times instead of 64. The two effects cancel, so the total stays. (This is one run, and its last evaluation was made in another format.)
+# Reward changed *how* the model fails. It runs out of patience less often: long wrong thoughts fall from 392 to 327. But it claims false successes twice as often, 140 times instead of 64. The two effects cancel, so the total stays.
 #
-# As before, reward makes checks no truer: it cannot tell a false *yes* from other wrong answers. An exercise asks where these checks slip.
+# Again reward makes checks no truer: the share of false ones doubles (the caption), because reward counts a false *yes* like any other wrong answer. An exercise asks where these checks slip.
 #
 # Why is there so little to gain? The authors themselves stop without an answer on 36 of the 100 problems, because 1,900 characters are not enough for them. A model that imitates them meets the same limit, and reward would have to find a shorter way to search.
 
 # %% [markdown]
 # ## What it cost, and what it would cost you
 #
-# The dollars are DeepSeek's own assumption of 2 for an hour of a GPU {cite}`deepseekv3`, and the watt-hours assume that the board takes all that its data sheet allows.
+# The dollars are DeepSeek's own assumption of 2 dollars per hour of a GPU {cite}`deepseekv3`, and the watt-hours assume that the board takes all that its data sheet allows.
 
 # %% tags=["hide-input"]
 facts = results.facts("reason_capstone", "seed2/run.json")
@@ -679,7 +681,7 @@ table(LEDGER, ledger(read_stages(results.folder("reason_capstone") / "seed2"), f
       f"Three and four numbers, seed 2, on one {facts['machine']['gpus'][0]}.")
 
 # %% [markdown]
-# Colab lends a T4, a GPU of 2018 with a fifteenth of the H200's memory bandwidth and no bf16, so all of our products run in float32 there. We have none, so this is an estimate by two bounds. A stage takes as many times longer as its memory is slower, or it computes at half of the GPU's float32 peak, whichever is longer. Put the two numbers of your own GPU into `MINE`, from its data sheet (if it has bf16, its peak in bf16).
+# Colab lends a T4, a GPU of 2018 with a fifteenth of the H200's memory bandwidth and no bf16, so all of our products run in float32 there. We have none, so this is an estimate by two bounds. Either a stage waits for memory, and slows down as the bandwidth does, or it computes at half of the GPU's float32 peak, and we take the longer time. Put the two numbers of your own GPU into `MINE`, from its data sheet (if it has bf16, its peak in bf16).
 
 # %%
 MINE = {"bandwidth": 3.2e11, "peak": 8.1e12}  # a T4: bytes and operations per second
@@ -743,7 +745,6 @@ table(STANDING, [standing(name, sorted(results.folder(f"reason_{name}").glob("se
 # 1. **A text with a fault.** In two older runs, notes of the searching authors began with the numbers, `>` and the target. After reward, one model often wrote `>` in the middle of a search and went on with a target that was not in the problem: in 141 of its 208 wrong replies to four numbers. The [lab notebook](../book/lab_notebook.md) has the story.
 # 2. **Gentler reward.** We suspected that the division by the deviation of the group held the runs back. We cannot say: one run without it ended no higher, but its seed and its share of searching authors differ too. The later runs leave it out as well.
 # 3. **An explanation.** An earlier version of this page said that worked sums repair false checks. Two seeds agreed with it, and the control of equal length did not.
-# 4. **A clock.** Each of our calls to a GPU ends after ten minutes. The third seed was first stopped at step 25 of its reward, because it ran beside another run and beside tests, and read a fifth slower. We ran it again from the beginning, with the faster code.
 
 # %% [markdown]
 # ## Exercises
@@ -822,7 +823,7 @@ asked = "Make 57 from 18 82 56 2 22."
 print(next(one["reply"] for one in five["R1-Zero"] if one["prompt"].strip() == asked))
 
 # %% [markdown]
-# Most slips stand in the second part, where the first operation has just been worked out. In the example, the model needs 41, and the pair 82 and 2 does make it, as 82/2. But it writes 82-2 and says that this is 41. So it took over the value that it was looking for with the wrong operation, and did not calculate. After reward, a larger share of the slips comes later.
+# Most slips stand in the second part, where the first operation has just been worked out. In the example, the model needs 41, and the pair 82 and 2 does make it, as 82/2. But it writes 82-2 and says that this is 41. So it copied the 41 that it needed beside the wrong operation, and did not calculate. After reward, a larger share of the slips comes later.
 #
 # ```{solution-end}
 # ```
@@ -865,7 +866,7 @@ receipt()
 #
 # How much can 19 million parameters solve in ten minutes from random weights? Three seeds solve 92.9, 92.7 and 95.0 % of three and four numbers up to 99, from bases that solve 14 to 20 %.
 #
-# Most of the gap between four earlier runs lay in replies with a false check. The runs with pages of worked sums ended higher, as predicted. But a control without sums ended as high, so it gives no sign that the sums are the reason. What remains are longer reading, six more steps and fewer worksheets, which we did not separate. Why the 20 % run ended six points above the other three we do not know. It read less than the runs with sums, and it is one seed. Reward made checks more frequent and no truer. With five numbers it changed how the model fails, and not how often.
+# Most of the gap between four earlier runs lay in replies with a false check. The runs with pages of worked sums ended higher, as predicted. But a control without these sums ended as high, so it gives no sign that they are the reason. What remains are chance, longer reading, six more steps and fewer worksheets, which we did not separate. Why the 20 % run ended six points above the other three we do not know. It read less than the runs with sums, and it is one seed. Reward made checks more frequent but seldom truer. With five numbers it changed how the model fails, and not how often.
 #
 # On the problems of Stream of Search, one seed solves 97.6 % with seen targets and 95.3 % with others. We think that its text is the reason, and have no control for that.
 #
