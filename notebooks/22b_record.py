@@ -110,11 +110,19 @@ web = TinyWeb(capstone().pretrain.web, seed=0)
 print(web[364])
 
 # %% [markdown]
-# Read it line by line. `37 22:+59-15` takes two of the numbers, the *pair*, and lists what they make: 37+22=59 and 37-22=15. (Fractions are left out, and at first also what is larger than 200, here 37*22=814. If nothing is found, the author writes `>200` and goes on with larger numbers.)
+# Read it line by line.
 #
-# `35:+59` sets 35 aside and asks what the pair would have to make: 59, because 59-35=24. Such a number is a *need*. Its sign says how it follows from the target: 24+35=59. Needs that are smaller or larger than all that the pair makes are left out. The pair does make 59, but this author overlooks it, as one hit in twenty is overlooked in this web. With the next pair, 35 and 22, the author needs 13, because 37-13=24 (the sign `~` stands for "from 37"), and the pair makes it.
+# | line | what it says |
+# | --- | --- |
+# | `37 22:+59-15` | the *pair* 37 and 22 makes 37+22=59 and 37-22=15 |
+# | `35:+59` | 35 is set aside, so the pair must make 59, because 59-35=24 (`+`: 24+35=59) |
+# | `35 22:+57-13` | the next pair |
+# | `37:~13` | 37 is set aside, so the pair must make 13, because 37-13=24 (`~`: from 37) |
+# | `!37-(35-22)=...` | the pair makes 13, so the whole is calculated again |
 #
-# When one of these needs is among the things that the pair makes, the author writes `!` and calculates the whole expression again, one operation at a time, up to *yes* or *no*. In Chinese, the words are 对了 and 不对. Sometimes an author takes a near miss for a hit, and the check then ends in *no*. So the search proposes, and written arithmetic decides.
+# A number that the pair must make is a *need*. Needs that are smaller or larger than all that the pair makes are left out. So are fractions, and at first what is larger than 200, here 37*22=814. (If nothing is found, the author writes `>200` and goes on with larger numbers.) The first pair does make 59, but this author overlooks it, as one hit in twenty is overlooked in this web.
+#
+# Behind the `!`, the author calculates one operation at a time, up to *yes* or *no*. In Chinese, the words are 对了 and 不对. Sometimes an author takes a near miss for a hit, and the check then ends in *no*. So the search proposes, and written arithmetic decides.
 
 # %% [markdown]
 # With four numbers, two are set aside, one after the other.
@@ -130,7 +138,10 @@ print(web[922])
 # %%
 def from_both_ends(rng: random.Random, numbers: tuple[int, ...], target: int) -> str:
     verdicts = (" no", " yes")
-    return search(rng, numbers, target, "+-*/", verdicts, patience=100_000)[0]
+    said, answer = search(rng, numbers, target, "+-*/", verdicts, patience=100_000)
+    value, used, _ = value_of(answer)  # right, as at the end of the long search
+    assert (value, sorted(used)) == (target, sorted(map(str, numbers)))
+    return said
 
 
 print("characters, searching from both ends:", lengths(from_both_ends))
@@ -158,7 +169,7 @@ for stage in ("base", "zero"):
 # %% [markdown]
 # The base guesses once, finds 40 instead of 20, writes *no*, and hands its guess in. R1-Zero sets 36 aside, so the others must make 56. Then it sets 18 aside, so the pair must make 74. It does, and the check says *yes*.
 #
-# The base solves about a sixth of the problems. Before you run on, guess what R1-Zero solves.
+# The bases solve 14 to 20 % of the problems. Before you run on, guess what R1-Zero solves.
 
 # %% tags=["prediction"]
 guess = None
@@ -272,7 +283,7 @@ show(fig, "Four runs, one seed each, by the share of authors who search. All cli
 # %% [markdown]
 # ## What is still wrong?
 #
-# Each check stands behind a `!`, so we can calculate it again and compare its parts, which all have to be equal.
+# Each check stands behind a `!` (a guess has none, and does not count here). So we can calculate it again and compare its parts, which all have to be equal.
 
 # %%
 CHECK = re.compile(r"!([^ \n!]+) (?:yes|no|对|不对)")
@@ -309,6 +320,15 @@ found = {k: sum(is_false(planted(chain, k)) for chain in true) for k in (-1, 1)}
 print(f"of {len(true):,} true checks, found: {found[-1]:,} at the end, "
       f"{found[1]:,} in the middle")
 assert set(found.values()) == {len(true)}
+
+
+def by_ends(chain: str) -> bool:
+    """A wrong version, which compares the two ends alone."""
+    first, *_, last = chain.split("=")
+    return value_of(first)[0] != value_of(last)[0]
+
+
+print("by the ends alone, in the middle:", sum(by_ends(planted(chain, 1)) for chain in true))
 
 # %% [markdown]
 # Now the replies that fail. A reply can be *cut off* at its limit of 1,100 tokens, because its search did not end. It can *give up*, so that the thought ends without a *yes*. Or the thought claims a hit and is wrong. Then either its last *check is false*, or the check is true and gives a *wrong answer*, because it has other numbers than the problem or ends at another target.
@@ -457,7 +477,7 @@ table(COMPARED, [compared(name, *run) for name, run in TESTED.items()],
       "2,048 held-out problems, greedy; the first line is one of the runs above.")
 
 # %% [markdown]
-# The direction is as predicted. With sums, seed 1 writes 171 false checks of 2,294 instead of 432 of 2,361, and R1-Zero gains 4.6 points, although its base began 4.5 points *lower*. The wrong replies that it loses are those with a false check. All three bases stay below the 30 % that we had set as a limit.
+# The direction is as predicted. With sums, seed 1 writes 171 false checks of 2,294 instead of 432 of 2,361, and R1-Zero gains 4.6 points, although its base began 4.5 points *lower*. The wrong replies that it loses are those with a false check.
 
 # %% [markdown]
 # ## The control
@@ -485,7 +505,6 @@ control.reveal(round(100 * ended))
 
 # %% tags=["figure", "hide-input"]
 OTHERS = {"with sums, seed 0": ("reason_capstone", 0),
-          "dense, seed 0": ("reason_capstone_dense", 0),
           "with sums, seed 2": ("reason_capstone", 2), "20 %, seed 0": RUNS["20 %"]}
 points = {}
 for name, run in {**PAIR, **OTHERS}.items():
@@ -503,34 +522,35 @@ ax.grid(axis="y", visible=False)
 told = "; ".join(f"{name} {at:.1f} ({low:.1f} to {high:.1f})"
                  for name, (at, low, high) in points.items())  # fmt: skip
 show(fig, "2,048 held-out problems, one run in each line, 95 % intervals over problems. The "
-     "control without sums (orange) ends where the same seed with sums ends.",
+     "control without worked sums (orange) ends where the same seed with sums ends.",
      f"Points with intervals, in %: {told}.")
 
 # %% tags=["hide-input"]
-CONTROLS = {**PAIR, **{name: OTHERS[name] for name in ("with sums, seed 0", "dense, seed 0")}}
+CONTROLS = {**PAIR, "with sums, seed 0": OTHERS["with sums, seed 0"]}
 table(COMPARED, [compared(name, *run) for name, run in CONTROLS.items()],
-      "2,048 held-out problems, greedy, one run each; intervals over problems. The next "
-      "section explains the line dense.")
+      "2,048 held-out problems, greedy, one run each; intervals over problems.")
 
 # %% [markdown]
-# **The control contradicts us.** Without a single page of these worked sums it solves 92.6 %, as much as with them, and its checks are false no more often (123 of 2,195). So with this seed we see no sign that the sums are the reason. What is left are chance (one run each), longer reading, six more steps of reward, and fewer worksheets with more of the other pages. We did not separate them. The last three cannot be the whole story, because the 20 % run read less than these, had 32 steps and as many worksheets as the lower three, and still ends among the highest.
+# **The control contradicts us.** Without a single page of these worked sums it solves 92.6 %, as much as with them, and its checks are false no more often (123 of 2,195). So with this seed we see no sign that the sums are the reason. What is left are chance (one run each), longer reading, six more steps of reward, and fewer worksheets with more arithmetic of any kind. We did not separate them. The last three cannot be the whole story, because the 20 % run read less than these, had 32 steps and as many worksheets as the lower three, and still ends among the highest.
 #
 # Our prediction came true, but its explanation has lost its support. Without the control we would have told you a story in which everything fits.
 
 # %% [markdown]
 # ## Is it the mixture of experts?
 #
-# The line *dense* is a second control. Its model has no experts: each block has one feed-forward layer, so wide that a token costs as many operations as in the mixture. Attention, text, reward, length and seed are those of seed 0. For the seconds, we compare it with seed 2, because both ran with the faster code.
+# A second control has no experts: each block has one feed-forward layer, so wide that a token costs as many operations as in the mixture. Attention, text, reward, length and seed are those of seed 0. For the seconds, we compare it with seed 2, because both ran with the faster code.
 
 # %% tags=["hide-input"]
 rows = []
-for name, (record, seed) in {"mixture, seed 2": ("reason_capstone", 2),
+for name, (record, seed) in {"mixture, seed 0": ("reason_capstone", 0),
+                             "mixture, seed 2": ("reason_capstone", 2),
                              "dense, seed 0": ("reason_capstone_dense", 0)}.items():
     base, zero = read_stages(results.folder(record) / f"seed{seed}")
     config = ModelConfig.from_dict(results.read(record, f"seed{seed}/base/config.json"))
-    rows.append([name, f"{parameters(config) / 1e6:.1f} million", f"{base.row['seconds']:.0f}",
+    rows.append([name, f"{parameters(config) / 1e6:.1f} million",
+                 f"{zero.row['accuracy']:.1%}", f"{base.row['seconds']:.0f}",
                  f"{zero.row['seconds']:.0f}"])  # fmt: skip
-table(["model", "weights", "seconds of reading", "seconds of reward"], rows,
+table(["model", "weights", "R1-Zero", "seconds of reading", "seconds of reward"], rows,
       "Weights without the module for multi-token prediction (with it 19 million), one H200.")
 
 # %% [markdown]
@@ -666,9 +686,9 @@ table(["stage", "wrong", *KINDS, "claim a success", "1,700 characters or more"],
 # %% [markdown]
 # Reward changed *how* the model fails. It runs out of patience less often: long wrong thoughts fall from 392 to 327. But it claims false successes twice as often, 140 times instead of 64. The two effects cancel, so the total stays.
 #
-# Again reward makes checks no truer: the share of false ones doubles (the caption), because reward counts a false *yes* like any other wrong answer. An exercise asks where these checks slip.
+# Again reward makes checks no truer: the share of false ones doubles (the caption). Reward counts a false *yes* like any other wrong answer. An exercise asks where these checks slip.
 #
-# Why is there so little to gain? The authors themselves stop without an answer on 36 of the 100 problems, because 1,900 characters are not enough for them. A model that imitates them meets the same limit, and reward would have to find a shorter way to search.
+# Why was so little gained? We have not tested it. The authors themselves stop without an answer on 36 of the 100 problems, after 1,900 characters. A model that imitates them meets the same limit, unless reward finds a shorter way to search.
 
 # %% [markdown]
 # ## What it cost, and what it would cost you
@@ -699,6 +719,7 @@ mine = [bounds(stage.row["seconds"], stage.row["flops"], **MINE) for stage in do
 theirs = elsewhere(done, results.facts("reason_capstone", "seed2/run.json"))
 apart = max(abs(max(a) - b) for a, (_, b) in zip(mine, theirs, strict=False))
 print(f"largest difference to the package's estimate for a T4: {apart:.2g} s")
+assert apart < 1e-6
 table(["stage", "minutes on an H200", "on MINE, by memory", "on MINE, by arithmetic"],
       [[stage.title, *(f"{seconds / 60:.1f}" for seconds in (stage.row["seconds"], *both))]
        for stage, both in zip(done, mine, strict=True)],
@@ -801,7 +822,7 @@ check("capstone.first_slip", slip_solution)
 #
 # *20 minutes.* After reward, the model for five numbers claims more false successes. In `five["R1-Zero"]`, take the replies that `why` calls *false check*, and find out in which part of their check the first slip stands. Is it the same place as in the base's? Then read three of these replies. What did the author take over wrongly?
 #
-# **Hint.** `CLAIM.search(thought)[1]` is the check, and `first_slip` of the exercise above returns a part. Compare that part with what the pair's line says.
+# **Hint.** `CLAIM.search(thought)[1]` is the check, and `my_slip` of the exercise above returns a part. Compare that part with what the pair's line says.
 # ```
 
 # %% [markdown]
@@ -823,7 +844,7 @@ asked = "Make 57 from 18 82 56 2 22."
 print(next(one["reply"] for one in five["R1-Zero"] if one["prompt"].strip() == asked))
 
 # %% [markdown]
-# Most slips stand in the second part, where the first operation has just been worked out. In the example, the model needs 41, and the pair 82 and 2 does make it, as 82/2. But it writes 82-2 and says that this is 41. So it copied the 41 that it needed beside the wrong operation, and did not calculate. After reward, a larger share of the slips comes later.
+# Most slips stand in the second part, where the first operation has just been worked out. In the example, the model needs 41, and the pair 82 and 2 does make it, as 82/2. But it writes 82-2 and says that this is 41. So it copied the 41 that it needed beside the wrong operation, and did not calculate. Before reward, 13 of 55 slips come later, and after it 41 of 126, which may be chance.
 #
 # ```{solution-end}
 # ```
@@ -850,7 +871,7 @@ print(f"from {equal / 1e12:.1f} TFLOP/s on")
 assert min(bounds(base.row["seconds"], base.row["flops"], MINE["bandwidth"], equal)) == waiting
 
 # %% [markdown]
-# Half of the peak has to do the operations in the time that the memory takes.
+# Half of the peak has to do the operations in the time that the memory takes. Who gives the whole peak is off by a factor of two.
 #
 # ```{solution-end}
 # ```
@@ -866,7 +887,7 @@ receipt()
 #
 # How much can 19 million parameters solve in ten minutes from random weights? Three seeds solve 92.9, 92.7 and 95.0 % of three and four numbers up to 99, from bases that solve 14 to 20 %.
 #
-# Most of the gap between four earlier runs lay in replies with a false check. The runs with pages of worked sums ended higher, as predicted. But a control without these sums ended as high, so it gives no sign that they are the reason. What remains are chance, longer reading, six more steps and fewer worksheets, which we did not separate. Why the 20 % run ended six points above the other three we do not know. It read less than the runs with sums, and it is one seed. Reward made checks more frequent but seldom truer. With five numbers it changed how the model fails, and not how often.
+# Most of the gap between four earlier runs lay in replies with a false check. The runs with pages of worked sums ended higher, as predicted. But a control without these sums ended as high, so it gives no sign that they are the reason. What remains are chance, longer reading, six more steps and fewer worksheets with more arithmetic of any kind, which we did not separate. Why the 20 % run ended six points above the other three we do not know. It read less than the runs with sums, and it is one seed. Reward made checks more frequent but seldom truer. With five numbers it changed how the model fails, and not how often.
 #
 # On the problems of Stream of Search, one seed solves 97.6 % with seen targets and 95.3 % with others. We think that its text is the reason, and have no control for that.
 #
@@ -879,4 +900,4 @@ receipt()
 #
 # - Stream of Search {cite}`gandhi2024sos` trains models from random weights on written searches in Countdown, the closest relative of this page.
 # - TinyZero {cite}`pan2025tinyzero` started with Countdown and a base of 3 billion parameters.
-# - `minidsk reason --preset capstone --until zero` repeats the run. Its batches are made for a GPU of 80 GB; with less memory, the code takes fewer rows at once.
+# - `minidsk reason --preset capstone --until zero` repeats the run, and `minidsk chat capstone-zero --max-new-tokens 1100` lets you pose problems to our model of seed 0.
