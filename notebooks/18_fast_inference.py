@@ -1214,9 +1214,7 @@ def verdict_solution(p, q, guess, chance):
 
 
 always = [verdict_solution(three[0], torch.eye(3)[1], 1, k / 1000) for k in range(1000)]
-often = sum(out[1].item() for out in always) / 1000  # the surplus of token 2 is 0
-print(f"always offered, token 2 is kept with {often:.2f}; written are",
-      torch.stack(always).mean(0))
+print("written (token 2 as often as it is kept):", torch.stack(always).mean(0))
 check("inference.verdict", verdict_solution)
 
 # %% [markdown]
