@@ -63,22 +63,22 @@ def test_generation_is_the_same():
     assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize(("static", "packed"), [(True, False), (False, True)])
 @pytest.mark.parametrize(
     "changes",
     [
         {},
         {"n_routed_experts": 0, "q_lora_rank": None},
         {"n_routed_experts": 6, "n_group": 3, "topk_group": 2},
-        {"rope_interleave": False, "norm_topk_prob": False},
+        {"rope_interleave": False, "norm_topk_prob": False, "q_lora_rank": None},
         {"n_shared_experts": 2},
         {"n_shared_experts": 0},
     ],
     ids=str,
 )
-def test_a_step_of_decoding_is_the_same(static, changes, monkeypatch):
+def test_a_step_of_decoding_is_the_same(static, changes, packed, monkeypatch):
     """One kernel for attention, two for experts; prompts of different lengths, and a row that is cut back. The module
-    that looks ahead sees a slot less."""
+    that looks ahead sees a slot less. With matrices that were packed before, or without."""
     done = []
     for name in ("latent_attention.latent_attention", "router.route", "router.gate_all"):
         module = importlib.import_module(f"minidsk.kernels.{name.partition('.')[0]}")
@@ -91,6 +91,8 @@ def test_a_step_of_decoding_is_the_same(static, changes, monkeypatch):
         model = MiniDeepSeek(config, torch.Generator().manual_seed(0)).to(device).use(Kernels(step=backend))
         ids = torch.randint(40, (3, 5), generator=torch.Generator().manual_seed(1)).to(device)
         mask = (torch.arange(5) >= torch.tensor([[0], [3], [1]])).to(device)
+        if packed and backend == "triton":
+            model.pack()
         with torch.inference_mode():
             engine = Engine(model, 3, 16, mtp=True, static=static)
             engine.prefill(ids, mask)
@@ -128,6 +130,31 @@ def test_packed_experts_are_those_of_the_last_packing(shared):
         moe.packed = None
         torch.testing.assert_close(changed, moe(x)[0], rtol=1e-5, atol=1e-7)
     assert (changed - plain).abs().max() > 0.1 * plain.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("changes", "packs"),
+    [({}, True), ({"q_lora_rank": 10}, False), ({"attention_bias": True}, False), ({"kv_lora_rank": 64}, False)],
+    ids=str,
+)
+def test_attention_s_matrices_are_multiplied_where_that_is_not_much_more(changes, packs):
+    """And where nothing stands between them. New weights count once they are packed, at the same place."""
+    config = dataclasses.replace(CONFIG, **{"q_lora_rank": None, **changes})
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = MiniDeepSeek(config, torch.Generator().manual_seed(0)).to(device).use(Kernels(step="triton"))
+    model.pack()
+    attention = model.layers[0].self_attn
+    assert (attention.packed is not None) == packs
+    if packs:
+        into, _ = attention.packed
+        before, place = into.clone(), into.data_ptr()
+        with torch.no_grad():
+            attention.q_proj.weight.mul_(2.0)
+        model.pack()
+        assert attention.packed[0].data_ptr() == place
+        queries = config.num_attention_heads * (config.kv_lora_rank + config.qk_rope_head_dim)
+        torch.testing.assert_close(into[:queries], 2 * before[:queries])
+        torch.testing.assert_close(into[queries:], before[queries:])
 
 
 def test_each_operation_is_chosen_by_itself():
