@@ -131,10 +131,10 @@ def test_a_model_learns_a_sequence_by_heart():
     model = MiniDeepSeek(ModelConfig(vocab_size=16, hidden_size=32, num_hidden_layers=2, n_routed_experts=4), seeded(0))
     ids = torch.randint(16, (4, 12), generator=seeded(1))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for _ in range(40):
+    for _ in range(120):  # after 100 a model of each of four seeds does, on each of three processors
         loss = torch.nn.functional.cross_entropy(model(ids[:, :-1]).logits.flatten(0, 1), ids[:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert loss < 0.7  # the second token of a row cannot be known: about ln 4 / 11 at best where rows begin alike
+    assert loss < 0.1
     assert model.generate(ids[:1, :4], 8, 0.0).tolist() == ids[:1].tolist()
