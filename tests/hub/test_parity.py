@@ -8,7 +8,8 @@ from transformers.modeling_layers import MtpModel
 from minidsk.hub.hf import load_pretrained, save_pretrained
 from minidsk.model.transformer import MiniDeepSeek
 
-BOUND = 2e-5  # with the instructions of older processors, which add in another order, up to 1.3e-5
+# Older processors add in another order: up to 1.3e-5 with their instructions.
+BOUND = 2e-5
 # The first is DeepSeek-V3's own; the second has two different mscales, so that cos and sin are scaled as well.
 YARN_V3 = {"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 40.0, "original_max_position_embeddings": 16,
            "beta_fast": 32, "beta_slow": 1, "mscale": 1.0, "mscale_all_dim": 1.0}  # fmt: skip
