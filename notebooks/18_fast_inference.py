@@ -621,7 +621,7 @@ print(f"two matrices, {project.numel() + unfold.numel():,} numbers; their produc
       f"{product.numel():,}")
 
 # %% [markdown]
-# A step then multiplies more, but starts one kernel less. The same holds for $W^{UV}$ and the matrix of the output. And one product can give queries, latents and keys, so two products are left. In V3 the output's product would have 470 million numbers in place of 126 million, so the package does this only where the numbers at most double.
+# A step then multiplies more, but starts one kernel less. The same holds for $W^{UV}$ and the output matrix. And one product can give queries, latents and keys, so two products are left. In V3 the output's product would have 470 million numbers in place of 126 million, so the package does this only where the numbers at most double.
 #
 # An older record, on another host, has the code before all of this. The table compares greedy texts of 64 tokens. (Compare these times with each other only.)
 
