@@ -108,9 +108,9 @@ class Rounds(Replayed):
 
     def _can_guess(self) -> bool:
         """Whether greedy rounds end in kernels of their own."""
-        from minidsk.kernels.guesses import can_guess
+        from minidsk.kernels.draw import can_draw
 
-        return can_guess(self.model.lm_head.weight.T[:1])
+        return can_draw(self.model.lm_head.weight.T[:1])
 
     def _guess(self, noise: Tensor | None) -> list[Tensor]:
         """Write `depth` guesses behind each text; the probabilities they were drawn from, each ``[rows, vocab]``.

@@ -1,6 +1,7 @@
 """Greedy guesses, as one kernel each: to take the likeliest token as a guess, and to check the guesses of a round.
 
-See `minidsk.infer.rounds.Rounds`, whose tensors these are, and which does the same in steps.
+See `minidsk.infer.rounds.Rounds`, whose tensors these are, and which does the same in steps. They can read what
+`minidsk.kernels.draw` can.
 """
 
 from __future__ import annotations
@@ -8,15 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from minidsk.kernels.launch import can_run, jit, next_power_of_2, tl
-
-MOST = 4096
-"""Tokens in a vocabulary, all of which a program holds."""
-
-
-def can_guess(logits: Tensor) -> bool:
-    """Whether the kernels can read `logits` ``[..., vocab]``."""
-    return logits.numel() > 0 and logits.shape[-1] <= MOST and can_run(logits)
+from minidsk.kernels.launch import jit, next_power_of_2, tl
 
 
 def guess(logits: Tensor, text: Tensor, last: Tensor) -> None:

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from minidsk.kernels import dispatch
 from minidsk.kernels.dispatch import combine, gather, grouped_matmul, has_grouped_product, sort_by_expert
 
 ROUTES = {
@@ -80,3 +81,27 @@ def test_the_grouped_kernel_of_torch_multiplies_the_same():
     assert not has_grouped_product(x)
     if hasattr(torch, "_grouped_mm"):  # what the GPU path calls; torch has it for the CPU since 2.9 or so
         torch.testing.assert_close(torch._grouped_mm(x, m.transpose(1, 2), offs=plan.ends), expected)
+
+
+@pytest.mark.parametrize(("experts", "rows"), [(3, 50), (3, 0), (80, 200), (16, 9)])
+def test_gradients_of_grouped_products_are_those_of_single_ones(experts, rows, monkeypatch):
+    """The rows of an expert are cut into parts; here torch's grouped product is written out, for a CPU."""
+
+    def grouped(a, b, offs):
+        starts, ends = [0, *offs.tolist()[:-1]], offs.tolist()
+        if b.ndim == 3:
+            return torch.cat([a[i:j] @ matrix for i, j, matrix in zip(starts, ends, b, strict=True)])
+        return torch.stack([a[:, i:j] @ b[i:j] for i, j in zip(starts, ends, strict=True)])
+
+    seeded = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(*shape, generator=seeded, dtype=torch.float64, requires_grad=True)
+                 for shape in ((rows, 5), (experts, 4, 5)))  # fmt: skip
+    counts = torch.randint(experts, (rows,), generator=seeded).bincount(minlength=experts)
+    ends, slope = counts.cumsum(0, dtype=torch.int32), torch.randn(rows, 4, generator=seeded, dtype=torch.float64)
+    expected = dispatch.grouped_matmul(x, weight, ends)
+    gradients = torch.autograd.grad(expected, (x, weight), slope)
+    monkeypatch.setattr(torch, "_grouped_mm", grouped, raising=False)
+    monkeypatch.setattr(dispatch, "has_grouped_product", lambda *_: True)
+    ours = dispatch.grouped_matmul(x, weight, ends)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(torch.autograd.grad(ours, (x, weight), slope), gradients)

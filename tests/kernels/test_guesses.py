@@ -9,7 +9,7 @@ from minidsk import MiniDeepSeek, ModelConfig
 from minidsk.infer.rounds import Rounds
 from minidsk.infer.sampling import Sampling
 from minidsk.kernels import guesses
-from minidsk.kernels.guesses import MOST, can_guess, check, guess
+from minidsk.kernels.guesses import check, guess
 from minidsk.model.operations import Kernels
 
 CONFIG = ModelConfig(vocab_size=12, hidden_size=24, num_hidden_layers=2, num_attention_heads=2, kv_lora_rank=8,
@@ -73,12 +73,6 @@ def test_a_round_ends_as_in_steps(depth, seed, device):
     for name in ("text", "done", "passes"):
         assert torch.equal(ours[name], getattr(rounds, name)), name
     torch.testing.assert_close(ours["logprobs"], rounds.logprobs, rtol=1e-5, atol=1e-5)
-
-
-def test_what_they_can_read(normal):
-    assert can_guess(normal(1, MOST))
-    assert not can_guess(normal(1, MOST + 1))
-    assert not can_guess(normal(1, 5).double())
 
 
 @pytest.mark.parametrize(("temperature", "by_kernels"), [(0.0, True), (1.0, False)])

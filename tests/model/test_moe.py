@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minidsk.model.moe import MLP, MoE, Router, Routing, max_violation, sequence_balance_loss, update_bias
+from minidsk.model.moe import MLP, MoE, Router, Routing, likeliest, max_violation, sequence_balance_loss, update_bias
 from minidsk.model.operations import every_expert, suits_every_expert
 
 
@@ -205,3 +205,14 @@ def test_max_violation_between_its_extremes():
     assert max_violation(torch.full((8,), 5.0)) == 0
     assert max_violation(torch.tensor([16.0, 0, 0, 0])) == 3
     assert max_violation(torch.tensor([3.0, 1, 2, 2])) == 0.5
+
+
+@pytest.mark.parametrize("k", [1, 3, 8])
+def test_the_likeliest_are_the_same_within_torch_compile(k, monkeypatch):
+    """Where they are looked for one after the other."""
+    compared = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
+    expected = likeliest(compared, k)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    ours = likeliest(compared, k)
+    assert torch.equal(ours, compared.topk(k).indices)
+    assert torch.equal(ours.sort(1).values, expected.sort(1).values)
