@@ -10,6 +10,7 @@ from typing import Any
 
 AT_ONCE = 2**20  # the most rows, tokens or answers that are made together
 LAST_SEED = 2**32 - 1
+BACKENDS = ("torch", "triton")  # by whom the operations of a model are computed
 
 
 def require(settings: Any, name: str, holds: bool, must_be: str) -> None:

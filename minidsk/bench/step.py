@@ -24,23 +24,25 @@ from minidsk.presets import nano
 from minidsk.results import MissingRecord, read
 from minidsk.rl.config import RLConfig
 from minidsk.rl.grpo import group_advantages
-from minidsk.rl.loop import update
 from minidsk.rl.policy import load_policy
 from minidsk.rl.rollout import Sampler
+from minidsk.rl.update import update
 from minidsk.train.device import threads_for
+from minidsk.train.graph import GraphedGradients
 from minidsk.train.loop import Slices
 from minidsk.train.optim import OptimConfig, Optimizer
 
 BASE = "nano-base"
 RECORD = "ch12_trl_speed"
-WARM_UP, ROUNDS = 2, 4
+WARM_UP, ROUNDS = 4, 6
 
 
 def step(plan: Plan, axes: tuple[str, ...], device: torch.device) -> Iterator[Step]:
     """One point: a step of the plan's problems and answers."""
     if "batch" in axes:
         config = RLConfig(steps=WARM_UP + ROUNDS, prompts=plan.problems, group=plan.group, max_new_tokens=plan.answer,
-                          rows=1024, optim=OptimConfig(lr=6e-4, decay=0.3, betas=(0.9, 0.99)))  # fmt: skip
+                          rows=512, kernels="triton" if device.type == "cuda" else "torch", graph=True,
+                          optim=OptimConfig(lr=6e-4, decay=0.3, betas=(0.9, 0.99)))  # fmt: skip
         yield Step(config)
 
 
@@ -88,8 +90,10 @@ class Ours:
     def __init__(self, config: RLConfig, device: torch.device) -> None:
         self.config, self.device = config, device
         self.policy = load_policy(BASE, device)
+        self.policy.use(config.kernels)
         self.sampler = Sampler(self.policy, nano().make_task("train"), config)
         self.optimizer, self.slices = Optimizer(self.policy.model, config.optim, config.steps), Slices(config.rows)
+        self.graphed = GraphedGradients(self.policy.model)
         self.sampling: list[float] = []
         self.updating: list[float] = []
         self.tokens: list[int] = []
@@ -104,7 +108,8 @@ class Ours:
             settle(self.device)
             middle = time.perf_counter()
             advantages = group_advantages(rollouts.rewards, self.config.scale).flatten()
-            update(self.policy, self.optimizer, self.slices, rollouts, advantages, self.config)
+            update(self.policy, self.optimizer, self.slices, rollouts, advantages, self.config,
+                   graphed=self.graphed)
             settle(self.device)
         self.sampling.append(middle - start)
         self.updating.append(time.perf_counter() - middle)

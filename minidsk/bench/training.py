@@ -42,16 +42,14 @@ def training(plan: Plan, axes: tuple[str, ...], device: torch.device) -> Iterato
 
 def _ours(model: MiniDeepSeek, ids: Tensor, graph: bool = False) -> Call:
     compute = GraphedGradients(model) if graph else gradients
-    batch = compute.place(ids) if isinstance(compute, GraphedGradients) else ids
-    rows = torch.arange(len(ids), device=ids.device)
 
-    def loss(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(ids: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         with precision(model.device, fixed_width=True):
-            losses, _ = prediction_losses(model, batch[rows], 0.0)
+            losses, _ = prediction_losses(model, ids, 0.0)
         return losses["loss"], {}
 
     def call() -> None:
-        compute(loss, rows)
+        compute(loss, ids)
         model.zero_grad(set_to_none=True)
 
     return call

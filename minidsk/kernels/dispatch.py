@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minidsk.precision import at_least_float32
+
 PARTS = 64  # of all experts' rows together, see `_Grouped`
 
 
@@ -61,6 +63,14 @@ def grouped_matmul(x: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     return torch.cat([part @ matrix.T for part, matrix in zip(parts, weight, strict=True)])
 
 
+def gated(both: Tensor) -> Tensor:
+    """``silu(gate) * up`` of rows ``[N, 2 I]`` that begin with the gate's numbers: ``[N, I]``."""
+    if torch.compiler.is_compiling():
+        return _Gated.apply(both)
+    gate, up = both.chunk(2, dim=-1)
+    return F.silu(gate) * up
+
+
 def gate_all(both: Tensor, of_all: Tensor) -> Tensor:
     """``silu(gate) * up`` of all experts, times their weights; see `minidsk.kernels.router.gate_all`."""
     gate, up = both.unflatten(1, (of_all.shape[1], 2, -1)).unbind(2)
@@ -100,6 +110,25 @@ class _Grouped(torch.autograd.Function):
         cuts = (starts[:, None] + (ends - starts)[:, None] * share // parts).flatten()
         of_weight = torch._grouped_mm(grad.T, x, offs=cuts).unflatten(0, (len(ends), parts)).sum(1)
         return torch._grouped_mm(grad, weight, offs=ends), of_weight, None
+
+
+class _Gated(torch.autograd.Function):
+    """`gated`, whose gradient torch.compile would write as two halves put together, which takes longer than this."""
+
+    @staticmethod
+    def forward(ctx: Any, both: Tensor) -> Tensor:
+        ctx.save_for_backward(both)
+        gate, up = both.chunk(2, dim=-1)
+        return F.silu(gate) * up
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (both,) = ctx.saved_tensors
+        gate, up = at_least_float32(both).unflatten(1, (2, 1, -1)).unbind(1)  # each [N, 1, I]
+        chance = torch.sigmoid(gate)
+        first = torch.arange(2, device=both.device)[:, None] == 0  # of the gate, then of what it gates
+        slope = torch.where(first, up * chance * (1 + gate * (1 - chance)), gate * chance)
+        return (at_least_float32(grads[0]).unsqueeze(1) * slope).to(both.dtype).flatten(1)
 
 
 class _Permute(torch.autograd.Function):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn.attention import sdpa_kernel
 
@@ -72,10 +72,10 @@ class MultiHeadLatentAttention(nn.Module):
             return self._step(x, rotation, cache, layer)
 
         q_nope, q_rope = self._queries(x).split((config.qk_nope_head_dim, config.qk_rope_head_dim), dim=-1)
-        q_rope = self._rotate(q_rope, cos.unsqueeze(1), sin.unsqueeze(1))
+        q_rope = self._rotate(q_rope, cos.unsqueeze(2), sin.unsqueeze(2))
         kv = self.kv_a_proj_with_mqa(x)
         latent, k_rope = kv.split((config.kv_lora_rank, config.qk_rope_head_dim), dim=-1)
-        k_rope = self._rotate(k_rope.unsqueeze(1), cos.unsqueeze(1), sin.unsqueeze(1)).squeeze(1)
+        k_rope = self._rotate(k_rope.unsqueeze(2), cos.unsqueeze(2), sin.unsqueeze(2)).squeeze(2)
         memory = torch.cat((self.kv_a_layernorm(latent), k_rope), dim=-1)
         if cache is not None:
             kept = cache.write(layer, memory)
@@ -90,7 +90,7 @@ class MultiHeadLatentAttention(nn.Module):
 
     def _queries(self, x: Tensor) -> Tensor:
         q = self.q_proj(x) if self.config.q_lora_rank is None else self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
-        return q.unflatten(-1, (self.config.num_attention_heads, -1)).transpose(1, 2)
+        return q.unflatten(-1, (self.config.num_attention_heads, -1))
 
     def is_step(self, like: Tensor, new: int, cache: LatentCache) -> bool:
         """Whether `new` tokens of each row, of numbers `like` these, are a step of decoding that one kernel is to do,
@@ -136,7 +136,7 @@ class MultiHeadLatentAttention(nn.Module):
         heads, rank, rope = config.num_attention_heads, config.kv_lora_rank, config.qk_rope_head_dim
         if self.packed is None:
             to_key, to_value = self._unfolding(x.dtype)
-            q, q_rope = self._queries(x).split((config.qk_nope_head_dim, rope), dim=-1)
+            q, q_rope = self._queries(x).transpose(1, 2).split((config.qk_nope_head_dim, rope), dim=-1)
             q, kv = torch.einsum("bhtd,hdr->bhtr", q, to_key), self.kv_a_proj_with_mqa(x)
         else:
             into, from_latent = self.packed
@@ -158,15 +158,17 @@ class MultiHeadLatentAttention(nn.Module):
     def _naive(self, q_nope: Tensor, q_rope: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         config = self.config
         latent, k_rope = memory.split((config.kv_lora_rank, config.qk_rope_head_dim), dim=-1)
-        kv = rearrange(self.kv_b_proj(latent), "b s (h d) -> b h s d", h=config.num_attention_heads)
+        kv = rearrange(self.kv_b_proj(latent), "b s (h d) -> b s h d", h=config.num_attention_heads)
         k_nope, v = kv.split((config.qk_nope_head_dim, config.v_head_dim), dim=-1)
-        k_rope = k_rope.unsqueeze(1).expand(-1, config.num_attention_heads, -1, -1)
+        k_rope = repeat(k_rope, "b s d -> b s h d", h=config.num_attention_heads)
         q, k = torch.cat((q_nope, q_rope), dim=-1), torch.cat((k_nope, k_rope), dim=-1)
+        q, k, v = (each.transpose(1, 2) for each in (q, k, v))
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, scale=self.scale)
 
     def _absorbed(self, q_nope: Tensor, q_rope: Tensor, memory: Tensor, mask: Tensor | None) -> Tensor:
         rank = self.config.kv_lora_rank
         to_key, to_value = self._unfolding(q_nope.dtype)
+        q_nope, q_rope = q_nope.transpose(1, 2), q_rope.transpose(1, 2)
         # q . (W c) = (W^T q) . c: the query moves into the latent space instead of every key out of it.
         q = torch.cat((torch.einsum("bhtd,hdr->bhtr", q_nope, to_key), q_rope), dim=-1)
         heads, time = self.config.num_attention_heads, q.shape[2]

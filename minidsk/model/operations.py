@@ -17,8 +17,8 @@ from torch.overrides import has_torch_function
 from minidsk.kernels import dispatch
 from minidsk.model.rope import rotate
 from minidsk.precision import at_least_float32
+from minidsk.settings import BACKENDS
 
-BACKENDS = ("torch", "triton")
 MANY_ROWS = 2048  # from here on products take longer than starting them
 FEW_TOKENS = 8  # of a text at a time: a step of decoding, or one that checks guesses
 
@@ -69,8 +69,7 @@ def routed_experts(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, in
         return every_expert(x, gate_up, down, weights, indices)
     x, gate_up, down = _autocast(x, gate_up, down)
     plan = dispatch.sort_by_expert(indices, len(gate_up))
-    gate, up = dispatch.grouped_matmul(dispatch.gather(x, plan), gate_up, plan.ends).chunk(2, dim=-1)
-    (inner,) = _autocast(F.silu(gate) * up)
+    (inner,) = _autocast(dispatch.gated(dispatch.grouped_matmul(dispatch.gather(x, plan), gate_up, plan.ends)))
     y = dispatch.grouped_matmul(inner, down, plan.ends)
     return dispatch.combine(y, weights, plan)
 

@@ -59,6 +59,19 @@ class Completions:
         return Completions(self.ids[rows, wide], self.attention_mask[rows, wide], tokens, mask, logp, texts,
                            self.ended[rows])  # fmt: skip
 
+    def filled(self, rows: int, prompt: int, longest: int) -> Completions:
+        """The same in tables of `rows` texts, of prompts `prompt` tokens wide and completions of `longest`.
+
+        Behind the last, its first text is repeated, with nothing of it in `mask`.
+        """
+        here = torch.arange(rows, device=self.ids.device)
+        some = here.where(here < len(self), 0)
+        left, right = prompt - self.prompt_width, longest - self.tokens.shape[1]
+        ids, seen = (F.pad(x[some], (left, right)) for x in (self.ids, self.attention_mask))
+        tokens, mask, logp = (F.pad(x[some], (0, right)) for x in (self.tokens, self.mask, self.logp))
+        texts = self.texts + self.texts[:1] * (rows - len(self))
+        return Completions(ids, seen, tokens, mask & (here < len(self))[:, None], logp, texts, self.ended[some])
+
 
 class Policy:
     """What all policies share. `model` holds the weights that are trained, `tokenizer` reads and writes its text."""
@@ -95,6 +108,11 @@ class Policy:
         """Of each token of the completions the log-probability, with gradient, and the entropy of the prediction in
         nats, without: both float32 ``[N, T]``."""
         raise NotImplementedError
+
+    def use(self, backend: str) -> None:
+        """Let `backend` compute what it can: torch, or triton for `minidsk.kernels`. Raises `ValueError` where there is
+        no choice."""
+        raise ValueError(f"kernels: {backend!r} does not fit; only a model of ours can be computed by kernels of ours")
 
     def flops(self, completions: Completions, updates: int = 0) -> float:
         """Operations of one pass forward over prompts and completions, and of so many `updates` from them."""

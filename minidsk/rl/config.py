@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from minidsk.rl.grpo import LOSS_TYPES, SCALES
 from minidsk.rl.kl import ESTIMATORS
 from minidsk.rl.rewards import REWARDS
-from minidsk.settings import AT_ONCE, LAST_SEED, limits, one_of, positive, require, sampling, within
+from minidsk.settings import AT_ONCE, BACKENDS, LAST_SEED, limits, one_of, positive, require, sampling, within
 from minidsk.train.optim import OptimConfig
 
 
@@ -33,6 +33,8 @@ class RLConfig:
     clip_high: float = 0.28  # how far above 1 the ratio of new to old probability counts; inf: without limit
     kl_coef: float = 0.0  # price of a nat away from the policy at the start
     rows: int = 256  # answers computed at a time; fewer take less memory
+    kernels: str = "torch"  # who computes experts and norms of an update: torch, or triton for minidsk.kernels
+    graph: bool = False  # on a GPU, replay the gradients of an update from CUDA graphs
     scale: str = "group"  # what an advantage is divided by: the deviation of its group, of the batch, or none
     loss_type: str = "dapo"  # what is clipped and averaged: grpo, bnpo, dr_grpo, dapo, gspo or cispo, see grpo
     kl_estimator: str = "k3"  # how the distance from the start is estimated: k1, k2 or k3
@@ -48,6 +50,7 @@ class RLConfig:
         within(self, 0, LAST_SEED, "seed")
         limits(self, "clip_low", "clip_high", zero=True)
         sampling(self, "temperature")
+        one_of(self, "kernels", BACKENDS)
         one_of(self, "scale", SCALES)
         one_of(self, "loss_type", LOSS_TYPES)
         one_of(self, "kl_estimator", ESTIMATORS)

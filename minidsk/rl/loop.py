@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from minidsk.rl.config import RLConfig
-from minidsk.rl.grpo import group_advantages, policy_loss
+from minidsk.rl.grpo import group_advantages
 from minidsk.rl.metrics import describe
 from minidsk.rl.policy import Policy
 from minidsk.rl.rewards import RewardFunction
 from minidsk.rl.rollout import Rollouts, Sampler
+from minidsk.rl.update import update
 from minidsk.tasks.base import Task
 from minidsk.train.checkpoint import Run
 from minidsk.train.device import threads_for
+from minidsk.train.graph import GraphedGradients
 from minidsk.train.loop import Slices, fit, stopped
 from minidsk.train.optim import Optimizer
 
@@ -73,6 +74,9 @@ def reinforce(
             raise ValueError(f"group: {config.group!r} does not fit; a group needs 2 answers or more to compare")
         baseline = GroupBaseline(config.scale)
     optimizer, slices = Optimizer(policy.model, config.optim, config.steps), Slices(config.rows)
+    if config.kernels != "torch":
+        policy.use(config.kernels)
+    graphed = GraphedGradients(policy.model) if config.graph else None
     sampler = Sampler(policy, task, config, reward)
 
     def step(number: int) -> dict[str, Any]:
@@ -87,7 +91,7 @@ def reinforce(
         stats: dict[str, Any] = {}
         for again in range(config.updates):
             before = {"logp_gap": stats["logp_gap"]} if again else {}  # later ones see what the first update moved
-            stats = update(policy, optimizer, slices, rollouts, advantages, config, reference) | before
+            stats = update(policy, optimizer, slices, rollouts, advantages, config, reference, graphed) | before
         learned = policy.flops(rollouts.completions, config.updates) - policy.flops(rollouts.completions)
         flops = drawn.flops + learned + figures.pop("flops", 0.0)
         seen = {"flops": flops, **describe(rollouts), "tries": drawn.tries}
@@ -102,47 +106,3 @@ def reinforce(
             save_every=config.save_every, description=description, progress=progress, show=show)  # fmt: skip
     run.finish(policy.save, flops=sum(line["flops"] for line in run.metrics()))
     return policy
-
-
-def update(
-    policy: Policy,
-    optimizer: Optimizer,
-    slices: Slices,
-    rollouts: Rollouts,
-    advantages: Tensor,
-    config: RLConfig,
-    reference: Policy | None = None,
-) -> dict[str, Any]:
-    """One optimizer step on all rollouts, in slices of similar length; what there was to see.
-
-    Completions with advantage 0 have no gradient and are left out, unless a KL penalty pulls at them. `logp_gap`: the
-    largest difference, in nats, between a token's log-probability now and when it was sampled. Before the first update
-    of a batch this is what trainer and sampler compute differently.
-    """
-    completions = rollouts.completions
-    counts = (advantages.view(len(completions), -1) != 0).any(1) | (config.kl_coef > 0)
-    chosen = counts.nonzero().squeeze(1)
-    if len(chosen) == 0:
-        return {"grad_norm": 0.0, "logp_gap": 0.0}
-    gaps: list[Tensor] = []
-    compared = completions.mask[chosen].sum()
-
-    def loss(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        some = completions[rows]
-        here = some.mask.sum()
-        logp, entropy = policy.predictions(some)
-        gaps.append(((logp.detach() - some.logp) * some.mask).abs().max())
-        with torch.no_grad():
-            ref_logp = reference.logprobs(some) if reference is not None else None
-        value, stats = policy_loss(
-            logp, some.logp, advantages[rows, : logp.shape[1]] if advantages.ndim == 2 else advantages[rows], some.mask,
-            config.clip_low, config.clip_high, ref_logp, config.kl_coef, config.loss_type, config.max_new_tokens,
-            config.kl_estimator, completions.mask,
-        )  # fmt: skip
-        stats["entropy"] = (entropy * some.mask).sum() / here
-        if reference is None:
-            del stats["kl"]
-        return value, {"loss": value.detach(), **{name: v * (here / compared) for name, v in stats.items()}}
-
-    by_length = chosen[completions.lengths[chosen].argsort()]
-    return {**slices.step(optimizer, by_length, loss), "logp_gap": torch.stack(gaps).max()}

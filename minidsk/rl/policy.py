@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from minidsk.data.tokenizer import Tokenizer
 from minidsk.hub.hf import save_pretrained
 from minidsk.hub.zoo import find
-from minidsk.infer.generate import decode, left_padded, until_end
+from minidsk.infer.generate import decode, left_padded
 from minidsk.infer.recorder import WIDTH, Recorder
 from minidsk.model.attention import MultiHeadLatentAttention
 from minidsk.model.exact import Exact
@@ -92,8 +92,7 @@ class MiniPolicy(Policy):
             self._actor = copy.deepcopy(self.model).to(self.sampling_dtype)
             self._actor.use(Kernels(experts="triton", norm="triton", rotation="triton", step="triton"))
         with torch.no_grad():
-            for own, now in zip(_numbers(self._actor), _numbers(self.model), strict=True):
-                own.copy_(now)
+            torch._foreach_copy_(list(_numbers(self._actor)), list(_numbers(self.model)))
         self._actor.pack()
         return self._actor
 
@@ -117,8 +116,9 @@ class MiniPolicy(Policy):
                 capacity=self.exact,
             )  # fmt: skip
         tokens = done.ids[:, ids.shape[1] :]
-        texts = [until_end(row, self.tokenizer) for row in tokens.tolist()]
         ended = (tokens == self.tokenizer.eos_id).any(1)
+        spoken = zip(tokens.tolist(), (done.mask.sum(1) - ended.long()).tolist(), strict=True)
+        texts = [self.tokenizer.decode(row[:length]) for row, length in spoken]
         return Completions(done.ids, torch.cat((mask, done.mask), 1), tokens, done.mask, done.logprobs, texts, ended)
 
     def encode(self, prompts: Sequence[str], texts: Sequence[str]) -> Completions:
@@ -149,6 +149,10 @@ class MiniPolicy(Policy):
         with precision(hidden.device), self._products():
             logits = self.model.lm_head(hidden)
         return token_logprobs(logits, completions.tokens)
+
+    def use(self, backend: str) -> None:
+        """See `Policy.use`."""
+        self.model.use(Kernels.all(backend))
 
     def flops(self, completions: Completions, updates: int = 0) -> float:
         """See `Policy.flops`."""

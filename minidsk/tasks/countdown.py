@@ -7,6 +7,7 @@ solved. The verifier has a small parser of its own and computes with exact fract
 
 from __future__ import annotations
 
+import functools
 import operator
 import random
 import re
@@ -40,15 +41,7 @@ class CountdownProblem(Problem):
         block: `(3+7)*2 = 20` scores 0. See `tasks.base.read_answer` for what counts as the one block.
         """
         answer = self.answer(text)
-        if answer is None:
-            return 0.0
-        try:
-            value, literals, used = evaluate(answer)
-        except ValueError:
-            return 0.0
-        # Compared as text, so that 07 is no 7.
-        same_numbers = sorted(literals) == sorted(map(str, self.numbers))
-        return float(same_numbers and used <= set(self.ops) and value == self.target)
+        return 0.0 if answer is None else float(_solves(answer, self.numbers, self.target, self.ops))
 
     def verdict(self, text: str) -> str:
         """What is to be said of a reply, in words."""
@@ -72,6 +65,16 @@ class CountdownProblem(Problem):
     def strata(self) -> dict[str, str]:
         """By how many numbers there are, and by whether + and - suffice."""
         return strata(self.numbers, self.target, self.ops)
+
+
+@functools.lru_cache(maxsize=2**14)  # a group often gives the same answer
+def _solves(answer: str, numbers: tuple[int, ...], target: int, ops: str) -> bool:
+    try:
+        value, literals, used = evaluate(answer)
+    except ValueError:
+        return False
+    # Compared as text, so that 07 is no 7.
+    return sorted(literals) == sorted(map(str, numbers)) and used <= set(ops) and value == target
 
 
 _NUMBER = "[0-9]{1,7}"  # no task goes beyond a million

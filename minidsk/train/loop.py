@@ -20,7 +20,7 @@ from minidsk.train.optim import Optimizer
 PATIENCE = 3  # steps in a row whose gradients were not finite, before the run is given up
 
 Figures = Mapping[str, "Tensor | float | str"]
-Loss = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]
+Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 
 
 def fit(
@@ -77,12 +77,13 @@ def stopped(run: Run | None, step: int, why: str) -> RunError:
     return RunError(f"{run.folder}: step {step}: {why}; what was saved before stays" if run else f"step {step}: {why}")
 
 
-def gradients(loss: Loss, rows: Tensor) -> dict[str, Tensor]:
-    """Add the gradients of `loss` of the rows with these numbers ``[n]`` to what is there; the loss and its statistics.
+def gradients(loss: Loss, *batch: Tensor) -> dict[str, Tensor]:
+    """Add the gradients of `loss` of this batch to what is there; the loss and its statistics.
 
-    `loss` maps the numbers of some rows to their share of the whole loss, and of whatever else is of interest.
+    `loss` maps a batch, or the numbers of some of its rows, to their share of the whole loss, and of whatever else is
+    of interest.
     """
-    value, stats = loss(rows)
+    value, stats = loss(*batch)
     value.backward()
     return {"loss": value.detach(), **stats}
 
@@ -105,7 +106,7 @@ class Slices:
     ) -> dict[str, Tensor]:
         """One step from the rows with these numbers ``[n]``: the sums over slices, `loss` among them, and `grad_norm`.
 
-        `loss` as in `gradients`, or in what computes them instead.
+        `loss` maps the numbers of some rows ``[n]`` to what `gradients` says, or is what `compute` makes of it.
         """
         while True:
             try:

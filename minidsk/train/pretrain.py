@@ -21,15 +21,15 @@ from minidsk.hub.folder import about
 from minidsk.hub.hf import save_pretrained
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import max_violation, sequence_balance_loss, update_bias
-from minidsk.model.operations import BACKENDS, Kernels
+from minidsk.model.operations import Kernels
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.scale.cost import training_flops
 from minidsk.scale.room import check_room
-from minidsk.settings import AT_ONCE, LAST_SEED, one_of, positive, require, within
+from minidsk.settings import AT_ONCE, BACKENDS, LAST_SEED, one_of, positive, require, within
 from minidsk.train.checkpoint import Run, RunError, load_checkpoint
 from minidsk.train.device import compiled, pick_device, precision, threads_for
 from minidsk.train.graph import GraphedGradients
-from minidsk.train.loop import Slices, fit, gradients
+from minidsk.train.loop import Loss, Slices, fit, gradients
 from minidsk.train.loss import prediction_losses
 from minidsk.train.optim import OptimConfig, Optimizer
 
@@ -162,10 +162,10 @@ def train_step(
     given, the token with which a page begins, attention stays within pages. `graphed` computes the gradients, where it
     is given.
     """
-    ids = graphed.place(ids) if graphed else ids
+    whole = len(ids)
 
-    def loss(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        part, share = ids[rows], len(rows) / len(ids)
+    def loss(part: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        share = len(part) / whole
         documents = None if page_start is None else (part[:, :-1] == page_start).cumsum(1)
         with precision(model.device, fixed_width=True):
             losses, routings = prediction_losses(model, part, config.mtp_weight, documents)
@@ -178,8 +178,11 @@ def train_step(
             stats["loads"] = torch.stack([routing.load() for routing in routings])  # [layers, experts]
         return total * share, stats
 
-    numbers = torch.arange(len(ids), device=ids.device)
-    figures = (slices or Slices(len(ids))).step(optimizer, numbers, loss, graphed or gradients)
+    def compute(loss: Loss, rows: Tensor) -> dict[str, Tensor]:
+        return (graphed or gradients)(loss, ids if len(rows) == whole else ids[rows])
+
+    numbers = torch.arange(whole, device=ids.device)
+    figures = (slices or Slices(whole)).step(optimizer, numbers, loss, compute)
     loads = figures.pop("loads", ids.new_zeros(0, 1))
     for router, load in zip(model.routers() if config.bias_speed > 0 else (), loads, strict=False):
         bias = router.e_score_correction_bias

@@ -105,3 +105,19 @@ def test_gradients_of_grouped_products_are_those_of_single_ones(experts, rows, m
     ours = dispatch.grouped_matmul(x, weight, ends)
     torch.testing.assert_close(ours, expected)
     torch.testing.assert_close(torch.autograd.grad(ours, (x, weight), slope), gradients)
+
+
+def test_the_gate_has_its_gradient_within_torch_compile(monkeypatch, normal):
+    both = normal(7, 10).cpu().double().requires_grad_()
+    gate, up = both.chunk(2, dim=-1)
+    weight = normal(7, 5).cpu().double()
+    expected = torch.nn.functional.silu(gate) * up
+    (slope,) = torch.autograd.grad((expected * weight).sum(), both)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert torch.equal(dispatch.gated(both), expected)
+    (found,) = torch.autograd.grad((dispatch.gated(both) * weight).sum(), both)
+    torch.testing.assert_close(found, slope, rtol=1e-12, atol=1e-12)
+    half = both.detach().bfloat16().requires_grad_()
+    (found,) = torch.autograd.grad((dispatch.gated(half) * weight.bfloat16()).sum(), half)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), slope, rtol=0.02, atol=0.02)

@@ -8,10 +8,12 @@ import torch
 from minidsk.rl.config import RLConfig
 from minidsk.rl.grpo import LOSS_TYPES, group_advantages, policy_loss
 from minidsk.rl.loop import reinforce, update
+from minidsk.rl.policy import load_policy
 from minidsk.rl.rollout import rollout
-from minidsk.tasks.base import Problem, Task
+from minidsk.tasks.base import Problem, Task, make_task
 from minidsk.train.checkpoint import Run
-from minidsk.train.loop import Slices
+from minidsk.train.graph import GraphedGradients
+from minidsk.train.loop import Slices, gradients
 from minidsk.train.optim import OptimConfig, Optimizer
 
 
@@ -32,6 +34,9 @@ class Bandit(Task):
 
 OPTIM = OptimConfig(lr=0.02, warmup=1, decay=0.3, betas=(0.9, 0.99))
 CONFIG = RLConfig(steps=25, prompts=2, group=32, max_new_tokens=1, optim=OPTIM, save_every=4)
+
+
+CONFIG_160 = dataclasses.replace(CONFIG, max_new_tokens=160)
 
 
 def chance(policy, token):
@@ -120,10 +125,24 @@ def test_ratios_move_only_after_the_first_update(make_policy, tmp_path):
         assert (clipped > 0) == (updates > 1)
 
 
+class Shapes(GraphedGradients):
+    """Sees the tables of ids for which graphs are recorded, and records none."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.able, self.seen = True, []
+
+    def __call__(self, loss, *batch):
+        self.seen.append(batch[3].shape)
+        return gradients(loss, *batch)
+
+
 @pytest.mark.parametrize("loss_type", LOSS_TYPES)
 @pytest.mark.parametrize(("kl_coef", "estimator"), [(0.0, "k3"), (0.3, "k3"), (0.3, "k1")])
-def test_slices_make_one_step(make_policy, generator, loss_type, kl_coef, estimator):
-    """An update in slices of 3 rows, silent answers left out, moves as the whole batch's gradient does."""
+@pytest.mark.parametrize("filled", [False, True])
+def test_slices_make_one_step(make_policy, generator, loss_type, kl_coef, estimator, filled):
+    """An update in slices of 3 rows, silent answers left out, moves as the whole batch's gradient does; and so it does
+    where the slices are filled up as graphs need it."""
     config = dataclasses.replace(CONFIG, max_new_tokens=9, loss_type=loss_type, kl_coef=kl_coef, kl_estimator=estimator)
     policy, reference = make_policy(), make_policy(1)
     rollouts = rollout(policy, [Arm("c"), Arm("ab ab"), Arm("d")], 5, 9, {"accuracy": 1.0}, generator=generator)
@@ -139,11 +158,41 @@ def test_slices_make_one_step(make_policy, generator, loss_type, kl_coef, estima
     expected = {name: p.detach() - 0.1 * p.grad for name, p in policy.model.named_parameters() if p.grad is not None}
     policy.model.zero_grad()
     optimizer = plain(policy)
-    stats = update(policy, optimizer, Slices(3), rollouts, advantages, config, reference if kl_coef else None)
+    graphed = Shapes(policy.model) if filled else None
+    slices = Slices(4 if filled else 3)  # of 10, or of 15 answers
+    stats = update(policy, optimizer, slices, rollouts, advantages, config, reference if kl_coef else None, graphed)
+    if graphed is not None:
+        assert len(graphed.seen) == len(sampled) // 4 + (kl_coef > 0)
+        assert {ids[0] for ids in graphed.seen} == {4}
     for name, value in expected.items():
         torch.testing.assert_close(policy.model.get_parameter(name).detach(), value, rtol=1e-4, atol=1e-6)
     assert stats["loss"] == pytest.approx(loss.item(), rel=1e-4, abs=1e-6)
     assert stats["entropy"] > 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("kernels", ["torch", "triton"])
+@pytest.mark.parametrize("per_token", [False, True])
+def test_an_update_from_graphs_is_the_same(kernels, per_token):
+    """Three updates of 5 slices, of which some share a graph; bf16 products round here and there."""
+    task, moved = make_task("countdown", numbers=(3,), high=12, target_high=20, ops="+-"), []
+    for graph in (False, True):
+        policy = load_policy("nano-base", "cuda")
+        policy.use(kernels)
+        graphed = GraphedGradients(policy.model) if graph else None
+        before, optimizer = [p.detach().clone() for p in policy.parameters()], plain(policy)
+        seeded = torch.Generator("cuda").manual_seed(0)
+        rollouts = rollout(policy, [task[i] for i in range(9)], 16, 160, {"accuracy": 1.0}, generator=seeded)
+        advantages = torch.randn(144, generator=seeded, device="cuda")
+        if per_token:
+            advantages = advantages[:, None] * rollouts.completions.mask
+        for _ in range(3):
+            stats = update(policy, optimizer, Slices(32), rollouts, advantages, CONFIG_160, graphed=graphed)
+        assert graphed is None or 0 < len(graphed.kept) < 5
+        moved.append(torch.cat([(p.detach() - b).flatten() for p, b in zip(policy.parameters(), before, strict=True)]))
+        moved.append(torch.stack([torch.as_tensor(float(stats[name])) for name in ("loss", "entropy", "ratio")]))
+    assert (moved[0] - moved[2]).norm() < 0.05 * moved[0].norm()
+    torch.testing.assert_close(moved[1], moved[3], rtol=0.02, atol=0.01)
 
 
 @pytest.mark.parametrize("rows", [2, 16])

@@ -31,7 +31,7 @@ def trained(
         figures, _ = train_step(trainee, optimizer, ids, CONFIG, None, slices, graphed)
         losses.append(float(figures["loss"]))
     if graphed is not None:
-        assert (graphed.graph is not None) == (batches.is_cuda and rows == 8)
+        assert len(graphed.kept) == batches.is_cuda * (1 if rows == 8 else 2)  # 8 rows, or 3, 3 and 2
     return losses, torch.cat(
         [*(p.detach().flatten() for p in model.parameters()), *(r.e_score_correction_bias for r in model.routers())]
     ).cpu()
@@ -77,13 +77,3 @@ def test_products_that_wait_for_the_cpu_are_not_recorded() -> None:
     if torch.cuda.is_available():
         narrow = dataclasses.replace(MODEL, moe_intermediate_size=20)  # torch has no grouped product of such rows
         assert not graphable(MiniDeepSeek(narrow).cuda())
-
-
-def test_a_graph_is_of_one_shape() -> None:
-    model = MiniDeepSeek(MODEL)
-    graphed = GraphedGradients(model)
-    graphed.able = True
-    ids = torch.zeros(2, 5, dtype=torch.long)
-    assert graphed.place(ids) is graphed.place(ids + 1)
-    with pytest.raises(ValueError, match=r"^ids: \[2, 6\] does not fit; the graph was recorded for \[2, 5\]$"):
-        graphed.place(torch.zeros(2, 6, dtype=torch.long))
