@@ -81,8 +81,9 @@ def suits_every_expert(x: Tensor, experts: int, k: int) -> bool:
     rows starting kernels takes the time. So does a CPU in inference mode, since a trace (see `minidsk.kernels.trace`)
     has the same operations whatever was chosen; not where somebody listens, as `minidsk.model.exact` does.
     """
-    here = x.is_cuda or (torch.is_inference_mode_enabled() and not has_torch_function((x,)))
-    return here and not torch.is_grad_enabled() and len(x) <= MANY_ROWS and experts <= 4 * k
+    if torch.is_grad_enabled() or len(x) > MANY_ROWS or experts > 4 * k:
+        return False
+    return x.is_cuda or (torch.is_inference_mode_enabled() and not has_torch_function((x,)))
 
 
 def every_expert(x: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, indices: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ def threads_for(device: torch.device, hidden_size: int) -> Iterator[None]:
 
 
 def compiled(model: MiniDeepSeek) -> MiniDeepSeek:
-    """A view of `model` with the same weights whose blocks run through torch.compile.
+    """A view of `model` with the same weights whose blocks, and the norm behind them, run through torch.compile.
 
     One block is compiled and serves all layers of its kind; the model itself stays as it was, for decoding, whose
     shapes change from step to step.
@@ -91,4 +91,5 @@ def compiled(model: MiniDeepSeek) -> MiniDeepSeek:
     options: dict[str, str | int | bool | Callable[..., Any]] = {"max_autotune_pointwise": True}  # tries block sizes
     view.layers = nn.ModuleList(torch.compile(block, options=options) for block in model.layers)  # type: ignore[misc]
     view.mtp = nn.ModuleList(torch.compile(module, options=options) for module in model.mtp)  # type: ignore[misc]
+    view.norm = torch.compile(model.norm, options=options)  # type: ignore[assignment]
     return view
