@@ -10,9 +10,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from minidsk.atomic import atomic
 from minidsk.data.alphabet import ASCII, CHINESE, SPECIALS
 from minidsk.data.bpe import apply_merges, byte_characters, count_words, learn_merges, words
+from minidsk.data.written import Table
 
 
 class Tokenizer:
@@ -22,6 +25,7 @@ class Tokenizer:
     """
 
     specials: tuple[str, ...]
+    _tokens: Sequence[Any]
 
     def __init__(self, specials: Sequence[str]):
         self.specials = tuple(specials)
@@ -47,6 +51,10 @@ class Tokenizer:
         """The text of ids (a list, or a tensor or array of one dimension). Raises ValueError at an unknown id."""
         raise NotImplementedError
 
+    def decode_all(self, ids: Tensor, lengths: Tensor) -> list[str]:
+        """The texts of rows of ids ``[N, T]``: of each the first so many, `lengths` ``[N]``."""
+        return [self.decode(row[:n]) for row, n in zip(ids.tolist(), lengths.tolist(), strict=True)]
+
     def _encode_plain(self, text: str) -> list[int]:
         raise NotImplementedError
 
@@ -61,7 +69,7 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """How many ids there are: 0 to vocab_size - 1."""
-        raise NotImplementedError
+        return len(self._tokens)
 
     def special_id(self, token: str) -> int:
         """The id of a special token, such as "<think>"; ValueError where this tokenizer has none of that name."""
@@ -124,6 +132,7 @@ class CharTokenizer(Tokenizer):
         self._tokens = [*self.specials, *self.alphabet]
         self._unk = self.special_id("<unk>")
         self._ids = {token: i for i, token in enumerate(self._tokens) if len(token) == 1}
+        self._table = Table(self._tokens)
 
     @classmethod
     def for_text(cls, text: str, specials: Sequence[str] = SPECIALS) -> "CharTokenizer":
@@ -139,15 +148,16 @@ class CharTokenizer(Tokenizer):
         characters = [token for token in content["vocab"] if token not in content["specials"]]
         return cls("".join(sorted(characters, key=content["vocab"].get)), content["specials"])
 
-    @property
-    def vocab_size(self) -> int:
-        """How many ids there are: 0 to vocab_size - 1."""
-        return len(self._tokens)
-
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids (a list, or a tensor or array of one dimension). Raises ValueError at an unknown id."""
         tokens = self._tokens
         return "".join([tokens[i] for i in self._checked(ids)])
+
+    def decode_all(self, ids: Tensor, lengths: Tensor) -> list[str]:
+        """See `Tokenizer.decode_all`."""
+        ids = ids.cpu()
+        fits = self._table.able and ids.equal(ids.clamp(0, self.vocab_size - 1))
+        return self._table.write(ids, lengths) if fits else super().decode_all(ids, lengths)
 
     def _encode_plain(self, text: str) -> list[int]:
         ids = self._ids
@@ -208,11 +218,6 @@ class BPETokenizer(Tokenizer):
         if not content["byte_level"]:
             raise ValueError(f"{folder} holds a CharTokenizer: load it with CharTokenizer.load")
         return cls(content["merges"], content["specials"])
-
-    @property
-    def vocab_size(self) -> int:
-        """How many ids there are: 0 to vocab_size - 1."""
-        return len(self._tokens)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids (a list, or a tensor or array of one dimension); bytes that are no UTF-8 become U+FFFD."""

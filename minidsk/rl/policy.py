@@ -117,8 +117,7 @@ class MiniPolicy(Policy):
             )  # fmt: skip
         tokens = done.ids[:, ids.shape[1] :]
         ended = (tokens == self.tokenizer.eos_id).any(1)
-        spoken = zip(tokens.tolist(), (done.mask.sum(1) - ended.long()).tolist(), strict=True)
-        texts = [self.tokenizer.decode(row[:length]) for row, length in spoken]
+        texts = self.tokenizer.decode_all(tokens, done.mask.sum(1) - ended.long())
         return Completions(done.ids, torch.cat((mask, done.mask), 1), tokens, done.mask, done.logprobs, texts, ended)
 
     def encode(self, prompts: Sequence[str], texts: Sequence[str]) -> Completions:
