@@ -27,7 +27,7 @@ FEW_TOKENS = 8  # of a text at a time: a step of decoding, or one that checks gu
 class Kernels:
     """The backend of each operation, "torch" or "triton"; the numbers are the same up to rounding.
 
-    experts: a layer's routed experts. norm: RMSNorm. rotation: RoPE, without gradients. loss: the head and
+    experts: a layer's routed experts. norm: RMSNorm. rotation: RoPE. loss: the head and
     its cross-entropy in one, so that no logits are held. step: what decoding does for a few tokens of each row, from
     their embeddings to the choice among experts and their gates, and the draw of a token or the check of guesses.
     """
@@ -114,7 +114,7 @@ def _rms_norm_kernel(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def _rotate_kernel(x: Tensor, cos: Tensor, sin: Tensor, interleave: bool = True) -> Tensor:
-    if torch.is_grad_enabled():  # the kernel has no backward pass
+    if torch.compiler.is_compiling():  # torch.compile fuses it with what comes before and after
         return rotate(x, cos, sin, interleave)
     from minidsk.kernels import rotary
 

@@ -19,6 +19,24 @@ def test_each_pair_is_turned(shape, interleave, dtype, normal, close):
     close(ours, rotate_reference(x.double(), cos.double(), sin.double(), interleave))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("interleave", [True, False])
+def test_gradients_are_turned_back(interleave, dtype, normal, close):
+    """Of a part of another tensor, with one row of angles for the batch and for all heads."""
+    angle = normal(1, 5, 1, 4, scale=3)
+    cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
+    whole, slope = normal(3, 5, 2, 11, dtype=dtype, grad=True), normal(3, 5, 2, 8, dtype=dtype)
+    (found,) = torch.autograd.grad(rotate(whole[..., 3:], cos, sin, interleave), whole, slope)
+    wide = whole.detach().double().requires_grad_()
+    turned = rotate_reference(wide[..., 3:], cos.double(), sin.double(), interleave)
+    (expected,) = torch.autograd.grad(turned, wide, slope.double())
+    assert found.dtype == dtype
+    close(found, expected)
+    (across,) = torch.autograd.grad(rotate(whole[..., 3:], cos, sin, interleave).sum(), whole)  # a slope of no strides
+    close(across, torch.autograd.grad(
+        rotate_reference(wide[..., 3:], cos.double(), sin.double(), interleave).sum(), wide)[0])  # fmt: skip
+
+
 def test_parts_of_other_tensors_and_angles_for_all_rows(normal):
     """As attention has them: heads behind time, a row's end, one row of angles for the whole batch."""
     whole = normal(3, 5, 4 * 11)
