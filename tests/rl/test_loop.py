@@ -174,9 +174,10 @@ def test_slices_make_one_step(make_policy, generator, loss_type, kl_coef, estima
 @pytest.mark.parametrize("kernels", ["torch", "triton"])
 @pytest.mark.parametrize("per_token", [False, True])
 def test_an_update_from_graphs_is_the_same(kernels, per_token):
-    """Three updates of 5 slices, of which some share a graph; bf16 products round here and there."""
+    """Three updates of 5 slices, of which some share a graph. Products in bf16 round, and what random advantages add up
+    to is small: other slices move it as much."""
     task, moved = make_task("countdown", numbers=(3,), high=12, target_high=20, ops="+-"), []
-    for graph in (False, True):
+    for rows, graph in ((32, False), (144, False), (32, True)):
         policy = load_policy("nano-base", "cuda")
         policy.use(kernels)
         graphed = GraphedGradients(policy.model) if graph else None
@@ -187,12 +188,13 @@ def test_an_update_from_graphs_is_the_same(kernels, per_token):
         if per_token:
             advantages = advantages[:, None] * rollouts.completions.mask
         for _ in range(3):
-            stats = update(policy, optimizer, Slices(32), rollouts, advantages, CONFIG_160, graphed=graphed)
+            stats = update(policy, optimizer, Slices(rows), rollouts, advantages, CONFIG_160, graphed=graphed)
         assert graphed is None or 0 < len(graphed.kept) < 5
         moved.append(torch.cat([(p.detach() - b).flatten() for p, b in zip(policy.parameters(), before, strict=True)]))
         moved.append(torch.stack([torch.as_tensor(float(stats[name])) for name in ("loss", "entropy", "ratio")]))
-    assert (moved[0] - moved[2]).norm() < 0.05 * moved[0].norm()
-    torch.testing.assert_close(moved[1], moved[3], rtol=0.02, atol=0.01)
+    plain, _, whole, _, ours, _ = moved
+    assert (ours - plain).norm() < 2 * (whole - plain).norm() < plain.norm()
+    torch.testing.assert_close(moved[1], moved[5], rtol=0.02, atol=0.01)
 
 
 @pytest.mark.parametrize("rows", [2, 16])
