@@ -576,7 +576,7 @@ table(["texts", "what differs", "transformers, ms", "ours from Python, ms",
       f"{case['tokens'] // texts} new tokens per text")
 
 # %% [markdown]
-# From Python, our step already takes less time than transformers'. The rest of our gain is the graph's, which saves starts and nothing else. With longer prompts and with 64 experts, the gain over transformers is smaller, probably because the GPU computes or reads more per start. (With 8 experts transformers took long; we do not know why.)
+# From Python, our step already takes less time than transformers'. The rest of our gain is the graph's, which saves starts and nothing else. With longer prompts and with 64 experts, the gain over transformers is smaller, probably because the GPU computes or reads more per start.
 #
 # **The answer.** A graph, or on a CPU a trace, starts a whole step with one call. On the GPU, our two ways run the same kernels, and the graph's step is several times as fast. Even for 2,048 texts, starting takes most of the time from Python.
 #
@@ -1151,7 +1151,7 @@ show(fig, "The record. A gain is tokens per pass, divided by the cost.",
 # %% [markdown]
 # Suppose that a pass for two tokens cost as much as a plain step. The module is one block and the model has six, so together they would cost 1.17 plain steps, and 1.9 tokens would come 1.6 times as fast. A pass costs more (the figure). The module also needs an embedding, norms, a product and the model's head, and for few texts each kernel probably takes about as long. And the package looks only every fourth pass whether all texts have ended, so up to three passes are in vain.
 #
-# **The answer.** On a core, guesses for one text gained on our `write`, not on the package's step, and lost to its trace. On the GPU, one text (a single prompt) was written up to 1.4 times as fast, with three guesses, and 16 or 128 texts 1.1 times, with one.
+# **The answer.** On a core, guesses for one text gained on our `write`, not on the package's step, and lost to its trace. On the GPU, one text (a single prompt) and 16 texts were written 1.3 times as fast with one guess, and 128 texts 1.1 times. Two or three guesses gained less than one.
 #
 # ## What DeepSeek did
 #
@@ -1176,7 +1176,7 @@ table(["texts", "a plain step, ms", "with one guess, ms", "gain at most"], rows,
 #
 # ## What went wrong, or did not help
 #
-# **Guesses gained less than we predicted.** We predicted 1.5 times for one text. In the older record, one guess gives less than 1.25 times. In the newer one, it gives 1.26 times for one text, whose guesses were also kept more often, and 1.13 and 1.14 times for 16 and 128.
+# **Guesses gained less than we predicted.** We predicted 1.5 times for one text. In the older record, one guess gives less than 1.25 times. In the newer one, it gives 1.33 times for one text, whose guesses were also kept more often, and 1.33 and 1.11 times for 16 and 128.
 #
 # **In bfloat16, guesses changed some texts** (the line above the table). A pass for two tokens can [round differently](18b_serving.ipynb) from a pass for one, which may decide between two tokens that are nearly equally likely. The newer record has more; we do not know why.
 #

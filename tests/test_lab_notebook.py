@@ -38,6 +38,27 @@ def test_the_second_attempts_steps_and_what_sampling_took():
     assert 10 <= faster / median(steps("ch12_trl_speed")["step_seconds"]) < 10.5
 
 
+def test_a_step_of_many_rollouts():
+    (case,) = (each for each in record("bench_model")["cases"] if each["bench"] == "step")
+    ours, theirs = (case["contestants"][name]["median"] for name in ("ours", "TRL"))
+    sampling, update = (median(case["parts"][name]) for name in ("sampling", "update"))
+    assert f"takes {ours:.3f} s (sampling {sampling:.3f}, update {update:.3f}) and one of TRL's {theirs:.3f} s" in TEXT
+    assert f"aimed at 25 times and reach {theirs / ours:.1f}." in TEXT
+
+
+def test_graphs_of_an_update_gain_nothing_for_a_larger_model():
+    first, later, norms = [], [], []
+    for name in ("plain", "graph"):
+        path = ROOT / "results" / "ch12_graph" / name / "zero" / "metrics.jsonl"
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        first.append(lines[0]["seconds"])
+        later.append((lines[-1]["seconds"] - first[-1]) / (len(lines) - 1))
+        norms.append(f"{lines[0]['grad_norm']:.5f}")
+    assert "took {:.2f} s on average, and with them {:.2f} s".format(*later) in TEXT
+    assert "took {:.1f} s without them and {:.1f} s with them".format(*first) in TEXT
+    assert norms == [norms[0]] * 2 and f"the same norm of the gradient, {norms[0]}." in TEXT
+
+
 def test_what_is_held_and_what_explains_it():
     for row in record("ch12_ppo_memory")["rows"]:
         assert f"| {row['method']}, {row['size']} | {row['held_mib']:.1f} | {row['cache_mib']:.1f} |" in TEXT
