@@ -1176,7 +1176,7 @@ table(["texts", "a plain step, ms", "with one guess, ms", "gain at most"], rows,
 #
 # ## What went wrong, or did not help
 #
-# **Guesses gained less than we predicted.** We predicted 1.5 times for one text. In the older record, one guess gives less than 1.25 times. In the newer one, it gives 1.33 times for one text, whose guesses were also kept more often, and 1.33 and 1.11 times for 16 and 128.
+# **Guesses gained less than we predicted.** We predicted 1.5 times for one text. In the older record, one guess gives less than 1.25 times. In the newer one, it gives 1.34 times for one text, whose guesses were also kept more often, and 1.33 and 1.11 times for 16 and 128.
 #
 # **In bfloat16, guesses changed some texts** (the line above the table). A pass for two tokens can [round differently](18b_serving.ipynb) from a pass for one, which may decide between two tokens that are nearly equally likely. The newer record has more; we do not know why.
 #
