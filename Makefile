@@ -33,7 +33,7 @@ help:
 	@echo "make bench       speed of this machine, side by side: the model's ways, then kernels (ARGS=... to minidsk bench)"
 	@echo "make record      what the recorded runs cost and reached, and yours beside them (ARGS=runs/NAME ...)"
 	@echo "make notebooks   execute notebooks (NAMES='01_text_and_tokens ...', all by default)"
-	@echo "make lint | unit | nbval | check | pages | package    the parts of make test"
+	@echo "make lint | unit | nbval | older | check | pages | package    the parts of make test"
 	@echo "make long        tests that take long and seldom fail"
 	@echo "make clean       what can be built again; .venv and runs/ stay"
 
@@ -55,7 +55,8 @@ BESIDE := --jobs=2 --no-print-directory $(if $(filter output-sync,$(.FEATURES)),
 test: env
 	$(MAKE) nbval
 	$(MAKE) $(BESIDE) unit lint book check
-	$(MAKE) pages package BOOK=
+	$(MAKE) pages BOOK=
+	$(MAKE) $(BESIDE) package older
 
 lint: env
 	$(BIN)/ruff check .

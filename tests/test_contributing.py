@@ -70,6 +70,7 @@ assert torch.equal(*written)
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", USES)
 def test_what_grows_is_a_diff_of_one_file(tmp_path, path):
     [diff] = [diff for diff in DIFFS if f"+++ b/{path}" in diff]

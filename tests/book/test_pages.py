@@ -110,7 +110,11 @@ def complaints(page, only):
 
 # Each way of reading and each width once; the two other pairs of them seldom find more: they are for the workflow.
 @pytest.mark.parametrize("views", [VIEWS[::3], pytest.param(VIEWS[1:3], marks=pytest.mark.slow)], ids=["usual", "rest"])
-@pytest.mark.parametrize("name", PAGES)
+# Pages of the reference are made by one template, and of those the first is looked at here.
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow) if re.fullmatch(r"book/api/(?!index|model).*", name) else name
+    for name in PAGES
+])  # fmt: skip
 def test_every_page(site, browser, name, views):
     found = []
     for where, width in views:

@@ -129,6 +129,7 @@ def test_a_run_of_some_benches_keeps_the_others(monkeypatch):
         list(run_benches(CPU, ("b",), True, 60, last))
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_measured(tmp_path, capsys):
     Bench(out=tmp_path / "bench", only=("softmax",), device="cpu")()
     found = json.loads((tmp_path / "bench" / "metrics.json").read_text())

@@ -69,10 +69,10 @@ def test_generation_is_the_same():
     [
         {},
         {"n_routed_experts": 0, "q_lora_rank": None},
-        {"n_routed_experts": 6, "n_group": 3, "topk_group": 2},
+        pytest.param({"n_routed_experts": 6, "n_group": 3, "topk_group": 2}, marks=pytest.mark.slow),
         {"rope_interleave": False, "norm_topk_prob": False, "q_lora_rank": None},
-        {"n_shared_experts": 2},
-        {"n_shared_experts": 0},
+        pytest.param({"n_shared_experts": 2}, marks=pytest.mark.slow),
+        pytest.param({"n_shared_experts": 0}, marks=pytest.mark.slow),
     ],
     ids=str,
 )

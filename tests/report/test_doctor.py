@@ -245,6 +245,7 @@ def test_a_reward_of_the_problem_alone(reinforced, found):
     assert "no variance in groups" in found()
 
 
+@pytest.mark.slow
 def test_a_verifier_that_judges_by_another_problem(reinforced, found):
     names = with_seeds(reinforced, found, reward=paid(next_letters), steps=40, optim=rated(lr=0.01))
     assert "hacked reward" in names
@@ -287,6 +288,7 @@ def test_sampling_that_is_nearly_greedy(reinforced, found):
     assert "groups say one thing" in found()
 
 
+@pytest.mark.slow
 def test_entropy_that_is_used_up(reinforced, found):
     reward = paid(lambda p, t: next_letters(p, t) + (thought_of(t) == "xxx"))
     assert "entropy gone" in with_seeds(reinforced, found, reward=reward, steps=60, optim=rated(lr=0.01))
@@ -420,6 +422,7 @@ def test_a_narrow_clip(reinforced, found):
     assert "clip fraction too high" in found()
 
 
+@pytest.mark.slow
 def test_a_price_without_a_gradient(reinforced, found):
     names = with_seeds(reinforced, found, kl_coef=1.0, kl_estimator="k1", optim=rated(lr=0.02))
     assert "KL grows in spite of its price" in names

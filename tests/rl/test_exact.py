@@ -75,6 +75,7 @@ def test_nor_is_there_a_gap_while_it_learns(make_nano, tmp_path, rows):
         assert {line["logp_gap"] == 0 for line in lines} == {exact is not None}
 
 
+@pytest.mark.slow
 def test_out_of_memory_in_sampling_teaches_the_same(make_nano, tmp_path, monkeypatch, capsys):
     """Half the rows at a time from there on, and every weight the same in the end."""
     config = RLConfig(steps=2, prompts=3, group=6, max_new_tokens=40, optim=OptimConfig(lr=1e-3))

@@ -254,6 +254,7 @@ def test_a_base_is_made_and_kept(stages, cells, a):
     assert kept.model.config == load_policy(Path(a.weights) / "0.2_0" / "base").model.config
 
 
+@pytest.mark.slow
 def test_arms_are_made_one_from_the_other(stages, a, monkeypatch):
     monkeypatch.setattr(stages, "measured", lambda *_: figures(stages))
     a.tokens, a.arms = 80, ["full", "cold_own", "half_few"]

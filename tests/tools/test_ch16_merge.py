@@ -53,6 +53,7 @@ def test_the_average_of_equal_teachers_is_the_teacher(merge):
     torch.testing.assert_close(half, (teacher.model.lm_head.weight + other.model.lm_head.weight) / 2)
 
 
+@pytest.mark.slow
 def test_each_student_spends_what_it_may(merge, a):
     rows = merge.do(0, a)
     assert [row["arm"] for row in rows] == list(merge.ARMS)

@@ -191,7 +191,12 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.stage}: {case.file} {case.how}")
+# The base goes on from a state in the most cases, each of which takes seconds: most of them are for `make long`.
+LONG = [pytest.param(case, marks=pytest.mark.slow) if case.stage == "base" and case.how != "removed" else case
+        for case in CASES]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LONG, ids=lambda case: f"{case.stage}: {case.file} {case.how}")
 def test_what_a_start_says(case, killed, micro_run, figures, reason, tmp_path):
     folder, said = tmp_path / "run", {}
 
