@@ -425,6 +425,29 @@ print(f"predicted for 120 steps of width 96: {told_seconds:.1f} s")
 # %% [markdown]
 # A step of width 96 costs about twenty times the FLOPs of width 16, but far less than twenty times the time. The narrow model spends most of its time on starting operations rather than on doing them. So a prediction in seconds must be measured at the width of the run, while a prediction in FLOPs needs only the configuration.
 #
+# Memory is the third cost. The forward pass keeps what the backward pass needs again, such as both factors of a product. The package's `kept_numbers` counts these numbers for each token from the configuration, and `Peak` watches the tensors of a real step. A model may also keep the input of each block alone, and **recompute** the rest in the backward pass, one block at a time. (The largest amount is then held while the gradients are made, so we add those.) How much does this save for eight layers of width 96?
+
+# %%
+from minidsk.scale.activations import kept_numbers
+from minidsk.scale.peak import Peak
+
+deep, tokens = size(96).replace(num_hidden_layers=8), BATCH * CONTEXT
+gradients = {}
+for recompute in (False, True):
+    model = MiniDeepSeek(deep, torch.Generator().manual_seed(0))
+    model.recompute = recompute
+    with Peak() as peak:
+        logits = model(batches[0][0][:, :-1], mtp=False).logits.flatten(0, 1)
+        F.cross_entropy(logits, batches[0][0][:, 1:].flatten()).backward()
+    told = tokens * kept_numbers(deep, recompute) + recompute * parameters(deep)
+    gradients[recompute] = [p.grad for p in model.parameters() if p.grad is not None]
+    assert 0.85 < peak.most / (4 * told) < 1.15
+    print(f"recompute={recompute!s:5} predicted {4e-6 * told:4.1f} MB, seen {1e-6 * peak.most:4.1f} MB")
+assert all(map(torch.equal, *gradients.values()))
+
+# %% [markdown]
+# Our count is right to within 15 %, and recomputing takes less than a third of the memory. The gradients are the same to the bit. The price is a second forward pass, a third more operations. For long texts or large batches, that is often cheaper than a second GPU. A batch that is still too large can be cut into slices whose gradients add up; `PretrainConfig` has `recompute` and `rows` for the two.
+#
 # ## The prediction, and the run that tests it
 #
 # Now we predict the loss of the large run. We choose nine settings, three widths by three lengths, and run each with three seeds: 27 small runs. Every run has its own schedule, so that each ends with a falling rate, as the large run will. One long run, read on its way, would be cheaper. But its rate has not fallen yet at those steps, so its losses would be too high there. Hoffmann and others {cite}`hoffmann2022chinchilla` suspected that this had misled the first scaling laws {cite}`kaplan2020scaling`. Porian and others {cite}`porian2024resolving` later found other causes: the cost of the last layer, a warm-up too long for small models, and rates that were not tuned for each size. Keep the last two in mind. Our warm-up takes 5 of 20 steps in the shortest runs and 5 of 120 in the large one.

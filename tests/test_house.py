@@ -102,7 +102,7 @@ CORE = [path for path in FILES if path.relative_to(PACKAGE).parts[0] not in AROU
 def test_the_core_is_small_without_packing():
     """The rooms that everything stands on; kernels, benches, homework, and what is for looking at come on top."""
     lines = [line for path in CORE for line in path.read_text(encoding="utf-8").splitlines()]
-    assert len(lines) <= 13_160  # about 1,900 of them read, sort and mine crawls, and 500 are kernels of decoding
+    assert len(lines) <= 13_250  # about 1,900 of them read, sort and mine crawls, and 500 are kernels of decoding
     written = [len(line) for line in lines if line.strip()]
     assert sum(written) / len(written) <= 58, "a mean line longer than that is packed"
 

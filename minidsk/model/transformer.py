@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from minidsk.model.attention import MultiHeadLatentAttention
 from minidsk.model.block import Block
@@ -18,6 +20,8 @@ from minidsk.model.norm import RMSNorm
 from minidsk.model.operations import Kernels
 from minidsk.model.rope import attention_factor, inverse_frequencies, rotation
 from minidsk.precision import WideBuffers
+
+recomputed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)  # nothing in a block is random
 
 
 @dataclass
@@ -54,6 +58,7 @@ class MiniDeepSeek(WideBuffers):
     def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False  # in a backward pass, what blocks would have kept: less memory, and a third more work
         with torch.random.fork_rng(devices=[]):  # torch's layers draw weights of their own, drawn anew below
             self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
             self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
@@ -146,8 +151,10 @@ class MiniDeepSeek(WideBuffers):
             mask = None if fresh or step else cache.fused_mask()
             embedded, rotary = self._opened(ids, cache) if step else self._embedded(ids, cache.positions())
         x, routings = embedded, []
+        again = self.recompute and cache is None and torch.is_grad_enabled()
         for layer, block in enumerate(self.layers):
-            x, routing = block(x, rotary, mask, cache, layer)
+            inputs = (x, rotary, mask, cache, layer)
+            x, routing = recomputed(block, *inputs) if again else block(*inputs)
             routings.append(routing)
         hidden = self.norm(x)
         if cache is not None:
@@ -158,7 +165,8 @@ class MiniDeepSeek(WideBuffers):
                 last = ahead[-1] if ahead else hidden
                 within = None if mask is None else mask[..., :-depth, :-depth]
                 shifted = rotary[0][:, depth:], rotary[1][:, depth:]
-                x, routing = module(last[:, :-1], embedded[:, depth:], shifted, within)
+                parts = (last[:, :-1], embedded[:, depth:], shifted, within)
+                x, routing = recomputed(module, *parts) if again else module(*parts)
             elif len(cache.hidden) < depth:
                 break
             else:

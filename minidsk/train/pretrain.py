@@ -53,12 +53,15 @@ class PretrainConfig:
     isolate: bool = False  # keep attention within a page: a tiny model need not learn which numbers are its own
     compile: bool = False  # run the blocks through torch.compile, worth its waiting time on a GPU
     graph: bool = False  # on a GPU, replay forward and backward from one CUDA graph
+    rows: int = 0  # rows computed at a time, whose gradients add up: fewer take less memory; 0: all of the batch
+    recompute: bool = False  # compute again, in the backward pass, what blocks would have kept: less memory
     save_every: int = 100  # steps between states from which an interrupted run goes on
     seed: int = 0  # of the weights and of the pages
 
     def __post_init__(self) -> None:
         positive(self, "steps", "save_every")
         within(self, 1, AT_ONCE, "batch", "context")
+        within(self, 0, AT_ONCE, "rows")
         require(self, "batch", self.batch * self.context <= 2**26, "at most 67,108,864 tokens, batch times context")
         within(self, 0, math.inf, "bias_speed", "balance", "mtp_weight")
         within(self, 0, LAST_SEED, "seed")
@@ -112,10 +115,11 @@ def pretrain(
         return load_checkpoint(folder, where)[0]
     model = MiniDeepSeek(config.model, torch.Generator().manual_seed(config.seed)).to(where)
     model.use(Kernels.all(config.kernels))
+    model.recompute = config.recompute
     optimizer = Optimizer(model, config.optim, config.steps)
     trainee = compiled(model) if config.compile else model
     page_start = tokenizer.bos_id if config.isolate else None
-    slices, graphed = Slices(config.batch), GraphedGradients(trainee) if config.graph else None
+    slices, graphed = Slices(config.rows or config.batch), GraphedGradients(trainee) if config.graph else None
     batches: Iterator[Tensor] | None = None
     waited = 0.0
 

@@ -6,6 +6,7 @@ import torch
 
 from minidsk.data.corpus import TinyWeb, TinyWebConfig
 from minidsk.data.tokenizer import CharTokenizer
+from minidsk.model import transformer
 from minidsk.model.config import ModelConfig
 from minidsk.model.moe import update_bias
 from minidsk.model.transformer import MiniDeepSeek
@@ -160,6 +161,29 @@ def test_the_loss_falls_and_a_finished_run_is_not_done_again(tmp_path):
     times = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     pretrain(CONFIG, tmp_path, device="cpu", progress=False)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times
+
+
+@pytest.mark.parametrize("less", [{"rows": 3}, {"recompute": True}, {"rows": 1, "recompute": True}])
+def test_less_memory_teaches_the_same(tmp_path, monkeypatch, less):
+    """Slices of rows, and blocks that are computed again, in a run: seen at what is computed, and in the losses."""
+    slices, again = [], []
+    monkeypatch.setattr(loop_of_pretraining, "Slices", lambda rows: slices.append(rows) or Slices(rows))
+    compute = transformer.recomputed
+    monkeypatch.setattr(transformer, "recomputed", lambda *given: again.append(1) or compute(*given))
+    config = dataclasses.replace(CONFIG, steps=3)
+    losses = []
+    for name, settings in (("plain", config), ("less", dataclasses.replace(config, **less))):
+        model = pretrain(settings, tmp_path / name, device="cpu", progress=False)
+        losses.append(evaluated(model))
+    assert slices == [4, less.get("rows", 4)]
+    assert bool(again) == ("recompute" in less)
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def evaluated(model):
+    ids = torch.randint(TOKENIZER.vocab_size, (2, 20), generator=torch.Generator().manual_seed(0))
+    return model(ids).logits
 
 
 def test_other_data_can_be_given(tmp_path):
