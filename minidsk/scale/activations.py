@@ -6,7 +6,7 @@ from minidsk.model.config import ModelConfig
 
 
 def kept_numbers(config: ModelConfig, recompute: bool = False) -> int:
-    """Numbers that training keeps of each token, without MTP modules: in float32, of four bytes each.
+    """Numbers that training keeps of each token, in the dtype of the weights and without MTP modules.
 
     With `recompute` a block keeps its input alone, and the backward pass computes the rest again: for one block at a
     time. Attention keeps no scores, as its fused kernels do (FlashAttention, arXiv:2205.14135).
