@@ -49,7 +49,8 @@ reason: env
 	$(BIN)/minidsk reason $(ARGS)
 
 # Beside the suite, which times nothing, runs what needs one core, such as the book's build. Chapters time what they
-# show, and browsers wait for pages, so they have the machine to themselves.
+# show, and browsers wait for pages, so they have the machine to themselves. (On an older processor, what models print
+# matters, and no time.)
 BESIDE := --jobs=2 --no-print-directory $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 test: env

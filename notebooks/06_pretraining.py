@@ -425,7 +425,7 @@ print(f"predicted for 120 steps of width 96: {told_seconds:.1f} s")
 # %% [markdown]
 # A step of width 96 costs about twenty times the FLOPs of width 16, but far less than twenty times the time. The narrow model spends most of its time on starting operations rather than on doing them. So a prediction in seconds must be measured at the width of the run, while a prediction in FLOPs needs only the configuration.
 #
-# Memory is the third cost. The forward pass keeps what the backward pass needs again, such as both factors of a product. The package's `kept_numbers` counts these numbers for each token from the configuration, and `Peak` watches the tensors of a real step. A model may also keep the input of each block alone, and **recompute** the rest in the backward pass, one block at a time. (The largest amount is then held while the gradients are made, so we add those.) How much does this save for eight layers of width 96, in this chapter's float64?
+# Memory is the third cost. The forward pass keeps what the backward pass needs again, such as both factors of a product. The package's `kept_numbers` counts these numbers for each token from the configuration, and `Peak` watches the tensors of a real step. A model may also keep the input of each block alone, and **recompute** the rest in the backward pass, one block at a time. (Memory is then fullest near the end of the backward pass, when the gradients are there too, so we add them to the prediction.) How much does this save for eight layers of width 96, in this chapter's float64?
 
 # %%
 from minidsk.scale.activations import kept_numbers
@@ -447,7 +447,7 @@ for recompute in (False, True):
 assert all(map(torch.equal, *gradients.values()))
 
 # %% [markdown]
-# Our count is right to within 15 %, and recomputing takes less than a third of the memory. The gradients are the same to the bit. The price is a second forward pass, a third more operations. DeepSeek-V3 recomputes parts of each block alone, its norms and the products that unfold MLA's latents (section 3.2.3 of {cite}`deepseekv3`). A batch that is still too large can be cut into slices whose gradients add up; `PretrainConfig` has `recompute` and `rows` for the two.
+# Our count is right to within 15 %, and recomputing takes less than a third of the memory. The gradients are the same to the bit. The price is a second forward pass, a third more operations. DeepSeek-V3 recomputes parts of each block alone, its norms and the products that unfold MLA's latents (section 3.2.3 of {cite}`deepseekv3`). A batch that is still too large can be cut into slices whose gradients add up. In the package, the settings `recompute` and `rows` of `PretrainConfig` do these two things.
 #
 # ## The prediction, and the run that tests it
 #

@@ -18,7 +18,6 @@ from minidsk.bench.plan import Plan
 from minidsk.bench.subject import transformers
 from minidsk.data.tokenizer import Tokenizer
 from minidsk.hub.zoo import find
-from minidsk.infer.generate import until_end
 from minidsk.kernels.bench.case import release
 from minidsk.presets import nano
 from minidsk.results import MissingRecord, read
@@ -93,7 +92,7 @@ class Ours:
         self.policy.use(config.kernels)
         self.sampler = Sampler(self.policy, nano().make_task("train"), config)
         self.optimizer, self.slices = Optimizer(self.policy.model, config.optim, config.steps), Slices(config.rows)
-        self.graphed = GraphedGradients(self.policy.model)
+        self.graphed = GraphedGradients(self.policy.model) if config.graph else None
         self.sampling: list[float] = []
         self.updating: list[float] = []
         self.tokens: list[int] = []
@@ -158,6 +157,13 @@ def run_trl(config: RLConfig, device: torch.device, seconds: list[float], betwee
         )  # fmt: skip
         trainer.remove_callback(library.PrinterCallback)
         trainer.train()
+
+
+def until_end(ids: list[int], tokenizer: Tokenizer) -> str:
+    """The text of a completion before its `<eos>`, or all of it where there is none."""
+    if tokenizer.eos_id in ids:
+        ids = ids[: ids.index(tokenizer.eos_id)]
+    return tokenizer.decode(ids)
 
 
 def as_transformers(folder: str, tokenizer: Tokenizer) -> Any:

@@ -20,9 +20,9 @@ class Table:
         self.able = all(ord(character) < PRIVATE for token in tokens for character in token)
 
     def write(self, ids: Tensor, lengths: Tensor) -> list[str]:
-        """The texts of rows of ids ``[N, T]``, which are in range: of each the first so many, `lengths` ``[N]``."""
+        """The texts of rows of ids ``[N, T]``, on a CPU and in range: of each the first so many, `lengths` ``[N]``."""
         ended = np.full((len(ids), ids.shape[1] + 1), len(self.codes) - 1)
-        ended[:, :-1] = ids.cpu()
+        ended[:, :-1] = ids
         ends = lengths.cpu().numpy()[:, None]
         np.put_along_axis(ended, ends, len(self.codes) - 1, 1)
         text = self.codes[ended[np.arange(ended.shape[1]) <= ends]].tobytes().decode("utf-32-le", "surrogatepass")

@@ -202,11 +202,10 @@ def complete(
     ids, mask = left_padded(prompts, tokenizer, model.device)
     done = decode(model, ids, max_new_tokens, temperature=temperature, generator=generator, attention_mask=mask,
                   eos_token_id=tokenizer.eos_id, pad_token_id=tokenizer.pad_id)  # fmt: skip
-    return [until_end(row, tokenizer) for row in done.ids[:, ids.shape[1] :].tolist()]
+    return written(done, tokenizer)
 
 
-def until_end(ids: list[int], tokenizer: Tokenizer) -> str:
-    """The text of one completion before its `<eos>`, or all of it where there is none."""
-    if tokenizer.eos_id in ids:
-        ids = ids[: ids.index(tokenizer.eos_id)]
-    return tokenizer.decode(ids)
+def written(done: Decoded, tokenizer: Tokenizer) -> list[str]:
+    """The text of each completion before its `<eos>`, or all of it where there is none."""
+    tokens = done.ids[:, -done.mask.shape[1] :]
+    return tokenizer.decode_all(tokens, (done.mask & (tokens != tokenizer.eos_id)).sum(1))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from minidsk.data.tokenizer import Tokenizer
 from minidsk.hub.hf import save_pretrained
 from minidsk.hub.zoo import find
-from minidsk.infer.generate import decode, left_padded
+from minidsk.infer.generate import decode, left_padded, written
 from minidsk.infer.recorder import WIDTH, Recorder
 from minidsk.model.attention import MultiHeadLatentAttention
 from minidsk.model.exact import Exact
@@ -117,7 +117,7 @@ class MiniPolicy(Policy):
             )  # fmt: skip
         tokens = done.ids[:, ids.shape[1] :]
         ended = (tokens == self.tokenizer.eos_id).any(1)
-        texts = self.tokenizer.decode_all(tokens, done.mask.sum(1) - ended.long())
+        texts = written(done, self.tokenizer)
         return Completions(done.ids, torch.cat((mask, done.mask), 1), tokens, done.mask, done.logprobs, texts, ended)
 
     def encode(self, prompts: Sequence[str], texts: Sequence[str]) -> Completions:

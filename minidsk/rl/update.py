@@ -18,7 +18,8 @@ from minidsk.train.graph import GraphedGradients
 from minidsk.train.loop import Loss, Slices, gradients
 from minidsk.train.optim import Optimizer
 
-WIDTHS = 8  # of completions whose gradients come from graphs, and what the widths of their prompts are multiples of
+WIDTHS = 8  # that completions have where gradients come from graphs
+PROMPTS = 8  # the widths of prompts are then multiples of this
 
 
 def update(
@@ -89,5 +90,5 @@ def in_few_shapes(completions: Completions, rows: int, longest: int) -> Completi
     `longest`: the most tokens of a completion, whose eighths the widths are.
     """
     part = -(-longest // WIDTHS)
-    prompt, width = -(-completions.prompt_width // WIDTHS) * WIDTHS, -(-completions.tokens.shape[1] // part) * part
-    return completions.filled(rows, prompt, width)
+    prompt = -(-completions.prompt_width // PROMPTS) * PROMPTS
+    return completions.filled(rows, prompt, -(-completions.tokens.shape[1] // part) * part)

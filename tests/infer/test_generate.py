@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from minidsk.bench.step import until_end
 from minidsk.data.tokenizer import CharTokenizer
-from minidsk.infer.generate import complete, left_padded, until_end
+from minidsk.infer.generate import complete, left_padded
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from minidsk.rl.completions import Policy
 from minidsk.rl.config import RLConfig
 from minidsk.rl.grpo import LOSS_TYPES, group_advantages, policy_loss
 from minidsk.rl.loop import reinforce, update
@@ -168,6 +169,27 @@ def test_slices_make_one_step(make_policy, generator, loss_type, kl_coef, estima
         torch.testing.assert_close(policy.model.get_parameter(name).detach(), value, rtol=1e-4, atol=1e-6)
     assert stats["loss"] == pytest.approx(loss.item(), rel=1e-4, abs=1e-6)
     assert stats["entropy"] > 0
+
+
+def test_a_run_learns_by_graphs_and_kernels_where_it_is_told_to(make_policy, tmp_path, monkeypatch):
+    made, used = [], []
+    monkeypatch.setattr("minidsk.rl.loop.GraphedGradients", lambda model: made.append(Shapes(model)) or made[-1])
+    for name, changes in (("plain", {}), ("told", {"graph": True, "kernels": "triton"})):
+        config, policy = dataclasses.replace(CONFIG, steps=2, **changes), make_policy()
+        monkeypatch.setattr(policy, "use", used.append)
+        reinforce(policy, Bandit(), config, Run(tmp_path / name, "rl", config), progress=False)
+    assert used == ["triton"]
+    assert [len(shapes.seen) for shapes in made] == [2]  # a slice in each step
+    with pytest.raises(ValueError, match="^kernels: 'cuda' is not known; give torch, triton$"):
+        dataclasses.replace(CONFIG, kernels="cuda")
+
+
+def test_a_policy_is_computed_by_what_it_has(make_policy):
+    policy = make_policy()
+    policy.use("triton")
+    assert policy.model.kernels.experts == "triton"
+    with pytest.raises(ValueError, match=r"^kernels: 'triton' does not fit; only a model of ours can be computed by"):
+        Policy.use(policy, "triton")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -191,7 +191,7 @@ CASES = [
 ]  # fmt: skip
 
 
-# The base goes on from a state in the most cases, each of which takes seconds: most of them are for `make long`.
+# A base that goes on after damage trains for seconds, so most of these cases are for `make long`.
 LONG = [pytest.param(case, marks=pytest.mark.slow) if case.stage == "base" and case.how != "removed" else case
         for case in CASES]  # fmt: skip
 

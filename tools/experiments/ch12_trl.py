@@ -29,8 +29,8 @@ from typing import Any
 import torch
 
 from minidsk import load_policy
+from minidsk.bench.step import until_end
 from minidsk.data.tokenizer import Tokenizer, load_tokenizer
-from minidsk.infer.generate import until_end
 from minidsk.presets import nano
 from minidsk.rl.config import RLConfig
 from minidsk.rl.grpo import group_advantages
