@@ -3,7 +3,7 @@ import torch
 
 from minidsk.bench.step import until_end
 from minidsk.data.tokenizer import CharTokenizer
-from minidsk.infer.generate import complete, left_padded
+from minidsk.infer.generate import Decoded, complete, left_padded, written
 from minidsk.model.config import ModelConfig
 from minidsk.model.transformer import MiniDeepSeek
 
@@ -25,6 +25,9 @@ def test_a_completion_ends_before_its_end_token():
     assert until_end([a, eos, a, eos], TOKENIZER) == "a"
     assert until_end([a, a], TOKENIZER) == "aa"
     assert until_end([eos], TOKENIZER) == ""
+    ids = torch.tensor([[a, a, a, eos, pad], [a, a, eos, pad, pad], [a, a, a, a, a], [a, eos, pad, pad, pad]])
+    mask = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]], dtype=torch.bool)
+    assert written(Decoded(ids, torch.zeros(4, 4), mask), TOKENIZER) == ["aa", "a", "aaaa", ""]
 
 
 @pytest.fixture

@@ -3,7 +3,10 @@
 import pytest
 import torch
 
+from minidsk.model import transformer
+from minidsk.model.block import Block
 from minidsk.model.config import ModelConfig
+from minidsk.model.mtp import MTPModule
 from minidsk.model.transformer import MiniDeepSeek
 from minidsk.presets import nano, small
 from minidsk.scale.activations import kept_numbers
@@ -42,10 +45,13 @@ def test_a_step_holds_what_was_counted(name: str) -> None:
     assert all(map(torch.equal, gradients, same))
 
 
-def test_modules_that_look_ahead_are_computed_again_too() -> None:
-    config = NANO.replace(num_nextn_predict_layers=2)
+def test_modules_that_look_ahead_are_computed_again_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, modules, compute = NANO.replace(num_nextn_predict_layers=2), [], transformer.recomputed
+    monkeypatch.setattr(transformer, "recomputed", lambda *given: modules.append(type(given[0])) or compute(*given))
     kept, gradients = step(config, recompute=False, mtp=0.3)
+    assert modules == []
     again, same = step(config, recompute=True, mtp=0.3)
+    assert modules == [Block] * config.num_hidden_layers + [MTPModule] * 2
     assert again < 0.6 * kept
     assert all(map(torch.equal, gradients, same))
 
